@@ -17,6 +17,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # avoids a notice on each p
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ["MATPLOTLIBRC"] = str(HERE / "_style" / "matplotlibrc")
 
+from picture_time import slower  # noqa: E402
+
 import flowkit  # noqa: E402, after the variables that it reads
 
 project = "flowkit"
@@ -33,7 +35,9 @@ extensions = [
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "bars",
     "cards",
+    "commands",
     "cells",
     "docstrings",
     "playable",
@@ -51,7 +55,7 @@ suppress_warnings = ["misc.highlighting_failure"]  # outputs are not always Pyth
 
 nb_execution_mode = "force"  # cached outputs may be outdated
 nb_execution_in_temp = True
-nb_execution_timeout = 240
+nb_execution_timeout = round(240 * slower())  # seconds for a cell
 nb_execution_raise_on_error = True
 nb_execution_show_tb = True
 nb_merge_streams = True

@@ -1,7 +1,6 @@
 """Making flowkit's layers known to `keras.saving.load_model` without importing Keras first."""
 
 import importlib
-import importlib.abc
 import importlib.util
 import sys
 
@@ -35,7 +34,7 @@ def _register():
         importlib.import_module(module)
 
 
-class _AfterKeras(importlib.abc.MetaPathFinder):
+class _AfterKeras:
     """Finds Keras as others do, and registers flowkit's layers once Keras has run."""
 
     def find_spec(self, name, path=None, target=None):

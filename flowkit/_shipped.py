@@ -1,8 +1,17 @@
 """The recipes and trained flows that come with flowkit, by name."""
 
 import difflib
+import hashlib
+import json
+import os
+import shutil
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+# The wheel leaves out large weights; this address has them. OWNER is a placeholder until the repository is public.
+ADDRESS = "https://github.com/OWNER/flowkit/raw/main/zoo"
+WEIGHTS = "model.weights.h5"
 
 # The names in flowkit.zoo.ARCHITECTURES, for messages of a program that has not imported an engine.
 FAMILIES = (
@@ -24,15 +33,61 @@ FAMILIES = (
 
 
 def recipe_files() -> dict[str, Path]:
-    """Name such as "glow/digits" -> path of the recipe."""
+    """Return {name: path} of the recipes, such as "glow/digits", and "images" and "table" for data of one's own."""
     folder = _zoo()
-    return {_name(path.with_suffix(""), folder): path for path in sorted(folder.glob("*/*.toml"))}
+    paths = [*sorted(folder.glob("*.toml")), *sorted(folder.glob("*/*.toml"))]
+    return {_name(path.with_suffix(""), folder): path for path in paths}
 
 
 def preset_folders() -> dict[str, Path]:
     """Name such as "glow/digits" -> folder of the trained flow; each is named after the recipe beside it."""
     folder = _zoo()
     return {_name(path.parent, folder): path.parent for path in sorted(folder.glob("*/*/metadata.json"))}
+
+
+def shipped_preset(name: str) -> Path | None:
+    """Return the folder of a trained flow, with its weights; None for an unknown name.
+
+    The wheel holds small weights; others are downloaded once and kept in ~/.cache/flowkit.
+    Raises ConnectionError if that fails.
+    """
+    folder = preset_folders().get(name)
+    if folder is None or (folder / WEIGHTS).is_file():
+        return folder
+    sha256 = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))["files"][WEIGHTS]
+    copy = cache_folder() / "presets" / name / sha256
+    shutil.copytree(folder, copy, dirs_exist_ok=True)
+    download(f"{ADDRESS}/{name}/{WEIGHTS}", copy / WEIGHTS, sha256)
+    return copy
+
+
+def cache_folder() -> Path:
+    """Return the folder for downloaded files; XDG_CACHE_HOME moves it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowkit"
+
+
+def download(url: str, path: Path, sha256: str) -> None:
+    """Write the file at `url` to `path`, once. Raises ConnectionError if it is another or out of reach."""
+    if path.is_file() and _sum(path.read_bytes()) == sha256:
+        return
+    from urllib.request import urlopen  # imported late: it takes longer than all of this module
+
+    print(f"downloading {url}", file=sys.stderr)
+    try:
+        with urlopen(url, timeout=60) as answer:
+            content = answer.read()
+        if _sum(content) != sha256:
+            raise ConnectionError(f"got a file with SHA-256 {_sum(content)}, expected {sha256}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.{os.getpid()}")
+        part.write_bytes(content)
+        part.replace(path)
+    except OSError as error:
+        raise ConnectionError(f"{url} could not be downloaded: {error}. Put the file at {path}.") from error
+
+
+def _sum(content):
+    return hashlib.sha256(content).hexdigest()
 
 
 def closest(name: str, known: Iterable[str]) -> str:

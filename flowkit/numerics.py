@@ -2,7 +2,7 @@
 
 Many functions of `keras.ops` compute in float32 what is given in float64, some even under the name of float64, and
 each engine has others. Those that flows need are here in full precision; float32 stays float32, and integers and plain
-numbers are treated as `keras.ops` treats them. On Keras's numpy engine these functions work, but round as all there.
+numbers are treated as `keras.ops` treats them.
 """
 
 import math

@@ -50,6 +50,20 @@ def test_what_is_heavy_is_imported_when_it_is_asked_for(run_python):
     assert run_python(source) == "[]"
 
 
+def test_another_package_of_the_same_name_is_named_in_one_line(run_python, tmp_path):
+    (tmp_path / "site-packages" / "FlowKit-1.3.2.dist-info").mkdir(parents=True)
+    source = f"""
+        import sys, warnings
+        sys.path.append({str(tmp_path / "site-packages")!r})
+        with warnings.catch_warnings(record=True) as caught:
+            import flowkit
+        print(*(warning.message for warning in caught), sep="\\n")
+    """
+    (line,) = run_python(source).splitlines()
+    assert "also holds FlowKit, a package for cytometry" in line
+    assert "`pip uninstall flowkit`" in line
+
+
 def test_the_names_of_the_front_door_are_those_of_the_design(run_python):
     source = """
         import sys, flowkit
@@ -78,7 +92,7 @@ def test_the_first_installed_engine_is_taken(run_python, engine):
 
 def test_a_choice_already_made_is_left_alone(run_python):
     source = "import flowkit, os; print(os.environ['KERAS_BACKEND'])"
-    assert run_python(source, engine="numpy") == "numpy"
+    assert run_python(source, engine=ENGINES[-1]) == ENGINES[-1]
 
 
 @pytest.mark.parametrize(
@@ -116,11 +130,10 @@ def test_an_unknown_engine_is_named_with_those_that_exist(run_python):
     """
     message = run_python(source, engine="pytorch")
     assert "'pytorch'" in message
-    assert "jax, torch, tensorflow, numpy" in message
-    assert "Did you mean 'torch'?" in message
+    assert "jax, torch, tensorflow" in message
 
 
-@pytest.mark.parametrize("engine", [*INSTALLED, "numpy"])
+@pytest.mark.parametrize("engine", INSTALLED)
 def test_a_missing_engine_is_named_with_what_is_there_instead(run_python, engine):
     source = """
         import flowkit
@@ -129,18 +142,17 @@ def test_a_missing_engine_is_named_with_what_is_there_instead(run_python, engine
         except ImportError as error:
             print(error)
     """
-    package = "jax" if engine == "numpy" else engine  # numpy borrows JAX's convolutions
-    message = run_python(source, engine=engine, hidden=[package])
-    assert message.startswith(f"KERAS_BACKEND='{engine}', but {package} is not installed.")
-    assert f"pip install {package}" in message
-    assert all(other in message for other in INSTALLED if other != package)
+    message = run_python(source, engine=engine, hidden=[engine])
+    assert message.startswith(f"KERAS_BACKEND='{engine}', but {engine} is not installed.")
+    assert f"pip install {engine}" in message
+    assert all(other in message for other in INSTALLED if other != engine)
 
 
 def test_backends_says_what_is_there():
     assert engine.name == keras.backend.backend()
     assert engine.version()[0].isdigit()
     assert engine.devices()
-    assert (engine.name in ENGINES) == engine.supports_training
+    assert engine.name in ENGINES
 
 
 @pytest.mark.skipif(

@@ -16,7 +16,6 @@ from keras import ops
 from flowkit import Flow
 from flowkit.bijectors import Scale
 from flowkit.contract import ContractError
-from flowkit.engines import engine
 from flowkit.training import GuardedOptimizer
 
 pytestmark = pytest.mark.two_engines
@@ -218,7 +217,6 @@ def test_the_state_of_a_seed_generator_is_known_by_its_name():
     assert [variable.name for variable in dropout.variables] == ["seed_generator_state"]
 
 
-@pytest.mark.skipif(not engine.supports_training, reason="nothing is trained on this engine")
 def test_fit_says_when_it_evaluates_its_validation_data():
     said = []
 
@@ -235,7 +233,6 @@ def test_fit_says_when_it_evaluates_its_validation_data():
     assert said == [True, None]
 
 
-@pytest.mark.skipif(not engine.supports_training, reason="nothing is trained on this engine")
 def test_the_guard_knows_the_weights_that_it_was_built_for():
     weight = keras.Variable([1.0, 2.0])
     optimizer = GuardedOptimizer(keras.optimizers.SGD(0.5))

@@ -199,23 +199,3 @@ def test_log1mexp_at_the_edges():
     assert gradients_at(numerics.log1mexp, 1e4) == (0.0, [0.0])
     value, (gradient,) = gradients_at(numerics.log1mexp, 1e-30)
     np.testing.assert_allclose([value, gradient], [math.log(1e-30), 1e30], rtol=1e-6)
-
-
-@pytest.mark.one_engine
-def test_numpy_has_them_too(run_python):
-    source = """
-        import flowkit, keras, numpy as np
-        from flowkit import numerics
-        x = np.linspace(0.1, 3, 6, dtype="float32").reshape(2, 3)
-        for name in numerics.__all__:
-            if name == "solve_increasing":
-                y = numerics.solve_increasing(lambda x: (x**3, np.log(3 * x * x)), x, -2.0, 2.0)
-                assert np.allclose(y**3, x)
-            else:
-                given = {"matmul": [x, x.T]}.get(name, [x])
-                if name in ("logaddexp", "maximum", "minimum"):
-                    given = [x, x]
-                assert np.isfinite(getattr(numerics, name)(*given)).all(), name
-        print("done")
-    """
-    assert run_python(source, engine="numpy") == "done"

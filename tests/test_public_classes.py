@@ -52,8 +52,7 @@ def test_what_trains_and_what_is_trained_on_is_shown_as_the_call_that_makes_it()
         (rows, "Batches(<20x8x8x1 uint8>, batch_size=4)"),
         (
             training.Resume("a.npz", callbacks=[training.CSVLog("b.csv")], batches=rows),
-            "Resume('a.npz', callbacks=[CSVLog('b.csv')], writer=True, "
-            "batches=Batches(<20x8x8x1 uint8>, batch_size=4))",
+            "Resume('a.npz', callbacks=[CSVLog('b.csv')], batches=Batches(<20x8x8x1 uint8>, batch_size=4))",
         ),
         (data.LazyImages(lambda rows: images[rows], images.shape), "LazyImages(shape=[20, 8, 8, 1])"),
         (conditioners.StandardizedContext(), "StandardizedContext()"),

@@ -1,6 +1,7 @@
 """Warn about scripts of the gallery that take more than 20 seconds, which makes `make docs` fail.
 
-FLOWKIT_DOCS_SLOWER multiplies this time on a slow or busy machine: `FLOWKIT_DOCS_SLOWER=3 make docs`.
+FLOWKIT_DOCS_SLOWER multiplies this time, and the limit for a cell of a page, on a slow or busy machine:
+`FLOWKIT_DOCS_SLOWER=3 make docs`.
 """
 
 import os
@@ -44,5 +45,5 @@ def slower():
     except ValueError:
         factor = 0.0
     if not 1 <= factor < float("inf"):
-        raise ValueError(f"{SLOWER} expects a number from 1 up, received {given!r}.")
+        raise ValueError(f"{SLOWER}: got {given!r}, expected a number from 1 up.")
     return factor

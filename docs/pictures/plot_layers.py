@@ -24,10 +24,12 @@ flow.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(6e-3, 
 flow.fit(x, batch_size=250, epochs=20, verbose=0)
 
 # %%
-# A chain is a list of bijectors; call each of them separately.
+# A chain is a list of bijectors, and a ``Repeat`` holds copies of a chain; call each of them separately.
 
+*first, repeat = flow.bijector.parts
+parts = [*first, *(part for copy in repeat.copies() for part in copy.parts)]
 at, shown = x[:1500].astype("float32"), [x[:1500]]
-for part in flow.bijector.parts:
+for part in parts:
     at, _ = part(at)
     if isinstance(part, flowkit.bijectors.Coupling):
         shown.append(keras.ops.convert_to_numpy(at))

@@ -1,21 +1,18 @@
 """`flowkit check mypkg.twist:Twist`: every clause on every backend, as a table or as JSON.
 
-Each backend runs in a process of its own, so this module imports neither Keras nor an engine: a name that cannot be
-right is refused at once.
+Each backend runs in a process of its own, so this module imports neither Keras nor a backend.
 """
 
-import importlib.util
 import json
 import os
 import re
 import sys
-from importlib.machinery import PathFinder
 from typing import Annotated
 
 import typer
 
 from flowkit._engine import ENGINES, installed, run_on
-from flowkit.app import group
+from flowkit.app.backend import main_alone
 from flowkit.app.failure import CommandError, debugging
 
 _KEPT, _BROKEN = 0, 1
@@ -38,46 +35,28 @@ def check(
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
 ):
     """Hold a bijector to its contract: exit code 1 if a promise is broken."""
-    engines = backends.split(",") if backends else [os.environ.get("KERAS_BACKEND") or "jax"]
+    chosen = backends.split(",") if backends else [os.environ.get("KERAS_BACKEND") or "jax"]
     known = [name for name in ENGINES if installed(name)]
-    for engine in engines:
-        if engine not in known:
+    for backend in chosen:
+        if backend not in known:
             raise CommandError(
-                f"cannot check on {engine!r}: expected one of {', '.join(known)}, which are installed"
+                f"cannot check on {backend!r}: expected one of {', '.join(known)}, which are installed"
             )
     for package in ("hypothesis", "pytest"):
         if not installed(package):
             raise CommandError(
                 f"flowkit.testing needs {package}, which is not installed: pip install hypothesis pytest"
             )
-    _check_name(target)
-    group.main_alone()
-    options = {
-        "examples": examples,
-        "event_shapes": None if event_shapes is None else _shapes(event_shapes),
-        "profile": profile,
-    }
-    reports = [_report(engine, target, options) for engine in engines]
+    main_alone()
+    shapes = None if event_shapes is None else _shapes(event_shapes)
+    options = {"examples": examples, "event_shapes": shapes, "profile": profile}
+    reports = [_report(backend, target, options) for backend in chosen]
     kept = all(report["kept"] for report in reports)
     if json_:
         print(json.dumps({"target": target, "kept": kept, "reports": reports}, indent=2))
     else:
         print(_table(reports))
     return _KEPT if kept else _BROKEN
-
-
-def _check_name(target):
-    """Raise CommandError for a target that cannot name anything. Import nothing."""
-    module, _, name = target.rpartition(":")
-    in_file = module.endswith(".py")
-    words = [*name.split("."), *([] if in_file else module.split("."))]
-    if not all(word.isidentifier() for word in words):
-        raise CommandError(f"cannot read {target!r}: expected package.module:Name, or file.py:Name")
-    if in_file and not os.path.isfile(module):
-        raise CommandError(f"no file {module!r}")
-    top = module.partition(".")[0]
-    if not in_file and not (importlib.util.find_spec(top) or PathFinder.find_spec(top, [os.getcwd()])):
-        raise CommandError(f"cannot import {module!r}: No module named {top!r}")
 
 
 def _shapes(text):
@@ -89,20 +68,20 @@ def _shapes(text):
 
 
 def _table(reports):
-    """Return the clauses by engine, then the message of each broken one."""
+    """Return the clauses by backend, then the message of each broken one."""
     names = [row["clause"] for row in reports[0]["clauses"]]
     width = max(map(len, names))
-    lines = [" " * width + "".join(f"  {report['engine']:<11}" for report in reports)]
+    lines = [" " * width + "".join(f"  {report['backend']:<11}" for report in reports)]
     broken = []
     for i, name in enumerate(names):
         rows = [report["clauses"][i] for report in reports]
         lines.append(f"{name:<{width}}" + "".join(f"  {_sign(row):<11}" for row in rows))
         broken += [
-            f"{r['engine']}: {row['message']}"
+            f"{r['backend']}: {row['message']}"
             for r, row in zip(reports, rows, strict=True)
             if "message" in row
         ]
-    notes = [f"{report['engine']}: note: {note}" for report in reports for note in report["notes"]]
+    notes = [f"{report['backend']}: note: {note}" for report in reports for note in report["notes"]]
     return "\n".join([*(line.rstrip() for line in lines), *(f"\n{text}" for text in broken + notes)])
 
 
@@ -110,16 +89,16 @@ def _sign(row):
     return "UNVERIFIED" if row["verdict"] == "not asked" and "message" in row else _SIGNS[row["verdict"]]
 
 
-def _report(engine, target, options):
-    """Return the report of one engine, from a process of its own."""
+def _report(backend, target, options):
+    """Return the report of one backend, from a process of its own."""
     path = [os.getcwd(), *filter(None, sys.path)]
-    done = run_on(engine, _WORKER, [target, json.dumps(options)], path)
+    done = run_on(backend, _WORKER, [target, json.dumps(options)], path)
     answer = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else None
     if answer is not None and "misused" not in answer:
         return answer
     if debugging():
         print(done.stderr, file=sys.stderr)
-    message = answer["misused"] if answer else f"the check on {engine} stopped: {_end(done.stderr)}"
+    message = answer["misused"] if answer else f"the check on {backend} stopped: {_end(done.stderr)}"
     raise CommandError(message)
 
 

@@ -8,8 +8,8 @@ import typer
 import flowkit
 
 COMMANDS = (
-    *("train", "sample", "evaluate", "diagnose", "compare", "interpolate", "manipulate"),
-    *("play", "convert", "preset", "check", "info"),
+    *("list", "train", "sample", "play", "evaluate", "diagnose", "compare", "interpolate", "manipulate"),
+    *("export", "convert", "preset", "check", "info"),
 )
 
 app = typer.Typer(name="flowkit", no_args_is_help=True, pretty_exceptions_enable=False)

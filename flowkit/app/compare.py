@@ -8,9 +8,9 @@ import numpy as np
 import typer
 
 import flowkit
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, new_file
+from flowkit.app.options import Backend, Json, new_file
 
 # Pictures in a row, and the inches of each: dots and names of a pair plot are lost in a small one.
 _ACROSS = {"images": (4, 3.5), "rows": (2, 7.0)}
@@ -23,6 +23,7 @@ def compare(
         list[Path], typer.Argument(metavar="RUN RUN...", help="Folders that `flowkit train` has made.")
     ],
     output: Annotated[Path, new_file("The PNG file to write.", ".png")] = Path("compare.png"),
+    json_: Json = False,
     backend: Backend = None,
 ):
     """Compare curves, samples and numbers of several runs side by side."""
@@ -31,7 +32,7 @@ def compare(
 
     from flowkit.app.experiment import kind_of
     from flowkit.app.run_folder import RunFolder
-    from flowkit.training import atomic_path
+    from flowkit.training.atomic import atomic_path, json_text
 
     if len(runs) < 2:
         raise CommandError(f"compare: expected two runs or more, received {len(runs)}")
@@ -41,10 +42,14 @@ def compare(
         raise CommandError("compare: expected runs of images, or runs of tables, received both")
     (kind,) = kinds.values()
     names = [str(folder.path) for folder in folders]
+    metrics = [folder.measured() for folder in folders]
     with atomic_path(output) as temporary:
         drawn(folders, names, kind).savefig(temporary, format="png")
-    Console().print(_table(names, [folder.measured() for folder in folders], kind))
-    print(f"comparison {output}")
+    if json_:
+        print(json_text(dict(zip(names, metrics, strict=True))))
+    else:
+        Console().print(_table(names, metrics, kind))
+        print(f"comparison {output}")
 
 
 def drawn(folders, names, kind):
@@ -95,9 +100,14 @@ def _table(names, metrics, kind):
 
     from flowkit.presets.card import shown
 
-    keys = (f"test_{kind.score}", "epochs", "parameters", "seconds")
+    keys = ("data", f"test_{kind.score}", "epochs", "parameters", "seconds")
     columns = (Column(key.replace("_", " "), justify="right") for key in keys)
     table = Table(Column("run", overflow="fold"), *columns)  # whose end tells runs apart
-    for name, found in zip(names, map(shown, metrics), strict=True):
-        table.add_row(name, *(found.get(key, "?") for key in keys))
+    sums = [found.get("data_sha256") for found in metrics]
+    for name, found, data in zip(names, map(shown, metrics), sums, strict=True):
+        mark = "" if data == sums[0] else " *"
+        cells = {**found, "data": Path(found.get("data", "?")).name + mark}
+        table.add_row(name, *(cells.get(key, "?") for key in keys))
+    if len(set(sums)) > 1:
+        table.caption = "* other data than the first run: scores cannot be compared"
     return table

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, new_file
 
@@ -45,22 +45,18 @@ def convert(
     wanted = ".npz" if exports else ".keras"
     if output.suffix != wanted:
         raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
-    if not exports:
-        _import(source, output, n_bits, input_shape, check)
-    elif n_bits is None and input_shape is None and check is None:
+    if exports:
         _export(source, output)
     else:
-        raise CommandError(
-            "--n-bits, --input-shape and --check belong to foreign weights: a flow knows its own"
-        )
+        _import(source, output, n_bits, input_shape, check)
 
 
 def _export(source, output):
-    from flowkit.app.flow_file import read_flow
     from flowkit.convert import to_openai
+    from flowkit.flow.saving import load_file
     from flowkit.training import atomic_path
 
-    variables = to_openai(read_flow(source))
+    variables = to_openai(load_file(source))
     with atomic_path(output) as temporary:
         np.savez(temporary, **variables)
     print(f"weights {output}  ({_size(variables.values())}, names of openai/glow)")

@@ -7,9 +7,9 @@ import numpy as np
 import typer
 
 import flowkit
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, Data, Run
+from flowkit.app.options import Backend, Data, Json, Run
 
 
 def diagnose(
@@ -27,6 +27,7 @@ def diagnose(
         typer.Option(metavar="RUN", help="A flow of more general data, to compare likelihoods with."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
+    json_: Json = False,
     backend: Backend = None,
 ):
     """Report whether a flow is any good: latents, coverage, round trips, memorisation, other data."""
@@ -56,8 +57,9 @@ def diagnose(
         samples=samples,
         seed=seed,
     )
-    print(found)
-    print(f"diagnostics {found.save(output or folder.path / 'diagnostics')}")
+    place = found.save(output or folder.path / "diagnostics")
+    text = (place / "diagnostics.json").read_text(encoding="utf-8").rstrip()
+    print(text if json_ else f"{found}\ndiagnostics {place}")
 
 
 def _some(x, context, rows, seed):

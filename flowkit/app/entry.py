@@ -51,7 +51,7 @@ def _answered(arguments):
         if not interrupt.raised() or isinstance(error, failure.CommandError):
             return report(error)
         # otherwise an engine was interrupted in its work, and failed in its own way
-    interrupt.answer()
+    interrupt.end()
     say(interrupt.words())
     return interrupt.exit_code()
 

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 import flowkit
-from flowkit.app.engine import use
-from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, Data, Run
+from flowkit.app.backend import use
+from flowkit.app.failure import CommandError, together
+from flowkit.app.options import Backend, Data, Json, Run
 
 
 def evaluate(
@@ -17,6 +17,7 @@ def evaluate(
     data: Data = None,
     samples: Annotated[int, typer.Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
     levels: Annotated[bool, typer.Option("--levels", help="Also print the bits of each level.")] = False,
+    json_: Json = False,
     backend: Backend = None,
 ):
     """Print bits per dimension on the test split, with the standard error over images; of a table, nats.
@@ -26,26 +27,27 @@ def evaluate(
     use(backend, shares=True)
     from rich.console import Console
 
-    from flowkit.app.group import alike
-    from flowkit.app.trained import trained_in_all
-    from flowkit.distributed.failed import naming_the_lost
+    from flowkit.app.trained import trained
+    from flowkit.training.atomic import json_text
 
-    with naming_the_lost():
-        folder = trained_in_all(run)
-        flow, kind, rows, test = alike(lambda: _rows(folder, run, data, samples, levels))
-        mean, error = kind.mean_score(flow, rows, samples)
-        table = _level_table(flow, *kind.given(flow, rows)) if levels else None
+    with together():  # JAX's processes need each other to load it, so first each looks if it is there
+        folder = trained(run)
+    with together():
+        flow, kind, rows, test = _rows(folder, run, data, samples, levels)
+    mean, error = kind.mean_score(flow, rows, samples)
+    found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
+    if levels:
+        found["levels"] = _levels(flow, *kind.given(flow, rows))
     if not flowkit.distributed.is_main():
         return
-    if kind.rows == "images":
-        draws = "1 draw of noise" if samples == 1 else f"{samples} draws of noise"
-        print(f"test bits/dim {mean:.4f} +- {error:.4f}  ({rows.name}, {len(rows)} images, {draws} each)")
-    else:
-        print(
-            f"{'test ' * test}log-likelihood {mean:.4f} +- {error:.4f} nats  ({rows.name}, {len(rows)} rows)"
-        )
-    if table is not None:
-        Console().print(table)
+    if json_:
+        print(json_text(found))
+        return
+    draws = f", {samples} draw{'s' * (samples > 1)} of noise each" * (kind.rows == "images")
+    about = f"{rows.name}, {len(rows)} {kind.rows}{draws}"
+    print(f"{'test ' * test}{kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}  ({about})")
+    if levels:
+        Console().print(_level_table(math.prod(flow.event_shape), found["levels"]))
 
 
 def _rows(folder, run, source, samples, levels):
@@ -79,7 +81,7 @@ def _same_data(folder, flow, kind, recipe):
     """Return True if `recipe` names the rows that the flow was trained on, or may do so: older runs keep no sum."""
     from flowkit.app.experiment import load
 
-    trained_on = folder.data_sha256()
+    trained_on = folder.data_sha256
     if trained_on is None:
         return True
     splits = ["train", *(["validation"] if recipe.data.validation else []), "test"]
@@ -96,29 +98,32 @@ def _same_data(folder, flow, kind, recipe):
     return trained_on == flowkit.data.content_hash(*ordered)
 
 
-def _level_table(flow, images, labels):
-    """Return a table of what each level carries of the bits/dim of one draw of noise; the rows add up to the last.
+def _levels(flow, images, labels):
+    """Return what each level carries of the bits/dim of one draw of noise, and at the end the sum of all.
 
     Each process scores its part of the images.
     """
-    from rich.table import Table
-
     from flowkit.app.images import mean_and_error
     from flowkit.bijectors.levels import find_levels
     from flowkit.evaluation.levels import level_bits_in_a_group
 
     events = find_levels(flow.bijector, "--levels")[1].latent_events
     bits = level_bits_in_a_group(flow, images, labels)
-    size = math.prod(flow.event_shape)
+    means, errors = zip(*map(mean_and_error, [*bits.T, bits.sum(axis=1)]), strict=True)
+    latents = [*map(list, events), [math.prod(flow.event_shape)]]
+    return {"latents": latents, "bits_per_dim": means, "standard_error": errors}
+
+
+def _level_table(size, levels):
+    from rich.table import Table
+
     table = Table("level", "latents", "of all", "bits/dim", "bits/latent", title="What each level carries")
     for column in table.columns[1:]:
         column.justify = "right"
-    for level, (event, column) in enumerate(zip(events, bits.T, strict=True)):
-        mean, error = mean_and_error(column)
+    names = [*map(str, range(len(levels["latents"]) - 1)), "all"]
+    for name, event, mean, error in zip(names, *levels.values(), strict=True):
         share = math.prod(event) / size
         shape = " x ".join(map(str, event))
-        table.add_row(str(level), shape, f"{share:.1%}", f"{mean:.4f} +- {error:.4f}", f"{mean / share:.3f}")
-    table.add_section()
-    mean, error = mean_and_error(bits.sum(axis=1))
-    table.add_row("all", f"{size}", "100.0%", f"{mean:.4f} +- {error:.4f}", f"{mean:.3f}")
+        bits = (f"{mean:.4f} +- {error:.4f}", f"{mean / share:.3f}")
+        table.add_row(name, shape, f"{share:.1%}", *bits, end_section=name == names[-2])
     return table

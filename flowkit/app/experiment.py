@@ -1,8 +1,7 @@
 """From a validated recipe to a flow that is ready for `fit`, and its data."""
 
 import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import keras
@@ -42,7 +41,12 @@ class Experiment:
     @property
     def splits(self) -> list[Split]:
         """All that was loaded, each row in one of them."""
-        return [split for split in (self.train, self.validation, self.test) if split is not None]
+        return [self.train, *([] if self.validation is None else [self.validation]), self.test]
+
+    @property
+    def scored(self) -> dict[str, Split]:
+        """Return {"test": ...}, and "validation" if the recipe holds something out."""
+        return {"test": self.test} | ({} if self.validation is None else {"validation": self.validation})
 
     def context(self, dataset: data.Dataset) -> np.ndarray | None:
         """Return the labels that the model is conditioned on, or None."""
@@ -210,8 +214,16 @@ def hold_out(recipe: Recipe, dataset: Split) -> tuple[Split, Split | None]:
             "--set data.validation=0"
         )
     order = np.random.default_rng(recipe.training.seed).permutation(count)
-    take: Callable[..., Any] = Tables.take if isinstance(dataset, data.Table) else Images.take
-    return take(dataset, np.sort(order[held:])), take(dataset, np.sort(order[:held]))
+    return _taken(dataset, np.sort(order[held:])), _taken(dataset, np.sort(order[:held]))
+
+
+def _taken(dataset, rows):
+    """Return the images or rows at some places."""
+    if isinstance(dataset, data.Table):
+        return replace(dataset, values=dataset.values[rows])
+    images, labels = dataset.images, dataset.labels
+    images = images.taken(rows) if isinstance(images, data.LazyImages) else images[rows]
+    return replace(dataset, images=images, labels=None if labels is None else labels[rows])
 
 
 def for_workers(recipe: Recipe, count: int) -> Recipe:

@@ -9,10 +9,10 @@ BAD_INPUT, FAILED = 2, 1
 _LONGEST = 2_000  # characters of a printed line
 
 process = None  # the number of this process in a group
-told_to_all = False  # True if all processes of the group end, for the same reason
+told_to_all = False  # True if all processes of the group end for the same reason
 
 # Refusals of input; ContractError, RecipeError, CheckpointError are ValueErrors.
-_REFUSALS = (ValueError, OSError, ImportError)
+_REFUSALS = (ValueError, OSError, ImportError, NotImplementedError)
 
 
 class CommandError(Exception):
@@ -33,15 +33,38 @@ def debugging():
 
 
 def report(error):
-    """Print `error` in one line on standard error, with FLOWKIT_DEBUG=1 after its traceback; return the exit code."""
+    """Print `error` in one line on standard error, with FLOWKIT_DEBUG=1 after its traceback; return the exit code.
+
+    An error that ends all processes of a group is printed by the main one.
+    """
     global told_to_all
+    if process is not None:
+        from flowkit.distributed.failed import named
+
+        error = named(error)
     told_to_all = getattr(error, "told_to_all", False)
     if debugging():
         traceback.print_exception(error)
     message, code = words(error)
-    if message and not (process and getattr(error, "told_by_main", False)):
+    if message and not (process and told_to_all):
         say(message)
     return code
+
+
+def together():
+    """Return a scope that all processes of a group enter and leave: an error in one ends the command in all."""
+    from flowkit.distributed.failed import failing_together
+
+    return failing_together(words)
+
+
+def on_main(function):
+    """Call `function()` in the main process alone. Its error ends the command in all."""
+    from flowkit.distributed import is_main
+
+    with together():
+        if is_main():
+            function()
 
 
 def words(error):

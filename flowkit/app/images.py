@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from flowkit import data, distributed, training, zoo
-from flowkit.app.failure import CommandError, RecipeError, say
+from flowkit.app.failure import RecipeError
 from flowkit.flow import scoring
 from flowkit.flow.context import context_kind
 
@@ -17,7 +17,7 @@ _LATENTS = 256  # images whose latents a --log shows
 class Images:
     """A recipe or a flow of stored images."""
 
-    rows = "images"
+    rows, samples = "images", "grid.png"
     score, in_print = "bits_per_dim", "bits/dim"  # in metrics.json, and as a name
     logged, sign = "bits_per_dim", 1  # the loss in log.csv; the score is `sign` times the loss
     unit, ylabel = "", "bits/dim"
@@ -60,15 +60,6 @@ class Images:
             return replace(dataset, images=data.LazyImages(squares, shape))
         return replace(dataset, images=squares(slice(None)))
 
-    @staticmethod
-    def take(dataset, rows):
-        """Return the images at some places."""
-        images = dataset.images
-        images = images.taken(rows) if isinstance(images, data.LazyImages) else images[rows]
-        return replace(
-            dataset, images=images, labels=None if dataset.labels is None else dataset.labels[rows]
-        )
-
     def arguments(self, recipe, dataset, given):
         """Return the arguments of the zoo function: those given in [model], and what the data say, if they are here."""
         table = recipe.data
@@ -86,18 +77,9 @@ class Images:
     # [training]
 
     def check(self, recipe, flow, train, held_out, test):
-        """Raise a RecipeError for what only the end of an epoch, or of the run, would trip over."""
-        _check_picture(recipe, train, flow.event_shape)
+        """Raise a RecipeError if the images to test with could not be scored."""
         self.given(flow, test)
-        classes = recipe.model.get("num_classes")
-        _check_labels(test, classes)
-        if classes is not None and distributed.is_main():
-            found = 1 + int(max(train.labels.max(), test.labels.max()))
-            if found < classes:
-                say(
-                    f"note: model.num_classes = {classes}, but {train.name} has labels up to {found - 1}: "
-                    f"--set model.num_classes={found} if there are no more"
-                )
+        _check_labels(test, recipe.model.get("num_classes"))
 
     def batches(self, recipe, flow, train):
         """Return batches of augmented images, with the labels of a class-conditional model."""
@@ -162,10 +144,6 @@ class Images:
 
     def of_source(self, flow, source, split):
         """Return images of `source`, brought to the size of the flow's."""
-        if len(flow.event_shape) != 3:
-            raise CommandError(
-                f"expected a flow of images or of tables, received one of events {flow.event_shape}"
-            )
         height, width, channels = flow.event_shape
         return data.load(source, split, size=(height, width), channels=channels)
 
@@ -253,13 +231,3 @@ def _check_labels(dataset, classes):
     else:
         return
     raise RecipeError(f"model.num_classes = {classes}, but {dataset.name} has {found}")
-
-
-def _check_picture(recipe, train, event):
-    channels = event[-1]
-    if recipe.sampling.count and channels not in (1, 3):
-        raise RecipeError(
-            f"sampling.count = {recipe.sampling.count}: expected images of 1 or 3 channels to draw samples as, and "
-            f"those of {train.name} have {channels}; data.channels = 1 or 3 brings them there, sampling.count = 0 "
-            "draws none"
-        )

@@ -2,15 +2,17 @@
 
 import platform
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from flowkit._shipped import closest, recipe_files
-from flowkit.app.engine import use
+from flowkit._shipped import closest, preset_folders, recipe_files
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError, printable
-from flowkit.app.options import Backend, recipe_names
+from flowkit.app.find import hint
+from flowkit.app.options import Backend, Json, recipe_names
 
 _COLUMNS = 8  # of the table for which a family of tables is shown
 _LONGEST, _WIDEST = 300, 40  # characters of a fact, and of a name that the facts still line up with
@@ -26,17 +28,21 @@ def info(
             autocompletion=recipe_names,
         ),
     ] = None,
+    json_: Json = False,
     cite: Annotated[bool, typer.Option("--cite", help="The paper of NAME as BibTeX, and no more.")] = False,
     backend: Backend = None,
 ):
     """Print versions, backend, devices and precision, for a bug report; of NAME, what is in it and its paper."""
     use(backend)
+    from flowkit.flow.summary import rows
+    from flowkit.presets.card import shown
+    from flowkit.training.atomic import json_text
     from flowkit.zoo.papers import PAPERS
 
     if name is None:
         if cite:
             raise CommandError(f"--cite: expected a NAME whose paper to cite, such as {', '.join(PAPERS)}")
-        _show(facts())
+        print(json_text(facts())) if json_ else _show(facts())
         return
     family, about, make = _found(name)
     if cite:
@@ -44,9 +50,13 @@ def info(
             raise CommandError(f"{name}: a flow alone does not say which paper it is from: name its family")
         print(PAPERS[family].bibtex())
         return
+    if json_:
+        parts = [asdict(row) for row in rows(make())]
+        print(json_text({"paper": family and str(PAPERS[family]), **about, "parts": parts}))
+        return
     if family is not None:
         print(f"{PAPERS[family]}\nflowkit info {name} --cite gives it as BibTeX")
-    _show(about)
+    _show(shown(about))
     make().summary(shutil.get_terminal_size().columns, print_fn=_show_lines)
 
 
@@ -64,20 +74,22 @@ def _found(name):
     """Return (the family or None, facts, a function that makes the flow) of whatever `name` names."""
     from flowkit import zoo
     from flowkit.app.recipe import read_recipe
-    from flowkit.app.trained import Alone, trained
+    from flowkit.app.trained import trained
+    from flowkit.presets.hub import SCHEME
 
     if name in zoo.ARCHITECTURES:
         size = {"input_shape": (32, 32, 3)} if name == "glow" else {"features": _COLUMNS}
         return name, {}, lambda: zoo.ARCHITECTURES[name](**size)
-    found = trained(name)
-    if isinstance(found, Alone) or Path(name).is_dir():
-        recipe, preset = found.recipe(), getattr(found, "preset", None)
-        return recipe and recipe.model["name"], _about(preset) if preset else {}, found.load_flow
+    path, shipped = Path(name), name.rstrip("/") in preset_folders()
+    if path.is_dir() or path.suffix == ".keras" or shipped or name.startswith(SCHEME):
+        found = trained(name)
+        recipe = found.recipe()
+        return recipe and recipe.model["name"], found.about, found.load_flow
     known = [*zoo.ARCHITECTURES, *recipe_files()]
-    if name not in known and not Path(name).is_file():
+    if name not in known and not path.is_file():
+        near = hint(path) if "/" in name else closest(name, known)
         raise CommandError(
-            f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; "
-            f"{closest(name, known)}"
+            f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; {near}"
         )
     recipe = read_recipe(name)
     return recipe.model["name"], {}, lambda: _untrained(recipe)
@@ -92,14 +104,6 @@ def _untrained(recipe):
     except (OSError, ValueError):
         train = None
     return build_flow(recipe, train)
-
-
-def _about(preset):
-    """Return what metadata.json says of a preset, and where it lies."""
-    from flowkit.presets.card import shown
-
-    own = {key: value for key, value in preset.metadata.items() if key not in ("files", "measured", "preset")}
-    return {"preset": preset.folder, **shown(own), **shown(preset.measured)}
 
 
 def facts():

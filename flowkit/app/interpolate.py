@@ -7,9 +7,9 @@ import numpy as np
 import typer
 
 import flowkit
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError, say
-from flowkit.app.options import Backend, Output, Run
+from flowkit.app.options import Backend, Label, Output, Run
 
 
 def interpolate(
@@ -19,35 +19,20 @@ def interpolate(
     output: Output = None,
     steps: Annotated[int, typer.Option(min=2, help="Images in the strip, both ends included.")] = 9,
     path: Annotated[str, typer.Option(help="linear or spherical.")] = "linear",
-    label: Annotated[int | None, typer.Option(help="The class, for a class-conditional flow.")] = None,
+    label: Label = None,
     backend: Backend = None,
 ):
     """Draw the way between two images in the space of latents, as one picture."""
     use(backend)
-    from flowkit.app.trained import trained
+    from flowkit.app.trained import given_label, trained
 
     folder = trained(run)
     flow = folder.load_flow()
-    classes = classes_of(flow)
-    if classes is not None and not (label is not None and 0 <= label < classes):
-        received = "none" if label is None else label
-        raise CommandError(
-            f"--label: the flow is class-conditional, expected 0..{classes - 1}, received {received}"
-        )
-    if classes is None and label is not None:
-        raise CommandError(f"--label: the flow knows no classes, expected none, received {label}")
+    context = given_label(flow, label)
     x0, x1 = (read_images([name], flow) for name in (first, second))
-    context = None if classes is None else np.array([label])
     output = output or folder.path / "strip.png"
     save_strip(output, flowkit.latent.interpolate(flow, x0, x1, steps, context=context, path=path), flow)
     print(f"interpolation {output}")
-
-
-def classes_of(flow):
-    """Return how many classes a class-conditional flow knows, None for another flow."""
-    from flowkit.flow.context import context_kind
-
-    return flow.num_classes if context_kind(flow) == "required" else None
 
 
 def read_images(paths, flow):

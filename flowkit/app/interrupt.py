@@ -1,7 +1,7 @@
 """Ctrl-C, and the SIGTERM by which a cluster ends a job.
 
 A signal raises KeyboardInterrupt, and is recorded as well: XLA drops an exception that is raised inside one of its
-callbacks. Where an exception would do harm, as in the import of an engine, it waits. Training checks between its steps.
+callbacks. Where an exception would do harm, as in the import of a backend, it waits. Training checks between its steps.
 """
 
 import contextlib
@@ -14,8 +14,10 @@ EXIT_CODES = {128 + number for number in WORDS}
 
 _heard = None  # the signal that ends the command
 _raised = False  # True if an exception was raised for it
-_answered = False  # True if the command ends because of it
-_waits = _between_steps = False
+_waits = False  # True while no signal may break in
+_ending = (
+    False  # True while training checks by itself, and when the command ends: only a second Ctrl-C breaks in
+)
 
 
 @contextlib.contextmanager
@@ -24,8 +26,8 @@ def listening():
 
     A handler of the program's own stays in its place, and so do all handlers outside the main thread.
     """
-    global _heard, _raised, _answered, _waits
-    _heard, _raised, _answered = None, False, False
+    global _heard, _raised, _ending, _waits
+    _heard, _raised, _ending = None, False, False
     before = {}
     if threading.current_thread() is threading.main_thread():
         ordinary = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
@@ -39,7 +41,7 @@ def listening():
         for number, how in before.items():
             signal.signal(number, how)
         _waits = False
-    if not (_raised or _answered):
+    if not (_raised or _ending):
         check()
 
 
@@ -50,7 +52,7 @@ def _hear(number, frame):
     hurries = not first and number == signal.SIGINT
     if first or hurries:
         _heard = number
-    if not _waits and (hurries or not (_between_steps or _answered)):
+    if not _waits and (hurries or not _ending):
         _raised = True
         raise KeyboardInterrupt
 
@@ -69,37 +71,33 @@ def later():
 
 @contextlib.contextmanager
 def between_steps():
-    """Delay signals in a scope that calls `heard` now and then; only a Ctrl-C after another signal breaks in."""
-    global _between_steps
-    _between_steps = True
-    try:
-        yield
-    except BaseException:  # the command ends
-        answer()
-        raise
-    finally:
-        _between_steps = False
+    """Delay signals in a scope that calls `heard` now and then; only a Ctrl-C after another signal breaks in.
+
+    An exception that leaves the scope ends the command, so signals are delayed from there on.
+    """
+    global _ending
+    _ending = True
+    yield
+    _ending = False
 
 
 def check():
     """Raise KeyboardInterrupt if a signal was heard."""
     global _raised
-    if _heard is not None:
+    if heard():
         _raised = True
         raise KeyboardInterrupt
 
 
 def heard():
-    """Return True if a signal was heard; from here on the command ends because of it."""
-    if _heard is not None:
-        answer()
+    """Return True if a signal was heard."""
     return _heard is not None
 
 
-def answer():
+def end():
     """Mark the command as ending: from here on only a Ctrl-C after another signal breaks in."""
-    global _answered
-    _answered = True
+    global _ending
+    _ending = True
 
 
 def number():

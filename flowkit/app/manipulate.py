@@ -7,9 +7,9 @@ import numpy as np
 import typer
 
 import flowkit
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
-from flowkit.app.interpolate import classes_of, read_images, save_strip
+from flowkit.app.interpolate import read_images, save_strip
 from flowkit.app.options import Backend, Data, Output, Run, numbers
 
 
@@ -31,7 +31,7 @@ def manipulate(
     """Move images from one class towards another, a row for each, a column for each amount."""
     use(backend)
     from flowkit.app.images import Images
-    from flowkit.app.trained import data_of, trained
+    from flowkit.app.trained import classes_of, data_of, trained
 
     folder = trained(run)
     flow = folder.load_flow()

@@ -1,24 +1,21 @@
 """`flowkit play`: a page on which a flow runs in the browser, written, or served from this machine to itself."""
 
 import functools
-import http.server
-import re
-import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import typer
 
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Data, Run
 
-_HOSTS = ("localhost", "127.0.0.1")
+_BEST, _ITS_DATA = "glow/fashion-mnist-full", "fashion-mnist"  # some of the images that come with flowkit
 
 
 def play(
-    run: Run,
+    run: Run = _BEST,
     out: Annotated[
         Path | None,
         typer.Option(help="A folder to write, for any server. Default: serve it at once.", file_okay=False),
@@ -35,16 +32,19 @@ def play(
     data: Data = None,
     backend: Backend = None,
 ):
-    """Make a page on which the flow runs in the browser: mix images, move latents, read log p."""
+    """Make a page on which the flow runs in the browser: mix images, draw, move latents, read log p."""
     use(backend)
     from flowkit import play
     from flowkit.app.images import Images
     from flowkit.app.trained import data_of, trained
+    from flowkit.play.server import serving
 
     folder = trained(run)
     flow, recipe = folder.load_flow(), folder.recipe()
     if flow.dequantize is None:
         raise CommandError(f"{run}: expected a flow of stored images, got one of tables or continuous values")
+    if run == _BEST and data is None:
+        data = _ITS_DATA
     train, test = (data_of(folder, flow, split, data) for split in ("train", "test"))
     for dataset in (train, test):
         Images().given(flow, dataset)  # raises for images of another kind
@@ -63,37 +63,3 @@ def play(
             server.serve_forever()
         except KeyboardInterrupt:
             print()
-
-
-def serving(folder, port):
-    """Return a server of the files in `folder` at `port` of this machine."""
-    try:
-        return Server(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
-    except OSError as error:
-        raise CommandError(f"--port: {port} is not free ({error.strerror}): 0 takes a free one") from error
-
-
-class Server(http.server.ThreadingHTTPServer):
-    """A server that prints nothing when a browser closes a connection."""
-
-    def handle_error(self, request, client_address):
-        """Print a traceback of errors other than those of the connection."""
-        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
-            super().handle_error(request, client_address)
-
-
-class Handler(http.server.SimpleHTTPRequestHandler):
-    """Files of a folder, with types that browsers insist on, for pages of this machine alone."""
-
-    timeout = 30  # seconds without a byte, then the connection is closed
-    extensions_map: ClassVar = {".html": "text/html", ".mjs": "text/javascript", ".wasm": "application/wasm"}
-
-    def send_head(self):
-        """Answer 403 to a request by another host name: a foreign name may be pointed at this machine."""
-        if re.sub(r":\d+$", "", self.headers.get("Host", "")) not in _HOSTS:
-            self.send_error(http.HTTPStatus.FORBIDDEN, "expected localhost or 127.0.0.1 as the host")
-            return None
-        return super().send_head()
-
-    def log_message(self, *_):
-        """Print nothing: the terminal is for the address."""

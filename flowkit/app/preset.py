@@ -6,7 +6,7 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from flowkit.app.engine import use
+from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend
 

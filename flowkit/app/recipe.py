@@ -127,10 +127,18 @@ class Recipe(BaseModel):
         return self
 
     def tables(self) -> dict[str, Any]:
-        """Return the recipe as plain tables, without the keys that are None, which TOML has not."""
+        """Return the recipe as plain tables, without the keys that are None."""
         tables = self.model_dump(exclude_none=True)
         tables["model"] = {key: value for key, value in self.model.items() if value is not None}
         return tables
+
+    def flat(self) -> dict[str, Any]:
+        """Return {"model.levels": 3, ...}, also of keys that are None."""
+        return {
+            f"{table}.{key}": value
+            for table, keys in self.model_dump().items()
+            for key, value in keys.items()
+        }
 
 
 def validated(kind, tables, *outer):
@@ -185,7 +193,7 @@ def optimizers():
 
 
 def _override(text):
-    """Return (key, value) of `training.epochs=3`; a value that is not TOML is taken as a string."""
+    """Return (key, value) of `training.epochs=3`; `none` is None, and another value that is not TOML a string."""
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or key.count(".") != 1:
         raise RecipeError(f"--set {text[:80]}: expected table.key=value, such as model.steps=8")
@@ -194,7 +202,7 @@ def _override(text):
     except (ValueError, RecursionError):
         if re.search(r"[\"'\[\]{}=\n]", value) or not value:
             raise RecipeError(f"--set {text[:80]}: {shown(value)} is not a TOML value") from None
-        return key, value
+        return key, None if value == "none" else value
 
 
 def read_recipe(name: str, overrides: Sequence[str | tuple[str, Any]] = ()) -> Recipe:
@@ -232,16 +240,21 @@ def parse_recipe(text: str, overrides: Sequence[str | tuple[str, Any]] = (), whe
 def dumps(tables: Recipe | dict[str, Any]) -> str:
     """Return the text of a recipe (or of plain tables); `tomllib.loads(dumps(tables)) == tables`.
 
+    Keys that are None are comments, `# limit = none`, since TOML has no word for it.
+
     >>> print(dumps({"training": {"learning_rate": 1e-05, "optimizer": "adam"}}), end="")
     [training]
     learning_rate = 1e-05
     optimizer = "adam"
     """
     if isinstance(tables, Recipe):
-        tables = tables.tables()
+        tables = tables.model_dump()
     blocks = []
     for name, table in tables.items():
-        lines = [f"{_key(key)} = {_value(value)}\n" for key, value in table.items()]
+        lines = [
+            f"# {_key(key)} = none\n" if value is None else f"{_key(key)} = {_value(value)}\n"
+            for key, value in table.items()
+        ]
         blocks.append(f"[{_key(name)}]\n{''.join(lines)}")
     return "\n".join(blocks)
 

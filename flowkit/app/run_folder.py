@@ -2,17 +2,14 @@
 
 import contextlib
 import json
-import math
 import os
 from pathlib import Path
 
-from flowkit.app.experiment import with_source
 from flowkit.app.failure import CommandError, say
 from flowkit.app.find import hint
-from flowkit.app.flow_file import check_file, read_flow
 from flowkit.app.recipe import dumps, read_recipe
-from flowkit.training import atomic_path
-from flowkit.training.atomic import open_own, remove_leftovers
+from flowkit.flow.saving import check_file, load_file
+from flowkit.training.atomic import atomic_path, json_text, remove_leftovers
 
 try:
     import fcntl
@@ -34,22 +31,18 @@ class RunFolder:
         self.path = Path(path)
         self.recipe_path = self.path / "recipe.toml"
         self.log = self.path / "log.csv"
-        self.checkpoint = self.path / "checkpoint.npz"
         self.samples_folder = self.path / "samples"
-        self.curves = self.path / "loss.png"
         self.samples = self.path / "samples.png"
         self.pairs = self.path / "pairs.png"
-        self.quantiles = self.path / "quantiles.png"
         self.flow_path = self.path / "flow.keras"
         self.metrics = self.path / "metrics.json"
-        self.logs = self.path / "logs"
 
     @contextlib.contextmanager
     def held(self):
         """Lock the folder, made if it is missing, for this process.
 
-        Raises a CommandError if another process holds it, an OSError if a link has the lock's name. The system releases
-        the lock when a process ends, however it ends. Folders that were made and are still empty then are removed.
+        Raises a CommandError if another process holds it. The system releases the lock when a process ends, however it
+        ends. Folders that were made and are still empty then are removed.
         """
         made = [path for path in (self.path, *self.path.parents) if not path.exists()]
         try:
@@ -86,7 +79,7 @@ class RunFolder:
             temporary.write_text(dumps(recipe), encoding="utf-8")
 
     def _check_same(self, recipe):
-        then, now = _flat(read_recipe(str(self.recipe_path))), _flat(recipe)
+        then, now = self.recipe().flat(), recipe.flat()
         epochs = (then["training.epochs"], now["training.epochs"])
         free = _FREE | ({"training.epochs"} if epochs[1] >= epochs[0] else set())
         differing = [key for key in sorted({*then, *now} - free) if then.get(key) != now.get(key)]
@@ -103,10 +96,10 @@ class RunFolder:
                 "another than in one run of that length"
             )
 
-    def recipe(self, source=None):
-        """Return the run's recipe, with data from `source` if that is given."""
+    def recipe(self):
+        """Return the run's recipe."""
         self._exists()
-        return with_source(read_recipe(str(self.recipe_path)), source)
+        return read_recipe(str(self.recipe_path))
 
     def save_flow(self, flow):
         """Write `flow.keras` in a single step."""
@@ -126,7 +119,7 @@ class RunFolder:
     def load_flow(self):
         """Return the trained flow; raise a CommandError if training has not come to its end."""
         self.check_flow()
-        return read_flow(self.flow_path)
+        return load_file(self.flow_path)
 
     def measured(self):
         """Return the content of `metrics.json`; {} if there is none, or it cannot be read."""
@@ -135,18 +128,10 @@ class RunFolder:
         except (OSError, ValueError, TypeError):
             return {}
 
-    def data_sha256(self):
-        """Return the sum of the data that the flow was trained on, as `data.content_hash` gives it, or None."""
-        return self.measured().get("data_sha256")
-
     def save_metrics(self, metrics):
-        """Write `metrics.json` in a single step. A number that is not finite becomes null: JSON has no NaN."""
-        lost = [
-            key for key, value in metrics.items() if isinstance(value, float) and not math.isfinite(value)
-        ]
+        """Write `metrics.json` in a single step."""
         with atomic_path(self.metrics) as temporary:
-            text = json.dumps(metrics | dict.fromkeys(lost), indent=2, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+            temporary.write_text(json_text(metrics) + "\n", encoding="utf-8")
 
     def _exists(self):
         if not self.recipe_path.exists():
@@ -157,15 +142,9 @@ class RunFolder:
             raise CommandError(f"{self.path}: expected the folder of a run, found {found}; {hint(self.path)}")
 
 
-def _flat(recipe):
-    return {
-        f"{table}.{key}": value for table, values in recipe.tables().items() for key, value in values.items()
-    }
-
-
 @contextlib.contextmanager
 def _locked(path):
-    with open_own(path, "a+") as file:
+    with open(path, "a+") as file:
         if not _lock(file, path):
             raise CommandError(
                 f"{path.parent}: another process is training into this folder: wait for its end, or choose another "

@@ -1,14 +1,15 @@
 """`flowkit sample`: a picture of what a flow has learned; for a table, more rows of it."""
 
+import csv
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import flowkit
-from flowkit.app.engine import use
-from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, Run, new_file, numbers
+from flowkit.app.backend import use
+from flowkit.app.failure import CommandError, on_main, together
+from flowkit.app.options import Backend, Label, Run, new_file, numbers
 
 
 def sample(
@@ -21,6 +22,7 @@ def sample(
     output: Annotated[
         Path | None, new_file("The .png file to write; of a table, .csv.", ".png", ".csv")
     ] = None,
+    label: Label = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     zoom: Annotated[int | None, typer.Option(min=1, max=64, help="Width of each pixel of an image.")] = None,
     backend: Backend = None,
@@ -32,23 +34,26 @@ def sample(
     use(backend, shares=True)
     import numpy as np
 
-    from flowkit.app.group import alike, on_main
     from flowkit.app.images import stored_levels
-    from flowkit.app.tables import save_table
-    from flowkit.app.trained import trained_in_all
-    from flowkit.distributed.failed import naming_the_lost
+    from flowkit.app.trained import given_label, trained
 
-    with naming_the_lost():
-        folder = trained_in_all(run)
-        flow, output, temperature = alike(lambda: _checked(folder, run, temperature, output, zoom))
-        how = {"temperature": temperature, "seed": seed, "spread": True}
-        if flow.dequantize is None:
-            rows = np.asarray(flow.sample(count, **how))
-            on_main(lambda: save_table(output, rows, flow.columns and flow.columns.names))
-        else:
-            levels = stored_levels(flow)
+    with together():  # JAX's processes need each other to load it, so first each looks if it is there
+        folder = trained(run)
+    with together():
+        flow, output, temperature = _checked(folder, run, temperature, output, zoom)
+        context = None if label is None else given_label(flow, label)
+    how = {"temperature": temperature, "seed": seed, "spread": True}
+    if flow.dequantize is None:
+        rows = np.asarray(flow.sample(count, **how))
+        on_main(lambda: _save_table(output, rows, flow.columns and flow.columns.names))
+    else:
+        levels = stored_levels(flow)
+        if context is None:
             grid = flowkit.training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
-            on_main(lambda: flowkit.training.save_png(output, flowkit.training.enlarged(grid, zoom)))
+        else:
+            images = flow.sample(count, context, **how)[:, 0]
+            grid = flowkit.training.image_grid(images, levels=levels)
+        on_main(lambda: flowkit.training.save_png(output, flowkit.training.enlarged(grid, zoom)))
     if flowkit.distributed.is_main():
         print(f"samples {output}")
 
@@ -63,8 +68,7 @@ def _checked(folder, run, temperature, output, zoom):
         raise CommandError(
             f"{run}: expected a flow of stored images or of tables, got one of continuous values"
         )
-    output = output or folder.path / ("grid.png" if kind.rows == "images" else "samples.csv")
-    wanted = ".png" if kind.rows == "images" else ".csv"
+    output, wanted = output or folder.path / kind.samples, Path(kind.samples).suffix
     if output.suffix.lower() != wanted:
         raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
     if kind.rows != "images" and zoom is not None:
@@ -74,3 +78,13 @@ def _checked(folder, run, temperature, output, zoom):
     elif len(temperature) == 1:
         temperature = temperature[0]
     return flow, output, temperature
+
+
+def _save_table(path, rows, names):
+    """Write rows as .csv, their names in the first line, in a single step."""
+    from flowkit.training import atomic_path
+
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([] if names is None else [names])
+        writer.writerows(rows.astype(str))  # with as many digits as the numbers differ in

@@ -1,9 +1,7 @@
 """Tables: what recipes, runs and flows of rows do in their own way. `Images` has the same methods."""
 
-import csv
 import inspect
 import json
-from dataclasses import replace
 
 import keras
 import numpy as np
@@ -13,7 +11,6 @@ from flowkit.app.failure import RecipeError, say
 from flowkit.app.images import mean_and_error
 from flowkit.flow import prepare, scoring
 from flowkit.flow.context import context_kind
-from flowkit.training.atomic import atomic_path
 
 _OF_IMAGES = ("size", "channels", "crop", "augment")  # keys of [data] that say nothing of a table
 _NAMES = 6  # of columns, in a message
@@ -25,7 +22,7 @@ _COLUMNS = 8  # of a table that is not here
 class Tables:
     """A recipe or a flow of the rows of a table."""
 
-    rows = "rows"
+    rows, samples = "rows", "samples.csv"
     score, in_print = "log_prob", "log-likelihood"
     logged, sign = "nll", -1
     unit, ylabel = " nats", "-log p(x), nats"
@@ -48,21 +45,11 @@ class Tables:
                 raise RecipeError(
                     f"data.{key}: expected none for {model}, which takes tables, received {value!r}"
                 )
-        if table.source in data.NAMES:
-            raise RecipeError(
-                f"data.source = {table.source!r}: expected a table for {model}, received images. --data PATH gives a "
-                ".csv, .tsv, .parquet, .npy or .npz file."
-            )
         return data.load_table(table.source, split, cut=cut, limit=table.limit, max_bytes=table.max_bytes)
 
     def trimmed(self, recipe, table):
         """Return the table as it is."""
         return table
-
-    @staticmethod
-    def take(table, rows):
-        """Return the rows at some places."""
-        return replace(table, values=table.values[rows])
 
     def arguments(self, recipe, table, given):
         """Return the arguments of the zoo function: those given in [model], and what the data say, if they are here."""
@@ -120,7 +107,7 @@ class Tables:
                 say(hint)
         base = flow.base.sample((_DRAWS, *flow.event_shape), seed=keras.random.SeedGenerator(0))
         latents = flow.encode(test.values)
-        training.save_quantiles(folder.quantiles, latents, keras.ops.convert_to_numpy(base))
+        training.save_quantiles(folder.path / "quantiles.png", latents, keras.ops.convert_to_numpy(base))
         if sampling.count:
             print(f"pairs {folder.pairs}")
 
@@ -192,9 +179,9 @@ def positive_columns(recipe, rows, samples, names):
 
     None if there are none, or the model has no `domains`. A column whose domain the recipe gives is as intended.
     """
-    if "domains" not in inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters:
+    if "domains" not in recipe.model:
         return None
-    domains = by_place(recipe.model.get("domains"), names) or {}
+    domains = by_place(recipe.model["domains"], names) or {}
     given = dict(enumerate(domains)) if isinstance(domains, list) else domains
     below = (rows.min(axis=0) > 0) & (np.asarray(samples) <= 0).any(axis=0)
     places = [int(place) for place in np.flatnonzero(below) if given.get(int(place), "real") == "real"]
@@ -207,12 +194,3 @@ def positive_columns(recipe, rows, samples, names):
     )
     shown = ", ".join(map(repr, columns[:_NAMES]))
     return f"note: all data are above 0 in column {shown}, and some samples are not: {cure}"
-
-
-def save_table(path, rows, names):
-    """Write rows as .csv, their names in the first line, in a single step."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        if names is not None:
-            writer.writerow(names)
-        writer.writerows(rows.astype(str))  # with as many digits as the numbers differ in

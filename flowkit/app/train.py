@@ -1,9 +1,7 @@
 """`flowkit train`: from a recipe to a folder with everything that came of it."""
 
 import contextlib
-import functools
 import math
-import threading
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +9,10 @@ import typer
 
 import flowkit
 from flowkit.app import interrupt
-from flowkit.app.engine import note_missed_gpu, use
-from flowkit.app.failure import FAILED, CommandError, say
+from flowkit.app.backend import note_missed_gpu, use
+from flowkit.app.failure import FAILED, CommandError, on_main, say, together
 from flowkit.app.find import find
-from flowkit.app.group import alike, on_main, share_signal
 from flowkit.app.options import Backend, Data, recipe_names
-
-_SLOW = 2.0  # seconds
 
 
 def train(
@@ -38,6 +33,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe: model.steps=8."),
     ] = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print the recipe with each value that --set may change, and stop."),
+    ] = False,
     log: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Also log to tensorboard, wandb, mlflow or csv.")
     ] = None,
@@ -49,10 +48,11 @@ def train(
     find(recipe)  # a mistyped name is refused before the engine is loaded
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers
-    from flowkit.app.recipe import read_recipe
+    from flowkit.app.own import inferred
+    from flowkit.app.recipe import dumps, read_recipe
     from flowkit.app.run_folder import RunFolder
     from flowkit.contract.arguments import one_of
-    from flowkit.training.live_log import TARGETS, require
+    from flowkit.training.log import TARGETS, require
 
     for target in log or []:
         require(one_of("--log", target, tuple(TARGETS)))
@@ -61,61 +61,57 @@ def train(
     # The path is absolute, so that the run can go on from another folder.
     source = data and flowkit.data.absolute(data)
     given = {"data.source": source, "training.epochs": epochs, "training.precision": precision}
-    overrides = [*(set_ or []), *((key, value) for key, value in given.items() if value is not None)]
-    _train(for_workers(read_recipe(recipe, overrides), workers), folder, resume, log or [])
+    given = [(key, value) for key, value in given.items() if value is not None]
+    own = inferred(recipe, data)
+    chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *given]), workers)
+    if dry_run:
+        print(dumps(chosen), end="")
+        return
+    if own and flowkit.distributed.is_main():
+        values = ", ".join(f"{key} = {chosen.flat()[key]}" for key in own)
+        print(f"chosen by the data: {values}; --set changes them", flush=True)
+    _train(chosen, folder, resume, log or [])
 
 
 def _train(recipe, folder, resume, logs):
-    from flowkit.app.experiment import prepare
-    from flowkit.distributed.failed import naming_the_lost
+    from flowkit.app.experiment import build_flow, prepare
 
-    with contextlib.ExitStack() as held, naming_the_lost():
-
-        def claim():
-            held.enter_context(folder.held())
-            folder.check(recipe, resume)
-
-        on_main(claim)
-        main = flowkit.distributed.is_main()
-        line = "reading the data and adapting the flow to them"
-        timer = threading.Timer(_SLOW, functools.partial(print, line, flush=True))
+    main = flowkit.distributed.is_main()
+    with contextlib.ExitStack() as held:
+        with together():
+            if main:
+                held.enter_context(folder.held())
+                folder.check(recipe, resume)
         if main:
-            timer.start()
-        try:
-            experiment = prepare(recipe)
-        finally:
-            timer.cancel()
+            print("reading the data and adapting the flow to them", flush=True)
+        experiment = prepare(recipe)
         held_out = _validation(experiment)
         checkpoint = flowkit.training.Resume(
-            folder.checkpoint,
+            folder.path / "checkpoint.npz",
             callbacks=[] if held_out is None else [held_out],
             data_seed=recipe.training.seed,
             batches=experiment.batches,
             minutes=recipe.training.checkpoint_minutes,
             stop=interrupt.heard,
         )
-        alike(lambda: checkpoint.load(experiment.flow))
+        with together():
+            checkpoint.load(experiment.flow)
         # Nothing in the folder has changed so far, since each of these may raise.
         on_main(lambda: folder.begin(recipe))
         if main:
             note_missed_gpu()
         progress = _fit(experiment, folder, checkpoint, resume, logs)
-        kind, splits = experiment.kind, {"test": experiment.test, "validation": experiment.validation}
-        scores = {
-            split: kind.mean_score(experiment.flow, rows)
-            for split, rows in splits.items()
-            if rows is not None
-        }
-        draw = functools.partial(kind.drawn, experiment)
-        if flowkit.distributed.world() > 1:
-            flow = _kept(experiment)  # in all processes: it may be sharded over the group
-            on_main(lambda: folder.save_flow(flow))  # now: a process that is lost while they draw ends all
-            picture = draw()
-            draw = lambda: picture  # noqa: E731
-            del flow
-        flowkit.distributed.stop()  # the rest is the work of one process, and no other waits for it
+        kind, splits = experiment.kind, experiment.scored
+        scores = {split: kind.mean_score(experiment.flow, rows) for split, rows in splits.items()}
+        # A flow that was not compiled: the optimizer's moments would make the file three times the size.
+        flow = build_flow(recipe, experiment.train)
+        flow.set_weights(experiment.flow.get_weights())
+        on_main(lambda: _save(experiment, folder, flow, progress, held_out, scores))
+        drawn = kind.drawn(experiment)  # last, since it may take more memory than there is
+        flowkit.distributed.stop()
         if main:
-            _finish(experiment, folder, progress, held_out, scores, draw)
+            kind.draw(experiment, folder, flow, drawn)
+            _refuse_diverged(kind, folder, *scores["test"])
 
 
 def _validation(experiment):
@@ -143,9 +139,8 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
         say(f"note: {folder.path} holds no checkpoint yet: from the start")
     table = recipe.training
     progress = flowkit.training.ProgressBar(table.batch_size, of=kind.rows)
-    config = {f"{name}.{key}": value for name, keys in recipe.tables().items() for key, value in keys.items()}
-    shown = {"batch_size": table.batch_size, "config": config, **kind.live(experiment)} if logs else {}
-    live = [flowkit.training.Log(name, folder.logs / name, **shown) for name in dict.fromkeys(logs)]
+    shown = {"batch_size": table.batch_size, "config": recipe.flat(), **kind.live(experiment)} if logs else {}
+    live = [flowkit.training.Log(name, folder.path / "logs" / name, **shown) for name in dict.fromkeys(logs)]
     callbacks = [
         flowkit.training.StopWhenDiverged(table.patience),
         *checkpoint.callbacks,
@@ -159,9 +154,9 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
             # The checkpoint comes last: the epoch's other files are there when it counts as done.
             checkpoint.fit(experiment.flow, table.epochs, callbacks)
     except flowkit.training.TrainingStopped as stopped:
-        share_signal()
+        _share_signal()
         line = f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}"
-        ended = CommandError(line if main else "", interrupt.exit_code())
+        ended = CommandError(line, interrupt.exit_code())
         ended.told_to_all = True
         raise ended from None
     except KeyboardInterrupt:
@@ -180,29 +175,34 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
     return progress
 
 
-def _kept(experiment):
-    """Return a copy of the flow that was not compiled: the optimizer's moments would make it three times the size."""
-    from flowkit.app.experiment import build_flow
+def _share_signal():
+    """Tell all processes of the group of the signal that ends the command: it may not have reached each."""
+    from flowkit.distributed import ProcessLost
 
-    flow = build_flow(experiment.recipe, experiment.train)
-    flow.set_weights(experiment.flow.get_weights())
-    return flow
+    if flowkit.distributed.world() > 1:
+        with contextlib.suppress(ProcessLost):  # which changes nothing any more
+            heard = flowkit.distributed.gather([interrupt.number() or 0]).max()
+            interrupt.hear_of(int(heard) or None)
 
 
-def _finish(experiment, folder, progress, held_out, scores, draw):
-    """Save the flow, its numbers and its pictures: last what `draw()` gives."""
+def _save(experiment, folder, flow, progress, held_out, scores):
+    """Save the flow, its curves and its numbers, and print its test score."""
 
-    kind, flow, log = experiment.kind, _kept(experiment), flowkit.training.read_log(folder.log)
+    kind, log = experiment.kind, flowkit.training.read_log(folder.log)
     folder.save_flow(flow)
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     curves = {"train": kind.logged} | ({} if held_out is None else {"validation": f"val_{kind.logged}"})
     curves = {curve: [row.get(key) for row in log] for curve, key in curves.items()}
-    flowkit.training.save_curves(folder.curves, [row["epoch"] for row in log], curves, ylabel=kind.ylabel)
+    flowkit.training.save_curves(
+        folder.path / "loss.png", [row["epoch"] for row in log], curves, ylabel=kind.ylabel
+    )
     folder.save_metrics(_metrics(experiment, flow, log, progress, held_out, scores))
     mean, error = scores["test"]
     print(f"test {kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}")
-    kind.draw(experiment, folder, flow, draw())
+
+
+def _refuse_diverged(kind, folder, mean, error):
     if not math.isfinite(mean):
         raise CommandError(
             f"{folder.path} has diverged: its test {kind.in_print} is {mean}; train anew with a smaller learning rate, "
@@ -220,11 +220,10 @@ def _metrics(experiment, flow, log, progress, held_out, scores):
     kept_epoch = held_out.best_epoch + 1 if chosen else None
     kept = next((row for row in reversed(log) if kept_epoch in (None, row["epoch"])), {})
     loss = kept.get(kind.logged)
-    splits = {"test": experiment.test, "validation": experiment.validation}
     metrics = {}
     for split, (mean, error) in scores.items():
         metrics |= {f"{split}_{kind.score}": mean, f"{split}_standard_error": error}
-        metrics[f"{split}_{kind.rows}"] = len(splits[split])
+        metrics[f"{split}_{kind.rows}"] = len(experiment.scored[split])
     return {
         **metrics,
         "epochs": log[-1]["epoch"] if log else training.epochs,

@@ -1,74 +1,68 @@
 """A trained flow, as RUN names it: the folder of a run, a preset by name or folder, or a .keras file."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from flowkit import presets
 from flowkit.app.experiment import load, with_source
 from flowkit.app.failure import CommandError
-from flowkit.app.flow_file import check_file, read_flow
-from flowkit.app.group import alike
 from flowkit.app.images import Images
 from flowkit.app.recipe import read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
 from flowkit.flow import Flow
+from flowkit.flow.context import context_kind
+from flowkit.flow.saving import check_file, load_file
 from flowkit.presets.find import shipped_preset
 from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME
 
+_NOT_ABOUT = ("files", "measured", "preset")  # entries of a preset's metadata.json
+
 
 @dataclass(frozen=True)
-class Alone:
-    """A preset or a .keras file, with a `RunFolder`'s methods for trained flows. Pictures go to the working folder."""
+class Trained:
+    """A trained flow, where pictures of it go, and what is known of it: `recipe_path` is None if it has no recipe."""
 
     name: str
-    preset: presets.Preset | None
-    path = Path()
+    load_flow: Callable[[], Flow]
+    path: Path = Path()
+    recipe_path: Path | None = None
+    about: dict[str, Any] = field(default_factory=dict)
+    data_sha256: str | None = None  # of the data that it was trained on, as `data.content_hash` gives it
 
     def recipe(self, source=None):
         """Return the recipe that the flow was trained by, with data from `source` if that is given, or None."""
-        if self.preset is None or self.preset.recipe is None:
-            return None
-        return with_source(read_recipe(str(self.preset.recipe)), source)
-
-    def data_sha256(self):
-        """Return the sum of the data that the flow was trained on, as `data.content_hash` gives it, or None."""
-        return self.preset and (self.preset.metadata.get("data") or {}).get("sha256")
-
-    def check_flow(self):
-        """Raise a CommandError if there is no such .keras file."""
-        if self.preset is None:
-            check_file(Path(self.name))
-
-    def load_flow(self):
-        """Return the flow; raise a CommandError or PresetError if one of its files is damaged."""
-        return read_flow(Path(self.name)) if self.preset is None else Flow.from_preset(self.preset.folder)
+        return None if self.recipe_path is None else with_source(read_recipe(str(self.recipe_path)), source)
 
 
 def trained(run):
-    """Return `run` as an object with `recipe`, which is None if unknown, `load_flow` and `path`.
+    """Return the `Trained` that `run` names.
 
     `run` is a run's folder, a preset by folder, by a name such as glow/digits or by hf://user/name, or a .keras file.
+    Raises a CommandError or PresetError if there is none, or if its files are damaged.
     """
     path = Path(run)
     shipped = not (path / "recipe.toml").is_file() and shipped_preset(run) is not None
     if run.startswith(SCHEME) or is_preset(path) or shipped:
-        return Alone(run, presets.read_preset(presets.find_preset(run)))  # which may download it, once
+        preset = presets.read_preset(presets.find_preset(run))  # which may download it, once
+        about = {key: value for key, value in preset.metadata.items() if key not in _NOT_ABOUT}
+        about = {"preset": str(preset.folder), **about, **preset.measured}
+        data_sha256 = (preset.metadata.get("data") or {}).get("sha256")
+        return Trained(
+            run, lambda: Flow.from_preset(preset.folder), Path(), preset.recipe, about, data_sha256
+        )
     if path.suffix == ".keras" and not path.is_dir():
-        return Alone(run, None)
-    return RunFolder(path)
-
-
-def trained_in_all(run):
-    """Return `trained(run)` in all processes, once each sees the flow there: JAX's need each other to load it."""
-
-    def there():
-        found = trained(run)
-        found.check_flow()
-        return found
-
-    return alike(there)
+        check_file(path)
+        return Trained(run, lambda: load_file(path))
+    folder = RunFolder(path)
+    folder.check_flow()
+    about = folder.measured()
+    return Trained(run, folder.load_flow, path, folder.recipe_path, about, about.get("data_sha256"))
 
 
 def kind_of_flow(flow, name):
@@ -78,6 +72,24 @@ def kind_of_flow(flow, name):
             f"{name}: expected a flow of known size, got one that was not built: build it, then save it"
         )
     return Tables() if flow.dequantize is None and len(flow.event_shape) == 1 else Images()
+
+
+def classes_of(flow):
+    """Return how many classes a class-conditional flow knows, None for another flow."""
+    return flow.num_classes if context_kind(flow) == "required" else None
+
+
+def given_label(flow, label):
+    """Return the context for --label, None for a flow without classes; raise a CommandError if it does not fit."""
+    classes = classes_of(flow)
+    if classes is None and label is not None:
+        raise CommandError(f"--label: the flow knows no classes, expected none, received {label}")
+    if classes is not None and not (label is not None and 0 <= label < classes):
+        received = "none" if label is None else label
+        raise CommandError(
+            f"--label: the flow is class-conditional, expected 0..{classes - 1}, received {received}"
+        )
+    return None if label is None else np.array([label])
 
 
 def data_of(folder, flow, split, source):

@@ -49,7 +49,7 @@ class Halves:
 
     def part(self, x):
         """Return (what the network sees, what is changed)."""
-        first, second = engine.cut(x, x.shape[-1] - x.shape[-1] // 2)
+        first, second = engine.split(x, [x.shape[-1] - x.shape[-1] // 2, x.shape[-1] // 2])
         return (second, first) if self.swap else (first, second)
 
     def join(self, kept, changed):

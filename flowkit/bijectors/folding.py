@@ -1,8 +1,7 @@
 """The parts of a chain as units: two parts cost less as one if a scale goes into the matrix that follows it."""
 
-from flowkit.contract.derived import goes_with, once
+from flowkit.contract.derived import as_keyword, goes_with, once
 from flowkit.contract.shapes import as_tuple
-from flowkit.engines import engine
 
 
 def fold(parts):
@@ -52,6 +51,6 @@ def run_units(units, derived, x, context, inverse):
             own = derived_of(unit, x.shape, inverse) if len(unit) > 1 else [None]
         steps = list(zip(unit, own, strict=True))
         for part, one in reversed(steps) if inverse else steps:
-            x, log_det = engine.run_part(part, x, context, inverse=inverse, derived=one)
+            x, log_det = part.run(x, context, inverse=inverse, **as_keyword(one))
             log_dets.append(log_det)
     return x, log_dets

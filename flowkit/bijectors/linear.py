@@ -6,8 +6,8 @@ from typing import Annotated, Any
 import keras
 import numpy as np
 from keras import ops
+from scipy import linalg
 
-from flowkit.bijectors.conv1x1 import plu
 from flowkit.bijectors.weights import new_weight, raw_scale, rng, scale
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.arguments import Seed, words
@@ -112,23 +112,46 @@ class LULinear(Linear):
     0.0
     """
 
+    _diagonal = "raw_diagonal"  # the name of the weights that make the sizes of u_ii
+
     def _build(self, channels):
-        lower, upper, permutation = np.eye(channels), np.eye(channels), np.eye(channels)
+        start = np.eye(channels)
         if self.init == "random":
-            rotation = np.linalg.qr(self._drawn(channels, channels))[0]
-            permutation, lower, upper = plu(rotation)
+            start = np.linalg.qr(self._drawn(channels, channels))[0]
+        values = self._values(*linalg.lu(start))
+        self.lower, self.upper, self.raw, self.permutation, self.sign = (
+            new_weight(self, name, value, trainable=name not in ("P", "sign"))
+            for name, value in values.items()
+        )
+
+    def _values(self, permutation, lower, upper):
+        """Return the values of the weights for factors of W, by name."""
         sizes = np.diag(upper)
-        self.lower = new_weight(self, "L", np.tril(lower, -1))
-        self.upper = new_weight(self, "U", np.triu(upper, 1))
-        self.raw = new_weight(self, "raw_diagonal", raw_scale(np.abs(sizes)))
-        self.permutation = new_weight(self, "P", permutation, trainable=False)
-        self.sign = new_weight(self, "sign", np.sign(sizes), trainable=False)
+        return {
+            "L": np.tril(lower, -1),
+            "U": np.triu(upper, 1),
+            self._diagonal: self._raw_sizes(np.abs(sizes)),
+            "P": permutation,
+            "sign": np.sign(sizes),
+        }
+
+    def assign_factors(self, permutation: np.ndarray, lower: np.ndarray, upper: np.ndarray) -> None:
+        """Set W to P L U, given as numpy arrays; L has a diagonal of ones."""
+        weights = (self.lower, self.upper, self.raw, self.permutation, self.sign)
+        for weight, value in zip(weights, self._values(permutation, lower, upper).values(), strict=True):
+            weight.assign(value)
+
+    def _sizes(self):
+        """Return the sizes of u_ii."""
+        return scale(self.raw.value)
+
+    def _raw_sizes(self, sizes):
+        return raw_scale(sizes)
 
     def matrix(self, inverse: bool = False) -> Any:
-        """P L U, or its inverse."""
-        ones = eye(self.raw.shape[-1], self.raw.value)
-        lower = ops.tril(self.lower.value, -1) + ones
-        upper = triangle(self.upper.value, self.sign.value * scale(self.raw.value))
+        """Return P L U, or its inverse. What the weights hold on the other side of a triangle is not used."""
+        lower = ops.tril(self.lower.value, -1) + eye(self.raw.shape[-1], self.raw.value)
+        upper = triangle(self.upper.value, self.sign.value * self._sizes())
         if not inverse:
             return matmul(self.permutation.value, matmul(lower, upper))
         half = ops.solve_triangular(lower, ops.swapaxes(engine.tensor(self.permutation), -1, -2), lower=True)
@@ -136,7 +159,7 @@ class LULinear(Linear):
 
     def log_abs_det(self) -> Any:
         """Return sum(log|u_ii|)."""
-        return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
+        return ops.sum(ops.log(self._sizes()), axis=-1)
 
 
 SQUARINGS = 12

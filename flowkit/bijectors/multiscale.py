@@ -278,4 +278,4 @@ class MultiScale(FlatLatents):
 
 def _halves(x):
     """Return the channels of `x` in two halves."""
-    return engine.cut(x, x.shape[-1] // 2)
+    return engine.split(x, [x.shape[-1] // 2, x.shape[-1] - x.shape[-1] // 2])

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -47,18 +47,13 @@ class Unconstrain(Elementwise):
             raise ValueError("Unconstrain expects a list of domains, one a column, received none.")
         self.circular = any(column.kind == "circle" for column in self.columns)
         unmoved = all(column in (Domain.REAL, Domain.CIRCLE) for column in self.columns)
+        ends = [Domain.CIRCLE if column.kind == "circle" else Domain.REAL for column in self.columns]
         self.spec = BijectorSpec(
             domain=Domain.each(*self.columns),
-            codomain=Domain.each(
-                *(Domain.CIRCLE if c.kind == "circle" else Domain.REAL for c in self.columns)
-            ),
+            codomain=Domain.each(*ends),
             log_det="zero" if unmoved else "varying",
         )
-        # To the maps of intervals a circle is a column that is not bounded.
-        self._bounds = tuple(
-            (-math.inf, math.inf) if c.kind == "circle" else (c.low, c.high) for c in self.columns
-        )
-        self._turns = tuple((c.low, c.high) if c.kind == "circle" else None for c in self.columns)
+        self._sets = tuple((column.kind, column.low, column.high) for column in self.columns)
         # As a file can hold them: None for infinity.
         self.domains = [
             ["circular", c.low, c.high]
@@ -78,58 +73,80 @@ class Unconstrain(Elementwise):
             )
 
     def _forward(self, x):
-        bounded_below, bounded_above, _ = self._sides(x)
-        # What is not bounded on a side has a distance of 1 from it: a logarithm of 0.
-        below = ops.where(bounded_below, x - self._constant(_low, x), ops.ones_like(x))
-        above = ops.where(bounded_above, self._constant(_high, x) - x, ops.ones_like(x))
-        log_below, log_above = ops.log(below), ops.log(above)
-        z = ops.where(ops.logical_or(bounded_below, bounded_above), log_below - log_above, x)
-        log_det = self._constant(_log_width, x) - log_below - log_above
+        of = self._numbers(x)
+        # A column that has no bound on a side has a distance of 1 from it: a logarithm of 0.
+        log_below = ops.log(ops.where(of.below, x - of.low, ops.ones_like(x)))
+        log_above = ops.log(ops.where(of.above, of.high - x, ops.ones_like(x)))
+        z = ops.where(ops.logical_or(of.below, of.above), log_below - log_above, x)
+        log_det = ops.log(of.width) - log_below - log_above
         if not self.circular:
             return z, log_det
-        center, radius, circular = (self._turn(given, x) for given in (_center, _radius, _is_circular))
         # Wrapped: rounding may bring the last numbers before the end of a circle to pi.
-        return ops.where(circular > 0, wrapped((x - center) / radius), z), log_det - ops.log(radius)
+        turned = wrapped((x - of.center) / of.radius)
+        return ops.where(of.circular, turned, z), log_det - ops.log(of.radius)
 
     def _inverse(self, z):
-        below, above, both = self._sides(z)
-        zero = ops.zeros_like(z)
-        low, high, log_width = (self._constant(given, z) for given in (_low, _high, _log_width))
-        width = self._constant(_width, z)
-        # Of an interval, from the nearer end: there a small distance keeps its digits.
+        of = self._numbers(z)
+        both, zero = ops.logical_and(of.below, of.above), ops.zeros_like(z)
+        # In an interval, from the nearer end: there a small distance keeps its digits.
         t = ops.where(both, z, zero)
         log_from_low, log_from_high = log_sigmoid(t), log_sigmoid(-t)
-        between = ops.where(t > 0, high - width * ops.exp(log_from_high), low + width * ops.exp(log_from_low))
-        # Of a half-line.
-        log_distance = ops.where(both, zero, ops.where(below, z, ops.where(above, -z, zero)))
+        from_low, from_high = of.width * ops.exp(log_from_low), of.width * ops.exp(log_from_high)
+        between = ops.where(t > 0, of.high - from_high, of.low + from_low)
+        # On a half-line.
+        log_distance = ops.where(both, zero, ops.where(of.below, z, ops.where(of.above, -z, zero)))
         distance = ops.exp(log_distance)
-        x = ops.where(below, low + distance, ops.where(above, high - distance, z))
+        x = ops.where(of.below, of.low + distance, ops.where(of.above, of.high - distance, z))
         x = ops.where(both, between, x)
-        # No number that rounding has put on an end, or beyond all numbers.
-        dtype = keras.backend.standardize_dtype(x.dtype)
-        kept = minimum(maximum(x, self._constant(_first, x, dtype)), self._constant(_last, x, dtype))
-        x = ops.where(ops.logical_or(below, above), kept, x)
-        log_det = log_width + ops.where(both, log_from_low + log_from_high, zero) + log_distance
-        if not self.circular:
-            return x, log_det
-        center, radius, circular = (self._turn(given, z) for given in (_center, _radius, _is_circular))
-        first, last = (self._turn(given, z, dtype) for given in (_first_of_circle, _last_of_circle))
-        turned = z * radius + center
-        turned = ops.where(turned < first, first, ops.where(turned > last, last, turned))
-        return ops.where(circular > 0, turned, x), log_det + ops.log(radius)
+        log_det = ops.log(of.width) + ops.where(both, log_from_low + log_from_high, zero) + log_distance
+        if self.circular:
+            x = ops.where(of.circular, z * of.radius + of.center, x)
+            log_det = log_det + ops.log(of.radius)
+        # Rounding may have put a number on an end, or beyond all numbers.
+        return minimum(maximum(x, of.first), of.last), log_det
 
-    def _constant(self, function, x, *more):
-        """Numbers of the columns, once on each device: a copy to it in each pass would cost more than the map."""
-        return engine.constant(function, self._bounds, *more, like=x)
+    def _numbers(self, x):
+        """Return what is known of the columns, as tensors like `x`."""
+        # Constants, once on each device: a copy to it in each pass would cost more than the map.
+        rows = engine.constant(_rows, self._sets, keras.backend.standardize_dtype(x.dtype), like=x)
+        *numbers, below, above, circular = engine.unstack(rows)
+        return _Numbers(*numbers, below > 0, above > 0, circular > 0)
 
-    def _turn(self, function, x, *more):
-        """Return the same of circles."""
-        return engine.constant(function, self._turns, *more, like=x)
 
-    def _sides(self, x):
-        """Return which columns are bounded below, above, and on both sides."""
-        below, above = (self._constant(function, x) > 0 for function in (_is_below, _is_above))
-        return below, above, ops.logical_and(below, above)
+class _Numbers(NamedTuple):
+    """One number for each column: its ends, the first and the last number inside, and which kind it is."""
+
+    low: Any
+    high: Any
+    width: Any
+    center: Any
+    radius: Any  # the length for which a circle has one radian
+    first: Any
+    last: Any
+    below: Any  # bounded there
+    above: Any
+    circular: Any
+
+
+def _rows(sets, dtype):
+    """Return `_Numbers` of columns (kind, low, high) in a type; 0 for an end that does not exist, 1 for a length."""
+    circular = np.array([kind == "circle" for kind, *_ in sets])
+    ends = np.array([(low, high) for _, low, high in sets]).T
+    low, high = np.where(np.isfinite(ends), ends, 0.0)
+    below, above = np.isfinite(ends) & ~circular
+    width = np.where(below & above, high - low, 1.0)
+    center, radius = np.where(circular, [(low + high) / 2, (high - low) / (2 * math.pi)], [[0.0], [1.0]])
+    near_low, near_high = ends.astype(dtype)
+    up, down = np.nextafter(near_low, near_high), np.nextafter(near_high, near_low)
+    # Strictly inside an interval, and not so small that a backend would flush it to zero.
+    tiny = np.finfo(dtype).tiny
+    first, last = np.maximum(up, near_low + tiny), np.minimum(down, near_high - tiny)
+    # A circle has its lower end, and lacks the upper one.
+    first = np.where(circular, np.where(near_low.astype("float64") < ends[0], up, near_low), first)
+    last = np.where(circular, np.where(near_high.astype("float64") >= ends[1], down, near_high), last)
+    free = ~(below | above | circular)
+    first, last = np.where(free, -np.inf, first), np.where(free, np.inf, last)
+    return np.stack([low, high, width, center, radius, first, last, below, above, circular])
 
 
 def domain_of_column(domain: Any, number: int) -> Domain:
@@ -152,80 +169,3 @@ def domain_of_column(domain: Any, number: int) -> Domain:
             f"in [-pi, pi), or ('circular', low, high), with low < high, received {shown(domain)}."
         )
     return Domain.interval(low, high) if kind == "interval" else Domain.circle(low, high)
-
-
-def _ends(bounds):
-    """Return (low, high) of all columns, as arrays."""
-    return np.array(bounds).T
-
-
-def _low(bounds):
-    low, _ = _ends(bounds)
-    return np.where(np.isfinite(low), low, 0.0)
-
-
-def _high(bounds):
-    _, high = _ends(bounds)
-    return np.where(np.isfinite(high), high, 0.0)
-
-
-def _is_below(bounds):
-    return np.isfinite(_ends(bounds)[0])
-
-
-def _is_above(bounds):
-    return np.isfinite(_ends(bounds)[1])
-
-
-def _width(bounds):
-    return np.where(_is_below(bounds) & _is_above(bounds), _high(bounds) - _low(bounds), 1.0)
-
-
-def _log_width(bounds):
-    return np.log(_width(bounds))
-
-
-def _first(bounds, dtype):
-    """Return the first number strictly inside, in a type; none that an engine would flush to zero."""
-    low, high = _ends(bounds).astype(dtype)
-    return np.maximum(np.nextafter(low, high), low + np.finfo(dtype).tiny)
-
-
-def _last(bounds, dtype):
-    """Return the last one."""
-    low, high = _ends(bounds).astype(dtype)
-    return np.minimum(np.nextafter(high, low), high - np.finfo(dtype).tiny)
-
-
-def _turned(turns):
-    """Return (low, high) of all columns, as arrays; those of `Domain.CIRCLE` for columns that are no circle."""
-    return np.array([(-math.pi, math.pi) if turn is None else turn for turn in turns]).T
-
-
-def _is_circular(turns):
-    return np.array([turn is not None for turn in turns])
-
-
-def _center(turns):
-    low, high = _turned(turns)
-    return (low + high) / 2
-
-
-def _radius(turns):
-    """Return the length for which a circle has one radian."""
-    low, high = _turned(turns)
-    return (high - low) / (2 * math.pi)
-
-
-def _first_of_circle(turns, dtype):
-    """Return the first number of a type that is not before a circle's lower end."""
-    low, high = _turned(turns)
-    near = low.astype(dtype)
-    return np.where(near.astype("float64") < low, np.nextafter(near, high.astype(dtype)), near)
-
-
-def _last_of_circle(turns, dtype):
-    """Return the last one that is before its upper end."""
-    low, high = _turned(turns)
-    near = high.astype(dtype)
-    return np.where(near.astype("float64") >= high, np.nextafter(near, low.astype(dtype)), near)

@@ -11,7 +11,7 @@ import numbers
 import operator
 import types
 import typing
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any, ParamSpec, TypeVar
 
 LARGEST = 2**20
@@ -233,29 +233,10 @@ def rule_of(annotation: Any) -> Rule | None:
     return rule
 
 
-class Passed:
-    """Hold the arguments that an object was made with, by name. Keras would search a dict for layers to save.
-
-    `pinned` names those of its bases that its class passes by itself, and does not take.
-    """
-
-    def __init__(self) -> None:
-        self.arguments: dict[str, Any] = {}
-        self.pinned: set[str] = set()
-        self._known: set[str] = set()
-
-    def add(self, passed: dict[str, Any], names: Iterable[str]) -> None:
-        """Add those of the next `__init__`, from the outermost class to its bases; an outer one counts."""
-        if self._known:
-            self.pinned |= passed.keys() - self._known
-        self.arguments = passed | self.arguments
-        self._known |= {*names, *passed}
-
-
-def checked(function: Callable[P, R], *, keep: bool = False) -> Callable[P, R]:
+def checked(function: Callable[P, R], *, keep: Callable[..., None] | None = None) -> Callable[P, R]:
     """Return `function` with its arguments checked by the rules of their annotations.
 
-    `keep` keeps what was passed to an `__init__` in its object.
+    `keep(self, signature, passed)` receives what was passed to an `__init__`, by name, before it runs.
 
     >>> @checked
     ... def grow(width: Count):
@@ -277,14 +258,12 @@ def checked(function: Callable[P, R], *, keep: bool = False) -> Callable[P, R]:
         except TypeError:
             return function(*args, **kwargs)  # for Python's own message
         owner = type(args[0]).__name__ if of_class else function.__name__
-        passed = list(bound.arguments)[of_class:]  # without self
+        names = list(bound.arguments)[of_class:]  # without self
         for name, rule, default in rules:
             bound.arguments[name] = rule(bound.arguments.get(name, default), f"{owner}'s {name}")
-        if keep:
-            given = {name: bound.arguments[name] for name in passed}
-            given |= given.pop(more, {})
-            # Beside Keras, which would track the layers among them.
-            vars(args[0]).setdefault("_passed", Passed()).add(given, signature.parameters)
+        if keep is not None:
+            passed = {name: bound.arguments[name] for name in names}
+            keep(args[0], signature, passed | passed.pop(more, {}))
         return function(*bound.args, **bound.kwargs)
 
     call.__signature__ = signature  # type: ignore[attr-defined]  # which Keras reads without unwrapping

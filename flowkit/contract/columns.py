@@ -1,12 +1,11 @@
 """Some columns of a tensor, columns put together again, and the error for a column that a layer cannot take."""
 
-import functools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from keras import ops
 
-from flowkit.contract.errors import ContractError, label
+from flowkit.contract.errors import ContractError
 
 
 def pick(x: Any, places: Sequence[int]) -> Any:
@@ -79,14 +78,12 @@ class ColumnError(ContractError):
 
     def named(self, names: Sequence[Any] | None) -> "ColumnError":
         """Return the same error with the name of the column."""
-        given: dict[str, Any] = {"expected": self.expected, "hint": self.hint, "names": names}
-        return type(self)(self.clause, self.bijector, self.column, self.fault, **given)
-
-    def __reduce__(self):
-        parts: dict[str, Any] = {"expected": self.expected, "hint": self.hint}
-        return functools.partial(type(self), **parts), (
+        return ColumnError(
             self.clause,
-            label(self.bijector),
+            self.bijector,
             self.column,
             self.fault,
+            expected=self.expected,
+            hint=self.hint,
+            names=names,
         )

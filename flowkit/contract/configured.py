@@ -1,12 +1,28 @@
-"""Base class of objects that are checked, shown and saved by the arguments of their `__init__`."""
+"""Check, show and save objects by the arguments of their `__init__`."""
 
+import inspect
 import types
-from typing import Any, Self
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
 
 import keras
 
 from flowkit.contract.arguments import checked
-from flowkit.contract.one_line import arguments_of, one_line
+
+_DEEP = 4  # calls within calls
+_FEW = 3  # layers of a list; of numbers twice as many
+_OF_KERAS = {"name", "dtype", "trainable"}  # arguments that Keras's own config has
+_PLAIN = (bool, int, float, str)
+NOTHING = object()
+_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+
+
+class Argument(NamedTuple):
+    """The value of an argument, its default, and if it may be passed without its name."""
+
+    value: Any
+    default: Any
+    positional: bool
 
 
 class Configured:
@@ -27,17 +43,19 @@ class Configured:
     ValueError: Spring's strength: expected a finite number above 0, received -1.
     """
 
-    __repr__ = one_line
-
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "__init__" in vars(cls):
-            cls.__init__ = checked(vars(cls)["__init__"], keep=True)  # type: ignore[method-assign]
+            cls.__init__ = checked(vars(cls)["__init__"], keep=_keep)  # type: ignore[method-assign]
+
+    def __repr__(self):
+        return one_line(self)
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as a file can hold them; for a layer, those of Keras too."""
         kept: dict[str, Any] = getattr(super(), "get_config", dict)()
-        return {**kept, **{name: stored(value) for name, value in arguments_of(self)}}
+        known = {name: found.value for name, found in arguments_of(self) if found.value is not NOTHING}
+        return {**kept, **{name: stored(value) for name, value in known.items()}}
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
@@ -64,3 +82,139 @@ def restored(value: Any) -> Any:
     if isinstance(value, dict) and "class_name" in value:
         return keras.saving.deserialize_keras_object(value)
     return value
+
+
+def engine_neutral(config):
+    """Return `config` with every class of an engine's own optimizers by its public name, at any depth.
+
+    On torch Keras makes `keras.optimizers.Adam` an instance of a class that only exists if torch is
+    installed, and stores that class: such a file would load nowhere else.
+    """
+    if isinstance(config, list):
+        return [engine_neutral(item) for item in config]
+    if not isinstance(config, dict):
+        return config
+    config = {key: engine_neutral(value) for key, value in config.items()}
+    if str(config.get("module", "")).startswith("keras.src.backend."):
+        config |= {"module": "keras.optimizers", "registered_name": None}
+    return config
+
+
+# What an object was made with
+
+
+def _keep(thing: Any, signature: inspect.Signature, passed: dict[str, Any]) -> None:
+    """Keep the arguments of an `__init__` in its object: first those of its class, then those of each base.
+
+    Of a base's arguments those count that its class hands on from its caller, and those that it leaves at their
+    defaults.
+    """
+    own = "_made_with" not in vars(thing)
+    # Beside Keras, which would track the layers among them, and search a dict for layers to save.
+    made = vars(thing).setdefault("_made_with", types.SimpleNamespace(arguments={}, hands_on=True))
+    known, parameters = made.arguments, _named(signature)
+    for name, parameter in parameters.items():
+        handed_on = name in known and known[name].default is NOTHING
+        if own or handed_on or (made.hands_on and name not in known and name not in passed):
+            value = known[name].value if handed_on else passed.get(name, parameter.default)
+            known[name] = Argument(value, parameter.default, parameter.kind is _NAMED[0])
+    if own:
+        for name in passed.keys() - known.keys():  # those of a base, unless they are Keras's
+            known[name] = Argument(passed[name], NOTHING, False)
+    made.hands_on &= any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+
+
+def _named(signature):
+    return {
+        name: parameter
+        for name, parameter in signature.parameters.items()
+        if name not in {"self", *_OF_KERAS} and parameter.kind in _NAMED
+    }
+
+
+def arguments_of(thing: Any) -> Iterator[tuple[str, Argument]]:
+    """Yield (name, `Argument`) of each argument that `thing` was made with; its value is `NOTHING` if it is not known.
+
+    The value is the attribute of its name, or of the name that the class's `_kept_as` gives it. It is what was passed
+    if there is no such attribute, if that is a weight, or if a number or a word was passed and it is something else.
+    """
+    if (made := vars(thing).get("_made_with")) is not None:
+        known = {name: found for name, found in made.arguments.items() if found.default is not NOTHING}
+    else:
+        parameters = _named(inspect.signature(type(thing).__init__))
+        known = {
+            name: Argument(NOTHING, parameter.default, parameter.kind is _NAMED[0])
+            for name, parameter in parameters.items()
+        }
+    for name, found in known.items():
+        try:
+            kept = getattr(thing, getattr(type(thing), "_kept_as", {}).get(name, name), NOTHING)
+        except Exception:  # a property of a layer that is not made yet
+            kept = NOTHING
+        made_of = isinstance(found.value, _PLAIN) and not isinstance(kept, _PLAIN)
+        if not (kept is NOTHING or made_of or isinstance(kept, keras.Variable)):
+            found = found._replace(value=kept)
+        yield name, found
+
+
+# An object in one line
+
+
+def one_line(thing: Any, deep: int = _DEEP) -> str:
+    """Return `Class(argument, name=argument)`, without arguments at their defaults.
+
+    Of a long list the first few are shown, and dots in place of what is deeper than four calls. It never raises: errors
+    show objects by it.
+
+    >>> from flowkit.bijectors import Chain, Shift
+    >>> one_line(Chain([Shift(float(i)) for i in range(5)], backprop="recompute"))
+    "Chain([Shift(0.0), Shift(1.0), Shift(2.0), ... 2 more], backprop='recompute')"
+    """
+    name = type(thing).__name__
+    if deep == 0:
+        return f"{name}(...)"
+    shown, bare = [], True
+    for argument, (value, default, positional) in arguments_of(thing):
+        if value is NOTHING or _is_default(value, default):
+            bare = False
+            continue
+        bare = bare and positional
+        text = in_call(value, deep - 1)
+        shown.append(text if bare else f"{argument}={text}")
+    return f"{name}({', '.join(shown)})"
+
+
+def _is_default(value, default):
+    if value is default:
+        return True
+    if callable(value) and isinstance(default, str):
+        return getattr(value, "__name__", None) == default
+    if isinstance(value, list | tuple) and isinstance(default, list | tuple):
+        return list(value) == list(default)
+    return isinstance(value, _PLAIN) and value == default
+
+
+def in_call(value: Any, deep: int = _DEEP) -> str:
+    """Return a value as one of the arguments of such a call."""
+    if isinstance(value, Configured) or getattr(type(value), "__repr__", None) is one_line:
+        return one_line(value, deep)
+    if value is ...:  # what an object could not read of itself
+        return "..."
+    if hasattr(value, "__fspath__"):
+        return repr(value.__fspath__())
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+        most = 2 * _FEW if all(isinstance(entry, _PLAIN) for entry in value) else _FEW
+        most = len(value) if len(value) <= most + 1 else most  # dots would take as much room
+        shown = [in_call(entry, deep) for entry in value[:most]]
+        return f"[{', '.join([*shown, *([f'... {len(value) - most} more'] if len(value) > most else [])])}]"
+    if hasattr(value, "shape") and hasattr(value, "dtype"):
+        return f"<{'x'.join(map(str, value.shape)) or 'number'} {value.dtype}>"
+    if isinstance(value, keras.Layer) and type(value).__repr__ is keras.Layer.__repr__:
+        return f"{type(value).__name__}({value.name!r})"
+    name = getattr(value, "__name__", None)
+    if isinstance(name, str) and getattr(keras.activations, name, None) is value:
+        return repr(name)
+    text = repr(value)
+    if isinstance(value, str) or (" at 0x" not in text and len(text) <= 80):
+        return text
+    return name or f"{type(value).__name__}(...)"

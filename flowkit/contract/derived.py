@@ -1,31 +1,23 @@
 """Values that depend on weights alone: which hooks receive them, and when they are constants, as in an export."""
 
 import contextlib
-import contextvars
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from keras import ops
 
 from flowkit.contract.shapes import as_tuple
 
-_FROZEN: contextvars.ContextVar[dict[Hashable, Any] | None] = contextvars.ContextVar("frozen", default=None)
-# Count the open scopes of all threads. `torch.compile` reads a number, and stops at a context variable.
-_SCOPES = 0
-_COUNTING = threading.Lock()
-
-
-def takes_derived(layer_class: type, hook: str) -> bool:
-    """Return True if a hook takes `derived=`: `_derive` is defined in the class that defines the hook, or below.
-
-    A subclass with a hook of its own receives it only if it defines `_derive` too.
-    """
-    return goes_with(layer_class, "_derive", hook)
+# Thread -> what layers derived in it while their weights are frozen. `torch.compile` reads a dict, and stops at a
+# context variable.
+_FROZEN: dict[int, dict[Hashable, Any]] = {}
 
 
 def goes_with(layer_class: type, name: str, hook: str) -> bool:
     """Return True if an attribute is defined in the class that defines the hook, or below.
+
+    So a subclass that replaces a hook does not get `derived=` (name `_derive`) unless it defines `_derive` too.
 
     >>> class Parent:
     ...     def call(self): ...
@@ -51,57 +43,53 @@ def as_keyword(derived: Any) -> dict[str, Any]:
 # Weights that will not change any more
 
 
-@contextlib.contextmanager
-def frozen() -> Iterator[None]:
+def frozen() -> contextlib.AbstractContextManager[None]:
     """Return a scope without changes of weights, in which each layer derives once, with the first thing that is run.
 
     A run without tracing comes first, and finds the numbers; a run that is traced then has them as constants, and
     neither triangular solves nor diagonals in its graph, which some formats cannot hold.
     """
-    token = _FROZEN.set({})
-    _count(1)
-    try:
-        yield
-    finally:
-        _count(-1)
-        _FROZEN.reset(token)
+    return _keeping({})
 
 
-def _count(more):
-    global _SCOPES
-    with _COUNTING:
-        _SCOPES += more
-
-
-@contextlib.contextmanager
-def apart(name: Hashable) -> Iterator[None]:
+def apart(name: Hashable) -> contextlib.AbstractContextManager[None]:
     """Return a scope in which a layer that runs with other weights, those of `name`, derives apart."""
-    kept = _FROZEN.get() if _SCOPES else None
-    if kept is None:
-        yield
-        return
-    token = _FROZEN.set(kept.setdefault(("apart", name), {}))
-    try:
-        yield
-    finally:
-        _FROZEN.reset(token)
+    kept = _kept()
+    return contextlib.nullcontext() if kept is None else _keeping(kept.setdefault(("apart", name), {}))
 
 
 def freezes() -> bool:
     """Return True if the weights are frozen now: each part then derives by itself, and is run by itself."""
-    return _SCOPES > 0 and _FROZEN.get() is not None
+    return _kept() is not None
+
+
+def _kept():
+    return _FROZEN.get(threading.get_ident()) if _FROZEN else None
+
+
+@contextlib.contextmanager
+def _keeping(kept):
+    thread = threading.get_ident()
+    before = _FROZEN.get(thread)
+    _FROZEN[thread] = kept
+    try:
+        yield
+    finally:
+        _FROZEN.pop(thread)
+        if before is not None:
+            _FROZEN[thread] = before
 
 
 def derive_from(layer: Any, x_shape: Any, *direction: bool) -> Any:
     """Return `layer._derive(x_shape, *direction)`, once if the weights are frozen."""
-    if not _SCOPES:
+    if not _FROZEN:
         return layer._derive(x_shape, *direction)
     return once((layer, as_tuple(x_shape[1:]), *direction), lambda: layer._derive(x_shape, *direction))
 
 
 def once(name: Hashable, derive: Callable[[], Any]) -> Any:
     """Return `derive()`, a nest of tensors; if the weights are frozen, tensors of the numbers of the first call."""
-    kept = _FROZEN.get() if _SCOPES else None
+    kept = _kept()
     if kept is None:
         return derive()
     if name not in kept:

@@ -29,9 +29,9 @@ class ContractError(ValueError):
         super().__init__(f"{message} {hint}" if hint else message)
 
     def __reduce__(self):
-        # Between processes the layer travels as its name.
+        # Between processes the layer travels as its name, and a subclass as this class.
         parts: dict[str, Any] = {"expected": self.expected, "received": self.received, "hint": self.hint}
-        return functools.partial(type(self), **parts), (self.clause, label(self.bijector))
+        return functools.partial(ContractError, **parts), (self.clause, label(self.bijector))
 
 
 def label(bijector):

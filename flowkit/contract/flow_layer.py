@@ -1,7 +1,8 @@
 """Base class of Bijector and Surjection: two directions, their checks, and how they are built, run and adapted."""
 
 import contextlib
-from typing import Annotated, Any, ClassVar, Self
+import difflib
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import keras
 from keras import ops
@@ -9,30 +10,96 @@ from keras import ops
 from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
-from flowkit.contract.derived import derive_from, takes_derived
+from flowkit.contract.configured import Configured
+from flowkit.contract.derived import derive_from, goes_with
 from flowkit.contract.errors import ContractError, label
-from flowkit.contract.hooks import Hooks, refuse_public_names
 from flowkit.contract.inside import build_for
 from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import as_tuple, context_shape
+from flowkit.contract.spec import BijectorSpec
 
 
-class FlowLayer(Hooks):
-    """Base class of `Bijector` and `Surjection`. `Hooks` lists what authors may write."""
+class FlowLayer(Configured, keras.Layer):
+    """Base class of `Bijector` and `Surjection`.
 
+    Their authors may write these attributes and methods:
+
+    - `noise_kind`: the distribution of its noise, "normal" (standard) or "uniform" (in [0, 1)).
+    - `rows_to_adapt`: the number of rows that `adapt` needs, if the data have so many.
+    - `_derive(x_shape, inverse)`, optional: a dict of tensors that depend on the weights alone. `_forward` and
+      `_inverse` receive it as `derived=`. It works for weights with leading axes, so that a `Repeat` derives for all
+      copies at once: write it with negative axes (`scale[..., None, :]`, `axis=-1`, `swapaxes(-1, -2)`).
+    """
+
+    noise_kind = "normal"
+    rows_to_adapt = 0  # a batch will do
+    composite = False  # whether it runs other layers, its `parts`, one after another
+    spec = BijectorSpec()
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        refuse_public_names(cls, FlowLayer)
-        cls._handed = {hook: takes_derived(cls, hook) for hook in FlowLayer._handed}
+        _refuse_public_names(cls)
+        cls._handed = {hook: goes_with(cls, "_derive", hook) for hook in FlowLayer._handed}
 
     def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self._adapted: bool | None = None  # as last seen; None if that was before a change of weights
         self._fixed: tuple[int | None, ...] | None = None
         self._fitting: tuple[Any, bool] | None = None  # the last event shape and direction that passed
+
+    # What authors write. To a type checker any arguments will do, since a hook declares those that its spec names.
+
+    if TYPE_CHECKING:
+
+        def build(self, *args: Any, **kwargs: Any) -> None:
+            """Declare any arguments: Keras's own has another name for its argument."""
+
+    def _forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        raise NotImplementedError(_missing_hook(self, "_forward", "x"))
+
+    def _inverse(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        raise NotImplementedError(_missing_hook(self, "_inverse", "z"))
+
+    def _adapt(self, *args: Any, **kwargs: Any) -> None:
+        """Set what depends on data; nothing by default."""
+
+    def _adapt_inverse(self, *args: Any, **kwargs: Any) -> None:
+        """Adapt to latents, where there are no data."""
+        if not self.adapted:
+            raise NotImplementedError(
+                f"{label(self)} cannot be adapted from the side of its latents, as training without data and Inverse "
+                "do: it takes its statistics from data. Call .adapt(x) on data first, or write _adapt_inverse(self, z)."
+            )
+
+    def _refresh(self, *args: Any, **kwargs: Any) -> None:
+        """Refresh what changes once in a training step, such as a running mean; nothing by default."""
+
+    def noise_size(self, x_shape: Any) -> int:
+        """Return how many random numbers the hooks need for a sample of data of `x_shape`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} has noise in its spec, and no noise_size(self, x_shape)."
+        )
+
+    @property
+    def num_classes(self) -> int | None:
+        """Return how many classes the labels of a class-conditional bijector may name; None for no labels."""
+        return None
+
+    # The shapes of a map that changes them
+
+    def latent_rank(self, rank: int | None) -> int | None:
+        """Return the rank of a latent event for data events of `rank`; None if it depends."""
+        return rank
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Return the latent's shape for data of `input_shape`."""
+        return input_shape
+
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+        """Return the data's shape for latents of `latent_shape`."""
+        return latent_shape
 
     # What users call
 
@@ -234,6 +301,30 @@ class FlowLayer(Hooks):
 
     def _per_sample(self, log_det, x):
         return per_sample(self, log_det, x)
+
+
+def _missing_hook(layer, hook, given):
+    """Return the message for a hook that an author has not written; name a method whose name is nearly the hook's."""
+    said = f"{type(layer).__name__} has no {hook}(self, {given})"
+    own = set(dir(type(layer))) - set(dir(FlowLayer))
+    if near := difflib.get_close_matches(hook, own, n=1, cutoff=0.8):
+        return f"{said}, but {near[0]}: rename that to {hook}."
+    return f"{said}."
+
+
+def _refuse_public_names(kind):
+    """Raise TypeError for a class that writes `forward` or `inverse`, as other libraries call the two directions.
+
+    PyTorch runs the first of every Keras layer. The second is the base's call of the hook, and does no harm if the hook
+    is there too.
+    """
+    for name in ("forward", "inverse"):
+        hook = f"_{name}"
+        if name in vars(kind) and (name == "forward" or getattr(kind, hook) is getattr(FlowLayer, hook)):
+            raise TypeError(
+                f"{kind.__name__} expects its hooks as _forward(self, x) and _inverse(self, z), received {name}: "
+                f"rename that to {hook}, since the layer itself is called."
+            )
 
 
 class Bijector(FlowLayer):

@@ -1,4 +1,4 @@
-"""The layers inside a layer, and building one for a context."""
+"""The layers inside a layer: find them, build one for a context, and check that a file can hold them."""
 
 import inspect
 from collections.abc import Iterator
@@ -47,3 +47,36 @@ def build_for(layer, shape, context_shape=None):
         layer.build(shape, context_shape)
     else:
         layer.build(shape)
+
+
+def refuse_shared(parts: list[keras.Layer]) -> None:
+    """Raise ValueError if two of a flow's parts, or two layers inside them, hold one and the same layer.
+
+    A file would hold it once and be read as if it held two.
+    """
+    owners = {id(part): "the flow" for part in parts}
+    waiting = list(parts)
+    while waiting:
+        owner = waiting.pop()
+        for inner in keras_layers(owner, include_self=False, recursive=False):
+            if id(inner) in owners:
+                raise ValueError(
+                    f"'{inner.name}' is part of {owners[id(inner)]} and of '{owner.name}': expected a layer of its own "
+                    "in each, since a saved flow could not be loaded."
+                )
+            owners[id(inner)] = f"'{owner.name}'"
+            waiting.append(inner)
+
+
+def refuse_late(layer):
+    """Raise ValueError if layers inside a built `layer` are not built: a file's weights would find no place in them."""
+    late = [
+        inner.name
+        for inner in keras_layers(layer, include_self=False)
+        if not inner.built and type(inner).build is not keras.Layer.build
+    ]
+    if late:
+        raise ValueError(
+            f"{type(layer).__name__}.build expected to make all weights, received none for {', '.join(sorted(late))}: "
+            "a saved flow would lose them. Build them in build(self, z_shape, context_shape)."
+        )

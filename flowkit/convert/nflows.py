@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import linalg
 
 from flowkit.bijectors import Chain, LULinear, OnColumns, Permute, Pointwise
-from flowkit.bijectors.conv1x1 import plu
-from flowkit.bijectors.weights import FLOOR, raw_scale
+from flowkit.bijectors.weights import FLOOR
 from flowkit.conditioners import ResidualMLP
 from flowkit.convert.files import check_log_prob
 from flowkit.convert.networks import Masked, coupling_layer, masked_layer
@@ -289,12 +289,12 @@ def _matrix(port, name):
         theirs[np.tril_indices(size, -1)] = take("lower_entries")
         upper = diagonal[:, None] * theirs.T
     elif kind == "log_upper_diag":
-        permutation, lower, upper = plu(
+        permutation, lower, upper = linalg.lu(
             (reflections("orthogonal.q_vectors") @ (triangle + np.diag(diagonal))).T
         )
     else:
         first, second = (reflections(f"orthogonal_{which}.q_vectors") for which in (1, 2))
-        permutation, lower, upper = plu((first @ np.diag(diagonal) @ second).T)
+        permutation, lower, upper = linalg.lu((first @ np.diag(diagonal) @ second).T)
     pivots = np.diag(upper)
     if np.abs(pivots).min() <= FLOOR:
         raise ValueError(
@@ -303,11 +303,7 @@ def _matrix(port, name):
     layer = LULinear(bias=True)
 
     def fill():
-        layer.lower.assign(np.tril(lower, -1))
-        layer.upper.assign(np.triu(upper, 1))
-        layer.raw.assign(raw_scale(np.abs(pivots)))
-        layer.permutation.assign(permutation)
-        layer.sign.assign(np.sign(pivots))
+        layer.assign_factors(permutation, lower, upper)
         layer.bias.assign(bias)
 
     return [layer], fill

@@ -22,7 +22,6 @@ indexed: `LazyImages`.
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
 resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous. `content_hash` is
 equal for equal data sets.
-`python -m flowkit.data.cut_photos FOLDER` makes an .npz file of small squares of photographs.
 """
 
 from flowkit.data import augment

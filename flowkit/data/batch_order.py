@@ -2,28 +2,27 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import numpy as np
 from keras import tree
 
 from flowkit import distributed
-from flowkit.contract.arguments import whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.arguments import Count, Seed, whole_number
+from flowkit.contract.configured import Configured
 from flowkit.data.content_hash import fingerprint
 from flowkit.data.lazy_images import as_rows
 
 
-class Batches(keras.utils.PyDataset):
+class Batches(Configured, keras.utils.PyDataset):
     """Batches of `x` for `fit`, shuffled anew in each epoch in an order fixed by `seed`. `batches` is the same class.
 
     A `keras.utils.PyDataset` of `({"x": ..., "context": ...},)`, or of `(x,)` without a context. Batch `index` of epoch
     `epoch` is a pure function of the two and the seed.
 
     `Flow.fit` and `Resume.fit` take these batches as they are. Other Keras models need `fit(..., shuffle=False)`, since
-    Keras would reorder the batches by Python's global `random`, and the callback `for_fit()`, if the `fit` before was
-    interrupted or trained another model.
+    Keras would reorder the batches by Python's global `random`, and the callback `for_fit()`.
 
     Args:
         x: array of `n` events: images `(n, height, width, channels)`, tables `(n, columns)`. Rows of an `np.memmap`,
@@ -54,17 +53,14 @@ class Batches(keras.utils.PyDataset):
     [[1, 4, 0], [3, 2, 5]]
     """
 
-    _kept_as: ClassVar = {"augment": "_shown_augment"}
-    __repr__ = one_line
-
     def __init__(
         self,
         x: Any,
         context: Any = None,
         *,
-        batch_size: int,
-        epoch_steps: int | None = None,
-        seed: int = 0,
+        batch_size: Count,
+        epoch_steps: Count | None = None,
+        seed: Seed = 0,
         augment: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
     ) -> None:
         # One worker: with more, Keras 3.15 carries batches left in its queue into the next epoch.
@@ -72,7 +68,7 @@ class Batches(keras.utils.PyDataset):
         self.x = as_rows(x)
         count = len(self.x) if self.x.ndim else 0
         named = context if isinstance(context, dict) else {"": context}
-        arrays = {name: np.asarray(array) for name, array in named.items() if context is not None}
+        arrays = {name: np.asarray(array) for name, array in named.items() if array is not None}
         self.context = arrays if isinstance(context, dict) else arrays.get("")
         for name, array in arrays.items():
             if array.ndim == 0 or len(array) != count:
@@ -80,8 +76,7 @@ class Batches(keras.utils.PyDataset):
                     f"context{name and f'[{name!r}]'}: expected one per event, {count} in all, received shape "
                     f"{array.shape}. Check that x and context come from the same split."
                 )
-        self.batch_size = whole_number(batch_size, "batch_size", least=1)
-        self.seed = whole_number(seed, "seed", least=0)
+        self.batch_size, self.epoch_steps, self.seed = batch_size, epoch_steps, seed
         self.processes, self.rank = distributed.world(), distributed.rank()
         if self.batch_size % self.processes:
             raise ValueError(
@@ -94,11 +89,8 @@ class Batches(keras.utils.PyDataset):
                 f"{batch_size}. Lower it: a batch that is not full is left out."
             )
         self._pass_steps = count // self.batch_size
-        if epoch_steps is not None:
-            whole_number(epoch_steps, "epoch_steps", least=1)
-        self.epoch_steps = epoch_steps
-        self.augment = list(augment or []) if isinstance(augment, list | tuple | None) else [augment]
-        for function in self.augment:
+        self._augment = list(augment or []) if isinstance(augment, list | tuple | None) else [augment]
+        for function in self._augment:
             if not callable(function):
                 raise ValueError(
                     "augment: expected functions of (batch, rng), received "
@@ -106,7 +98,7 @@ class Batches(keras.utils.PyDataset):
                 )
         self.epoch = 0
         self._order = (None, None)
-        self._await_epoch(in_fit=False)
+        self._in_epoch = False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -141,10 +133,6 @@ class Batches(keras.utils.PyDataset):
     def num_batches(self) -> int:
         return self._whole_epoch - self.step
 
-    @property
-    def _shown_augment(self):
-        return self.augment or None
-
     def __len__(self) -> int:
         return self.num_batches
 
@@ -152,18 +140,17 @@ class Batches(keras.utils.PyDataset):
         index = whole_number(index, "index", least=0)
         if index >= self.num_batches:
             raise IndexError(f"index: expected 0..{self.num_batches - 1}, received {index}.")
-        self._note(index)
         epoch, index = self.epoch, self.step + index
         round_, step = divmod(epoch * self._whole_epoch + index, self._pass_steps)
         share = self.batch_size // self.processes
         first = step * self.batch_size + self.rank * share
         rows = self._permutation(round_)[first : first + share]
         x = self.x[rows]
-        if self.augment:
+        if self._augment:
             # + 1, since NumPy seeds (seed, epoch, 0) and (seed, epoch), the permutation's, alike.
             own = (self.rank,) if self.rank else ()  # or the first rows of all processes would be moved alike
             rng = np.random.default_rng((self.seed, epoch, index + 1, *own))
-            for function in self.augment:
+            for function in self._augment:
                 x = function(x, rng)
         if self.context is None:
             return (x,)
@@ -178,31 +165,16 @@ class Batches(keras.utils.PyDataset):
             self._order = (round_, order)
         return order
 
-    # Keras's `fit` calls on_epoch_begin, reads a batch to build the model, calls on_epoch_end, and then begin and end
-    # for each epoch; for a model that is built the first call is on_epoch_end. A callback alone learns that training
-    # begins; without one, it begins after the first end.
+    # For an unbuilt model, Keras's `fit` reads a batch between a begin and an end; `for_fit` undoes that. For a built
+    # one, it calls an end without a begin.
 
     def on_epoch_begin(self) -> None:
-        self._in_epoch, self._first = self._in_fit, True
+        self._in_epoch = True
 
     def on_epoch_end(self) -> None:
         if self._in_epoch:
             self.epoch += 1
-        self._await_epoch()
-
-    def _await_epoch(self, in_fit=True):
-        self._in_fit, self._in_epoch, self._first, self._next = in_fit, False, False, 0
-
-    def _note(self, index):
-        """Raise ValueError if an epoch begins with another batch than the first one."""
-        # A thread of TensorFlow's may read on behind the batch that has built the model.
-        if self._first and index not in (0, self._next):
-            raise ValueError(
-                "batches: expected fit(..., shuffle=False), received batches in the order of "
-                "Python's global `random`. Pass shuffle=False: they are shuffled already, "
-                "each epoch anew, by (seed, epoch)."
-            )
-        self._first, self._next = False, index + 1
+        self._in_epoch = False
 
     def for_fit(self) -> keras.callbacks.Callback:
         """Return a callback for one `fit`, which then begins where these batches are now. `Flow.fit` adds its own.
@@ -212,8 +184,7 @@ class Batches(keras.utils.PyDataset):
         epoch, step = self.epoch, self.step
 
         def begin(logs):
-            self.epoch, self.step = epoch, step
-            self._await_epoch()
+            self.epoch, self.step, self._in_epoch = epoch, step, False
 
         return keras.callbacks.LambdaCallback(on_train_begin=begin)
 

@@ -2,19 +2,22 @@
 
 import csv
 import itertools
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
+from flowkit.contract.columns import column_name
 from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, regular_size
 from flowkit.data.frame import check_names
 
 _PER_BYTE = 4  # bytes of memory for each byte of text: the shortest number takes 2 bytes, and 8 as a float64
 _LONGEST_LINE = 2**24  # characters
-_MISSING = {"null", "none", "missing", "unknown", "nil", "nat"}  # as databases and people write it
+_ADVICE = (
+    "Write numbers with a decimal point, drop or fill in rows with missing entries, or leave the column out, as "
+    "pandas' frame.drop(columns=[...]) does."
+)
 
 
 def read_csv(path: Path, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, tuple[str, ...] | None]:
@@ -39,10 +42,8 @@ def read_csv(path: Path, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, tuple[
 def _read(path, file):
     lines = _bounded_lines(path, file)
     first, second = next(lines, ""), next(lines, "")
-    if not first:
-        raise FileError(f"{path}: expected a table, received an empty file.")
     delimiter = max(",;\t", key=first.count)
-    names = _names(path, first, second, delimiter)
+    names = _names(path, first, delimiter)
     if names and not second:
         raise FileError(f"{path}: expected rows of numbers below the names of columns, received none.")
     rows = itertools.chain([second] if names else [first, second], lines)
@@ -70,23 +71,12 @@ def _bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _fields(line, delimiter):
-    return [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
-
-
-def _names(path, first, second, delimiter):
-    """Return the names in the first line, or None if it holds numbers; FileError if they name no columns."""
-    fields, below = (_fields(line, delimiter) for line in (first, second))
+def _names(path, line, delimiter):
+    """Return the names in the first line, or None if an entry is a number; FileError if they name no columns."""
+    fields = [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
     if not any(fields):
         raise FileError(
-            f"{path}: expected a table, received a file whose first line is empty. Remove the lines above the table."
-        )
-    if _are_years(fields, below):
-        shown, shown_below = (delimiter.join(line)[:40] for line in (fields, below))
-        raise FileError(
-            f"{path}: expected a first line of names or of numbers, received {shown!r} above {shown_below!r}, which "
-            "reads like names that are whole numbers. If they are names, write a letter in each; if they are a row, a "
-            "point."
+            f"{path}: expected a table, received a file that is empty or begins with an empty line."
         )
     if any(_is_number(field) for field in fields):
         return None
@@ -101,18 +91,6 @@ def _names(path, first, second, delimiter):
         raise FileError(f"{path}: {error}") from None
 
 
-def _are_years(fields, below):
-    """Return True if all fields are whole numbers, such as years, above numbers with fractions.
-
-    Programs that write tables write all numbers of a column alike, 2 as 2.0 if any has a fraction.
-    """
-    return (
-        all(re.fullmatch(r"[+-]?\d+", field) for field in fields)
-        and len(below) == len(fields)
-        and all(re.search("[.eE]", field) and _is_number(field) for field in below)
-    )
-
-
 def _is_number(text):
     try:
         float(text)
@@ -122,41 +100,24 @@ def _is_number(text):
 
 
 def _fault(path, delimiter, names):
-    """Return the FileError for the first line of another length, or entry that is no number."""
+    """Return the FileError for the first line of another length, or the first entry that is no number."""
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.reader(file, delimiter=delimiter)
-        width = len(names or ())
+        width = None
         for row in filter(None, reader):
-            width = width or len(row)
-            if names and reader.line_num == 1:
-                continue
+            where = f"in line {reader.line_num}"
+            width = len(row) if width is None else width
             if len(row) != width:
                 return FileError(
-                    f"{path}: expected {width} {'entry' if width == 1 else 'entries'} in each line, as in the first, "
-                    f"received {len(row)} in line {reader.line_num}. Repair it, or remove text around the table, "
-                    "such as titles and lines of comment."
+                    f"{path}: expected as many entries in each line as in the first, {width}, received {len(row)} "
+                    f"{where}. Repair it, or remove text around the table, such as titles and lines of comment."
                 )
-            for place, text in enumerate(row):
-                if not _is_number(text):
-                    column = f"column {place}" if names is None else f"column {names[place]!r}"
-                    received = f"{text[:40]!r}" if text.strip() else "a missing entry"
-                    names_too = " If it names the columns, no name may be a number." * (reader.line_num == 1)
-                    return FileError(
-                        f"{path}: expected numbers in {column}, received {received} in line {reader.line_num}. "
-                        f"{_advice(text)}{names_too}"
-                    )
+            wrong = [place for place, text in enumerate(row) if not _is_number(text)]
+            if wrong and not (names and reader.line_num == 1):
+                column, text = column_name(wrong[0], names), row[wrong[0]]
+                received = f"{text[:40]!r}" if text.strip() else "a missing entry"
+                more = " If the line names the columns, no name may be a number." * (reader.line_num == 1)
+                return FileError(
+                    f"{path}: expected numbers in {column}, received {received} {where}. {_ADVICE}{more}"
+                )
     return FileError(f"{path}: expected a table of numbers, received text that cannot be read as one.")
-
-
-def _advice(text):
-    """Say what to do about an entry that is no number."""
-    if re.fullmatch(r"\s*[+-]?[\d.]*,\d+([eE][+-]?\d+)?\s*", text):
-        return (
-            "Write numbers with a decimal point: pandas.read_csv(..., decimal=',') reads them so, and to_csv writes "
-            "points."
-        )
-    leave_out = "leave the column out, as pandas' frame.drop(columns=[...]) does."
-    missing = text.strip(" #<>!?-").lower() in _MISSING
-    if not missing and re.search("[^\\W\\d_]{3}", text):  # a word, and so are the others
-        return f"A flow takes numbers alone: {leave_out}"
-    return f"Drop or fill in such rows, or {leave_out}"

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.data.bounded import check_shape
 from flowkit.data.validate import validate_images, with_channels
 

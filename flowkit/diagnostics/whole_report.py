@@ -1,8 +1,6 @@
 """All diagnostics of a flow and its test data, in one call."""
 
 import html
-import json
-import math
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from flowkit.evaluation.levels import check_scored_by_level
 from flowkit.flow import prepare
 from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
-from flowkit.training.atomic import atomic_path
+from flowkit.training.atomic import atomic_path, json_text
 
 _MANY = 1_000  # rows: a share of them is known to within 0.03
 
@@ -70,8 +68,7 @@ class Report:
             "left_out": self.left_out,
         }
         with atomic_path(folder / "diagnostics.json") as temporary:
-            text = json.dumps(_finite(content), indent=2, allow_nan=False)
-            temporary.write_text(text + "\n", encoding="utf-8")
+            temporary.write_text(json_text(content) + "\n", encoding="utf-8")
         return folder
 
     def __str__(self):
@@ -188,11 +185,3 @@ def _left_out(flow, reads, train, outside):
     if outside is None:
         reasons["outliers"] = "outside= was not given: data of another kind"
     return reasons
-
-
-def _finite(value):
-    if isinstance(value, dict):
-        return {key: _finite(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

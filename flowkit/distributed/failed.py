@@ -20,7 +20,6 @@ class ProcessLost(RuntimeError):
 class ProcessFailed(RuntimeError):
     """Another process of the group has failed in something that all do together. The group goes on."""
 
-    told_by_main = True
     told_to_all = True
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
@@ -37,15 +36,22 @@ def lost(error: BaseException) -> ProcessLost:
     )
 
 
+def named(error: Exception) -> Exception:
+    """Return ProcessLost for a backend's error about another process, and any other error as it is."""
+    if engine.processes() == 1 or isinstance(error, ProcessLost) or not engine.is_lost(error):
+        return error
+    return lost(error)
+
+
 @contextlib.contextmanager
 def naming_the_lost() -> Iterator[None]:
     """Raise ProcessLost instead of a backend's error about another process."""
     try:
         yield
     except Exception as error:
-        if engine.processes() == 1 or isinstance(error, ProcessLost) or not engine.is_lost(error):
+        if (known := named(error)) is error:
             raise
-        raise lost(error) from error
+        raise known from error
 
 
 def exchanged(data: bytes) -> list[bytes]:

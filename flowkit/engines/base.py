@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.engines.rows import Rows
+from flowkit.engines.steps import Rows
 
 _ANSWERING = contextvars.ContextVar("answering", default=False)
 
@@ -17,8 +17,6 @@ class Engine:
     """An engine of Keras, as flowkit uses it. The methods here are the defaults."""
 
     name: str  # Keras's name of it
-    supports_training = True
-    compiles_parts = False  # `jit_compile=True` compiles each kind of part of a chain, and no whole step
     Rows = Rows
 
     # The engine itself
@@ -66,9 +64,27 @@ class Engine:
         `steps`, a list, receives (type, stack) for each step that maps float64, or no floats, to a narrower type. A
         stack is a list of (file, line, function), innermost last. It is filled even if the function raises.
         """
-        raise NotImplementedError(
-            f"{self.name} keeps no record of its operations: use jax, torch or tensorflow"
-        )
+        found = {"float64"}
+
+        def hear(given, made, stack, *, casts=False):
+            narrowest = min(map(_size, given), default=0)
+            for name in made:
+                if casts and narrowest <= _size(name):
+                    continue
+                found.add(name)
+                if steps is not None and narrowest in (0, 8) and _size(name) < 8:
+                    steps.append((name, stack()))
+
+        self.listen(hear, function, *args)
+        return min(found, key=_size)
+
+    def listen(self, hear, function, *args):
+        """Run or trace `function(*args)`, and call `hear(given, made, stack, casts=)` for each of its operations.
+
+        `given` and `made` are the names of the floating-point types of its inputs and outputs, `stack()` is where it is
+        called from, `casts` is True for a change of type. Operations that compute nothing are left out.
+        """
+        raise NotImplementedError
 
     # Functions with full precision: engines override those that `keras.ops` rounds to float32
 
@@ -114,22 +130,13 @@ class Engine:
         """Join tensors on the last axis."""
         return ops.concatenate(tensors, axis=-1)
 
-    def cut(self, x, at):
-        """Return (x[..., :at], x[..., at:])."""
-        return x[..., :at], x[..., at:]
+    def split(self, x, sizes, axis=-1):
+        """Cut `x` along an axis, into parts of these sizes."""
+        return ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=axis)
 
-    def cut_rows(self, x, sizes):
-        """Cut `x` along the axis before the last, into parts of these sizes."""
-        starts = [sum(sizes[:i]) for i in range(len(sizes))]
-        return tuple(x[..., start : start + size, :] for start, size in zip(starts, sizes, strict=True))
-
-    def unbind(self, h):
-        """Return the tensors h[..., i, :] for each i."""
-        return tuple(h[..., i, :] for i in range(h.shape[-2]))
-
-    def unstack(self, x):
-        """Return the rows of `x` along its first axis."""
-        return ops.unstack(x)
+    def unstack(self, x, axis=0):
+        """Return the slices of `x` along an axis, without that axis."""
+        return ops.unstack(x, axis=axis)
 
     def reshape(self, x, shape):
         """Return `x` in another shape."""
@@ -154,12 +161,6 @@ class Engine:
     def log_sigmoid_and_sigmoid(self, x):
         """Return (log sigmoid x, sigmoid x), each computed from x."""
         return ops.log_sigmoid(x), ops.sigmoid(x)
-
-    def bounded_and_exp(self, x, bound):
-        """Return (b tanh(x / b), its exponential)."""
-        # Of the sigmoid, since it is exact in float64 on JAX too.
-        bounded = 2 * bound * ops.sigmoid(2 / bound * x) - bound
-        return bounded, ops.exp(bounded)
 
     def tensor(self, variable):
         """Return the value of a Keras variable as a tensor of the engine."""
@@ -214,7 +215,7 @@ class Engine:
         """Return max(x, 0); it may overwrite `x`, which nothing else may read."""
         return ops.relu(x)
 
-    # Loops and parts
+    # Loops
 
     def iterate(self, step, times, state, alive=None):
         """Apply `step`, a function of `state`, so many times; fewer if `alive(state)` becomes false.
@@ -233,24 +234,13 @@ class Engine:
         """Map `function`, from a row to a tuple of tensors, over the rows of `x`: tuples of stacked tensors."""
         raise NotImplementedError
 
-    def compiling_parts(self, when):
-        """Enter a scope in which `run_part` compiles, if `when` is true and the engine compiles parts."""
-        return contextlib.nullcontext()
-
-    def run_part(self, part, x, context, inverse, derived=None):
-        """Return `part.run(x, context, inverse=inverse)`, with `derived=` if it is not None.
-
-        What is compiled once serves all parts that are alike, however deep the chain is.
-        """
-        return part.run(x, context, inverse=inverse, **({} if derived is None else {"derived": derived}))
-
     def scans(self):
         """Return True if `scan` compiles one copy for all of them."""
         return False
 
     def scan(self, step, x, stacked, reverse):
         """Apply `step(x, row)`, which returns (x, log-det), to each row of a nest of tensors: (x, sum of log-dets)."""
-        raise NotImplementedError(f"{self.name} runs one copy after another")
+        raise NotImplementedError
 
     # Gradients
 
@@ -289,9 +279,7 @@ class Engine:
 
     def gradients(self, function, tensors):
         """Return the scalar `function(tensors)` and its gradient with respect to each tensor of the list."""
-        raise NotImplementedError(
-            f"{self.name} has no automatic differentiation: use jax, torch or tensorflow"
-        )
+        raise NotImplementedError
 
     def compile_gradients(self, function):
         """Return a function (tensors, *rest) -> the scalar `function(tensors, *rest)`, its gradients by `tensors`.
@@ -305,9 +293,7 @@ class Engine:
 
         It reads `layer`'s weights as they are at each call, and compiles once for each shape if the engine can.
         """
-        raise NotImplementedError(
-            f"{self.name} has no automatic differentiation: use jax, torch or tensorflow"
-        )
+        raise NotImplementedError
 
     def backprop(self, stretches, x, context, inverse, *, invert, tolerance, on_drift):
         """Run bijectors one after another, with a backward pass that runs each of them once more: (y, log_det).
@@ -344,7 +330,7 @@ class Engine:
 
         `thorough` runs all stages; the first ones alone are much quicker.
         """
-        raise NotImplementedError(f"{self.name} has no compiler: use jax, torch or tensorflow")
+        raise NotImplementedError
 
     # Training
 
@@ -370,8 +356,8 @@ class Engine:
         if this process has all devices of the host.
         """
         raise NotImplementedError(
-            f"several processes train one model on PyTorch and JAX, received a group of {count} on another engine: set "
-            "KERAS_BACKEND to torch or jax, or start one process."
+            f"several processes train one model on PyTorch and JAX, received a group of {count} on another "
+            "backend: set KERAS_BACKEND to torch or jax, or start one process."
         )
 
     def leave(self):
@@ -448,4 +434,9 @@ class Engine:
 
     def read_graph(self, path, format):
         """Return a function (name -> array) -> list of arrays that runs a file of a format of the engine's own."""
-        raise NotImplementedError(f"{self.name} reads no {format}")
+        raise NotImplementedError
+
+
+def _size(name):
+    """Return the bytes of a floating-point type, by name."""
+    return {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}.get(name, 1)

@@ -1,21 +1,29 @@
 """JAX, which compiles whole steps."""
 
 import contextlib
+import os
+import re
 
 import jax
 import jax.numpy as jnp
 import keras
+import numpy as np
+from jax.experimental import multihost_utils
 from keras import ops
 from keras.src.backend.common.stateless_scope import in_stateless_scope
 
 from flowkit.engines import jax_backprop
-from flowkit.engines.jax_group import JaxGroup
+from flowkit.engines.base import Engine
 
 _HARMLESS = ("broadcast_in_dim", "iota", "reshape", "squeeze", "copy", "stop_gradient", "transpose")
+_HEARTBEAT = 45  # seconds without one after which JAX ends the others
+_CONNECT = 60  # seconds for JAX to connect processes that have all come
+_DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
+_PIECE = 64 * 2**20  # bytes of each process that are exchanged at once
 
 
-class JaxEngine(JaxGroup):
-    """JAX."""
+class JaxEngine(Engine):
+    """JAX. The processes of a group run one program over the devices of all."""
 
     name = "jax"
 
@@ -32,31 +40,21 @@ class JaxEngine(JaxGroup):
         with super().float64(), jax.enable_x64(True):
             yield
 
-    def lowest_float(self, function, *args, steps=None):
-        found = set()
-
+    def listen(self, hear, function, *args):
         def visit(jaxpr, caller=None):
             for eqn in jaxpr.eqns:
                 # JAX caches what it has traced before, elsewhere: the caller knows the place.
-                stack = caller or _stack(eqn)
-                loops = eqn.primitive.name in ("scan", "while", "cond")
+                stack, name = caller or _stack(eqn), eqn.primitive.name
                 for value in eqn.params.values():
                     for inner in value if isinstance(value, (tuple, list)) else (value,):
                         inner = getattr(inner, "jaxpr", inner)
                         if hasattr(inner, "eqns"):
-                            visit(inner, None if loops else stack)
-                if eqn.primitive.name in _HARMLESS:
-                    continue
-                narrowest = _narrowest(eqn.invars)
-                if eqn.primitive.name == "convert_element_type" and narrowest <= _narrowest(eqn.outvars):
-                    continue
-                types = {str(v.aval.dtype) for v in eqn.outvars if jnp.issubdtype(v.aval.dtype, jnp.floating)}
-                found.update(types)
-                if steps is not None and narrowest in (0, 8):
-                    steps.extend((name, stack) for name in types if jnp.dtype(name).itemsize < 8)
+                            visit(inner, None if name in ("scan", "while", "cond") else stack)
+                if name not in _HARMLESS:
+                    given, made = _floats(eqn.invars), set(_floats(eqn.outvars))
+                    hear(given, made, lambda: stack, casts=name == "convert_element_type")  # noqa: B023
 
         visit(jax.make_jaxpr(function)(*args).jaxpr)
-        return min(found, key=lambda name: jnp.dtype(name).itemsize, default="float64")
 
     # Functions with full precision: `keras.ops` rounds these to float32
 
@@ -78,8 +76,8 @@ class JaxEngine(JaxGroup):
     def mean(self, x, axis=None, keepdims=False):
         return _keep(jnp.mean, ops.mean, x, axis=axis, keepdims=keepdims)
 
-    def unstack(self, x):
-        return jnp.unstack(x)  # whose gradients are stacked; those of slices are padded and added
+    def unstack(self, x, axis=0):
+        return jnp.unstack(x, axis=axis)  # whose gradients are stacked; those of slices are padded and added
 
     # Loops
 
@@ -191,14 +189,87 @@ class JaxEngine(JaxGroup):
                 variable.assign(jnp.copy(variable.value))
             seen.add(id(variable.value))
 
+    # A group of processes
+
+    def join(self, address, count, rank, local_rank, seconds):
+        shown = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        alone = shown != "" and "," not in shown  # the launcher has given each process its device
+        jax.config.update("jax_enable_preemption_service", False)  # it would keep SIGTERM from Python
+        jax.distributed.initialize(
+            address,
+            count,
+            rank,
+            local_device_ids=None if alone or local_rank is None else [local_rank],
+            cluster_detection_method="deactivate",
+            initialization_timeout=_CONNECT,
+            heartbeat_timeout_seconds=_HEARTBEAT,
+            shutdown_timeout_seconds=_DAYS,
+        )
+        self.use_devices()
+
+    def draw_alone(self, draw, layer, seed):
+        if self.processes() == 1:
+            return draw(keras.random.SeedGenerator(seed, name="latents"))
+        distribution = keras.distribution.distribution()
+        keras.distribution.set_distribution(None)  # of this thread: or the generator would be the group's
+        try:
+            generator = keras.random.SeedGenerator(seed, name="latents")
+            own = [(variable, variable.value.addressable_data(0)) for variable in layer.variables]
+            with keras.StatelessScope([*own, (generator.state, generator.state.value)]):
+                return draw(generator)
+        finally:
+            keras.distribution.set_distribution(distribution)
+
+    def use_devices(self):
+        if jax.device_count() > 1 and keras.distribution.distribution() is None:
+            keras.distribution.set_distribution(keras.distribution.DataParallel(auto_shard_dataset=False))
+
+    def leave(self):
+        if self.processes() > 1:
+            jax.distributed.shutdown()
+            keras.distribution.set_distribution(None)  # what is made from now on is this process's own
+
+    def processes(self):
+        # Asking JAX itself starts its devices.
+        return jax.process_count() if jax.distributed.is_initialized() else 1
+
+    def process_rank(self):
+        return jax.process_index() if self.processes() > 1 else 0
+
+    def exchange(self, data):
+        if self.processes() == 1:
+            return [data]
+        # Bytes, since JAX makes an int32 of an int64.
+        size = np.array([len(data)], "int64").view("uint8")
+        sizes = np.asarray(multihost_utils.process_allgather(size)).view("int64")[:, 0]
+        given = [bytearray() for _ in sizes]
+        # They pass the memory of the devices, from each process as many bytes as the longest message has.
+        for start in range(0, int(sizes.max()), _PIECE):
+            mine = np.frombuffer(data[start : start + _PIECE], "uint8")
+            padded = np.zeros(min(_PIECE, int(sizes.max()) - start), "uint8")
+            padded[: len(mine)] = mine
+            for whole, size, part in zip(
+                given, sizes, multihost_utils.process_allgather(padded), strict=True
+            ):
+                whole += part[: max(0, int(size) - start)].tobytes()
+        return [bytes(whole) for whole in given]
+
+    def trains_apart(self):
+        return self.processes() > 1 and keras.distribution.distribution() is None
+
+    def is_lost(self, error):
+        # XLA's own begin with a code, "UNKNOWN: Gloo all-reduce failed: ...", and are ValueErrors now and then.
+        told = r"UNAVAILABLE: |[A-Z_]+: .*(?i:gloo|nccl|coordination|heartbeat)"
+        mine = isinstance(error, jax.errors.JaxRuntimeError | ValueError)
+        return mine and re.match(told, str(error), re.DOTALL) is not None
+
 
 def _keep(own, op, x, **options):
     return (own if x.dtype == "float64" else op)(x, **options)
 
 
-def _narrowest(variables):
-    sizes = [v.aval.dtype.itemsize for v in variables if jnp.issubdtype(v.aval.dtype, jnp.floating)]
-    return min(sizes, default=0)
+def _floats(variables):
+    return [str(v.aval.dtype) for v in variables if jnp.issubdtype(v.aval.dtype, jnp.floating)]
 
 
 def _stack(eqn):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import keras
 
-from flowkit.engines.stretch import one_by_one
+from flowkit.engines.steps import one_by_one
 
 
 def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift, loops):

@@ -3,14 +3,13 @@
 import tensorflow as tf
 from keras import ops
 
-from flowkit.engines import rows as base_rows
-from flowkit.engines import tensorflow_backprop
+from flowkit.engines import steps, tensorflow_backprop
 from flowkit.engines.base import Engine
 
 _HARMLESS = ("Const", "Identity", "Placeholder", "Reshape", "ReadVariableOp", "Fill", "Shape", "StopGradient")
 
 
-class Rows(base_rows.Rows):
+class Rows(steps.Rows):
     """Rows along the first axis, written by a gather: TensorFlow's update of a slice has no gradient."""
 
     def written(self, x, k, rows):
@@ -44,26 +43,16 @@ class TensorFlowEngine(Engine):
     def replica_share(self, loss):
         return loss / self.replicas()
 
-    def lowest_float(self, function, *args, steps=None):
+    def listen(self, hear, function, *args):
         graph = tf.function(function, reduce_retracing=False).get_concrete_function(*args).graph
-        found = set()
         for operation in graph.get_operations():
-            widening = (
-                operation.type == "Cast" and operation.inputs[0].dtype.size <= operation.outputs[0].dtype.size
-            )
-            if widening or operation.type in _HARMLESS:
-                continue
-            types = {out.dtype for out in operation.outputs if out.dtype.is_floating}
-            found.update(types)
-            given = [tensor.dtype.size for tensor in operation.inputs if tensor.dtype.is_floating]
-            if steps is not None and min(given, default=8) == 8:
-                stack = [(frame.filename, frame.lineno, frame.name) for frame in operation.traceback or ()]
-                steps.extend((dtype.name, stack) for dtype in types if dtype.size < tf.float64.size)
+            if operation.type not in _HARMLESS:
+                given, made = _floats(operation.inputs), set(_floats(operation.outputs))
+                hear(given, made, lambda: _stack(operation), casts=operation.type == "Cast")  # noqa: B023
         for inner in graph.as_graph_def().library.function:  # bodies of loops and branches
             kinds = {node.attr["T"].type for node in inner.node_def if node.op not in _HARMLESS}
-            types = (tf.dtypes.as_dtype(kind) for kind in kinds if kind)
-            found.update(dtype for dtype in types if dtype.is_floating)
-        return min(found, key=lambda dtype: dtype.size, default=tf.float64).name
+            types = [tf.dtypes.as_dtype(kind) for kind in kinds if kind]
+            hear(["float32"], [dtype.name for dtype in types if dtype.is_floating], list)
 
     # Functions
 
@@ -133,6 +122,14 @@ class TensorFlowEngine(Engine):
 
     def read_graph(self, path, format):
         return _read_lite(path) if format == "litert" else _read_saved_model(path)
+
+
+def _floats(tensors):
+    return [tensor.dtype.name for tensor in tensors if tensor.dtype.is_floating]
+
+
+def _stack(operation):
+    return [(frame.filename, frame.lineno, frame.name) for frame in operation.traceback or ()]
 
 
 def _read_saved_model(path):

@@ -5,7 +5,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.ops.control_flow_util import GraphOrParentsInXlaContext
 
-from flowkit.engines.stretch import one_by_one
+from flowkit.engines.steps import one_by_one
 
 
 def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):

@@ -1,10 +1,10 @@
 """PyTorch, which runs eagerly: one call of its own where `keras.ops` would take several."""
 
 import contextlib
-import contextvars
-import functools
 import itertools
 import os
+import sys
+import traceback
 import types
 
 import keras
@@ -12,15 +12,21 @@ import torch
 from keras import ops
 from torch._C._functorch import maybe_current_level
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-from torch.utils._python_dispatch import _disable_current_modes
+from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 
-from flowkit.engines import torch_backprop, torch_export, torch_precision
+from flowkit.engines import torch_backprop, torch_export
 from flowkit.engines.torch_group import TorchGroup
 
-_COMPILES_PARTS = contextvars.ContextVar("compiles_parts", default=False)
 _LIBRARIES = tuple(os.path.dirname(module.__file__) + os.sep for module in (keras, torch))
 _FLOATS = (torch.float32, torch.float64)
 _FEW = 32  # entries that are summed one after another
+
+
+# The beginnings of the names of operations that compute nothing.
+_HARMLESS = (
+    *("detach", "view", "expand", "lift_fresh", "zeros", "ones", "full", "empty", "arange", "scalar_tensor"),
+    "eye",
+)
 
 
 def _records_gradients():
@@ -29,8 +35,18 @@ def _records_gradients():
     )
 
 
+def _floats(values):
+    found = [value.dtype for value in values if torch.is_tensor(value) and value.dtype.is_floating_point]
+    return [str(dtype).removeprefix("torch.") for dtype in found]
+
+
+def _stack():
+    frames = traceback.walk_stack(sys._getframe(2))
+    return [(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in frames][::-1]
+
+
 class Rows:
-    """Rows along the first axis, as `flowkit.engines.rows.Rows`: views, of as many rows as there are."""
+    """Rows along the first axis, as `flowkit.engines.steps.Rows`: views, of as many rows as there are."""
 
     padding = 0
 
@@ -72,10 +88,8 @@ class TorchEngine(TorchGroup):
     """PyTorch."""
 
     name = "torch"
-    compiles_parts = True
     Rows = Rows
     backprop = staticmethod(torch_backprop.backprop)
-    lowest_float = staticmethod(torch_precision.lowest_float)
     ways_to_write = staticmethod(torch_export.ways_to_write)
     write_graph = staticmethod(torch_export.write_graph)
     read_graph = staticmethod(torch_export.read_graph)
@@ -105,6 +119,19 @@ class TorchEngine(TorchGroup):
                 yield
         finally:
             torch.set_default_dtype(before)
+
+    def listen(self, hear, function, *args):
+        class Listening(TorchDispatchMode):
+            def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+                made = operation(*args, **(kwargs or {}))
+                name = operation.overloadpacket.__name__
+                if not name.startswith(_HARMLESS):
+                    outputs = made if isinstance(made, (tuple, list)) else (made,)
+                    hear(_floats(args), _floats(outputs), _stack, casts=name == "_to_copy")
+                return made
+
+        with torch.no_grad(), Listening():
+            function(*args)
 
     # Functions with full precision
 
@@ -143,18 +170,12 @@ class TorchEngine(TorchGroup):
     def concatenate(self, tensors):
         return torch.cat(tensors, -1)
 
-    def cut(self, x, at):
-        # The gradients of both are then joined; those of slices are padded with zeros and added.
-        return x.split_with_sizes([at, x.shape[-1] - at], -1)
+    def split(self, x, sizes, axis=-1):
+        # The gradients of all are then joined; those of slices are padded with zeros and added.
+        return x.split_with_sizes(sizes, axis)
 
-    def cut_rows(self, x, sizes):
-        return x.split_with_sizes(sizes, -2)
-
-    def unbind(self, h):
-        return torch.unbind(h, -2)
-
-    def unstack(self, x):
-        return x.unbind(0)
+    def unstack(self, x, axis=0):
+        return x.unbind(axis)
 
     def reshape(self, x, shape):
         return x.reshape(shape)
@@ -181,10 +202,6 @@ class TorchEngine(TorchGroup):
 
     def log_sigmoid_and_sigmoid(self, x):
         return torch.nn.functional.logsigmoid(x), torch.sigmoid(x)
-
-    def bounded_and_exp(self, x, bound):
-        bounded = torch.tanh(x / bound) * bound
-        return bounded, torch.exp(bounded)
 
     def constant(self, function, *args, like):
         # Kept: a copy to a GPU in each pass of each layer would cost more than what is computed with it.
@@ -228,7 +245,7 @@ class TorchEngine(TorchGroup):
         # In place saves a third of the time of Glow's networks on CPU, most of it page faults.
         return torch.relu(x) if torch.is_grad_enabled() else x.relu_()
 
-    # Loops and parts
+    # Loops
 
     def iterate(self, step, times, state, alive=None):
         # A graph made of what these rows need would stop too early for others.
@@ -241,21 +258,6 @@ class TorchEngine(TorchGroup):
 
     def map_rows(self, function, x):
         return torch.func.vmap(function)(x)
-
-    def compiling_parts(self, when):
-        if not when or torch.compiler.is_compiling():
-            return contextlib.nullcontext()
-        return _compiling_parts()
-
-    def run_part(self, part, x, context, inverse, derived=None):
-        given = {} if derived is None else {"derived": derived}
-        if (
-            not torch.compiler.is_compiling()
-            and _COMPILES_PARTS.get()
-            and not getattr(part, "composite", False)
-        ):
-            return _compiled_run()(part, x, context, inverse, given)
-        return part.run(x, context, inverse=inverse, **given)
 
     # Gradients
 
@@ -386,25 +388,3 @@ def _keep(function, args, dtype, device):
         setattr(_KEPT, name, made)
         _NAMES[key] = name
     return _NAMES[key]
-
-
-@contextlib.contextmanager
-def _compiling_parts():
-    from torch import _dynamo  # seconds, which eager training need not pay
-
-    token = _COMPILES_PARTS.set(True)
-    try:
-        # One for each kind of part and each shape, with and without gradients: soon more than torch's limit of 8,
-        # from which on it would run eagerly.
-        with _dynamo.config.patch(recompile_limit=4096, accumulated_recompile_limit=4096):
-            yield
-    finally:
-        _COMPILES_PARTS.reset(token)
-
-
-@functools.cache
-def _compiled_run():
-    # Weights are looked up at each call, as inputs of what was compiled.
-    return torch.compile(
-        lambda part, x, context, inverse, given: part.run(x, context, inverse=inverse, **given), dynamic=False
-    )

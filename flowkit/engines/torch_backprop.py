@@ -7,7 +7,7 @@ import keras
 import torch
 from keras import tree
 
-from flowkit.engines.stretch import one_by_one
+from flowkit.engines.steps import one_by_one
 
 
 @torch.compiler.disable  # its backward pass asks for gradients, which the compiler cannot follow

@@ -16,7 +16,7 @@ import torch
 from flowkit.engines.base import Engine
 
 _PAUSE = 2.0  # seconds between two heartbeats
-_SILENCE = 40.0  # seconds without one after which a process counts as lost
+_SILENCE = 15.0  # seconds without one after which a process counts as lost; torchrun needs 37 more to end all
 _GRACE = 5.0  # seconds in which the main thread may notice by itself that another process has ended
 _leaving = threading.Event()
 _heart = None  # the thread that exchanges heartbeats

@@ -12,7 +12,7 @@ from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.flow import prepare
-from flowkit.flow.batches import count, map_leaves
+from flowkit.flow.batches import count, head
 from flowkit.flow.group import rows_of_all
 from flowkit.flow.noise import counted, counted_for, dequantized
 
@@ -43,20 +43,20 @@ def adapt(flow: Any, x: np.ndarray, context: Any, again: bool) -> None:
             adapt_layer(base, lambda: base.adapt(z, seen), lambda: base.log_prob(z, context=seen), again)
 
 
-def adapt_for_fit(flow: Any, data: prepare.Packed, share: float) -> None:
+def adapt_for_fit(flow: Any, data: prepare.Packed, options: dict[str, Any]) -> None:
     """Adapt what was not adapted before to the first batch, or to more rows of `data` if the flow asks for them.
 
-    Of arrays the first `share` of the rows, those that are trained on. Of a data set as many batches as it takes, or
-    the first alone if it can be read only once.
+    Of arrays those that are trained on. Of a data set as many batches as it takes, or the first alone if it can be read
+    only once.
     """
-    x, context = data.first
+    x, context = data.first(options["batch_size"])
     if x is None:
         adapt_to_draws(flow, context, again=False)
         return
     most = _most(flow, x)
-    if most and data.whole is not None:
-        stop = int(len(data.whole[0]) * share)
-        x, context = map_leaves(lambda part: part[:stop], data.whole)
+    if most and data.arrays:
+        share = 1.0 - options.get("validation_split", 0.0)
+        x, context = head(data.rows, int(len(data.rows[0]) * share))
     elif most and not hasattr(data.x, "__next__"):
         x, context = _rows_of_set(flow, data.x, most)
     adapt(flow, x, context, again=False)
@@ -82,7 +82,7 @@ def _batches(data):
     """Return the batches of a data set that can be read again, those with numbers in an order drawn by a fixed seed."""
     if not isinstance(data, keras.utils.PyDataset):
         return iter(data)
-    # The first stays first: `Batches` refuses to begin with another.
+    # The first stays first, as the flow is built on it.
     later = np.random.default_rng(0).permutation(np.arange(1, data.num_batches or 1))
     return (data[int(i)] for i in (0, *later))
 

@@ -1,16 +1,54 @@
-"""Run a function over many rows, one batch at a time."""
+"""Arrays of rows: take them as numbers, and run a function over them, one batch at a time."""
 
 import math
 from collections.abc import Callable
 from typing import Any
 
+import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import shown, whole_number
 from flowkit.engines import engine
 
 _ENTRIES = 2**18  # of one batch by default: about 330 images of 28x28
+
+
+_REAL = (int, float, np.integer, np.floating, np.bool_)
+
+
+def is_array(x: Any) -> bool:
+    """Return True for numpy arrays and tensors, False for data sets."""
+    return hasattr(x, "shape") and hasattr(x, "dtype")
+
+
+def real_numbers(given: Any, what: str = "data", hint: str = "") -> np.ndarray:
+    """Return `given` as a numpy array of real numbers, batch first.
+
+    Raises ValueError for what numpy would convert silently: masked entries, complex numbers, text, dates.
+    """
+    try:
+        array = np.asarray(ops.convert_to_numpy(given))
+    except (TypeError, ValueError, RuntimeError):  # ragged or symbolic
+        array = np.asarray(None)
+    kind = array.dtype.kind
+    if kind == "V" and keras.backend.is_float_dtype(array.dtype.name):  # bfloat16
+        return array.astype("float32")
+    entries = np.ndenumerate(array) if kind in "OSU" and array.ndim else ()
+    wrong = next((place for place, entry in entries if not isinstance(entry, _REAL)), None)
+    received = " ".join(shown(given).split())
+    if np.ma.is_masked(given):
+        masked = int(np.ma.count_masked(given))
+        received = (
+            f"a masked array with {masked} masked entries: drop those rows, or fill them in, x.filled(value)"
+        )
+    elif array.ndim and kind in "biufO" and wrong is None:
+        return array.astype("float64") if kind == "O" else array
+    elif isinstance(given, np.ndarray) and given.ndim:
+        received = f"an array of {given.dtype}, shape {given.shape}"
+    if wrong is not None:
+        received += f". The first entry that is no number is {shown(array[wrong])}, at {list(wrong)}"
+    raise ValueError(f"Flow expects {what} as an array of numbers, batch first, received {received}.{hint}")
 
 
 def default_batch_size(event_size: int) -> int:
@@ -87,3 +125,8 @@ def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:
     if isinstance(nest, dict):
         return {key: map_leaves(function, part) for key, part in nest.items()}
     return function(nest)
+
+
+def head(nest: Any, stop: int) -> Any:
+    """Return the first `stop` rows of each array in a nest."""
+    return map_leaves(lambda part: part[:stop], nest)

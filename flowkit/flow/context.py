@@ -6,13 +6,12 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops, tree
+from keras import tree
 
 from flowkit.contract import ContractError
-from flowkit.contract.inside import layers_inside
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.frame import Columns, is_frame
-from flowkit.flow.batches import batch_size_of, count, default_batch_size, run, run_in_batches
+from flowkit.flow.batches import batch_size_of, count, default_batch_size, real_numbers, run, run_in_batches
 
 # Who reads it
 
@@ -39,18 +38,8 @@ def classes_of(embedding: Any) -> int | None:
     return first.input_dim if isinstance(first, keras.layers.Embedding) else None
 
 
-def refuse_other_classes(bijector: Any, base: Any) -> None:
-    """Raise ValueError if both read labels of different numbers of classes."""
-    here, there = (getattr(part, "num_classes", None) for part in (bijector, base))
-    if None not in (here, there) and here != there:
-        raise ValueError(
-            f"Flow expects a bijector and a base of the same classes, since both are given the same labels; received "
-            f"num_classes={here} and num_classes={there}. Make them equal."
-        )
-
-
 def check_embedding(embedding: Any, bijector: Any, base: Any) -> None:
-    """Raise TypeError if `embedding` is no layer, and ValueError if no part reads its output or shares its layers."""
+    """Raise TypeError if `embedding` is no layer, and ValueError if no part reads its output."""
     if embedding is None:
         return
     if not isinstance(embedding, keras.Layer):
@@ -59,12 +48,6 @@ def check_embedding(embedding: Any, bijector: Any, base: Any) -> None:
         raise ValueError(
             f"Flow expects a bijector or a base that reads the answer of its embedding, '{embedding.name}'; received "
             "ones that read no context. Give a network context='required', or leave the embedding out."
-        )
-    inside = {id(layer) for part in (bijector, base) if part is not None for layer in layers_inside(part)}
-    if any(id(layer) in inside for layer in layers_inside(embedding)):
-        raise ValueError(
-            f"'{embedding.name}' shares a layer with the bijector or the base: expected layers of its own, since a "
-            "saved flow could not be loaded."
         )
 
 
@@ -75,37 +58,11 @@ def _error(flow, expected, received, hint=None):
     return ContractError("context", flow, expected=expected, received=received, hint=hint)
 
 
-def context_as_array(flow: Any, context: Any) -> Any:
-    """Return `context`, with a list of numbers or a frame as an array; a frame in the order of the flow's columns.
-
-    Raises ValueError for other columns, and for some that hold no numbers.
-    """
-    context = _listed(context)
-    if not is_frame(context):
-        return context
-    try:
-        return (flow.context_columns or Columns.of(context)).values(context)
-    except ValueError as error:
-        raise ValueError(f"context: {error}") from None
-
-
-def _listed(context):
-    """Return a list of numbers, or of lists of them, as an array; anything else as it is."""
-    if not isinstance(context, list | tuple):
-        return context
-    if not all(isinstance(number, int | float | np.number) for number in tree.flatten(context)):
-        return context
-    try:
-        return np.asarray(context)
-    except ValueError:
-        raise ValueError("context: expected lists of one length, received some of several.") from None
-
-
 def check_context(flow: Any, context: Any, samples: int | None = None) -> Any:
     """Return the context as numpy; None if the flow reads none.
 
     Raises ContractError if it is missing, has not one row for each of `samples`, holds NaN, or names a
-    class that is not there.
+    class that is not there, and ValueError if it holds no numbers.
     """
     kind = context_kind(flow)
     if context is None and kind == "required":
@@ -119,19 +76,21 @@ def check_context(flow: Any, context: Any, samples: int | None = None) -> Any:
         )
     if context is None or kind == "none":
         return None
-    context = context_as_array(flow, context)
-    if any(np.ma.is_masked(part) for part in tree.flatten(context)):
-        hint = "Drop its rows, or fill them in: context.filled(value)."
-        raise _error(flow, "numbers", "a masked array", hint)
-    context = tree.map_structure(lambda c: np.asarray(ops.convert_to_numpy(c)), context)
-    for part in tree.flatten(context):
-        if part.dtype.kind in "cOSUMm":
-            raise _error(flow, "numbers", f"{part.dtype}", "Give labels as whole numbers from 0.")
-        if part.ndim == 0:
-            hint = "context=[1] is one row; sample(n, context) draws n for each."
-            raise _error(flow, "a context, batch first", "a single number", hint)
+    if is_frame(context):
+        try:
+            context = (flow.context_columns or Columns.of(context)).values(context)
+        except ValueError as error:  # other columns, or some that hold no numbers
+            raise ValueError(f"context: {error}") from None
+    hint = " Labels are whole numbers from 0; context=[1] is one row."
+    if isinstance(context, dict):
+        context = {key: real_numbers(part, "context", hint) for key, part in context.items()}
+    else:
+        context = real_numbers(context, "context", hint)
     _check_classes(flow, context)
-    context = tree.map_structure(lambda c: _in_precision(c, flow.compute_dtype), context)
+    # Floats in the flow's precision, as Keras passes them on in training.
+    context = tree.map_structure(
+        lambda c: c.astype(flow.compute_dtype, copy=False) if c.dtype.kind == "f" else c, context
+    )
     parts = tree.flatten(context)
     if any(part.dtype.kind == "f" and not np.isfinite(part).all() for part in parts):
         raise _error(flow, "finite numbers", "NaN or infinite ones")
@@ -146,10 +105,10 @@ def refuse_unread(flow: Any, context: Any) -> None:
     """Raise ContractError for a context that training would not read; say how it would."""
     if context is None or context_kind(flow) != "none":
         return
-    shape = tree.map_structure(lambda part: tuple(np.shape(part)), _listed(context))
-    if isinstance(shape, dict):
+    if isinstance(context, dict):
+        shape: Any = {key: tuple(np.shape(part)) for key, part in context.items()}
         asked = "context=1, embedding=a model that takes the dict"
-    elif len(shape) == 1:
+    elif len(shape := tuple(np.shape(context))) == 1:
         asked = "context=1, embedding=keras.layers.Embedding(classes, 8)"
     else:
         asked = f"context={shape[-1]}"
@@ -160,11 +119,6 @@ def refuse_unread(flow: Any, context: Any) -> None:
         f"To have it read, make the flow as flowkit.zoo.nsf({asked}), or of parts of your own with a network of "
         "context='required', as Coupling(MLP([64], context='required')). Or leave context= out.",
     )
-
-
-def _in_precision(array, dtype):
-    """Return floats in the flow's precision, as Keras passes them on in training."""
-    return array.astype(dtype, copy=False) if array.dtype.kind == "f" else array
 
 
 def _check_classes(flow, context):

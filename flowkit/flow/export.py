@@ -51,16 +51,20 @@ def export(flow: Any, path: Any, what: str, format: str, context: Any) -> float:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, frozen():
         temporary = Path(folder) / path.name
         few = {name: array[:3] for name, array in inputs.items()}
-        model(_one_or_several(tree.map_structure(ops.convert_to_tensor, few)))
+        tensors = [ops.convert_to_tensor(array) for array in few.values()]
+        model(tensors if len(tensors) > 1 else tensors[0])
         known = list(zip(answers, expected, allowed, strict=True))
-        worst = _written(flow, format, model, temporary, inputs, known)
-        _put(Path(folder), path)
+        worst = _written(flow, format, model, temporary, few, inputs, known)
+        for made in sorted(Path(folder).iterdir()):
+            target = path.parent / made.name
+            if target.is_dir():
+                shutil.rmtree(target)
+            os.replace(made, target)
     return worst
 
 
-def _written(flow, format, model, path, inputs, known):
+def _written(flow, format, model, path, few, inputs, known):
     """Write a file in the first of the engine's ways by which it agrees; return how much it differs."""
-    few = {name: array[:3] for name, array in inputs.items()}
     errors: list[Exception] = []
     for way in range(engine.ways_to_write(format)):
         try:
@@ -71,23 +75,25 @@ def _written(flow, format, model, path, inputs, known):
             errors.append(error)
     if all(isinstance(error, ContractError) for error in errors):
         raise errors[-1]
-    told = "; ".join(" ".join(str(error).split())[:300] or type(error).__name__ for error in errors)
-    expected, received = (
-        f"a file of the format {format} that answers as the flow does",
-        f"none, in {len(errors)} ways",
-    )
-    raise _refused(flow, expected, f"{received}: {told}") from errors[-1]
+    reasons = "; ".join(" ".join(str(error).split())[:300] or type(error).__name__ for error in errors)
+    expected = f"a file of the format {format} that answers as the flow does"
+    raise _refused(flow, expected, f"none, in {len(errors)} ways: {reasons}") from errors[-1]
 
 
 def _refused(flow, expected, received):
-    hint = "Nothing was written. Another format or engine may do: a .keras file loads on each."
+    hint = "Nothing was written. Another format or backend may do: a .keras file loads on each."
     return ContractError("export", flow, expected=expected, received=received, hint=hint)
 
 
 def _to_compare_on(flow, function, given, context):
     """Return ({name: rows of an input}, the flow's answers to them, by how much each may differ)."""
     check_adapted(flow)
-    _refuse_low_precision(flow)
+    low = {layer.compute_dtype for layer in layers_inside(flow) if "float" in layer.compute_dtype}
+    if low != {"float32"}:
+        raise ValueError(
+            f"export expects a flow that computes in float32, received one that computes in "
+            f"{' and '.join(sorted(low))}: save it, and load it after keras.config.set_dtype_policy('float32')."
+        )
     inverse = given == "z"
     if flow.bijector.spec.draws(inverse=inverse):
         raise ContractError(
@@ -121,15 +127,6 @@ def _to_compare_on(flow, function, given, context):
     return inputs, expected, [min(max(TOLERANCE, moved), MOST) for moved in rounded]
 
 
-def _refuse_low_precision(flow):
-    low = {layer.compute_dtype for layer in layers_inside(flow) if "float" in layer.compute_dtype}
-    if low != {"float32"}:
-        raise ValueError(
-            f"export expects a flow that computes in float32, received one that computes in "
-            f"{' and '.join(sorted(low))}: save it, and load it after keras.config.set_dtype_policy('float32')."
-        )
-
-
 def _compare(flow, run, inputs, answers):
     """Return the largest difference of a file's answers from the flow's. Raises ContractError if it is too large."""
     worst = 0.0
@@ -151,7 +148,7 @@ class Answering(keras.Model):
         super().__init__(name="flow")
         numbers = [(variable, ops.convert_to_numpy(variable)) for variable in flow.variables]
 
-        def answer(x, context):
+        def answer(x, context=None):
             values = [(variable, ops.convert_to_tensor(array)) for variable, array in numbers]
             with keras.StatelessScope(values):
                 return function(x, flow.embed(context), None)
@@ -159,13 +156,8 @@ class Answering(keras.Model):
         self.answer = answer  # a closure, in which Keras does not look for layers
 
     def call(self, given: Any) -> Any:
-        """What the flow's function answers to x, or to [x, context]."""
-        return self.answer(*(given if isinstance(given, list | tuple) else (given, None)))
-
-
-def _one_or_several(inputs):
-    tensors = list(inputs.values())
-    return tensors if len(tensors) > 1 else tensors[0]
+        """Return the output of the flow's function for x, or for [x, context]."""
+        return self.answer(*given) if isinstance(given, list | tuple) else self.answer(given)
 
 
 def _rows(context, count):
@@ -193,15 +185,6 @@ def _difference(here, there):
     return float(np.nan_to_num(error, nan=np.inf).max())
 
 
-def _put(folder, path):
-    """Move what a folder holds beside `path`, in the place of what was there by the same names."""
-    for made in sorted(folder.iterdir()):
-        target = path.parent / made.name
-        if target.is_dir():
-            shutil.rmtree(target)
-        os.replace(made, target)
-
-
 # Formats
 
 
@@ -214,12 +197,18 @@ class Format(NamedTuple):
     read: Callable[[Path], Callable]
 
 
-def _write_by_engine(name):
-    return lambda model, path, inputs, way: engine.write_graph(model, str(path), name, inputs, way)
+def _by_engine(suffix, engine_name, written_as, read_as):
+    """Return a format that one engine alone writes and reads; these are its names there."""
+    return Format(
+        suffix,
+        {engine_name: ()},
+        lambda model, path, inputs, way: engine.write_graph(model, str(path), written_as, inputs, way),
+        lambda path: engine.read_graph(str(path), read_as),
+    )
 
 
-def _run_by_engine(name):
-    return lambda path: engine.read_graph(str(path), name)
+def _write_onnx(model, path, inputs, way):
+    engine.write_graph(model, str(path), "onnx", inputs, way)
 
 
 def _run_by_onnxruntime(path):
@@ -233,11 +222,10 @@ def _run_by_onnxruntime(path):
 
 
 def _write_openvino(model, path, inputs, way):
-    """By way of ONNX, which every engine writes."""
     import openvino
 
-    onnx = path.with_suffix(".onnx")
-    engine.write_graph(model, str(onnx), "onnx", inputs, way)
+    onnx = path.with_suffix(".onnx")  # which every engine writes
+    _write_onnx(model, onnx, inputs, way)
     openvino.save_model(openvino.convert_model(str(onnx)), str(path), compress_to_fp16=False)
     onnx.unlink()
 
@@ -258,21 +246,16 @@ _ONNX = {
 FORMATS = {
     "onnx": Format(
         ".onnx",
-        {engine: (*names, "onnxruntime") for engine, names in _ONNX.items()},
-        _write_by_engine("onnx"),
+        {name: (*own, "onnxruntime") for name, own in _ONNX.items()},
+        _write_onnx,
         _run_by_onnxruntime,
     ),
     "openvino": Format(
-        ".xml",
-        {engine: (*names, "openvino") for engine, names in _ONNX.items()},
-        _write_openvino,
-        _run_by_openvino,
+        ".xml", {name: (*own, "openvino") for name, own in _ONNX.items()}, _write_openvino, _run_by_openvino
     ),
-    "torch": Format(".pt2", {"torch": ()}, _write_by_engine("torch"), _run_by_engine("torch")),
-    "saved_model": Format(
-        "", {"tensorflow": ()}, _write_by_engine("tf_saved_model"), _run_by_engine("saved_model")
-    ),
-    "litert": Format(".tflite", {"tensorflow": ()}, _write_by_engine("litert"), _run_by_engine("litert")),
+    "torch": _by_engine(".pt2", "torch", "torch", "torch"),
+    "saved_model": _by_engine("", "tensorflow", "tf_saved_model", "saved_model"),
+    "litert": _by_engine(".tflite", "tensorflow", "litert", "litert"),
 }
 
 
@@ -282,14 +265,14 @@ def check_name(path: str | Path, format: str) -> Path:
     if path.suffix != suffix:
         ends = f"a name that ends in {suffix}" if suffix else "a folder, whose name has no ending"
         raise ValueError(f"export expects, for {format!r}, {ends}, received {path}.")
-    other = path.is_dir() and not _is_saved_model(path)
     beside = path.with_suffix(".bin")
     if format == "openvino" and beside.exists() and not path.exists():
         raise ValueError(
             f"export would replace {beside}, in which OpenVINO keeps the weights of {path.name}, and which is of no "
             "earlier export: name another path."
         )
-    if other or (path.is_file() and not suffix) or (path.is_dir() and suffix):
+    earlier = path.is_file() if suffix else _is_saved_model(path)
+    if path.exists() and not earlier:
         raise ValueError(
             f"export would replace {path}, which is no {format} of an earlier export: name another path."
         )
@@ -299,8 +282,9 @@ def check_name(path: str | Path, format: str) -> Path:
 def _is_saved_model(folder):
     """Return True if a folder holds the files of a SavedModel and nothing else."""
     ours = ("saved_model.pb", "fingerprint.pb", "variables/variables.*")
-    files = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
-    return all(any(fnmatch.fnmatchcase(file.as_posix(), name) for name in ours) for file in files)
+    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
+    known = all(any(fnmatch.fnmatchcase(file, name) for name in ours) for file in files)
+    return folder.is_dir() and known
 
 
 def require(format: str) -> None:

@@ -11,11 +11,10 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import FlowLayer
-from flowkit.contract.inside import build_for
+from flowkit.contract.configured import one_line
+from flowkit.contract.inside import build_for, refuse_late
 from flowkit.contract.noise import drawn, given
-from flowkit.contract.one_line import one_line
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
-from flowkit.contract.saving import refuse_late
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributed.failed import failing_together
@@ -24,9 +23,8 @@ from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, scoring
-from flowkit.flow.batches import map_leaves
-from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
-from flowkit.flow.model import FlowModel, is_likelihood, locked
+from flowkit.flow.batches import map_leaves, real_numbers
+from flowkit.flow.model import FlowModel, MeanOfCounted, is_likelihood, locked, mean, what_counts
 from flowkit.flow.noise import varies
 from flowkit.flow.round_trip import look_at, one_check, relative_error, warn_of_overflow
 from flowkit.objectives.objective import expect_shape
@@ -125,8 +123,7 @@ class Flow(FlowModel):
         noise = self._noise_for(y)
         if training and self.bijector.refreshes:
             self.bijector.run_refresh(ops.stop_gradient(y), context, **given(noise))
-        with engine.compiling_parts(when=self.compiles_parts):
-            return self._scores(y, context, noise, volume)
+        return self._scores(y, context, noise, volume)
 
     def _scores(self, y, context, noise, volume):
         """Return the result of a call for continuous values; `volume` is the dequantizer's part, if it varies."""
@@ -143,8 +140,7 @@ class Flow(FlowModel):
             self.bijector.run_refresh(ops.stop_gradient(y), seen, **given(self._noise_for(y)))
         token = _IN_OBJECTIVE.set(self)
         try:
-            with engine.compiling_parts(when=self.compiles_parts):
-                losses = self.objective(self, x, context)
+            losses = self.objective(self, x, context)
         finally:
             _IN_OBJECTIVE.reset(token)
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
@@ -312,8 +308,8 @@ class Flow(FlowModel):
         """How many classes the labels of a class-conditional flow may name; None for no labels."""
         if self.embedding is not None:
             return contexts.classes_of(self.embedding)
-        classes = self.bijector.num_classes
-        return getattr(self.base, "num_classes", None) if classes is None else classes
+        known = [getattr(part, "num_classes", None) for part in (self.bijector, self.base)]
+        return min((classes for classes in known if classes is not None), default=None)
 
     @property
     def exact(self) -> str:
@@ -390,8 +386,7 @@ class Flow(FlowModel):
         arguments differ; any other error in one is a `flowkit.distributed.ProcessFailed` in the others.
         """
         with failing_together() if spread else contextlib.nullcontext():
-            one_check(check)
-            return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread)
+            return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked
     def sample_and_log_prob(
@@ -405,8 +400,7 @@ class Flow(FlowModel):
         check: str | bool = "warn",
     ) -> tuple[Any, np.ndarray]:
         """Return (samples, log_prob(samples)), the second (n,) or (n, b): the model's own, whatever the temperature."""
-        one_check(check)
-        return sampling.sample_and_score(self, n, context, temperature, seed, batch_size, check)
+        return sampling.sample(self, n, context, temperature, seed, batch_size, check, score=True)
 
     @locked
     def encode(
@@ -455,7 +449,7 @@ class Flow(FlowModel):
                 "decode expects flat latents (n, dim), received a list of maps. Of split_latents "
                 "flow.bijector.join_latents(maps) makes them."
             )
-        z = prepare.real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
+        z = real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
         context = prepare.seen_context(self, context, batch_size, rows=len(z))
         one_check(check)
         x, finite = sampling.decoded(self, z, context, batch_size, seed)

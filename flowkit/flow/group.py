@@ -44,20 +44,6 @@ def check_devices() -> None:
     )
 
 
-def check_clipping(flow: Any) -> None:
-    """Raise ValueError if replicas of `tf.distribute` would clip their own gradients before they are added up."""
-    replicas = getattr(getattr(flow, "distribute_strategy", None), "num_replicas_in_sync", 1)
-    optimizer = getattr(flow, "optimizer", None)
-    while replicas > 1 and optimizer is not None:
-        for word in ("clipnorm", "clipvalue", "global_clipnorm"):
-            if getattr(optimizer, word, None):
-                raise ValueError(
-                    f"got {word}={getattr(optimizer, word)} on {replicas} replicas of tf.distribute, where Keras clips "
-                    "the gradients of each replica before it adds them up. Leave it out, or train on JAX."
-                )
-        optimizer = getattr(optimizer, "inner_optimizer", None)
-
-
 def check_division(count: int, batch_size: float | None = None) -> None:
     """Raise ValueError if `count` rows in batches of `batch_size` cannot be dealt out evenly to devices.
 
@@ -153,7 +139,10 @@ def together(flow: Any) -> Iterator[None]:
         # From Keras 3.16 on, on PyTorch: it copies weights then, and seeds with them.
         if hasattr(flow, "ddp_model"):
             flow.make_train_function()
-        variables = [*flow.variables, *(flow.optimizer.variables if flow.optimizer else [])]
+        optimizer = getattr(
+            flow, "optimizer", None
+        )  # Keras raises its own error for a flow without `compile`
+        variables = [*flow.variables, *(optimizer.variables if optimizer else [])]
         engine.copy_from_main(variables)
         states = [variable for variable in flow.variables if variable.name.endswith("seed_generator_state")]
         with engine.drawing_apart(states):

@@ -8,14 +8,13 @@ from keras import ops
 
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import Bijector, ContractError
-from flowkit.contract.arguments import is_number, whole_or_none
+from flowkit.contract.arguments import Count, Positive, checked
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
-from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
-from flowkit.flow.model import is_likelihood, locked
+from flowkit.flow.model import MeanOfCounted, is_likelihood, locked, mean, what_counts
 from flowkit.flow.scoring import scored
 from flowkit.objectives import MaximumLikelihood
 
@@ -51,20 +50,19 @@ class LabelledFlow(Flow):
 
     context = "optional"  # that of the bijector if it is more
 
+    @checked
     def __init__(
         self,
         bijector: Bijector,
         base: Any = None,
         *,
-        num_classes: int | None = None,
-        label_weight: float = 0.01,
+        num_classes: Count | None = None,
+        label_weight: Positive = 0.01,
         dequantize: Any = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(bijector, base, dequantize=dequantize, **kwargs)
-        if not (is_number(label_weight) and label_weight > 0):
-            raise ValueError(f"label_weight: expected a positive number, received {label_weight!r}.")
-        num_classes, known = whole_or_none(num_classes, "num_classes", least=1), super().num_classes
+        known = super().num_classes
         num_classes = known if num_classes is None else num_classes
         if num_classes is None or num_classes != (known or num_classes):
             expected = "how many classes there are" if known is None else f"the bijector's {known}"
@@ -76,7 +74,7 @@ class LabelledFlow(Flow):
                 "LabelledFlow expects latents that do not depend on the context, which is the label to be told: "
                 "received a bijector that reads it. Condition the top prior alone."
             )
-        self._classes, self.label_weight = num_classes, float(label_weight)
+        self._classes, self.label_weight = num_classes, label_weight
         self.classifier = ScaledDense(self._classes, dtype=self.compute_dtype, name="classifier")
         self.label_bits = MeanOfCounted(name="label_bits")
         self.label_error = MeanOfCounted(name="label_error")

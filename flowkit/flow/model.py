@@ -9,16 +9,17 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import keras
+from keras import ops
 
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import is_adapted
+from flowkit.contract.configured import engine_neutral
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.saving import engine_neutral
 from flowkit.data.frame import Columns
-from flowkit.engines import ENGINES, engine
-from flowkit.flow import adapting, prepare, saving, without_data
+from flowkit.engines import engine
+from flowkit.flow import adapting, prepare, saving
 from flowkit.flow.context import check_context
-from flowkit.flow.group import check_clipping, check_devices, check_same_work, together
+from flowkit.flow.group import check_devices, check_same_work, together
 from flowkit.flow.noise import refuse_varying
 from flowkit.objectives import MaximumLikelihood, Objective
 
@@ -56,23 +57,19 @@ class FlowModel(keras.Model):
         self.event_shape: tuple[int, ...] | None = None
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
         self.calls = 0  # whose round trip could be checked, since the weights changed
-        self.compiles_parts = False
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """Keras's `compile`, with an objective of `flowkit.objectives` as loss; None is `MaximumLikelihood()`.
 
-        On PyTorch `jit_compile=True` compiles each kind of part of a chain once. Raises ValueError for other losses and
-        for metrics, and what the objective raises for a flow that it cannot train.
+        Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
+        train.
         """
         self._refuse_targets(loss, options)
         objective = MaximumLikelihood() if loss is None else loss
         objective.check(self)
         if objective.needs_data and not is_likelihood(objective):
             refuse_varying(self.dequantize, type(objective).__name__)
-        # Keras would compile a whole step, which takes longer with each step of the flow.
-        compiles = options.get("jit_compile") is True and not options.get("run_eagerly")
-        self.compiles_parts = compiles and engine.compiles_parts
-        super().compile(optimizer, **options | ({"jit_compile": False} if self.compiles_parts else {}))
+        super().compile(optimizer, **options)
         self.objective = objective
         if engine.processes() > 1 and self.optimizer is not None:
             engine.average_gradients(self.optimizer)
@@ -95,14 +92,8 @@ class FlowModel(keras.Model):
 
     def _check_training(self):
         """Raise if the flow, compiled as it is, would not learn from what it receives."""
-        if not engine.supports_training:
-            raise NotImplementedError(
-                f"Keras's {engine.name} engine computes no gradients and cannot fit: set KERAS_BACKEND "
-                f"to one of {', '.join(ENGINES)}."
-            )
         self.objective.check(self)
         check_devices()
-        check_clipping(self)
         # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
         policies = {layer.dtype_policy.name for layer in layers_inside(self)}
         scaled = isinstance(getattr(self, "optimizer", None), keras.optimizers.LossScaleOptimizer)
@@ -163,15 +154,11 @@ class FlowModel(keras.Model):
         self._check_training()
         options = {"batch_size": batch_size, "epochs": epochs, "validation_data": validation_data, **kwargs}
         with prepare.learned_columns(self, x, y if context is None else context):
-            if self.objective.needs_data:
-                data, options = prepare.to_train(self, x, y, context, sample_weight, options)
-            else:
-                without_data.refuse_data(self, "fit", {"x": x, "y": y, "sample_weight": sample_weight})
-                data, options = without_data.to_train(self, context, options)
+            data, options = prepare.to_train(self, x, y, context, sample_weight, options)
             if engine.processes() > 1:
-                check_same_work(data.x, data.first[0], options)
+                check_same_work(data.x, data.first(batch_size)[0], options)
             if not is_adapted(self):
-                adapting.adapt_for_fit(self, data, 1.0 - options.get("validation_split", 0.0))
+                adapting.adapt_for_fit(self, data, options)
         try:
             with together(self):
                 return super().fit(data.x, data.y, sample_weight=sample_weight, **options)
@@ -195,7 +182,7 @@ class FlowModel(keras.Model):
         that still waits for `adapt`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
-            _, x, y, _ = prepare.ready(self, x, y, context, sample_weight, batch_size)
+            x, y, *_ = prepare.ready(self, x, y, context, sample_weight, batch_size)
             if engine.processes() > 1:
                 check_same_work(x, None, {"batch_size": batch_size, **kwargs})
         return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
@@ -203,7 +190,7 @@ class FlowModel(keras.Model):
     @locked
     def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
-        data = prepare.ready(self, x, batch_size=batch_size)
+        data = prepare.ready(self, x, None, None, None, batch_size)
         return super().predict(data.x, batch_size, *args, **kwargs)
 
     # One batch, which Keras does not check
@@ -225,8 +212,8 @@ class FlowModel(keras.Model):
         """
         _refuse_class_weight("train_on_batch", class_weight)
         self._check_training()
-        without_data.refuse_data(self, "train_on_batch", {"x": x})
-        _, x, y, _ = prepare.ready(self, x, y, context, sample_weight, math.inf, learns=True)
+        prepare.refuse_data(self, "train_on_batch", {"x": x})
+        x, y, *_ = prepare.ready(self, x, y, context, sample_weight, math.inf, learns=True)
         logs = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
         self._after_training()
         return logs
@@ -245,13 +232,13 @@ class FlowModel(keras.Model):
 
         Raises ContractError for a flow that still waits for `adapt`.
         """
-        _, x, y, _ = prepare.ready(self, x, y, context, sample_weight, math.inf)
+        x, y, *_ = prepare.ready(self, x, y, context, sample_weight, math.inf)
         return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     @locked
     def predict_on_batch(self, x: Any) -> Any:
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().predict_on_batch(prepare.ready(self, x, batch_size=math.inf).x)
+        return super().predict_on_batch(prepare.ready(self, x, None, None, None, math.inf).x)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Keras's, of the rows of all processes that train the model."""
@@ -421,6 +408,27 @@ class FlowModel(keras.Model):
 
         show(self, line_length, print_fn, expand_nested)
 
+    def plot(self, x: Any = None, context: Any = None, *, samples: int = 1000, seed: int = 0) -> Any:
+        """Return a matplotlib figure: the density of one or two columns, pairs of samples of more, or sampled images.
+
+        `x` are rows to draw beside the flow; `context` is the one condition to draw for a conditional flow. Draws the
+        first 6 columns, from `samples` samples. Raises ValueError for other events, and for a flow that is not built.
+
+        >>> import flowkit
+        >>> flow = flowkit.Flow(flowkit.bijectors.Scale(0.5))
+        >>> flow.build((None, 2))
+        >>> [axes.get_ylabel() for axes in flow.plot().axes]
+        ['column 1', 'density']
+        """
+        from flowkit.flow.plotting import draw
+
+        return draw(self, x, context, samples, seed)
+
+    def _repr_html_(self) -> str:
+        from flowkit.flow.plotting import as_html
+
+        return as_html(self)
+
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **saving.config_of(self)}
 
@@ -435,8 +443,7 @@ class FlowModel(keras.Model):
             config = super().get_compile_config()
         if not config:
             return config
-        compiles = {"jit_compile": True} if self.compiles_parts else {}
-        return engine_neutral(config) | compiles | saving.stored_objective(self.objective)
+        return engine_neutral(config) | saving.stored_objective(self.objective)
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As Keras does, for a model whose `compile` is its own."""
@@ -459,3 +466,29 @@ def _refuse_class_weight(method, class_weight):
         raise ValueError(
             f"Flow.{method} has no classes to weigh: pass sample_weight=, one number for each sample."
         )
+
+
+# The means that a flow reports
+
+
+class MeanOfCounted(keras.metrics.Mean):
+    """Keras's `Mean`, but NaN if nothing counted: Keras gives 0, which would be a good loss."""
+
+    def result(self) -> Any:
+        return self.total.value / self.count.value
+
+
+def mean(losses: Any) -> Any:
+    """Return the mean loss; 0 for an empty batch, as in Keras: NaN would reach all weights."""
+    if losses.shape[0]:
+        return ops.mean(losses)
+    return ops.sum(losses) / ops.maximum(ops.cast(ops.shape(losses)[0], losses.dtype), 1)
+
+
+def what_counts(flow: Any, values: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """Return which of the values (batch,) count in a mean, and with what weight."""
+    # A training step that is not finite does not count if it is not taken (flowkit.training.guard).
+    skips = getattr(getattr(flow, "optimizer", None), "skips_what_is_not_finite", False)
+    counts = ops.isfinite(values) if skips and flow._in_training else ops.ones_like(values, dtype="bool")
+    weight = ops.cast(counts, values.dtype)
+    return counts, weight if sample_weight is None else weight * ops.cast(sample_weight, values.dtype)

@@ -13,28 +13,27 @@ from keras import ops, tree
 from flowkit.bijectors import Elementwise
 from flowkit.contract import Domain, FlowLayer
 from flowkit.contract.adaptation import refuse_unadapted
-from flowkit.contract.arguments import shown
+from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.columns import ColumnError, column_name
-from flowkit.contract.inside import layers_inside
-from flowkit.contract.saving import refuse_shared
+from flowkit.contract.inside import layers_inside, refuse_shared
 from flowkit.contract.shapes import as_tuple, context_shape
 from flowkit.data.batch_order import Batches
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
+from flowkit.flow.batches import count, head, is_array, real_numbers
 from flowkit.flow.context import (
     check_context,
     check_embedding,
     context_kind,
     embedded,
-    refuse_other_classes,
     refuse_unread,
 )
 from flowkit.flow.group import check_batches, check_division
 from flowkit.flow.noise import check_dequantizer
 
-_REAL = (int, float, np.integer, np.floating, np.bool_)
 _FEW = 1000  # rows that show whether a column is of whole numbers
+_DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
 
 # Parts
 
@@ -48,9 +47,8 @@ def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> No
             f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
         )
     check_dequantizer(dequantize)
-    refuse_shared(bijector)
-    refuse_other_classes(bijector, base)
     check_embedding(embedding, bijector, base)
+    refuse_shared([part for part in (bijector, base, embedding) if part is not None])
     codomain = bijector.spec.codomain
     if codomain != Domain.REAL and getattr(base, "domain", Domain.REAL) == Domain.REAL:
         raise ValueError(
@@ -91,16 +89,6 @@ def plain_shape(shape: Any) -> Any:
     if isinstance(shape, dict):
         return {key: as_tuple(value) for key, value in shape.items()}
     return None if shape is None else as_tuple(shape)
-
-
-def is_array(x: Any) -> bool:
-    """Return True for numpy arrays and tensors, False for data sets."""
-    return hasattr(x, "shape") and hasattr(x, "dtype")
-
-
-def rows(context: Any, stop: int) -> Any:
-    """Return the first `stop` rows of a context, a dict of them, or None."""
-    return None if context is None else tree.map_structure(lambda c: c[:stop], context)
 
 
 # Arrays
@@ -177,39 +165,6 @@ def _checked_rows(flow, x):
     flow.bijector._check_shape(x.shape)
     check_domain(x, flow.bijector.spec.domain, names)
     return x
-
-
-def real_numbers(given: Any, what: str = "data") -> np.ndarray:
-    """Return `given` as a numpy array of real numbers, batch first.
-
-    Raises ValueError for what numpy would convert silently: masked entries, complex numbers, text, dates.
-    """
-    if np.ma.is_masked(given):
-        masked = int(np.ma.count_masked(given))
-        raise ValueError(
-            f"Flow expects {what} as an array of numbers, received a masked array with {masked} masked entries: drop "
-            "those rows, or fill them in, x.filled(value)."
-        )
-    try:
-        array = np.asarray(ops.convert_to_numpy(given))
-    except (TypeError, ValueError, RuntimeError):  # ragged or symbolic
-        array = np.asarray(None)
-    kind = array.dtype.kind
-    if kind == "V" and keras.backend.is_float_dtype(array.dtype.name):  # bfloat16
-        return array.astype("float32")
-    entries = np.ndenumerate(array) if kind in "OSU" and array.ndim else ()
-    wrong = next((place for place, entry in entries if not isinstance(entry, _REAL)), None)
-    if array.ndim and kind in "biufO" and wrong is None:
-        return array.astype("float64") if kind == "O" else array
-    where = (
-        ""
-        if wrong is None
-        else f" The first entry that is no number is {shown(array[wrong])}, at {list(wrong)}."
-    )
-    described = " ".join(shown(given).split())
-    if isinstance(given, np.ndarray) and given.ndim:
-        described = f"an array of {given.dtype}, shape {given.shape}"
-    raise ValueError(f"Flow expects {what} as an array of numbers, batch first, received {described}.{where}")
 
 
 def _finite(x, names):
@@ -360,23 +315,38 @@ def peeked(batch: Any) -> tuple[Any, Any]:
 
 
 class Packed(NamedTuple):
-    """The arguments of one of Keras's methods: checked."""
+    """The checked arguments of one of Keras's methods."""
 
-    first: tuple[Any, Any]  # x and context of the first batch
     x: Any
-    y: Any = None
-    whole: tuple[Any, Any] | None = None  # x and context of all rows of arrays; None for a data set
+    y: Any
+    rows: tuple[Any, Any]  # x and context of all rows of arrays, of the first batch of a data set
+    arrays: bool = False
+
+    def first(self, batch_size: int | None) -> tuple[Any, Any]:
+        """Return x and context of the first batch; 32 rows of arrays, as Keras, without a `batch_size`."""
+        return head(self.rows, batch_size or 32) if self.arrays else self.rows
 
 
 def packed(
-    flow: Any, x: Any, y: Any = None, context: Any = None, sample_weight: Any = None, *, learns: bool = False
+    flow: Any,
+    x: Any,
+    y: Any = None,
+    context: Any = None,
+    sample_weight: Any = None,
+    batch_size: Any = None,
+    *,
+    learns: bool = False,
+    held_out: float = 0.0,
 ) -> Packed:
-    """Return data and context, arrays or a data set, as Keras takes them.
+    """Return data and context, arrays or a data set, as Keras takes them; build the flow if necessary.
 
     `y` are labels that come with data, another name for the context, which a flow that reads none may ignore. For a
-    flow that `learns`, a `context` that it does not read is an error, and so are columns of whole numbers.
+    flow that `learns`, a `context` that it does not read is an error, and so are columns of whole numbers. A share of
+    the rows, `held_out`, is not in the batches.
     """
     if isinstance(x, dict):
+        if context is not None:
+            raise ValueError("got a context in x and as context=, expected one. Leave context= out.")
         x, context = unpack(x)
     x = as_array(flow, x)
     if learns:
@@ -386,33 +356,25 @@ def packed(
         first, x = peek(x)
         if learns:
             refuse_unread(flow, first[1])
-        return Packed(checked(flow, *first), x, y)
-    if tuple(x.shape)[:1] in ((), (0,)):
+        data = Packed(x, y, checked(flow, *first))
+    elif tuple(x.shape)[:1] in ((), (0,)):
         raise ValueError(
             f"Flow expects data of at least one row, received an array of shape {tuple(x.shape)}."
         )
-    labels = None if context_kind(flow) == "none" else y
-    x, context = checked(flow, x, labels if context is None else context)
-    # Keras drops weights that come without a target. The loss does not look at it.
-    target = None if sample_weight is None else np.zeros(len(x), "float32")
-    return Packed((x, context), pack(x, context), target, (x, context))
+    else:
+        labels = None if context_kind(flow) == "none" else y
+        x, context = checked(flow, x, labels if context is None else context)
+        check_division(len(x) - int(len(x) * held_out), batch_size)
+        # Keras drops weights that come without a target. The loss does not look at it.
+        target = None if sample_weight is None else np.zeros(len(x), "float32")
+        data = Packed(pack(x, context), target, (x, context), arrays=True)
+    build_on(flow, *data.rows)
+    return data
 
 
-def ready(
-    flow: Any,
-    x: Any,
-    y: Any = None,
-    context: Any = None,
-    sample_weight: Any = None,
-    batch_size: Any = None,
-    *,
-    learns: bool = False,
-) -> Packed:
-    """Return `packed` data for a flow that is built and adapted: an engine that traces a step cannot check that."""
-    data = packed(flow, x, y, context, sample_weight, learns=learns)
-    if data.whole is not None:
-        check_division(len(data.whole[0]), batch_size)
-    build_on(flow, *data.first)
+def ready(flow: Any, *given: Any, learns: bool = False) -> Packed:
+    """Return `packed` data for a flow that is adapted: an engine that traces a step cannot check that."""
+    data = packed(flow, *given, learns=learns)
     check_adapted(flow)
     return data
 
@@ -420,9 +382,10 @@ def ready(
 def to_train(
     flow: Any, x: Any, y: Any, context: Any, sample_weight: Any, options: dict[str, Any]
 ) -> tuple[Packed, dict[str, Any]]:
-    """Return (the data of `fit`, with the first batch, the other `options` of Keras's `fit`)."""
-    if isinstance(x, dict) and context is not None:
-        raise ValueError("fit: got a context in x and as context=, expected one. Leave context= out.")
+    """Return (the data of `fit`, the other `options` of Keras's `fit`)."""
+    if not flow.objective.needs_data:
+        refuse_data(flow, "fit", {"x": x, "y": y, "sample_weight": sample_weight})
+        return _without_data(flow, context, options)
     if isinstance(x, Batches):
         check_batches(x)
         callbacks = options.get("callbacks")
@@ -432,13 +395,8 @@ def to_train(
             "callbacks": callbacks,
             "shuffle": False,
         }  # in its own order, which can be resumed
-    data = packed(flow, x, y, context, sample_weight, learns=True)
-    if data.whole is not None:
-        x, context = data.whole
-        size = options["batch_size"] or 32  # Keras's default
-        check_division(len(x) - int(len(x) * options.get("validation_split", 0.0)), size)
-        data = Packed((x[:size], rows(context, size)), data.x, data.y, data.whole)
-    build_on(flow, *data.first)
+    size, held_out = options["batch_size"], options.get("validation_split", 0.0)
+    data = packed(flow, x, y, context, sample_weight, size, learns=True, held_out=held_out)
     return data, with_validation(flow, options)
 
 
@@ -452,7 +410,57 @@ def with_validation(flow: Any, options: dict[str, Any]) -> dict[str, Any]:
         return options
     given = unpack(given) if isinstance(given, dict) else given
     x, context, weights = (*(given if isinstance(given, tuple | list) else (given,)), None, None)[:3]
-    made = packed(flow, x, context, None, weights)
-    if made.whole is not None:
-        check_division(len(made.whole[0]), options.get("validation_batch_size") or options["batch_size"])
+    size = options.get("validation_batch_size") or options["batch_size"]
+    made = packed(flow, x, context, None, weights, size)
     return options | {"validation_data": made.x if weights is None else (made.x, made.y, weights)}
+
+
+# Training without data
+
+
+def refuse_data(flow: Any, method: str, passed: dict[str, Any]) -> None:
+    """Raise ValueError if any value is passed to a method although the objective needs no data."""
+    for word, value in passed.items():
+        if value is not None and not flow.objective.needs_data:
+            raise ValueError(
+                f"{method} expects no {word}= for {type(flow.objective).__name__}, which learns from the flow's own "
+                f"draws, received {type(value).__name__}: fit(steps_per_epoch=1000, batch_size=256), with context= for "
+                "a conditional flow."
+            )
+
+
+def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Packed, dict[str, Any]]:
+    """Return batches that hold no data, only rows of a context or nothing, as `to_train`.
+
+    Raises ValueError if the length of an epoch is not known.
+    """
+    flow._event()
+    refuse_unread(flow, context)
+    context = check_context(flow, context)
+    size = 32 if options["batch_size"] is None else whole_number(options["batch_size"], "batch_size", least=1)
+    check_division(size, size)
+    steps = options.get("steps_per_epoch")
+    if steps is None and context is None:
+        raise ValueError(
+            f"fit expects steps_per_epoch= for {type(flow.objective).__name__}, which needs no data that would say how "
+            "long an epoch is: fit(steps_per_epoch=1000, batch_size=256)."
+        )
+    steps = -(-count(context) // size) if steps is None else whole_number(steps, "steps_per_epoch", least=1)
+    batches = _context_batches(context, size, options.get("initial_epoch", 0) * steps)
+    changed = {"batch_size": None, "steps_per_epoch": steps, "shuffle": False}
+    data = Packed(batches, None, (None, head(context, _DRAWS)))
+    return data, with_validation(flow, options | changed)
+
+
+def _context_batches(context, size, start):
+    """Yield batches without data, from number `start` on: the order of rows follows from the number alone."""
+    nothing = np.zeros((size, 0), "float32")
+    if context is None:
+        yield from itertools.repeat((nothing,))
+    n = count(context)
+    # Of many rows it is not drawn for each batch.
+    order = functools.lru_cache(maxsize=2)(lambda turn: np.random.default_rng([n, turn]).permutation(n))
+    for number in itertools.count(start):
+        places = np.arange(number * size, (number + 1) * size)
+        dealt = np.array([order(place // n)[place % n] for place in places.tolist()])
+        yield (pack(nothing, tree.map_structure(lambda c: c[dealt], context)),)  # noqa: B023

@@ -9,12 +9,12 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.contract import ContractError
+from flowkit.contract.arguments import one_of
 from flowkit.flow.batches import batch_size_of, run, run_in_batches
 from flowkit.flow.noise import counted_for, undithered
 
 TOLERANCE = 1e-3  # of the size of a row; to see less than that needs a plot of the two side by side
 LOOKED_AT = 8  # rows
-_CHECKS = ("warn", "raise", None)
 _CURE = (
     "Rounding grows where the scale of an affine coupling comes near 0: bound it, Affine(min_scale=0.1), or compute "
     "in dtype='float64'. flow.round_trip_error(x) has each row's error."
@@ -24,9 +24,7 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 def one_check(check: Any) -> Any:
     """Return `check`. Raises ValueError unless it is "warn", "raise" or None."""
-    if check not in _CHECKS:
-        raise ValueError(f"check: expected one of {', '.join(map(repr, _CHECKS))}, received {check!r}.")
-    return check
+    return one_of("check", check, ("warn", "raise", None))
 
 
 def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any = None) -> None:
@@ -44,13 +42,8 @@ def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any
     if check is None or not len(x) or (check == "warn" and (forgets or not _is_due(flow))):
         return
     if forgets:
-        raise ContractError(
-            "round trip",
-            flow,
-            expected="a flow that keeps all of x, for check='raise'",
-            received="one with a surjection, which draws a part of x anew on the way back",
-            hint="Use check=None.",
-        )
+        received = "a flow with a surjection, which draws a part of x anew on the way back"
+        raise _error(flow, received, "Use check=None.")
     sizes = _sizes(flow, x)
     rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which has its own warning
     if check == "warn":
@@ -150,11 +143,6 @@ def _some(sizes):
     return np.concatenate([order[len(sizes) - count // 2 :], others[spread]])
 
 
-def _error(flow, received):
-    return ContractError(
-        "round trip",
-        flow,
-        expected=f"f^-1(f(x)) to be x, to {TOLERANCE:g} of its size",
-        received=received,
-        hint=_CURE,
-    )
+def _error(flow, received, hint=_CURE):
+    expected = f"f^-1(f(x)) to be x, to {TOLERANCE:g} of its size"
+    return ContractError("round trip", flow, expected=expected, received=received, hint=hint)

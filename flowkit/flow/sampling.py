@@ -19,45 +19,50 @@ from flowkit.flow.batches import batch_size_of, count, default_batch_size, one_o
 from flowkit.flow.context import check_context, context_kind
 from flowkit.flow.group import check_same
 from flowkit.flow.noise import counted_for, undithered
-from flowkit.flow.round_trip import look_at, warn_of_overflow
+from flowkit.flow.round_trip import look_at, one_check, warn_of_overflow
 from flowkit.flow.scoring import densities
 
 _SEEDS = 2**31  # every engine takes smaller seeds
 
 
 def sample(
-    flow: Any, n: Any, context: Any, temperature: Any, seed: Any, batch_size: Any, check: Any, spread: bool
+    flow: Any,
+    n: Any,
+    context: Any,
+    temperature: Any,
+    seed: Any,
+    batch_size: Any,
+    check: Any,
+    *,
+    spread: bool = False,
+    score: bool = False,
 ) -> Any:
-    """Return samples: see `Flow.sample`."""
-    draws, lead = _draws(flow, n, context, temperature, seed, batch_size, check, spread)
-    rows = np.arange(draws.count)
-    rows = distributed.mine(rows) if spread else rows
+    """Return samples: see `Flow.sample`. With `score`, (samples, log_prob): see `Flow.sample_and_log_prob`."""
+    n, passed = whole_number(n, "n", least=0), context
+    one_check(check)
+    context = prepare.seen_context(flow, context, batch_size)
+    numbers = entropy(flow.sampler if seed is None else seed)
+    if spread and distributed.world() > 1:
+        told = {"n": n, "context": check_context(flow, passed), "temperature": temperature, "check": check}
+        check_same(told | {"seed": None if seed is None else numbers})
+        if seed is None:  # a process that has drawn alone has its own generator elsewhere
+            numbers = distributed.gather(np.array(numbers, "uint64"))[: len(numbers)].tolist()
+    lead = (n,) if context is None else (n, count(context))
+    draws = Draws(flow, math.prod(lead), context, temperature, numbers)
+    rows = distributed.mine(np.arange(draws.count)) if spread else np.arange(draws.count)
     first, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
+    compute = _with_log_prob if score else decoded
     pieces = [
-        decoded(flow, z, seen, batch_size, draws.noise_seed, start)
+        compute(flow, z, seen, batch_size, draws.noise_seed, start)
         for start, z, seen in draws.blocks(first, stop)
     ]
-    x, finite = map(np.concatenate, zip(*pieces, strict=True))
+    x, finite, *log_prob = map(np.concatenate, zip(*pieces, strict=True))
     if spread:
         x, finite = distributed.gather(x), distributed.gather(finite)
     warn_of_overflow(finite)
-    look_at(flow, x, draws.context, check, batch_size)
-    return as_frame(flow, x.reshape(*lead, *x.shape[1:]))
-
-
-def sample_and_score(
-    flow: Any, n: Any, context: Any, temperature: Any, seed: Any, batch_size: Any, check: Any
-) -> tuple[Any, np.ndarray]:
-    """Return (samples, log_prob): see `Flow.sample_and_log_prob`."""
-    draws, lead = _draws(flow, n, context, temperature, seed, batch_size, check)
-    pieces = [
-        _with_log_prob(flow, z, seen, batch_size, draws.noise_seed, first)
-        for first, z, seen in draws.blocks()
-    ]
-    x, finite, log_prob = map(np.concatenate, zip(*pieces, strict=True))
-    warn_of_overflow(finite)
-    look_at(flow, x, draws.context, check, batch_size)
-    return as_frame(flow, x.reshape(*lead, *x.shape[1:])), log_prob.reshape(lead)
+    look_at(flow, x, context, check, batch_size)
+    x = as_frame(flow, x.reshape(*lead, *x.shape[1:]))
+    return (x, log_prob[0].reshape(lead)) if score else x
 
 
 def _with_log_prob(flow, z, context, batch_size, seed, first):
@@ -71,21 +76,7 @@ def _with_log_prob(flow, z, context, batch_size, seed, first):
         return run(flow, flow._invert_and_score, *piece, noise)
 
     x, log_prob = run_in_batches(score, (z, context), len(z), batch_size_of(flow, batch_size))
-    return x, np.isfinite(x).all(axis=tuple(range(1, x.ndim))), log_prob
-
-
-def _draws(flow, n, context, temperature, seed, batch_size, check, spread=False):
-    """Return (the draws of the base, the leading axes of the samples)."""
-    n, passed = whole_number(n, "n", least=0), context
-    context = prepare.seen_context(flow, context, batch_size)
-    numbers = entropy(flow.sampler if seed is None else seed)
-    if spread and distributed.world() > 1:
-        told = {"n": n, "context": check_context(flow, passed), "temperature": temperature, "check": check}
-        check_same(told | {"seed": None if seed is None else numbers})
-        if seed is None:  # a process that has drawn alone has its own generator elsewhere
-            numbers = distributed.gather(np.array(numbers, "uint64"))[: len(numbers)].tolist()
-    lead = (n,) if context is None else (n, count(context))
-    return Draws(flow, math.prod(lead), context, temperature, numbers), lead
+    return x, _finite(x), log_prob
 
 
 def decoded(
@@ -99,10 +90,13 @@ def decoded(
     def backward(start, stop, piece):
         noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
         y = ops.convert_to_numpy(run(flow, flow._backward, *piece, noise))
-        finite = np.isfinite(y).all(axis=tuple(range(1, y.ndim)))
-        return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), finite
+        return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(y)
 
     return run_in_batches(backward, (z, context), len(z), batch_size_of(flow, batch_size))
+
+
+def _finite(x):
+    return np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
 
 
 def encoded(flow: Any, x: Any, context: Any, batch_size: Any, seed: int) -> np.ndarray:

@@ -17,12 +17,14 @@ import keras
 import numpy as np
 
 import flowkit
+from flowkit.contract.configured import restored, stored
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.presets.errors import PresetError, reason, unregistered
 from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset
+from flowkit.presets.untrusted import check_config
 
 _PARTS = ("bijector", "base", "embedding", "dequantize")
 _COLUMNS = ("columns", "context_columns")
@@ -84,6 +86,30 @@ def _renumbered(item, numbers):
     if "shared_object_id" in item:
         item["shared_object_id"] = numbers.setdefault(item["shared_object_id"], len(numbers) + 1)
     return item
+
+
+def check_file(path: Path) -> None:
+    """Raise PresetError if there is no .keras file at `path`."""
+    if not path.is_file():
+        raise PresetError(f"{path}: expected a .keras file, found {'a folder' if path.is_dir() else 'none'}")
+    if not zipfile.is_zipfile(path):
+        raise PresetError(f"{path}: expected a .keras file, received one that is damaged or something else")
+
+
+def load_file(path: Path) -> Any:
+    """Return the flow in a .keras file from others. Raises PresetError if it holds code, or cannot be read."""
+    check_file(path)
+    check_config(path)
+    try:
+        flow = keras.saving.load_model(path)
+    except Exception as error:  # a damaged or foreign file leads Keras to any
+        raise PresetError(
+            f"{path} cannot be loaded ({reason(error)}): it is damaged, or from another version than flowkit "
+            f"{flowkit.__version__} and keras {keras.__version__}"
+        ) from error
+    if not isinstance(flow, flowkit.Flow):
+        raise PresetError(f"{path}: expected a Flow, found a {type(flow).__name__}")
+    return flow
 
 
 # Presets
@@ -156,26 +182,21 @@ def _reason(error, preset):
 
 def config_of(flow: Any) -> dict[str, Any]:
     """Return the parts and columns of a flow as a config."""
-    parts = {name: getattr(flow, name) for name in _PARTS}
     columns = {name: getattr(flow, name) for name in _COLUMNS}
-    store = keras.saving.serialize_keras_object
     return {
-        **{name: None if part is None else store(part) for name, part in parts.items()},
+        **{name: stored(getattr(flow, name)) for name in _PARTS},
         **{name: found and [list(found.names), found.library] for name, found in columns.items()},
     }
 
 
 def from_config(cls: type, config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     """Return the flow of a config."""
-    restore = keras.saving.deserialize_keras_object
-    config = {
-        name: value and restore(value, custom_objects) if name in _PARTS else value
-        for name, value in config.items()
-    }
+    config = dict(config)
     columns = {name: config.pop(name, None) for name in _COLUMNS}
-    flow = cls(**config)
-    for name, stored in columns.items():
-        setattr(flow, name, stored and Columns(tuple(stored[0]), stored[1]))
+    with keras.saving.custom_object_scope(custom_objects or {}):
+        flow = cls(**config | {name: restored(config.get(name)) for name in _PARTS})
+    for name, found in columns.items():
+        setattr(flow, name, found and Columns(tuple(found[0]), found[1]))
     return flow
 
 
@@ -208,16 +229,14 @@ def stored_objective(objective: Objective) -> dict[str, Any]:
 
 def restored_objective(config: dict[str, Any]) -> Objective:
     """Return the objective of a `compile` config: one that raises when it is trained on, if it cannot be restored."""
-    stored = config.get("objective")
-    if stored is None:
+    kept = config.get("objective")
+    if kept is None:
         return MaximumLikelihood()
     try:
-        objective = keras.saving.deserialize_keras_object(stored)
+        objective = keras.saving.deserialize_keras_object(kept)
     except Exception as error:
-        return Unrestored(stored, _first_line(error))
-    return (
-        objective if isinstance(objective, Objective) else Unrestored(stored, "the file has its name alone")
-    )
+        return Unrestored(kept, _first_line(error))
+    return objective if isinstance(objective, Objective) else Unrestored(kept, "the file has its name alone")
 
 
 class Unrestored(Objective):

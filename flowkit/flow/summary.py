@@ -6,11 +6,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.table import Table
 
 from flowkit.bijectors import MultiScale, Repeat
+from flowkit.contract.configured import in_call
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.one_line import argument
 from flowkit.contract.shapes import as_tuple
 
 _KINDS = {"exact": "exact", "estimated": "estimate", "bound": "bound", "estimated bound": "bound, estimated"}
@@ -24,7 +25,7 @@ _KEPT = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a part, or as many as `times` that are alike, with the parameters of all of them."""
+    """One line of the table: a part, or the `times` copies of it in a `Repeat`, with the parameters of all of them."""
 
     level: str
     part: str
@@ -36,7 +37,7 @@ class Row:
 
 
 def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
-    """Return the parts of a built flow in their order; for alike blocks the first, and how often it comes.
+    """Return the parts of a built flow in their order; for the copies of a `Repeat` the first, and their number.
 
     >>> from flowkit import zoo
     >>> [(row.part, row.times) for row in rows(zoo.residual(features=2, layers=3))][:2]
@@ -45,25 +46,13 @@ def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
     shape = (None, *flow.event_shape)
     found: list[Row] = []
     if flow.embedding is not None:
-        found.append(Row("", argument(flow.embedding, 2), 1, None, _count(flow.embedding)))
+        found.append(Row("", in_call(flow.embedding, 2), 1, None, _count(flow.embedding)))
     if flow.dequantize is not None:
         found.append(_row("", flow.dequantize, shape))
     found += _of(flow.bijector, shape, "", expand_nested)
     latents = as_tuple(flow.bijector.compute_output_shape(shape))[1:]
-    found.append(Row("", argument(flow.base, 2), 1, latents, _count(flow.base)))
-    return found if expand_nested else _together(found)
-
-
-def _together(found):
-    """Return the rows with equal ones that follow one another as one."""
-    merged: list[Row] = []
-    for row in found:
-        last = merged[-1] if merged else None
-        if last and row == replace(last, times=1, parameters=last.parameters // last.times):
-            merged[-1] = replace(last, times=last.times + 1, parameters=last.parameters + row.parameters)
-        else:
-            merged.append(row)
-    return merged
+    found.append(Row("", in_call(flow.base, 2), 1, latents, _count(flow.base)))
+    return found
 
 
 def table(flow: Any, expand_nested: bool = False) -> Table:
@@ -73,34 +62,24 @@ def table(flow: Any, expand_nested: bool = False) -> Table:
             title=f'Flow "{flow.name}"', caption="Not built: flow.build((None, ...)) makes its weights."
         )
         made.add_column("part")
-        made.add_row(argument(flow))
+        made.add_row(in_call(flow))
         return made
     made = Table(title=f'Flow "{flow.name}", of events {_shown(flow.event_shape)}', caption=_caption(flow))
-    found = rows(flow, expand_nested)
-    solved = any(row.inverse not in ("", "analytic") for row in found)
-    levels = any(row.level for row in found)
-    if levels:
-        made.add_column("level", justify="right")
+    made.add_column("level", justify="right")
     made.add_column("part", overflow="fold")
     made.add_column("gives", justify="right", no_wrap=True)
     made.add_column("parameters", justify="right", no_wrap=True)
     made.add_column("log-det")
-    if solved:
-        made.add_column("inverse")
+    made.add_column("inverse")
     level = ""
-    for row in found:
+    for row in rows(flow, expand_nested):
         if row.level != level:
             made.add_section()
             level = row.level
         times = f"{row.times} x " if row.times > 1 else ""
-        made.add_row(
-            *([row.level] if levels else []),
-            times + row.part,
-            "" if row.shape is None else _shown(row.shape),
-            f"{row.parameters:,}" if row.parameters else "",
-            row.log_det,
-            *([row.inverse] if solved else []),
-        )
+        shape = "" if row.shape is None else _shown(row.shape)
+        count = f"{row.parameters:,}" if row.parameters else ""
+        made.add_row(row.level, times + row.part, shape, count, row.log_det, row.inverse)
     return made
 
 
@@ -140,7 +119,7 @@ def _levels(multiscale, shape, expand):
     for number, (scale, prior, event) in enumerate(levels):
         found += _of(scale, shape, str(number), expand)
         shape = as_tuple(scale.compute_output_shape(shape))
-        name = "no prior" if prior is None else f"prior {argument(prior, 1)}"
+        name = "no prior" if prior is None else f"prior {in_call(prior, 1)}"
         leaving = f"{name}: {math.prod(event)} latents leave"
         kind = "" if prior is None else "exact"
         found.append(Row(str(number), leaving, 1, tuple(event), _count(prior), kind))
@@ -152,7 +131,7 @@ def _row(level, part, shape):
     spec = part.spec
     log_det = ", ".join(filter(None, [_KINDS[spec.likelihood], _LOG_DETS[spec.log_det]]))
     gives = as_tuple(part.compute_output_shape(shape))[1:]
-    return Row(level, argument(part, 3), 1, gives, _count(part), log_det, spec.inverse)
+    return Row(level, in_call(part, 3), 1, gives, _count(part), log_det, spec.inverse)
 
 
 def _caption(flow):
@@ -163,7 +142,7 @@ def _caption(flow):
     kept = [f"{_KEPT[way]} ({way})" for way in sorted(ways)]
     article = {"exact": "exact", "estimate": "an estimate", "bound": "a bound"}[flow.exact]
     lines = [
-        f"{latents:,} latents, {_count(flow):,} parameters to train, {others:,} others, {_memory(size)}",
+        f"{latents:,} latents, {_count(flow):,} parameters to train, {others:,} others, {decimal(size)}",
         *([f"kept for the backward pass: {'; '.join(kept)}"] if kept else []),
         f"log_prob is {article}",
     ]
@@ -176,11 +155,3 @@ def _count(layer):
 
 def _shown(shape):
     return " x ".join("?" if size is None else str(size) for size in shape)
-
-
-def _memory(count):
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:  # of three digits at most
-            return f"{count:.3g} {unit}"
-        count /= 1024
-    return f"{count:.3g} GB"

@@ -1,11 +1,10 @@
 """ONNX Runtime for the browser: three files of the npm package onnxruntime-web, fetched once."""
 
-import os
 import shutil
 import tarfile
 from pathlib import Path
 
-import keras
+from flowkit._shipped import cache_folder, download
 
 VERSION = "1.30.0"
 SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
@@ -16,7 +15,7 @@ FILES = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threade
 def copy_runtime(folder: Path, ort: Path | None = None) -> None:
     """Put the runtime into `folder`: from `ort`, or from the archive, which is downloaded once and kept.
 
-    Raises FileNotFoundError if `ort` lacks one of the files, ConnectionError if there is no archive to be had.
+    Raises FileNotFoundError if `ort` lacks one of the files, ConnectionError if the download fails.
     """
     if ort is None:
         _unpack(_archive(), folder)
@@ -31,22 +30,15 @@ def copy_runtime(folder: Path, ort: Path | None = None) -> None:
 
 
 def _archive():
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "flowkit"
+    path = cache_folder() / f"onnxruntime-web-{VERSION}.tgz"
     try:
-        cache.mkdir(parents=True, exist_ok=True)  # where it is missing, Keras takes /tmp without a word
-        return keras.utils.get_file(
-            f"onnxruntime-web-{VERSION}.tgz",
-            URL,
-            file_hash=SHA256,
-            hash_algorithm="sha256",
-            cache_dir=str(cache),
-            cache_subdir="",
-        )
-    except Exception as error:  # get_file raises a bare Exception for what urllib says
+        download(URL, path, SHA256)
+    except ConnectionError as error:
         raise ConnectionError(
-            f"onnxruntime-web {VERSION} (33 MB) could not be downloaded ({error}): with npm install onnxruntime-web"
-            f"@{VERSION} elsewhere, give its folder as --ort node_modules/onnxruntime-web/dist"
+            f"{error} Or run npm install onnxruntime-web@{VERSION} (33 MB) elsewhere, and pass "
+            "--ort node_modules/onnxruntime-web/dist."
         ) from error
+    return path
 
 
 def _unpack(archive, folder):

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from flowkit._shipped import closest, preset_folders
+from flowkit._shipped import closest, preset_folders, shipped_preset
 from flowkit.presets.errors import PresetError
 from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME, download
@@ -12,8 +12,8 @@ from flowkit.presets.hub import SCHEME, download
 def find_preset(preset: str | os.PathLike[str]) -> Path:
     """Return the folder of `preset`: a folder, a name such as "glow/digits", or "hf://user/name", which is downloaded.
 
-    A name that comes with flowkit is that, unless a folder of this name holds a preset; "./glow/digits" is a folder
-    alone. Raises PresetError if there is none.
+    A folder that holds a preset comes before a name that flowkit knows; "./glow/digits" is always a folder.
+    Raises PresetError if there is none, ConnectionError if a download fails.
 
     >>> find_preset("glow/digits").name
     'digits'
@@ -22,7 +22,7 @@ def find_preset(preset: str | os.PathLike[str]) -> Path:
     if name.startswith(SCHEME):
         return download(name)
     folder = os.path.expanduser(name)
-    if (shipped := shipped_preset(name)) is not None and not is_preset(folder):
+    if not is_preset(folder) and (shipped := shipped_preset(name.rstrip("/"))) is not None:
         return shipped
     if os.path.isdir(folder):
         return Path(folder)
@@ -35,8 +35,3 @@ def find_preset(preset: str | os.PathLike[str]) -> Path:
         f"there is no preset {name!r}: expected a folder, hf://user/name, or a name that comes with flowkit; "
         f"{closest(name, preset_folders())}."
     )
-
-
-def shipped_preset(name: str) -> Path | None:
-    """Return the folder of a preset that comes with flowkit, by its name; None for another name, and for a path."""
-    return preset_folders().get(name.rstrip("/"))

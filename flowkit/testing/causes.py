@@ -8,7 +8,7 @@ import traceback
 from dataclasses import dataclass, field
 
 from flowkit import contract, numerics
-from flowkit.contract import ContractError, hooks
+from flowkit.contract import ContractError, flow_layer
 from flowkit.testing.judging import Broken
 
 ASKS = "Python asks for a tensor's value, which a compiled function does not have"
@@ -109,7 +109,7 @@ def not_implemented(call):
         call()
     except NotImplementedError as error:
         file = _stack(error)[-1][0]
-        if _is_own(file) or file == hooks.__file__:
+        if _is_own(file) or file == flow_layer.__file__:
             return f"none ({said(error) or 'NotImplementedError'})"
     except Exception:  # the clauses will say what is wrong
         return None
@@ -208,7 +208,7 @@ def mixed(error, steps):
     what, kind = next(iter(found.items()))
     return Broken(
         "answers in float64 from what is given in float64, in which the checker judges",
-        f"{kind} from {what}, which the engine does not mix with float64",
+        f"{kind} from {what}, which the backend does not mix with float64",
         hint=_instead(what).strip(" ()") or "Cast it back to the type of its input.",
         cause=cause_of(error),
     )

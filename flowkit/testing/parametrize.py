@@ -55,7 +55,7 @@ class Case:
         if reason:
             pytest.fail(
                 f"waiver not needed: {self.name!r} waives {clause!r} ({reason}), which is {result.verdict} "
-                f"on {engine.name}. Remove it, or name the engines that need it: {{clause: {{engine: reason}}}}.",
+                f"on {engine.name}. Remove it, or name the backends that need it: {{clause: {{backend: reason}}}}.",
                 pytrace=False,
             )
 

@@ -85,7 +85,7 @@ def compare(name, first, expected, engine, received):
             name,
             expected=f"{what} as on {first}, {expected[what][worst]:.6g}, up to {allowed[worst]:.3g}",
             received=f"{received[what][worst]:.6g} on {engine}",
-            hint="An op differs between the engines: keras.ops.logdet, or a default precision, for instance.",
+            hint="An op differs between the backends: keras.ops.logdet, or a default precision, for instance.",
         )
 
 

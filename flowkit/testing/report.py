@@ -136,7 +136,7 @@ class Report:
             rows.append(row)
         return {
             "bijector": self.bijector,
-            "engine": self.engine,
+            "backend": self.engine,
             "kept": bool(self),
             "notes": self.notes,
             "clauses": rows,

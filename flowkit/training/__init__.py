@@ -5,8 +5,7 @@ from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 from flowkit.training.checkpoint import CheckpointError
 from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
-from flowkit.training.live_log import Log
-from flowkit.training.log import CSVLog, read_log
+from flowkit.training.log import CSVLog, Log, read_log
 from flowkit.training.pictures import (
     ImageGrid,
     SampleGrid,
@@ -14,12 +13,13 @@ from flowkit.training.pictures import (
     image_grid,
     sample_grid,
     save_curves,
+    save_pairs,
     save_png,
+    save_quantiles,
 )
 from flowkit.training.progress import ProgressBar
 from flowkit.training.resume import Resume, TrainingStopped
 from flowkit.training.schedules import WarmUp, WarmUpCosine
-from flowkit.training.table_pictures import save_pairs, save_quantiles
 from flowkit.training.validation import Validation
 
 __all__ = [

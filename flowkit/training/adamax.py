@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from flowkit.contract.arguments import Between0And1, Fraction, Positive, checked
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 
 
 @keras.saving.register_keras_serializable(package="flowkit")

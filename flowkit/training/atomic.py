@@ -1,14 +1,14 @@
-"""Files of a run: replaced as a whole, so that a kill at any moment leaves no torn file, or opened as the run's own."""
+"""Files that are replaced as a whole, so that a kill at any moment leaves no torn file."""
 
 import contextlib
-import errno
 import glob
+import json
+import math
 import os
-import stat
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 
 @contextlib.contextmanager
@@ -46,44 +46,33 @@ def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
             temporary.unlink()
 
 
+def json_text(content: Any) -> str:
+    """Return `content` as JSON. A number that is not finite becomes null: JSON has no NaN.
+
+    >>> print(json_text({"loss": [1.5, float("nan")]}))
+    {
+      "loss": [
+        1.5,
+        null
+      ]
+    }
+    """
+
+    def finite(value):
+        if isinstance(value, dict):
+            return {key: finite(one) for key, one in value.items()}
+        if isinstance(value, list | tuple):
+            return [finite(one) for one in value]
+        return None if isinstance(value, float) and not math.isfinite(value) else value
+
+    return json.dumps(finite(content), indent=2, allow_nan=False)
+
+
 def remove_leftovers(folder: str | Path, name: str | None = None) -> None:
     """Delete the temporary files that a killed `atomic_path` has left in `folder`, those of all names or of `name`."""
     pattern = _prefix("*" if name is None else glob.escape(name))
     for leftover in Path(folder).glob(f"{pattern}*"):
         leftover.unlink(missing_ok=True)
-
-
-def open_own(path: str | os.PathLike[str], mode: str) -> IO[str]:
-    """Open a text file of the run's own, made if it is missing; refuse a link to another file.
-
-    Several people may write to a folder of runs, and a link that one of them has left there would have another's
-    training write over a file elsewhere. `mode` is "a" or "a+".
-
-    Raises OSError with ELOOP for a link, symbolic or hard, and for anything that is no file.
-
-    >>> import tempfile, pathlib
-    >>> with open_own(pathlib.Path(tempfile.mkdtemp()) / "log.csv", "a") as file:
-    ...     _ = file.write("epoch")
-    """
-    return open(path, mode, newline="", encoding="utf-8", opener=_open_own)
-
-
-def _open_own(path, flags):
-    refusal = OSError(
-        errno.ELOOP, "expected a file of the run's own, found a link or no file: remove it", str(path)
-    )
-    try:
-        # O_NONBLOCK, since a pipe would wait for a reader. Windows has neither.
-        handle = os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0), 0o666)
-    except OSError as error:
-        if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):  # EMLINK on BSD; ENXIO of a pipe
-            raise refusal from None
-        raise
-    found = os.fstat(handle)
-    if stat.S_ISREG(found.st_mode) and found.st_nlink <= 1:  # 0: its last owner has just removed it
-        return handle
-    os.close(handle)
-    raise refusal
 
 
 def _concerns(path, named):

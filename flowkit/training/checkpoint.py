@@ -15,7 +15,7 @@ from keras import ops
 from flowkit.engines import engine
 from flowkit.training.atomic import atomic_path
 
-FORMAT = 2
+FORMAT = 3
 # What callbacks remember between epochs. A list of names, since other attributes are not state: the sign of
 # `min_delta`, for one, is flipped once in each process.
 _MEMORY = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
@@ -23,6 +23,7 @@ _MEMORY = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
 _COUNTER = re.compile(r"_\d+(?=[_/]|$)")  # of a layer's name
 
 Arrays = dict[str, np.ndarray]
+Variables = dict[str, keras.Variable]
 Meta = dict[str, Any]
 Callbacks = list[keras.callbacks.Callback]
 
@@ -103,12 +104,12 @@ def describe(epochs: int, step: int, data_seed: int | None, data: str | None, ca
     """Describe a checkpoint that is written here and now, as JSON takes it."""
     return {
         "format": FORMAT,
-        "engine": engine.name,
+        "backend": engine.name,
         "versions": f"keras {keras.__version__}, {engine.name} {engine.version()}",
         "epoch": epochs,
         "step": step,
-        "data_seed": data_seed,
-        "data": data,
+        "data seed": data_seed,
+        "rows with fingerprint": data,
         "callbacks": [type(callback).__name__ for callback in callbacks],
         "memory": [_memory(callback) for callback in callbacks],
     }
@@ -123,16 +124,15 @@ def check_origin(name: str, meta: Meta, here: Meta) -> None:
     """Raise CheckpointError if training `here` cannot go on from file `name`, and warn if not bit for bit."""
     cures = {
         "format": "Begin a new run.",
-        "engine": f"Set KERAS_BACKEND={meta.get('engine')}.",
-        "data_seed": "Take the same seed.",
-        "data": "Bring back the same rows in the same order, or train anew in another folder.",
+        "backend": f"Set KERAS_BACKEND={meta.get('backend')}.",
+        "data seed": "Take the same seed.",
+        "rows with fingerprint": "Bring back the same rows in the same order, or train anew in another folder.",
         "callbacks": "Pass callbacks of the same classes.",
     }
     for key, cure in cures.items():
         then, now = meta.get(key), here[key]
-        if then != now and not (key == "data" and None in (then, now)):
-            what = {"engine": "backend", "data": "rows with fingerprint"}.get(key, key.replace("_", " "))
-            raise CheckpointError(f"{name}: got {what} {then}, expected {now}. {cure}")
+        if then != now and not (key == "rows with fingerprint" and None in (then, now)):
+            raise CheckpointError(f"{name}: got {key} {then}, expected {now}. {cure}")
     if meta["versions"] != here["versions"]:
         warnings.warn(
             f"{name} was written with {meta['versions']}, this session has {here['versions']}: training goes on, but "
@@ -150,7 +150,7 @@ def remind(callbacks: Callbacks, meta: Meta) -> None:
 # The arrays
 
 
-def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
+def variables(model: keras.Model) -> Variables:
     """Return the variables of a compiled model and its optimizer by position and path.
 
     Paths have no counters, as in `dense_3`, which differ by session.
@@ -163,7 +163,7 @@ def named_variables(model: keras.Model) -> dict[str, keras.Variable]:
     return _named("model", model.variables) | _named("optimizer", optimizer.variables)
 
 
-def named_metrics(model: keras.Model) -> dict[str, keras.Variable]:
+def metrics(model: keras.Model) -> Variables:
     """Return the running means of a model, which Keras resets in each epoch, by position and path."""
     return _named("metric", model.metrics_variables)
 
@@ -172,40 +172,34 @@ def _named(owner, variables):
     return {f"{owner}/{i:05d}/{_COUNTER.sub('', one.path)}": one for i, one in enumerate(variables)}
 
 
-def state(model: keras.Model) -> Arrays:
-    """Return all variables of a compiled model and its optimizer as arrays."""
-    return {
-        key: _storable(ops.convert_to_numpy(variable)) for key, variable in named_variables(model).items()
-    }
+def state(model: keras.Model, callbacks: Callbacks) -> Arrays:
+    """Return all variables of a compiled model and its optimizer, and the best weights that callbacks hold."""
+    arrays = {key: ops.convert_to_numpy(variable) for key, variable in variables(model).items()}
+    for number, callback in enumerate(callbacks):
+        for position, weight in enumerate(getattr(callback, "best_weights", None) or []):
+            arrays[f"best/{number}/{position:05d}"] = weight
+    return arrays
 
 
-def metrics_state(model: keras.Model) -> Arrays:
-    """Return the running means as arrays, those of the rows of all processes of a group; all of them call it."""
-    variables = named_metrics(model)
-    sums = engine.summed([variable.value for variable in variables.values()])
-    return {key: _storable(ops.convert_to_numpy(value)) for key, value in zip(variables, sums, strict=True)}
+def means(model: keras.Model) -> Arrays:
+    """Return the running means, those of the rows of all processes of a group; all of them call it."""
+    named = metrics(model)
+    sums = engine.summed([variable.value for variable in named.values()])
+    return {key: ops.convert_to_numpy(value) for key, value in zip(named, sums, strict=True)}
 
 
-def best_state(callbacks: Callbacks) -> Arrays:
-    """Return the best weights that callbacks hold, as Keras's `EarlyStopping` does, as arrays."""
-    return {
-        f"best/{number}/{position:05d}": _storable(weight)
-        for number, callback in enumerate(callbacks)
-        for position, weight in enumerate(getattr(callback, "best_weights", None) or [])
-    }
-
-
-def assign(name: str, arrays: Arrays, variables: dict[str, keras.Variable]) -> None:
+def assign(name: str, arrays: Arrays, variables: Variables) -> None:
     """Assign each variable its array of file `name`, bit for bit; other owners' arrays are left out.
 
     Raises CheckpointError with what differs, before anything is assigned.
     """
+    kept = {key: _kept(variable.dtype) for key, variable in variables.items()}
     owners = {key.partition("/")[0] for key in variables}
-    own = {key: array for key, array in arrays.items() if key.partition("/")[0] in owners}
-    received = {key: f"{array.dtype} {array.shape}" for key, array in own.items()}
-    expected = {
-        key: f"{_plain(_kept(variable.dtype))} {tuple(variable.shape)}" for key, variable in variables.items()
+    own = {
+        key: _typed(array, kept.get(key)) for key, array in arrays.items() if key.partition("/")[0] in owners
     }
+    received = {key: f"{array.dtype} {array.shape}" for key, array in own.items()}
+    expected = {key: f"{kept[key]} {tuple(variable.shape)}" for key, variable in variables.items()}
     differing = [key for key in sorted(expected | received) if expected.get(key) != received.get(key)]
     if differing:
         shown = "; ".join(
@@ -215,34 +209,30 @@ def assign(name: str, arrays: Arrays, variables: dict[str, keras.Variable]) -> N
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
         raise CheckpointError(f"{name} belongs to another model or optimizer: {shown}{more}")
     for key, variable in variables.items():
-        variable.assign(own[key].view(_kept(variable.dtype)))
+        variable.assign(own[key])
 
 
 def assign_metrics(name: str, arrays: Arrays, model: keras.Model) -> None:
-    """Assign the running means of `metrics_state`; in a group the main process keeps them for all."""
-    variables = named_metrics(model)
-    assign(name, arrays, variables)
-    engine.left_to_main(variables.values())
+    """Assign the running means; in a group the main process keeps them for all."""
+    named = metrics(model)
+    assign(name, arrays, named)
+    engine.left_to_main(named.values())
 
 
 def assign_best(arrays: Arrays, callbacks: Callbacks, model: keras.Model) -> None:
-    """Give each callback its best weights of `best_state`, None if it held none."""
+    """Give each callback its best weights, None if it held none."""
     dtypes = [_kept(variable.dtype) for variable in model.weights]
     for number, callback in enumerate(callbacks):
         keys = sorted(key for key in arrays if key.startswith(f"best/{number}/"))
         if hasattr(callback, "best_weights"):
-            held = [arrays[key].view(dtype) for key, dtype in zip(keys, dtypes, strict=False)]
+            held = [_typed(arrays[key], dtype) for key, dtype in zip(keys, dtypes, strict=False)]
             callback.best_weights = held or None
 
 
-def _storable(array):
-    """Return `array` in a dtype that the file has a name for, bit for bit."""
-    return np.ascontiguousarray(array).view(_plain(array.dtype)).reshape(array.shape)
-
-
-def _plain(dtype):
-    # NumPy's format has no name for bfloat16: its bits are stored as integers of the same size.
-    return dtype if dtype.kind in "biuf" else np.dtype(f"uint{8 * dtype.itemsize}")
+def _typed(array, dtype):
+    """Return `array` with its type again, if that is one without a name in NumPy's files, such as bfloat16."""
+    lost = array.dtype.kind == "V" and dtype is not None and array.dtype.itemsize == dtype.itemsize
+    return array.view(dtype) if lost else array
 
 
 @functools.cache

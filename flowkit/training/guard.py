@@ -5,9 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import whole_number
-from flowkit.contract.one_line import one_line
-from flowkit.contract.saving import engine_neutral
+from flowkit.contract.arguments import Count
+from flowkit.contract.configured import Configured, engine_neutral, one_line
 from flowkit.engines import engine
 
 
@@ -163,10 +162,10 @@ class TrainingDiverged(RuntimeError):
     """The gradients of several steps in a row were not finite."""
 
     exit_code = 1  # of a command that ends with it
-    told_by_main = told_to_all = True  # the processes of a group have skipped the same steps
+    told_to_all = True  # the processes of a group have skipped the same steps
 
 
-class StopWhenDiverged(keras.callbacks.Callback):
+class StopWhenDiverged(Configured, keras.callbacks.Callback):
     """Report skipped steps, and raise `TrainingDiverged` after `patience` of them in a row.
 
     Needs a model compiled with `GuardedOptimizer`. Each epoch's logs get `skipped`, the number of steps that were not
@@ -182,11 +181,9 @@ class StopWhenDiverged(keras.callbacks.Callback):
     [0]
     """
 
-    __repr__ = one_line
-
-    def __init__(self, patience: int = 10) -> None:
+    def __init__(self, patience: Count = 10) -> None:
         super().__init__()
-        self.patience = whole_number(patience, "patience", least=1)
+        self.patience = patience
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._optimizer = guarded(self.model.optimizer)

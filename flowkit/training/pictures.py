@@ -1,26 +1,46 @@
-"""Pictures of a run: grids of samples, loss curves and histograms, as PNG files that are always whole."""
+"""Pictures of a run, as PNG files that are always whole: grids of samples, curves, histograms, pairs of columns."""
 
 import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 from PIL import Image
 
 from flowkit import distributed
-from flowkit.contract.arguments import is_number, whole_number, whole_or_none
-from flowkit.contract.one_line import one_line
+from flowkit.contract.arguments import Count, Seed, checked, is_number, whole
+from flowkit.contract.configured import Configured
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 
 _LONG_SIDE = 512  # pixels of a picture of small images, which would be a thumbnail
 BLUE, ORANGE = "#1f77b4", "#ff7f0e"
+_MOST_COLUMNS = 10  # of a pair plot, where more would be too small to see
+_DOTS = 2_000
+_FAINT = 0.3  # opacity of a dot among 2,000
 
 
-def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels: int = 256) -> np.ndarray:
+def temperature(value: Any, name: str) -> Any:
+    """Return a temperature, or one for each level. Raises ValueError unless they are numbers from 0 up."""
+    largest = float(np.finfo("float32").max)
+    given = np.ravel(np.asarray(value, object)).tolist()
+    if not given or not all(is_number(one) and 0 <= one <= largest for one in given):
+        raise ValueError(f"{name}: expected a number from 0 up, received {value!r}.")
+    return value
+
+
+Temperature = Annotated[Any, temperature]
+Levels = Annotated[int, whole(2)]
+Padding = Annotated[int, whole(0)]
+
+
+@checked
+def image_grid(
+    images: Any, columns: Count | None = None, padding: Padding = 2, levels: Levels = 256
+) -> np.ndarray:
     """Return n images side by side in `columns` columns, the square root of n rounded up by default.
 
     Takes `(n, height, width)` or `(n, height, width, 1 or 3)` whole numbers in 0..levels-1, which are stretched to
@@ -32,8 +52,7 @@ def image_grid(images: Any, columns: int | None = None, padding: int = 2, levels
     >>> image_grid(np.zeros((3, 4, 4, 1), "uint8"), columns=2, padding=1).shape
     (9, 9)
     """
-    images, columns = np.asarray(images), whole_or_none(columns, "columns", least=1)
-    padding, levels = whole_number(padding, "padding", least=0), whole_number(levels, "levels", least=2)
+    images = np.asarray(images)
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
     colour = images.ndim == 4 and images.shape[-1] == 3
@@ -94,19 +113,19 @@ class ImageGrid:
     ImageGrid(6 images of 28x28x1)
     """
 
+    @checked
     def __init__(
         self,
         images: Any,
-        columns: int | None = None,
-        padding: int = 2,
-        levels: int = 256,
+        columns: Count | None = None,
+        padding: Padding = 2,
+        levels: Levels = 256,
         *,
-        zoom: int | None = None,
+        zoom: Count | None = None,
     ) -> None:
         self.pixels = image_grid(images, columns, padding, levels)
         self._shape = tuple(images.shape)
-        default = max(1, round(64 / self._shape[1]))
-        self.zoom = default if zoom is None else whole_number(zoom, "zoom", least=1)
+        self.zoom = zoom or max(1, round(64 / self._shape[1]))
 
     def save(self, path: str | Path) -> None:
         """Write the grid, pixel by pixel, as a PNG file."""
@@ -194,17 +213,7 @@ def sample_grid(
     return image_grid(images.reshape(-1, *images.shape[2:]), columns=each, levels=levels)
 
 
-def check_look(classes, temperature, levels):
-    """Raise ValueError for arguments of `sample_grid` that are out of range."""
-    whole_or_none(classes, "classes", least=1)
-    whole_number(levels, "levels", least=2)
-    largest = float(np.finfo("float32").max)
-    given = np.ravel(np.asarray(temperature, object)).tolist()
-    if not given or not all(is_number(one) and 0 <= one <= largest for one in given):
-        raise ValueError(f"temperature: expected a number from 0 up, received {temperature!r}.")
-
-
-class SampleGrid(keras.callbacks.Callback):
+class SampleGrid(Configured, keras.callbacks.Callback):
     """Write `folder/epoch-001.png`, and so on: samples of each epoch, from the same latents; small ones `enlarged`.
 
     Shows the averaged weights if the optimizer keeps them, and draws from its own seed: training with this callback and
@@ -220,28 +229,22 @@ class SampleGrid(keras.callbacks.Callback):
     channels.
 
     >>> SampleGrid("samples", 16, every=5)
-    SampleGrid('samples', every=5)
+    SampleGrid('samples', 16, every=5)
     """
-
-    __repr__ = one_line
 
     def __init__(
         self,
         folder: str | Path,
-        count: int = 64,
+        count: Count = 64,
         *,
-        classes: int | None = None,
-        temperature: float = 1.0,
-        seed: int = 0,
-        levels: int = 256,
-        every: int = 1,
+        classes: Count | None = None,
+        temperature: Temperature = 1.0,
+        seed: Seed = 0,
+        levels: Levels = 256,
+        every: Count = 1,
     ) -> None:
         super().__init__()
-        self.folder = Path(folder)
-        self.every = whole_number(every, "every", least=1)
-        whole_number(count, "count", least=1)
-        whole_number(seed, "seed", least=0)
-        check_look(classes, temperature, levels)
+        self.folder, self.every = Path(folder), every
         look = {"classes": classes, "temperature": temperature, "seed": seed, "levels": levels}
         self._how: dict[str, Any] = {"count": count, **look}
 
@@ -259,3 +262,101 @@ class SampleGrid(keras.callbacks.Callback):
             grid = sample_grid(self.model, **self._how, spread=True)
         if distributed.is_main():
             save_png(self.folder / f"epoch-{epoch + 1:03d}.png", enlarged(grid))
+
+
+def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] | None = None) -> None:
+    """Draw two tables, `(rows, columns)`, to a PNG file: data below the diagonal, samples above, both on it.
+
+    Draws at most 2,000 rows of each, and the first 10 columns. An axis shows 99.8 percent of both, but at most half the
+    data's width beyond the data on each side; a line below counts the rows outside. Raises ValueError for tables of
+    different columns.
+    """
+    data, samples = np.asarray(data, "float64"), np.asarray(samples, "float64")
+    if data.ndim != 2 or samples.ndim != 2 or data.shape[1] != samples.shape[1]:
+        raise ValueError(
+            f"expected two tables of the same columns, received {data.shape} and {samples.shape}."
+        )
+    columns = min(_MOST_COLUMNS, data.shape[1])
+    names = [f"column {i}" for i in range(columns)] if names is None else names
+    limits = [_limits(data[:, i], samples[:, i]) for i in range(columns)]
+    figure = new_figure(1 + 1.3 * columns, 1 + 1.3 * columns)
+    grid = figure.subplots(columns, columns, squeeze=False)
+    for row, column in np.ndindex(columns, columns):
+        axes = grid[row, column]
+        if row == column:
+            bins = np.linspace(*limits[row], 41)
+            for table, colour, name in ((data, BLUE, "data"), (samples, ORANGE, "samples")):
+                axes.hist(table[:, row], bins, density=True, histtype="step", color=colour, label=name)
+        else:
+            table, colour = (data, BLUE) if row > column else (samples, ORANGE)
+            size, opacity = _dots(len(table))
+            x, y = table[:_DOTS, column], table[:_DOTS, row]
+            axes.scatter(x, y, s=size, alpha=opacity, linewidths=0, color=colour)
+            axes.set_ylim(*limits[row])
+        axes.set_xlim(*limits[column])
+        axes.set_xticks([])
+        axes.set_yticks([])
+        if row == columns - 1:
+            axes.set_xlabel(str(names[column])[:16], fontsize=8)
+        if column == 0:
+            axes.set_ylabel(str(names[row])[:16], fontsize=8)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
+    told = ", ".join(
+        f"{name} {_outside(table, limits)}" for name, table in (("data", data), ("samples", samples))
+    )
+    figure.supxlabel(f"rows outside of the axes: {told}", fontsize=8)
+    save_figure(path, figure)
+
+
+def save_quantiles(path: str | Path, latents: Any, expected: Any) -> None:
+    """Draw the quantiles of `latents` over those of `expected`, draws of their density, to a PNG file: a QQ plot.
+
+    Both are `(rows, columns)`. A column on the diagonal is distributed as it should be; at most 40 are drawn.
+    """
+    latents, expected = np.asarray(latents, "float64"), np.asarray(expected, "float64")
+    # At most one point for each row, denser in the tails.
+    count = max(2, min(200, len(latents)))
+    levels = (1 - np.cos(np.pi * (np.arange(count) + 0.5) / count)) / 2
+    levels = np.clip(levels, 0.5 / len(latents), 1 - 0.5 / len(latents))
+    figure = new_figure(5, 5)
+    axes = figure.add_subplot(
+        xlabel="quantiles of the base density", ylabel="quantiles of the test rows' latents"
+    )
+    ends = []
+    for column in range(min(40, latents.shape[1])):
+        name = None if latents.shape[1] > 10 else f"latent {column}"
+        there, here = (np.quantile(table[:, column], levels) for table in (expected, latents))
+        axes.plot(there, here, linewidth=1, label=name)
+        ends += [there[0], there[-1], here[0], here[-1]]
+    ends = [end for end in ends if math.isfinite(end)] or [-1, 1]
+    axes.plot([min(ends), max(ends)], [min(ends), max(ends)], color="black", linewidth=0.8, linestyle="--")
+    axes.grid(alpha=0.3)
+    if latents.shape[1] <= 10:
+        axes.legend(fontsize=7)
+    save_figure(path, figure)
+
+
+def _dots(count):
+    """Return (area in square points, opacity) of a dot, so that few dots are about as dark as many."""
+    crowd = min(max(1, count), _DOTS) / _DOTS
+    return min(12.0, 2.0 / crowd**0.5), min(1.0, _FAINT / crowd**0.5)
+
+
+def _limits(data, samples):
+    """Return the ends of an axis, which leave out samples far from all data."""
+    low, high = np.quantile(data, [0.001, 0.999])
+    width = high - low
+    samples = samples[np.isfinite(samples)]
+    if samples.size:
+        ends = np.clip(np.quantile(samples, [0.001, 0.999]), low - width / 2, high + width / 2)
+        low, high = min(low, ends[0]), max(high, ends[1])
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
+
+
+def _outside(table, limits):
+    """Count the rows with an entry outside the axes or that is no number, in words."""
+    low, high = np.transpose(limits)
+    shown = table[:, : len(limits)]
+    inside = ((shown >= low) & (shown <= high)).all(axis=1)
+    return f"{len(table) - int(inside.sum()):,} of {len(table):,}"

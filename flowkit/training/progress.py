@@ -4,21 +4,21 @@ import importlib.util
 import math
 import threading
 import time
-from typing import Any, ClassVar
+from typing import Annotated, Any
 
 import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from flowkit import distributed
-from flowkit.contract.arguments import one_of, whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.arguments import Count, words
+from flowkit.contract.configured import Configured
 from flowkit.engines import engine
 
 _QUIET = 60  # seconds without a line, if there is no bar
 
 
-class ProgressBar(keras.callbacks.Callback):
+class ProgressBar(Configured, keras.callbacks.Callback):
     """Epoch, bits/dim of images or nats of rows, images or rows per second, first-step latency and time left.
 
     On a terminal, and in a notebook with ipywidgets, a bar moves with each step, and a line stays for each epoch;
@@ -38,29 +38,30 @@ class ProgressBar(keras.callbacks.Callback):
     ProgressBar(32, of='rows')
     """
 
-    _kept_as: ClassVar = {"console": "_given_console"}
-    __repr__ = one_line
-
     async_safe = True  # to Keras: steps may end in other threads, in any order
 
-    def __init__(self, batch_size: int, *, of: str = "images", console: Any = None) -> None:
+    def __init__(
+        self,
+        batch_size: Count,
+        *,
+        of: Annotated[str, words("images", "rows")] = "images",
+        console: Any = None,
+    ) -> None:
         super().__init__()
-        self.of = one_of("ProgressBar's of", of, ("images", "rows"))
+        self.batch_size, self.of = batch_size, of
         self._turn = threading.Lock()
-        self.batch_size = whole_number(batch_size, "batch_size", least=1)
-        self._given_console = console
-        self.console = console or Console(quiet=not distributed.is_main())
+        self._console = console or Console(quiet=not distributed.is_main())
         self.first_step = None
         self.images_per_second = math.nan
         self._bar: Progress | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._epoch_seconds = []
-        widgets = self.console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
-        if self.console.is_terminal or widgets:
+        widgets = self._console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
+        if self._console.is_terminal or widgets:
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
             state = TextColumn("{task.fields[state]}")
-            self._bar = Progress(*columns, state, console=self.console, transient=True)
+            self._bar = Progress(*columns, state, console=self._console, transient=True)
             self._task = self._bar.add_task("", total=self.params["steps"], state="")
             self._bar.start()
 
@@ -71,11 +72,7 @@ class ProgressBar(keras.callbacks.Callback):
         if self._bar:
             self._bar.reset(self._task, description=self._title(), state="")
         # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
-        compiles = (
-            self.model.jit_compile
-            or getattr(self.model, "compiles_parts", False)
-            or engine.name == "tensorflow"
-        )
+        compiles = self.model.jit_compile or engine.name == "tensorflow"
         if self.first_step is None and compiles and not self.model.run_eagerly:
             self._print("compiling the training step; this happens once")
 
@@ -132,7 +129,7 @@ class ProgressBar(keras.callbacks.Callback):
             self._bar = None
 
     def _print(self, line):
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def _title(self):
         return f"epoch {self._epoch + 1}/{self.params['epochs']}"

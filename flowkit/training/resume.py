@@ -9,8 +9,8 @@ import keras
 import numpy as np
 
 from flowkit import distributed
-from flowkit.contract.arguments import is_number, whole_or_none
-from flowkit.contract.one_line import one_line
+from flowkit.contract.arguments import Positive, Seed
+from flowkit.contract.configured import Configured
 from flowkit.data import Batches
 from flowkit.engines import engine
 from flowkit.training import checkpoint
@@ -28,7 +28,7 @@ class TrainingStopped(RuntimeError):
         super().__init__(f"training stopped {self.place}, and can go on from there")
 
 
-class Resume(keras.callbacks.Callback):
+class Resume(Configured, keras.callbacks.Callback):
     """state(step t) = load(save(state(step t))), bit for bit: as if training had never stopped.
 
     At the end of each epoch it writes all variables of the model (weights and seed states), all of the optimizer
@@ -73,35 +73,28 @@ class Resume(keras.callbacks.Callback):
         (0, 2, 5)
     """
 
-    __repr__ = one_line
-
     def __init__(
         self,
         path: str | Path,
         *,
         callbacks: Sequence[keras.callbacks.Callback] = (),
-        data_seed: int | None = None,
+        data_seed: Seed | None = None,
         writer: bool | None = None,
         batches: Batches | None = None,
-        minutes: float | None = None,
+        minutes: Positive | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> None:
         super().__init__()
         self.path = Path(path)
         if self.path.suffix != ".npz":
             raise ValueError(f"path: expected a file that ends in .npz, received {str(path)!r}.")
-        if minutes is not None and not (is_number(minutes) and minutes > 0):
-            raise ValueError(f"minutes: expected a positive number or None, received {minutes!r}.")
         if batches is None and not (minutes is None and stop is None):
             raise ValueError(
                 "batches: expected flowkit.data.batches(...) to stop and to go on within an epoch."
             )
         self.callbacks = list(callbacks)
-        self.data_seed = whole_or_none(data_seed, "data_seed", least=0)
-        self.writer = distributed.is_main() if writer is None else writer
-        self.batches = batches
-        self.minutes = minutes
-        self.stop = stop
+        self._writes = distributed.is_main() if writer is None else writer
+        self.data_seed, self.batches, self.minutes, self.stop = data_seed, batches, minutes, stop
         self.epochs_done = 0
         self._others: list[keras.callbacks.Callback] = []
         self._until: int | None = None
@@ -130,7 +123,7 @@ class Resume(keras.callbacks.Callback):
                     f"{name} was written {place(epochs, step)}: going on from there needs "
                     "Resume(..., batches=flowkit.data.batches(...))"
                 )
-            checkpoint.assign(name, arrays, checkpoint.named_variables(model))
+            checkpoint.assign(name, arrays, checkpoint.variables(model))
             self._loaded = {k: a for k, a in arrays.items() if k.startswith(("metric/", "best/"))}, meta
         if self.batches is not None:
             self.batches.epoch, self.batches.step = epochs, step
@@ -200,7 +193,7 @@ class Resume(keras.callbacks.Callback):
         if stopping or due:
             engine.settle(self.model)
             within = {name: callback.so_far() for name, callback in self._counting().items()}
-            self._write(self._epoch, step, checkpoint.metrics_state(self.model), within=within)
+            self._write(self._epoch, step, checkpoint.means(self.model), within=within)
         if stopping:
             distributed.barrier()  # a launcher ends all when one has ended
             raise TrainingStopped(self._epoch, step)
@@ -222,9 +215,9 @@ class Resume(keras.callbacks.Callback):
         due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
         return (stopping, due) if alone else distributed.gather(np.array([[stopping, due]])).any(axis=0)
 
-    def _write(self, epochs, step, metrics=None, **more):
-        if self.writer:
-            arrays = checkpoint.state(self.model) | checkpoint.best_state(self.callbacks) | (metrics or {})
+    def _write(self, epochs, step, means=None, **more):
+        if self._writes:
+            arrays = checkpoint.state(self.model, self.callbacks) | (means or {})
             remove_leftovers(self.path.parent, self.path.name)
             meta = self._described(epochs, step) | more
             checkpoint.write(self.path, arrays, meta, keep=self.previous_path)

@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from flowkit.contract.arguments import Positive, checked, real, whole
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 
 Steps = Annotated[int, whole(0, None)]
 

@@ -6,13 +6,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit.contract.arguments import shown, whole_number
-from flowkit.contract.one_line import one_line
+from flowkit.contract.arguments import Count, shown
+from flowkit.contract.configured import Configured
 from flowkit.flow.scoring import score_in_a_group
 from flowkit.training.averaging import averaged_weights
 
 
-class Validation(keras.callbacks.Callback):
+class Validation(Configured, keras.callbacks.Callback):
     """Log the mean score of held-out data after each epoch: `val_bits_per_dim`, or `val_nll` without `dequantize`.
 
     Lower is better. The averaged weights are scored, if the optimizer keeps them, with the same noise in each epoch,
@@ -45,10 +45,8 @@ class Validation(keras.callbacks.Callback):
     (['bits_per_dim', 'loss', 'nll', 'val_nll'], True)
     """
 
-    __repr__ = one_line
-
     def __init__(
-        self, x: Any, context: Any = None, *, early_stopping: int | None = None, keep_best: bool = False
+        self, x: Any, context: Any = None, *, early_stopping: Count | None = None, keep_best: bool = False
     ) -> None:
         super().__init__()
         if not hasattr(x, "__len__") or isinstance(x, str):
@@ -56,8 +54,6 @@ class Validation(keras.callbacks.Callback):
         if len(x) == 0:
             raise ValueError("Validation: expected at least one row or image to score, received none.")
         self.x, self.context = x, context
-        if early_stopping is not None:
-            early_stopping = whole_number(early_stopping, "early_stopping", least=1)
         self.early_stopping, self.keep_best = early_stopping, keep_best
         self._forget()
 

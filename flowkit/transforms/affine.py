@@ -79,7 +79,7 @@ class Affine(Transform):
         return self.scale == "tanh" or self.min_scale > 0
 
     def prepare(self, h: Any) -> Any:
-        first, second = engine.unbind(h)
+        first, second = engine.unstack(h, axis=-2)
         shift, s = (first, second) if self.order == "shift-scale" else (second, first)
         return shift, *self._scale_of(s)
 
@@ -90,7 +90,8 @@ class Affine(Transform):
         if self.scale == "sigmoid":
             scale = self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2)
             return ops.log(scale), scale
-        return engine.bounded_and_exp(s, self.bound)
+        log_scale = self.bound * engine.tanh(s / self.bound)
+        return log_scale, ops.exp(log_scale)
 
     def forward(self, x: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
         return (x + shift) * scale, log_scale

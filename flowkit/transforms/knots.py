@@ -29,7 +29,7 @@ def knots_of(raw, low, high):
 
 def knots_from(shares, low, high):
     """Return the n + 1 knots from `low` to `high` of n bins that have these shares of the whole."""
-    inner, last = engine.cut_rows(cumsum(shares, axis=-2), [shares.shape[-2] - 1, 1])
+    inner, last = engine.split(cumsum(shares, axis=-2), [shares.shape[-2] - 1, 1], axis=-2)
     whole = ops.concatenate([ops.zeros_like(last), inner, ops.ones_like(last)], axis=-2)
     return (high - low) * whole + low
 
@@ -45,7 +45,7 @@ def bin_of(at, knots):
     A knot is in the bin above it; what is below the first knot is in the first bin, and so is NaN.
     """
     size = knots.shape[-2] - 1
-    _, inner, _ = engine.cut_rows(knots, [1, size - 1, 1])
+    _, inner, _ = engine.split(knots, [1, size - 1, 1], axis=-2)
     reached = engine.reaches(ops.expand_dims(at, -2), inner)
     one = ops.ones_like(reached[..., :1, :])
     none = ops.zeros_like(one)

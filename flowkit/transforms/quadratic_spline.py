@@ -55,7 +55,7 @@ class QuadraticSpline(Transform):
         return 2 * self.bins + (1 if self.tails == "affine" else -1)
 
     def prepare(self, h: Any) -> Any:
-        raw, slopes = engine.cut_rows(h, [self.bins, self.parameters - self.bins])
+        raw, slopes = engine.split(h, [self.bins, self.parameters - self.bins], axis=-2)
         knots = knots_of(raw, -self.bound, self.bound)
         widths = distances(knots)
         shares = ops.exp(ops.log_softmax(slopes, axis=-2))  # of a single one Keras warns otherwise

@@ -59,7 +59,9 @@ class RationalQuadratic(Transform):
         return 3 * self.bins + (1 if self.tails == "affine" else -1)
 
     def prepare(self, h: Any) -> Any:
-        widths, heights, slopes = engine.cut_rows(h, [self.bins, self.bins, self.parameters - 2 * self.bins])
+        widths, heights, slopes = engine.split(
+            h, [self.bins, self.bins, self.parameters - 2 * self.bins], axis=-2
+        )
         x, y = (knots_of(raw, -self.bound, self.bound) for raw in (widths, heights))
         slopes = slopes_of(slopes)
         if self.tails == "linear":
@@ -155,7 +157,7 @@ class SoftClippedSpline(RationalQuadratic):
 
     def prepare(self, h: Any) -> Any:
         most = -math.log(self.least)
-        widths, heights, slopes = engine.cut_rows(h, [self.bins, self.bins, self.bins - 1])
+        widths, heights, slopes = engine.split(h, [self.bins, self.bins, self.bins - 1], axis=-2)
         x, y = (
             knots_from(ops.softmax(soft_clipped(raw, most / 2), axis=-2), -self.bound, self.bound)
             for raw in (widths, heights)
@@ -198,7 +200,7 @@ class CircularRationalQuadratic(Transform):
         return 3 * self.bins + 1
 
     def prepare(self, h: Any) -> Any:
-        widths, heights, slopes, rotation = engine.cut_rows(h, [self.bins, self.bins, self.bins, 1])
+        widths, heights, slopes, rotation = engine.split(h, [self.bins, self.bins, self.bins, 1], axis=-2)
         x, y = (knots_of(raw, -math.pi, math.pi) for raw in (widths, heights))
         slopes = slopes_of(slopes)
         return ops.squeeze(rotation, -2), x, y, ops.concatenate([slopes, slopes[..., :1, :]], axis=-2)

@@ -1,25 +1,25 @@
 """Trained flows that come with flowkit."""
 
-from flowkit._shipped import closest, preset_folders
+from flowkit._shipped import closest, preset_folders, shipped_preset
 from flowkit.flow.flow import Flow
 
 
 def load(name: str) -> Flow:
-    """Return the flow `name`, trained as the recipe of that name says: a `Flow` with its weights, on any engine.
+    """Return the flow `name`, trained by the recipe of that name, on any backend.
 
-    `flowkit.zoo.pretrained()` lists the names; the README beside each says what it reaches. The same as
-    `Flow.from_preset(name)`, which takes folders and the hub too.
+    `flowkit.zoo.pretrained()` lists the names. `Flow.from_preset(name)` also takes folders and the hub. An installed
+    flowkit downloads large weights once and keeps them in ~/.cache/flowkit.
 
-    Raises ValueError for an unknown name, and for files that are not those whose sums are known.
+    Raises ValueError for an unknown name and for damaged files, ConnectionError if a download fails.
 
     >>> flow = load("glow/fashion-mnist")
     >>> flow.sample(2, temperature=0.7, seed=0).shape
     (2, 28, 28, 1)
     """
-    known = preset_folders()
-    if name not in known:
-        raise ValueError(f"there is no trained flow {name!r}; {closest(name, known)}")
-    return Flow.from_preset(known[name])
+    folder = shipped_preset(name)
+    if folder is None:
+        raise ValueError(f"there is no trained flow {name!r}; {closest(name, preset_folders())}")
+    return Flow.from_preset(folder)
 
 
 def pretrained() -> list[str]:

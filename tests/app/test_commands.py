@@ -331,6 +331,68 @@ def test_a_run_becomes_a_preset_that_commands_take_and_whose_numbers_are_the_run
     assert "recipe.toml: expected SHA-256" in refused(capsys, "evaluate", preset)
 
 
+def test_what_is_reported_is_json_if_asked_for(trained, conditional, tmp_path, capsys):
+    def printed(*words):
+        capsys.readouterr()
+        assert main([*words, "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    metrics = json.loads((trained / "metrics.json").read_text())
+    scored = printed("evaluate", str(trained), "--levels")
+    assert scored["bits_per_dim"] == metrics["test_bits_per_dim"]
+    assert scored["images"] == 64
+    assert scored["levels"]["latents"] == [[4, 4, 4], [64]]
+    assert printed("info")["backend"].startswith(engine.name)
+    about = printed("info", str(trained))
+    assert about["test_bits_per_dim"] == metrics["test_bits_per_dim"]
+    assert about["parts"][0]["part"] == "Dequantize(levels=17)"
+    both = printed("compare", str(trained), str(conditional), "-o", str(tmp_path / "beside.png"))
+    assert both[str(trained)] == metrics
+    found = printed("diagnose", str(trained), "--rows", "20", "--samples", "100", "-o", str(tmp_path / "d"))
+    assert found["findings"]["normality"]["rows"] == 20
+
+
+def test_all_recipes_and_trained_flows_are_listed_without_a_backend():
+    program = (
+        "import sys; from flowkit.app import main; code = main(['list', *sys.argv[1:]]); "
+        "sys.exit(code + bool({'keras', 'torch', 'jax', 'tensorflow'} & sys.modules.keys()))"
+    )
+    done = run_python(program)
+    assert done.returncode == 0
+    for name in (*_shipped.recipe_files(), *_shipped.preset_folders()):
+        assert re.search(rf"^  {name} +[^ ]", done.stdout, re.MULTILINE)
+
+
+def test_a_dry_run_prints_each_value_and_makes_nothing(recipe, tmp_path, capsys):
+    words = ["--out", str(tmp_path / "run"), "--epochs", "7", "--set", "data.limit=none", "--dry-run"]
+    assert main(["train", recipe, *words]) == 0
+    text = capsys.readouterr().out
+    resolved = recipes.parse_recipe(text)
+    assert resolved.training.epochs == 7
+    assert "# limit = none\n" in text
+    assert {line.removeprefix("# ").split(" = ")[0] for line in text.splitlines() if " = " in line} == {
+        key.split(".")[1] for key in resolved.flat()
+    }
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_class_is_sampled(conditional, tmp_path, capsys):
+    grid = tmp_path / "threes.png"
+    assert main(["sample", str(conditional), "-n", "4", "--label", "3", "-o", str(grid)]) == 0
+    assert pixels(grid).shape[0] == pixels(grid).shape[1]
+    assert "expected 0..9, received 10" in refused(capsys, "sample", conditional, "--label", 10)
+
+
+def test_a_run_is_exported(trained, tmp_path, capsys, monkeypatch):
+    asked = []
+    monkeypatch.setattr(flowkit.Flow, "export", lambda *given, **how: asked.append((given, how)) or 1e-7)
+    assert main(["export", str(trained), "-o", str(tmp_path / "density.onnx"), "--what", "log_prob"]) == 0
+    assert asked[0][0][1:] == (tmp_path / "density.onnx", "log_prob", "onnx")
+    assert "ends in .onnx, .xml, .pt2, .tflite, or a folder" in refused(
+        capsys, "export", trained, "-o", "a.txt"
+    )
+
+
 def test_info_names_what_there_is(capsys):
     assert main(["info"]) == 0
     out = capsys.readouterr().out
@@ -358,6 +420,10 @@ def test_play_hands_on_the_run_and_names_no_folder_of_this_machine(trained, tmp_
     assert capsys.readouterr().out.startswith(f"page {tmp_path / 'page' / 'index.html'}")
     assert asked[0]["name"] == trained.name
     assert len(asked[0]["test"]) == 64
+    assert (
+        main(["play", "--out", str(tmp_path / "page")]) == 0
+    )  # the best trained flow, with images that are here
+    assert (asked[1]["name"], asked[1]["test"].name) == ("glow/fashion-mnist-full", "fashion-mnist")
 
 
 @pytest.mark.one_engine
@@ -410,7 +476,14 @@ def test_runs_are_compared_side_by_side(trained, conditional, tmp_path, capsys):
     assert main(["compare", str(trained), str(conditional), "-o", str(picture)]) == 0
     assert pixels(picture).ndim == 3
     bits = json.loads((trained / "metrics.json").read_text())["test_bits_per_dim"]
-    assert f"{bits:.4f} +-" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{bits:.4f} +-" in said
+    assert "other data" not in said
+    other = shutil.copytree(trained, tmp_path / "other")
+    metrics = json.loads((other / "metrics.json").read_text()) | {"data_sha256": "another"}
+    (other / "metrics.json").write_text(json.dumps(metrics))
+    assert main(["compare", str(trained), str(other), "-o", str(picture)]) == 0
+    assert "* other data than the first run" in capsys.readouterr().out
 
 
 @pytest.mark.one_engine
@@ -723,7 +796,7 @@ def test_a_refused_resume_changes_nothing(recipe, trained, tmp_path, capsys):
     """On another engine, say, with more epochs: the run's own --resume would then be refused too."""
     run = shutil.copytree(trained, tmp_path / "run")
     arrays, meta = checkpoint.read(run / "checkpoint.npz")
-    checkpoint.write(run / "checkpoint.npz", arrays, meta | {"engine": "abacus"}, keep=None)
+    checkpoint.write(run / "checkpoint.npz", arrays, meta | {"backend": "abacus"}, keep=None)
     (run / "samples" / ".epoch-003.png.partial-abc.png").touch()
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     for settings in (["--epochs", "12"], ["--set", "sampling.temperature=0.1"]):
@@ -810,7 +883,7 @@ def test_backend_goes_before_the_environment():
     """In a session set to another engine, --backend decides."""
     other = next(name for name in ("jax", "torch", "tensorflow") if name != engine.name)
     code = (
-        "import sys; from flowkit.app.engine import use; "
+        "import sys; from flowkit.app.backend import use; "
         f"use({engine.name!r}); import keras; print(keras.backend.backend())"
     )
     done = run_python(code, KERAS_BACKEND=other)
@@ -844,23 +917,3 @@ def test_check_holds_a_bijector_to_its_contract(capsys, tmp_path, monkeypatch):
     table = capsys.readouterr().out
     assert "broke 'log-det'" in table
     assert "replay" in table
-
-
-def test_preparations_that_take_long_are_told_while_they_last(recipe, tmp_path, monkeypatch, capsys):
-    said = []
-
-    class AtOnce:
-        """Stands in for a timer that has run out."""
-
-        def __init__(self, seconds, function):
-            self.start = function
-
-        def cancel(self):
-            said.append(capsys.readouterr().out)
-
-    monkeypatch.setattr("flowkit.app.train.threading.Timer", AtOnce)
-    (lost := tmp_path / "lost.npy").write_text("no array")
-    assert main(["train", recipe, "--data", str(lost), "--out", str(tmp_path / "run")]) == 2
-    monkeypatch.setattr("flowkit.distributed.is_main", lambda: False)
-    assert main(["train", recipe, "--data", str(lost), "--out", str(tmp_path / "run")]) == 2
-    assert said == ["reading the data and adapting the flow to them\n", ""]

@@ -84,7 +84,6 @@ def test_what_is_wrong_is_said_in_one_line(flow, weights, tmp_path, capsys):
     )
     assert "ends in .keras or .npz" in refused(capsys, kept, "-o", tmp_path / "a.pt")
     assert "--output: expected a name that ends in .npz" in refused(capsys, kept, "-o", tmp_path / "a.keras")
-    assert "a flow knows its own" in refused(capsys, kept, "-o", tmp_path / "a.npz", "--n-bits", 5)
     assert "as in 32,32,3" in refused(capsys, weights, "-o", tmp_path / "a.keras", "--input-shape", "8x8")
     assert "no such file" in refused(capsys, tmp_path / "none.npz", "-o", tmp_path / "a.keras")
     np.savez(tmp_path / "other.npz", kernel=np.zeros(3))

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.one_engine
 SOURCE = """
 import os, sys
 import numpy as np
-from flowkit.app.engine import keep_freed_memory
+from flowkit.app.backend import keep_freed_memory
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -90,10 +90,11 @@ def test_between_steps_signals_wait_and_only_a_second_ctrl_c_does_not(number, co
             signal.raise_signal(signal.SIGINT)
 
 
-def test_once_it_is_answered_only_ctrl_c_breaks_into_the_end_of_the_command():
-    with interrupt.between_steps():
+def test_once_training_ends_for_it_only_ctrl_c_breaks_into_the_end_of_the_command():
+    with contextlib.suppress(ValueError), interrupt.between_steps():
         signal.raise_signal(signal.SIGTERM)
         assert interrupt.heard()
+        raise ValueError
     signal.raise_signal(signal.SIGTERM)
     assert interrupt.exit_code() == 143
     with pytest.raises(KeyboardInterrupt):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from flowkit.app.engine import note_missed_gpu
+from flowkit.app.backend import note_missed_gpu
 from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine

@@ -197,7 +197,7 @@ def test_circular_columns_are_named_in_a_recipe_and_drawn_inside(folder, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "digits"], "expected a table for nsf, received images"),
+        (["--data", "digits"], "a name of images"),
         (["--set", "data.size=8"], "data.size: expected none for nsf, which takes tables, received 8"),
         (
             ["--set", "training.batch_size=500"],

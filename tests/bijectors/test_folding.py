@@ -62,7 +62,6 @@ def test_a_chain_gives_what_its_parts_give(lu, inverse):
     np.testing.assert_allclose(log_det, expected_log_det, rtol=32 * EPSILON)
 
 
-@pytest.mark.skipif(not engine.supports_training, reason="no gradients on this engine")
 @pytest.mark.parametrize("lu", [True, False])
 def test_gradients_are_those_of_the_parts(lu):
     chain = parts(lu)

@@ -183,7 +183,6 @@ def test_a_frozen_layer_is_saved_and_loaded(tmp_path, perturb):
     assert len(loaded.trainable_variables) == len(flow.trainable_variables) == 1
 
 
-@pytest.mark.skipif(not engine.supports_training, reason="no training on this engine")
 def test_it_is_built_inside_another_model():
     class Outer(keras.Model):
         def __init__(self):
@@ -286,7 +285,6 @@ def test_other_precisions_are_those_of_separate_layers(policy_name, policy, pert
         np.testing.assert_allclose(one, other, rtol=1e-2 if policy_name.startswith("mixed") else 1e-12)
 
 
-@pytest.mark.skipif(not engine.supports_training, reason="no training on this engine")
 def test_statistics_of_a_network_inside_are_kept_for_each_copy():
     network = keras.Sequential(
         [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.Dense(4)]

@@ -76,7 +76,6 @@ def test_a_network_answers_alike_dealt_out_or_not(perturb, net, policy):
     same(dealt, answer, 64)
 
 
-@pytest.mark.skipif(not engine.supports_training, reason="no gradients")
 def test_gradients_are_those_of_the_answers_dealt_out(perturb):
     layer, x = dense(perturb), ops.convert_to_tensor(numbers(7, 5))
     weights = [ops.convert_to_numpy(w) for w in layer.weights]

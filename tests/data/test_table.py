@@ -43,32 +43,30 @@ def test_text_with_names_and_without(tmp_path, delimiter):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n3,\n", r"column 'b', received a missing entry in line 3\. Drop"),
-        ("a,b\n1,2\n3,NULL\n", r"column 'b', received 'NULL' in line 3\. Drop or fill in such rows"),
+        ("a,b\n1,2\n3,\n", r"column 'b', received a missing entry in line 3\. .* drop or fill in rows"),
         ("a,b\n1,2\n3,g\n", "expected numbers in column 'b', received 'g' in line 3"),
         (
             "a,b\n1,2\n3,Rome\n",
-            r"received 'Rome' in line 3\. A flow takes numbers alone: leave the column out",
+            r"received 'Rome' in line 3\. .* leave the column out",
         ),
-        ("1,2\n3,4,5\n", r"expected 2 entries in each line, as in the first, received 3 in line 2\. Repair"),
+        ("1,2\n3,4,5\n", r"as in the first, 2, received 3 in line 2\. Repair"),
         (
             "# mine\na,b\n1.5,2\n",
-            r"expected 1 entry in each line, as in the first, .* in line 2\. .*lines of comment",
+            r"as in the first, 1, .* in line 2\. .*lines of comment",
         ),
         (
             "a;b\n1;2,5\n",
-            r"column 'b', received '2,5' in line 2\. Write numbers with a decimal point: .*decimal",
+            r"column 'b', received '2,5' in line 2\. Write numbers with a decimal point",
         ),
         (
             "a,b,a\n1,2,3\n",
             r"expected a name of its own for each column, received 'a' more than once\. Rename",
         ),
         (",a\n0,2.5\n1,3.5\n", r"received none for column 0\. Name it, .*to_csv\(index=False\)"),
-        ("2019,2020\n1.5,2e3\n", r"received '2019,2020' above '1\.5,2e3', which reads like names"),
         ("id,2020\n1.5,2.5\n", r"column 0, received 'id' in line 1\..* no name may be a number"),
         ("a,b\n", "expected rows of numbers below the names of columns, received none"),
-        ("", "expected a table, received an empty file"),
-        ("\na,b\n1.5,2.5\n", r"whose first line is empty\. Remove the lines"),
+        ("", "expected a table, received a file that is empty"),
+        ("\na,b\n1.5,2.5\n", "begins with an empty line"),
     ],
 )
 def test_text_that_is_no_table_of_numbers(tmp_path, text, message, recwarn):

@@ -20,7 +20,6 @@ import numpy as np  # noqa: E402
 
 from flowkit import data, engines, training  # noqa: E402
 from flowkit.app import failure, interrupt, main  # noqa: E402
-from flowkit.app.group import alike  # noqa: E402
 from flowkit.engines import engine  # noqa: E402
 from tests.distributed.small_flow import LABELS, X, flow, go_on  # noqa: E402
 from tests.distributed.spread import spread, table_flow  # noqa: E402
@@ -225,7 +224,7 @@ def commands():
 def pieces():
     """Rows of which each process has another number, in more pieces than one where an engine hands on pieces."""
     if engine.name == "jax":
-        from flowkit.engines import jax_group as group
+        from flowkit.engines import jax as group
 
         group._PIECE = 1000
     mine = np.arange([0, 700][RANK]) + 0.5  # of the main process none
@@ -243,7 +242,8 @@ def lacking():
     if distributed.world() - 1 == RANK:
         folder = folder.with_name("gone")
     try:
-        alike(lambda: data.load(folder, in_memory=False))
+        with failure.together():
+            data.load(folder, in_memory=False)
         told = ["", 0]
     except Exception as error:
         told = failure.words(error)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from flowkit.app import failure
-from flowkit.app.group import alike, on_main
+from flowkit.app.failure import on_main, together
 from flowkit.distributed import ProcessFailed, ProcessLost, gather
 from flowkit.distributed.failed import failing_together
 from flowkit.engines import engine
@@ -82,12 +82,23 @@ def test_a_lost_process_is_told_nothing(monkeypatch):
 @pytest.mark.parametrize("failing", [{1}, {0, 2}, {0, 1, 2}])
 def test_the_main_process_has_the_word_of_a_command(group, failing):
     def work(rank):
-        return alike(lambda: FileNotFoundError if rank not in failing else open(f"/nowhere/{rank}"))
+        with together():
+            return FileNotFoundError if rank not in failing else open(f"/nowhere/{rank}")
 
-    told = [failure.words(error) for error in group(work)]
+    came = group(work)
     lacks = "No such file or directory"
     said = f"/nowhere/0: {lacks}" if 0 in failing else f"process 1 of 3: /nowhere/1: {lacks}"
-    assert told == [(said, 2), ("", 2), ("", 2)]
+    assert failure.words(came[0])[0] == said
+    assert [failure.words(error)[1] for error in came] == [2, 2, 2]
+    assert all(error.told_to_all for error in came)
+
+
+def test_what_ends_all_is_printed_by_the_main_process_alone(monkeypatch, capsys):
+    error = ProcessFailed("process 2 of 3: broken", 2)
+    for rank, said in ((0, "flowkit: process 2 of 3: broken\n"), (1, "")):
+        monkeypatch.setattr(failure, "process", rank)
+        assert failure.report(error) == 2
+        assert capsys.readouterr().err == said
 
 
 def test_what_the_main_process_alone_does_ends_all(group):
@@ -96,5 +107,7 @@ def test_what_the_main_process_alone_does_ends_all(group):
     def work(rank):
         on_main(lambda: asked.append(rank) or broken("there"))
 
-    assert [failure.words(error) for error in group(work)] == [("broken there", 2), ("", 2), ("", 2)]
+    came = group(work)
+    assert failure.words(came[0]) == ("broken there", 2)
+    assert all(error.told_to_all for error in came)
     assert asked == [0]

@@ -27,7 +27,7 @@ def test_a_process_that_leaves_early_ends_all(tmp_path, launch):
 
 STOPPED = {
     "torch": "from flowkit.engines import torch_group as group; group._SILENCE = 5.0",
-    "jax": "from flowkit.engines import jax_group as group; group._HEARTBEAT = 10",
+    "jax": "from flowkit.engines import jax as group; group._HEARTBEAT = 10",
 }
 PROGRAM_THAT_STOPS = """
 import os, signal

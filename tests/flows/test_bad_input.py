@@ -86,10 +86,10 @@ def test_a_context_of_the_wrong_width_names_both(context_flow, x):
 def test_a_context_that_is_no_table_of_numbers(context_flow, x, context):
     for bad, message in (
         (np.full((20, 2), np.nan, "float32"), "expected finite numbers"),
-        (np.float32(1), "batch first, received a single number"),
+        (np.float32(1), "batch first, received "),
         ({"a": context, "b": context[:3]}, "one row for each of 20 samples, received 3 and 20 rows"),
     ):
-        with pytest.raises(ContractError, match=message) as caught:
+        with pytest.raises(ValueError, match=message) as caught:
             context_flow.log_prob(x, bad)
         one_line(caught.value)
 
@@ -152,5 +152,5 @@ def test_labels_may_be_a_list_and_a_single_one_is_none(class_flow, images):
     np.testing.assert_array_equal(
         class_flow.log_prob(images, labels), class_flow.log_prob(images, np.array(labels))
     )
-    with pytest.raises(ContractError, match=r"received a single number. context=\[1\] is one row"):
+    with pytest.raises(ValueError, match=r"received 1\. .*context=\[1\] is one row"):
         class_flow.sample(2, 1)

@@ -1,8 +1,5 @@
 """What would train apart or not divide on several devices is refused before it begins."""
 
-from types import SimpleNamespace
-
-import keras
 import numpy as np
 import pytest
 
@@ -52,11 +49,3 @@ def test_two_processes_do_not_train_apart(flow, x, monkeypatch):
     monkeypatch.setattr(engine, "trains_apart", lambda: True)
     with pytest.raises(RuntimeError, match="received a group of 2"):
         flow.fit(x, verbose=0)
-
-
-@pytest.mark.parametrize("word", ["clipnorm", "clipvalue", "global_clipnorm"])
-def test_clipping_the_gradients_of_each_replica_is_refused(word):
-    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(**{word: 1.0}))
-    replicas = SimpleNamespace(num_replicas_in_sync=2)
-    with pytest.raises(ValueError, match=f"got {word}=1.0 on 2 replicas"):
-        group.check_clipping(SimpleNamespace(distribute_strategy=replicas, optimizer=optimizer))

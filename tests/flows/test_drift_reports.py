@@ -10,8 +10,6 @@ from flowkit import Flow, zoo
 from flowkit.bijectors import ActNorm, Chain, Shift
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.skipif(not engine.supports_training, reason="nothing is trained on this engine")
-
 X = np.random.default_rng(0).normal(size=(24, 3)).astype("float32")
 
 

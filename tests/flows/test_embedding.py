@@ -345,7 +345,7 @@ def test_what_is_no_layer_is_refused():
 @pytest.mark.one_engine
 def test_a_layer_shared_with_the_bijector_is_refused():
     net = MLP([8], context="required")
-    with pytest.raises(ValueError, match="shares a layer"):
+    with pytest.raises(ValueError, match="is part of the flow and of"):
         Flow(Coupling(net), embedding=net)
 
 

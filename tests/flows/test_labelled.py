@@ -137,7 +137,7 @@ def test_what_it_refuses_to_be_made_of(flow):
         LabelledFlow(Scale(0.0))
     with pytest.raises(ValueError, match="num_classes: expected the bijector's 3, received 4"):
         LabelledFlow(flow.bijector, num_classes=4)
-    with pytest.raises(ValueError, match="label_weight: expected a positive number, received 0"):
+    with pytest.raises(ValueError, match="label_weight: expected a finite number above 0, received 0"):
         LabelledFlow(Scale(0.0), num_classes=2, label_weight=0)
     with pytest.raises(ValueError, match="latents that do not depend on the context"):
         LabelledFlow(Coupling(MLP([8], context="required", num_classes=2)), num_classes=2)

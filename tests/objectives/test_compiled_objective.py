@@ -228,6 +228,7 @@ def test_training_without_data_goes_on_where_it_was(tmp_path, context):
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(engine.name == "tensorflow", reason="covered by the others, and slow to trace")
 def test_it_is_compiled_as_it_runs_eagerly():
     ends = []

@@ -11,9 +11,9 @@ from PIL import Image
 
 import flowkit
 from flowkit import data, zoo
-from flowkit.app.play import serving
 from flowkit.flow import export
 from flowkit.play import write_page
+from flowkit.play.server import serving
 
 pytestmark = pytest.mark.one_engine
 
@@ -224,6 +224,45 @@ def test_the_place_among_test_images_is_counted(page, flow):
         places.add(share)
     assert len(places) > 1
     drawn(page, "document.querySelectorAll('#thumbs button')[0].click()")
+
+
+def test_the_way_from_a_to_b_is_played_and_saved(page, tmp_path):
+    a, b = (np.reshape(page.evaluate(f"Array.from(images[{i}])"), (28, 28)) for i in (0, 1))
+    drawn(page, "document.querySelector('#reset').click()")
+    page.click("#play")
+    page.wait_for_function("() => Number(document.querySelector('#mix').value) > 0")
+    assert page.inner_text("#play") == "Pause"
+    drawn(page, "document.querySelector('#play').click()")
+    assert page.inner_text("#play") == "Play"
+    drawn(page, "document.querySelector('#reset').click()")
+    saved = {}
+    for button in ("png", "gif"):
+        with page.expect_download() as download:
+            page.click(f"#{button}")
+        saved[button] = tmp_path / f"saved.{button}"
+        download.value.save_as(saved[button])
+    with Image.open(saved["png"]) as image:
+        assert (np.asarray(image.convert("L"))[5::10, 5::10] == a).all()
+    with Image.open(saved["gif"]) as image:
+        assert image.n_frames == 48  # there and back
+        for frame, end in ((0, a), (24, b)):
+            image.seek(frame)
+            assert (np.asarray(image.convert("L"))[5::10, 5::10] == end).all()
+
+
+def test_a_drawing_becomes_an_image_of_ones_own(page):
+    page.locator("#pad").scroll_into_view_if_needed()
+    box, before = page.locator("#pad").bounding_box(), page.evaluate("document.body.dataset.drawn")
+    page.mouse.move(box["x"] + 40, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 100, box["y"] + 60, steps=4)
+    page.mouse.up()
+    page.wait_for_selector(f"body:not([data-drawn='{before}'])")
+    own = picture(page)[..., 0]
+    assert own.max() == 255
+    assert (own[0] == 0).all()  # the ground is that of the images
+    assert page.evaluate("Array.from(shown().own)") == own.ravel().tolist()
+    drawn(page, "location.hash = '#a=0&b=1'")
 
 
 def test_an_image_is_dropped_in_and_the_link_is_copied(page, tmp_path):

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import pytest
 
-from flowkit import Flow, LabelledFlow, PresetError, presets, zoo
+from flowkit import Flow, LabelledFlow, PresetError, _shipped, presets, zoo
 from flowkit.app import main
 from flowkit.bijectors import Chain, Scale
 from flowkit.presets.folder import read_preset
@@ -349,3 +349,36 @@ def test_a_config_that_is_none_or_would_take_hours_is_refused_before_keras_reads
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(PresetError, match=message):
         check_config(tmp_path / "config.json")
+
+
+@pytest.fixture
+def installed(tmp_path, monkeypatch):
+    """A zoo as in the wheel, without the weights of glow/digits, which are at `address` instead."""
+    zoo_of_checkout = _shipped._zoo()
+    ignore = shutil.ignore_patterns("model.weights.h5")
+    shutil.copytree(zoo_of_checkout / "glow/digits", tmp_path / "zoo/glow/digits", ignore=ignore)
+    monkeypatch.setattr(_shipped, "_zoo", lambda: tmp_path / "zoo")
+    monkeypatch.setattr(_shipped, "ADDRESS", zoo_of_checkout.as_uri())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_weights_that_the_wheel_lacks_are_downloaded_once(installed, monkeypatch):
+    flow = Flow.from_preset("glow/digits")
+    kept = np.load(installed / "zoo/glow/digits/check.npz")
+    np.testing.assert_allclose(flow.log_prob(kept["rows"]), kept["log_prob"], rtol=1e-5)
+    monkeypatch.setattr(_shipped, "ADDRESS", "file:///nowhere")
+    folder = presets.find_preset("glow/digits")
+    assert zoo.load("glow/digits").count_params() == flow.count_params()
+    assert folder.is_relative_to(installed / "cache")
+
+
+def test_other_weights_than_the_metadata_names_are_refused(installed, monkeypatch):
+    wrong = installed / "wrong/glow/digits/model.weights.h5"
+    wrong.parent.mkdir(parents=True)
+    wrong.write_bytes(b"others")
+    monkeypatch.setattr(_shipped, "ADDRESS", (installed / "wrong").as_uri())
+    with pytest.raises(ConnectionError, match=r"got a file with SHA-256 .*, expected .*Put the file at"):
+        presets.find_preset("glow/digits")
+    assert main(["info", "glow/digits"]) == 2
+    assert not list((installed / "cache").rglob("*.h5*"))

@@ -7,7 +7,7 @@ import pytest
 
 from flowkit import presets, zoo
 from flowkit.presets.folder import FILES, read_preset
-from flowkit.training.live_log import TARGETS
+from flowkit.training.log import TARGETS
 
 pytestmark = pytest.mark.one_engine
 

@@ -12,7 +12,7 @@ import pytest
 
 from flowkit import training, zoo
 from flowkit.training import Log
-from flowkit.training.live_log import TARGETS
+from flowkit.training.log import TARGETS
 from flowkit.training.pictures import histogram_picture
 
 IMAGES = np.random.default_rng(0).integers(0, 17, (32, 4, 4, 1), dtype="uint8")
@@ -77,7 +77,7 @@ def test_what_is_told_after_each_epoch_and_that_training_does_not_feel_it(tmp_pa
 
 @pytest.mark.one_engine
 def test_of_several_processes_the_main_one_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr("flowkit.training.live_log.distributed.is_main", lambda: False)
+    monkeypatch.setattr("flowkit.training.log.distributed.is_main", lambda: False)
     fit(log("csv", tmp_path / "other"))
     assert list(tmp_path.iterdir()) == []
 

@@ -191,10 +191,10 @@ def test_refuses_another_architecture_and_optimizer_and_names_what_differs(begun
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"data_seed": 8}, "got data seed 8, expected 7"),
-        ({"engine": "abacus"}, r"got backend abacus, expected .*KERAS_BACKEND=abacus"),
+        ({"data seed": 8}, "got data seed 8, expected 7"),
+        ({"backend": "abacus"}, r"got backend abacus, expected .*KERAS_BACKEND=abacus"),
         ({"callbacks": []}, r"got callbacks \[\], expected \['ReduceLROnPlateau'\]"),
-        ({"format": 1}, "got format 1, expected 2"),
+        ({"format": 1}, "got format 1, expected 3"),
     ],
 )
 def test_refuses_another_origin(begun, changed, message):

@@ -1,12 +1,14 @@
 // The controls: each changes the state, and the page is drawn anew from that.
 
 import { Flow, normals, read } from "./flow.js";
-import { fromFile, histogram, paint, pixels } from "./pictures.js";
+import { gif, palette } from "./gif.js";
+import { makePad } from "./pad.js";
+import { enlarged, fromFile, histogram, paint, pixels } from "./pictures.js";
 import { fresh, fromHash, toHash } from "./state.js";
 
 const $ = (id) => document.getElementById(id);
-const STRIP = 9;
-let flow, meta, state, images, known = new Map(), changed = false, drawing = false;
+const STRIP = 9, FRAMES = 25, DELAY = 8; // images on the way from A to B, and 1/100 s from one to the next
+let flow, meta, state, images, known = new Map(), changed = false, drawing = false, playing = null;
 
 function say(sentence) {
   $("message").textContent = sentence;
@@ -51,6 +53,7 @@ async function classAt(mix) {
 
 // At most one drawing at a time: what was changed meanwhile is drawn once, after it.
 function redraw() {
+  pause();
   changed = true;
   if (drawing) return;
   drawing = (async () => {
@@ -79,43 +82,109 @@ async function draw() {
   const below = tests.filter((value) => value < logProb).length;
   $("place").textContent = `More likely than ${Math.round((100 * below) / tests.length)} % of ${tests.length} test images`;
   const spread = tests.at(-1) - tests[0];
-  histogram($("among"), tests, tests[0] - 0.1 * spread, tests.at(-1) + 0.1 * spread, { mark: logProb });
+  histogram($("among"), tests, tests[0] - 0.1 * spread, tests.at(-1) + 0.1 * spread, { mark: logProb, unit: "nats" });
   histogram($("latents"), z, -4, 4, { curve: (x) => Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI) });
   const error = await flow.tripError(image, label);
   $("trip").textContent = `From its latents the image comes back to within ${error.toExponential(0)} of its size.`;
   history.replaceState(null, "", toHash(state));
   if (changed) return; // the strip can wait until the slider rests
-  const way = new Float32Array(STRIP * flow.latents), labels = [];
-  for (let i = 0; i < STRIP; i++) {
-    way.set(await latents(i / (STRIP - 1)), i * flow.latents);
-    labels.push(await classAt(i / (STRIP - 1)));
-  }
-  const row = await flow.decode(way, STRIP, labels);
-  for (let i = 0; i < STRIP; i++) {
-    paint($("strip").children[i].firstChild, row.subarray(i * flow.size, (i + 1) * flow.size), meta);
-  }
+  (await way(STRIP)).forEach((stored, i) => paint($("strip").children[i].firstChild, stored, meta));
 }
 
-function showControls() {
+// `count` images on the way from A to B, as stored values.
+async function way(count) {
+  const z = new Float32Array(count * flow.latents), labels = [];
+  for (let i = 0; i < count; i++) {
+    z.set(await latents(i / (count - 1)), i * flow.latents);
+    labels.push(await classAt(i / (count - 1)));
+  }
+  const all = await flow.decode(z, count, labels);
+  return Array.from({ length: count }, (_, i) => all.subarray(i * flow.size, (i + 1) * flow.size));
+}
+
+// Move from A to B and back until something is changed. The numbers of an image take longer than the next image.
+async function play() {
+  if (playing) return redraw();
+  $("play").textContent = "Pause";
+  playing = true;
+  const frames = await way(FRAMES);
+  let at = Math.round(state.mix * (FRAMES - 1)), step = 1;
+  if (!playing) return; // something was changed meanwhile
+  playing = setInterval(() => {
+    if (at + step < 0 || at + step >= FRAMES) step = -step;
+    at += step;
+    state.mix = at / (FRAMES - 1);
+    paint($("picture"), frames[at], meta);
+    showSliders();
+  }, 10 * DELAY);
+}
+
+function pause() {
+  if (!playing) return;
+  clearInterval(playing);
+  playing = null;
+  $("play").textContent = "Play";
+}
+
+const zoom = () => Math.ceil(280 / Math.max(...meta.event.slice(0, 2)));
+
+async function saveGif() {
+  const frames = await way(FRAMES), [colours, place] = palette(meta.event[2]);
+  const shown = frames.map((stored) => {
+    const canvas = enlarged(stored, meta, zoom()), { width, height } = canvas;
+    const { data } = canvas.getContext("2d").getImageData(0, 0, width, height);
+    return Uint8Array.from({ length: width * height }, (_, i) => place(...data.subarray(4 * i, 4 * i + 3)));
+  });
+  const [height, width] = meta.event.map((side) => side * zoom());
+  save(gif([...shown, ...shown.slice(1, -1).reverse()], width, height, colours, DELAY), "from-a-to-b.gif");
+}
+
+async function savePng() {
+  const stored = pixels($("picture"), 0, 0, meta);
+  save(await enlarged(stored, meta, zoom()).convertToBlob({ type: "image/png" }), "image.png");
+}
+
+function save(blob, name) {
+  const link = document.createElement("a");
+  Object.assign(link, { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+function showSliders() {
   for (const [input, get] of sliders) {
     input.value = get();
     input.nextElementSibling.value = get().toFixed(2);
   }
+}
+
+function showControls() {
+  showSliders();
   $("class").value = state.label ?? "";
   const shown = [...images, ...(state.own ? [state.own] : [])];
   while ($("thumbs").children.length > shown.length) $("thumbs").lastChild.remove();
   shown.forEach((image, i) => {
-    const thumb = $("thumbs").children[i] ?? $("thumbs").appendChild(pictureButton(() => {
-      state[document.querySelector("input[name=slot]:checked").value] = i;
-      redraw();
-    }));
+    const thumb = $("thumbs").children[i] ?? $("thumbs").appendChild(pictureButton(() => choose(i)));
     paint(thumb.firstChild, image, meta);
+    if (meta.labels.length && thumb.children.length === 1) thumb.append(document.createElement("span"));
+    if (meta.labels.length) thumb.lastChild.textContent = meta.labels[i] ?? "own";
     thumb.title = meta.labels[i] ?? (i < meta.images ? `test image ${i + 1}` : "your own image");
     thumb.setAttribute("aria-label", `${thumb.title}, number ${i + 1}`);
     const slots = [state.a === i ? "A" : "", state.b === i ? "B" : ""].join("");
     if (slots) thumb.dataset.slot = slots;
     else delete thumb.dataset.slot;
   });
+}
+
+// Take an image as A or as B.
+function choose(index) {
+  state[document.querySelector("input[name=slot]:checked").value] = index;
+  redraw();
+}
+
+function takeOwn(stored) {
+  state.own = stored;
+  choose(meta.images);
 }
 
 function pictureButton(onclick) {
@@ -156,9 +225,9 @@ function makeControls() {
   meta.level_sizes.map((size, level) => level).reverse().forEach((level) => {
     const row = $("levels").appendChild(document.createElement("div")), button = document.createElement("button");
     row.className = "level";
-    newSlider(row, `level ${level + 1} × `, [0, 1.5], () => state.temperatures[level], (value) => { state.temperatures[level] = value; });
+    newSlider(row, `level ${level} × `, [0, 1.5], () => state.temperatures[level], (value) => { state.temperatures[level] = value; });
     Object.assign(button, { type: "button", textContent: "resample", onclick: () => { state.seeds[level] = seed(); redraw(); } });
-    button.setAttribute("aria-label", `resample level ${level + 1}`);
+    button.setAttribute("aria-label", `resample level ${level}`);
     row.append(button);
   });
   meta.attributes.forEach((name, k) => {
@@ -177,6 +246,14 @@ function makeControls() {
   $("share").onclick = async () => {
     await navigator.clipboard.writeText(location.href).then(() => say("The link is copied."), () => say(`The link: ${location.href}`));
   };
+  $("play").onclick = () => play().catch((error) => { pause(); say(error.message); });
+  $("gif").onclick = () => saveGif().catch((error) => say(error.message));
+  $("png").onclick = savePng;
+  const corner = images.map((image) => Array.from(image.subarray(0, meta.event[2]))).sort()[images.length >> 1];
+  const ground = corner.map((value) => Math.round((value * 255) / (meta.stored_levels - 1)));
+  $("ink").value = ground[0] > 127 ? "#000000" : "#ffffff";
+  $("clear").onclick = makePad($("pad"), meta, `rgb(${[0, 1, 2].map((c) => ground[c] ?? ground[0])})`, $("ink"), takeOwn);
+  $("copy").onclick = () => $("pad").getContext("2d").drawImage($("picture"), 0, 0);
   $("own").onchange = () => take($("own").files[0]);
   addEventListener("dragover", (event) => event.preventDefault());
   addEventListener("drop", (event) => { event.preventDefault(); take(event.dataTransfer.files[0]); });
@@ -186,9 +263,7 @@ function makeControls() {
 async function take(file) {
   if (!file) return;
   try {
-    state.own = await fromFile(file, meta);
-    state[document.querySelector("input[name=slot]:checked").value] = meta.images;
-    redraw();
+    takeOwn(await fromFile(file, meta));
   } catch (error) {
     say(error.message);
   }

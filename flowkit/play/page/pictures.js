@@ -43,8 +43,18 @@ export async function fromFile(file, meta) {
   return pixels(bitmap, 0, 0, meta);
 }
 
-// A histogram of `values` from `low` to `high`, of bars 0..1 high; `curve` on top, and a mark.
-export function histogram(canvas, values, low, high, { curve = null, mark = null } = {}) {
+// An image of stored values as a canvas whose pixels are squares of `zoom`.
+export function enlarged(stored, meta, zoom) {
+  const [height, width] = meta.event, small = document.createElement("canvas"), large = new OffscreenCanvas(width * zoom, height * zoom);
+  paint(small, stored, meta);
+  const draw = large.getContext("2d");
+  draw.imageSmoothingEnabled = false;
+  draw.drawImage(small, 0, 0, large.width, large.height);
+  return large;
+}
+
+// A histogram of `values` from `low` to `high`, of bars 0..1 high, over an axis; `curve` on top, and a mark.
+export function histogram(canvas, values, low, high, { curve = null, mark = null, unit = "" } = {}) {
   const bins = 40, counts = new Array(bins).fill(0), style = getComputedStyle(document.body);
   for (const value of values) {
     counts[Math.min(bins - 1, Math.max(0, Math.floor(((value - low) / (high - low)) * bins)))]++;
@@ -52,11 +62,13 @@ export function histogram(canvas, values, low, high, { curve = null, mark = null
   const scale = curve ? 1 / ((values.length * (high - low)) / bins) : 1 / Math.max(1, ...counts);
   const top = curve ? 0.6 : 1.05;
   canvas.width = 2 * 336;
-  canvas.height = 2 * 80;
-  const { width, height } = canvas, draw = canvas.getContext("2d");
+  canvas.height = 2 * 100;
+  const { width } = canvas, height = canvas.height - 40, draw = canvas.getContext("2d");
+  const x = (value) => ((value - low) / (high - low)) * width;
   const y = (share) => height - (height * Math.min(share, top)) / top;
   draw.fillStyle = style.getPropertyValue("--bar");
-  counts.forEach((count, i) => draw.fillRect((i * width) / bins, y(count * scale), width / bins - 2, height));
+  counts.forEach((count, i) => draw.fillRect((i * width) / bins, y(count * scale), width / bins - 2, height - y(count * scale)));
+  axis(draw, width, height, low, high, x, unit, style.getPropertyValue("--ink"));
   draw.strokeStyle = draw.fillStyle = style.getPropertyValue("--mark");
   draw.lineWidth = 4;
   draw.beginPath();
@@ -64,9 +76,27 @@ export function histogram(canvas, values, low, high, { curve = null, mark = null
     for (let i = 0; i <= width; i += 4) draw.lineTo(i, y(curve(low + (i / width) * (high - low))));
   }
   if (mark !== null) {
-    const x = Math.min(width - 2, Math.max(2, ((mark - low) / (high - low)) * width));
-    draw.moveTo(x, 0);
-    draw.lineTo(x, height);
+    const place = Math.min(width - 2, Math.max(2, x(mark)));
+    draw.moveTo(place, 0);
+    draw.lineTo(place, height);
   }
   draw.stroke();
+}
+
+// A line with round numbers below it, and the unit at its end.
+function axis(draw, width, height, low, high, x, unit, ink) {
+  const rough = (high - low) / 5, power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 5, 10].map((n) => n * power).find((size) => size >= rough);
+  draw.fillStyle = ink;
+  draw.fillRect(0, height, width, 2);
+  draw.font = "22px system-ui, sans-serif";
+  draw.textAlign = "right";
+  const room = unit ? draw.measureText(unit).width + 16 : 0;
+  draw.fillText(unit, width, height + 32);
+  draw.textAlign = "center";
+  for (let k = Math.ceil(low / step); k * step <= high; k++) {
+    const text = String(Number((k * step).toPrecision(6))), half = draw.measureText(text).width / 2, place = x(k * step);
+    draw.fillRect(place - 1, height, 2, 8);
+    if (place - half >= 0 && place + half <= width - room) draw.fillText(text, place, height + 32);
+  }
 }

@@ -1,13 +1,14 @@
-"""--backend, before Keras is imported; a note if training misses a GPU."""
+"""--backend, before Keras is imported; the processes of a launcher; a note if training misses a GPU."""
 
 import contextlib
 import ctypes
 import importlib
 import os
 import sys
+import warnings
 
 from flowkit._engine import ENGINES, require_engine
-from flowkit.app import group, interrupt
+from flowkit.app import failure, interrupt
 from flowkit.app.failure import CommandError, say
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
@@ -18,29 +19,63 @@ def use(backend, *, trains=False, shares=False):
     """Choose the backend: Keras reads the choice when it is first imported.
 
     A command that `trains`, or `shares` its work, joins the other processes that a launcher has started, before the
-    engine does anything. Any other command goes on in the main process alone.
+    backend does anything. Any other command goes on in the main process alone.
     """
     if backend is not None:
         if backend not in ENGINES:
             raise CommandError(f"--backend: expected one of {', '.join(ENGINES)}, received {backend!r}")
-        if "keras" in sys.modules and os.environ.get("KERAS_BACKEND") != backend:
-            raise CommandError(f"--backend {backend}: Keras already runs on another backend in this process")
         os.environ["KERAS_BACKEND"] = backend
     if os.environ.get("KERAS_BACKEND") != "tensorflow":
         # `convert` imports TensorFlow for its checkpoints, and TensorFlow prints lines about oneDNN.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
     require_engine()
+    if "keras" not in sys.modules and os.environ.get("RANK", "0") in ("0", ""):  # which takes some seconds
+        say(f"starting {os.environ['KERAS_BACKEND']}")
     keep_freed_memory()
     with interrupt.later():
         engines = importlib.import_module("flowkit.engines")
         engines.spare_tensorflow()
-    if trains or (shares and group.launched_others()):
-        group.join()
+    if trains or (shares and _launch() is not None):
+        _join()
     elif not shares:
-        group.main_alone()
+        main_alone()
     with interrupt.later():
-        engines.engine.devices()  # starts the engine
+        engines.engine.devices()  # starts the backend
+
+
+def _launch():
+    """Return the launcher's description of this process and the others that it has started; None without others."""
+    from flowkit.distributed.launcher import launched
+
+    return launched(os.environ)
+
+
+def _join():
+    """Join the other processes that a launcher has started; alone, train on all devices that the backend sees."""
+    from flowkit import distributed
+
+    distributed.start()
+    if distributed.world() > 1:
+        failure.process = distributed.rank()
+        if failure.process:
+            warnings.simplefilter("ignore")  # the main process prints the same
+
+
+def main_alone():
+    """End all but the first of the processes that a launcher has started, for a command of one process.
+
+    Each would do all of it, and all would write the same files. The first one does not join the others.
+    """
+    launch = _launch()
+    if launch is None:
+        return
+    if launch.rank:
+        raise CommandError("", 0)
+    say(
+        f"note: this command works in one process: of the {launch.processes} that {launch.launcher} has started the "
+        "others have nothing to do"
+    )
 
 
 def keep_freed_memory():

@@ -8,7 +8,7 @@ import flowkit
 from flowkit import bijectors, conditioners, distributions, objectives, transforms
 from flowkit.bijectors import Chain, Coupling, Scale, Shift
 from flowkit.conditioners import MLP
-from flowkit.contract.one_line import one_line
+from flowkit.contract.configured import one_line
 from flowkit.transforms import RationalQuadratic
 
 pytestmark = pytest.mark.one_engine

@@ -1,0 +1,41 @@
+"""`flowkit export`: one of a flow's functions as a file that needs neither flowkit nor Keras."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowkit.app.backend import use
+from flowkit.app.failure import CommandError
+from flowkit.app.options import Backend, Run
+
+
+def export(
+    run: Run,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The file to write: .onnx, .xml (OpenVINO), .pt2 (torch), .tflite, or a folder (SavedModel).",
+        ),
+    ],
+    what: Annotated[str, typer.Option(help="decode, encode, log_prob or encode_and_log_prob.")] = "decode",
+    backend: Backend = None,
+):
+    """Write a function of a flow for ONNX Runtime, OpenVINO and others, after it was compared with the flow."""
+    use(backend)
+    import numpy as np
+
+    from flowkit.app.trained import classes_of, trained
+    from flowkit.flow.export import FORMATS
+
+    formats = {format.suffix: name for name, format in FORMATS.items()}
+    if output.suffix not in formats:
+        known = ", ".join(filter(None, formats))
+        raise CommandError(f"--output: expected a name that ends in {known}, or a folder, received {output}")
+    flow = trained(run).load_flow()
+    classes = classes_of(flow)
+    context = None if classes is None else np.arange(classes, dtype="int32")
+    error = flow.export(output, what, formats[output.suffix], context=context)
+    print(f"{what} {output}  (differs from the flow by at most {error:.1g} of the size of its answers)")

@@ -1,0 +1,71 @@
+"""`flowkit train images` and `flowkit train table`: what they choose by the data of their user."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from flowkit import recipes
+from flowkit.app import main
+from flowkit.app.own import inferred
+
+pytestmark = pytest.mark.one_engine
+
+
+def pictures(folder, sizes, *, classes=(".",), mode="RGB"):
+    """Write pictures of some sizes, (width, height), in turn into a folder for each class."""
+    rng = np.random.default_rng(0)
+    for k, (width, height) in enumerate(sizes):
+        place = folder / classes[k % len(classes)]
+        place.mkdir(parents=True, exist_ok=True)
+        noise = rng.integers(0, 256, (height, width, 3), dtype="uint8")
+        Image.fromarray(noise).convert("L").convert(mode).save(place / f"{k}.png")
+        if mode == "RGB" and k == 3:
+            Image.fromarray(noise).save(place / f"{k}.png")
+    return folder
+
+
+def test_large_pictures_of_several_sizes_become_squares(tmp_path):
+    folder = pictures(tmp_path / "a", [(90, 70), (64, 100)] * 20, classes=("cat", "dog"))
+    assert inferred("images", str(folder)) == {
+        "data.size": [32, 32],
+        "model.levels": 3,
+        "data.channels": 3,
+        "model.n_bits": 5,
+        "model.num_classes": 2,
+    }
+
+
+def test_small_pictures_keep_their_size_and_grey_ones_are_grey_however_they_are_stored(tmp_path):
+    folder = pictures(tmp_path / "a", [(30, 21)] * 3 + [(30, 21)] * 30, mode="L")
+    for path in folder.iterdir():
+        Image.open(path).convert("RGB").save(path)
+    chosen = inferred("images", str(folder))
+    assert (chosen["data.size"], chosen["model.levels"], chosen["data.channels"]) == ([20, 28], 2, 1)
+    assert "model.num_classes" not in chosen
+
+
+def test_arrays_and_named_data_are_taken_as_they_are():
+    assert inferred("images", "digits") == {"data.size": [8, 8], "model.levels": 2, "model.num_classes": 10}
+    assert inferred("glow/digits", "digits") == {}
+
+
+def test_batches_of_a_small_table_are_small(tmp_path):
+    np.save(tmp_path / "small.npy", np.random.default_rng(0).normal(size=(100, 2)))
+    assert inferred("table", str(tmp_path / "small.npy")) == {"training.batch_size": 11}
+
+
+@pytest.mark.parametrize("recipe", ["images", "table"])
+def test_without_data_the_command_says_what_to_give(recipe, capsys):
+    assert main(["train", recipe]) == 2
+    assert f"flowkit train {recipe}: expected --data, a " in capsys.readouterr().err
+
+
+def test_a_folder_of_pictures_is_trained_on(tmp_path, capsys):
+    folder = pictures(tmp_path / "mine", [(8, 8)] * 40, classes=("cat", "dog"))
+    options = ["epochs=1", "epoch_steps=2", "batch_size=8", "warmup_steps=0", "schedule=constant"]
+    settings = [word for option in options for word in ("--set", f"training.{option}")]
+    words = [*settings, "--set", "model.steps=1", "--set", "sampling.count=4", "--out", str(tmp_path / "run")]
+    assert main(["train", "images", "--data", str(folder), *words]) == 0
+    assert "chosen by the data: data.size = [8, 8], model.levels = 2" in capsys.readouterr().out
+    recipe = recipes.read_recipe(str(tmp_path / "run" / "recipe.toml"))
+    assert (recipe.model["num_classes"], recipe.data.size) == (2, [8, 8])

@@ -1,0 +1,69 @@
+"""Numbers on pages come from files that runs and benchmarks wrote."""
+
+import importlib
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.one_engine
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("[!_a]*/*.md")])
+PRESETS = {
+    path.parent.relative_to(ROOT / "zoo").as_posix(): json.loads(path.read_text("utf-8"))
+    for path in (ROOT / "zoo").glob("*/*/metadata.json")
+}
+SCORE = re.compile(r"(-?\d+\.\d+) \+- (\d+\.\d+)")
+
+
+def scores():
+    """(score, standard error) of each split of each run, as pages write them."""
+    for metadata in PRESETS.values():
+        measured = metadata["measured"]
+        for key, value in measured.items():
+            split, _, kind = key.partition("_")
+            if kind in ("bits_per_dim", "log_prob") and f"{split}_standard_error" in measured:
+                error = measured[f"{split}_standard_error"]
+                yield from ((f"{value:.{digits}f}", f"{error:.{digits}f}") for digits in (2, 3))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_scores_are_those_of_the_shipped_runs(page):
+    assert set(SCORE.findall(page.read_text("utf-8"))) - set(scores()) == set()
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_description_counts_the_images_that_a_run_trained_on(name):
+    metadata = PRESETS[name]
+    counts = re.findall(r"Glow on ([\d,]+) ", metadata["description"])
+    assert [int(count.replace(",", "")) for count in counts] in (
+        [],
+        [metadata["measured"].get("train_images")],
+    )
+
+
+def test_the_tables_of_speed_are_those_of_the_last_release(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    report = importlib.import_module("report").report
+    released = json.loads((ROOT / "benchmarks" / "released.json").read_text("utf-8"))
+    written = (ROOT / "benchmarks" / "speed.md").read_text("utf-8")
+    assert written == report(released), "run python benchmarks/report.py"
+
+
+def test_the_page_on_performance_states_no_times_of_its_own():
+    """Its chart reads a file; a time in the text would be of another day."""
+    page = (ROOT / "docs" / "performance.md").read_text("utf-8")
+    assert "{bars} benchmarks/released.json train" in page
+    assert re.findall(r"\d (?:ms|us|s|GB|MB)\b", page) == []
+
+
+def test_no_page_claims_a_result_that_its_card_calls_not_measured():
+    card = (ROOT / "zoo" / "glow" / "README.md").read_text("utf-8")
+    published = re.findall(r"^\|.* \| \d\.\d\d \| (.+?) \|$", card, re.MULTILINE)
+    assert published
+    if set(published) == {"not measured"}:
+        assert [
+            page.name for page in PAGES if "reproduces the published model" in page.read_text("utf-8")
+        ] == []
