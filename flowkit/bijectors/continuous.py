@@ -353,6 +353,24 @@ class Continuous(Bijector):
                 hint="The field overflows: lower the learning rate, clip gradients, or take a bounded activation.",
             )
 
+    def evaluations(self, x: Any, context: Any = None, inverse: bool = False) -> int:
+        """Return how often a direction calls the field for x, all samples at once. Adaptive steps run to be counted.
+
+        >>> from flowkit.conditioners import Field
+        >>> Continuous(Field([8]), "rk4", steps=10).evaluations(ops.ones((4, 3)))
+        40
+        """
+        solver = self.solver_in_scope()
+        stages = len(solver.tableau.nodes)
+        if not solver.adaptive:
+            return stages * solver.steps
+        given = {"weights": [engine.tensor(variable) for variable in self.field.variables]}
+        given |= {} if context is None else {"context": context}
+        with engine.no_grad():
+            rate = self._rate(given, integrate=False)
+            found = solvers.adapt_steps(solver, rate, x, float(not inverse), float(inverse))
+        return 1 + stages * int(ops.convert_to_numpy(found.attempts))
+
     def solver_error(
         self, x: Any, context: Any = None, noise: Any = None, inverse: bool = False
     ) -> tuple[Any, Any]:
@@ -367,7 +385,7 @@ class Continuous(Bijector):
         """
         given = {} if noise is None else {"noise": noise}
         y, log_det = self(x, context=context, inverse=inverse, **given)
-        with solvers.solving(Solver.finer):
+        with solvers.solving(finer=True):
             better, log_det_better = self(x, context=context, inverse=inverse, **given)
         axes = tuple(range(1, len(y.shape)))
         return ops.max(ops.abs(y - better), axis=axes), ops.abs(log_det - log_det_better)

@@ -100,25 +100,35 @@ class Solver:
         )
 
 
-_CHANGE: contextvars.ContextVar[Callable[[Solver], Solver] | None] = contextvars.ContextVar(
-    "change", default=None
+_SCOPE: contextvars.ContextVar[tuple[int | None, bool]] = contextvars.ContextVar(
+    "scope", default=(None, False)
 )
 
 
 @contextlib.contextmanager
-def solving(change: Callable[[Solver], Solver]) -> Iterator[None]:
-    """Return a scope in which every `Continuous` layer solves with `change(solver)` in place of its solver."""
-    token = _CHANGE.set(change)
+def solving(*, steps: int | None = None, finer: bool = False) -> Iterator[None]:
+    """Return a scope in which `Continuous` layers take so many steps of one length, or are `finer`.
+
+    With `steps` the classical Runge-Kutta method takes the place of an adaptive one.
+    """
+    token = _SCOPE.set((steps, finer))
     try:
         yield
     finally:
-        _CHANGE.reset(token)
+        _SCOPE.reset(token)
+
+
+def scope() -> tuple[int | None, bool]:
+    """Return what `solving` has set, (None, False) outside of it: another program is compiled for each."""
+    return _SCOPE.get()
 
 
 def in_scope(solver: Solver) -> Solver:
     """Return `solver`, or what the scope of `solving` makes of it."""
-    change = _CHANGE.get()
-    return solver if change is None else change(solver)
+    steps, finer = _SCOPE.get()
+    if steps is not None:
+        solver = replace(solver, name="rk4" if solver.adaptive else solver.name, steps=steps)
+    return solver.finer() if finer else solver
 
 
 def spread(numbers: Any, x: Any) -> Any:

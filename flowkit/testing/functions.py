@@ -6,7 +6,7 @@ import math
 import keras
 from keras import ops
 
-from flowkit.bijectors.solvers import Solver, solving
+from flowkit.bijectors.solvers import solving
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.causes import mixed, narrow_places, narrowed
@@ -95,7 +95,7 @@ def _solved(run, finer):
         return run
 
     def solved(*args):
-        with solving(Solver.finer):
+        with solving(finer=True):
             return run(*args)
 
     return solved

@@ -47,4 +47,14 @@ VECTORS = {
 }
 ARCHITECTURES = {"glow": glow, **VECTORS}  # what a recipe may name
 
-__all__ = ["ARCHITECTURES", "VECTORS", "ffjord", "flow_matching", "glow", "load", "pretrained", "table_front", *VECTORS]
+__all__ = [
+    "ARCHITECTURES",
+    "VECTORS",
+    "ffjord",
+    "flow_matching",
+    "glow",
+    "load",
+    "pretrained",
+    "table_front",
+    *VECTORS,
+]

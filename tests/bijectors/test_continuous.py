@@ -228,3 +228,17 @@ def test_it_is_the_last_of_a_chain_saved_and_loaded(perturb, tmp_path):
     again = keras.saving.load_model(tmp_path / "flow.keras")
     np.testing.assert_array_equal(again.log_prob(X), flow.log_prob(X))
     assert flow.exact == "exact"
+
+
+@pytest.mark.two_engines
+def test_samples_take_as_many_steps_as_are_asked_for(perturb):
+    flow = Flow(Continuous(Field([8]), "dopri5", rtol=1e-6, atol=1e-6))
+    flow.build((None, 3))
+    perturb(flow, scale=0.3)
+    exact = flow.sample(8, seed=0)
+    errors = [np.abs(flow.sample(8, seed=0, steps=n) - exact).max() for n in (1, 4, 16)]
+    assert errors[0] > 10 * errors[1] > 100 * errors[2]
+    np.testing.assert_array_equal(flow.sample(8, seed=0), exact)
+    evaluations = flow.bijector.evaluations(tensor(X, "float32"))
+    assert evaluations % 6 == 1
+    assert evaluations > 24

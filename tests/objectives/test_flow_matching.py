@@ -172,7 +172,9 @@ def test_a_context_is_dropped_for_a_part_of_the_batch():
 
 
 def test_options_that_do_not_go_with_a_flow_are_refused():
-    with pytest.raises(ValueError, match=r"drop_context: got 0\.1, expected 0 for a field with context='none'"):
+    with pytest.raises(
+        ValueError, match=r"drop_context: got 0\.1, expected 0 for a field with context='none'"
+    ):
         Flow(continuous()).compile("adam", loss=FlowMatching(drop_context=0.1))
     with pytest.raises(
         ValueError, match="pairs: got 'optimal', expected 'independent' for a flow with a context"
