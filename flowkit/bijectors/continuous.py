@@ -260,7 +260,7 @@ class Continuous(Bijector):
                 fixed = tree.map_structure(ops.stop_gradient, given)
                 rate = self._rate(fixed, integrate=not learns)
                 found = solvers.adapt_steps(solver, rate, ops.stop_gradient(x), begin, end)
-            x = self._arrived(x, found.progress, solver)
+            self._refuse_late(found.progress, solver)
             grid = tree.map_structure(ops.stop_gradient, (found.starts, found.lengths))
         else:
             grid = solvers.even_grid(begin, end, solver.steps, x)
@@ -323,33 +323,29 @@ class Continuous(Bijector):
 
     # What goes wrong, and by how much
 
-    def _arrived(self, x, progress, solver):
-        """Return x; raise ContractError if a row has not arrived, and nothing compiles this."""
-        seen = engine.known(progress)
-        if seen is not None and len(seen) and not (seen >= 1).all():
-            row = int(np.argmin(seen))
+    def _refuse_late(self, progress, solver):
+        """Raise ContractError if a row has not arrived, unless this is being compiled."""
+        least = engine.known(ops.min(progress, initial=1.0))
+        if least is not None and least < 1:
             raise ContractError(
                 "solver",
                 self,
                 expected=f"all samples to arrive within max_steps={solver.max_steps}",
-                received=f"sample {row}, which came {seen[row]:.0%} of the way",
+                received=f"one that came {least:.0%} of the way",
                 hint="The field may be stiff or not finite there. Raise max_steps, rtol or atol, lower the learning "
                 "rate, or train with kinetic=0.01.",
             )
-        return x
 
     def _refuse_nan(self, x, y):
-        seen, before = engine.known(y), engine.known(x)
-        if seen is None or before is None or not len(seen):
-            return
-        lost = np.isnan(seen).reshape(len(seen), -1).any(axis=1)
-        lost &= np.isfinite(before).reshape(len(seen), -1).all(axis=1)
-        if lost.any():
+        """Raise ContractError if a finite row has become NaN, unless this is being compiled."""
+        lost = ops.logical_and(ops.isnan(engine.row_sums(y)), ops.isfinite(engine.row_sums(x)))
+        count = engine.known(ops.sum(ops.cast(lost, "int32")))
+        if count:
             raise ContractError(
                 "solver",
                 self,
                 expected="a solve that ends in numbers",
-                received=f"NaN for sample {int(np.argmax(lost))} and {int(lost.sum()) - 1} others",
+                received=f"NaN for {count} samples",
                 hint="The field overflows: lower the learning rate, clip gradients, or take a bounded activation.",
             )
 

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.engines import engine
-from flowkit.numerics import mean
+from flowkit.numerics import maximum, mean, minimum
 
 Rate = Callable[[Any, Any], tuple[Any, Any]]
 """(x, t) -> (dx/dt, the integrands): t is (batch,), the integrands are (batch, k)."""
@@ -203,18 +203,18 @@ def adapt_steps(solver: Solver, rate: Rate, x: Any, begin: float, end: float) ->
 
     def attempt(state):
         x, total, first, progress, ahead, starts, lengths, number = state
-        share = ops.minimum(ahead, 1 - progress)
+        share = minimum(ahead, 1 - progress)
         start, length = begin + whole * progress, whole * share
         moved, more, rates = step(tableau, rate, x, start, length, first)
         last = rate(moved, start + length)
         error = spread(length, x) * _combined(tableau.errors, [*rates, last], 0)
-        size = solver.atol + solver.rtol * ops.maximum(ops.abs(x), ops.abs(moved))
+        size = solver.atol + solver.rtol * maximum(ops.abs(x), ops.abs(moved))
         axes = tuple(range(1, len(x.shape)))
         ratio = ops.sqrt(mean(ops.square(error / size), axis=axes) + 1e-20)
         good = ops.logical_and(ratio <= 1, progress < 1)  # NaN is not good
         factor = ops.where(ratio > 0, SAFETY * ops.power(ratio, -1 / tableau.order), SHRINK)
         # What is left of the way may be shorter than the step before it would have allowed.
-        ahead = ops.where(progress < 1, share * ops.clip(factor, SHRINK, GROW), ahead)
+        ahead = ops.where(progress < 1, share * minimum(maximum(factor, SHRINK), GROW), ahead)
         arrives = ops.where(share >= 1 - progress, 1 + zero, progress + share)
 
         def kept(new, old):

@@ -90,7 +90,7 @@ class Field(Conditioner):
         for number, layer in enumerate(self.layers):
             h = layer.call(h)
             if self.squash:
-                gate, shift = engine.cut(self.gates[number].call(time), h.shape[-1])
+                gate, shift = engine.split(self.gates[number].call(time), (h.shape[-1], h.shape[-1]))
                 h = h * ops.sigmoid(gate) + shift
             if number == 0 and context is not None and self.bias is not None:
                 h = h + self.bias.call(context, rank=2)

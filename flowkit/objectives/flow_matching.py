@@ -64,8 +64,7 @@ def variance_preserving(t: Any) -> tuple[Any, Any, Any, Any]:
 
     Song et al., Score-Based Generative Modeling through Stochastic Differential Equations (2021): rates 0.1 to 20.
     """
-    t = ops.minimum(t, LAST)
-    s = 1 - t
+    s = ops.where(t < LAST, 1 - t, ops.full_like(t, 1 - LAST))
     a = ops.exp(-s * (0.05 + 4.975 * s))
     b = ops.sqrt(-ops.expm1(-2 * s * (0.05 + 4.975 * s)))
     da = a * (0.05 + 9.95 * s)
