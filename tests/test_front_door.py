@@ -92,7 +92,7 @@ def test_the_first_installed_engine_is_taken(run_python, engine):
 
 def test_a_choice_already_made_is_left_alone(run_python):
     source = "import flowkit, os; print(os.environ['KERAS_BACKEND'])"
-    assert run_python(source, engine=ENGINES[-1]) == ENGINES[-1]
+    assert run_python(source, engine="numpy") == "numpy"
 
 
 @pytest.mark.parametrize(
@@ -130,7 +130,7 @@ def test_an_unknown_engine_is_named_with_those_that_exist(run_python):
     """
     message = run_python(source, engine="pytorch")
     assert "'pytorch'" in message
-    assert "jax, torch, tensorflow" in message
+    assert "jax, torch, tensorflow, numpy" in message
 
 
 @pytest.mark.parametrize("engine", INSTALLED)

@@ -31,6 +31,7 @@ _CLASSES = {
     "torch": "TorchEngine",
     "jax": "JaxEngine",
     "tensorflow": "TensorFlowEngine",
+    "numpy": "NumpyEngine",
 }
 
 
