@@ -208,13 +208,14 @@ class Continuous(Bijector):
 
     def _rate_of(self, x, t, given, integrate, penalised, guidance):
         variables, weights = self.field.variables, given["weights"]
-        own = all(variable.value is value for variable, value in zip(variables, weights, strict=True))
-        scope = keras.StatelessScope(list(zip(variables, weights, strict=True)))
+        scope = contextlib.nullcontext()
+        if any(variable.value is not value for variable, value in zip(variables, weights, strict=True)):
+            scope = keras.StatelessScope(list(zip(variables, weights, strict=True)))
 
         def velocity(x):
             return self._velocity(x, t, given.get("context"), guidance)
 
-        with contextlib.nullcontext() if own else scope:
+        with scope:
             if not integrate:
                 return velocity(x), self._nothing(x)
             directions = self._directions(x, given.get("noise"))
@@ -265,13 +266,14 @@ class Continuous(Bijector):
         else:
             grid = solvers.even_grid(begin, end, solver.steps, x)
         given["starts"], given["lengths"] = grid
-        if not learns and solver.adaptive:
-            done = ops.where(solvers.spread(found.progress >= 1, x), found.x, math.nan * x)
-            y, integrals = done, found.integrals
+        if solver.adaptive and not learns:
+            y, integrals = found.x, found.integrals
         elif learns and self.backprop != "stored":
             y, integrals = self._replayed(solver, x, given)
         else:
             y, integrals = self._run(solver, x, given)
+        if solver.adaptive:
+            y = ops.where(solvers.spread(found.progress >= 1, y), y, math.nan * y)
         self._refuse_nan(x, y)
         return y, integrals
 
