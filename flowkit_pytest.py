@@ -27,7 +27,7 @@ def pytest_addoption(parser):
         "--bijector-backends",
         default="",
         metavar="jax,torch,tensorflow",
-        help="run the contract items on these engines, each in a process of its own",
+        help="run the contract items on these backends, each in a process of its own",
     )
     group.addoption(
         "--bijector-profile",
@@ -79,7 +79,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # after this session's own summary
 def pytest_sessionfinish(session, exitstatus):
-    """Run the contract items again on each other engine that was asked for."""
+    """Run the contract items again on each other backend of the option."""
     yield
     config = session.config
     wanted = [name for name in config.getoption("--bijector-backends").split(",") if name]

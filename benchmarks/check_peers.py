@@ -135,12 +135,11 @@ def check_one(name, recipe, examples):
 def found(recipe, size, clauses, examples):
     """What the bijector of one size breaks, as plain data: for each clause the worst kind among the examples."""
     from flowkit.testing.checker import Check
-    from flowkit.testing.examples import drawn_from, standard
-    from flowkit.testing.strategies import examples as some_examples
+    from flowkit.testing.examples import drawn_from, standard, strategy_for
 
     event = recipe.event(size)
     check = Check(adapted(recipe, size), event_shapes=[event], examples=examples)
-    points = [*standard([event]), *drawn_from(some_examples([event]), examples, 0)]
+    points = [*standard([event]), *drawn_from(strategy_for([event]), examples, 0)]
     findings = []
     for clause in clauses:
         result = check.run(clause)  # stops at the first that breaks it, and makes that smaller

@@ -23,10 +23,10 @@ import flowkit  # before Keras: it takes the engine from KERAS_BACKEND
 # isort: split
 import keras
 import numpy as np
+from measuring.comparison import with_variants
 from measuring.machine import machine
 
 from flowkit.engines import engine
-from flowkit.zoo.comparison import with_variants
 
 COMPARED = with_variants(flowkit.zoo.VECTORS)
 

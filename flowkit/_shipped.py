@@ -13,24 +13,6 @@ from pathlib import Path
 ADDRESS = "https://github.com/OWNER/flowkit/raw/main/zoo"
 WEIGHTS = "model.weights.h5"
 
-# The names in flowkit.zoo.ARCHITECTURES, for messages of a program that has not imported an engine.
-FAMILIES = (
-    *(
-        "glow",
-        "nsf",
-        "nsf_autoregressive",
-        "realnvp",
-        "nice",
-        "maf",
-        "iaf",
-        "naf",
-        "bnaf",
-        "umnn",
-        "bernstein",
-    ),
-    *("sos", "gaussianization", "residual", "planar", "radial", "sylvester", "circular_nsf"),
-)
-
 
 def recipe_files() -> dict[str, Path]:
     """Return {name: path} of the recipes, such as "glow/digits", and "images" and "table" for data of one's own."""

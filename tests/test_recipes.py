@@ -147,7 +147,7 @@ def test_names_of_recipes_are_found_and_the_nearest_listed():
         recipes.RecipeError, match=r"nsf is a family, not a recipe: .* flowkit's recipes of it are nsf/magic"
     ):
         recipes.find("nsf")
-    with pytest.raises(recipes.RecipeError, match=r'a TOML file whose \[model\] has name = "maf"; .* none'):
+    with pytest.raises(recipes.RecipeError, match=r"no recipe 'maf'; .* TOML file whose \[model\] has name"):
         recipes.find("maf")
     with pytest.raises(recipes.RecipeError, match=r"no/such\.toml: expected a recipe file"):
         recipes.find("no/such.toml")

@@ -1,6 +1,5 @@
 """Maps that bend or stretch space in one place, whose parameters a network of the context may move."""
 
-import math
 from typing import Any
 
 import keras
@@ -8,38 +7,24 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.rotations import reflected
-from flowkit.bijectors.steered import Conditioned
+from flowkit.bijectors.steered import MovedByContext
 from flowkit.bijectors.weights import FLOOR, new_weight, rng, scale
-from flowkit.contract import BijectorSpec, ContractError
+from flowkit.contract import ContractError
 from flowkit.contract.arguments import Count, Seed
-from flowkit.contract.conditioner import (
-    Network,
-    ask,
-    build_on_context,
-    refuse_second_input,
-)
+from flowkit.contract.conditioner import Network
 from flowkit.numerics import log_sigmoid, matmul, norm, softplus, solve_increasing, tanh
 
 
-class SteeredByContext(Conditioned):
+class SteeredByContext(MovedByContext):
     """A bijector on vectors whose parameters are weights; with a `conditioner`, weights + conditioner(context).
 
-    The network is given the context as its input. Its answer starts at zero, and the weights do not: at zero some
-    layers would have no gradient.
-
-    A subclass says in `_starts(size)` where its parameters start, and is given them by `_steered(context)`. Raises
-    TypeError for no network; ContractError for one that expects a context beside its input, and for a context that is
-    not vectors (batch, k).
+    The answer of the network starts at zero, and the weights do not: at zero some layers would have no gradient. A
+    subclass returns the start of its parameters in `_starts(size)`, and calls `_steered(context)` for them.
     """
 
-    inverse_kind = "analytic"  # or "iterative"
-
     def __init__(self, conditioner: Network = None, *, seed: Seed | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        refuse_second_input(self, conditioner)
-        self.conditioner, self.seed = conditioner, seed
-        context = "none" if conditioner is None else "required"
-        self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
+        super().__init__(conditioner, **kwargs)
+        self.seed = seed
 
     def _starts(self, size: int) -> dict[str, np.ndarray]:
         """Return where the parameters start, by their names."""
@@ -47,23 +32,11 @@ class SteeredByContext(Conditioned):
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         self.own = {name: new_weight(self, name, value) for name, value in self._starts(x_shape[-1]).items()}
-        if self.conditioner is None:
-            return
-        features = sum(math.prod(weight.shape) for weight in self.own.values())
-        build_on_context(self, self.conditioner, features, context_shape)
+        self._build_moved(self.own.values(), context_shape)
 
     def _steered(self, context):
-        """The parameters in the order of `_starts`: (batch, *shape), or (1, *shape) if they are the same for all."""
-        weights = [ops.expand_dims(weight.value, 0) for weight in self.own.values()]
-        if self.conditioner is None:
-            return weights
-        answer, start = ask(self.conditioner, context, None, self.compute_dtype), 0
-        moved = []
-        for weight in weights:
-            stop = start + math.prod(weight.shape)
-            moved.append(weight + ops.reshape(answer[:, start:stop], (-1, *weight.shape[1:])))
-            start = stop
-        return moved
+        """Return the parameters in the order of `_starts`: (batch, *shape), or (1, *shape) if rows share them."""
+        return self._moved(self.own.values(), context)
 
 
 def bend(s: Any, m: Any) -> tuple[Any, Any]:

@@ -10,16 +10,11 @@ from keras import ops
 
 from flowkit.bijectors.bends import bend
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
-from flowkit.bijectors.steered import Conditioned
+from flowkit.bijectors.steered import MovedByContext
 from flowkit.bijectors.weights import new_weight, scale
-from flowkit.contract import BijectorSpec, sum_event
+from flowkit.contract import sum_event
 from flowkit.contract.arguments import Blocks, Count
-from flowkit.contract.conditioner import (
-    Network,
-    ask,
-    build_on_context,
-    refuse_second_input,
-)
+from flowkit.contract.conditioner import Network
 from flowkit.engines import engine
 from flowkit.numerics import matmul, solve_increasing
 
@@ -28,7 +23,7 @@ _SPREAD = 3.0  # of the units' offsets at the start: where each of them bends
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class BlockAutoregressive(Conditioned):
+class BlockAutoregressive(MovedByContext):
     """z_i = f_i(x_1, ..., x_i), increasing in x_i: dense layers of `units` for each entry, masked by blocks.
 
     Units of entry i hear those of entry i by positive weights, and those before by any; between layers each goes
@@ -48,14 +43,13 @@ class BlockAutoregressive(Conditioned):
     ((4, 3), (4,))
     """
 
+    inverse_kind = "iterative"
+
     def __init__(
         self, units: Count = 8, *, depth: Blocks = 1, conditioner: Network = None, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        refuse_second_input(self, conditioner)
-        self.units, self.depth, self.conditioner = units, depth, conditioner
-        context = "none" if conditioner is None else "required"
-        self.spec = BijectorSpec(event_rank=1, inverse="iterative", context=context)
+        super().__init__(conditioner, **kwargs)
+        self.units, self.depth = units, depth
 
     @property
     def _sizes(self):
@@ -73,21 +67,12 @@ class BlockAutoregressive(Conditioned):
             self.own.append(new_weight(self, f"own_{k}", np.zeros((size, before, after))))
             self.others.append(new_weight(self, f"others_{k}", np.zeros((size * before, size * after))))
             self.biases.append(new_weight(self, f"bias_{k}", start))
-        if self.conditioner is None:
-            return
-        build_on_context(self, self.conditioner, size * sum(sizes[1:]), context_shape)
+        self._build_moved(self.biases, context_shape)
 
     def _masked(self, context):
         """Of each layer: positive weights (size, before, after), their logarithms, masked weights, biases."""
         size = self.own[0].shape[0]
-        biases = [ops.expand_dims(bias.value, 0) for bias in self.biases]
-        if self.conditioner is not None:
-            answer, start = ask(self.conditioner, context, None, self.compute_dtype), 0
-            for k, bias in enumerate(biases):
-                stop = start + size * bias.shape[-1]
-                biases[k] = bias + ops.reshape(answer[:, start:stop], (-1, size, bias.shape[-1]))
-                start = stop
-        layers = []
+        biases, layers = self._moved(self.biases, context), []
         for k, (own, others, bias) in enumerate(zip(self.own, self.others, biases, strict=True)):
             before, after = own.shape[1:]
             weight = scale(own.value) * self._start(k)

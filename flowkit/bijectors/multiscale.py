@@ -26,23 +26,6 @@ from flowkit.engines import engine
 from flowkit.transforms import Gaussian
 
 
-class Whitening:
-    """eps = (z - mean) exp(-logs) and its log-det, with (mean, logs) = prior(given); or, `inverse`, the way back."""
-
-    def __init__(self, layout: str, transform: Gaussian) -> None:
-        self.layout, self.transform = layout, transform
-
-    def __call__(self, z, prior, given, context, *, inverse):
-        if prior is None:
-            return z, 0.0
-        h = ask_dealt(prior, given, context, z.dtype, self.transform.parameters, self.layout)
-        prepared = self.transform.prepare(h)
-        z, log_slope = self.transform.run(z, prepared, inverse=inverse)
-        log_det = engine.row_sums(log_slope)
-        # The top prior answers once for the whole batch if nothing tells samples apart.
-        return z, log_det[0] if log_slope.shape[0] == 1 else log_det
-
-
 class FlatLatents(Bijector):
     """The part of `MultiScale` that knows where each level's latents lie in (batch, dim)."""
 
@@ -134,9 +117,7 @@ class MultiScale(FlatLatents):
         self.scales = list(scales)
         self.priors = list(priors) if priors is not None else [None] * (len(self.scales) - 1)
         self.top_prior, self.prior_layout, self.min_scale = top_prior, prior_layout, min_scale
-        whitening = Gaussian(min_scale=min_scale)
-        self._whiten_left = Whitening(prior_layout, whitening)
-        self._whiten_last = Whitening("contiguous", whitening)
+        self._whitening = Gaussian(min_scale=min_scale)
         if not self.scales or len(self.priors) != len(self.scales) - 1:
             raise ValueError(
                 f"MultiScale expects at least one scale and one prior fewer than scales, received "
@@ -179,11 +160,23 @@ class MultiScale(FlatLatents):
         for scale, prior, share in zip(self.scales, [*self.priors, None], shares, strict=True):
             x, log_det = scale.run(x, context, inverse=False, **given(share))
             if scale is self.scales[-1]:
-                z, whitening = self._whiten_last(x, self.top_prior, x, context, inverse=False)
+                z, whitening = self._whiten(x, self.top_prior, x, context, inverse=False)
             else:
                 x, z = _halves(x)
-                z, whitening = self._whiten_left(z, prior, x, context, inverse=False)
+                z, whitening = self._whiten(z, prior, x, context, inverse=False)
             yield z, log_det, whitening
+
+    def _whiten(self, z, prior, given, context, *, inverse):
+        """Return eps = (z - mean) exp(-logs) and its log-det, with (mean, logs) = prior(given); or the way back."""
+        if prior is None:
+            return z, 0.0
+        transform = self._whitening
+        layout = "contiguous" if prior is self.top_prior else self.prior_layout
+        h = ask_dealt(prior, given, context, z.dtype, transform.parameters, layout)
+        z, log_slope = transform.run(z, transform.prepare(h), inverse=inverse)
+        log_det = engine.row_sums(log_slope)
+        # The top prior answers once for the whole batch if nothing tells samples apart.
+        return z, log_det[0] if log_slope.shape[0] == 1 else log_det
 
     def _forward(self, x, context, noise):
         total, parts = 0.0, []
@@ -195,10 +188,10 @@ class MultiScale(FlatLatents):
     def _inverse(self, z, context, noise):
         *parts, x = self.split_latents(z)
         shares = self._deal(noise, (None, *self.event), inverse=True)
-        x, total = self._whiten_last(x, self.top_prior, x, context, inverse=True)
+        x, total = self._whiten(x, self.top_prior, x, context, inverse=True)
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
-                z, log_det = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
+                z, log_det = self._whiten(parts.pop(), prior, x, context, inverse=True)
                 x = engine.concatenate([x, z])
                 total = total + log_det
             x, log_det = scale.run(x, context, inverse=True, **given(shares.pop()))
@@ -258,10 +251,10 @@ class MultiScale(FlatLatents):
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         *parts, x = self.split_latents(z)
         shares = self._deal(noise, (None, *self.event), inverse=True)
-        x, _ = self._whiten_last(x, self.top_prior, x, context, inverse=True)
+        x, _ = self._whiten(x, self.top_prior, x, context, inverse=True)
         for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
             if scale is not self.scales[-1]:
-                z, _ = self._whiten_left(parts.pop(), prior, x, context, inverse=True)
+                z, _ = self._whiten(parts.pop(), prior, x, context, inverse=True)
                 x = engine.concatenate([x, z])
             share = given(shares.pop())
             scale.run_adapt_inverse(x, context, again, **share)
@@ -270,7 +263,7 @@ class MultiScale(FlatLatents):
     def before_top_prior(self, z: Any, context: Any = None) -> Any:
         """Return what the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
         last = self.split_latents(z)[-1]
-        return self._whiten_last(last, self.top_prior, last, context, inverse=True)[0]
+        return self._whiten(last, self.top_prior, last, context, inverse=True)[0]
 
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         return [], self

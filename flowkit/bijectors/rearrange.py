@@ -58,6 +58,9 @@ class Reshape(Bijector):
         event = tuple(x_shape[1:])
         if self.source is not None and event != self.source:
             self._refuse(f"an event of shape {self.source}", event)
+        return self._reshaped(event)
+
+    def _reshaped(self, event):
         if math.prod(event) != math.prod(self.target):
             self._refuse(f"an event of {math.prod(self.target)} entries to make {self.target} of", event)
         return self.target
@@ -93,10 +96,7 @@ class Flatten(Reshape):
     def __init__(self, *, source: Event | None = None, **kwargs: Any) -> None:
         super().__init__((), source=source, **kwargs)
 
-    def _latent_event(self, x_shape):
-        event = tuple(x_shape[1:])
-        if self.source is not None and event != self.source:
-            self._refuse(f"an event of shape {self.source}", event)
+    def _reshaped(self, event):
         return (math.prod(event),)
 
     def latent_rank(self, rank: int | None) -> int | None:

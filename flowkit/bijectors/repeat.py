@@ -381,7 +381,7 @@ def _fresh(config, number=0):
 
 
 def _tensors(nest):
-    """The tensors in a nest of dicts and lists."""
+    """Return the tensors in a nest of dicts and lists."""
     if isinstance(nest, dict):
         nest = list(nest.values())
     if isinstance(nest, list | tuple):
@@ -390,7 +390,7 @@ def _tensors(nest):
 
 
 def _filled(nest, tensors):
-    """`nest` with the next of `tensors`, an iterator, in place of each of its own."""
+    """Return `nest` with the next of `tensors`, an iterator, in place of each of its own."""
     if isinstance(nest, dict):
         return {name: _filled(value, tensors) for name, value in nest.items()}
     if isinstance(nest, list | tuple):

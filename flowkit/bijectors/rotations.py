@@ -35,11 +35,6 @@ def reflected(vectors: Any, columns: int | None = None) -> Any:
     )
 
 
-def reflections(number: int | None, size: int) -> int:
-    """How many reflections make a rotation of `size` channels: the `number` asked, or an even one from `size` up."""
-    return size + size % 2 if number is None else number
-
-
 def even(number: Any, name: str) -> int:
     """Return `number`. Raises ValueError unless it is even and above 0: an odd number makes no rotation."""
     number = whole_number(number, name, least=2, most=LARGEST)
@@ -51,13 +46,22 @@ def even(number: Any, name: str) -> int:
 Even = Annotated[int, even]
 
 
-def first_vectors(drawn: np.ndarray, init: str) -> np.ndarray:
-    """Return where the vectors of a rotation start: as drawn, or in pairs of equal ones, which undo each other."""
-    return drawn if init == "random" else np.repeat(drawn[: len(drawn) // 2], 2, axis=0)
+class Reflected(Linear):
+    """A linear map with rotations made of `reflections`, an even number of them; None: one for each channel."""
+
+    def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.reflections = reflections
+
+    def _vectors(self, channels, rotations=1):
+        """Return the vectors of each rotation at the start: drawn, or in equal pairs, which undo each other."""
+        number = channels + channels % 2 if self.reflections is None else self.reflections
+        drawn = self._drawn(rotations, number, channels)
+        return drawn if self.init == "random" else np.repeat(drawn[:, : number // 2], 2, axis=1)
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class HouseholderRotation(Linear):
+class HouseholderRotation(Reflected):
     """z = x Q + b with a rotation Q = H_1 H_2 ... H_k, H_i = I - 2 v_i v_i^T / |v_i|^2; log-det = 0.
 
     `reflections` is k, an even number; None takes as many as there are channels (one more if that is odd), with which
@@ -77,13 +81,8 @@ class HouseholderRotation(Linear):
 
     spec = BijectorSpec(log_det="zero")
 
-    def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.reflections = reflections
-
     def _build(self, channels):
-        drawn = self._drawn(reflections(self.reflections, channels), channels)
-        self.vectors = new_weight(self, "vectors", first_vectors(drawn, self.init))
+        self.vectors = new_weight(self, "vectors", self._vectors(channels)[0])
 
     def matrix(self, inverse: bool = False) -> Any:
         """Q, or its transpose."""
@@ -136,7 +135,7 @@ class CayleyRotation(Linear):
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class QRLinear(Linear):
+class QRLinear(Reflected):
     """z = x W + b with W = Q R, log-det = places * sum(log r_ii), at every place of an event of any rank.
 
     Q = H_1 H_2 ... H_k is a rotation made of reflections, as in `HouseholderRotation`; R is upper triangular, and r_ii
@@ -153,13 +152,8 @@ class QRLinear(Linear):
     0.0
     """
 
-    def __init__(self, reflections: Even | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.reflections = reflections
-
     def _build(self, channels):
-        drawn = self._drawn(reflections(self.reflections, channels), channels)
-        self.vectors = new_weight(self, "vectors", first_vectors(drawn, self.init))
+        self.vectors = new_weight(self, "vectors", self._vectors(channels)[0])
         self.upper = new_weight(self, "R", np.zeros((channels, channels)))
         self.raw = new_weight(self, "raw_diagonal", np.zeros(channels))
 
@@ -177,7 +171,7 @@ class QRLinear(Linear):
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class SVDLinear(Linear):
+class SVDLinear(Reflected):
     """z = x W + b with W = U diag(s) V, log-det = places * sum(log s), at every place of an event of any rank.
 
     U and V are rotations made of reflections, as in `HouseholderRotation`, each of `reflections` of them. log s =
@@ -195,14 +189,12 @@ class SVDLinear(Linear):
     """
 
     def __init__(self, reflections: Even | None = None, *, bound: Positive = 4.0, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.reflections, self.bound = reflections, bound
+        super().__init__(reflections, **kwargs)
+        self.bound = bound
 
     def _build(self, channels):
-        number = reflections(self.reflections, channels)
-        first, second = self._drawn(2, number, channels)
-        self.first = new_weight(self, "U", first_vectors(first, self.init))
-        self.second = new_weight(self, "V", first_vectors(second, self.init))
+        first, second = self._vectors(channels, rotations=2)
+        self.first, self.second = new_weight(self, "U", first), new_weight(self, "V", second)
         self.raw = new_weight(self, "raw_log_s", np.zeros(channels))
 
     def _log_s(self):

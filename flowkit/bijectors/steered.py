@@ -1,16 +1,22 @@
 """What the layers have in common in which a conditioner steers a transform."""
 
+import math
 from typing import Any
+
+from keras import ops
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.conditioner import (
     Network,
     adapt_conditioner,
+    ask,
     ask_dealt,
+    build_on_context,
     context_of,
     derive,
     refresh_conditioner,
     refreshes,
+    refuse_second_input,
 )
 from flowkit.transforms import Additive, Affine, Transform
 
@@ -56,6 +62,41 @@ class Conditioned(Bijector):
 
     def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
         refresh_conditioner(self.conditioner, *self._seen(x, context))
+
+
+class MovedByContext(Conditioned):
+    """A bijector on vectors with weights to which a `conditioner`, a network of the context or None, adds its answer.
+
+    Raises TypeError for no network; ContractError for one that expects a context beside its input, and for a context
+    that is not vectors (batch, k).
+    """
+
+    inverse_kind = "analytic"  # or "iterative"
+
+    def __init__(self, conditioner: Network = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        refuse_second_input(self, conditioner)
+        self.conditioner = conditioner
+        context = "none" if conditioner is None else "required"
+        self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
+
+    def _build_moved(self, weights, context_shape):
+        """Build the conditioner, which adds to `weights`."""
+        if self.conditioner is not None:
+            features = sum(math.prod(weight.shape) for weight in weights)
+            build_on_context(self, self.conditioner, features, context_shape)
+
+    def _moved(self, weights, context):
+        """Return each of `weights` for a context: (batch, *shape), or (1, *shape) without a conditioner."""
+        moved = [ops.expand_dims(weight.value, 0) for weight in weights]
+        if self.conditioner is None:
+            return moved
+        answer, start = ask(self.conditioner, context, None, self.compute_dtype), 0
+        for k, weight in enumerate(moved):
+            stop = start + math.prod(weight.shape)
+            moved[k] = weight + ops.reshape(answer[:, start:stop], (-1, *weight.shape[1:]))
+            start = stop
+        return moved
 
 
 class Steered(Conditioned):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import ContractError
+from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.configured import Configured
 from flowkit.engines import engine
@@ -83,6 +83,25 @@ class ContextBias(Configured, keras.Layer):
                 received=f"shape {tuple(shape)}",
                 hint="For integer labels, give the network num_classes=.",
             )
+
+
+class ContextNetwork(Conditioner):
+    """A network that adds a bias of the context to its first hidden layer, and changes the last axis alone."""
+
+    def _context_bias(self, width, **options):
+        """Return the layer that makes the bias of a layer of `width`; None without a context."""
+        if self.context == "none":
+            return None
+        return ContextBias(width, num_classes=self.num_classes, dtype=self.dtype_policy, **options)
+
+    def _steered(self, h, context):
+        """Return the first layer's answer `h`, with what the context adds to it."""
+        if context is None or self.bias is None:
+            return h
+        return h + self.bias.call(context, rank=len(h.shape))
+
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
+        return (*x_shape[:-1], self.features)
 
 
 @keras.saving.register_keras_serializable("flowkit")

@@ -5,9 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.conditioners.context import ContextBias
+from flowkit.conditioners.context import ContextNetwork
 from flowkit.conditioners.scaled import ScaledConv
-from flowkit.contract import Conditioner
 from flowkit.contract.arguments import ContextWord, Count
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import as_keyword, derive_from
@@ -15,7 +14,7 @@ from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class ConvNet(Conditioner):
+class ConvNet(ContextNetwork):
     """3x3 (width) + actnorm + ReLU -> 1x1 (width) + actnorm + ReLU -> 3x3 (features), zero at the start.
 
     (batch, h, w, c) -> (batch, h, w, features). `context` ("none", "optional", "required") enters as a bias
@@ -44,9 +43,7 @@ class ConvNet(Conditioner):
         self.first = ScaledConv(width, 3, **common, name="l_1")
         self.second = ScaledConv(width, 1, **common, name="l_2")
         self.last = ScaledConv(features, 3, zeros=True, **common, name="l_last")
-        self.bias = None
-        if context != "none":
-            self.bias = ContextBias(width, num_classes=num_classes, dtype=self.dtype_policy, name="context")
+        self.bias = self._context_bias(width, name="context")
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         hidden = (*x_shape[:-1], self.width)
@@ -77,19 +74,13 @@ class ConvNet(Conditioner):
                 for layer in (derived["first"], derived["second"], derived["last"])
             ]
             return engine.convolve_in_turn(x, layers)
-        h = engine.rectify(self._add(self.first.call(x, derived["first"]), context))
+        h = engine.rectify(self._steered(self.first.call(x, derived["first"]), context))
         return self.last.call(engine.rectify(self.second.call(h, derived["second"])), derived["last"])
-
-    def _add(self, h, context):
-        return h if context is None or self.bias is None else h + self.bias.call(context, rank=len(h.shape))
 
     def adapt(self, x: Any, context: Any = None) -> Any:
         """Normalise the hidden activations on this batch, in the order in which data flow. Returns `self`."""
         if not self.built:
             self.build(x.shape, None if context is None else context.shape)
-        h = ops.relu(self._add(self.first.adapt(x), context))
+        h = ops.relu(self._steered(self.first.adapt(x), context))
         self.second.adapt(h)
         return self
-
-    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
-        return (*x_shape[:-1], self.features)

@@ -4,8 +4,7 @@ from typing import Annotated, Any
 
 import keras
 
-from flowkit.conditioners.context import ContextBias
-from flowkit.contract import Conditioner
+from flowkit.conditioners.context import ContextNetwork
 from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import as_type, deal
 from flowkit.contract.derived import derive_from
@@ -64,7 +63,7 @@ class Dense(keras.layers.Dense):
         return engine.dealt_dense(x, **derived, parameters=parameters)
 
 
-class DenseNetwork(Conditioner):
+class DenseNetwork(ContextNetwork):
     """A network on the last axis that ends in a linear layer, (features), which starts at zero.
 
     A subclass makes its `hidden_layers` and then its `bias`, builds the layers in `_build_hidden(x_shape)`, which
@@ -74,12 +73,6 @@ class DenseNetwork(Conditioner):
     def __init__(self, *, activation: Activation = "relu", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.activation = activation
-
-    def _context_bias(self, width):
-        """Return the layer that adds the context to the first layer of that width; None without a context."""
-        if self.context == "none":
-            return None
-        return ContextBias(width, num_classes=self.num_classes, dtype=self.dtype_policy)
 
     def _dense(self, units, **options):
         return Dense(units, dtype=self.dtype_policy, **options)
@@ -109,12 +102,3 @@ class DenseNetwork(Conditioner):
     def _weights(self, x, derived):
         shape = None if isinstance(x, dict) else x.shape
         return (derive_from(self, shape) if derived is None else derived)["layers"]
-
-    def _steered(self, h, context):
-        """Return the first layer's answer `h`, with what the context adds to it."""
-        if context is None or self.bias is None:
-            return h
-        return h + self.bias.call(context, rank=len(h.shape))
-
-    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
-        return (*x_shape[:-1], self.features)

@@ -5,8 +5,7 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from flowkit.conditioners.context import ContextBias
-from flowkit.contract import Conditioner
+from flowkit.conditioners.context import ContextNetwork
 from flowkit.contract.arguments import Between0And1, ContextWord, Count, Widths, words
 from flowkit.contract.derived import derive_from
 from flowkit.contract.precision import full_precision
@@ -45,7 +44,7 @@ def spectral_bound(kernel: Any) -> Any:
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class LipschitzMLP(Conditioner):
+class LipschitzMLP(ContextNetwork):
     """Dense layers on the last axis with |f(x) - f(y)| <= lipschitz * |x - y|, for `Residual`; the last starts at zero.
 
     Of n dense layers each has a largest singular value of at most lipschitz^(1/n): a kernel with a larger one, by
@@ -81,9 +80,7 @@ class LipschitzMLP(Conditioner):
             **kwargs,
         )
         self.hidden, self.lipschitz, self.activation = hidden, lipschitz, activation
-        self.bias = None
-        if context != "none":
-            self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
+        self.bias = self._context_bias(self.hidden[0])
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         sizes = [x_shape[-1], *self.hidden, self.features]
@@ -117,11 +114,7 @@ class LipschitzMLP(Conditioner):
         h = ops.cast(x, self.compute_dtype)
         for k, kernel in enumerate(derived["kernels"]):
             h = matmul(h, kernel) + derived["shifts"][k]
-            if k == 0 and context is not None and self.bias is not None:
-                h = h + self.bias.call(context, rank=len(h.shape))
+            h = self._steered(h, context) if k == 0 else h
             if k < len(self.hidden):
                 h = sin(h) if self.activation == "sin" else h * ops.sigmoid(derived["betas"][k] * h) / 1.1
         return h
-
-    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
-        return (*x_shape[:-1], self.features)

@@ -8,17 +8,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit.conditioners.context import ContextBias
+from flowkit.conditioners.context import ContextNetwork
 from flowkit.conditioners.dense import Activation, activate
 from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.conditioners.mlp import Places, check_places, without_seam
-from flowkit.contract import Conditioner, ContractError
+from flowkit.contract import ContractError
 from flowkit.contract.arguments import Blocks, ContextWord, Count, WholeLists, Wholes, Widths, shown
 from flowkit.contract.derived import derive_from
 from flowkit.engines import engine
 
 
-class MaskedNetwork(Conditioner):
+class MaskedNetwork(ContextNetwork):
     """Dense layers with masks: what is answered for entry i depends on entries 1 to i - 1, and on the context.
 
     (batch, D) -> (batch, features); `features` is a multiple of D, and channel k D + i answers for entry i. Each hidden
@@ -45,9 +45,7 @@ class MaskedNetwork(Conditioner):
         super().__init__(**kwargs)
         self._widths, self._degrees = widths, degrees
         self.activation = activation
-        self.bias = None
-        if self.context != "none":
-            self.bias = ContextBias(widths[0], num_classes=self.num_classes, dtype=self.dtype_policy)
+        self.bias = self._context_bias(widths[0])
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         size = x_shape[-1]
@@ -130,17 +128,12 @@ class MaskedNetwork(Conditioner):
     def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
         derived = derive_from(self, x.shape) if derived is None else derived
         first, *others, last = derived["layers"]
-        h = engine.dense(x, **first)
-        if context is not None and self.bias is not None:
-            h = h + self.bias.call(context, rank=len(h.shape))
+        h = self._steered(engine.dense(x, **first), context)
         return engine.dense(self._through(h, others), **last)
 
     def _through(self, h, layers):
         """What the last layer is given: `h`, what the first one answers, through the others; those as `_derive` has."""
         raise NotImplementedError
-
-    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
-        return (*x_shape[:-1], self.features)
 
 
 class _Masked(keras.Layer):

@@ -109,18 +109,18 @@ def _keep(thing: Any, signature: inspect.Signature, passed: dict[str, Any]) -> N
     Of a base's arguments those count that its class hands on from its caller, and those that it leaves at their
     defaults.
     """
-    own = "_made_with" not in vars(thing)
     # Beside Keras, which would track the layers among them, and search a dict for layers to save.
-    made = vars(thing).setdefault("_made_with", types.SimpleNamespace(arguments={}, hands_on=True))
-    known, parameters = made.arguments, _named(signature)
-    for name, parameter in parameters.items():
-        handed_on = name in known and known[name].default is NOTHING
-        if own or handed_on or (made.hands_on and name not in known and name not in passed):
-            value = known[name].value if handed_on else passed.get(name, parameter.default)
-            known[name] = Argument(value, parameter.default, parameter.kind is _NAMED[0])
-    if own:
-        for name in passed.keys() - known.keys():  # those of a base, unless they are Keras's
-            known[name] = Argument(passed[name], NOTHING, False)
+    made = types.SimpleNamespace(arguments={}, given=passed, hands_on=True)
+    made = vars(thing).setdefault("_made_with", made)
+    for name, parameter in _named(signature).items():
+        if name in made.given:
+            value = made.given[name]
+        elif made.given is passed or (made.hands_on and name not in passed):
+            value = parameter.default
+        else:
+            continue
+        found = Argument(value, parameter.default, parameter.kind is _NAMED[0])
+        made.arguments.setdefault(name, found)
     made.hands_on &= any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
 
 
@@ -139,7 +139,7 @@ def arguments_of(thing: Any) -> Iterator[tuple[str, Argument]]:
     if there is no such attribute, if that is a weight, or if a number or a word was passed and it is something else.
     """
     if (made := vars(thing).get("_made_with")) is not None:
-        known = {name: found for name, found in made.arguments.items() if found.default is not NOTHING}
+        known = made.arguments
     else:
         parameters = _named(inspect.signature(type(thing).__init__))
         known = {

@@ -5,7 +5,7 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from keras import ops
+from keras import ops, tree
 
 from flowkit.contract.shapes import as_tuple
 
@@ -93,14 +93,9 @@ def once(name: Hashable, derive: Callable[[], Any]) -> Any:
     if kept is None:
         return derive()
     if name not in kept:
-        kept[name] = _mapped(ops.convert_to_numpy, derive())
-    return _mapped(ops.convert_to_tensor, kept[name])
+        kept[name] = _tensors_as(ops.convert_to_numpy, derive())
+    return _tensors_as(ops.convert_to_tensor, kept[name])
 
 
-def _mapped(function, nest):
-    """Return `nest` with `function(array)` in place of each array or tensor; plain numbers and None stay."""
-    if isinstance(nest, dict):
-        return {key: _mapped(function, value) for key, value in nest.items()}
-    if isinstance(nest, list | tuple):
-        return [_mapped(function, value) for value in nest]
-    return function(nest) if hasattr(nest, "shape") else nest
+def _tensors_as(convert, nest):
+    return tree.map_structure(lambda value: convert(value) if hasattr(value, "shape") else value, nest)

@@ -4,11 +4,11 @@ A ported flow has the densities of the original. Where an implementation deviate
 model, the difference is folded into the weights, which is exact; what cannot be is refused by name.
 """
 
-from flowkit.convert.files import read_variables
 from flowkit.convert.nflows import from_nflows
 from flowkit.convert.normflows import from_normflows
 from flowkit.convert.openai import from_openai, to_openai
 from flowkit.convert.rosinality import from_rosinality
+from flowkit.convert.weights import read_variables
 from flowkit.convert.zuko import from_zuko
 
 __all__ = [

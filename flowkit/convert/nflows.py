@@ -13,9 +13,8 @@ from scipy import linalg
 from flowkit.bijectors import Chain, LULinear, OnColumns, Permute, Pointwise
 from flowkit.bijectors.weights import FLOOR
 from flowkit.conditioners import ResidualMLP
-from flowkit.convert.files import check_log_prob
 from flowkit.convert.networks import Masked, coupling_layer, masked_layer
-from flowkit.convert.weights import Weights
+from flowkit.convert.weights import Weights, check_log_prob
 from flowkit.distributions import Normal
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Additive, RationalQuadratic, ScaleShift

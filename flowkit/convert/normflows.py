@@ -7,7 +7,6 @@ import numpy as np
 from flowkit.bijectors import MultiScale
 from flowkit.conditioners import PlacePrior, TopPrior
 from flowkit.contract.adaptation import mark_adapted
-from flowkit.convert.files import check_log_prob
 from flowkit.convert.openai import fill
 from flowkit.convert.published import (
     conv,
@@ -18,6 +17,7 @@ from flowkit.convert.published import (
     step_slots,
     zero_padded,
 )
+from flowkit.convert.weights import check_log_prob
 from flowkit.engines import plain_array
 from flowkit.flow.flow import Flow
 from flowkit.zoo import glow

@@ -9,9 +9,8 @@ from keras import ops
 
 from flowkit.bijectors import Conv1x1
 from flowkit.contract.adaptation import mark_adapted
-from flowkit.convert.files import arrays_of, check_log_prob
 from flowkit.convert.published import check_published, separate_steps, slots
-from flowkit.convert.weights import Weights
+from flowkit.convert.weights import Weights, arrays_of, check_log_prob
 from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.convert.files import arrays_of, check_log_prob
 from flowkit.convert.openai import make
 from flowkit.convert.published import (
     conv,
@@ -17,7 +16,7 @@ from flowkit.convert.published import (
     plu_matrix,
     zero_padded,
 )
-from flowkit.convert.weights import Weights
+from flowkit.convert.weights import Weights, arrays_of, check_log_prob
 from flowkit.flow.flow import Flow
 
 _STEP = re.compile(r"blocks\.(\d+)\.flows\.(\d+)\.(.+)")

@@ -1,12 +1,105 @@
-"""The weights of another implementation, each taken by its name and shape."""
+"""The weights of another implementation: from files, and each taken by its name and shape."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from flowkit.convert.files import arrays_of
+from flowkit.data import MAX_BYTES
+from flowkit.data.bounded import FileError, regular_size
+from flowkit.data.numpy_file import NpzFile
+from flowkit.engines import plain_array, read_tensorflow_checkpoint, read_torch_state
+from flowkit.flow.flow import Flow
+
+_ATOL, _RTOL = 1e-3, 1e-4  # of log-densities in float32: those of a Glow have five digits before the point
+
+
+def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
+    """Return names -> arrays of an `.npz` file, a torch state dict (`.pt`, `.pth`) or a TensorFlow checkpoint.
+
+    A checkpoint is named by its prefix (`model_best_loss.ckpt`, beside which lies
+    `model_best_loss.ckpt.index`) or by its folder. bfloat16 becomes float32, which is exact. No file is trusted
+    to run code, or to hold more than `max_bytes`. Raises ImportError if TensorFlow or torch is needed and
+    missing, FileNotFoundError, or ValueError for other contents.
+
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "weights.npz"
+    >>> np.savez(path, **{"model/0/0/actnorm_center/b": np.zeros((1, 1, 1, 12))})
+    >>> {name: array.shape for name, array in read_variables(path).items()}
+    {'model/0/0/actnorm_center/b': (1, 1, 1, 12)}
+    """
+    path = Path(path)
+    if path.is_dir() or Path(f"{path}.index").exists():
+        return read_tensorflow_checkpoint(path, max_bytes)
+    if path.name.endswith((".index", ".meta")) and path.exists():
+        return read_tensorflow_checkpoint(path.with_suffix(""), max_bytes)
+    if not path.exists():
+        raise FileNotFoundError(f"{path}: no such file, and no checkpoint {path.name}.index beside it")
+    regular_size(path)
+    if path.suffix in (".pt", ".pth"):
+        return read_torch_state(path, max_bytes)
+    return _read_npz(path, max_bytes)
+
+
+def arrays_of(variables: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:
+    """Return names -> numpy arrays of a file, or of a mapping of names to arrays or tensors of any backend."""
+    if isinstance(variables, str | Path):
+        return read_variables(variables)
+    if not isinstance(variables, Mapping):
+        raise TypeError(
+            f"expected names and their arrays, such as model.state_dict(), received a {type(variables).__name__}"
+        )
+    return {str(name): plain_array(value, str(name)) for name, value in variables.items()}
+
+
+def check_log_prob(flow: Flow, check: Mapping[str, Any] | str | Path | None) -> Flow:
+    """Return `flow`, after its log-densities were compared with those in `check`, if it is not None.
+
+    `check` holds `rows`, the original's `log_prob` of them in nats, and `context` if the flow reads one, or is the path
+    of an .npz file of these. Rows are what the original is given, channels last, and no stored images: noise of
+    dequantisation differs. Raises ValueError with the largest difference.
+    """
+    if check is None:
+        return flow
+    given = arrays_of(check)
+    if missing := {"rows", "log_prob"} - set(given):
+        raise ValueError(
+            f"check: expected rows and their log_prob, got no {' and no '.join(sorted(missing))}."
+        )
+    expected = given["log_prob"].astype("float64")
+    if not flow.built:  # its size was open until the first data
+        shape = (None, *given["rows"].shape[1:])
+        flow.build(shape if flow.num_classes is None else {"x": shape, "context": (None,)})
+    plain = flow if flow.dequantize is None else Flow(flow.bijector, base=flow.base)
+    scored = np.asarray(plain.log_prob(given["rows"], given.get("context")), "float64")
+    if scored.shape != expected.shape:
+        raise ValueError(
+            f"check: expected a log_prob for each of {len(scored)} rows, got shape {expected.shape}."
+        )
+    difference = np.abs(scored - expected)
+    wrong = ~(difference <= _ATOL + _RTOL * np.abs(expected))
+    if wrong.any():
+        row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)))
+        raise ValueError(
+            f"check: expected the log-densities of the original, got others in {wrong.sum()} of {len(wrong)} rows; the "
+            f"largest difference is {difference[row]:.4g} nats in row {row}, {scored[row]:.6g} in place of "
+            f"{expected[row]:.6g}. Pass the arguments that the original was made with, such as activation=."
+        )
+    return flow
+
+
+def _read_npz(path, max_bytes):
+    try:
+        with NpzFile(path, max_bytes) as arrays:
+            return arrays.read_all()
+    except FileError as error:
+        raise ValueError(
+            f"{path}: expected an .npz file of plain arrays, a torch state dict (.pt) or a TensorFlow "
+            f"checkpoint's prefix. {error}"
+        ) from None
+
 
 Shape = tuple[int | None, ...]
 

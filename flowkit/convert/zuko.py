@@ -8,9 +8,8 @@ import numpy as np
 
 from flowkit.bijectors import Chain
 from flowkit.conditioners import MLP
-from flowkit.convert.files import check_log_prob
 from flowkit.convert.networks import Masked, coupling_layer, masked_layer
-from flowkit.convert.weights import Weights
+from flowkit.convert.weights import Weights, check_log_prob
 from flowkit.distributions import Normal
 from flowkit.flow.flow import Flow
 from flowkit.transforms import ScaleShift, SoftClippedSpline

@@ -32,8 +32,7 @@ from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
 from flowkit.data.lazy_images import LazyImages
-from flowkit.data.named import NAMES
-from flowkit.data.source import absolute, load
+from flowkit.data.source import NAMES, absolute, load
 from flowkit.data.table import Table, load_table
 from flowkit.data.validate import validate_images, validate_labels
 

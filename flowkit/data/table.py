@@ -11,14 +11,15 @@ from flowkit.data.bounded import MAX_BYTES, FileError, check_shape
 from flowkit.data.csv_file import read_csv
 from flowkit.data.dataset import check_split, split_rows
 from flowkit.data.frame import Columns
-from flowkit.data.image_folder import SUFFIXES
-from flowkit.data.named import NAMES
 from flowkit.data.numpy_file import NpzFile, map_npy
-from flowkit.data.source import existing_path
+from flowkit.data.source import NAMES, existing_path
 
 _PAIRS = (("train", "test"), ("x_train", "x_test"))
 _READ = "a table, .csv, .tsv, .parquet, .npy or .npz"
-_PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".tar", ".tgz")
+_ADVICE = (
+    "Unpack archives, and save a table as .csv, as spreadsheets and pandas' to_csv do. Images take a recipe of images, "
+    "such as glow/fashion-mnist."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ def load_table(
             chosen, whole = arrays.choose(_PAIRS, split, key)
             values = arrays[chosen]
     else:
-        raise FileError(f"{path}: expected {_READ}, received another kind of file. {_advice(suffix)}")
+        raise FileError(f"{path}: expected {_READ}, received another kind of file. {_ADVICE}")
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
         advice = ""
         if values.ndim != 2 and values.size:
@@ -137,14 +138,3 @@ def _check_finite(table, rows, path):
             f"{path}: expected finite numbers, received {table.values[row, column]} in {shown} of row {rows[row]}, "
             "counted from 0. Drop or fill in such rows, or leave the column out."
         )
-
-
-def _advice(suffix):
-    """Say what to do about a file that is no table, by its suffix."""
-    if suffix in _PACKED:
-        return "Unpack it first."
-    if suffix in (".pkl", ".pickle"):
-        return "A pickle could run any code: save its array with np.save, or its frame as .csv."
-    if suffix in SUFFIXES:
-        return "Images take a recipe of images, such as glow/fashion-mnist, and the folder that they lie in."
-    return "Save the table as .csv, as spreadsheets and pandas' to_csv do."

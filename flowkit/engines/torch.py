@@ -175,7 +175,9 @@ class TorchEngine(TorchGroup):
         return x.split_with_sizes(sizes, axis)
 
     def unstack(self, x, axis=0):
-        return x.unbind(axis)
+        # `Repeat` keeps the rows of a weight, also if it is first read in a scope without gradients.
+        with torch.enable_grad():
+            return x.unbind(axis)
 
     def reshape(self, x, shape):
         return x.reshape(shape)

@@ -168,7 +168,8 @@ def _rows(context, count):
         raise ValueError(f"export expects a context of one tensor, received a dict of {sorted(context)}.")
     if not len(context):
         raise ValueError("export expects a few rows of context to compare on, received none.")
-    return context[np.arange(count) % len(context)]
+    rows = ops.convert_to_tensor(context[np.arange(count) % len(context)])
+    return ops.convert_to_numpy(rows)  # whole numbers of the engine's own size, as its graph has them
 
 
 def _difference(here, there):

@@ -41,7 +41,12 @@ _DRAWS = 256  # rows of context that are adapted to without data, as many as Glo
 def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> None:
     """Raise TypeError or ValueError for parts of which no flow can be made."""
     if not isinstance(bijector, FlowLayer):
-        raise TypeError(f"Flow expects a bijector, received {bijector!r}.{_instead(bijector)}")
+        cure = ""
+        if isinstance(bijector, list | tuple):
+            cure = " Make one of several: flowkit.bijectors.Chain([...])."
+        elif isinstance(bijector, type):
+            cure = f" Call the class: {bijector.__name__}(...)."
+        raise TypeError(f"Flow expects a bijector, received {bijector!r}.{cure}")
     if base is not None and not isinstance(base, keras.Layer):
         raise TypeError(
             f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
@@ -56,15 +61,6 @@ def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> No
             f"{codomain}. A bijector goes from data to latents: turn it round, with Inverse, or give a base such as "
             "Uniform(0.0, 1.0)."
         )
-
-
-def _instead(received):
-    """Return what to write in place of something that is no bijector."""
-    if isinstance(received, list | tuple):
-        return " Make one of several: flowkit.bijectors.Chain([...])."
-    if isinstance(received, type) and issubclass(received, FlowLayer):
-        return f" Call the class: {received.__name__}(...)."
-    return ""
 
 
 # Inputs as Keras passes them

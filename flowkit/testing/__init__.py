@@ -12,7 +12,6 @@ except ImportError as error:
         name=error.name,
     ) from None
 
-from flowkit.testing import strategies
 from flowkit.testing.adapters import adapt
 from flowkit.testing.check import check_bijector
 from flowkit.testing.copies import randomize
@@ -33,5 +32,4 @@ __all__ = [
     "check_parity",
     "parametrize_bijectors",
     "randomize",
-    "strategies",
 ]

@@ -1,6 +1,6 @@
 """Other libraries' bijectors, in flowkit's contract: torch ones on the torch engine, JAX ones on the JAX engine.
 
-Nothing here imports those libraries: an object shows by its class's module whose it is.
+No library is imported: the module of an object's class names it.
 """
 
 import copy
@@ -13,26 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
 from flowkit.engines import engine
+from flowkit.testing.clauses import clauses_of, engines, refusals, weights
 
-NOT_APPLICABLE = {
-    "shape inference",
-    "log-det kind",
-    "empty batch",
-    "context",
-    "noise",
-    "refresh",
-    "config",
-    "saving",
-    "adaptation",
-    "compiled",
-    "mixed precision",
-    "wrong rank",
-    "wrong size",
-}
+NOT_APPLICABLE = {"shape inference", "log-det kind", "empty batch", "context", "noise"}
+NOT_APPLICABLE |= clauses_of(weights, engines, refusals).keys()
 """Clauses that ask about Keras, or about promises that other libraries do not make."""
 
 
@@ -88,7 +76,7 @@ class Adapted(Bijector):
             raise ContractError(
                 "event shape",
                 self,
-                expected=f"events of shape {self.event}, as told to adapt",
+                expected=f"events of shape {self.event}, the event_shape of adapt",
                 received=f"{tuple(x_shape[1:])}",
                 hint="Pass adapt(..., event_shape=) for another.",
             )
@@ -179,17 +167,13 @@ def _rebuilt(bijector, dtype):
     def again(value):
         if hasattr(value, "parameters") and hasattr(value, "dtype"):  # a bijector or a linear operator
             return _rebuilt(value, dtype)
-        if type(value) in (list, tuple):
-            return type(value)(again(v) for v in value)
-        if isinstance(value, dict):
-            return {key: again(v) for key, v in value.items()}
         if isinstance(value, float):
             return np.asarray(value, dtype)[()]  # a plain float would become float32
         if "float" in str(getattr(value, "dtype", "")) and hasattr(value, "astype"):
             return _cast(value, dtype)
         return value
 
-    parameters = {name: again(value) for name, value in bijector.parameters.items()}
+    parameters = tree.map_structure(again, dict(bijector.parameters))
     if parameters.get("dtype") is not None:
         parameters["dtype"] = np.dtype(dtype)
     # The class itself, or the one above it to which its constructor handed these parameters, as to Chain.

@@ -35,17 +35,17 @@ _OPERATION = re.compile(r"[/\\]keras[/\\]src[/\\]ops[/\\](?!operation\.py)")
 
 @dataclass(frozen=True)
 class Cause:
-    """Where an error comes from. Two are the same if one line raised them, whatever the engine made of it."""
+    """Where an error comes from. Two are the same if one line raised them, whatever the engine made of it.
+
+    `line` is that of the author, or "".
+    """
 
     key: str
-    kind: str = field(compare=False)
-    method: str = field(default="", compare=False)
-    place: str = field(default="", compare=False)  # "" if no line of the author's raised it
+    text: str = field(compare=False)
     line: str = field(default="", compare=False)
 
     def __str__(self):
-        at = f" at {self.place}" if self.place else ""
-        return f"{self.method or 'the layer'} raises {self.kind}{at}"
+        return self.text
 
 
 class Raised(Broken):
@@ -54,34 +54,35 @@ class Raised(Broken):
     def __init__(self, error):
         cause, hint = cause_of(error), getattr(error, "hint", None)
         if traced(error):
-            at = "" if cause.line else f" at {place_of(error)}"
-            text, hint = f"a stop of the compiler{at}, where {ASKS}", COMPILE_HINT
+            text, hint = f"a stop of the compiler, where {ASKS}", COMPILE_HINT
         elif isinstance(error, ContractError):
             text = f"a ContractError: expected {error.expected}, received {error.received}"
         else:
-            text = f"{type(error).__name__}: {said(error)}"
+            text = f"{type(error).__name__}: {message_of(error)}"
         super().__init__("an answer", text, hint=hint, cause=cause)
 
 
 def cause_of(error):
     """Return the `Cause` of an error."""
-    error = traced(error) or error
-    kind, stack = type(error).__name__, _stack(error)
-    if own := _own_lines(error):
-        method = next((name for _, _, name in reversed(own) if name in _HOOKS), "")
+    inner = traced(error) or error
+    kind, stack = type(inner).__name__, _stack(inner)
+    if own := _own_lines(inner) or _own_lines(error):
+        method = next((name for _, _, name in reversed(own) if name in _HOOKS), "the layer")
         file, line, name = own[-1]
         place = _place(file, line)
-        return Cause(place, kind, method, place, f"{place}, in {name}: `{_code(file, line)}`")
-    if isinstance(error, ContractError):
-        return Cause(f"contract: {error.clause}", f"{kind} {error.clause!r}")
+        return Cause(
+            place, f"{method} raises {kind} at {place}", f"{place}, in {name}: `{_code(file, line)}`"
+        )
+    if isinstance(inner, ContractError):
+        return Cause(f"contract: {inner.clause}", f"the layer raises {kind} {inner.clause!r}")
     base = [entry for entry in stack if entry[0].startswith(_CONTRACT)]
     line = ""
     if base and base[-1][2] in ("call", "pair", "per_sample"):
         line = "what _forward and _inverse return, which is to be a pair (output, log_det)"
-    return Cause(_place(*(base or stack)[-1][:2]), kind, line=line)
+    return Cause(_place(*(base or stack)[-1][:2]), f"the layer raises {kind}", line)
 
 
-def said(error):
+def message_of(error):
     """Return an error's message as one plain line, without colours and without what Keras and TensorFlow add."""
     # A config tells every one on the way to the fault.
     text = str(error).split("Exception encountered: ")[-1].rstrip()
@@ -110,7 +111,7 @@ def not_implemented(call):
     except NotImplementedError as error:
         file = _stack(error)[-1][0]
         if _is_own(file) or file == flow_layer.__file__:
-            return f"none ({said(error) or 'NotImplementedError'})"
+            return f"none ({message_of(error) or 'NotImplementedError'})"
     except Exception:  # the clauses will say what is wrong
         return None
     return None
@@ -161,14 +162,6 @@ def traced(error):
     for link in _chain(error):
         if type(link).__name__.startswith(_TRACED) or any(word in str(link) for word in _TRACED_WORDS):
             return link
-    return None
-
-
-def place_of(error):
-    """Return file:line and the code of the author's innermost line, or None."""
-    if own := _own_lines(error):
-        file, line, _ = own[-1]
-        return f"{os.path.basename(file)}:{line}, `{_code(file, line)}`"
     return None
 
 

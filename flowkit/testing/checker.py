@@ -12,10 +12,9 @@ from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.causes import Raised, cause_of, narrow_notes, slip_of_the_checker
 from flowkit.testing.clauses import CLAUSES
-from flowkit.testing.examples import Example, drawn_from, failing, standard
-from flowkit.testing.judging import SIDES, Broken, Imprecise, Negligible, Undecided
+from flowkit.testing.examples import Example, drawn_from, failing, standard, strategy_for
+from flowkit.testing.judging import SIDES, Broken, Imprecise, Undecided
 from flowkit.testing.report import BrokenPromise, Result
-from flowkit.testing.strategies import examples as some_examples
 from flowkit.testing.subject import Subject
 from flowkit.testing.tolerances import log_abs_det
 from flowkit.testing.trial import Trial
@@ -98,8 +97,8 @@ class Check:
                 reason = f"{cause}, see {causes[cause]!r}"
                 continue
             judged += 1
-            if isinstance(fault, Negligible):
-                note = note or fault.text
+            if isinstance(fault, str):
+                note = note or fault
             elif fault is not None:
                 if replay is None and clause.per == "example":
                     example, fault = self._simplify(clause, example, fault)
@@ -115,7 +114,7 @@ class Check:
     @property
     def notes(self):
         """Return the lines of a report beside the verdicts."""
-        notes = narrow_notes(self.subject.functions.narrow)
+        notes = narrow_notes(self.subject.narrow)
         for inverse in (True, False):
             if not self.subject.has(inverse):
                 names = ", ".join(repr(name) for name, clause in CLAUSES.items() if inverse in clause.needs)
@@ -144,11 +143,14 @@ class Check:
 
     @functools.cached_property
     def _examples(self):
-        fixed, strategy = list(standard(self.subject.events)), some_examples(self.subject.events)
+        fixed, strategy = list(standard(self.subject.events)), strategy_for(self.subject.events)
         return fixed + drawn_from(strategy, max(0, self.examples - len(fixed)), self.seed)
 
     def _fault(self, clause, example):
-        """Return None if the promise holds for the example; otherwise what says that it does not, or `Undecided`."""
+        """Return None if the promise holds for the example; otherwise what says that it does not, or `Undecided`.
+
+        A text is a note: an error that the layer's own precision cannot show.
+        """
         try:
             clause.check(self.trial(example))
         except Undecided as found:
@@ -156,23 +158,17 @@ class Check:
         except Broken as found:
             if found.cause is None and found.__cause__ is not None:
                 found.cause = cause_of(found.__cause__)
-            kind = self._type(example)
+            # Another library's object works in the type of what it is given, up to its own `precision`.
+            layer = self.subject.layer(example.event)
+            kind = getattr(layer, "precision", layer.compute_dtype)
             if found.negligible(rounding_unit(kind)):
-                return Negligible(f"{found}: an error of {found.measured:.2g}, which {kind} cannot show")
+                return f"{found}: an error of {found.measured:.2g}, which {kind} cannot show"
             return None if self._was_chance(clause, example, found) else found
         except Exception as error:  # an author's code may raise anything, and an error breaks the promise
             if slip_of_the_checker(error):
                 raise
             return Raised(error)
         return None
-
-    def _type(self, example):
-        """Return the type that the layer itself works in, whatever the copy that is judged works in.
-
-        Another library's object works in the type of what it is given, up to its own `precision`.
-        """
-        layer = self.subject.layer(example.event)
-        return getattr(layer, "precision", layer.compute_dtype)
 
     def _was_chance(self, clause, example, found):
         """Return True if a close call is none at a second look: the random draws that measure errors can be low."""
@@ -198,11 +194,11 @@ class Check:
             other = found[candidate]
             return isinstance(other, Broken) and other.cause == fault.cause
 
-        failing(some_examples(self.subject.events), fails, examples=40, seed=self.seed)
+        failing(strategy_for(self.subject.events), fails, examples=40, seed=self.seed)
         simplest = min(filter(fails, list(found)), key=Example.weight)
         return simplest, found[simplest]
 
-    # What is said of a broken promise, or of one that was not verified
+    # Errors of a broken promise, and of one that was not verified
 
     def _unverified(self, result):
         return ContractError(
@@ -286,7 +282,7 @@ def replay_line(clause, example, *, drawn=None, context=None, profile="full"):
         options.append(f"context={'...' if callable(context) else repr(shape)}")
     if profile != "full":
         options.append(f"profile={profile!r}")
-    return f"check_bijector(..., {', '.join(options)})  # engine {engine.name}"
+    return f"check_bijector(..., {', '.join(options)})  # backend {engine.name}"
 
 
 def results_of(names, run, waived, *, raises):

@@ -1,15 +1,11 @@
-"""Copies of a layer under test, in two precisions, with weights moved off their start."""
+"""Copies of layers, in another precision, with weights moved off their start, adapted or refreshed."""
 
-import contextlib
-import functools
 import json
 from typing import Any
 
 import keras
 import numpy as np
 
-from flowkit.contract import ContractError, FlowLayer
-from flowkit.contract.adaptation import adapted_flags, mark_adapted
 from flowkit.engines import engine
 
 SCALE = 0.3
@@ -72,88 +68,6 @@ def _retype(config, dtype):
     }
 
 
-class Copies:
-    """One copy of a `Subject` for each event and precision, made once, whose weights move from example to example.
-
-    `subject` makes, builds and feeds them.
-    """
-
-    def __init__(self, subject):
-        self._subject, self._now = subject, {}
-        self._kept = functools.cache(self._layer)
-        self._start, self._values = functools.cache(self._start_values), functools.cache(self._moved_values)
-
-    def layer(self, event, dtype="float32"):
-        """Return the copy for `event`: built, adapted to a batch, not yet moved."""
-        return self._kept(event, dtype)
-
-    def _layer(self, event, dtype):
-        subject = self._subject
-        if dtype == "float64":
-            with engine.float64():
-                layer = subject.build(subject.make("float64"), event)
-                self._adapt(layer, event)
-            return layer
-        layer, start = subject.build(subject.make(), event), self._start(event)
-        if len(start) != len(layer.weights):
-            raise ContractError(
-                "config",
-                subject.model,
-                expected=f"a copy with {len(start)} weights, like the first",
-                received=f"{len(layer.weights)} weights",
-            )
-        layer.set_weights(start)
-        return layer
-
-    def _start_values(self, event):
-        """Return all weights as they are before they move."""
-        layer = self.layer(event, "float64")
-        with engine.float64():
-            return _stored(layer)
-
-    def _adapt(self, layer, event):
-        flags = adapted_flags(layer)
-        hooks = ("_adapt", "run_adapt")
-        if not flags and all(getattr(type(layer), h) is getattr(FlowLayer, h) for h in hooks):
-            return
-        with contextlib.suppress(NotImplementedError):  # an inverse cannot be adapted from its own side
-            adapt(layer, self._subject.batch(layer, event))
-        mark_adapted(layer)
-
-    def weighted(self, example, dtype="float32"):
-        """Return the copy for the event of `example`, with its weights moved as that says."""
-        event, moves = tuple(example.event), (example.seed, example.scales)
-        layer = self.layer(event, dtype)
-        if self._now.get((event, dtype)) != moves:
-            values = self._values(event, *moves)
-            self._now.pop((event, dtype), None)
-            # Outside the scope, JAX would make float32 of what is assigned to a float64 weight.
-            with engine.float64() if dtype == "float64" else contextlib.nullcontext():
-                _assign(layer, values)
-            self._now[event, dtype] = moves
-        return layer
-
-    def _moved_values(self, event, seed, scales):
-        layer, start = self.layer(event, "float64"), self._start(event)
-        values = dict(zip(map(id, layer.weights), start, strict=True))
-        trained = list(map(id, layer.trainable_variables))
-        new = moved([values[i] for i in trained], seed, [SCALE * times for times in scales])
-        values = list((values | dict(zip(trained, new, strict=True))).values())
-        if not layer.refreshes:
-            return values
-        # As a few training steps' refreshing leaves them, from which they were one step away before.
-        self.forget(event, "float64")
-        with engine.float64():
-            _assign(layer, values)
-            for _ in range(STEPS):
-                refresh(layer, self._subject.batch(layer, event))
-            return _stored(layer)
-
-    def forget(self, event, dtype="float32"):
-        """Have the weights of that copy set anew before its next use: a clause has changed them."""
-        self._now.pop((event, dtype), None)
-
-
 def adapt(layer, given):
     """Adapt `layer` to a batch of `Inputs`."""
     x, context, noise = given.tensors(layer.compute_dtype)
@@ -167,12 +81,13 @@ def refresh(layer, given):
         layer.run_refresh(x, context, noise=noise)
 
 
-def _assign(layer, values):
+def assign(layer, values):
+    """Set all weights of a layer, whatever their types."""
     for variable, value in zip(layer.weights, values, strict=True):
         variable.assign(value)
 
 
-def _stored(layer):
+def stored(layer):
     """Return all weights of a layer; float64 ones as float32 numbers."""
     values = [v.numpy() for v in layer.weights]
     return [v.astype("float32") if v.dtype == "float64" else v for v in values]

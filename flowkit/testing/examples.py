@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import hypothesis
+import hypothesis.strategies as st
 import numpy as np
 
 ROWS = 3
@@ -132,6 +133,22 @@ def evenly(events, count):
 
 # What Hypothesis does: it draws, finds the simplest that fails, and replays it
 
+_PLAIN = st.integers(-3, 3).map(float)
+_REAL = st.floats(-8, 8, width=32, allow_subnormal=False)
+_FAR = st.sampled_from([0.0, 1e-6, -1e-3, 30.0, -30.0, 100.0, -1000.0])
+
+
+def strategy_for(events):
+    """Draw an `Example` for one of `events`; shrinks to the first event, few whole values, no noise, scales of 1."""
+    return st.builds(
+        Example,
+        event=st.sampled_from(list(events)),
+        seed=st.integers(0, 7),
+        noise=st.sampled_from([0.0, 1.0, 0.1, 6.0]),
+        values=st.lists(st.one_of(_PLAIN, _REAL, _FAR), min_size=1, max_size=6).map(tuple),
+        scales=st.lists(st.sampled_from(SCALES), min_size=1, max_size=4).map(tuple),
+    )
+
 
 def drawn_from(strategy, count, seed):
     """Return `count` values of a strategy, the same each time; fewer if it has no more."""
@@ -148,16 +165,9 @@ def failing(strategy, fails, *, examples, seed):
     That value is the last one for which `fails` is called and returns True.
     """
     phases = (hypothesis.Phase.generate, hypothesis.Phase.shrink)
-
-    @hypothesis.seed(seed)
-    @hypothesis.settings(SETTINGS, max_examples=examples, phases=phases)
-    @hypothesis.given(strategy)
-    def holds(value):
-        if fails(value):
-            raise _Found
-
+    settings = hypothesis.settings(SETTINGS, max_examples=examples, phases=phases)
     try:
-        holds()
+        hypothesis.seed(seed)(settings(_property(strategy, fails)))()
     except (_Found, hypothesis.errors.Flaky) as found:
         blobs = re.findall(r"reproduce_failure\('.*?', (b'.*?')\)", "".join(getattr(found, "__notes__", ())))
         return ast.literal_eval(blobs[0]) if blobs else b""
@@ -167,16 +177,9 @@ def failing(strategy, fails, *, examples, seed):
 def replayed(strategy, blob):
     """Return the value of a strategy that Hypothesis's blob stands for; raise ValueError if it stands for none."""
     values = []
-
-    @hypothesis.reproduce_failure(hypothesis.__version__, blob)
-    @hypothesis.settings(SETTINGS)
-    @hypothesis.given(strategy)
-    def take(value):
-        values.append(value)
-        raise _Found
-
+    again = hypothesis.reproduce_failure(hypothesis.__version__, blob)
     try:
-        take()
+        again(SETTINGS(_property(strategy, lambda value: values.append(value) or True)))()
     except _Found:
         return values[0]
     except hypothesis.errors.HypothesisException as error:
@@ -184,6 +187,15 @@ def replayed(strategy, blob):
             f"drawn={blob!r} does not fit this bijector, or is of another version of Hypothesis than "
             f"{hypothesis.__version__}. Take the line of its own report."
         ) from error
+
+
+def _property(strategy, fails):
+    @hypothesis.given(strategy)
+    def holds(value):
+        if fails(value):
+            raise _Found
+
+    return holds
 
 
 class _Found(Exception):

@@ -66,9 +66,9 @@ def described(context):
     """Return the description of how a context looks; raise TypeError for what is none."""
     if context is None or callable(context):
         return context
-    if isinstance(context, dict) and context and all(map(_is_shape, context.values())):
+    if isinstance(context, dict) and context and all(map(is_shape, context.values())):
         return {key: tuple(map(int, shape)) for key, shape in context.items()}
-    if _is_shape(context):
+    if is_shape(context):
         return tuple(map(int, context))
     raise TypeError(
         "context= expects the shape of one context, as (3,), or a dict of shapes, or a function (rng, batch, event) -> "
@@ -76,7 +76,8 @@ def described(context):
     )
 
 
-def _is_shape(shape):
+def is_shape(shape):
+    """Return True for a tuple or list of whole numbers."""
     return isinstance(shape, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in shape)
 
 

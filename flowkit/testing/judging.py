@@ -69,13 +69,6 @@ class Imprecise(Undecided):
     """Nothing of this example could be judged, for lack of precision."""
 
 
-@dataclass(frozen=True)
-class Negligible:
-    """A difference that the layer's own precision cannot show: a note, not a broken promise."""
-
-    text: str
-
-
 def require(holds, expected, received, **details):
     """Raise `Broken` unless the promise holds."""
     if not holds:
@@ -114,16 +107,6 @@ def judge(expected, received, allowed, *, what, where=None, among=None, gap=None
         size=float(np.broadcast_to(size, gap.shape)[worst]),
         hint=proportion(expected[worst], received[worst], None if where is None else where[0].shape),
     )
-
-
-def require_same(expected, received, where, what):
-    """Raise `Broken` unless two answers (output, log_det) at the inputs `where` are equal, bit for bit.
-
-    `what` is the expectation, with {} for "output" or "log_det".
-    """
-    for name, a, b in zip(("output", "log_det"), expected, received, strict=True):
-        if not np.array_equal(a, b, equal_nan=True):
-            raise Broken(what.format(name), unlike(a, b, where))
 
 
 def unlike(expected, received, where):

@@ -46,27 +46,37 @@ def mass_is_one(trial):
     x, _ = run(np.stack([entry.draw(rng, rows) for entry in base], axis=1), True)
     if not np.isfinite(x).all():
         raise Imprecise(f"{_INNER}, and inverse is not finite where the mass is measured")
-    wide = [_Entry(*pair) for pair in zip(_of_entries(spec.domain, trial.event), x.T, strict=True)]
-    x = np.stack([entry.draw(rng, rows) for entry in wide], axis=1)
+    x, log_wide = drawn_widely(_of_entries(spec.domain, trial.event), x, rng)
     z, log_det = run(x, False)
     with np.errstate(all="ignore"):
         log_base = sum(entry.log_prob(column) for entry, column in zip(base, z.T, strict=True))
-        log_wide = sum(entry.log_prob(column) for entry, column in zip(wide, x.T, strict=True))
         weights = np.where(np.isneginf(log_base), 0.0, np.exp(log_base + log_det - log_wide))
-    total, error = weights.mean(), weights.std() / np.sqrt(rows)
-    if np.isfinite(total) and (reason := uncertain(weights)):
+    if np.isfinite(weights.mean()) and (reason := uncertain(weights)):
         raise Imprecise(f"{_INNER}, and {reason}")
+    what = "a density base(z) * exp(log_det) that adds up to 1 over all x"
+    hint = "A constant of log_det is missing, or counted once for all entries."
+    require_one(weights, x.shape[1], what, hint)
+
+
+def drawn_widely(domains, sample, rng):
+    """Return as many points as in `sample` (rows, entries), of a density about it as wide, and the logarithm of that.
+
+    `domains` are those of the entries.
+    """
+    wide = [_Entry(*pair) for pair in zip(domains, sample.T, strict=True)]
+    x = np.stack([entry.draw(rng, len(sample)) for entry in wide], axis=1)
+    with np.errstate(all="ignore"):
+        return x, sum(entry.log_prob(column) for entry, column in zip(wide, x.T, strict=True))
+
+
+def require_one(weights, entries, what, hint):
+    """Raise `Broken` unless the mean of importance weights, a mass over that many entries, is 1."""
+    total, error = weights.mean(), weights.std() / np.sqrt(len(weights))
     gap, allowed = abs(total - 1), ERRORS * error + SLACK
     if not gap < allowed:
-        each = total ** (1 / len(wide)) if total > 0 else 0.0
-        raise Broken(
-            "a density base(z) * exp(log_det) that adds up to 1 over all x",
-            f"{total:.4f}, to within {error:.1g}",
-            measured=gap,
-            allowed=allowed,
-            hint="A constant of log_det is missing, or counted once for all entries: it is "
-            f"{each:.4g} for each of {len(wide)} entries.",
-        )
+        if entries > 1 and total > 0:
+            hint = f"{hint} It is {total ** (1 / entries):.4g} for each of {entries} entries."
+        raise Broken(what, f"{total:.4f}, to within {error:.1g}", measured=gap, allowed=allowed, hint=hint)
 
 
 def uncertain(weights):

@@ -20,8 +20,8 @@ OPTIONS = {"examples": 5, "profile": "full"}
 class Case:
     """A bijector with a name and what the checker cannot know: events that suit it, what a context looks like.
 
-    `make` makes one, or is an instance. `waived` is {clause: why it is known to be broken}, or {clause: {engine: why}}
-    if only some engines break it. A waiver that is not needed is an error. `tolerated` is like it, for clauses that
+    `make` makes one, or is an instance. `waived` is {clause: why it is known to be broken}, or {clause: {backend: why}}
+    if only some backends break it. A waiver that is not needed is an error. `tolerated` is like it, for clauses that
     may hold as well.
 
     >>> from flowkit.bijectors import Exp
@@ -71,7 +71,7 @@ def _checker(case, examples, profile):
 
 
 def _reason(waivers, clause):
-    """Return why a clause may be broken on this engine, or None."""
+    """Return why a clause may be broken on this backend, or None."""
     waiver = waivers.get(clause)
     return waiver.get(engine.name) if isinstance(waiver, dict) else waiver
 

@@ -1,4 +1,4 @@
-"""The same weights and inputs give the same answers on every engine."""
+"""Compare the answers of one bijector on several backends."""
 
 import json
 import os
@@ -12,8 +12,9 @@ import numpy as np
 from flowkit._engine import run_on
 from flowkit.contract import ContractError
 from flowkit.contract.precision import rounding_unit
+from flowkit.testing.clauses.gradients import gradients
 from flowkit.testing.examples import Example
-from flowkit.testing.functions import gradients
+from flowkit.testing.inputs import described, is_shape
 from flowkit.testing.judging import SIDES
 from flowkit.testing.subject import Subject
 from flowkit.testing.target import found, name_of
@@ -34,41 +35,32 @@ def check_parity(
     context: Any = None,
     seed: int = 1,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Raise `ContractError` if engines differ in output, log-det or their gradients, in either direction.
+    """Raise `ContractError` if backends differ in output, log-det or their gradients, in either direction.
 
     `make` is a function (or class) at the top of an importable module, or its name "package.module:function": each
-    engine runs in a process of its own, which makes the bijector, takes the first engine's perturbed weights from an
-    `.npz` file, and answers in float32. The difference allowed is the rounding measured on the first engine (in
+    backend runs in a process of its own, which makes the bijector, takes the first backend's perturbed weights from an
+    `.npz` file, and computes in float32. The difference allowed is the rounding measured on the first backend (in
     float32's units), added up for both. `event_shape` is by default one that the spec allows, and `context` the shape
-    of one context, or a dict of shapes. Returns {engine: {name: array}}.
+    of one context, or a dict of shapes. Returns {backend: {name: array}}.
     """
-    name = name_of(make)
-    first = backends[0]
+    if event_shape is not None and not is_shape(event_shape):
+        raise TypeError(
+            f"check_parity expects event_shape= as a shape of whole numbers, as (3,); received {event_shape!r}."
+        )
+    if callable(context):
+        raise TypeError("check_parity expects context= as a shape, or a dict of shapes; received a function.")
+    name, first, answers = name_of(make), backends[0], {}
+    event = None if event_shape is None else list(map(int, event_shape))
+    options = {"event": event, "context": described(context), "seed": seed, "start": None}
     with tempfile.TemporaryDirectory() as folder:
-        files = {engine: os.path.join(folder, f"{engine}.npz") for engine in backends}
         for engine in backends:
-            options = {
-                "event": _sizes("event_shape", event_shape),
-                "context": _sizes("context", context),
-                "seed": seed,
-                "start": None if engine == first else files[first],
-            }
-            _run(engine, [name, json.dumps(options), files[engine]])
-        answers = {engine: dict(np.load(path)) for engine, path in files.items()}
+            path = os.path.join(folder, f"{engine}.npz")
+            _run(engine, [name, json.dumps(options), path])
+            answers[engine] = dict(np.load(path))
+            options["start"] = os.path.join(folder, f"{first}.npz")
     for engine in backends[1:]:
         compare(name, first, answers[first], engine, answers[engine])
     return answers
-
-
-def _sizes(what, shape):
-    """Return a shape, or a dict of shapes, as JSON holds it."""
-    if shape is None:
-        return None
-    if isinstance(shape, dict):
-        return {key: _sizes(what, part) for key, part in shape.items()}
-    if isinstance(shape, (tuple, list)) and all(isinstance(n, (int, np.integer)) for n in shape):
-        return list(map(int, shape))
-    raise TypeError(f"check_parity expects {what}= as a shape of whole numbers, as (3,); received {shape!r}.")
 
 
 def compare(name, first, expected, engine, received):
@@ -103,42 +95,39 @@ def answer(name, options, path):
     """Write outputs, log-dets, gradients, measured errors and weights to `path`."""
     options = json.loads(options)
     start = dict(np.load(options["start"])) if options["start"] else {}
-    event = options["event"] or start.get("event")
-    events = None if event is None else [tuple(map(int, event))]
-    subject = Subject(found(name), event_shapes=events, context=options["context"])
-    event = subject.events[-1]
-    trial = Trial(subject, Example(event, seed=options["seed"], noise=1.0))
+    event = start["event"].tolist() if start else options["event"]
+    subject = Subject(found(name), event_shapes=event and [event], context=options["context"])
+    trial = Trial(subject, Example(subject.events[-1], seed=options["seed"], noise=1.0))
     layer = trial.layer32
     if start:
         layer.set_weights([start[f"weight {i}"] for i in range(len(layer.weights))])
-    result = {"event": np.array(event)}
+    result = {"event": np.array(trial.event)}
     result |= {f"weight {i}": v.numpy() for i, v in enumerate(layer.weights)}
     for inverse, _ in trial.directions:
         side = SIDES[inverse]
         value, log_det = trial.run32(inverse)
+        grads = _gradients(trial, inverse)
         result |= {f"{side} output": value, f"{side} log-det": log_det}
-        for i, gradient in enumerate(_gradients(trial, inverse)):
-            result[f"gradient {i} of {side}"] = gradient
-    np.savez(path, **result, **({} if start else _errors(trial)))
+        result |= {f"gradient {i} of {side}": gradient for i, gradient in enumerate(grads)}
+        if not start:
+            result |= _errors(trial, inverse, grads)
+    np.savez(path, **result)
 
 
-def _errors(trial):
-    """Return the error that rounding in float32 may have made in each answer."""
-    errors, unit = {}, rounding_unit("float32")
-    for inverse, _ in trial.directions:
-        side = SIDES[inverse]
-        value, log_det = (ROUNDINGS * error for error in trial.float32_errors(inverse))
-        if inverse:  # one that iterates stops where its spec says, and takes its log-det there
-            value = value + trial.declared(trial.measured_in(True).value)
-            log_det = log_det + trial.measured_after(True).log_det_spread
-        errors |= {f"{side} output error": value, f"{side} log-det error": log_det}
-        # A gradient is a sum over samples and places: its rounding is that of its largest entries.
-        here = _gradients(trial, inverse)
-        moved = [_gradients(trial, inverse, draw) for draw in range(1, 1 + DIRECTIONS)]
-        for i, (gradient, *others) in enumerate(zip(here, *moved, strict=True)):
-            steps = [np.max(np.abs(other - gradient), initial=0.0) for other in others]
-            noise = max(steps) + unit * np.max(np.abs(gradient), initial=1.0)
-            errors[f"gradient {i} of {side} error"] = np.full(gradient.shape, ROUNDINGS * noise)
+def _errors(trial, inverse, grads):
+    """Return the error that rounding in float32 may have made in each answer of a direction."""
+    side, unit = SIDES[inverse], rounding_unit("float32")
+    value, log_det = (ROUNDINGS * error for error in trial.float32_errors(inverse))
+    if inverse:  # one that iterates stops where its spec says, and takes its log-det there
+        value = value + trial.declared(trial.measured_in(True).value)
+        log_det = log_det + trial.measured_after(True).log_det_spread
+    errors = {f"{side} output error": value, f"{side} log-det error": log_det}
+    # A gradient is a sum over samples and places: its rounding is that of its largest entries.
+    moved = [_gradients(trial, inverse, draw) for draw in range(1, 1 + DIRECTIONS)]
+    for i, (gradient, *others) in enumerate(zip(grads, *moved, strict=True)):
+        steps = [np.max(np.abs(other - gradient), initial=0.0) for other in others]
+        noise = max(steps) + unit * np.max(np.abs(gradient), initial=1.0)
+        errors[f"gradient {i} of {side} error"] = np.full(gradient.shape, ROUNDINGS * noise)
     return errors
 
 

@@ -28,8 +28,8 @@ def _by_column(function):
 def points_of(domain, t):
     """Return points of `domain` for an array of real numbers of the same shape, strictly inside.
 
-    They are float32 numbers held in float64 (save on the simplex, whose sum would suffer), so that
-    both precisions are asked about the same point.
+    They are float32 numbers held in float64 (except on the simplex, whose sum would suffer), so that
+    both precisions judge the same point.
     """
     x = np.asarray(ops.convert_to_numpy(domain.from_real(ops.convert_to_tensor(t))), "float64")
     if domain.kind == "simplex":

@@ -1,33 +1,43 @@
-"""A bijector under test: what is known of it, what it receives, and new layers like it."""
+"""A bijector under test: what is known of it, what it receives, new layers like it, and copies that are kept."""
 
+import contextlib
 import functools
 import inspect
+import math
 
 import keras
 import numpy as np
+from keras import ops
 
+from flowkit.bijectors.solvers import solving
 from flowkit.contract import ContractError, FlowLayer
+from flowkit.contract.adaptation import adapted_flags, mark_adapted
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
-from flowkit.testing.causes import not_implemented, said
-from flowkit.testing.copies import Copies, recreate
+from flowkit.engines import engine
+from flowkit.testing.causes import message_of, mixed, narrow_places, narrowed, not_implemented
+from flowkit.testing.copies import SCALE, STEPS, adapt, assign, moved, recreate, refresh, stored
 from flowkit.testing.examples import evenly, event_shapes
-from flowkit.testing.functions import Functions
-from flowkit.testing.inputs import Inputs, context_for, described, direction, each, noise_for
+from flowkit.testing.inputs import Inputs, context_for, described, direction, each, noise_for, replaced
 from flowkit.testing.judging import SIDES
 from flowkit.testing.points import points_of
 
 CONTEXT_SIZE = 3
+_ADAPTING = ("_adapt", "run_adapt")
 
 
 class Subject:
-    """Makes what the clauses need; its `Copies` and compiled `Functions` only once.
+    """A bijector under test, which makes what the clauses need.
 
     `given` is a bijector, which is made again through its config, or a function (or class) without
     arguments that makes one. `context` says what a context looks like if the layer itself does
     not: the shape of one, a dict of shapes, or a function (rng, batch, event) -> array, or dict of arrays. `thorough`
     takes an engine's compiler through all its stages.
+
+    One copy of each precision is kept for each event: `layer(event)` returns the float32 one, `layer64(event)` the
+    float64 one, built, adapted to a batch, not yet moved. `narrow` holds what computes in less than float64, as
+    `narrow_places`.
     """
 
     def __init__(self, given, *, event_shapes=None, context=None, most_events=3, thorough=False):
@@ -40,10 +50,9 @@ class Subject:
         if not isinstance(self.model, FlowLayer):
             raise _not_a_layer(self.model)
         self.spec = self.model.spec
-        self.missing = functools.cache(self._missing)
-        copies = Copies(self)
-        self.layer, self.weighted, self.forget = copies.layer, copies.weighted, copies.forget
-        self.functions = Functions(lambda event: self.layer(event, "float64"), self._declared)
+        self._now, self._precisions, self.narrow = {}, {}, {}
+        for name in ("missing", "layer", "layer64", "start", "moved", "value", "jacobian", "gradient"):
+            setattr(self, name, functools.cache(getattr(self, f"_{name}")))
         self.events = self._choose_events(event_shapes, most_events)
 
     def __str__(self):
@@ -73,12 +82,6 @@ class Subject:
         """Return True if that direction forgets something."""
         return self.model.forgets(inverse=inverse)
 
-    def _declared(self, event):
-        """Return the least precise type in which the layer, or a part of its float64 copy, declares to compute."""
-        layers = [self.layer(event), *layers_inside(self.layer(event, "float64"))]
-        kinds = {layer.compute_dtype for layer in layers if "float" in str(layer.compute_dtype)}
-        return max(kinds, key=rounding_unit)
-
     # New layers
 
     def _first(self):
@@ -91,7 +94,7 @@ class Subject:
                 "config",
                 self.given,
                 expected="a layer that its config makes again, since the checker tries copies",
-                received=f"{type(error).__name__}: {said(error)}",
+                received=f"{type(error).__name__}: {message_of(error)}",
                 hint=_remake(type(self.given)),
             ) from error
 
@@ -121,7 +124,7 @@ class Subject:
                 "event shape",
                 self.model,
                 expected="to build for an event that its spec allows",
-                received=f"errors for all of {candidates}, the last of them: {said(errors[-1])}",
+                received=f"errors for all of {candidates}, the last of them: {message_of(errors[-1])}",
                 hint="Narrow the spec's event_rank or event_multiple, or pass event_shapes=.",
             )
         return evenly(events, most)
@@ -144,17 +147,146 @@ class Subject:
         """Return a new float32 layer for `event`, as its `build` left it."""
         return self.build(self.make(), event)
 
-    def prepare(self, layer, example):
-        """Build `layer` and set the weights that the kept copy has for `example`, as far as they fit; return it."""
-        self.build(layer, example.event)
-        source = self.weighted(example)
+    def twin(self, example):
+        """Return a new float32 layer with the same weights as the kept one, if they fit, that nothing has called."""
+        layer, source = self.built(example.event), self.weighted(example)
         if [v.shape for v in layer.weights] == [v.shape for v in source.weights]:
             layer.set_weights([v.numpy() for v in source.weights])
         return layer
 
-    def twin(self, example):
-        """Return a new float32 layer with the same weights as the kept one, that nothing has called."""
-        return self.prepare(self.make(), example)
+    # Kept copies, whose weights move from example to example
+
+    def _layer64(self, event):
+        with engine.float64():
+            layer = self.build(self.make("float64"), event)
+            own = any(getattr(type(layer), hook) is not getattr(FlowLayer, hook) for hook in _ADAPTING)
+            if own or adapted_flags(layer):
+                with contextlib.suppress(NotImplementedError):  # as an inverse raises
+                    adapt(layer, self.batch(layer, event))
+                mark_adapted(layer)
+        return layer
+
+    def _start(self, event):
+        """Return all weights as they are before they move."""
+        layer = self.layer64(event)
+        with engine.float64():
+            return stored(layer)
+
+    def _layer(self, event):
+        layer, start = self.build(self.make(), event), self.start(event)
+        if len(start) != len(layer.weights):
+            raise ContractError(
+                "config",
+                self.model,
+                expected=f"a copy with {len(start)} weights, like the first",
+                received=f"{len(layer.weights)} weights",
+            )
+        layer.set_weights(start)
+        return layer
+
+    def weighted(self, example, wide=False):
+        """Return the copy for the event of `example`, float64 if `wide`, with its weights moved as that says."""
+        event, moves = tuple(example.event), (example.seed, example.scales)
+        layer = self.layer64(event) if wide else self.layer(event)
+        if self._now.get((event, wide)) != moves:
+            values = self.moved(event, *moves)
+            self.forget(event, wide)
+            # Outside the scope, JAX would make float32 of what is assigned to a float64 weight.
+            with engine.float64() if wide else contextlib.nullcontext():
+                assign(layer, values)
+            self._now[event, wide] = moves
+        return layer
+
+    def _moved(self, event, seed, scales):
+        layer, start = self.layer64(event), self.start(event)
+        values = dict(zip(map(id, layer.weights), start, strict=True))
+        trained = list(map(id, layer.trainable_variables))
+        new = moved([values[i] for i in trained], seed, [SCALE * times for times in scales])
+        values = list((values | dict(zip(trained, new, strict=True))).values())
+        if not layer.refreshes:
+            return values
+        # As a few training steps' refreshing leaves them, from which they were one step away before.
+        self.forget(event, wide=True)
+        with engine.float64():
+            assign(layer, values)
+            for _ in range(STEPS):
+                refresh(layer, self.batch(layer, event))
+            return stored(layer)
+
+    def forget(self, event, wide=False):
+        """Have the weights of that copy set anew before its next use: a clause has changed them."""
+        self._now.pop((event, wide), None)
+
+    # Both directions of the float64 copy as compiled functions of tensors, with derivatives and precision
+
+    def _value(self, event, inverse, finer=False):
+        """Return (x, context, noise) -> (value, log_det), compiled if the engine can.
+
+        `finer` solves differential equations with more steps, see `flowkit.bijectors.solvers.Solver.finer`.
+        """
+        layer = self.layer64(event)
+        return engine.compile_inference(_solved(direction(layer, inverse), finer), layer)
+
+    def _jacobian(self, event, inverse, x_event, joint, finer=False):
+        """Return (rows, context, noise) -> d value / d row for each sample, rows flat: (batch, n).
+
+        `joint`: a row holds x, then its noise: (batch, n + k). `finer`: see `_value`.
+        """
+        layer, size = self.layer64(event), math.prod(x_event)
+        run = _solved(direction(layer, inverse), finer)
+
+        def value(row, context, noise):
+            if joint:
+                row, noise = row[:, :size], row[:, size:]
+            return run(ops.reshape(row, (-1, *x_event)), context, noise)[0]
+
+        return engine.compile_jacobian(value, layer)
+
+    def _gradient(self, event, inverse, of):
+        """Return ([x, *weights], cotangent, context, noise) -> sum(cotangent * output `of`), its gradients.
+
+        Values after the weights take the place of the floating-point arrays of the context, in turn.
+        """
+        layer = self.layer64(event)
+        run, trained = direction(layer, inverse), layer.trainable_variables
+
+        def weighed(values, cotangent, context, noise):
+            weights, moved = values[1 : 1 + len(trained)], values[1 + len(trained) :]
+            if moved:
+                context = replaced(context, iter(moved))
+            with keras.StatelessScope(state_mapping=list(zip(trained, weights, strict=True))):
+                answer = run(values[0], context, noise)[of]
+            return ops.sum(ops.cast(answer, "float64") * cotangent)
+
+        return engine.compile_gradients(weighed)
+
+    def eps(self, event, inverse, given):
+        """Return the rounding unit of what the float64 copy really computes in, in a direction with these inputs.
+
+        Raises `Broken` if that is less precise than what the layer declares.
+        """
+        layer = self.layer64(event)
+        if (event, inverse) not in self._precisions:
+            steps = []
+            try:
+                lowest = engine.lowest_float(direction(layer, inverse), *given.tensors(), steps=steps)
+            except Exception as error:  # whatever an author's code raises
+                if broken := mixed(error, steps):
+                    raise broken from error
+                raise
+            self._precisions[event, inverse] = lowest, self._declared(event), steps
+        lowest, declared, steps = self._precisions[event, inverse]
+        if rounding_unit(lowest) > rounding_unit(declared):
+            raise narrowed(lowest, declared, steps)
+        self.narrow.update(narrow_places(steps))
+        # What a layer holds may have been computed in less than it is now used in.
+        return max(map(rounding_unit, (lowest, getattr(layer, "precision", "float64"))))
+
+    def _declared(self, event):
+        """Return the least precise type in which the layer, or a part of its float64 copy, declares to compute."""
+        layers = [self.layer(event), *layers_inside(self.layer64(event))]
+        kinds = {layer.compute_dtype for layer in layers if "float" in str(layer.compute_dtype)}
+        return max(kinds, key=rounding_unit)
 
     # Contexts
 
@@ -168,6 +300,18 @@ class Subject:
         if self.model.num_classes:
             return rng.integers(0, self.model.num_classes, batch).astype("int32")
         return context_for((CONTEXT_SIZE,), rng, batch, event)
+
+
+def _solved(run, finer):
+    """Return `run` with finer solves of differential equations, or as it is."""
+    if not finer:
+        return run
+
+    def solved(*args):
+        with solving(finer=True):
+            return run(*args)
+
+    return solved
 
 
 def _not_a_layer(received):

@@ -17,8 +17,8 @@ from flowkit.testing.checker import profile_of
 
 def found(name):
     """Return what "package.module:Name" or "folder/file.py:Name" names. Raises ValueError for what is not there."""
-    module, colon, attribute = name.rpartition(":")
-    if not (module and colon and attribute):
+    module, _, attribute = name.rpartition(":")
+    if not (module and attribute):
         raise ValueError(f"cannot read {name!r}: expected package.module:Name, or file.py:Name")
     target = _of_file(Path(module)) if module.endswith(".py") else _imported(module)
     for part in attribute.split("."):

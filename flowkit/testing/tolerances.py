@@ -24,7 +24,7 @@ of operations.
 STEPS = 4
 """How far a solve may be off, in units of its difference to one with twice as many steps: Euler's is twice it."""
 
-DIRECTIONS, PAIRS, SPREADS = 3, 4, 2
+DIRECTIONS, PAIRS = 3, 4
 """How many perturbations of each kind. Rounding has steps of its own: one second difference in two is 0 by luck."""
 
 
@@ -49,34 +49,33 @@ class Measured:
 
 
 def measure(function, given, *, eps, domain, input_error=None, weight_moves=(), seed=0):
-    """Return `function(inputs) -> (value, log_det)` at the `Inputs` given, with its rounding errors measured.
+    """Return (answer, error, spread) for each answer of `function(inputs)` at the `Inputs` given.
 
+    The error is what rounding may have made of it; the spread how far it moves if the input moves by `input_error`.
     All rows go through in one batch of a fixed size, so an engine that compiles does so once.
     `weight_moves` are functions like `function` whose weights are moved by a relative step, given as
     pairs (function, step).
     """
-    x, noise = given.x, given.noise
+    x, noise, rows = given.x, given.noise, len(given.x)
     rng = np.random.default_rng([seed, x.size])
-    rows = len(x)
-
-    def signs():
-        return rng.choice([-1.0, 1.0], size=x.shape) * rng.uniform(0.5, 1, size=x.shape)
-
-    free = room(domain, x) / 2
-    step = np.minimum(np.sqrt(eps) * np.abs(x), free)
+    step = np.minimum(np.sqrt(eps) * np.abs(x), room(domain, x) / 2)
     error = np.zeros_like(x) if input_error is None else np.minimum(input_error, 1e30)
     error = np.minimum(error, np.maximum(room(domain, x), 0))  # a map may refuse what lies outside
-    pieces = [x]
-    pieces += [x + step * signs() for _ in range(DIRECTIONS)]
-    for _ in range(PAIRS):
-        move = step * signs()
-        pieces += [x + move, x - move]
-    pieces += [x + error * signs() for _ in range(SPREADS)]
-    stacked = np.concatenate(pieces)
+    held, steps, errors = [x], [step], [error]
+    if noise is not None:
+        held, steps, errors = [x, noise], [step, np.sqrt(eps) * noise], [error, np.zeros_like(noise)]
+
+    def move(sizes):
+        return [n * rng.choice([-1.0, 1.0], size=n.shape) * rng.uniform(0.5, 1, size=n.shape) for n in sizes]
+
+    moves = [move(steps) for _ in range(DIRECTIONS)]
+    for there in (*(move(steps) for _ in range(PAIRS)), move(errors)):
+        moves += [there, [-n for n in there]]
+    moves.append(move(errors))
+    stacked = [np.concatenate([a, *(a + there[i] for there in moves)]) for i, a in enumerate(held)]
     if domain.kind == "simplex":
-        stacked[rows:] /= stacked[rows:].sum(axis=-1, keepdims=True)
-    beside = None if noise is None else _beside(noise, eps, np.random.default_rng([seed, x.size, 1]))
-    stacked = given._replace(x=stacked, noise=beside)
+        stacked[0][rows:] /= stacked[0][rows:].sum(axis=-1, keepdims=True)
+    stacked = given._replace(**dict(zip(("x", "noise"), stacked, strict=False)))
     answers = [split(part, rows) for part in function(stacked)]
     moved_weights = [
         ([split(part, rows)[0] for part in other(stacked)], eps / relative)
@@ -91,33 +90,17 @@ def measure(function, given, *, eps, domain, input_error=None, weight_moves=(), 
         results = []
         for which, (base, *parts) in enumerate(answers):
             moved, pairs = parts[:DIRECTIONS], parts[DIRECTIONS : DIRECTIONS + 2 * PAIRS]
-            steps = ratio.reshape(-1, *(1,) * (base.ndim - 1)) * _farthest(base, moved)
+            near = ratio.reshape(-1, *(1,) * (base.ndim - 1)) * _farthest(base, moved)
             bends = [np.abs(a - 2 * base + b) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
-            error_out = steps + np.max(bends, axis=0) + eps * np.abs(base) + smallest(eps)
+            error_out = near + np.max(bends, axis=0) + eps * np.abs(base) + smallest(eps)
             for other, share in moved_weights:
                 error_out = error_out + share * np.abs(other[which] - base)
-            results += [base, error_out, _farthest(base, parts[DIRECTIONS + 2 * PAIRS :])]
-    value, value_error, value_spread, log_det, log_det_error, log_det_spread = results
-    # A sum over n entries adds n roundings of terms that may cancel, and each term has a few of its own.
-    log_det_error = log_det_error + eps * np.sqrt(x[0].size + 3)
-    return Measured(value, log_det, value_error, log_det_error, value_spread, log_det_spread)
+            results.append((base, error_out, _farthest(base, parts[DIRECTIONS + 2 * PAIRS :])))
+    return results
 
 
 def _farthest(base, others):
     return np.max([np.abs(other - base) for other in others], axis=0)
-
-
-def _beside(noise, eps, rng):
-    """Return the noise beside each piece of points: moved if they are moved by a step, unchanged if by their error."""
-
-    def move():
-        return np.sqrt(eps) * noise * rng.choice([-1.0, 1.0], size=noise.shape)
-
-    pieces = [noise, *(noise + move() for _ in range(DIRECTIONS))]
-    for _ in range(PAIRS):
-        step = move()
-        pieces += [noise + step, noise - step]
-    return np.concatenate([*pieces, *[noise] * SPREADS])
 
 
 def tame(again, start):

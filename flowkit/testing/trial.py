@@ -1,7 +1,6 @@
 """One example tried on one subject: what the clauses look at, computed once."""
 
 import functools
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +12,9 @@ from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, direction, each, noise_for
-from flowkit.testing.judging import judge
-from flowkit.testing.points import inside, points_of, room
-from flowkit.testing.tolerances import PAIRS, ROUNDINGS, STEPS, large, measure, smallest
+from flowkit.testing.judging import SIDES, Broken, judge, require, unlike
+from flowkit.testing.points import inside, points_of
+from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure
 
 WEIGHT_STEP = 2.0**-20
 
@@ -89,6 +88,14 @@ class Trial:
         """Return the set that those points are of."""
         return self.spec.codomain if inverse else self.spec.domain
 
+    def way(self, inverse):
+        """Return what messages call that direction."""
+        return f"the {SIDES[inverse]} direction"
+
+    def named(self, inverse):
+        """Return what messages call the two answers of that direction."""
+        return f"output of {SIDES[inverse]}", f"log_det of {SIDES[inverse]}"
+
     def solved(self, inverse):
         """Return True if that direction is solved to a tolerance."""
         return (self.spec.inverse if inverse else self.spec.forward) == "iterative"
@@ -119,7 +126,7 @@ class Trial:
 
     @property
     def layer64(self):
-        return self.subject.weighted(self.example, "float64")
+        return self.subject.weighted(self.example, wide=True)
 
     def run64(self, inverse, given=None):
         """Return one direction of the float64 copy: numpy arrays. Points may be those of several batches."""
@@ -129,7 +136,7 @@ class Trial:
     def _run64(self, inverse, given, finer=False):
         if given.noise is None:
             given = given._replace(noise=self.inputs(inverse).noise)
-        run = self.subject.functions.value(self.event, inverse, finer)
+        run = self.subject.value(self.event, inverse, finer)
         with engine.float64():
             answers = run(*given.tiled().tensors())
             return tuple(np.asarray(ops.convert_to_numpy(part), "float64") for part in answers)
@@ -147,7 +154,7 @@ class Trial:
             try:
                 return self._run64(inverse, given)
             finally:
-                self.subject.forget(self.event, "float64")
+                self.subject.forget(self.event, wide=True)
 
         return run
 
@@ -155,7 +162,7 @@ class Trial:
         """Return the rounding unit of what the float64 copy really computes in, in that direction."""
         given = self.inputs(inverse)  # the float32 copy must not be made in the scope of float64
         with engine.float64():
-            return self.subject.functions.eps(self.event, inverse, given)
+            return self.subject.eps(self.event, inverse, given)
 
     @property
     def eps(self):
@@ -169,7 +176,7 @@ class Trial:
         if any("float" in str(v.dtype) for v in layer.weights):
             moves = [(self._with_moved_weights(inverse, draw), WEIGHT_STEP) for draw in (0, 1)]
         given = self.inputs(inverse)._replace(x=x)
-        measured = measure(
+        (value, value_error, value_spread), (log_det, log_det_error, log_det_spread) = measure(
             functools.partial(self.run64, inverse),
             given,
             eps=eps,
@@ -178,14 +185,17 @@ class Trial:
             weight_moves=moves,
             seed=self.draw,
         )
-        if self.steps:
-            value, log_det = self._run64(inverse, given, finer=True)
-            measured.value_steps = STEPS * np.abs(value - measured.value)
-            measured.log_det_steps = STEPS * np.abs(log_det - measured.log_det)
+        # A sum over n entries adds n roundings of terms that may cancel, and each term has a few of its own.
+        log_det_error = log_det_error + eps * np.sqrt(x[0].size + 3)
+        measured = Measured(value, log_det, value_error, log_det_error, value_spread, log_det_spread)
+        if self.takes_steps:
+            finer, log_det_finer = self._run64(inverse, given, finer=True)
+            measured.value_steps = STEPS * np.abs(finer - value)
+            measured.log_det_steps = STEPS * np.abs(log_det_finer - log_det)
         return measured
 
     @functools.cached_property
-    def steps(self):
+    def takes_steps(self):
         """Return True if the layer solves differential equations step by step."""
         return any(isinstance(layer, Continuous) for layer in layers_inside(self.subject.model))
 
@@ -248,11 +258,12 @@ class Trial:
     def agree32(self, inverse, expected, received, what, order=slice(None)):
         """Raise `Broken` unless two answers of the float32 copy agree up to rounding; return if one can be judged.
 
-        `what` holds {} for "output" or "log_det"; `order` selects the samples that they are of.
+        `what` holds {} for the name of the answer; `order` selects the samples that they are of.
         """
         judged = False
-        names, errors = ("output", "log_det"), self.float32_errors(inverse)
-        for name, a, b, error in zip(names, expected, received, errors, strict=True):
+        errors = self.float32_errors(inverse)
+        for name, a, b, error in zip(self.named(inverse), expected, received, errors, strict=True):
+            require(a.shape == b.shape, f"{what.format(name)} of shape {a.shape}", f"{b.shape}")
             a, b = a.astype("float64"), b.astype("float64")
             finite = np.isfinite(a).reshape(len(a), -1).all(axis=1)
             if finite.any():
@@ -261,6 +272,15 @@ class Trial:
                 where = self.points(inverse)[order]
                 judge(a, b, allowed, what=what.format(name), where=where, among=finite)
         return judged
+
+    def same(self, inverse, expected, received, where, what):
+        """Raise `Broken` unless two answers of one direction at the points `where` are equal, bit for bit.
+
+        `what` is the expectation, with {} for the name of the answer.
+        """
+        for name, a, b in zip(self.named(inverse), expected, received, strict=True):
+            if not np.array_equal(a, b, equal_nan=True):
+                raise Broken(what.format(name), unlike(a, b, where))
 
     # The Jacobian of the leading direction
 
@@ -272,50 +292,38 @@ class Trial:
         alone if the inputs are whole numbers.
         """
         inverse, joint = leading(self.subject)
-        (points, _, noise), domain = self.inputs(inverse), self.domain(inverse)
-        rng = np.random.default_rng([self.seed, 5, self.draw])
-        eps, size = self.unit_of(inverse), math.prod(points.shape[1:])
-        x, free = points.reshape(ROWS, -1), room(domain, points).reshape(ROWS, -1)
-        if joint:
-            x = np.concatenate([x, noise], axis=1)
-            free = np.concatenate([free, np.full(noise.shape, np.inf)], axis=1)
-        tick = np.minimum(np.sqrt(eps) * np.abs(x), free / 2)
-        pieces = [x]
-        for _ in range(PAIRS):
-            # No round steps: a power of two times x lands on numbers whose rounding repeats itself.
-            move = tick * rng.choice([-1.0, 1.0], size=x.shape) * rng.uniform(0.5, 1, size=x.shape)
-            pieces += [x + move, x - move]
+        given, domain, eps = self.inputs(inverse), self.domain(inverse), self.unit_of(inverse)
+        run = functools.partial(self._jacobian64, inverse, joint)
         # At an exact zero there may be a kink, where a slope is a matter of taste: it shows in one that
         # differs on both sides. (One that is wrong at the zero alone agrees on both.)
-        aside = np.where(x == 0, np.sqrt(eps) / 1024, 0.0)
-        pieces += [x + aside, x - aside] if domain.kind == "interval" or domain.columns else [x, x]
-        jac = self._jacobian64(inverse, joint, np.concatenate(pieces))
-        base, *others, right, left = [jac[i : i + ROWS] for i in range(0, len(jac), ROWS)]
+        aside = np.where(given.x == 0, np.sqrt(eps) / 1024, 0.0)
+        ((base, error, kink),) = measure(
+            run, given, eps=eps, domain=domain, input_error=aside, seed=self.draw
+        )
         with np.errstate(all="ignore"):
-            # Its own rounding, and how far it moves when x is off by a rounding of its own.
-            pairs = list(zip(others[::2], others[1::2], strict=True))
-            wobble = [np.abs(a - 2 * base + b) + np.abs(a - b) * np.sqrt(eps) for a, b in pairs]
             # A slope that is a small difference of terms of the output's size has their rounding: an engine's
             # rule for expm1 is expm1(x) + 1, whose steps are so wide where it is flat that no step shows them.
             outputs = np.abs(self.measured_in(inverse).value).reshape(ROWS, -1, 1)
-            input_sizes = np.maximum(1, np.abs(x)).reshape(ROWS, 1, -1)
-            floor = eps * np.nan_to_num(outputs, posinf=0.0) / input_sizes
-            error = np.max(wobble, axis=0) + floor + np.abs(right - left) + smallest(eps)
-            if self.steps:
-                finer = self._jacobian64(inverse, joint, x, finer=True)
-                error = error + STEPS / ROUNDINGS * np.abs(finer - base)
-        columns = slice(size, None) if joint and domain.kind == "whole" else slice(None)
+            input_sizes = np.maximum(1, np.abs(_flat(given, joint))).reshape(ROWS, 1, -1)
+            error = error + kink + eps * np.nan_to_num(outputs, posinf=0.0) / input_sizes
+        if self.takes_steps:
+            error = error + STEPS / ROUNDINGS * np.abs(run(given, finer=True)[0] - base)
+        columns = slice(given.x[0].size, None) if joint and domain.kind == "whole" else slice(None)
         return base[..., columns], error[..., columns]
 
-    def _jacobian64(self, inverse, joint, rows, finer=False):
-        given = self.inputs(inverse)._replace(x=rows)
-        if joint:  # the noise is a part of each row
-            given = given._replace(noise=None)
-        run = self.subject.functions.jacobian(self.event, inverse, self.events(inverse)[0], joint, finer)
+    def _jacobian64(self, inverse, joint, given, finer=False):
+        run = self.subject.jacobian(self.event, inverse, self.events(inverse)[0], joint, finer)
+        given = given._replace(x=_flat(given, joint), noise=None if joint else given.noise)
         self.layer64  # noqa: B018  (sets the weights)
         with engine.float64():
             found = run(*given.tiled().tensors())
-            return np.asarray(ops.convert_to_numpy(found)).astype("float64")
+            return (np.asarray(ops.convert_to_numpy(found)).astype("float64"),)
+
+
+def _flat(given, joint):
+    """Return the rows of points, with their noise behind them if `joint`."""
+    rows = given.x.reshape(len(given.x), -1)
+    return np.concatenate([rows, given.noise], axis=1) if joint else rows
 
 
 class Leading(NamedTuple):

@@ -1,8 +1,6 @@
 """The paper that each named architecture comes from, to be cited."""
 
-import re
 import tomllib
-import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +27,7 @@ class Paper:
     booktitle: str
 
     def __str__(self):
-        last = [_plain(author.split(",")[0]) for author in self.authors.split(" and ")]
+        last = [author.split(",")[0] for author in self.authors.split(" and ")]
         told = last[0] if len(last) == 1 else f"{', '.join(last[:-1])} & {last[-1]}"
         return f"{told}, {self.title} ({self.year}), https://arxiv.org/abs/{self.arxiv}"
 
@@ -52,21 +50,6 @@ class Paper:
         return "".join(
             letter for part in parts for letter in part.lower() if letter.isascii() and letter.isalnum()
         )
-
-
-def _plain(name):
-    r"""Return a name as people write it, of one in BibTeX's letters: {\`e} is an e and the sign above it.
-
-    >>> _plain(r"Racani{\`e}re")
-    'Racanière'
-    """
-    signs = {
-        "`": "\N{COMBINING GRAVE ACCENT}",
-        "'": "\N{COMBINING ACUTE ACCENT}",
-        '"': "\N{COMBINING DIAERESIS}",
-    }
-    written = re.sub(r"\{\\([`'\"])(\w)\}", lambda found: found[2] + signs[found[1]], name)
-    return unicodedata.normalize("NFC", written)
 
 
 def _read() -> dict[str, Paper]:

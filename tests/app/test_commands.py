@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import flowkit
-from flowkit import _shipped, data, recipes, training, zoo
+from flowkit import _shipped, data, recipes, training
 from flowkit.app import main
 from flowkit.app.images import stored_levels
 from flowkit.app.run_folder import RunFolder
@@ -872,10 +872,6 @@ def test_help_and_a_mistyped_recipe_load_no_engine(arguments, code, word):
     done = run_python(program)
     assert done.returncode == code
     assert word in done.stdout + done.stderr
-
-
-def test_families_are_known_before_an_engine_is():
-    assert set(_shipped.FAMILIES) == set(zoo.ARCHITECTURES)
 
 
 @pytest.mark.long

@@ -90,16 +90,30 @@ def test_gradients_are_those_of_separate_layers(name, backprop, perturb):
         np.testing.assert_allclose(column, rows, rtol=2e-3, atol=1e-4 * np.abs(rows).max())
 
 
-def gradients(bijector, x):
+def gradients(bijector, x, context=None, inverse=False):
     """The gradients of a function of both outputs by the trainable weights, in their order."""
     variables = bijector.trainable_variables
+    run = bijector.inverse if inverse else bijector
 
     def loss(values):
         with keras.StatelessScope(list(zip(variables, values, strict=True))):
-            z, log_det = bijector(ops.convert_to_tensor(x))
+            z, log_det = run(ops.convert_to_tensor(x), context)
         return ops.mean(ops.square(z)) - ops.mean(log_det)
 
     return numpy(engine.gradients(loss, [ops.convert_to_tensor(v) for v in variables])[1])
+
+
+def test_a_weight_first_read_without_gradients_has_its_gradient(perturb):
+    """The fixed point of a residual layer's inverse reads the context's weights in a scope without gradients."""
+    layer = Repeat(Residual(LipschitzMLP([4], context="required")), 2)
+    layer.build((None, *VECTOR), (None, 2))
+    chain = Chain(perturb(layer).copies())
+    chain.build((None, *VECTOR), (None, 2))
+    how = {"context": data((2,)), "inverse": True}
+    found, wanted = (gradients(bijector, data(VECTOR), **how) for bijector in (layer, chain))
+    for place, column in enumerate(found):
+        rows = np.stack(wanted[place :: len(found)])
+        np.testing.assert_allclose(column, rows, rtol=2e-3, atol=1e-4 * np.abs(rows).max())
 
 
 @pytest.mark.parametrize("inverse", [False, True])

@@ -8,7 +8,7 @@ import pytest
 from published_model import random_checkpoint
 
 from flowkit.convert import read_variables
-from flowkit.convert.files import arrays_of
+from flowkit.convert.weights import arrays_of
 
 
 def same(one, other):

@@ -2,14 +2,14 @@
 
 Reads the full set as Debian's package dataset-fashion-mnist installs it and writes
 `flowkit/data/fashion_mnist.npz`. Running it again gives the same arrays; the last line that it
-prints is the SHA-256 that `flowkit/data/named.py` states.
+prints is the SHA-256 that `flowkit/data/source.py` states.
 """
 
 import hashlib
 
 import numpy as np
 
-from flowkit.data.named import CLASSES, EMBEDDED, EMBEDDED_SHA256, load_full
+from flowkit.data.source import CLASSES, EMBEDDED, EMBEDDED_SHA256, load_full
 
 PER_CLASS = {"train": 500, "test": 100}
 SEED = 0

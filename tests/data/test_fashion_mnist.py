@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from flowkit.data import load, named
+from flowkit.data import load, source
 from tests.data import cut_fashion_mnist
 
 pytestmark = pytest.mark.one_engine
 
 
 def test_embedded_arrays_are_the_stated_ones():
-    with np.load(named.EMBEDDED, allow_pickle=False) as arrays:
-        assert cut_fashion_mnist.arrays_sha256(arrays) == named.EMBEDDED_SHA256
+    with np.load(source.EMBEDDED, allow_pickle=False) as arrays:
+        assert cut_fashion_mnist.arrays_sha256(arrays) == source.EMBEDDED_SHA256
         assert {name: arrays[name].dtype for name in arrays} == dict.fromkeys(arrays, np.uint8)
 
 
@@ -59,19 +59,19 @@ def test_cut_takes_no_image_twice():
 
 
 def test_full_set_is_read_from_where_debian_puts_it(mnist_folder, monkeypatch):
-    monkeypatch.setattr(named, "FULL", mnist_folder)
+    monkeypatch.setattr(source, "FULL", mnist_folder)
     data = load("fashion-mnist-full", "test")
     assert data.images.shape == (20, 28, 28, 1)
     assert data.classes[1] == "Trouser"
 
 
 def test_absent_full_set_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(named, "FULL", tmp_path / "none")
+    monkeypatch.setattr(source, "FULL", tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="apt-get install dataset-fashion-mnist"):
         load("fashion-mnist-full")
 
 
 def test_licence_travels_with_the_images():
-    licence = named.EMBEDDED.with_name("LICENSE.fashion-mnist").read_text()
+    licence = source.EMBEDDED.with_name("LICENSE.fashion-mnist").read_text()
     assert "2017 Zalando SE" in licence
     assert "Permission is hereby granted" in licence

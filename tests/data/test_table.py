@@ -135,9 +135,9 @@ def test_parquet(tmp_path):
         ("a.npy", np.zeros((4, 0)), r"shape \(4, 0\)"),
         ("a.npy", np.zeros(4), r"shape \(4,\)\. Save it with rows and columns: .*x\[:, None\]"),
         ("a.npy", np.array([["a", "b"]]), r"received dtype <U1\. Save an array of numbers with np\.save"),
-        ("a.png", None, r"received another kind of file\. Images take a recipe of images"),
-        ("a.xlsx", None, r"received another kind of file\. Save the table as \.csv"),
-        ("a.csv.gz", None, r"received another kind of file\. Unpack it"),
+        ("a.png", None, r"received another kind of file\. .*Images take a recipe of images"),
+        ("a.xlsx", None, r"received another kind of file\. .*save a table as \.csv"),
+        ("a.csv.gz", None, r"received another kind of file\. Unpack"),
         ("folder", None, r"received a folder\. Give a file in it; folders of images take a recipe of images"),
     ],
 )

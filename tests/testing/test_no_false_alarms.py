@@ -106,7 +106,7 @@ def test_no_alarm_beyond_the_range_of_the_computation(clause, weights, example):
     case = next(case for case in AWKWARD if case.name == "DeepCouplings")
     subject = Subject(case.make, event_shapes=case.event_shapes)
     # First, so that the seed decides its weights whatever the clause asks.
-    subject.layer(example.event, "float64")
+    subject.layer64(example.event)
     with contextlib.suppress(Undecided):
         CLAUSES[clause].check(Trial(subject, example))
 

@@ -13,12 +13,14 @@ from flowkit.testing.clauses import (
 )
 from flowkit.testing.judging import Clause
 
-CLAUSES = {
-    clause.name: clause
-    for module in (shapes, maps, log_dets, gradients, calls, weights, repeats, engines, refusals)
-    for clause in vars(module).values()
-    if isinstance(clause, Clause)
-}
+
+def clauses_of(*modules):
+    """Return {name: clause} of some modules."""
+    everything = [thing for module in modules for thing in vars(module).values()]
+    return {thing.name: thing for thing in everything if isinstance(thing, Clause)}
+
+
+CLAUSES = clauses_of(shapes, maps, log_dets, gradients, calls, weights, repeats, engines, refusals)
 
 
 def known(name):

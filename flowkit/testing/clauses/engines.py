@@ -5,7 +5,7 @@ import numpy as np
 
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
-from flowkit.testing.causes import ASKS, COMPILE_HINT, place_of, traced
+from flowkit.testing.causes import ASKS, COMPILE_HINT, cause_of, traced
 from flowkit.testing.inputs import direction
 from flowkit.testing.judging import SIDES, Broken, Undecided, clause, judge, require
 from flowkit.testing.tolerances import ROUNDINGS
@@ -21,7 +21,7 @@ def compiled(trial):
     judged = False
     for inverse, _ in trial.directions:
         eager, answer = trial.run32(inverse), _compiled(trial, inverse)
-        judged |= trial.agree32(inverse, eager, answer, f"eager {{}} of {SIDES[inverse]}")
+        judged |= trial.agree32(inverse, eager, answer, "eager {}")
     if not judged:
         raise Undecided("no answer is finite")
 
@@ -33,8 +33,8 @@ def _compiled(trial, inverse):
         with engine.no_grad():
             return trial.answers(run, trial.inputs(inverse), layer)
     except Exception as error:  # eagerly it answered, so whatever this is, compiling is what it cannot do
-        place = place_of(error)
-        where = f"a stop at {place}" if place else "a stop"
+        line = cause_of(error).line
+        where = f"a stop at {line}" if line else "a stop"
         if traced(error):
             expected = f"{side} to compile in one piece"
             raise Broken(expected, f"{where}, where {ASKS}", hint=COMPILE_HINT) from error

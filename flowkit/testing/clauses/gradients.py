@@ -1,11 +1,12 @@
 """Outputs and gradients are finite wherever the true ones fit into a float32; gradients are the function's own."""
 
+import keras
 import numpy as np
 from keras import ops
 
 from flowkit.contract import Domain
 from flowkit.engines import engine
-from flowkit.testing.inputs import Inputs, floating
+from flowkit.testing.inputs import Inputs, direction, floating
 from flowkit.testing.judging import SIDES, Broken, Undecided, clause, judge, point, require
 from flowkit.testing.points import points_of, within
 from flowkit.testing.tolerances import ROUNDINGS, large
@@ -28,37 +29,47 @@ def finite(trial):
     Hint: exp of a large number, log of a rounded zero, or 0 * inf: rewrite with log1p, expm1 or a maximum.
     """
     for inverse, _ in trial.directions:
-        for ray in trial.rays(trial.events(inverse)[0]):
-            _follow(trial, trial.domain(inverse), ray, inverse)
+        domain = trial.domain(inverse)
+        found = first_infinite(trial, inverse, _at_the_limit)
+        if found is None:
+            continue
+        x, value, log_det, before = found
+        side, word = ("codomain", "gives") if inverse else ("domain", "takes")
+        declare = (
+            f"If that is outside of what the layer {word}, declare it: spec = BijectorSpec({side}=Domain.POSITIVE), or "
+            "another Domain."
+        )
+        raise Broken(
+            f"a finite output and log-det from {SIDES[inverse]}",
+            f"{point(value)} with log-det {log_det:.6g} at {point(x)}{before}",
+            sample=0,
+            hint=None if domain != Domain.REAL else f"{finite.hint} {declare}",
+        )
 
 
-def _follow(trial, domain, ray, inverse):
-    """Go outward along one ray; where an answer stops being finite, look closer at where it does."""
-    sizes = np.asarray(SIZES)
-    for _ in range(CLOSER):
-        rows = points_of(domain, sizes.reshape(-1, *(1,) * (ray.ndim - 1)) * ray)
-        value, log_det = trial.run32(inverse, Inputs(rows, trial.first(len(rows))))
-        good = np.isfinite(log_det) & np.isfinite(value).reshape(len(rows), -1).all(axis=1)
-        if good.all():
-            return
-        first = int(np.argmin(good))
-        if first and _at_the_limit(value[first - 1], log_det[first - 1]):
-            return
-        if not first:
-            break
-        sizes = np.linspace(sizes[first - 1], sizes[first], len(sizes))
-    before = f", where {point(rows[first - 1])} gives {point(value[first - 1])}" if first else ""
-    side, word = ("codomain", "gives") if inverse else ("domain", "takes")
-    declare = (
-        f"If that is outside of what the layer {word}, declare it: spec = BijectorSpec({side}=Domain.POSITIVE), or "
-        "another Domain."
-    )
-    raise Broken(
-        f"a finite output and log-det from {SIDES[inverse]}",
-        f"{point(value[first])} with log-det {log_det[first]:.6g} at {point(rows[first])}{before}",
-        sample=0,
-        hint=None if domain != Domain.REAL else f"{finite.hint} {declare}",
-    )
+def first_infinite(trial, inverse, at_the_limit):
+    """Return (x, value, log_det, text) of the first point far out where an answer is not finite; None if there is none.
+
+    Go outward along rays; where an answer stops being finite, look closer at where it does. It may be infinite if
+    `at_the_limit(value, log_det)` is true of the last finite one, which `text` shows.
+    """
+    for ray in trial.rays(trial.events(inverse)[0]):
+        sizes = np.asarray(SIZES)
+        for _ in range(CLOSER):
+            rows = points_of(trial.domain(inverse), sizes.reshape(-1, *(1,) * (ray.ndim - 1)) * ray)
+            value, log_det = trial.run32(inverse, Inputs(rows, trial.first(len(rows))))
+            good = np.isfinite(log_det) & np.isfinite(value).reshape(len(rows), -1).all(axis=1)
+            first = int(np.argmin(good))
+            if good.all() or (first and at_the_limit(value[first - 1], log_det[first - 1])):
+                break
+            before = f", where {point(rows[first - 1])} gives {point(value[first - 1])}" if first else ""
+            found = rows[first], value[first], log_det[first], before
+            if not first:
+                return found
+            sizes = np.linspace(sizes[first - 1], sizes[first], len(sizes))
+        else:
+            return found
+    return None
 
 
 def _at_the_limit(value, log_det):
@@ -128,9 +139,9 @@ def _sum(trial, inverse, of, given, cotangent):
     """Return the `Sum` of a direction's outputs (0) or log-dets (1) times `cotangent`; call it in float64."""
     start = [("x", given.x), *((v.path, v.numpy()) for v in trial.layer64.trainable_variables)]
     start += floating(given.context).items()  # an embedding learns by its gradients
-    run = trial.subject.functions.gradient(trial.event, inverse, of)
+    run = trial.subject.gradient(trial.event, inverse, of)
     _, *more = given.tensors()
-    return Sum(run, start, "float64", ops.convert_to_tensor(cotangent), *more)
+    return Sum(run, start, ops.convert_to_tensor(cotangent), *more)
 
 
 @clause("output gradient", per="event")
@@ -174,58 +185,84 @@ def _compare(trial, inverse, of):
         stops = trial.declared_log_det(answer, inverse) if of else trial.declared(answer)
         rounding += 2 * float(np.sum(np.abs(cotangent) * stops))
         eps = max(eps, float(np.max(stops / np.maximum(1, np.abs(answer)))))
-    judged = 0
     with engine.float64():
         total = _sum(trial, inverse, of, given, cotangent)
-        for i, (name, value) in enumerate(zip(total.names, total.values, strict=True)):
-            # The cube root of the unit balances rounding and curvature.
-            step = np.cbrt(eps) * np.maximum(1e-2, np.abs(value))
-            if i == 0:
-                move = within(trial.domain(inverse), value, step, rng)
-            else:
-                move = step * rng.choice([-1.0, 1.0], size=step.shape)
-            judged += total.agrees(
-                i, move, f"d/d {name} of the {SIDES[inverse]} direction", rounding=rounding
-            )
-    return judged
+        return total.compare(trial.way(inverse), eps, rounding, rng, trial.domain(inverse))
 
 
 class Sum:
     """A weighed sum of answers as a function of some arrays: its value, its gradients and differences.
 
     `run(tensors, *constants)` is compiled by `engine.compile_gradients`; `start` has (name, array) pairs.
+    Use it in the scope of float64.
     """
 
-    def __init__(self, run, start, dtype, *constants):
-        self._run, self._dtype, self._constants = run, dtype, constants
-        self.names, self.values = zip(*((name, value.astype(dtype)) for name, value in start), strict=True)
+    def __init__(self, run, start, *constants):
+        self._run, self._constants = run, constants
+        self.names, self.values = zip(
+            *((name, value.astype("float64")) for name, value in start), strict=True
+        )
         self.value, self.grads = self._at()
 
     def _at(self, i=0, move=0.0):
         """Return (value, gradients) where the i-th array has moved."""
         values = [value + move if j == i else value for j, value in enumerate(self.values)]
-        values = [ops.convert_to_tensor(value, dtype=self._dtype) for value in values]
+        values = [ops.convert_to_tensor(value, dtype="float64") for value in values]
         value, grads = self._run(values, *self._constants)
         grads = [np.asarray(ops.convert_to_numpy(grad), "float64") for grad in grads]
         return float(ops.convert_to_numpy(value)), grads
 
-    def agrees(self, i, move, what, *, rounding, relative=0.0):
+    def compare(self, what, eps, rounding, rng, domain=None):
+        """Compare the gradient for each array with differences; return how many could be judged.
+
+        `rounding` is the error of the value. Raises `Broken` for one that is wrong. The first array holds points of
+        `domain`, unless that is None.
+        """
+        judged = 0
+        for i, (name, value) in enumerate(zip(self.names, self.values, strict=True)):
+            # The cube root of the unit balances rounding and curvature.
+            step = np.cbrt(eps) * np.maximum(1e-2, np.abs(value))
+            if i == 0 and domain is not None:
+                move = within(domain, value, step, rng)
+            else:
+                move = step * rng.choice([-1.0, 1.0], size=step.shape)
+            judged += self._agrees(i, move, f"d/d {name} of {what}", rounding)
+        return judged
+
+    def _agrees(self, i, move, what, rounding):
         """Compare the derivative along a move of the i-th array with differences at the move and at half of it.
 
-        `rounding` is the error of a value, or `relative` in units of the values if that is more. Raises `Broken` if
-        they differ; returns False if they cannot tell.
+        Raises `Broken` if they differ; returns False if they cannot tell.
         """
-        here, share = self.value, self.grads[i] * move
-        around = [self._at(i, factor * move)[0] for factor in (1, -1, 0.5, -0.5)]
-        plus, minus, half_plus, half_minus = around
+        share = self.grads[i] * move
+        plus, minus, half_plus, half_minus = (self._at(i, factor * move)[0] for factor in (1, -1, 0.5, -0.5))
         coarse, fine = (plus - minus) / 2, half_plus - half_minus
         expected = (4 * fine - coarse) / 3  # Richardson: the error is of fourth order
         # Two steps disagree where a third derivative matters, two sides where there is a kink.
-        kink = abs(abs(plus - 2 * here + minus) - 4 * abs(half_plus - 2 * here + half_minus))
-        allowed = abs(expected - coarse) + kink + max(rounding, relative * max(map(abs, [here, *around])))
+        kink = abs(abs(plus - 2 * self.value + minus) - 4 * abs(half_plus - 2 * self.value + half_minus))
+        allowed = abs(expected - coarse) + kink + rounding
         size = max(abs(expected), float(np.abs(share).sum()), 1e-300)  # what the step could have changed
         if size <= 16 * allowed and np.isfinite(share).all():
             return False  # too flat, or too bent
         expected, received, allowed = expected / size, share.sum() / size, allowed / size
         judge(np.array([expected]), np.array([received]), np.array([allowed]), what=f"{what}, relative")
         return True
+
+
+def gradients(layer, inverse, given, variables, values=None):
+    """Return the gradients of a function of both outputs for the points and some variables, perhaps at other `values`.
+
+    `given` holds tensors.
+    """
+    x, context, noise = given
+    run = direction(layer, inverse)
+
+    def loss(values):
+        x, *rest = values
+        with keras.StatelessScope(state_mapping=list(zip(variables, rest, strict=True))):
+            value, log_det = run(x, context, noise)
+        return ops.sum(ops.sin(value)) + ops.sum(log_det)
+
+    values = [x, *variables] if values is None else values
+    _, found = engine.gradients(loss, [ops.convert_to_tensor(value) for value in values])
+    return [ops.convert_to_numpy(gradient) for gradient in found]

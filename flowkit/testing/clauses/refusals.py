@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from flowkit.testing.causes import said
+from flowkit.testing.causes import message_of
 from flowkit.testing.examples import Example
 from flowkit.testing.inputs import Inputs
-from flowkit.testing.judging import SIDES, Broken, Undecided, clause, require, require_same
+from flowkit.testing.judging import SIDES, Broken, Undecided, clause, require
 from flowkit.testing.trial import Trial
 
 
@@ -60,10 +60,9 @@ def _larger(event, axis):
 
 
 def _refuses_or_fits(trial, event, inverse):
-    """Return True for a proper refusal, False for an answer of the shape that the layer tells; neither is broken.
+    """Return True for a proper refusal, False for an answer of the shape that the layer declares.
 
-    Weights belong to the channels of the data, or to all their axes: an answer of other ones than theirs is none that
-    fits.
+    Weights belong to the channels of the data, or to all their axes: an answer with other ones does not fit.
     """
     fixed = slice(None) if trial.spec.fixed_axes == "all" else slice(-1, None)
     expected = f"a ValueError for {SIDES[inverse]}'s events of shape {event}"
@@ -77,7 +76,8 @@ def _refuses_or_fits(trial, event, inverse):
     if value is None:
         return True
     found = value.shape[1:]
-    require(found == other, f"{expected}, or an answer of shape {other}, as is told", f"shape {found}")
+    says = "compute_inverse_shape" if inverse else "compute_output_shape"
+    require(found == other, f"{expected}, or an answer of shape {other}, as {says} says", f"shape {found}")
     return False
 
 
@@ -88,12 +88,11 @@ def _refuses(trial, event, inverse, expected):
 
 
 def _other_side(trial, event, inverse):
-    """Return the event that a direction makes of `event`, or None if the layer refuses to tell."""
+    """Return the event that a direction makes of `event`, or None if the layer refuses to compute it."""
     layer = trial.layer32
     try:
-        return tuple((layer.compute_inverse_shape if inverse else layer.compute_output_shape)((2, *event)))[
-            1:
-        ]
+        shape = layer.compute_inverse_shape if inverse else layer.compute_output_shape
+        return tuple(shape((2, *event)))[1:]
     except ValueError:
         return None
 
@@ -110,11 +109,11 @@ def _answer(trial, event, inverse, expected, other=(), context_of=None):
         return trial.run32(inverse, Inputs(np.full((2, *event), 0.5), context))[0]
     except ValueError as error:
         if not any(str(n) in str(error) for n in (*event, *other)):
-            found = f"the message {said(error)!r}"
+            found = f"the message {message_of(error)!r}"
             raise Broken(f"{expected}, with the shape in its message", found) from error
         return None
     except Exception as error:
-        raise Broken(expected, f"{type(error).__name__}: {said(error)}") from error
+        raise Broken(expected, f"{type(error).__name__}: {message_of(error)}") from error
 
 
 def _places_are_fixed(subject):
@@ -149,8 +148,7 @@ def other_places(trial):
         except ValueError:  # which is a proper way to refuse them
             continue
         judged = True
-        side = SIDES[inverse]
-        what = f"the same {{}} of {side} for events of shape {larger}, built for them or for {event}"
-        require_same(expected, received, given.x, what)
+        what = f"the same {{}} for events of shape {larger}, built for them or for {event}"
+        there.same(inverse, expected, received, given.x, what)
     if not judged:
         raise Undecided("it refuses other places than it was built for")

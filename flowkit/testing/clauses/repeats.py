@@ -7,9 +7,9 @@ import numpy as np
 from flowkit.bijectors import Chain, Repeat
 from flowkit.contract.inside import layers_inside
 from flowkit.engines import engine
+from flowkit.testing.clauses.gradients import gradients
 from flowkit.testing.clauses.weights import depends_on_data
 from flowkit.testing.copies import adapt
-from flowkit.testing.functions import gradients
 from flowkit.testing.judging import SIDES, clause, judge, require_unchanged
 from flowkit.testing.tolerances import ROUNDINGS
 
@@ -54,8 +54,7 @@ def repeat(trial):
     for inverse, _ in trial.directions:
         with _apart(layer):
             expected = trial.run32(inverse)
-        what = f"{{}} of {SIDES[inverse]} of its copies as separate layers"
-        trial.agree32(inverse, expected, trial.run32(inverse), what)
+        trial.agree32(inverse, expected, trial.run32(inverse), "{} of its copies as separate layers")
         if trial.spec.solver_gradients or not trial.solved(inverse):
             _same_gradients(trial, inverse)
     if depends_on_data(trial.subject) is None:

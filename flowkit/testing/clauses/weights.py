@@ -16,16 +16,7 @@ from flowkit.contract.noise import count
 from flowkit.engines import engine
 from flowkit.testing.copies import STEPS, adapt, recreate, refresh
 from flowkit.testing.inputs import Inputs, needs_of, placeholder
-from flowkit.testing.judging import (
-    SIDES,
-    Broken,
-    Undecided,
-    clause,
-    point,
-    require,
-    require_same,
-    require_unchanged,
-)
+from flowkit.testing.judging import SIDES, Broken, Undecided, clause, point, require, require_unchanged
 from flowkit.testing.points import points_of
 
 STEP = 2.0**-6
@@ -36,11 +27,7 @@ def depends_on_data(subject):
     """Return None, or why there is nothing to adapt."""
     layer = subject.layer(subject.events[0])
     own = type(layer)._adapt is not FlowLayer._adapt
-    return None if _flagged(layer) or own else "nothing depends on data"
-
-
-def _flagged(layer):
-    return bool(adapted_flags(layer))
+    return None if adapted_flags(layer) or own else "nothing depends on data"
 
 
 @clause("adaptation", per="once", applies=depends_on_data)
@@ -52,7 +39,7 @@ def adaptation(trial):
     """
     fresh = trial.subject.built(trial.event)
     batch = trial.subject.batch(fresh, trial.event, seed=1)
-    require(_flagged(fresh), "a saved, non-trainable weight named 'adapted'", "none")
+    require(adapted_flags(fresh), "a saved, non-trainable weight named 'adapted'", "none")
     for inverse, _ in trial.directions:
         points = np.zeros((len(batch.x), *trial.latent_event)) if inverse else batch.x
         try:
@@ -110,29 +97,23 @@ def refresh_alone(trial):
 
     Hint: Assign in _refresh to weights made with trainable=False; what is trained is the optimizer's.
     """
-    layer = trial.subject.twin(trial.example)
-    batch = trial.subject.batch(layer, trial.event)
-    trained = [v.numpy() for v in layer.trainable_variables]
-    before = [v.numpy() for v in layer.variables]
     changed = False
-    for _ in range(STEPS):
-        refresh(layer, batch)
-        require_unchanged(trained, layer.trainable_variables, "refresh to leave the trained {} as it was")
-        for variable in layer.variables:
-            new = variable.numpy()
-            finite = new.dtype.kind != "f" or np.isfinite(new).all()
-            require(finite, f"finite numbers in weight '{variable.path}' after refresh", f"{new.ravel()[:4]}")
-        changed |= _differ(before, layer.variables)
-    if not changed:
-        layer = trial.subject.built(trial.event)
-        before = [v.numpy() for v in layer.variables]
-        refresh(layer, batch)
-        changed = _differ(before, layer.variables)
-    require(changed, "refresh to change a weight", "none that changes")
-
-
-def _differ(before, variables):
-    return any(not np.array_equal(old, v.numpy()) for old, v in zip(before, variables, strict=True))
+    for layer in (trial.subject.twin(trial.example), trial.subject.built(trial.event)):
+        batch = trial.subject.batch(layer, trial.event)
+        trained, before = ([v.numpy() for v in some] for some in (layer.trainable_variables, layer.variables))
+        for _ in range(STEPS):
+            refresh(layer, batch)
+            require_unchanged(trained, layer.trainable_variables, "refresh to leave the trained {} as it was")
+            for old, variable in zip(before, layer.variables, strict=True):
+                new = variable.numpy()
+                finite = new.dtype.kind != "f" or np.isfinite(new).all()
+                require(
+                    finite, f"finite numbers in weight '{variable.path}' after refresh", f"{new.ravel()[:4]}"
+                )
+                changed |= not np.array_equal(old, new)
+        if changed:
+            return
+    raise Broken("refresh to change a weight", "none that changes")
 
 
 def _unless_derives(subject):
@@ -165,11 +146,10 @@ def derived(trial):
         plain.set_weights([v.numpy() for v in layer.weights])
         for inverse, given in trial.directions:
             expected, received = (trial.run32(inverse, layer=used) for used in (plain, layer))
-            trial.agree32(inverse, expected, received, f"{{}} of {SIDES[inverse]}")
+            trial.agree32(inverse, expected, received, "{}")
             if hasattr(layer, "_derive"):
                 received = _handed(layer, other, given, inverse)
-                what = f"{{}} of {SIDES[inverse]}, handed what it derives"
-                trial.agree32(inverse, expected, received, what)
+                trial.agree32(inverse, expected, received, "{}, handed what it derives")
 
 
 def _handed(layer, other, given, inverse):
@@ -204,11 +184,9 @@ def config(trial):
 
     Hint: get_config must name every argument of __init__, and sub-layers through serialize_keras_object.
     """
-    given = trial.subject.given
-    original = trial.subject.make()
-    if given is not None:  # `original` has come from its config already, and so has all that clauses look at
-        same_attributes(given, original)
-    trial.subject.prepare(original, trial.example)
+    if trial.subject.given is not None:  # all that clauses look at has come from its config already
+        same_attributes(trial.subject.given, trial.subject.make())
+    original = trial.subject.twin(trial.example)
     clone = trial.subject.build(recreate(original), trial.event)
     expected, received = ([tuple(v.shape) for v in layer.weights] for layer in (original, clone))
     require(expected == received, f"weights of shapes {expected} from the config", f"{received}")
@@ -256,7 +234,7 @@ def _restored(layer, event, context):
 def _same_answers(trial, one, other, what):
     for inverse, given in trial.directions:
         expected, received = (trial.run32(inverse, layer=layer) for layer in (one, other))
-        require_same(expected, received, given.x, f"the same {{}} of {SIDES[inverse]} from {what}")
+        trial.same(inverse, expected, received, given.x, f"the same {{}} from {what}")
 
 
 def same_attributes(one, other):

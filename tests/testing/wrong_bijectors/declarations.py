@@ -138,7 +138,7 @@ class LatentsCutToFit(Shift):
         return z[:, : self.shift.shape[0]] - self.shift, 0.0
 
 
-@breaks("wrong size", (4,), says="or an answer of shape (5,), as is told, shape (4,)")
+@breaks("wrong size", (4,), says="or an answer of shape (5,), as compute_output_shape says, shape (4,)")
 class DropsTheLast(Bijector):
     """Pairs change places; a fifth entry is lost, in a map without weights that says it takes any size."""
 

@@ -21,7 +21,7 @@ class CountsCalls(Shift):
         return super()._forward(x)
 
 
-@breaks("purity", says="the same output from forward each time")
+@breaks("purity", says="the same output of forward each time")
 class RunningMean(Shift):
     """A running statistic is updated by each call."""
 
@@ -37,7 +37,7 @@ class RunningMean(Shift):
         return z + self.mean, 0.0
 
 
-@breaks("purity", says="the same output from forward each time")
+@breaks("purity", says="the same output of forward each time")
 class StatisticsInInverse(Shift):
     def _inverse(self, z):
         if not isinstance(z, keras.KerasTensor):
@@ -45,14 +45,14 @@ class StatisticsInInverse(Shift):
         return super()._inverse(z)
 
 
-@breaks("purity", says="the same output from forward each time")
+@breaks("purity", says="the same output of forward each time")
 class NoisyForward(Shift):
     def _forward(self, x):
         noise = 1e-3 * np.random.normal(size=tuple(x.shape[1:]))
         return x + self.shift + ops.convert_to_tensor(noise, dtype=x.dtype), 0.0
 
 
-@breaks("purity", says="the same log_det from inverse each time")
+@breaks("purity", says="the same log_det of inverse each time")
 class NoisyLogDet(Shift):
     def _inverse(self, z):
         return z - self.shift, float(np.random.normal()) * 1e-4
@@ -75,7 +75,7 @@ class AnswersFromMemory(Scale):
         return self.cache[key]
 
 
-@breaks("purity", says="the same output from inverse each time")
+@breaks("purity", says="the same output of inverse each time")
 class InverseFromMemory(Scale):
     """inverse returns what forward was last given."""
 
