@@ -99,7 +99,7 @@ def test_each_zoo_entry_names_its_paper_and_shows_an_example():
 
 
 def test_each_card_names_each_of_its_recipes():
-    for folder in sorted((ROOT / "zoo").iterdir()):
+    for folder in sorted(path for path in (ROOT / "zoo").iterdir() if path.is_dir()):
         card = (folder / "README.md").read_text("utf-8")
         lacking = [path.stem for path in folder.glob("*.toml") if f"{folder.name}/{path.stem}`" not in card]
         assert lacking == [], f"{folder.name}/README.md"

@@ -1,5 +1,6 @@
 """What is public is on the pages of the API, and the pages' blocks are read as cells."""
 
+import doctest
 import importlib.util
 import re
 from pathlib import Path
@@ -23,6 +24,11 @@ def test_every_public_name_has_a_page():
     assert single - {name for _, names in found for name in names.split()} == set()
 
 
+@pytest.fixture(autouse=True)
+def extensions_import_each_other(monkeypatch):
+    monkeypatch.syspath_prepend(DOCS / "_ext")
+
+
 def extension(name):
     spec = importlib.util.spec_from_file_location(name, DOCS / "_ext" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
@@ -44,6 +50,13 @@ def test_a_docstring_is_the_same_in_restructured_text():
         "``Args`` end.",
         "",
     ]
+
+
+def test_formulas_of_a_first_sentence_are_typeset():
+    assert doctest.testmod(importlib.import_module("formulas")) == (0, 3)
+    assert extension("docstrings").sentence("z = x exp(log_scale): `x` for a_.") == (
+        r":math:`z = x \exp(\mathrm{log\_scale})`: ``x`` for a\_."
+    )
 
 
 def test_every_python_block_is_a_cell():

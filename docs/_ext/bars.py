@@ -12,6 +12,7 @@ _BARS = re.compile(r"^```\{bars\} (\S+) (\w+)\n```$", re.MULTILINE)
 _LIBRARIES = ("flowkit", "nflows", "normflows", "zuko", "flowjax", "distrax")
 _FLOWS = {"small": "Glow", "vectors": "Affine couplings", "splines": "Spline couplings", "maf": "MAF"}
 _BACKENDS = {"torch": "PyTorch", "jax": "JAX"}
+_TASKS = {"train": "a training step", "log_prob": "evaluation", "sample": "sampling"}
 _LEFT, _WIDTH, _LINE, _HEAD, _NUMBER = 90, 640, 18, 26, 40  # of the chart, in pixels
 
 
@@ -33,7 +34,7 @@ def chart(released, task):
             y += _LINE
         y += 6
     about = released["machine"]
-    note = f"{about['date']}, {about['cpu']}, {about['cores']} cores: {task} in units of the networks alone"
+    note = f"{about['date']}, {about['cpu']}, {about['cores']} cores: {_TASKS[task]} in units of the networks alone"
     return (
         f'<svg class="bars" viewBox="0 0 {_WIDTH} {y}" role="img" aria-label="{note}">{"".join(parts)}</svg>\n'
         f"<p class=bars>{note}. Shorter is faster.</p>"

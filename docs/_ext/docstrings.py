@@ -2,6 +2,8 @@
 
 import re
 
+from formulas import typeset
+
 _CODE = re.compile(r"(?<!`)(`+)(?!`)(.+?)(?<!`)\1(?!`)", re.DOTALL)
 _SPECIAL = re.compile(r"[\\*|]|(?<=\w)_(?!\w)")
 _ITEM = re.compile(r"^\s*(?:-|\d+\.) ")
@@ -17,6 +19,11 @@ def as_rst(text):
         parts.append(("\\ " if before.isalnum() else "") + literal + ("\\ " if after.isalnum() else ""))
         end = code.end()
     return "".join(parts) + _SPECIAL.sub(r"\\\g<0>", text[end:])
+
+
+def sentence(text):
+    """Return the first sentence of a docstring, with its formulas typeset."""
+    return "".join(part if formula else as_rst(part) for formula, part in typeset(" ".join(text.split())))
 
 
 def blocks(lines):
@@ -40,10 +47,12 @@ def with_lists_apart(lines):
 
 def rewrite(app, kind, name, thing, options, lines):
     new = []
-    for block in blocks(lines):
+    for number, block in enumerate(blocks(lines)):
         example = next((i for i, line in enumerate(block) if line.lstrip().startswith(">>>")), len(block))
         if example:
-            new += as_rst("\n".join(with_lists_apart(block[:example]))).split("\n")
+            text = "\n".join(with_lists_apart(block[:example]))
+            plain = number or any(map(_ITEM.match, block[:example]))
+            new += (as_rst(text) if plain else sentence(text)).split("\n")
         new += [*block[example:], ""]
     lines[:] = new
 

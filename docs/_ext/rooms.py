@@ -9,7 +9,7 @@ import inspect
 import re
 from pathlib import Path
 
-from docstrings import as_rst
+from docstrings import sentence
 
 _ROOM = re.compile(r"^```\{room\} (\S+)((?: \S+)*)\n```$", re.MULTILINE)
 _FOLDER = Path("api", "names")
@@ -60,7 +60,7 @@ def page(room, name):
 def row(room, name):
     """Return the name and the first paragraph of the docstring."""
     first = (inspect.getdoc(getattr(importlib.import_module(room), name)) or "").split("\n\n")[0]
-    return f"   * - :doc:`{name} <names/{room}.{name}>`\n     - {as_rst(' '.join(first.split()))}"
+    return f"   * - :doc:`{name} <names/{room}.{name}>`\n     - {sentence(first)}"
 
 
 def table(found):

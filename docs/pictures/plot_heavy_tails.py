@@ -25,7 +25,7 @@ for name, base in {"normal base": None, "Student-t base": StudentT(df=4.0, learn
     flow.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(2e-2, 320)))
     flow.fit(x, batch_size=250, epochs=20, verbose=0)
     ax.loglog(at, np.exp(flow.log_prob(at[:, None])), label=name)
-ax.loglog(at, stats.t(2).pdf(at), color="black", linestyle="--", linewidth=1, label="the truth")
+ax.loglog(at, stats.t(2).pdf(at), color="0.5", linestyle="--", linewidth=1, label="the truth")
 ax.set(xlabel="x", ylabel="density", ylim=(1e-7, 1))
 ax.legend()
 plt.show()

@@ -12,7 +12,14 @@ COMMANDS = (
     *("export", "convert", "preset", "check", "info"),
 )
 
-app = typer.Typer(name="flowkit", no_args_is_help=True, pretty_exceptions_enable=False)
+
+def command_line(first: str | None) -> typer.Typer:
+    """Return the command line; with the command `first` alone if there is one of that name, to import no others."""
+    app = typer.Typer(name="flowkit", no_args_is_help=True, pretty_exceptions_enable=False)
+    app.callback()(_options)
+    for name in [first] if first in COMMANDS else COMMANDS:
+        app.command(name)(getattr(importlib.import_module(f"flowkit.app.{name}"), name))
+    return app
 
 
 def _show_version(wanted: bool):
@@ -21,15 +28,10 @@ def _show_version(wanted: bool):
         raise typer.Exit
 
 
-@app.callback()
-def options(
+def _options(
     version: Annotated[
         bool,
         typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ):
     """Normalizing flows: train one from a recipe, sample it, measure it."""
-
-
-for name in COMMANDS:
-    app.command()(getattr(importlib.import_module(f"flowkit.app.{name}"), name))

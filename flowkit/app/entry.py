@@ -59,10 +59,11 @@ def _answered(arguments):
 def _run(arguments):
     import typer  # slow imports come when signals are handled
 
-    from flowkit.app.commands import app
+    from flowkit.app.commands import command_line
 
+    words = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(arguments, prog_name="flowkit", standalone_mode=False) or 0
+        code = command_line(next(iter(words), None))(words, prog_name="flowkit", standalone_mode=False) or 0
     except typer.Exit as error:
         code = error.exit_code
     except typer.Abort:

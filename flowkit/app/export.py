@@ -13,12 +13,7 @@ from flowkit.app.options import Backend, Run
 def export(
     run: Run,
     output: Annotated[
-        Path,
-        typer.Option(
-            "-o",
-            "--output",
-            help="The file to write: .onnx, .xml (OpenVINO), .pt2 (torch), .tflite, or a folder (SavedModel).",
-        ),
+        Path, typer.Option("-o", "--output", help="A .onnx, .xml, .pt2 or .tflite file, or a folder.")
     ],
     what: Annotated[str, typer.Option(help="decode, encode, log_prob or encode_and_log_prob.")] = "decode",
     backend: Backend = None,

@@ -6,6 +6,9 @@ from flowkit._shipped import preset_folders, recipe_files
 from flowkit.app.options import Json
 from flowkit.presets.card import shown
 
+_USES = {"recipes": "flowkit train NAME", "trained": "flowkit sample NAME, and other commands"}
+_UNITS = {"test_bits_per_dim": "bits/dim", "test_log_prob": "nats"}
+
 
 def list(json_: Json = False):
     """List the recipes and the trained flows that come with flowkit."""
@@ -17,10 +20,7 @@ def list(json_: Json = False):
         print(json.dumps(found, indent=2))
         return
     width = max(map(len, found["recipes"]))
-    for kind, use in {
-        "recipes": "flowkit train NAME",
-        "trained": "flowkit sample NAME, and other commands",
-    }.items():
+    for kind, use in _USES.items():
         print(f"{kind}: {use}")
         for name, line in found[kind].items():
             print(f"  {name:{width}}  {line}")
@@ -41,9 +41,5 @@ def _reached(preset):
     """Return the data and the test score of a trained flow."""
     metadata = json.loads((preset / "metadata.json").read_text(encoding="utf-8"))
     size, texts = "x".join(map(str, metadata["event_shape"])), shown(metadata["measured"])
-    score = (
-        f"{texts['test_log_prob']} nats"
-        if "test_log_prob" in texts
-        else f"{texts['test_bits_per_dim']} bits/dim"
-    )
+    score = next(f"{texts[key]} {unit}" for key, unit in _UNITS.items() if key in texts)
     return f"{metadata['data']['name']}, {size}: {score} on test data"

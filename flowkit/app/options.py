@@ -54,9 +54,7 @@ Run = Annotated[
 ]
 Output = Annotated[Path | None, new_file("The PNG file to write.", ".png")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Label = Annotated[
-    int | None, typer.Option(help="A class, from 0, of a class-conditional flow.", show_default=False)
-]
+Label = Annotated[int | None, typer.Option(help="A class, from 0, of a class-conditional flow.")]
 Data = Annotated[
     str | None,
     typer.Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE"),

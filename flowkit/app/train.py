@@ -111,7 +111,12 @@ def _train(recipe, folder, resume, logs):
         flowkit.distributed.stop()
         if main:
             kind.draw(experiment, folder, flow, drawn)
-            _refuse_diverged(kind, folder, *scores["test"])
+        if main and not math.isfinite(mean := scores["test"][0]):
+            raise CommandError(
+                f"{folder.path} has diverged: its test {kind.in_print} is {mean}; train anew with a smaller learning "
+                "rate, a longer warm-up or a clip_norm",
+                FAILED,
+            )
 
 
 def _validation(experiment):
@@ -200,15 +205,6 @@ def _save(experiment, folder, flow, progress, held_out, scores):
     folder.save_metrics(_metrics(experiment, flow, log, progress, held_out, scores))
     mean, error = scores["test"]
     print(f"test {kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}")
-
-
-def _refuse_diverged(kind, folder, mean, error):
-    if not math.isfinite(mean):
-        raise CommandError(
-            f"{folder.path} has diverged: its test {kind.in_print} is {mean}; train anew with a smaller learning rate, "
-            "a longer warm-up or a clip_norm",
-            FAILED,
-        )
 
 
 def _metrics(experiment, flow, log, progress, held_out, scores):

@@ -3,9 +3,11 @@
 import fnmatch
 import importlib.util
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -301,3 +303,13 @@ def require(format: str) -> None:
         raise ImportError(
             f"{format!r} on {name} needs packages that are missing: pip install {' '.join(missing)}"
         )
+    found = {package: metadata.version(package) for package in packages[name] if package == "jax2onnx"}
+    if found and _numbers(found["jax2onnx"]) <= (0, 17, 1) and _numbers(engine.version()) >= (0, 12):
+        raise ImportError(
+            f"{format!r} on jax: got JAX {engine.version()}, which jax2onnx {found['jax2onnx']} does not support. Save "
+            "a .keras file and export it with KERAS_BACKEND=torch, or run pip install 'jax<0.12'"
+        )
+
+
+def _numbers(version):
+    return tuple(map(int, re.findall(r"\d+", version)[:3]))

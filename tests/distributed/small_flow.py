@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from flowkit import distributed, training, zoo
-from flowkit.training.checkpoint import assign, named_variables, state
+from flowkit.training.checkpoint import assign, state, variables
 
 X = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
 LABELS = np.arange(32) % 3
@@ -15,7 +15,7 @@ LABELS = np.arange(32) % 3
 def flow(*, scaled=False, **arguments):
     """A small Glow at its start. Two of the same arguments are one, put back there: JAX compiles its step once."""
     made, start = _made(tuple(sorted(arguments.items())), scaled)
-    assign("start", start, named_variables(made))
+    assign("start", start, variables(made))
     return made
 
 
@@ -29,7 +29,7 @@ def _made(arguments, scaled):
     )
     guarded = training.GuardedOptimizer(inner)
     made.compile(keras.optimizers.LossScaleOptimizer(guarded) if scaled else guarded)
-    return made, state(made)
+    return made, state(made, [])
 
 
 def go_on(made, path, batches, epochs, callbacks=()):

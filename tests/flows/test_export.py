@@ -202,3 +202,15 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     with pytest.raises(ContractError, match="draws noise on the way to latents"):
         drawing.export(tmp_path / "flow.onnx", "log_prob")
     assert sorted(made.name for made in tmp_path.iterdir()) == ["model", "model.bin"]
+
+
+@pytest.mark.one_engine
+def test_a_jax_that_jax2onnx_does_not_support_is_named(monkeypatch):
+    versions = {"name": "jax", "version": lambda: "0.12.1"}
+    monkeypatch.setattr(export, "engine", type("Engine", (), versions))
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(export.metadata, "version", lambda name: "0.17.1")
+    with pytest.raises(ImportError, match=r"got JAX 0\.12\.1, .* run pip install 'jax<0\.12'"):
+        export.require("onnx")
+    monkeypatch.setattr(export.metadata, "version", lambda name: "0.18.0")
+    export.require("onnx")

@@ -55,7 +55,8 @@ class TransposedInverse(Conv1x1):
     """W^T, which is the inverse only as long as W is the rotation it starts as."""
 
     def _inverse(self, z):
-        return ops.matmul(z, ops.transpose(self.matrix())), super()._inverse(z)[1]
+        derived = self._derive(z.shape, True)
+        return ops.matmul(z, ops.transpose(self.matrix())), super()._inverse(z, derived)[1]
 
 
 @breaks("round trip")
