@@ -14,6 +14,7 @@ from flowkit import objectives as objectives
 from flowkit import play as play
 from flowkit import presets as presets
 from flowkit import surjections as surjections
+from flowkit import tables as tables
 from flowkit import testing as testing
 from flowkit import training as training
 from flowkit import transforms as transforms
@@ -26,8 +27,10 @@ from flowkit.contract import Domain as Domain
 from flowkit.contract import Surjection as Surjection
 from flowkit.flow import Flow as Flow
 from flowkit.flow import LabelledFlow as LabelledFlow
+from flowkit.flow import TableFlow as TableFlow
 from flowkit.presets import PresetError as PresetError
 from flowkit.presets import upload_preset as upload_preset
+from flowkit.tables import fit_table as fit_table
 
 __version__: str
 __all__: list[str]

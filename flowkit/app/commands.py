@@ -8,8 +8,8 @@ import typer
 import flowkit
 
 COMMANDS = (
-    *("list", "train", "sample", "play", "evaluate", "diagnose", "compare", "interpolate", "manipulate"),
-    *("export", "convert", "preset", "check", "info"),
+    *("list", "train", "sample", "play", "evaluate", "score", "diagnose"),
+    *("compare", "interpolate", "manipulate", "export", "convert", "preset", "check", "info"),
 )
 
 

@@ -62,14 +62,17 @@ def _rows(folder, run, source, samples, levels):
     kind = kind_of_flow(flow, run)
     if kind.rows == "images":
         rows, test = data_of(folder, flow, "test", source), True
-    elif samples != 1 or levels:
+    elif levels or (samples != 1 and flow.exact == "exact"):
         option = "--levels" if levels else "--samples"
         raise CommandError(
             f"{option}: the flow is one of tables, whose likelihood is exact and comes in one piece"
         )
-    elif (recipe := folder.recipe(source)) is None and source is not None:
+    elif source is not None and (
+        (recipe := folder.recipe(source)) is None or (kind.codes and recipe != folder.recipe())
+    ):
         rows, test = kind.of_source(flow, source, "test", cut=False), False
     else:
+        recipe = folder.recipe(source)
         own = recipe is None or source is None or recipe.data.source == folder.recipe().data.source
         test = own or _same_data(folder, flow, kind, recipe)
         rows = data_of(folder, flow, "test", source) if test else load_other_table(recipe)

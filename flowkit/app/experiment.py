@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit import data, training, zoo
+from flowkit import data, training
 from flowkit.app.failure import RecipeError
 from flowkit.app.images import Images
+from flowkit.app.mixed import MixedTables
 from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.contract.arguments import whole_number
@@ -49,13 +50,15 @@ class Experiment:
         return {"test": self.test} | ({} if self.validation is None else {"validation": self.validation})
 
     def context(self, dataset: data.Dataset) -> np.ndarray | None:
-        """Return the labels that the model is conditioned on, or None."""
-        return None if self.classes is None else dataset.labels
+        """Return the labels, or the numbers of a table, that the model is conditioned on; None for no condition."""
+        return getattr(dataset, "context", None) if self.classes is None else dataset.labels
 
 
 def kind_of(recipe: Recipe) -> Images | Tables:
     """Return what a recipe is of, images or rows of a table: an object with the methods that depend on it."""
-    return Tables() if Tables.takes(recipe) else Images()
+    if not Tables.takes(recipe):
+        return Images()
+    return MixedTables() if MixedTables.takes(recipe) else Tables()
 
 
 def of_tables(recipe: Recipe) -> bool:
@@ -70,8 +73,9 @@ def build_flow(recipe: Recipe, dataset: Split | None) -> Any:
     and the names of the columns. Without data their size is assumed. Raises a RecipeError if the model cannot be made.
     """
     given = {key: value for key, value in recipe.model.items() if value is not None}
-    family = zoo.ARCHITECTURES[given.pop("name")]
-    arguments = kind_of(recipe).arguments(recipe, dataset, given)
+    kind = kind_of(recipe)
+    family = kind.family(given.pop("name"), dataset)
+    arguments = kind.arguments(recipe, dataset, given)
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.training.precision)  # layers read it when they are made
     try:
@@ -220,7 +224,7 @@ def hold_out(recipe: Recipe, dataset: Split) -> tuple[Split, Split | None]:
 def _taken(dataset, rows):
     """Return the images or rows at some places."""
     if isinstance(dataset, data.Table):
-        return replace(dataset, values=dataset.values[rows])
+        return dataset.take(rows)
     images, labels = dataset.images, dataset.labels
     images = images.taken(rows) if isinstance(images, data.LazyImages) else images[rows]
     return replace(dataset, images=images, labels=None if labels is None else labels[rows])

@@ -60,6 +60,10 @@ class Images:
             return replace(dataset, images=data.LazyImages(squares, shape))
         return replace(dataset, images=squares(slice(None)))
 
+    def family(self, name, dataset):
+        """Return the zoo function of that name."""
+        return zoo.ARCHITECTURES[name]
+
     def arguments(self, recipe, dataset, given):
         """Return the arguments of the zoo function: those given in [model], and what the data say, if they are here."""
         table = recipe.data

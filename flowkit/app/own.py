@@ -1,8 +1,13 @@
 """The recipes `images` and `table`, for data of one's own: values that follow from the data."""
 
+import importlib.util
+from pathlib import Path
+
 from flowkit import data
 from flowkit.app.failure import RecipeError
 from flowkit.data.bounded import FileError
+from flowkit.data.mixed_table import SUFFIXES, read_frame
+from flowkit.data.source import existing_path
 
 _LOOKED_AT = 64  # images
 _LARGEST, _USUAL = 64, 32  # the side up to which images of one size keep it, and that of all others
@@ -21,7 +26,8 @@ def inferred(recipe, source):
         kind = "a folder of pictures" if recipe == "images" else "a table such as a .csv file"
         raise RecipeError(f"flowkit train {recipe}: expected --data, {kind}, received none")
     if recipe == "table":
-        rows = len(data.load_table(source))
+        mixed = Path(source).suffix.lower() in SUFFIXES and importlib.util.find_spec("polars")
+        rows = len(read_frame(existing_path(source)[0]) if mixed else data.load_table(source))
         return {"training.batch_size": max(1, min(_BATCH, rows // _BATCHES))}
     try:
         found = data.load(source, limit=_LOOKED_AT)

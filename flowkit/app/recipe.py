@@ -51,6 +51,12 @@ class DataTable(BaseModel):
     augment: list[Literal["shift", "flip", "distort"]] = []  # training images, in this order
     # Hold out so many images or rows of the training split, or a share of them, to choose weights by; 0 holds out none.
     validation: NonNegativeInt | Share = 0
+    # Of a mixed table, such as the recipe `table` takes: {column: type} in place of what is inferred, see
+    # `flowkit.fit_table`; None: columns are numbers. `columns`: those to use, None for all but those in `drop`.
+    types: dict[str, Any] | None = None
+    columns: list[str] | None = None
+    drop: list[str] = []
+    given: list[str] = []  # what the others are conditioned on
 
 
 class TrainingTable(BaseModel):
@@ -203,6 +209,17 @@ def _override(text):
         if re.search(r"[\"'\[\]{}=\n]", value) or not value:
             raise RecipeError(f"--set {text[:80]}: {shown(value)} is not a TOML value") from None
         return key, None if value == "none" else value
+
+
+def column_type(text):
+    """Return (column, type) of `share=[0,1]`; a type that is not TOML is taken as a word."""
+    column, equals, value = (part.strip() for part in text.partition("="))
+    if not equals or not column:
+        raise RecipeError(f"--types {text[:80]}: expected COLUMN=TYPE, such as kind=category")
+    try:
+        return column, tomllib.loads(f"value = {value}")["value"]
+    except (ValueError, RecursionError):
+        return column, value
 
 
 def read_recipe(name: str, overrides: Sequence[str | tuple[str, Any]] = ()) -> Recipe:

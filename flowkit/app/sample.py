@@ -24,6 +24,9 @@ def sample(
     ] = None,
     label: Label = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
+    given: Annotated[
+        str | None, typer.Option(metavar="FILE", help="A table of the columns that rows are conditioned on.")
+    ] = None,
     zoom: Annotated[int | None, typer.Option(min=1, max=64, help="Width of each pixel of an image.")] = None,
     backend: Backend = None,
 ):
@@ -36,6 +39,7 @@ def sample(
 
     from flowkit.app.images import stored_levels
     from flowkit.app.trained import given_label, trained
+    from flowkit.flow import TableFlow
 
     with together():  # JAX's processes need each other to load it, so first each looks if it is there
         folder = trained(run)
@@ -43,7 +47,10 @@ def sample(
         flow, output, temperature = _checked(folder, run, temperature, output, zoom)
         context = None if label is None else given_label(flow, label)
     how = {"temperature": temperature, "seed": seed, "spread": True}
-    if flow.dequantize is None:
+    if isinstance(flow, TableFlow):
+        frame = _rows(flow, count, given, how)
+        on_main(lambda: _save_frame(output, frame))
+    elif flow.dequantize is None:
         rows = np.asarray(flow.sample(count, **how))
         on_main(lambda: _save_table(output, rows, flow.columns and flow.columns.names))
     else:
@@ -78,6 +85,29 @@ def _checked(folder, run, temperature, output, zoom):
     elif len(temperature) == 1:
         temperature = temperature[0]
     return flow, output, temperature
+
+
+def _rows(flow, count, given, how):
+    """Return the frame of samples of a mixed table: for each row of the table `given`, if the flow is conditioned."""
+    from flowkit.data.mixed_table import read_frame
+
+    known = None if flow.context_columns is None else list(flow.context_columns.names)
+    if (known is None) != (given is None):
+        wanted = "none" if known is None else f"a table of the columns {', '.join(map(str, known))}"
+        raise CommandError(f"--given: expected {wanted}, received {'none' if given is None else given}")
+    if known is None:
+        return flow.sample(count, **how)
+    return flow.sample(count, read_frame(Path(given))[known], **how)
+
+
+def _save_frame(path, frame):
+    """Write a frame as .csv in a single step."""
+    import narwhals
+
+    from flowkit.training import atomic_path
+
+    with atomic_path(path) as temporary:
+        narwhals.from_native(frame).write_csv(temporary)
 
 
 def _save_table(path, rows, names):

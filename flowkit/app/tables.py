@@ -23,6 +23,7 @@ class Tables:
     """A recipe or a flow of the rows of a table."""
 
     rows, samples = "rows", "samples.csv"
+    codes = False  # whether its numbers stand for entries of other types
     score, in_print = "log_prob", "log-likelihood"
     logged, sign = "nll", -1
     unit, ylabel = " nats", "-log p(x), nats"
@@ -51,6 +52,10 @@ class Tables:
         """Return the table as it is."""
         return table
 
+    def family(self, name, table):
+        """Return the zoo function of that name."""
+        return zoo.ARCHITECTURES[name]
+
     def arguments(self, recipe, table, given):
         """Return the arguments of the zoo function: those given in [model], and what the data say, if they are here."""
         domains = given.get("domains")
@@ -72,16 +77,19 @@ class Tables:
         """Return batches of rows."""
         table = recipe.training
         x = train.values.astype(flow.compute_dtype)
-        return data.batches(x, batch_size=table.batch_size, epoch_steps=table.epoch_steps, seed=table.seed)
+        context = None if train.context is None else train.context.astype(flow.compute_dtype)
+        how = {"batch_size": table.batch_size, "epoch_steps": table.epoch_steps, "seed": table.seed}
+        return data.batches(x, context, **how)
 
     def adapt(self, recipe, flow, train, *others):
         """Adapt the flow to all rows, and check all others: not only in the epoch that comes to them."""
         for table in (train, *others):
             try:
                 if table is train:
-                    flow.adapt(distributed.mine(table.values))
+                    context = None if table.context is None else distributed.mine(table.context)
+                    flow.adapt(distributed.mine(table.values), context)
                 elif table is not None:
-                    prepare.checked(flow, table.values, None)
+                    prepare.checked(flow, table.values, table.context)
             except ValueError as error:
                 raise RecipeError(f"{table.name}: {error}") from error
 
@@ -150,7 +158,7 @@ class Tables:
 
     def mean_score(self, flow, table, samples=1):
         """Return the mean log-likelihood in nats, and its standard error; each process scores its part."""
-        return mean_and_error(-scoring.score_in_a_group(flow, *self.given(flow, table))[1])
+        return mean_and_error(-scoring.score_in_a_group(flow, *self.given(flow, table), samples)[1])
 
 
 def by_place(domains, names):

@@ -37,6 +37,15 @@ def train(
         bool,
         typer.Option("--dry-run", help="Print the recipe with each value that --set may change, and stop."),
     ] = False,
+    columns: Annotated[str | None, typer.Option(help="Columns of a table to use: age,price.")] = None,
+    drop: Annotated[str | None, typer.Option(help="Columns of a table to leave out.")] = None,
+    given: Annotated[
+        str | None, typer.Option(help="Columns of a table that the others are conditioned on.")
+    ] = None,
+    types: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN=TYPE", help="A column's type: kind=category, share=[0,1]."),
+    ] = None,
     log: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Also log to tensorboard, wandb, mlflow or csv.")
     ] = None,
@@ -49,7 +58,7 @@ def train(
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers
     from flowkit.app.own import inferred
-    from flowkit.app.recipe import dumps, read_recipe
+    from flowkit.app.recipe import column_type, dumps, read_recipe
     from flowkit.app.run_folder import RunFolder
     from flowkit.contract.arguments import one_of
     from flowkit.training.log import TARGETS, require
@@ -60,10 +69,13 @@ def train(
     folder = RunFolder(out or Path("runs") / own_name)
     # The path is absolute, so that the run can go on from another folder.
     source = data and flowkit.data.absolute(data)
-    given = {"data.source": source, "training.epochs": epochs, "training.precision": precision}
-    given = [(key, value) for key, value in given.items() if value is not None]
+    values = {"data.source": source, "training.epochs": epochs, "training.precision": precision}
+    lists = {"data.columns": columns, "data.drop": drop, "data.given": given}
+    values |= {key: value and value.split(",") for key, value in lists.items()}
+    values |= {"data.types": dict(map(column_type, types))} if types else {}
+    by_option = [(key, value) for key, value in values.items() if value is not None]
     own = inferred(recipe, data)
-    chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *given]), workers)
+    chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *by_option]), workers)
     if dry_run:
         print(dumps(chosen), end="")
         return
@@ -85,6 +97,8 @@ def _train(recipe, folder, resume, logs):
         if main:
             print("reading the data and adapting the flow to them", flush=True)
         experiment = prepare(recipe)
+        if main and experiment.kind.rows == "rows" and experiment.kind.codes:
+            print(experiment.train.columns, flush=True)
         held_out = _validation(experiment)
         checkpoint = flowkit.training.Resume(
             folder.path / "checkpoint.npz",

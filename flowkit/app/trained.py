@@ -11,10 +11,11 @@ from flowkit import presets
 from flowkit.app.experiment import load, with_source
 from flowkit.app.failure import CommandError
 from flowkit.app.images import Images
+from flowkit.app.mixed import MixedTables
 from flowkit.app.recipe import read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
-from flowkit.flow import Flow
+from flowkit.flow import Flow, TableFlow
 from flowkit.flow.context import context_kind
 from flowkit.flow.saving import check_file, load_file
 from flowkit.presets.find import shipped_preset
@@ -71,6 +72,8 @@ def kind_of_flow(flow, name):
         raise CommandError(
             f"{name}: expected a flow of known size, got one that was not built: build it, then save it"
         )
+    if isinstance(flow, TableFlow):
+        return MixedTables()
     return Tables() if flow.dequantize is None and len(flow.event_shape) == 1 else Images()
 
 
@@ -95,6 +98,8 @@ def given_label(flow, label):
 def data_of(folder, flow, split, source):
     """Return a split of the data that the flow was trained on, or of `source`, which a flow without recipe needs."""
     recipe = folder.recipe(source)
+    if recipe is not None and isinstance(flow, TableFlow):
+        return MixedTables().of_source(flow, recipe.data.source, split)  # in its own codes
     if recipe is not None:
         return load(recipe, split)
     if source is None:

@@ -15,7 +15,7 @@ class Domain:
     `Domain.CIRCLE` (angles in [-pi, pi)) and `Domain.SIMPLEX` (positive entries on the last axis
     that sum to 1), `Domain.whole(a, b)` (the whole numbers from a to b), `Domain.circle(a, b)` (a circle on which b is
     a again), `Domain.intervals((a, b), (c, d))` (an interval for each entry of the last axis: the columns of a table),
-    `Domain.each(Domain.REAL, Domain.CIRCLE)` (an interval or a circle for each). Intervals are open.
+    `Domain.each(Domain.REAL, Domain.CIRCLE)` (an interval, a circle or whole numbers for each). Intervals are open.
 
     >>> Domain.POSITIVE.contains(ops.convert_to_tensor([[1.0, -1.0]]))
     False
@@ -63,14 +63,14 @@ class Domain:
 
     @classmethod
     def each(cls, *columns: "Domain") -> "Domain":
-        """Return the interval or circle of each entry of the last axis, as `intervals` if all are intervals.
+        """Return the set of each entry of the last axis, as `intervals` if all are intervals.
 
         >>> print(Domain.each(Domain.REAL, Domain.circle(0, 24)))
         Domain.each(Domain.REAL, Domain.circle(0, 24))
         """
-        if not columns or any(c.kind not in ("interval", "circle") or c.columns for c in columns):
+        if not columns or any(c.kind not in ("interval", "circle", "whole") or c.columns for c in columns):
             raise ValueError(
-                f"Domain.each expects an interval or a circle for each column, received {columns}."
+                f"Domain.each expects an interval, a circle or whole numbers for each column, received {columns}."
             )
         if all(c.kind == "interval" for c in columns):
             return cls.intervals(*((c.low, c.high) for c in columns))
@@ -78,7 +78,7 @@ class Domain:
 
     @property
     def columns(self) -> "list[Domain] | None":
-        """Return the interval or circle of each entry of the last axis; None if it is the same set for all."""
+        """Return the set of each entry of the last axis; None if it is the same set for all."""
         if not isinstance(self.low, tuple):
             return None
         kinds = self.kind if isinstance(self.kind, tuple) else ("interval",) * len(self.low)

@@ -29,6 +29,15 @@ class Columns:
     names: tuple[str | int, ...]
     library: str | None
 
+    @property
+    def missing(self) -> tuple[int, ...]:
+        """Return the places of the columns that may hold NaN for a missing entry."""
+        return ()
+
+    def stored(self) -> Any:
+        """Return the columns as a flow's file holds them."""
+        return [list(self.names), self.library]
+
     def __post_init__(self) -> None:
         """Raise ValueError for another library, and for names that name no columns.
 
@@ -52,6 +61,16 @@ class Columns:
         A column without missing entries keeps its type, as far as one array has one. Raises ValueError, with the
         names, for columns that are missing or additional, and for one that holds no numbers.
         """
+        columns = self.in_order(frame)
+        return np.stack(
+            [_numbers(series, name) for series, name in zip(columns, self.names, strict=True)], axis=1
+        )
+
+    def in_order(self, frame: Any) -> list[Any]:
+        """Return the columns of `frame` in order, as narwhals series.
+
+        Raises ValueError, with the names, for columns that are missing or additional.
+        """
         known, given = (dict.fromkeys(names) for names in (self.names, Columns.of(frame).names))
         missing = [name for name in known if name not in given]
         more = [name for name in given if name not in known]
@@ -65,7 +84,7 @@ class Columns:
                 f"expected a frame with the columns {_listed(self.names)}, received one with {' and '.join(found)}."
             )
         columns = {series.name: series for series in nw.from_native(frame, eager_only=True).iter_columns()}
-        return np.stack([_numbers(columns[name], name) for name in self.names], axis=1)
+        return [columns[name] for name in self.names]
 
     def frame(self, values: np.ndarray) -> Any:
         """Return `values`, (rows, columns), as a frame of the same library; unchanged without a library.

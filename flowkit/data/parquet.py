@@ -38,6 +38,12 @@ def read_table(path: Path, max_bytes: int) -> tuple[np.ndarray, tuple[str | int,
         raise FileError(f"{path}: {error}") from None
 
 
+def read_frame(path: Path, max_bytes: int) -> Any:
+    """Return the frame in a parquet file, with columns of all types."""
+    polars, lazy = _scan(path, max_bytes)
+    return _collect(polars, path, lazy)
+
+
 def find_parquet(folder: Path, split: str) -> list[Path]:
     """Return the parquet files of one split in `folder`, named as on Hugging Face; [] if there are none."""
     files = sorted(path for place in _PLACES for path in (folder / place).glob("*.parquet"))

@@ -1,7 +1,7 @@
 """Tables from files: .csv, .tsv, .parquet, .npy and .npz, as numpy."""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from flowkit.data.dataset import check_split, split_rows
 from flowkit.data.frame import Columns
 from flowkit.data.numpy_file import NpzFile, map_npy
 from flowkit.data.source import NAMES, existing_path
+from flowkit.data.typed_columns import ContextColumns, TypedColumns
 
 _PAIRS = (("train", "test"), ("x_train", "x_test"))
 _READ = "a table, .csv, .tsv, .parquet, .npy or .npz"
@@ -30,6 +31,8 @@ class Table:
         values: float64, shape `(rows, columns)`.
         names: the names of the columns, or None if the file has none.
         name: the path that was loaded.
+        typed, context, given: of a mixed table, whose values are codes: the types of its columns, and what networks see
+            of the columns that it is conditioned on, with their types; None otherwise.
 
     >>> Table(np.zeros((4, 2)), ("height", "age"), "people.csv")
     Table(name='people.csv', values=(4, 2), names=('height', 'age'))
@@ -38,6 +41,9 @@ class Table:
     values: np.ndarray
     names: tuple[str | int, ...] | None
     name: str
+    typed: TypedColumns | None = None
+    context: np.ndarray | None = None
+    given: ContextColumns | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -46,9 +52,16 @@ class Table:
         # The generated repr would print the numbers.
         return f"Table(name={self.name!r}, values={self.values.shape}, names={self.names})"
 
+    def take(self, rows: np.ndarray) -> "Table":
+        """Return the rows at some places."""
+        context = None if self.context is None else self.context[rows]
+        return replace(self, values=self.values[rows], context=context)
+
     @property
     def columns(self) -> Columns | None:
         """The names as `Columns`, which a flow keeps in `Flow.columns`; None without names."""
+        if self.typed is not None:
+            return self.typed
         return None if self.names is None else Columns(self.names, None)
 
 

@@ -2,5 +2,6 @@
 
 from flowkit.flow.flow import Flow
 from flowkit.flow.labelled import LabelledFlow
+from flowkit.flow.table import TableFlow
 
-__all__ = ["Flow", "LabelledFlow"]
+__all__ = ["Flow", "LabelledFlow", "TableFlow"]

@@ -157,20 +157,25 @@ def _checked_rows(flow, x):
         x = flow.dequantize.validate(x)
         flow.bijector._check_shape(x.shape)
         return x
-    x = _finite(x.astype(flow.compute_dtype, copy=False), names)
-    flow.bijector._check_shape(x.shape)
-    check_domain(x, flow.bijector.spec.domain, names)
-    return x
-
-
-def _finite(x, names):
-    wrong = ~np.isfinite(x)
+    x = x.astype(flow.compute_dtype, copy=False)
+    wrong = ~finite_or_missing(flow, x)
     if wrong.any():
         raise ValueError(
             f"Flow expects finite data, received {int(wrong.sum())} NaN or infinite entries of {x.size}, the first "
             f"{_first_place(wrong, names)}: drop or repair those rows."
         )
+    flow.bijector._check_shape(x.shape)
+    check_domain(x, flow.bijector.spec.domain, names)
     return x
+
+
+def finite_or_missing(flow: Any, x: np.ndarray) -> np.ndarray:
+    """Return which entries of `x` are finite, or NaN in a column that may have missing entries."""
+    fine = np.isfinite(x)
+    missing = () if flow.columns is None else flow.columns.missing
+    for place in missing:
+        fine[..., place] |= np.isnan(x[..., place])
+    return fine
 
 
 def _first_place(wrong, names):
@@ -189,12 +194,11 @@ def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:
             "domain for each, 'real' for those that may be anything."
         )
     low, high = (np.asarray(end, x.dtype) for end in (domain.low, domain.high))
-    if domain.kind == "whole":
-        inside = (x >= low) & (x <= high) & (x == np.floor(x))
-    else:
-        # A column's circle is closed: rounding may bring a number to its upper end, which is the lower one.
-        closed = np.array([column.kind == "circle" for column in domain.columns or [domain]])
-        inside = np.where(closed, (x >= low) & (x <= high), (x > low) & (x < high))
+    kinds = np.array([column.kind for column in domain.columns or [domain]])
+    # A column's circle is closed: rounding may bring a number to its upper end, which is the lower one.
+    inside = np.where(kinds == "interval", (x > low) & (x < high), (x >= low) & (x <= high))
+    inside &= (kinds != "whole") | (x == np.floor(x))
+    inside |= np.isnan(x)  # of missing entries, since others were refused before
     if inside.all():
         return
     place = tuple(np.argwhere(~inside)[0])
@@ -251,7 +255,7 @@ def _reaches(bijector, layer):
 
 def refuse_whole(flow: Any, x: Any) -> None:
     """Raise ValueError for a column of whole numbers, if the flow takes tables: its density has no upper bound."""
-    continuous = flow.dequantize is None and flow.bijector.spec.domain.kind != "whole"
+    continuous = flow.dequantize is None and "whole" not in flow.bijector.spec.domain.kind
     tables = continuous and (flow.columns is not None or rows_asked_for(flow) > 0)
     if not tables or not is_array(x) or len(x.shape) != 2:
         return

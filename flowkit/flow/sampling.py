@@ -76,7 +76,7 @@ def _with_log_prob(flow, z, context, batch_size, seed, first):
         return run(flow, flow._invert_and_score, *piece, noise)
 
     x, log_prob = run_in_batches(score, (z, context), len(z), batch_size_of(flow, batch_size))
-    return x, _finite(x), log_prob
+    return x, _finite(flow, x), log_prob
 
 
 def decoded(
@@ -90,13 +90,13 @@ def decoded(
     def backward(start, stop, piece):
         noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
         y = ops.convert_to_numpy(run(flow, flow._backward, *piece, noise))
-        return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(y)
+        return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
 
     return run_in_batches(backward, (z, context), len(z), batch_size_of(flow, batch_size))
 
 
-def _finite(x):
-    return np.isfinite(x).all(axis=tuple(range(1, x.ndim)))
+def _finite(flow, x):
+    return prepare.finite_or_missing(flow, x).all(axis=tuple(range(1, x.ndim)))
 
 
 def encoded(flow: Any, x: Any, context: Any, batch_size: Any, seed: int) -> np.ndarray:
@@ -201,7 +201,7 @@ def _mixed(numbers, block):
 
 def draw(flow: Any, n: Any, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
     """Return x = f^-1(z) for draws z of the base, and log q(x), as tensors: see `Flow.draw`."""
-    if flow.dequantize is not None or flow.bijector.spec.domain.kind == "whole":
+    if flow.dequantize is not None or "whole" in flow.bijector.spec.domain.kind:
         raise ValueError(
             "draw expects a flow of continuous data, received one with dequantize: whole values carry no gradients. "
             "Use sample_and_log_prob."

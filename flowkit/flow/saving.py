@@ -18,7 +18,7 @@ import numpy as np
 
 import flowkit
 from flowkit.contract.configured import restored, stored
-from flowkit.data.frame import Columns
+from flowkit.data.typed_columns import restored_columns
 from flowkit.engines import engine
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.presets.errors import PresetError, reason, unregistered
@@ -185,7 +185,7 @@ def config_of(flow: Any) -> dict[str, Any]:
     columns = {name: getattr(flow, name) for name in _COLUMNS}
     return {
         **{name: stored(getattr(flow, name)) for name in _PARTS},
-        **{name: found and [list(found.names), found.library] for name, found in columns.items()},
+        **{name: found and found.stored() for name, found in columns.items()},
     }
 
 
@@ -195,7 +195,7 @@ def from_config(cls: type, config: dict[str, Any], custom_objects: dict[str, Any
     columns = {name: config.pop(name, None) for name in _COLUMNS}
     flow = cls(**config | {name: restored(config.get(name), custom_objects) for name in _PARTS})
     for name, found in columns.items():
-        setattr(flow, name, found and Columns(tuple(found[0]), found[1]))
+        setattr(flow, name, restored_columns(found))
     return flow
 
 

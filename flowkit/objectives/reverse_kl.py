@@ -54,7 +54,7 @@ class ReverseKL(Objective):
     def check(self, flow: Any) -> None:
         """Raise ValueError for a flow whose draws do not carry all gradients."""
         spec = flow.bijector.spec
-        if flow.dequantize is not None or spec.domain.kind == "whole":
+        if flow.dequantize is not None or "whole" in spec.domain.kind:
             raise ValueError(
                 "ReverseKL expects a flow of continuous data, received one with dequantize: whole values carry no "
                 "gradients. Leave dequantize out."

@@ -308,7 +308,11 @@ class Trial:
             error = error + kink + eps * np.nan_to_num(outputs, posinf=0.0) / input_sizes
         if self.takes_steps:
             error = error + STEPS / ROUNDINGS * np.abs(run(given, finer=True)[0] - base)
-        columns = slice(given.x[0].size, None) if joint and domain.kind == "whole" else slice(None)
+        if not joint:
+            return base, error
+        # Whole numbers do not vary: the output depends on the other columns and on the noise.
+        whole = np.resize([column.kind == "whole" for column in domain.columns or [domain]], given.x[0].size)
+        columns = np.flatnonzero(np.concatenate([~whole, np.ones(given.noise.shape[1], bool)]))
         return base[..., columns], error[..., columns]
 
     def _jacobian64(self, inverse, joint, given, finer=False):

@@ -8,7 +8,7 @@ from flowkit import bijectors as fb
 from flowkit.conditioners import MLP
 from flowkit.contract import Bijector, BijectorSpec, Domain, Surjection
 from flowkit.data import Dequantize
-from flowkit.surjections import Augment, Slice
+from flowkit.surjections import Augment, DequantizeColumns, Slice
 from flowkit.testing import Case
 from flowkit.transforms import Gaussian
 from tests.testing.residual_layers import Hutchinson, Residual, Spectral
@@ -86,6 +86,12 @@ DRAWING = [
     Case("Dequantize", Dequantize(), (*VECTOR, *IMAGE)),
     Case("Dequantize(5 bits)", Dequantize(5), ((3,),)),
     Case("Dequantize(17 levels)", Dequantize(levels=17), ((3,),)),
+    Case(
+        "DequantizeColumns",
+        lambda: DequantizeColumns([("whole", 3), ("category", 3), "positive"], conditioner=MLP([4])),
+        ((3,),),
+    ),
+    Case("DequantizeColumns(uniform)", lambda: DequantizeColumns([("category", 5), ("cycle", 4)]), ((2,),)),
     Case("Inverse(Slice)", lambda: fb.Inverse(SliceOf3(1, density())), ((1,),)),
     Case("Inverse(Augment)", lambda: fb.Inverse(Augment(1, density())), ((3,),)),
     Case("Inverse(Dequantize)", fb.Inverse(Dequantize()), ((3,),)),

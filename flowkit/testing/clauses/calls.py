@@ -79,7 +79,7 @@ def _others(trial, inverse):
     """Return inputs at other points: between the trial's, or whole numbers in another order."""
     given = trial.inputs(inverse)
     backwards = given.x[::-1]
-    whole = trial.domain(inverse).kind == "whole"
+    whole = "whole" in trial.domain(inverse).kind
     return given._replace(x=backwards if whole else backwards * 0.5 + given.x * 0.5)
 
 

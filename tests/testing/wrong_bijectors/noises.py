@@ -8,7 +8,7 @@ from flowkit.bijectors import Pointwise
 from flowkit.conditioners import MLP
 from flowkit.contract.shapes import event_size
 from flowkit.data import Dequantize
-from flowkit.surjections import Augment, Slice
+from flowkit.surjections import Augment, DequantizeColumns, Slice
 from flowkit.transforms import Gaussian
 from tests.testing.drawing_layers import Folded, Signed
 from tests.testing.residual_layers import Hutchinson
@@ -42,6 +42,58 @@ class Augmented(Augment):
     @classmethod
     def from_config(cls, config):
         return cls(**config)
+
+
+class MixedColumns(DequantizeColumns):
+    def __init__(self, **kwargs):
+        super().__init__([("whole", 3), ("category", 3), "positive"], conditioner=MLP([4]), **kwargs)
+
+    def get_config(self):
+        return bare(super().get_config())
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@breaks("log-det", (3,))
+class CellsOfOneWidth(MixedColumns):
+    """The bit that a category does not need may be anything in (0, 2): a cell of width 2."""
+
+    def _draw(self, x, e):
+        y, log_slope, in_use = super()._draw(x, e)
+        _, width = self._starts(x)
+        return y, log_slope - ops.log(width), in_use
+
+
+@breaks("log-det", (3,))
+class PosteriorForgotten(MixedColumns):
+    """The deviations that the conditioner answers are not in the log-density of the draws."""
+
+    def _forward(self, x, noise):
+        y, log_det = super()._forward(x, noise)
+        return y, log_det - ops.sum(self._posterior(x)[1], axis=-1)
+
+
+@breaks("round trip", (3,))
+class NearestWholeNumber(MixedColumns):
+    """A dequantised number belongs to the whole number below it."""
+
+    def _recorded(self, y):
+        return super()._recorded(y + 0.5)
+
+
+@breaks("inverse log-det", (3,))
+class PosteriorOfTheWrongRow(MixedColumns):
+    """The way back asks for the posterior of another row than the one it has found."""
+
+    def _inverse(self, y):
+        x = self._recorded(y)
+        e = self._drawn_as(x, y)
+        mean, log_scale = self._posterior(ops.flip(x, axis=0))
+        _, log_slope, in_use = self._draw(x, e)
+        log_q = -0.5 * ((e - mean) * ops.exp(-log_scale)) ** 2 - 0.5 * math.log(2 * math.pi) - log_scale
+        return x, ops.sum(in_use * (log_q - log_slope), axis=-1)
 
 
 @breaks("log-det")

@@ -1,0 +1,103 @@
+"""Mixed tables, whose columns have types: what their recipes, runs and flows do in their own way."""
+
+import functools
+import importlib.util
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from flowkit import tables, training
+from flowkit.app.failure import RecipeError
+from flowkit.app.tables import Tables
+from flowkit.data.dataset import split_rows
+from flowkit.data.mixed_table import SUFFIXES, coded, read_frame, typed_columns
+
+_DRAWS = 20_000  # of the base density, for its quantiles
+
+
+class MixedTables(Tables):
+    """A recipe or a flow of the rows of a mixed table."""
+
+    codes = True
+
+    @staticmethod
+    def takes(recipe):
+        """Return True if columns of the recipe's table have types: `data.types`, and polars to read them."""
+        table = recipe.data
+        asked = bool(table.types or table.given or table.drop or table.columns)
+        if table.types is None and not asked:
+            return False
+        if recipe.model.get("domains") is not None or Path(table.source).suffix.lower() not in SUFFIXES:
+            if asked:
+                raise RecipeError(
+                    "data.types, columns, drop and given: expected a .csv, .tsv or .parquet file, and no model.domains"
+                )
+            return False
+        return asked or importlib.util.find_spec("polars") is not None
+
+    def load(self, recipe, split, *, cut=True):
+        """Return "train" or "test", "train" with what is held out of it; without `cut` all rows."""
+        table = recipe.data
+        frame = _frame(table.source, table.max_bytes)
+        drop = list(table.drop)
+        if table.columns is not None:
+            kept = {*table.columns, *table.given}
+            if unknown := [name for name in table.columns if name not in frame.columns]:
+                raise RecipeError(f"data.columns: got {unknown[0]!r}, expected names of {frame.columns}")
+            drop += [name for name in frame.columns if name not in kept and name not in drop]
+        try:
+            columns, given = typed_columns(frame, table.types or {}, table.given, drop)
+        except ValueError as error:
+            raise RecipeError(f"{table.source}: {error}") from error
+        found = _cut(coded(frame, columns, given, str(table.source)), split, cut)
+        return found if table.limit is None else found.take(np.arange(min(table.limit, len(found))))
+
+    def family(self, name, table):
+        """Return the function that makes a flow."""
+        if table is None:
+            return super().family(name, table)
+        return functools.partial(tables.table_flow, table.typed, table.given, model=name)
+
+    def arguments(self, recipe, table, given):
+        """Return the arguments of that function."""
+        return given if table is not None else super().arguments(recipe, table, given)
+
+    def of_source(self, flow, source, split, *, cut=True):
+        """Return the table `source` in the codes of the flow's columns."""
+        return _cut(coded(_frame(source), flow.columns, flow.context_columns, str(source)), split, cut)
+
+    def given(self, flow, table):
+        """Return (codes, what the flow is conditioned on or None)."""
+        return table.values, table.context
+
+    def draw(self, experiment, folder, flow, drawn):
+        """Save pairs of columns of data and samples as codes; quantiles of the latents and of their density."""
+        sampling, test = experiment.recipe.sampling, experiment.test
+        if sampling.count:
+            how = {"temperature": sampling.temperature, "seed": 0}
+            if test.context is None:
+                samples = flow.columns.values(flow.sample(sampling.count, **how))
+            else:
+                samples = flow.sample(1, test.context[: sampling.count], **how)[0]
+            training.save_pairs(folder.pairs, _filled(test.values), _filled(samples), test.names)
+            print(f"pairs {folder.pairs}")
+        latents = flow.encode(test.values, test.context)
+        base = flow.base.sample((_DRAWS, *latents.shape[1:]), seed=keras.random.SeedGenerator(0))
+        training.save_quantiles(folder.path / "quantiles.png", latents, keras.ops.convert_to_numpy(base))
+
+
+def _frame(source, *max_bytes):
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"{source}: expected a .csv, .tsv or .parquet file, found none.")
+    return read_frame(path, *max_bytes)
+
+
+def _cut(table, split, cut):
+    return table.take(split_rows(len(table), split, Path(table.name))) if cut else table
+
+
+def _filled(codes):
+    """Return codes with a missing entry one below the smallest of its column, for a picture."""
+    return np.where(np.isnan(codes), np.nanmin(codes, axis=0) - 1, codes)

@@ -1,0 +1,52 @@
+"""`flowkit score`: the log-likelihood of each row of a table, as one more table."""
+
+import csv
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flowkit.app.backend import use
+from flowkit.app.failure import CommandError
+from flowkit.app.options import Backend, Run, new_file
+
+
+def score(
+    run: Run,
+    data: Annotated[str, typer.Argument(help="A table with the columns that the flow was trained on.")],
+    output: Annotated[Path, new_file("The .csv file to write.", ".csv")] = Path("scores.csv"),
+    samples: Annotated[int, typer.Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
+    backend: Backend = None,
+):
+    """Write the log-likelihood of each row of a table in nats, beside the columns that the flow does not read.
+
+    Such a column may be the number or the name of a row.
+    """
+    use(backend)
+    import numpy as np
+
+    from flowkit.app.mixed import MixedTables
+    from flowkit.app.trained import kind_of_flow, trained
+    from flowkit.data.mixed_table import read_frame
+    from flowkit.training import atomic_path
+
+    flow = trained(run).load_flow()
+    kind = kind_of_flow(flow, run)
+    if kind.rows == "images":
+        raise CommandError(f"{run}: expected a flow of tables, got one of images. Use flowkit evaluate.")
+    table = kind.of_source(flow, data, "test", cut=False)
+    x, context = kind.given(flow, table)
+    scores = np.asarray(flow.log_prob(x, context, samples=samples), "float64")
+    name = "log_prob" if flow.exact == "exact" else "log_prob_bound"
+    others = {"row": np.arange(len(x))}
+    if isinstance(kind, MixedTables):
+        frame, known = read_frame(Path(data)), {*flow.columns.names}
+        known |= {*flow.context_columns.names} if flow.context_columns else set()
+        unread = {column: frame[column].to_list() for column in frame.columns if column not in known}
+        others = unread or others
+    with atomic_path(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow([*others, name])
+        writer.writerows(zip(*others.values(), scores.tolist(), strict=True))
+    print(f"{name} {scores.mean():.4f} nats on average  ({data}, {len(x)} rows)")
+    print(f"scores {output}")

@@ -1,0 +1,452 @@
+"""What the columns of a mixed table hold: numbers, dates or categories, inferred, checked, and as codes of a flow.
+
+A code is a real number, a whole number from 0 up, or NaN for a missing entry: what `DequantizeColumns` takes.
+"""
+
+import functools
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+
+from flowkit.contract.arguments import shown
+
+MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
+MOST_CATEGORIES = 256  # of a column of text, unless its type is given
+_UNITS = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
+
+
+@dataclass(frozen=True)
+class Number:
+    """Numbers: real ones of a domain, or those recorded in steps, `low`, `low + step`, ..., `low + (levels - 1) step`.
+
+    - `domain`: of real numbers, as for `flowkit.bijectors.Unconstrain`; in steps "real", or "circular".
+    - `decimals`: d for steps of 10^-d; None for real numbers.
+    - `dtype`: of the column, in narwhals's words. `missing`: whether entries may be missing.
+    - `quantiles`: of the codes that were seen, from which `Flow.impute` draws.
+    """
+
+    domain: Any
+    low: float = 0.0
+    levels: int = 0
+    decimals: int | None = None
+    dtype: str = "Float64"
+    missing: bool = False
+    quantiles: tuple[float, ...] = ()
+
+    @property
+    def coding(self) -> Any:
+        """Return the column in the words of `DequantizeColumns`."""
+        if self.decimals is None:
+            return self.domain
+        return ("cycle" if self.domain == "circular" else "whole", self.levels)
+
+    missing_code = math.nan
+
+    @property
+    def step(self) -> float:
+        return 1.0 if self.decimals is None else 10.0**-self.decimals
+
+    def codes(self, series: Any) -> tuple[np.ndarray, Any]:
+        """Return (codes, NaN for missing entries; (row, received, expected) of the first bad entry, or None)."""
+        values = self._numbers(series)
+        absent = np.isnan(values)
+        if self.decimals is None:
+            low, high = bounds_of(self.domain)
+            inside = np.isfinite(values) & (values > low) & (values < high)
+            if _is_circular(self.domain):
+                inside |= (values == low) | (values == high)
+            return values, self._first(~absent & ~inside, values, f"a number in ({low:g}, {high:g})")
+        scaled = (values - self.low) / self.step
+        codes = np.round(scaled)
+        bad = ~absent & ~(np.abs(scaled - codes) < 1e-3)
+        wrong = self._first(bad, values, f"steps of {self.step:g}, as in training")
+        if self.domain == "circular":
+            codes = np.where(codes == self.levels, 0.0, codes)
+        outside = ~absent & ~bad & ~((codes >= 0) & (codes < self.levels))
+        return codes, wrong or self._first(outside, values, f"{self.span}, the range of the training data")
+
+    def entries(self, codes: np.ndarray, library: str) -> Any:
+        """Return the column's entries of codes, as a narwhals series without a name."""
+        values = codes.astype("float64")
+        if self.decimals is not None:
+            values = np.round(self.low + np.round(values) * self.step, self.decimals)
+        absent = np.isnan(values)
+        found = nw.new_series("", values, nw.Float64(), backend=library)
+        if not absent.any():
+            return found.cast(getattr(nw, self.dtype)())
+        if library == "pandas":  # whose whole numbers are never missing
+            return found
+        return (
+            nw.new_series("", found.to_list(), backend=library).fill_nan(None).cast(getattr(nw, self.dtype)())
+        )
+
+    def features(self, codes: np.ndarray) -> list[np.ndarray]:
+        """Return what networks see of codes that are a context: numbers, angles as cosine and sine, an indicator."""
+        absent, middle = np.isnan(codes), self.quantiles[len(self.quantiles) // 2]
+        filled = np.where(absent, middle, codes)
+        turn = self._turn()
+        if turn is None:
+            found = [np.log(filled)] if self.domain == "positive" else [filled]
+        else:
+            angle = 2 * math.pi * (filled - turn[0]) / (turn[1] - turn[0])
+            found = [np.cos(angle), np.sin(angle)]
+        return [*found, absent.astype("float64")] if self.missing else found
+
+    def proposals(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Return codes drawn from those that were seen, but for their order: by their quantiles."""
+        codes = np.interp(rng.random(shape), np.linspace(0, 1, len(self.quantiles)), self.quantiles)
+        return codes if self.decimals is None else np.floor(codes)
+
+    def log_share(self, codes: np.ndarray) -> np.ndarray:
+        """Return the log-density of `proposals`; of whole numbers the logarithm of their probability."""
+        ends = np.asarray(self.quantiles)
+        ends = np.maximum.accumulate(ends + np.arange(len(ends)) * 1e-9 * max(np.ptp(ends), 1e-9))
+        grid = np.linspace(0, 1, len(ends))
+        if self.decimals is not None:
+            return np.log(np.maximum(np.interp(codes + 1, ends, grid) - np.interp(codes, ends, grid), 1e-12))
+        place = np.clip(np.searchsorted(ends, codes, side="right") - 1, 0, len(ends) - 2)
+        return np.log(np.diff(grid)[place] / np.diff(ends)[place])
+
+    def _turn(self):
+        """Return the ends of the circle that codes are on; None for numbers on no circle."""
+        if self.decimals is not None:
+            return (0, self.levels) if self.domain == "circular" else None
+        return bounds_of(self.domain) if _is_circular(self.domain) else None
+
+    def _numbers(self, series):
+        return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64")
+
+    def _first(self, bad, values, expected):
+        row = int(np.argmax(bad))
+        return (row, f"{values[row]:g}", expected) if bad.any() else None
+
+    @property
+    def span(self) -> str:
+        """Return the range in words."""
+        if self.decimals is None:
+            low, high = bounds_of(self.domain)
+            return "" if isinstance(self.domain, str) else f"{low:g} to {high:g}"
+        top = self.low + (self.levels - 1) * self.step
+        return f"{self.low:,.{self.decimals}f} to {top:,.{self.decimals}f}"
+
+    @property
+    def word(self) -> str:
+        """Return the type in a word or two."""
+        circular = "circular, " if _is_circular(self.domain) else ""
+        if self.decimals is not None:
+            return circular + ("whole" if self.decimals == 0 else f"steps of {self.step:g}")
+        return circular.rstrip(", ") or (self.domain if isinstance(self.domain, str) else "bounded")
+
+
+@dataclass(frozen=True)
+class Date(Number):
+    """Dates and times as numbers of a `unit`, "D", "h", "m" or "s", since `origin`.
+
+    Those of more than `MOST_LEVELS` units are real numbers of days.
+    """
+
+    unit: str = "D"
+    origin: str = "1970-01-01"
+    zone: str | None = None
+
+    def _numbers(self, series):
+        moments = _moments(series)
+        absent = np.isnat(moments)
+        since = (moments - np.datetime64(self.origin, "us")).astype("float64")
+        return np.where(absent, math.nan, since / _microseconds(self.unit))
+
+    def entries(self, codes: np.ndarray, library: str) -> Any:
+        absent = np.isnan(codes)
+        number = np.where(absent, 0.0, codes.astype("float64"))
+        seconds = np.round((number + self.low) * _microseconds(self.unit) / 1e6)
+        moments = np.datetime64(self.origin, "us") + (seconds * 1e6).astype("int64").astype("timedelta64[us]")
+        moments[absent] = np.datetime64("NaT")
+        found = nw.new_series("", moments, backend=library)
+        if self.dtype == "Date":
+            return found.cast(nw.Date())
+        found = found.cast(nw.Datetime(self.dtype))
+        if self.zone is None:
+            return found
+        return found.dt.replace_time_zone("UTC").dt.convert_time_zone(self.zone)
+
+    def _first(self, bad, values, expected):
+        row = int(np.argmax(bad))
+        return (row, str(self._moment(values[row])), expected) if bad.any() else None
+
+    def _moment(self, number):
+        micro = np.timedelta64(int(number * _microseconds(self.unit)), "us")
+        return (np.datetime64(self.origin, "us") + micro).astype(f"datetime64[{self.unit}]")
+
+    @property
+    def span(self) -> str:
+        if self.decimals is None:
+            return ""
+        return f"{self._moment(self.low)} to {self._moment(self.low + self.levels - 1)}"
+
+    @property
+    def word(self) -> str:
+        return "dates, real days" if self.decimals is None else f"dates, {_UNITS[self.unit]}"
+
+
+@dataclass(frozen=True)
+class Category:
+    """One of `values`, each a word, a number or True or False; `ordered` ones are coded as whole numbers.
+
+    `shares`: how often each was seen, a missing entry last, from which `Flow.impute` draws.
+    """
+
+    values: tuple[Any, ...]
+    ordered: bool = False
+    dtype: str = "String"
+    missing: bool = False
+    shares: tuple[float, ...] = ()
+
+    @property
+    def coding(self) -> Any:
+        # A value alone would have no coordinate: it is given one of two levels, both of which are that value.
+        if self.ordered or self._count == 1:
+            return ("whole", max(len(self.values), 2))
+        return ("category", self._count)
+
+    @property
+    def missing_code(self) -> float:
+        """Return the code of a missing entry: NaN, or a category more."""
+        return math.nan if self.ordered else len(self.values)
+
+    @property
+    def _count(self):
+        return len(self.values) + (self.missing and not self.ordered)
+
+    def codes(self, series: Any) -> tuple[np.ndarray, Any]:
+        """Return (codes, NaN for missing entries; (row, received, expected) of the first bad entry, or None)."""
+        places = {value: place for place, value in enumerate(self.values)}
+        absent, entries = absent_of(series), series.to_list()
+        codes = [
+            math.nan if gone else places.get(entry, -1) for entry, gone in zip(entries, absent, strict=True)
+        ]
+        if -1 not in codes:
+            return np.asarray(codes, "float64"), None
+        row = codes.index(-1)
+        expected = f"one of the {len(self.values)} categories of the training data, {self.span}"
+        return np.asarray(codes, "float64"), (row, shown(entries[row]), expected)
+
+    def entries(self, codes: np.ndarray, library: str) -> Any:
+        """Return the column's entries of codes, as a narwhals series without a name."""
+        last = len(self.values) - 1
+        absent = np.isnan(codes) | (codes > last if self.missing else False)
+        places = np.where(absent, 0, np.minimum(np.nan_to_num(codes), last)).astype(int)
+        found = [None if gone else self.values[place] for place, gone in zip(places, absent, strict=True)]
+        if self.dtype == "Enum":
+            return nw.new_series("", found, nw.String(), backend=library).cast(nw.Enum(self.values))
+        return nw.new_series("", found, _dtype(self.dtype, None in found), backend=library)
+
+    def proposals(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+        """Return codes of categories, each drawn as often as it was seen."""
+        shares = np.asarray(self.shares[:-1])
+        return rng.choice(len(shares), size=shape, p=shares / shares.sum()).astype("float64")
+
+    def log_share(self, codes: np.ndarray) -> np.ndarray:
+        """Return the logarithm of the probability of `proposals`, but for a constant."""
+        return np.log(np.maximum(np.asarray(self.shares), 1e-12))[codes.astype(int)]
+
+    def features(self, codes: np.ndarray) -> list[np.ndarray]:
+        """Return what networks see of codes that are a context: 1 for the category and 0 for each other."""
+        codes = np.where(np.isnan(codes), len(self.values), codes)
+        return [(codes == place).astype("float64") for place in range(len(self.values) + self.missing)]
+
+    @property
+    def span(self) -> str:
+        words = [str(value) for value in self.values]
+        return ", ".join(words[:4]) + (", ..." if len(words) > 4 else "")
+
+    @property
+    def word(self) -> str:
+        return "ordered" if self.ordered else "category" if len(self.values) > 1 else "constant"
+
+
+ColumnType = Number | Category
+
+
+# Inference
+
+
+def infer_type(series: Any, asked: Any = None) -> ColumnType:
+    """Return the type of a column, a narwhals series: inferred, or `asked` for.
+
+    `asked` is "real", "positive", (low, high), "circular", ("circular", low, high), "whole", ("whole", low, high),
+    "category" or "date". Raises ValueError, with what is the matter, for a column that has no type.
+    """
+    absent = absent_of(series)
+    if absent.all():
+        raise ValueError("all entries are missing")
+    dtype, some = series.dtype, bool(absent.any())
+    if asked == "category" or dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
+        if asked not in (None, "category"):
+            raise ValueError(f"{dtype}, not numbers")
+        return _category(series, absent, asked is not None)
+    if dtype in (nw.Datetime, nw.Date):
+        return _date(series, some)
+    if not dtype.is_numeric() or asked == "date":
+        raise ValueError(f"{dtype}, no number, date or category")
+    values = np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64")[~absent]
+    if not np.isfinite(values).all():
+        raise ValueError("infinite entries")
+    word = str(dtype) if not dtype.is_decimal() else "Float64"
+    if asked is None and len(np.unique(values)) == 1:
+        value = values[0].item()
+        value = int(value) if dtype.is_integer() else value
+        return Category((value,), False, word, some, (1 - absent.mean(), absent.mean()))
+    return _with_quantiles(_number(values, asked, word, some), series)
+
+
+def _number(values, asked, dtype, missing):
+    word, low, high = _wanted(asked)
+    decimals = None if asked in ("real", "positive") else _decimals(values, word == "whole")
+    if decimals is not None:
+        step = 10.0**-decimals
+        low = values.min() if math.isinf(low) else low
+        high = values.max() if math.isinf(high) else high
+        levels = round((high - low) / step) + (word != "circular")
+        if 1 < levels <= MOST_LEVELS:
+            circular = "circular" if word == "circular" else "real"
+            return Number(circular, float(low), levels, decimals, dtype, missing)
+    if word == "whole":
+        raise ValueError(f"no whole numbers, or more than {MOST_LEVELS:,} of them")
+    domain = asked if asked is not None else "positive" if values.min() > 0 else "real"
+    return Number(tuple(domain) if isinstance(domain, list) else domain, dtype=dtype, missing=missing)
+
+
+def _wanted(asked):
+    """Return (word, low, high) of a type that a user asks for; ends are infinite if data tell them."""
+    if asked in (None, "real", "positive", "whole"):
+        return asked or "real", -math.inf, math.inf
+    if asked == "circular":
+        return asked, -math.pi, math.pi
+    try:
+        word, *ends = asked if isinstance(asked[0], str) else ("real", *asked)
+        low, high = map(float, ends)
+    except (TypeError, ValueError, IndexError):
+        word, low, high = "", 1.0, 0.0
+    if word not in ("real", "circular", "whole") or not low < high:
+        raise ValueError(
+            f"type {shown(asked)}, expected 'real', 'positive', (low, high), 'circular', ('circular', low, high), "
+            "'whole', ('whole', low, high), 'category' or 'date'"
+        )
+    return word, low, high
+
+
+def _decimals(values, whole):
+    """Return the fewest decimals in which numbers are recorded, if those repeat; None for real numbers."""
+    for decimals in range(1 if whole else _DECIMALS + 1):
+        scaled = values * 10.0**decimals
+        if (np.abs(scaled - np.round(scaled)) < 1e-6 * np.maximum(1, np.abs(scaled) * 1e-6)).all():
+            repeated = decimals == 0 or len(np.unique(values)) <= 0.9 * len(values)
+            return decimals if repeated else None
+    return None
+
+
+def _date(series, missing):
+    moments = _moments(series)
+    moments = moments[~np.isnat(moments)]
+    first, last = moments.min(), moments.max()
+    zone = getattr(series.dtype, "time_zone", None)
+    name = "Date" if series.dtype == nw.Date else series.dtype.time_unit
+    for unit in _UNITS:
+        size = np.timedelta64(1, unit)
+        levels = int((last - first) // size) + 1
+        origin = first.astype(f"datetime64[{unit}]").astype("datetime64[us]")
+        if levels <= MOST_LEVELS and (moments == moments.astype(f"datetime64[{unit}]")).all():
+            found = Date("real", 0.0, max(levels, 2), 0, name, missing, (), unit, str(origin), zone)
+            return _with_quantiles(found, series)
+    return _with_quantiles(Date("real", dtype=name, missing=missing, origin=str(first), zone=zone), series)
+
+
+def _with_quantiles(kind, series):
+    """Return the type with the quantiles of its codes, a whole number k spread over [k, k + 1)."""
+    codes, _ = kind.codes(series)
+    codes = codes[~np.isnan(codes)]
+    if kind.decimals is not None:
+        codes = codes + np.random.default_rng(0).random(len(codes))
+    return replace(kind, quantiles=tuple(np.quantile(codes, np.linspace(0, 1, 65)).tolist()))
+
+
+def _category(series, absent, asked):
+    entries = [value for value, away in zip(series.to_list(), absent, strict=True) if not away]
+    ordered = series.dtype == nw.Enum
+    if ordered:
+        values = list(series.dtype.categories)
+    else:
+        values = sorted(set(entries), key=lambda value: (type(value).__name__, value))
+    odd = [value for value in values if not isinstance(value, str | int | float)]
+    if odd:
+        raise ValueError(f"entries such as {shown(odd[0])}, no words or numbers")
+    many = len(values) > MOST_CATEGORIES or (len(values) > 20 and len(values) > len(entries) / 4)
+    if many and not asked:
+        raise ValueError(f"text, {len(values):,} different entries in {len(entries):,} rows")
+    counts = np.array([entries.count(value) for value in values] + [absent.sum()]) / len(series)
+    word = str(series.dtype).partition("(")[0]
+    return Category(tuple(values), ordered, word, bool(absent.any()), tuple(counts.tolist()))
+
+
+def bounds_of(domain: Any) -> tuple[float, float]:
+    """Return (low, high) of a domain of `Unconstrain`.
+
+    >>> bounds_of("positive"), bounds_of(("circular", 0, 24))
+    ((0.0, inf), (0.0, 24.0))
+    """
+    words = {"real": (-math.inf, math.inf), "positive": (0.0, math.inf), "circular": (-math.pi, math.pi)}
+    if isinstance(domain, str):
+        return words[domain]
+    low, high = domain[-2:]
+    return float(low), float(high)
+
+
+def _is_circular(domain):
+    return domain == "circular" or (not isinstance(domain, str) and domain[0] == "circular")
+
+
+def absent_of(series: Any) -> np.ndarray:
+    """Return which entries of a column are missing: null or NaN."""
+    absent = series.is_null().to_numpy()
+    if series.dtype.is_float():
+        absent = absent | np.isnan(series.fill_null(math.nan).to_numpy())
+    if series.dtype == nw.Object:
+        absent = np.array([value is None or value != value for value in series.to_list()])
+    return np.asarray(absent, bool)
+
+
+def _moments(series):
+    """Return the dates of a column as datetime64, in UTC if it has a time zone."""
+    if getattr(series.dtype, "time_zone", None) is not None:
+        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+    return series.to_numpy().astype("datetime64[us]")
+
+
+@functools.cache
+def _microseconds(unit):
+    return np.timedelta64(1, unit).astype("timedelta64[us]").astype("float64").item()
+
+
+def _dtype(name, some_missing):
+    """Return narwhals's type of a name; None, which lets the library choose, for objects and missing whole numbers."""
+    if name == "Object" or (some_missing and name not in ("String", "Categorical")):
+        return None
+    return getattr(nw, name)()
+
+
+# Files
+
+
+def stored_type(kind: ColumnType) -> dict[str, Any]:
+    """Return a type as JSON can hold it."""
+    return {"type": type(kind).__name__, **asdict(kind)}
+
+
+def restored_type(stored: dict[str, Any]) -> ColumnType:
+    """Return the type that `stored_type` returned."""
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return {"Number": Number, "Date": Date, "Category": Category}[fields.pop("type")](**fields)

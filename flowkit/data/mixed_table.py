@@ -1,0 +1,70 @@
+"""Mixed tables from files, by polars: frames, and their rows as codes."""
+
+import importlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flowkit.data import parquet
+from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, regular_size
+from flowkit.data.table import Table
+from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+_MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]  # as programs write it
+_PER_BYTE = 4  # bytes of memory for each byte of text
+
+
+def read_frame(path: Path, max_bytes: int = MAX_BYTES) -> Any:
+    """Return the polars frame of a .csv, .tsv or .parquet file, dates among its types.
+
+    Raises FileError for a file that cannot be read or takes more than `max_bytes`, and if polars is not installed.
+    """
+    if path.suffix.lower() == ".parquet":
+        return parquet.read_frame(path, max_bytes)
+    check_bytes(regular_size(path) * _PER_BYTE, max_bytes, str(path))
+    try:
+        polars: Any = importlib.import_module("polars")
+    except ImportError:
+        raise FileError(
+            f"{path}: expected polars to be installed, which reads mixed tables: pip install polars."
+        ) from None
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline(2**16)
+    try:
+        return polars.read_csv(
+            path,
+            separator=max(",;\t", key=first.count),
+            null_values=_MISSING,
+            try_parse_dates=True,
+            infer_schema_length=None,
+        )
+    except polars.exceptions.PolarsError as error:
+        raise FileError(f"{path}: {(str(error).splitlines() or [''])[0][:200]}") from None
+
+
+def typed_columns(
+    frame: Any, types: Mapping[Any, Any], given: Iterable[Any], drop: Iterable[Any]
+) -> tuple[TypedColumns, ContextColumns | None]:
+    """Return the types of a frame's columns, and of those that the others are conditioned on or None.
+
+    Raises ValueError for columns without a type, and for names that are no columns.
+    """
+    names, given = split_names(list(frame.columns), given, drop)
+    inferred = TypedColumns.infer(frame[[*names, *given]], types)
+    return inferred.some(names), inferred.some(given, ContextColumns)
+
+
+def coded(frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str) -> Table:
+    """Return the rows of a frame as a `Table` of codes; columns that are not known are left out.
+
+    Raises FileError for a column that is not there, and for an entry that its type cannot be.
+    """
+    try:
+        for names in (columns.names, given.names if given else ()):
+            if gone := [one for one in names if one not in frame.columns]:
+                raise ValueError(f"got no column {gone[0]!r}, expected {list(names)}.")
+        context = None if given is None else given.values(frame[list(given.names)])
+        return Table(columns.values(frame[list(columns.names)]), columns.names, name, columns, context, given)
+    except ValueError as error:
+        raise FileError(f"{name}: {error}") from None

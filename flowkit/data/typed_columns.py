@@ -1,0 +1,177 @@
+"""The columns of a mixed table with their types: frames to codes and back, with errors that name column and row."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+
+from flowkit.data.column_types import ColumnType, Number, infer_type, restored_type, stored_type
+from flowkit.data.frame import Columns
+
+
+@dataclass(frozen=True)
+class TypedColumns(Columns):
+    """The columns of a mixed table: their names, the library of its frames, and a type for each.
+
+    `values(frame)` are codes, as `flowkit.surjections.DequantizeColumns` takes them, and `frame(values)` are entries
+    of the types, categories and ranges of the data that the types were inferred from. Printed, they are one table.
+
+    >>> import pandas  # doctest: +SKIP
+    >>> frame = pandas.DataFrame({"size": [1, 3, 2], "kind": ["b", "a", "b"]})  # doctest: +SKIP
+    >>> print(TypedColumns.infer(frame))  # doctest: +SKIP
+    column  type      entries  missing
+    size    whole     1 to 3
+    kind    category  a, b
+    >>> TypedColumns.infer(frame).values(frame).tolist()  # doctest: +SKIP
+    [[0.0, 1.0], [2.0, 0.0], [1.0, 1.0]]
+    """
+
+    types: tuple[ColumnType, ...] = ()
+
+    @classmethod
+    def infer(cls, frame: Any, types: Mapping[Any, Any] | None = None) -> Any:
+        """Return the columns of a frame, their types inferred but for those in `types`, {name: type}.
+
+        Raises ValueError with the names of *all* columns that need a decision, and for names that are no columns.
+        """
+        columns, types = Columns.of(frame), dict(types or {})
+        if unknown := [name for name in types if name not in columns.names]:
+            raise ValueError(f"types: got {unknown[0]!r}, expected names of columns, {list(columns.names)}.")
+        found, undecided = [], []
+        for name, series in zip(columns.names, columns.in_order(frame), strict=True):
+            try:
+                found.append(infer_type(series, types.get(name)))
+            except ValueError as error:
+                undecided.append((name, str(error)))
+        if undecided:
+            listed = "; ".join(f"{name!r}: {why}" for name, why in undecided)
+            names = [name for name, _ in undecided]
+            raise ValueError(
+                f"got {len(undecided)} column{'s' * (len(undecided) > 1)} without a type: {listed}. Leave them out, "
+                f"drop={names}, or give a type, as types={{{names[0]!r}: 'category'}}."
+            )
+        return cls(columns.names, columns.library, tuple(found))
+
+    def some(self, names: Sequence[Any], kind: Any = None) -> Any:
+        """Return the columns of some names, as `kind`, a class like this one; None for no names."""
+        if not names:
+            return None
+        types = dict(zip(self.names, self.types, strict=True))
+        return (kind or type(self))(tuple(names), self.library, tuple(types[name] for name in names))
+
+    @property
+    def missing(self) -> tuple[int, ...]:
+        return tuple(
+            place
+            for place, kind in enumerate(self.types)
+            if kind.missing and (isinstance(kind, Number) or kind.ordered)
+        )
+
+    @property
+    def codings(self) -> list[Any]:
+        """Return each column in the words of `DequantizeColumns`."""
+        return [kind.coding for kind in self.types]
+
+    def values(self, frame: Any, *, gaps: bool = False) -> np.ndarray:
+        """Return the codes of a frame, float64 (rows, columns), NaN for missing numbers.
+
+        With `gaps`, missing entries are NaN in all columns, also in those without any in the data. Raises ValueError,
+        with column and row, for an entry that the column's type cannot be.
+        """
+        codes = []
+        for series, name, kind in zip(self.in_order(frame), self.names, self.types, strict=True):
+            column, wrong = kind.codes(series)
+            absent = np.isnan(column)
+            if absent.any() and not gaps:
+                column = np.where(absent, kind.missing_code, column)
+                if not kind.missing:
+                    wrong = (int(np.argmax(absent)), "a missing entry", "none, as in training")
+            if wrong is not None:
+                row, received, expected = wrong
+                raise ValueError(
+                    f"got {received} in column {name!r} of row {row}, counted from 0, expected {expected}. Leave the "
+                    f"row out, or fit with another type, types={{{name!r}: ...}}."
+                )
+            codes.append(column)
+        return np.stack(codes, axis=1)
+
+    def frame(self, values: np.ndarray) -> Any:
+        """Return codes, (rows, columns), as a frame of the same library; unchanged without a library."""
+        if self.library is None:
+            return values
+        columns = {
+            name: kind.entries(values[:, place], self.library).to_native()
+            for place, (name, kind) in enumerate(zip(self.names, self.types, strict=True))
+        }
+        return nw.Implementation.from_backend(self.library).to_native_namespace().DataFrame(columns)
+
+    def stored(self) -> Any:
+        return {
+            "names": list(self.names),
+            "library": self.library,
+            "types": [stored_type(kind) for kind in self.types],
+            "context": isinstance(self, ContextColumns),
+        }
+
+    def __str__(self):
+        rows = [("column", "type", "entries", "missing")]
+        for name, kind in zip(self.names, self.types, strict=True):
+            rows.append((str(name), kind.word, kind.span, "may be" if kind.missing else ""))
+        widths = [max(len(row[i]) for row in rows) for i in range(4)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
+        ]
+        return "\n".join(line.rstrip() for line in lines)
+
+
+@dataclass(frozen=True)
+class ContextColumns(TypedColumns):
+    """The columns that a table is conditioned on: `values(frame)` are what networks see of them.
+
+    Numbers, the logarithms of positive ones, cosines and sines of angles, 1 for the category of a row and 0 for each
+    other, and 1 where an entry is missing.
+    """
+
+    @property
+    def size(self) -> int:
+        """Return how many numbers networks see of a row."""
+        return sum(len(kind.features(np.ones(1))) for kind in self.types)
+
+    def values(self, frame: Any, *, gaps: bool = False) -> np.ndarray:
+        codes = super().values(frame, gaps=gaps)
+        parts = [kind.features(codes[:, place]) for place, kind in enumerate(self.types)]
+        return np.stack([part for several in parts for part in several], axis=1)
+
+
+def restored_columns(stored: Any) -> Columns | None:
+    """Return the columns that `Columns.stored` returned; None for None."""
+    if not stored:
+        return None
+    if not isinstance(stored, dict):
+        return Columns(tuple(stored[0]), stored[1])
+    kind = ContextColumns if stored["context"] else TypedColumns
+    types = tuple(restored_type(entry) for entry in stored["types"])
+    return kind(tuple(stored["names"]), stored["library"], types)
+
+
+def split_names(
+    names: Sequence[Any], given: Iterable[Any], drop: Iterable[Any]
+) -> tuple[list[Any], list[Any]]:
+    """Return (the columns to model, those they are conditioned on); the others of a table are dropped.
+
+    Raises ValueError for names that are no columns, for one that is dropped and given, and if none is left.
+    """
+    given, drop = list(given), list(drop)
+    for argument, listed in (("given", given), ("drop", drop)):
+        if unknown := [name for name in listed if name not in names]:
+            raise ValueError(f"{argument}: got {unknown[0]!r}, expected names of columns, {list(names)}.")
+    if both := [name for name in given if name in drop]:
+        raise ValueError(f"got column {both[0]!r} in given= and in drop=, expected it in one of them.")
+    left = [name for name in names if name not in given and name not in drop]
+    if not left:
+        raise ValueError(
+            f"got all columns in given= or drop=, expected at least one of {list(names)} to model."
+        )
+    return left, given

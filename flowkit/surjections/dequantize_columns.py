@@ -1,0 +1,327 @@
+"""The columns of a mixed table, categories, whole numbers and missing entries among them, as real coordinates."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors.unconstrain import Unconstrain, domain_of_column
+from flowkit.contract import BijectorSpec, ContractError, Domain, Surjection, sum_event
+from flowkit.contract.adaptation import adapted_flag
+from flowkit.contract.arguments import shown, whole_number, whole_numbers
+from flowkit.contract.columns import join, pick
+from flowkit.contract.conditioner import Network, adapt_conditioner, ask_dealt, build_conditioner
+from flowkit.engines import engine
+from flowkit.numerics import log_sigmoid, matmul, maximum, minimum, tanh
+
+_STEEP = 1.702  # sigmoid(1.702 e) is the normal distribution function of e, but for 0.01 at most
+_SCALE = 4.0  # the posterior's deviations are between 1 / 4 and 4
+_MEAN = 6.0  # its means between -6 and 6, so that no draw of it rounds to an end of its cell
+_MOST = 2**20  # levels: float32 then holds a dequantised number in steps of 1/16
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class DequantizeColumns(Surjection):
+    """y ~ q(y | x) in the cell of real rows that are recorded as x: log p(x) >= E_q[log p(y) - log q(y | x)].
+
+    `columns` says what each column of x is, and how it becomes coordinates of y:
+
+    - `("whole", n)`, whole numbers 0, ..., n - 1: one coordinate, in the cell (x, x + 1) of (0, n) (dequantisation).
+      `("cycle", n)`: the same on a circle, on which n is 0 again, such as hours of the day.
+    - `("category", n)`, the numbers 0, ..., n - 1 of categories: the bits of x, each in the cell (b, b + 1) of (0, 2)
+      (argmax flows with binary codes). If n is no power of 2, some categories have a bit less, and the last one may be
+      anything in (0, 2): so each y is recorded as one category, and none is left over.
+    - a domain as for `flowkit.bijectors.Unconstrain`, such as "real", "positive" or (0, 1): real numbers, as they are.
+
+    Columns at the places `missing`, which are no categories, may hold NaN for a missing entry. Each has an indicator
+    more, whose cell in (0, 2) is (1, 2) if the entry is missing; the coordinate of a missing entry may then be anywhere
+    in its domain. So log p(x) of a row with missing entries is the probability that they are missing, and the density
+    of what is there. A category that may be missing is one category more.
+
+    q draws e ~ N(m, s^2) for each coordinate that is drawn, and y = low + width * sigmoid(1.7 e) in its cell. m and s
+    are what `conditioner` answers for x, standardised, which training makes close to the flow's own posterior
+    (variational dequantisation); None is m = 0, s = 1, nearly uniform. Coordinates come in the order bits, whole
+    numbers, indicators, real columns; `codomain` of the spec has their intervals.
+
+    Raises ValueError for other words, numbers or places. Ho et al., Flow++ (2019); Hoogeboom, Nielsen, Jaini, Forre &
+    Welling, Argmax Flows and Multinomial Diffusion (2021); Nielsen et al., SurVAE Flows (2020).
+
+    >>> layer = DequantizeColumns([("whole", 10), ("category", 3), "positive"])
+    >>> x = ops.convert_to_tensor([[7.0, 2.0, 0.5]])
+    >>> y, log_det = layer(x, noise=ops.zeros((1, 3)))
+    >>> ops.convert_to_numpy(y).tolist()  # two bits, 7 + 1/2, the real column
+    [[1.5, 1.5, 7.5, 0.5]]
+    >>> ops.convert_to_numpy(layer.inverse(y)[0]).tolist()
+    [[7.0, 2.0, 0.5]]
+    """
+
+    rows_to_adapt = 10_000
+
+    def __init__(
+        self,
+        columns: Iterable[Any],
+        *,
+        missing: Sequence[int] = (),
+        conditioner: Network = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.columns, self.conditioner = list(columns), conditioner
+        self.missing = whole_numbers(missing, "DequantizeColumns's missing")
+        kinds = [_kind(column, place) for place, column in enumerate(self.columns)]
+        self._categories, self._whole, self._real = (
+            [place for place, (word, _) in enumerate(kinds) if word in words]
+            for words in (("category",), ("whole", "cycle"), ("real",))
+        )
+        if not kinds or not set(self.missing) <= {*self._whole, *self._real}:
+            raise ValueError(
+                f"DequantizeColumns: got missing={shown(missing)} for {len(kinds)} columns, expected places of columns "
+                "that are no categories. Give a category that may be missing one category more."
+            )
+        counts = [kinds[place][1] for place in self._categories]
+        self._bits = tuple((number, n, bit) for number, n in enumerate(counts) for bit in range(_bits(n)))
+        self._levels = tuple(kinds[place][1] for place in self._whole)
+        self._fills = [place for place in self._real if place in self.missing]
+        circles = [Domain.circle if kinds[place][0] == "cycle" else Domain.interval for place in self._whole]
+        binary = Domain.interval(0, 2)
+        cells = [binary] * len(self._bits)
+        cells += [make(0, n) for make, n in zip(circles, self._levels, strict=True)]
+        cells += [binary] * len(self.missing)
+        self._cells, self._drawn = len(cells), len(cells) + len(self._fills)
+        self._tops = tuple(cell.high - 1 for cell in cells)  # the last whole number of each
+        self.coordinates = [*cells, *(kinds[place][1] for place in self._real)]
+        self._unconstrain = Unconstrain(self.coordinates)
+        self._fill = Unconstrain([_opened(kinds[place][1]) for place in self._fills]) if self._fills else None
+        self.spec = BijectorSpec(
+            event_rank=1,
+            domain=Domain.each(*(n if word == "real" else Domain.whole(0, n - 1) for word, n in kinds)),
+            codomain=Domain.each(*self.coordinates),
+            noise="forward",
+            likelihood="bound",
+        )
+
+    def build(self, x_shape: Any) -> None:
+        size = (len(self._unconstrain.columns),)
+        self.mean = self.add_weight(shape=size, initializer="zeros", name="mean", trainable=False)
+        self.std = self.add_weight(shape=size, initializer="ones", name="std", trainable=False)
+        self.flag = adapted_flag(self)
+        if self.conditioner is not None:
+            build_conditioner(self, self.conditioner, 2 * self._drawn, (None, *size))
+
+    def _check_shape(self, x_shape):
+        super()._check_shape(x_shape)
+        if x_shape[-1] != len(self.columns):
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"{len(self.columns)} columns, as it was made for",
+                received=f"shape {tuple(x_shape)}",
+            )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (*input_shape[:-1], len(self._unconstrain.columns))
+
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+        if latent_shape[-1] != len(self._unconstrain.columns):
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"latents of {len(self._unconstrain.columns)} coordinates",
+                received=f"shape {tuple(latent_shape)}",
+            )
+        return (*latent_shape[:-1], len(self.columns))
+
+    def noise_size(self, x_shape: Any) -> int:
+        return self._drawn
+
+    def _forward(self, x, noise):
+        eps = ops.reshape(noise, (-1, self._drawn))
+        mean, log_scale = self._posterior(x)
+        y, log_slope, in_use = self._draw(x, mean + ops.exp(log_scale) * eps)
+        return y, sum_event(in_use * (log_slope + log_scale - _log_normal(eps)))
+
+    def _inverse(self, y):
+        x = self._recorded(y)
+        mean, log_scale = self._posterior(x)
+        e = self._drawn_as(x, y)
+        _, log_slope, in_use = self._draw(x, e)
+        return x, sum_event(in_use * (_log_normal((e - mean) * ops.exp(-log_scale)) - log_scale - log_slope))
+
+    # The cells of bits, whole numbers and indicators
+
+    def _starts(self, x):
+        """Return (start, width) of the cell of each bit, whole number and indicator, (batch, cells)."""
+        starts, widths = [], []
+        if self._bits:
+            code = pick(x, [self._categories[number] for number, _, _ in self._bits])
+            short, power = (engine.constant(function, self._bits, like=x) for function in (_short, _power))
+            pattern = ops.floor(ops.where(code < short, 2 * code, code + short) / power)
+            free = ops.cast(ops.logical_and(code < short, power < 2), x.dtype)  # the bit that is not needed
+            starts.append((1 - free) * (pattern - 2 * ops.floor(pattern / 2)))
+            widths.append(1 + free)
+        if self._levels:
+            number = pick(x, self._whole)
+            gone, levels = ops.isnan(number), engine.constant(np.asarray, self._levels, like=x)
+            starts.append(ops.where(gone, ops.zeros_like(number), number))
+            widths.append(ops.where(gone, levels, ops.ones_like(number)))
+        if self.missing:
+            starts.append(ops.cast(ops.isnan(pick(x, self.missing)), x.dtype))
+            widths.append(ops.ones_like(starts[-1]))
+        if not starts:
+            return x[..., :0], x[..., :0]
+        return ops.concatenate(starts, axis=-1), ops.concatenate(widths, axis=-1)
+
+    def _recorded(self, y):
+        """Return the x in whose cell each row y is."""
+        number = maximum(ops.floor(y[..., : self._cells]), ops.zeros_like(y[..., : self._cells]))
+        number = minimum(number, engine.constant(np.asarray, self._tops, like=y))
+        whole = len(self._bits)
+        indicators = whole + len(self._levels)
+        parts = []
+        if self._categories:
+            first, short = (engine.constant(function, self._bits, like=y) for function in (_weights, _shorts))
+            pattern = matmul(number[..., :whole], first)
+            parts.append(ops.where(pattern < 2 * short, ops.floor(pattern / 2), pattern - short))
+        parts += [number[..., whole:indicators]] if self._levels else []
+        parts += [y[..., self._cells :]] if self._real else []
+        x = join(parts, [places for places in (self._categories, self._whole, self._real) if places])
+        if not self.missing:
+            return x
+        others = [place for place in range(len(self.columns)) if place not in self.missing]
+        gone = ops.cast(number[..., indicators:], x.dtype)
+        groups = [self.missing, others] if others else [self.missing]
+        gone = join([gone, ops.zeros_like(pick(x, others))] if others else [gone], groups)
+        return ops.where(gone > 0, engine.constant(_nan, like=x), x)
+
+    # Draws
+
+    def _draw(self, x, e):
+        """Return (y, log dy/de, 1 for each number of `e` that is in use and 0 for the others) of draws `e`."""
+        start, width = self._starts(x)
+        t = _STEEP * e[..., : self._cells]
+        # Rounding must not take a number to the end of its cell, which belongs to the next one.
+        end = (start + width) * (1 - np.finfo(keras.backend.standardize_dtype(x.dtype)).eps.item())
+        y = minimum(start + width * ops.sigmoid(t), end)
+        log_slope = ops.log(width) + math.log(_STEEP) + log_sigmoid(t) + log_sigmoid(-t)
+        in_use = ops.ones_like(log_slope)
+        if self._fills:
+            gone, mean, std = self._of_fills(x)
+            drawn, slope = self._fill._inverse(
+                mean + std * ops.where(gone, e[..., self._cells :], 0.0 * mean)
+            )
+            log_slope = ops.concatenate([log_slope, slope + ops.log(std)], axis=-1)
+            in_use = ops.concatenate([in_use, ops.cast(gone, x.dtype)], axis=-1)
+            others = [place for place in self._real if place not in self._fills]
+            filled = ops.where(gone, drawn, pick(x, self._fills))
+            order = [[self._real.index(place) for place in group] for group in (self._fills, others) if group]
+            real = join([filled, pick(x, others)] if others else [filled], order)
+        elif self._real:
+            real = pick(x, self._real)
+        return ops.concatenate([y, real], axis=-1) if self._real else y, log_slope, in_use
+
+    def _drawn_as(self, x, y):
+        """Return the draws `e` that give y for x; zeros for those not in use."""
+        start, width = self._starts(x)
+        t = (y[..., : self._cells] - start) / width
+        eps = np.finfo(keras.backend.standardize_dtype(x.dtype)).eps.item()
+        t = ops.clip(t, eps * eps, 1 - eps)
+        e = (ops.log(t) - ops.log1p(-t)) / _STEEP
+        if not self._fills:
+            return e
+        gone, mean, std = self._of_fills(x)
+        filled = pick(y, [self._cells + self._real.index(place) for place in self._fills])
+        inside, _ = self._fill._inverse(mean + ops.zeros_like(filled))
+        z, _ = self._fill._forward(ops.where(gone, filled, inside))
+        return ops.concatenate([e, (z - mean) / std], axis=-1)
+
+    def _of_fills(self, x):
+        """Return (which entries of the real columns that may be missing are, mean and deviation of each column)."""
+        places = [self._cells + self._real.index(place) for place in self._fills]
+        mean, std = (pick(ops.expand_dims(weight.value, 0), places) for weight in (self.mean, self.std))
+        return ops.isnan(pick(x, self._fills)), mean, std
+
+    # The posterior
+
+    def _middles(self, x):
+        """Return the middle of each cell and the real columns, on the real line; NaN for missing real numbers."""
+        start, width = self._starts(x)
+        middle = start + width / 2
+        y = ops.concatenate([middle, pick(x, self._real)], axis=-1) if self._real else middle
+        return self._unconstrain._forward(y)[0]
+
+    def _posterior(self, x):
+        """Return (mean, log of the deviation) of the draws, (batch, drawn) or (1, drawn)."""
+        if self.conditioner is None:
+            zeros = ops.zeros((1, self._drawn), dtype=self.compute_dtype)
+            return zeros, zeros
+        h = ask_dealt(self.conditioner, self._seen(x), None, self.compute_dtype, 2, "contiguous")
+        return _MEAN * tanh(h[..., 0, :] / _MEAN), math.log(_SCALE) * tanh(h[..., 1, :] / math.log(_SCALE))
+
+    def _seen(self, x):
+        z = (self._middles(x) - self.mean.value) / self.std.value
+        return ops.where(ops.isnan(z), ops.zeros_like(z), z)
+
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        if again or not self.flag.value:
+            z = ops.convert_to_numpy(self._middles(x)).astype("float64")
+            present = np.isfinite(z)
+            count = np.maximum(present.sum(axis=0), 1)
+            mean = np.where(present, z, 0.0).sum(axis=0) / count
+            std = np.sqrt(np.where(present, np.square(z - mean), 0.0).sum(axis=0) / count)
+            self.mean.assign(mean.astype(self.variable_dtype))
+            self.std.assign(np.where(std > 1e-6, std, 1.0).astype(self.variable_dtype))
+            self.flag.assign(True)
+        adapt_conditioner(self.conditioner, self._seen(x), None, again)
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        self.run_adapt(self._recorded(z), context, again)
+
+
+def _kind(column, place):
+    """Return ("category", "whole" or "cycle", n) or ("real", domain) of one of the columns."""
+    if isinstance(column, Sequence) and len(column) == 2 and column[0] in ("category", "whole", "cycle"):
+        name = f"DequantizeColumns's column {place}, its count"
+        return column[0], whole_number(column[1], name, least=2, most=_MOST)
+    return "real", domain_of_column(column, place)
+
+
+def _opened(domain):
+    """Return the interval of a circle, on which the draws of missing entries are."""
+    return Domain.interval(domain.low, domain.high) if domain.kind == "circle" else domain
+
+
+def _bits(n):
+    """Return how many bits tell n categories apart."""
+    return (n - 1).bit_length()
+
+
+def _short(bits):
+    """Return for each bit how many categories have a bit less: 2^bits - n, the first ones."""
+    return np.array([2 ** _bits(n) - n for _, n, _ in bits])
+
+
+def _power(bits):
+    return np.array([2**bit for _, _, bit in bits])
+
+
+def _shorts(bits):
+    """Return `_short` of each category."""
+    return np.array([2 ** _bits(n) - n for _, n, bit in bits if bit == 0])
+
+
+def _weights(bits):
+    """Return the matrix that makes one number of the bits of each category."""
+    return np.array(
+        [[(other == number) * 2**bit for other, _, b in bits if b == 0] for number, _, bit in bits]
+    )
+
+
+def _nan():
+    return np.array(np.nan)
+
+
+def _log_normal(e):
+    return -0.5 * (e * e + math.log(2 * math.pi))

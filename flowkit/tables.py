@@ -1,0 +1,151 @@
+"""Mixed tables: from a frame to a trained flow of its rows."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import keras
+import narwhals as nw
+import numpy as np
+
+from flowkit import zoo
+from flowkit.bijectors import Chain
+from flowkit.conditioners import MLP
+from flowkit.contract.arguments import one_of, whole_number
+from flowkit.data.frame import is_frame
+from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
+from flowkit.flow.table import TableFlow
+from flowkit.surjections import DequantizeColumns
+
+__all__ = ["fit_table", "table_flow"]
+
+_STEPS = 4000  # of training, if `epochs` does not say
+_EPOCHS = 200  # at most
+
+
+def table_flow(
+    columns: TypedColumns, given: ContextColumns | None = None, *, model: str = "nsf", **options: Any
+) -> TableFlow:
+    """Return an untrained flow of the rows of a table: `DequantizeColumns`, then a family of `flowkit.zoo`.
+
+    - `columns`: the types of the columns. `given`: those of the columns that it is conditioned on, or None.
+    - `model`: a family of vectors that takes `domains`, such as "nsf" or "nsf_autoregressive"; `options` are its own.
+
+    Raises ValueError for what the family refuses.
+    """
+    coded = any(isinstance(coding, tuple) and isinstance(coding[0], str) for coding in columns.codings)
+    front = None
+    if coded or columns.missing:
+        front = DequantizeColumns(columns.codings, missing=columns.missing, conditioner=MLP([64, 64]))
+    domains = columns.codings if front is None else front.coordinates
+    if model == "nsf" and len(domains) == 1:
+        model = "nsf_autoregressive"  # a coupling needs two
+    given_size = 0 if given is None else given.size
+    inner = zoo.ARCHITECTURES[model](
+        features=len(domains), domains=list(domains), context=given_size, **options
+    )
+    bijector = inner.bijector if front is None else Chain([front, inner.bijector])
+    flow = TableFlow(bijector, inner.base, embedding=inner.embedding, name="table")
+    shape = (None, len(columns.names))
+    flow.build({"x": shape, "context": (None, given_size)} if given_size else shape)
+    flow.columns, flow.context_columns = columns, given
+    return flow
+
+
+def fit_table(
+    frame: Any,
+    *,
+    types: Mapping[Any, Any] | None = None,
+    drop: Iterable[Any] = (),
+    given: Iterable[Any] = (),
+    missing: str = "model",
+    epochs: int | None = None,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    validation: float = 0.1,
+    seed: int = 0,
+    verbose: int = 1,
+    model: str = "nsf",
+    **options: Any,
+) -> TableFlow:
+    """Return a flow trained on the rows of a mixed table, a pandas or polars frame.
+
+    Columns may hold real, positive, bounded or circular numbers, whole numbers and other numbers in steps, categories,
+    dates and missing entries. Their types are inferred, and printed as one table.
+
+    - `types`: {column: type} in place of what is inferred: "real", "positive", (low, high), "circular" (an angle),
+      ("circular", low, high), "whole", ("whole", low, high), "category" or "date".
+    - `drop`: columns to leave out. `given`: columns that the others are conditioned on.
+    - `missing`: "model" models which entries are missing beside what is there; "drop" leaves such rows out.
+    - `epochs`: None trains for some 4,000 steps. The weights that are best on a share `validation` of the rows, which
+      are not trained on, are kept.
+    - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=4`.
+
+    Samples are frames with the types, categories and ranges of the data. What `log_prob` means is said at `TableFlow`.
+
+    Raises TypeError for what is no frame, and ValueError for fewer than two rows, for columns without a type, all named
+    at once, and for column names that are not there.
+
+    >>> import pandas  # doctest: +SKIP
+    >>> frame = pandas.DataFrame({"size": [1, 3, 2] * 20, "kind": ["b", "a", "b"] * 20})  # doctest: +SKIP
+    >>> flow = fit_table(frame, layers=2, epochs=2, verbose=0)  # doctest: +SKIP
+    >>> flow.sample(2).dtypes.tolist() == frame.dtypes.tolist()  # doctest: +SKIP
+    True
+    """
+    if not is_frame(frame):
+        raise TypeError(f"fit_table: got {type(frame).__name__}, expected a pandas or polars DataFrame.")
+    one_of("fit_table's missing", missing, ("model", "drop"))
+    names, given = split_names(list(frame.columns), given, drop)
+    frame = nw.from_native(frame[[*names, *given]], eager_only=True)
+    if missing == "drop":
+        complete = frame.drop_nulls()
+        if verbose:
+            print(f"dropped {len(frame) - len(complete):,} of {len(frame):,} rows with missing entries")
+        frame = complete
+    if len(frame) < 2:
+        raise ValueError(
+            f"fit_table: got a table of {len(frame)} row{'s' * (len(frame) != 1)}, expected at least 2."
+        )
+    types = dict(types or {})
+    inferred = TypedColumns.infer(frame.to_native(), types)
+    columns, context = inferred.some(names), inferred.some(given, ContextColumns)
+    if verbose:
+        print(inferred)
+    keras.utils.set_random_seed(seed)
+    flow = table_flow(columns, context, model=model, **options)
+    _train(flow, frame, names, given, epochs, batch_size, learning_rate, validation, verbose, seed)
+    return flow
+
+
+def _train(flow, frame, names, given, epochs, batch_size, learning_rate, validation, verbose, seed):
+    """Fit a flow, and keep the weights that are best on rows held out."""
+    x = flow.columns.values(frame.select(names).to_native())
+    context = flow.context_columns.values(frame.select(given).to_native()) if given else None
+    order = np.random.default_rng(seed).permutation(len(x))
+    held = order[: round(validation * len(x))]
+    rows = order[len(held) :]
+    batch_size = min(whole_number(batch_size, "fit_table's batch_size", least=1), len(rows))
+    steps = -(-len(rows) // batch_size)
+    epochs = min(_EPOCHS, -(-_STEPS // steps)) if epochs is None else whole_number(epochs, "epochs", least=1)
+    rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
+    flow.compile(optimizer=keras.optimizers.Adam(rate, global_clipnorm=5.0))
+    callbacks, data = [], {}
+    if len(held):
+        best = keras.callbacks.EarlyStopping(
+            "val_loss", patience=max(5, epochs // 5), restore_best_weights=True, start_from_epoch=epochs // 4
+        )
+        callbacks.append(best)
+        data["validation_data"] = (x[held], None if context is None else context[held])
+    flow.fit(
+        x[rows],
+        context=None if context is None else context[rows],
+        batch_size=batch_size,
+        epochs=epochs,
+        callbacks=callbacks,
+        verbose=2 if verbose > 1 else 0,
+        **data,
+    )
+    if verbose and len(held):
+        scores = flow.log_prob(x[held], data["validation_data"][1])
+        mean, error = scores.mean(), scores.std() / len(held) ** 0.5
+        what = "log p" if flow.exact == "exact" else "log p, at least"
+        print(f"{what}: {mean:.3f} +- {error:.3f} nats on {len(held):,} rows held out")

@@ -1,0 +1,109 @@
+"""Mixed tables on the command line: train, score, evaluate and sample, also given some columns."""
+
+import contextlib
+import io
+
+import numpy as np
+import polars as pl
+import pytest
+
+from flowkit.app import main
+
+pytestmark = pytest.mark.one_engine
+SMALL = [
+    "--epochs",
+    "1",
+    "--set",
+    "model.layers=1",
+    "--set",
+    "model.hidden=[8]",
+    "--set",
+    "sampling.count=40",
+]
+
+
+def run(*words):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        assert main(list(map(str, words))) == 0
+    return printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    rng = np.random.default_rng(0)
+    path = tmp_path_factory.mktemp("tables") / "rentals.csv"
+    day = np.datetime64("2026-03-01") + rng.integers(0, 50, 300)
+    pl.DataFrame(
+        {
+            "id": [f"row {i}" for i in range(300)],
+            "weather": rng.choice(["clear", "rain"], 300),
+            "bikers": rng.poisson(5, 300),
+            "humidity": rng.uniform(size=300),
+            "day": day.astype(str),
+            "wind": [
+                None if i % 9 == 0 else round(float(v), 1) for i, v in enumerate(rng.gamma(2, size=300))
+            ],
+        }
+    ).write_csv(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(table, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "table"
+    words = ["--data", table, "--out", folder, "--drop", "id", "--types", "humidity=[0,1]"]
+    return folder, run("train", "table", *words, *SMALL)
+
+
+def test_training_prints_the_types_and_writes_pictures(trained):
+    folder, printed = trained
+    assert "weather   category" in printed
+    assert "humidity  bounded" in printed
+    assert "test log-likelihood" in printed
+    assert {"pairs.png", "quantiles.png", "loss.png", "flow.keras"} <= {
+        path.name for path in folder.iterdir()
+    }
+
+
+def test_scores_keep_the_columns_that_the_flow_does_not_read(trained, table, tmp_path):
+    folder, _ = trained
+    output = tmp_path / "scores.csv"
+    assert "log_prob_bound" in run("score", folder, table, "-o", output)
+    scores = pl.read_csv(output)
+    assert scores.columns == ["id", "log_prob_bound"]
+    assert scores["id"].to_list() == pl.read_csv(table)["id"].to_list()
+    assert np.isfinite(scores["log_prob_bound"].to_numpy()).all()
+
+
+def test_evaluation_of_test_rows_and_of_another_table(trained, table, tmp_path):
+    folder, _ = trained
+    assert "test log-likelihood" in run("evaluate", folder)
+    other = tmp_path / "other.csv"
+    pl.read_csv(table).head(20).write_csv(other)
+    assert "20 rows" in run("evaluate", folder, "--data", other, "--samples", 2)
+
+
+def test_samples_are_a_table_of_the_same_types(trained, table, tmp_path):
+    folder, _ = trained
+    output = tmp_path / "samples.csv"
+    run("sample", folder, "-n", 30, "-o", output)
+    drawn, data = pl.read_csv(output, try_parse_dates=True), pl.read_csv(table, try_parse_dates=True)
+    assert drawn.schema == data.drop("id").schema
+    assert set(drawn["weather"]) <= {"clear", "rain"}
+
+
+def test_a_conditional_table(table, tmp_path):
+    folder, output = tmp_path / "run", tmp_path / "samples.csv"
+    words = ["--data", table, "--out", folder, "--columns", "bikers,wind", "--given", "weather,humidity"]
+    run("train", "table", *words, *SMALL)
+    run("score", folder, table, "-o", tmp_path / "scores.csv")
+    few = tmp_path / "few.csv"
+    pl.read_csv(table).head(3).write_csv(few)
+    run("sample", folder, "-n", 2, "--given", few, "-o", output)
+    assert pl.read_csv(output)["weather"].to_list() == pl.read_csv(few)["weather"].to_list() * 2
+
+
+def test_all_columns_without_a_type_are_named(table, tmp_path, capsys):
+    assert main(["train", "table", "--data", str(table), "--out", str(tmp_path / "run")]) == 2
+    assert "got 1 column without a type: 'id'" in capsys.readouterr().err

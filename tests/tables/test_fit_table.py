@@ -1,0 +1,279 @@
+"""Mixed tables: types, round trips, densities, conditions, imputation, and what bad input is told."""
+
+import json
+
+import keras
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+import flowkit
+from flowkit.data.typed_columns import TypedColumns, restored_columns
+
+pytestmark = pytest.mark.one_engine
+ROWS = 200
+
+
+def mixed(rows=ROWS, seed=0):
+    """A table with a column of each type, the pandas index from 100 up."""
+    rng = np.random.default_rng(seed)
+    kind = rng.choice(["a", "b", "c"], rows, p=[0.5, 0.3, 0.2])
+    frame = pd.DataFrame(
+        {
+            "kind": kind,
+            "size": rng.poisson(np.where(kind == "a", 6, 2)),
+            "income": np.exp(rng.normal(size=rows)),
+            "temperature": rng.normal(size=rows),
+            "share": rng.uniform(size=rows),
+            "hour": rng.integers(0, 24, rows),
+            "angle": rng.uniform(-3, 3, rows),
+            "flag": rng.random(rows) < 0.3,
+            "carat": np.round(rng.gamma(2, size=rows), 1),
+            "day": pd.Timestamp("2020-02-01") + pd.to_timedelta(rng.integers(0, 60, rows), unit="D"),
+            "grade": pd.Categorical(rng.choice(["lo", "mid", "hi"], rows), ["lo", "mid", "hi"], ordered=True),
+            "unit": 7,
+        },
+        index=np.arange(100, 100 + rows),
+    )
+    for name in ("kind", "income", "carat", "grade"):
+        frame.loc[rng.random(rows) < 0.1, name] = None
+    return frame
+
+
+TYPES = {"share": (0, 1), "hour": ("circular", 0, 24), "angle": "circular"}
+
+
+@pytest.fixture(scope="module")
+def frame():
+    return mixed()
+
+
+@pytest.fixture(scope="module")
+def flow(frame):
+    return flowkit.fit_table(frame, types=TYPES, layers=2, hidden=[16], epochs=2, verbose=0)
+
+
+@pytest.fixture(scope="module")
+def conditional(frame):
+    given = ["kind", "income", "hour"]
+    return flowkit.fit_table(frame, types=TYPES, given=given, layers=2, hidden=[16], epochs=1, verbose=0)
+
+
+# Types
+
+
+def test_types_are_inferred_and_printed_as_one_table(frame):
+    lines = str(TypedColumns.infer(frame, TYPES)).splitlines()
+    found = {line.split()[0]: " ".join(line.split()[1:]) for line in lines}
+    assert found == {
+        "column": "type entries missing",
+        "kind": "category a, b, c may be",
+        "size": f"whole 0 to {frame['size'].max()}",
+        "income": "positive may be",
+        "temperature": "real",
+        "share": "bounded 0 to 1",
+        "hour": "circular, whole 0 to 23",
+        "angle": "circular",
+        "flag": "category False, True",
+        "carat": f"steps of 0.1 {frame.carat.min()} to {frame.carat.max()} may be",
+        "day": "dates, days 2020-02-01 to 2020-03-31",
+        "grade": "ordered lo, mid, hi may be",
+        "unit": "constant 7",
+    }
+
+
+def test_a_frame_comes_back_from_its_codes(frame):
+    columns = TypedColumns.infer(frame, TYPES)
+    back = columns.frame(columns.values(frame))
+    pd.testing.assert_frame_equal(back, frame.reset_index(drop=True), check_dtype=True)
+
+
+def test_a_polars_frame_comes_back_from_its_codes():
+    frame = pl.DataFrame(
+        {"s": ["a", None, "b"], "n": [1, None, 3], "t": [True, False, True], "x": [0.5, None, 2.25]}
+    )
+    dates = pl.Series("d", ["2020-01-01", None, "2020-03-01"]).str.to_date()
+    frame = frame.with_columns(dates, e=pl.Series(["u", "v", "u"], dtype=pl.Enum(["v", "u"])))
+    columns = TypedColumns.infer(frame)
+    assert columns.frame(columns.values(frame)).equals(frame)
+
+
+def test_columns_are_stored_as_json(frame):
+    columns = TypedColumns.infer(frame, TYPES)
+    assert restored_columns(json.loads(json.dumps(columns.stored()))) == columns
+
+
+def test_times_with_zones_and_hours():
+    times = pd.to_datetime(["2020-01-01 10:00", "2020-06-02 11:00", None]).tz_localize("Europe/Berlin")
+    columns = TypedColumns.infer(pd.DataFrame({"at": times}))
+    back = columns.frame(columns.values(pd.DataFrame({"at": times})))["at"]
+    assert columns.types[0].word == "dates, hours"
+    assert (back.dropna().to_numpy() == times.dropna().to_numpy()).all()
+    assert back.isna().tolist() == [
+        False,
+        False,
+        True,
+    ]
+
+
+# Densities and samples
+
+
+def test_log_prob_is_a_series_that_says_it_is_a_bound(flow, frame):
+    scores = flow.log_prob(frame.tail(5))
+    assert scores.name == "log_prob_bound"
+    assert flow.exact == "bound"
+    assert scores.index.equals(frame.tail(5).index)
+    assert np.isfinite(scores).all()
+    tighter = flow.log_prob(frame, samples=8).mean()
+    assert tighter > flow.log_prob(frame).mean()
+
+
+def test_log_prob_of_real_columns_is_exact():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(80, 2)), columns=["x", "y"])
+    flow = flowkit.fit_table(frame, layers=2, hidden=[8], epochs=1, verbose=0)
+    assert flow.exact == "exact"
+    assert flow.log_prob(frame).name == "log_prob"
+
+
+def test_samples_have_types_categories_and_ranges(flow, frame):
+    drawn = flow.sample(300, seed=0)
+    assert drawn.dtypes.equals(frame.dtypes)
+    assert set(drawn.kind.dropna()) <= {"a", "b", "c"}
+    assert drawn.kind.isna().any()
+    assert drawn.grade.cat.categories.tolist() == ["lo", "mid", "hi"]
+    assert drawn["size"].between(frame["size"].min(), frame["size"].max()).all()
+    assert drawn.hour.between(0, 23).all()
+    assert drawn.share.between(0, 1).all()
+    assert (drawn.income.dropna() > 0).all()
+    assert np.allclose(drawn.carat.dropna() * 10, np.round(drawn.carat.dropna() * 10))
+    assert drawn.day.between(frame.day.min(), frame.day.max()).all()
+    assert (drawn.unit == 7).all()
+
+
+def test_probabilities_of_all_values_sum_to_one():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"kind": rng.choice(list("abc"), 400, p=[0.6, 0.3, 0.1]), "n": rng.integers(0, 3, 400)}
+    )
+    flow = flowkit.fit_table(frame, layers=2, hidden=[16], epochs=40, verbose=0)
+    cells = pd.DataFrame([(kind, n) for kind in "abc" for n in range(3)], columns=["kind", "n"])
+    probability = np.exp(flow.log_prob(cells, samples=512))
+    assert probability.sum() == pytest.approx(1, abs=0.1)
+    assert probability.groupby(cells.kind).sum().tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.1)
+
+
+def test_a_saved_flow_scores_the_same(flow, frame, tmp_path):
+    flow.save(tmp_path / "table.keras")
+    again = keras.saving.load_model(tmp_path / "table.keras")
+    pd.testing.assert_series_equal(again.log_prob(frame.head()), flow.log_prob(frame.head()))
+    assert again.sample(3, seed=1).equals(flow.sample(3, seed=1))
+
+
+# Given columns
+
+
+def test_a_conditional_table_takes_whole_frames(conditional, frame):
+    both = conditional.log_prob(frame.head())
+    names = ["kind", "income", "hour"]
+    apart = conditional.log_prob(frame.head().drop(columns=names), frame.head()[names])
+    pd.testing.assert_series_equal(both, apart)
+    drawn = conditional.sample(2, context=frame[names].head(3), seed=0)
+    assert len(drawn) == 6
+    assert drawn.hour.tolist() == frame.hour.head(3).tolist() * 2
+    assert set(drawn.columns) == set(frame.columns)
+
+
+# Missing entries
+
+
+def test_imputation_fills_what_is_missing_alone(flow, frame):
+    some = frame[frame[["kind", "income", "carat", "grade"]].isna().any(axis=1)].head(6)
+    filled = flow.impute(some, sweeps=2, candidates=4, seed=0)
+    assert not filled.isna().any().any()
+    assert filled.index.equals(some.index)
+    assert filled.dtypes.equals(some.dtypes)
+    assert ((filled == some) | some.isna()).all().all()
+    assert not filled.equals(flow.impute(some, sweeps=2, candidates=4, seed=1))
+
+
+def test_imputation_knows_the_other_columns():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=600)
+    frame = pd.DataFrame({"x": x, "sign": np.where(x > 0, "plus", "minus"), "n": np.where(x > 0, 5, 1)})
+    flow = flowkit.fit_table(frame, layers=2, hidden=[32], epochs=25, learning_rate=5e-3, verbose=0)
+    asked = pd.DataFrame({"x": [1.5, -1.5] * 10, "sign": [None] * 20, "n": [np.nan] * 20})
+    filled = flow.impute(asked, seed=0)
+    assert (filled.sign == ["plus", "minus"] * 10).mean() > 0.8
+
+
+def test_rows_with_missing_entries_can_be_dropped(frame, capsys):
+    flow = flowkit.fit_table(frame, missing="drop", layers=1, hidden=[4], epochs=1)
+    complete = len(frame.dropna())
+    assert f"dropped {ROWS - complete} of {ROWS} rows" in capsys.readouterr().out
+    assert not any(kind.missing for kind in flow.columns.types)
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        (
+            "kind",
+            "zebra",
+            "got 'zebra' in column 'kind' of row 1, counted from 0, expected one of the 3 categories",
+        ),
+        ("size", 10_000, "got 10000 in column 'size' of row 1, counted from 0, expected 0 to "),
+        ("carat", 0.123, "got 0.123 in column 'carat' of row 1, counted from 0, expected steps of 0.1"),
+        ("share", 1.5, "got 1.5 in column 'share' of row 1, counted from 0, expected a number in (0, 1)"),
+        ("size", None, "got a missing entry in column 'size' of row 1"),
+        ("day", pd.Timestamp("1999-01-01"), "got 1999-01-01 in column 'day' of row 1"),
+    ],
+)
+def test_an_entry_that_cannot_be_is_named_with_column_and_row(flow, frame, column, value, says):
+    rows = frame.head(3).astype({"size": float})
+    rows.loc[rows.index[1], column] = value
+    with pytest.raises(ValueError, match="counted from 0") as error:
+        flow.log_prob(rows)
+    assert says in str(error.value)
+
+
+def test_all_columns_that_need_a_decision_are_named_at_once():
+    names = [f"name {i}" for i in range(100)]
+    frame = pd.DataFrame({"id": names, "gone": [None] * 100, "n": range(100), "z": [1j] * 100})
+    with pytest.raises(ValueError, match="got 3 columns without a type") as error:
+        flowkit.fit_table(frame)
+    assert "drop=['id', 'gone', 'z']" in str(error.value)
+    assert "all entries are missing" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"given": ["size"], "drop": ["size"]}, "'size' in given= and in drop="),
+        ({"given": ["tail"]}, "given: got 'tail', expected names of columns"),
+        ({"types": {"tail": "real"}}, "types: got 'tail', expected names of columns"),
+        ({"types": {"size": "odd"}}, "type 'odd', expected 'real'"),
+        ({"given": ["size", "kind"]}, "all columns in given= or drop="),
+    ],
+)
+def test_arguments_that_name_no_columns(frame, options, says):
+    with pytest.raises(ValueError, match="got") as error:
+        flowkit.fit_table(frame[["size", "kind"]], **options)
+    assert says in str(error.value)
+
+
+def test_a_table_of_one_row(frame):
+    with pytest.raises(ValueError, match="a table of 1 row, expected at least 2"):
+        flowkit.fit_table(frame.head(1))
+
+
+def test_a_column_given_twice(conditional, frame):
+    with pytest.raises(ValueError, match="'kind' in the table and in context="):
+        conditional.log_prob(frame, frame[["kind", "income", "hour"]])
+    with pytest.raises(ValueError, match="got no column 'kind'"):
+        conditional.log_prob(frame.drop(columns="kind"))
