@@ -13,7 +13,7 @@ def report(released):
     parts = [
         "# Measured speed",
         "`benchmarks/report.py` writes this file from `released.json`, one run of `make bench ARGS=--keep`. "
-        "[The README](README.md) describes contenders and presets. Compare figures of one run only: machines differ "
+        "`benchmarks/README.md` describes contenders and presets. Compare figures of one run only: machines differ "
         "by a factor of four from day to day, and their ratios by a fifth.",
         heading(released["machine"], [row for one in released["comparisons"] for row in one["rows"]]),
     ]

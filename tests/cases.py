@@ -12,6 +12,7 @@ from flowkit.conditioners import (
     AngularMADE,
     AngularMLP,
     ConvNet,
+    Field,
     LipschitzMLP,
     PlacePrior,
     ResidualMADE,
@@ -181,6 +182,28 @@ RESIDUAL = [
         ((2,),),
         tolerated=NEUMANN,
     ),
+]
+
+# Few steps: what they leave is measured, with twice as many.
+CONTINUOUS = [
+    Case("Continuous", lambda: fb.Continuous(Field([6]), "midpoint", steps=3), ((2,),)),
+    Case(
+        "Continuous(rademacher)",
+        lambda: fb.Continuous(Field([6], squash=True), "midpoint", steps=2, trace="rademacher"),
+        ((2,),),
+    ),
+    Case("Continuous(stored)", lambda: fb.Continuous(Field([6]), steps=2, backprop="stored"), ((1,), (3,))),
+    Case(
+        "Continuous(dopri5)",
+        lambda: fb.Continuous(Field([6]), "dopri5", rtol=1e-3, atol=1e-3, max_steps=12),
+        ((2,),),
+    ),
+    Case(
+        "Continuous(gaussian, context)",
+        lambda: fb.Continuous(Field([6], context="optional"), steps=2, trace="gaussian", guidance=0.5),
+        ((2,),),
+    ),
+    Case("Repeat(Continuous)", lambda: fb.Repeat(fb.Continuous(Field([6]), "euler", steps=2), 2), ((2,),)),
 ]
 
 COUPLINGS = [
@@ -386,6 +409,7 @@ ALL = [
     *LINEAR,
     *BENT,
     *RESIDUAL,
+    *CONTINUOUS,
     *COUPLINGS,
     *ONE_BY_ONE,
     *ARRANGED,
@@ -424,6 +448,8 @@ ONE_ENGINE = {
     *("Chain(empty)", "Chain(pointwise)", "MultiScale(bare)", "MultiScale(priors)", "MultiScale(top prior)"),
     # A network that hears a context, in front of a map that has been asked: each layer's own tests do that too.
     *("Planar(context)", "Radial(context)", "Residual(context)", "Autoregressive(context)"),
+    # The solvers' arithmetic is asked of each engine by a linear field, in their own tests.
+    *(case.name for case in CONTINUOUS[2:]),
     # Each transform is asked of each engine in a coupling; how a layer feeds it is Python.
     *("Pointwise(spline)", "Pointwise(mixture)"),
     *(case.name for case in ARRANGED if not case.name.startswith("Coupling(")),

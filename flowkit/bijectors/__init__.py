@@ -7,6 +7,7 @@ from flowkit.bijectors.batchnorm import BatchNorm
 from flowkit.bijectors.bends import Planar, Radial, Sylvester
 from flowkit.bijectors.block_autoregressive import BlockAutoregressive
 from flowkit.bijectors.chain import Chain
+from flowkit.bijectors.continuous import Continuous
 from flowkit.bijectors.conv1x1 import Conv1x1
 from flowkit.bijectors.coupling import Coupling
 from flowkit.bijectors.elementwise import Elementwise, Exp, Logit, Sigmoid, Softplus, Tanh
@@ -35,6 +36,7 @@ __all__ = [
     "BlockAutoregressive",
     "CayleyRotation",
     "Chain",
+    "Continuous",
     "Conv1x1",
     "Coupling",
     "Elementwise",

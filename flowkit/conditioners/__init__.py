@@ -7,6 +7,7 @@ in. One that has `adapt(x)` takes part in data-dependent initialisation.
 
 from flowkit.conditioners.context import StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
+from flowkit.conditioners.field import Field
 from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
 from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, ResidualMLP
@@ -19,6 +20,7 @@ __all__ = [
     "AngularMADE",
     "AngularMLP",
     "ConvNet",
+    "Field",
     "LipschitzMLP",
     "PlacePrior",
     "ResidualMADE",

@@ -6,7 +6,8 @@ from flowkit.contract.errors import ContractError
 from flowkit.contract.noise import count
 from flowkit.contract.shapes import as_tuple
 
-_FIRST_AXIS = "The first axis is always the batch: x[:, None] is one number each, x[None] a single row."
+_FIRST_AXIS = "The first axis is always the batch."
+_ONE_AXIS = "The first axis is always the batch: x[:, None] is one number each, x[None] a single row."
 
 
 def check_shape(layer, shape, built):
@@ -22,7 +23,7 @@ def check_shape(layer, shape, built):
             layer,
             expected=f"(batch, *event) with an event of rank {wanted}",
             received=f"shape {shape}",
-            hint=_without_channels(len(event), ranks) or _FIRST_AXIS,
+            hint=_without_channels(len(event), ranks) or (_FIRST_AXIS if event else _ONE_AXIS),
         )
     for axis, (n, m) in enumerate(zip(event, layer.spec.event_multiple or (), strict=False), start=1):
         if n is not None and n % m:

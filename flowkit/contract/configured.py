@@ -75,12 +75,12 @@ def stored(value: Any) -> Any:
     return keras.saving.serialize_keras_object(value) if hasattr(value, "get_config") else value
 
 
-def restored(value: Any) -> Any:
+def restored(value: Any, custom_objects: dict[str, Any] | None = None) -> Any:
     """Return the argument that `stored` returned as `value`."""
     if isinstance(value, list | tuple):
-        return type(value)(restored(entry) for entry in value)
+        return type(value)(restored(entry, custom_objects) for entry in value)
     if isinstance(value, dict) and "class_name" in value:
-        return keras.saving.deserialize_keras_object(value)
+        return keras.saving.deserialize_keras_object(value, custom_objects)
     return value
 
 

@@ -262,6 +262,22 @@ class Engine:
         """Return True if gradients of what is computed now may be taken."""
         return not _ANSWERING.get()
 
+    def compile_pure(self, function):
+        """Return `function`, which depends on its nests of tensors alone; compiled if single operations are slow."""
+        return function
+
+    def known(self, x):
+        """Return the numbers of a tensor as numpy, or None while a compiled program is made, which has none yet."""
+        return ops.convert_to_numpy(x)
+
+    def jacobian_products(self, function, x, directions):
+        """Return (v, products) for v = function(x), of the shape of `x`: for each direction e, J e or J^T e.
+
+        J is dv/dx of each sample, so that e . product is e^T J e either way. All of it has gradients.
+        """
+        pairs = [ops.jvp(function, (x,), (direction,)) for direction in directions]
+        return pairs[0][0], [product for _, product in pairs]
+
     def gradients(self, function, tensors):
         """Return the scalar `function(tensors)` and its gradient with respect to each tensor of the list."""
         raise NotImplementedError

@@ -107,6 +107,16 @@ class JaxEngine(Engine):
 
     # Gradients
 
+    def compile_pure(self, function):
+        return jax.jit(function)
+
+    def known(self, x):
+        return None if isinstance(x, jax.core.Tracer) else ops.convert_to_numpy(x)
+
+    def jacobian_products(self, function, x, directions):
+        v, push = jax.linearize(function, x)
+        return v, [push(direction) for direction in directions]
+
     def gradients(self, function, tensors):
         return jax.value_and_grad(function)(list(tensors))
 

@@ -14,7 +14,9 @@ def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift, loo
     """See `Engine.backprop`. With `loops` the copies of a stretch are compiled once for all, in both passes."""
     runs = []
     for stretch in stretches()[:: -1 if inverse else 1]:
-        if stretch.n is not None and loops:
+        # Outside of what is compiled, a loop would compile in each call.
+        looped = loops or (stretch.looped and isinstance(jnp.zeros(()), jax.core.Tracer))
+        if stretch.n is not None and looped:
             runs.append(_Loop(stretch, inverse))
         else:
             runs.append(_Block(one_by_one([stretch], inverse, jnp.unstack)))

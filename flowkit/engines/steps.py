@@ -57,12 +57,14 @@ class Stretch(NamedTuple):
 
     - `variables`: for each part the variables it reads.
     - `values`: their values, in the same nesting; each has a leading axis of size n if `n` is given.
+    - `looped`: an engine that compiles makes a loop of the n times, also where it would rather have them in a row.
     """
 
     parts: list[Any]
     variables: list[list[keras.Variable]]
     values: list[list[Any]]
     n: int | None
+    looped: bool = False
 
 
 def one_by_one(
@@ -73,7 +75,7 @@ def one_by_one(
     `unstack` gives the rows of a tensor along its first axis.
     """
     steps: list[Any] = []
-    for parts, variables, values, n in stretches:
+    for parts, variables, values, n, _ in stretches:
         if n is None:
             rows = [values]
         else:

@@ -71,6 +71,12 @@ class TensorFlowEngine(Engine):
 
     # Gradients: nothing is recorded outside of a GradientTape
 
+    def compile_pure(self, function):
+        return tf.function(function, autograph=False)
+
+    def known(self, x):
+        return x.numpy() if tf.executing_eagerly() else None
+
     def gradients(self, function, tensors):
         tensors = [tf.convert_to_tensor(t) for t in tensors]
         with tf.GradientTape() as tape:

@@ -10,7 +10,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.solvers import solving
 from flowkit.contract import FlowLayer
+from flowkit.contract.arguments import whole_or_none
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for, refuse_late
 from flowkit.contract.noise import drawn, given
@@ -372,20 +374,22 @@ class Flow(FlowModel):
         batch_size: int | None = None,
         check: str | bool = "warn",
         spread: bool = False,
+        steps: int | None = None,
     ) -> Any:
         """Return `n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
         A flow that was fitted on a frame draws a frame of the same columns, if there is no context.
         `temperature` multiplies the standard deviation of the latents; of a multi-scale flow it may be one
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
-        `check`: as for `encode`.
+        `check`: as for `encode`. `steps`: for `Continuous` layers, so many steps in place of their own.
 
         `spread=True` shares the work in a group of processes (`flowkit.distributed`). All of them call it with the same
         arguments; each decodes its part of the rows, and all receive all rows: those of one process, but for rounding.
         Without a seed all draw from the main process's; `check` is done in each. Raises ValueError, in all, if their
         arguments differ; any other error in one is a `flowkit.distributed.ProcessFailed` in the others.
         """
-        with failing_together() if spread else contextlib.nullcontext():
+        steps = whole_or_none(steps, "sample's steps", least=1)
+        with failing_together() if spread else contextlib.nullcontext(), solving(steps=steps):
             return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked

@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, cast
 import keras
 from keras import ops
 
+from flowkit.bijectors import solvers
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.configured import engine_neutral
@@ -282,7 +283,10 @@ class FlowModel(keras.Model):
     @functools.cached_property
     def _compiled_function(self) -> Callable[..., Any]:
         # A bound method is the same each time, so that it is compiled once; a closure is not.
-        return functools.lru_cache(maxsize=32)(lambda function: engine.compile_inference(function, self))
+        compiled = functools.lru_cache(maxsize=32)(
+            lambda function, solver: engine.compile_inference(function, self)
+        )
+        return lambda function: compiled(function, solvers.scope())
 
     # Weights and files
 

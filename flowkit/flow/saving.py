@@ -193,8 +193,7 @@ def from_config(cls: type, config: dict[str, Any], custom_objects: dict[str, Any
     """Return the flow of a config."""
     config = dict(config)
     columns = {name: config.pop(name, None) for name in _COLUMNS}
-    with keras.saving.custom_object_scope(custom_objects or {}):
-        flow = cls(**config | {name: restored(config.get(name)) for name in _PARTS})
+    flow = cls(**config | {name: restored(config.get(name), custom_objects) for name in _PARTS})
     for name, found in columns.items():
         setattr(flow, name, restored_columns(found))
     return flow

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.solvers import solving
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import adapted_flags, mark_adapted
 from flowkit.contract.errors import label
@@ -218,18 +219,21 @@ class Subject:
 
     # Both directions of the float64 copy as compiled functions of tensors, with derivatives and precision
 
-    def _value(self, event, inverse):
-        """Return (x, context, noise) -> (value, log_det), compiled if the engine can."""
-        layer = self.layer64(event)
-        return engine.compile_inference(direction(layer, inverse), layer)
+    def _value(self, event, inverse, finer=False):
+        """Return (x, context, noise) -> (value, log_det), compiled if the engine can.
 
-    def _jacobian(self, event, inverse, x_event, joint):
+        `finer` solves differential equations with more steps, see `flowkit.bijectors.solvers.Solver.finer`.
+        """
+        layer = self.layer64(event)
+        return engine.compile_inference(_solved(direction(layer, inverse), finer), layer)
+
+    def _jacobian(self, event, inverse, x_event, joint, finer=False):
         """Return (rows, context, noise) -> d value / d row for each sample, rows flat: (batch, n).
 
-        `joint`: a row holds x, then its noise: (batch, n + k).
+        `joint`: a row holds x, then its noise: (batch, n + k). `finer`: see `_value`.
         """
         layer, size = self.layer64(event), math.prod(x_event)
-        run = direction(layer, inverse)
+        run = _solved(direction(layer, inverse), finer)
 
         def value(row, context, noise):
             if joint:
@@ -296,6 +300,18 @@ class Subject:
         if self.model.num_classes:
             return rng.integers(0, self.model.num_classes, batch).astype("int32")
         return context_for((CONTEXT_SIZE,), rng, batch, event)
+
+
+def _solved(run, finer):
+    """Return `run` with finer solves of differential equations, or as it is."""
+    if not finer:
+        return run
+
+    def solved(*args):
+        with solving(finer=True):
+            return run(*args)
+
+    return solved
 
 
 def _not_a_layer(received):

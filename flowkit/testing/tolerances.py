@@ -21,6 +21,9 @@ of rounding noise a little more than one rounding; events of the sizes drawn pas
 of operations.
 """
 
+STEPS = 4
+"""How far a solve may be off, in units of its difference to one with twice as many steps: Euler's is twice it."""
+
 DIRECTIONS, PAIRS = 3, 4
 """How many perturbations of each kind. Rounding has steps of its own: one second difference in two is 0 by luck."""
 
@@ -31,7 +34,8 @@ class Measured:
 
     `value` (batch, *event) and `log_det` (batch,) with the errors `value_error` and `log_det_error` of
     the same shapes, and `value_spread`, `log_det_spread`: how far the answers move when the input moves by the error
-    that it came with.
+    that it came with. `value_steps`, `log_det_steps`: how far those of a differential equation may be from its
+    solution, for the number of steps.
     """
 
     value: np.ndarray
@@ -40,6 +44,8 @@ class Measured:
     log_det_error: np.ndarray
     value_spread: np.ndarray
     log_det_spread: np.ndarray
+    value_steps: np.ndarray | float = 0.0
+    log_det_steps: np.ndarray | float = 0.0
 
 
 def measure(function, given, *, eps, domain, input_error=None, weight_moves=(), seed=0):

@@ -6,13 +6,15 @@ from typing import NamedTuple
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors import Continuous
+from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, direction, each, noise_for
 from flowkit.testing.judging import SIDES, Broken, judge, require, unlike
 from flowkit.testing.points import inside, points_of
-from flowkit.testing.tolerances import ROUNDINGS, Measured, large, measure
+from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure
 
 WEIGHT_STEP = 2.0**-20
 
@@ -131,10 +133,10 @@ class Trial:
         self.layer64  # noqa: B018  (sets the weights)
         return self._run64(inverse, given or self.inputs(inverse))
 
-    def _run64(self, inverse, given):
+    def _run64(self, inverse, given, finer=False):
         if given.noise is None:
             given = given._replace(noise=self.inputs(inverse).noise)
-        run = self.subject.value(self.event, inverse)
+        run = self.subject.value(self.event, inverse, finer)
         with engine.float64():
             answers = run(*given.tiled().tensors())
             return tuple(np.asarray(ops.convert_to_numpy(part), "float64") for part in answers)
@@ -173,9 +175,10 @@ class Trial:
         moves = []
         if any("float" in str(v.dtype) for v in layer.weights):
             moves = [(self._with_moved_weights(inverse, draw), WEIGHT_STEP) for draw in (0, 1)]
+        given = self.inputs(inverse)._replace(x=x)
         (value, value_error, value_spread), (log_det, log_det_error, log_det_spread) = measure(
             functools.partial(self.run64, inverse),
-            self.inputs(inverse)._replace(x=x),
+            given,
             eps=eps,
             domain=self.domain(inverse),
             input_error=input_error,
@@ -184,7 +187,17 @@ class Trial:
         )
         # A sum over n entries adds n roundings of terms that may cancel, and each term has a few of its own.
         log_det_error = log_det_error + eps * np.sqrt(x[0].size + 3)
-        return Measured(value, log_det, value_error, log_det_error, value_spread, log_det_spread)
+        measured = Measured(value, log_det, value_error, log_det_error, value_spread, log_det_spread)
+        if self.takes_steps:
+            finer, log_det_finer = self._run64(inverse, given, finer=True)
+            measured.value_steps = STEPS * np.abs(finer - value)
+            measured.log_det_steps = STEPS * np.abs(log_det_finer - log_det)
+        return measured
+
+    @functools.cached_property
+    def takes_steps(self):
+        """Return True if the layer solves differential equations step by step."""
+        return any(isinstance(layer, Continuous) for layer in layers_inside(self.subject.model))
 
     def _measured_in(self, inverse):
         """Return one direction at its points."""
@@ -222,9 +235,10 @@ class Trial:
     def answer_error(self, inverse):
         """Return the error of inverse(z), or of forward(x): rounding, and what the spec of a solved one declares."""
         answer = self.measured_in(inverse)
+        error = answer.value_error + answer.value_steps / ROUNDINGS
         if inverse or self.spec.forward == "iterative":
-            return answer.value_error + self.declared(answer.value)
-        return answer.value_error
+            return error + self.declared(answer.value)
+        return error
 
     # Which points can be judged
 
@@ -292,6 +306,8 @@ class Trial:
             outputs = np.abs(self.measured_in(inverse).value).reshape(ROWS, -1, 1)
             input_sizes = np.maximum(1, np.abs(_flat(given, joint))).reshape(ROWS, 1, -1)
             error = error + kink + eps * np.nan_to_num(outputs, posinf=0.0) / input_sizes
+        if self.takes_steps:
+            error = error + STEPS / ROUNDINGS * np.abs(run(given, finer=True)[0] - base)
         if not joint:
             return base, error
         # Whole numbers do not vary: the output depends on the other columns and on the noise.
@@ -299,8 +315,8 @@ class Trial:
         columns = np.flatnonzero(np.concatenate([~whole, np.ones(given.noise.shape[1], bool)]))
         return base[..., columns], error[..., columns]
 
-    def _jacobian64(self, inverse, joint, given):
-        run = self.subject.jacobian(self.event, inverse, self.events(inverse)[0], joint)
+    def _jacobian64(self, inverse, joint, given, finer=False):
+        run = self.subject.jacobian(self.event, inverse, self.events(inverse)[0], joint, finer)
         given = given._replace(x=_flat(given, joint), noise=None if joint else given.noise)
         self.layer64  # noqa: B018  (sets the weights)
         with engine.float64():

@@ -16,6 +16,7 @@ context that no embedding reads.
 """
 
 from flowkit.zoo._glow import glow
+from flowkit.zoo.continuous import ffjord, flow_matching
 from flowkit.zoo.couplings import circular_nsf, nice, nsf, realnvp
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
 from flowkit.zoo.repeated import bnaf, gaussianization, planar, radial, residual, sylvester
@@ -46,4 +47,14 @@ VECTORS = {
 }
 ARCHITECTURES = {"glow": glow, **VECTORS}  # what a recipe may name
 
-__all__ = ["ARCHITECTURES", "VECTORS", "glow", "load", "pretrained", "table_front", *VECTORS]
+__all__ = [
+    "ARCHITECTURES",
+    "VECTORS",
+    "ffjord",
+    "flow_matching",
+    "glow",
+    "load",
+    "pretrained",
+    "table_front",
+    *VECTORS,
+]

@@ -6,10 +6,13 @@ import pytest
 from continuous import Continuous
 from keras import ops
 
-from flowkit import Flow
+from flowkit import Flow, bijectors
+from flowkit.bijectors import Chain, Scale
+from flowkit.conditioners import Field
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.objectives import FlowMatching
+from flowkit.objectives.flow_matching import LAST, PATHS, optimal_pairs
 
 MEANS, DEVIATION = np.array([[-1.5, 0.0], [1.5, 0.5]]), 0.5
 
@@ -103,3 +106,79 @@ def test_a_flow_that_matches_is_saved_with_its_objective(tmp_path):
     again = keras.saving.load_model(tmp_path / "f.keras")
     assert isinstance(again.objective, FlowMatching)
     assert again.fit(sample(32, seed=0), verbose=0).history.keys() == {"loss"}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_path_goes_from_latents_to_data_and_knows_its_slope(name):
+    with engine.float64():
+        step = 1e-5
+        t = ops.convert_to_tensor(np.linspace(0.05, 0.95, 7))
+        a, b, da, db = map(numpy, PATHS[name](t))
+        ahead, behind = (PATHS[name](t + move) for move in (step, -step))
+        np.testing.assert_allclose(da, (numpy(ahead[0]) - numpy(behind[0])) / (2 * step), rtol=1e-4)
+        np.testing.assert_allclose(db, (numpy(ahead[1]) - numpy(behind[1])) / (2 * step), rtol=1e-4)
+        if name != "linear":
+            np.testing.assert_allclose(a**2 + b**2, 1, atol=1e-6)
+        ends = [numpy(part) for part in PATHS[name](ops.convert_to_tensor(np.array([0.0, LAST])))]
+        np.testing.assert_allclose(ends[0], [0, 1], atol=0.01)
+        np.testing.assert_allclose(ends[1], [1, 0], atol=0.01)
+
+
+def test_optimal_pairs_are_close_and_take_every_latent():
+    rng = np.random.default_rng(0)
+    x, z = rng.normal(size=(2, 256, 2)).astype("float32")
+    pairs = numpy(optimal_pairs(*map(ops.convert_to_tensor, (x, z)), keras.random.SeedGenerator(0)))
+    assert np.square(x - pairs).sum(1).mean() < 0.3 * np.square(x - z).sum(1).mean()
+    np.testing.assert_allclose(pairs.mean(0), z.mean(0), atol=0.15)
+    assert len(np.unique(pairs, axis=0)) > 128
+
+
+def continuous(context="none", **options):
+    return bijectors.Continuous(Field([8], context=context), steps=2, **options)
+
+
+def test_layers_before_the_continuous_one_run_and_do_not_learn():
+    flow = Flow(Chain([Scale(-3.0), continuous()]))
+    flow.build((None, 2))
+    x = ops.convert_to_tensor(np.full((4096, 2), 2.0, "float32"))
+    loss = numpy(FlowMatching(times="logit_normal")(flow, x, None))
+    np.testing.assert_allclose(loss.mean(), 2 * (2 * np.exp(-3.0)) ** 2 + 2, atol=0.2)
+
+    def mean(values):
+        with keras.StatelessScope(list(zip(flow.trainable_variables, values, strict=True))):
+            return ops.mean(FlowMatching()(flow, x, None))
+
+    _, found = engine.gradients(mean, [numpy(w).astype("float32") for w in flow.trainable_variables])
+    moved = [
+        w.path for w, g in zip(flow.trainable_variables, found, strict=True) if np.abs(numpy(g)).max() > 0
+    ]
+    assert moved
+    assert all("continuous" in path for path in moved)
+
+
+def test_a_context_is_dropped_for_a_part_of_the_batch():
+    seen = []
+
+    class Counting(bijectors.Continuous):
+        def velocity(self, x, t, context=None):
+            seen.append((x.shape[0], None if context is None else context.shape[0]))
+            return super().velocity(x, t, context)
+
+    flow = Flow(Counting(Field([8], context="optional"), steps=2))
+    flow.build({"x": (None, 2), "context": (None, 3)})
+    x, context = (ops.convert_to_tensor(np.ones((20, n), "float32")) for n in (2, 3))
+    assert FlowMatching(drop_context=0.1)(flow, x, context).shape == (20,)
+    assert seen == [(2, None), (18, 18)]
+
+
+def test_options_that_do_not_go_with_a_flow_are_refused():
+    with pytest.raises(
+        ValueError, match=r"drop_context: got 0\.1, expected 0 for a field with context='none'"
+    ):
+        Flow(continuous()).compile("adam", loss=FlowMatching(drop_context=0.1))
+    with pytest.raises(
+        ValueError, match="pairs: got 'optimal', expected 'independent' for a flow with a context"
+    ):
+        Flow(continuous("required")).compile("adam", loss=FlowMatching(pairs="optimal"))
+    with pytest.raises(ValueError, match="FlowMatching's path expects one of 'linear', 'cosine'"):
+        FlowMatching("curved")

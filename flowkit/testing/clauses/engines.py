@@ -75,13 +75,14 @@ def _comes_back(trial, inverse, layer):
     back, log_det_back = trial.run32(not inverse, there_again, layer=layer)
     there, again = trial.measured_in(inverse), trial.measured_after(inverse)
     grow = ROUNDINGS * rounding_unit("float32") / trial.eps
-    allowed = grow * (again.value_error + again.value_spread) + trial.declared(points)
+    allowed = grow * (again.value_error + again.value_spread) + again.value_steps + trial.declared(points)
     known = trial.resolved(value.astype("float64"), grow * there.value_error, trial.domain(not inverse))
     what = f"{name} after a round trip in mixed precision"
     judge(points, back.astype("float64"), allowed, what=what, where=points, among=known)
     if tied(trial.subject) != inverse and trial.spec.likelihood != "exact":
         return
     allowed = grow * (there.log_det_error + again.log_det_error + again.log_det_spread)
+    allowed = allowed + there.log_det_steps + again.log_det_steps
     expected, received = -log_det.astype("float64"), log_det_back.astype("float64")
     known &= np.isfinite(log_det)
     judge(expected, received, allowed, what=f"{SIDES[inverse]} log_det", where=points, among=known)

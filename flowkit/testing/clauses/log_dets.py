@@ -59,7 +59,8 @@ def _agrees(trial, inverse, oracle, error, what):
             f"{received[row]:.6g} at {point(where[row])}",
             sample=row,
         )
-    allowed = ROUNDINGS * (error + measured.log_det_error) + trial.declared_log_det(oracle, inverse)
+    allowed = ROUNDINGS * (error + measured.log_det_error) + measured.log_det_steps
+    allowed = allowed + trial.declared_log_det(oracle, inverse)
     judge(oracle, received, allowed + ERRORS * deviation, what=what, where=where)
 
 
@@ -74,6 +75,7 @@ def inverse_log_det(trial):
     inverse = tied(trial.subject)
     here, there, points = trial.measured_in(inverse), trial.measured_after(inverse), trial.points(inverse)
     allowed = ROUNDINGS * (here.log_det_error + there.log_det_error + there.log_det_spread)
+    allowed = allowed + here.log_det_steps + there.log_det_steps
     error = ROUNDINGS * trial.answer_error(inverse)
     known = trial.resolved(here.value, error, trial.domain(not inverse)) & tame(there, points)
     given, taken = here.log_det, there.log_det

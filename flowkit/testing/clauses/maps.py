@@ -49,7 +49,7 @@ def inverse_round_trip(trial):
 def _comes_back(trial, inverse, declared):
     points, domain = trial.points(inverse), trial.domain(inverse)
     there, again = trial.measured_in(inverse), trial.measured_after(inverse)
-    allowed = ROUNDINGS * (again.value_error + again.value_spread) + declared
+    allowed = ROUNDINGS * (again.value_error + again.value_spread) + again.value_steps + declared
     error = ROUNDINGS * trial.answer_error(inverse)
     known = trial.resolved(there.value, error, trial.domain(not inverse)) & tame(again, points)
     gap = difference(domain, points, again.value)

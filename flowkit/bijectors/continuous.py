@@ -1,0 +1,415 @@
+"""A bijector that solves an ordinary differential equation."""
+
+import contextlib
+import math
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+from keras import ops, tree
+
+from flowkit import engines
+from flowkit.bijectors import solvers
+from flowkit.bijectors.replay import Backprop, Drift, changes
+from flowkit.bijectors.solvers import ADAPTIVE, TABLEAUS, Solver
+from flowkit.contract import Bijector, BijectorSpec, Conditioner, ContractError
+from flowkit.contract.arguments import Count, Positive, instance, is_number, real, words
+from flowkit.contract.conditioner import as_type, context_of
+from flowkit.contract.derived import freezes
+from flowkit.contract.errors import label
+from flowkit.contract.inside import layers_inside
+from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
+
+EXACT = 16
+"""The largest number of entries for which the divergence is exact unless `trace` says otherwise."""
+
+Field = Annotated[
+    Any, instance(keras.Layer, "a Keras layer called as field(x, t), such as conditioners.Field")
+]
+Weight = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class Continuous(Bijector):
+    """z = x(0), where dx/dt = v(x, t) and x(1) = x: a continuous flow, solved from data (t = 1) to latents (t = 0).
+
+    log_det is the integral of the divergence, the trace of dv/dx; the inverse solves from 0 to 1.
+
+    - `field`: v, a Keras layer or model called as `field(x, t)`, t of shape (batch,), or `field(x, t, context=context)`
+      if its attribute `context` is "optional" or "required". It returns the shape of x. Take a smooth activation.
+    - `solver`: "euler", "midpoint" or "rk4" take `steps` of one length: 1, 2 or 4 evaluations each. "dopri5"
+      (Dormand & Prince) chooses steps for each sample so that the error of each is below atol + rtol |x|, at most
+      `max_steps`, rejected ones included. The first three compile and export to any format.
+    - `trace`: "exact" takes one derivative for each entry. "rademacher" and "gaussian" estimate e^T (dv/dx) e for one
+      random e in the whole solve (Hutchinson), so that `flow.exact` is "estimate". None: exact, for up to 16 entries.
+    - `backprop`: "recompute" keeps the state at each step, and computes the step once more in the backward pass;
+      "reversible" keeps the end alone and solves back from it, as the adjoint method does, with a warning if it does
+      not come back; "stored" keeps all activations, and alone has second derivatives. Lengths of adaptive steps are
+      constants to the gradients.
+    - `kinetic`, `jacobian`: weights of two penalties, added to the loss in training: the integrals of |v|^2 and of
+      |dv/dx|^2, means over the batch (Finlay et al., How to Train Your Neural ODE, 2020).
+    - `guidance`: w in v(x, t, context) + w (v(x, t, context) - v(x, t, None)), for a field with an optional context
+      (Ho & Salimans, Classifier-Free Diffusion Guidance, 2022).
+
+    A solve that has few steps is not the inverse of the solve back: `solver_error(x)` compares it with twice as many
+    steps. Raises ContractError for a field that returns another shape, for more than 16 entries with `trace=None`, and
+    outside of compiled programs for a solve that ends in NaN or before its end; compiled ones return NaN.
+
+    Chen, Rubanova, Bettencourt & Duvenaud, Neural Ordinary Differential Equations (2018); Grathwohl, Chen, Bettencourt,
+    Sutskever & Duvenaud, FFJORD (2019).
+
+    >>> from flowkit.conditioners import Field
+    >>> layer = Continuous(Field([16]), steps=4)
+    >>> z, log_det = layer(ops.ones((4, 3)))
+    >>> tuple(z.shape), tuple(log_det.shape)
+    ((4, 3), (4,))
+    """
+
+    def __init__(
+        self,
+        field: Field,
+        solver: Annotated[str, words(*TABLEAUS)] = "rk4",
+        *,
+        steps: Count = 20,
+        trace: Annotated[str, words("exact", "rademacher", "gaussian", None)] | None = None,
+        rtol: Positive = 1e-5,
+        atol: Positive = 1e-5,
+        max_steps: Count = 100,
+        backprop: Backprop = "recompute",
+        kinetic: Weight = 0.0,
+        jacobian: Weight = 0.0,
+        guidance: Weight = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.field, self.solver, self.steps, self.trace = field, solver, steps, trace
+        self.rtol, self.atol, self.max_steps, self.backprop = rtol, atol, max_steps, backprop
+        self.kinetic, self.jacobian, self.guidance = kinetic, jacobian, guidance
+        if guidance and context_of(field) != "optional":
+            raise ValueError(
+                f"Continuous's guidance: got {guidance}, expected 0 for a field with context={context_of(field)!r}. "
+                "Use a field with context='optional', trained with FlowMatching(drop_context=0.1)."
+            )
+        if backprop == "reversible" and solver in ADAPTIVE:
+            raise ValueError(
+                f"Continuous's backprop: got 'reversible', expected 'recompute' or 'stored' for solver={solver!r}, "
+                "whose steps back would be others."
+            )
+        self.estimated = trace in ("rademacher", "gaussian")
+        # What tolerances leave; that of steps of one length is measured with twice as many.
+        left = 16 * (rtol + atol) / 2.0**-23 if solver in ADAPTIVE else 0.0
+        self.spec = BijectorSpec(
+            event_rank=getattr(field, "event_rank", None),
+            forward="iterative",
+            inverse="iterative",
+            context=context_of(field),
+            round_trip=left,
+            log_det_error=left,
+            noise="both" if self.estimated else "none",
+            likelihood="estimated" if self.estimated else "exact",
+        )
+
+    @property
+    def num_classes(self) -> int | None:
+        return getattr(self.field, "num_classes", None)
+
+    def noise_size(self, x_shape: Any) -> int:
+        return math.prod(x_shape[1:])
+
+    # Building
+
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        self._refuse_many(x_shape)
+        if getattr(self.field, "features", 0) is None:
+            self.field.features = x_shape[-1]
+        if not isinstance(self.field, Conditioner):
+            answer = self._answer_to_zeros(x_shape, context_shape)
+        else:
+            if not self.field.built:
+                given = (x_shape,) if self.spec.context == "none" else (x_shape, context_shape)
+                self.field.build(*given)
+            answer = as_tuple(self.field.compute_output_shape(x_shape))
+        if answer[1:] != as_tuple(x_shape)[1:]:
+            raise ContractError(
+                "field",
+                self,
+                expected=f"a velocity of the shape of x, {as_tuple(x_shape)}",
+                received=f"{answer} from {label(self.field)}",
+                hint="Let the last layer of the field have as many units as x has channels.",
+            )
+        for layer in layers_inside(self.field):
+            if (reason := changes(layer)) is not None:
+                raise ContractError(
+                    "field",
+                    self,
+                    expected="a field that returns the same for the same x and t",
+                    received=f"{label(layer)}, which {reason}",
+                    hint="Leave it out: the steps of a solve must belong to one field.",
+                )
+        self._step, self._drift = _Step(self), Drift(self)
+
+    def _refuse_many(self, x_shape):
+        size = None if None in x_shape[1:] else math.prod(x_shape[1:])
+        if self.trace is None and (size is None or size > EXACT):
+            raise ContractError(
+                "trace",
+                self,
+                expected=f"at most {EXACT} entries for an exact divergence",
+                received=f"{size or 'an unknown number of'} entries",
+                hint="Pass trace='rademacher', an estimate by one derivative, or trace='exact', one for each entry.",
+            )
+
+    def _answer_to_zeros(self, x_shape, context_shape):
+        """Return the shape that a Keras layer returns, which builds it."""
+
+        def zeros(shape):
+            return ops.zeros((2, *as_tuple(shape)[1:]), dtype=self.compute_dtype)
+
+        context = None
+        if self.spec.context != "none" and context_shape is not None:
+            of_dict = isinstance(context_shape, dict)
+            context = {k: zeros(s) for k, s in context_shape.items()} if of_dict else zeros(context_shape)
+        return as_tuple(self._velocity(zeros(x_shape), zeros((None,)), context, guidance=0.0).shape)
+
+    # The field
+
+    def velocity(self, x: Any, t: Any, context: Any = None) -> Any:
+        """Return dx/dt at x and times t, (batch,) or one number for all. Raises ValueError for t outside [0, 1]."""
+        if is_number(t) or isinstance(t, np.ndarray):
+            if np.min(t) < 0 or np.max(t) > 1:
+                raise ValueError(f"velocity's t: got {t}, expected times from 0 (latents) to 1 (data).")
+            t = ops.broadcast_to(ops.convert_to_tensor(t, x.dtype), (ops.shape(x)[0],))
+        return self._velocity(x, t, context, guidance=0.0)
+
+    def _velocity(self, x, t, context, guidance):
+        field = self.field
+        # The entry of Keras costs as much as a small network.
+        inside = isinstance(field, Conditioner) and field.compute_dtype == field.variable_dtype
+        entry = field.call if inside and field.built else field
+        if self.spec.context == "none":
+            return as_type(entry(x, t), self.compute_dtype)
+        v = as_type(entry(x, t, context=context), self.compute_dtype)
+        if not guidance or context is None:
+            return v
+        free = as_type(entry(x, t, context=None), self.compute_dtype)
+        return v + guidance * (v - free)
+
+    def _rate(self, given, integrate=True):
+        """Return the rate of a solve, (x, t) -> (v, integrands): the divergence, with those of the penalties if any.
+
+        Without `integrate` the integrands are 0.
+        """
+        key = integrate, bool(self.kinetic or self.jacobian), self.guidance
+        if key not in self._step.rates:
+            self._step.rates[key] = engine.compile_pure(lambda *args: self._rate_of(*args, *key))
+        run = self._step.rates[key]
+        return lambda x, t: run(x, t, given)
+
+    def _rate_of(self, x, t, given, integrate, penalised, guidance):
+        variables, weights = self.field.variables, given["weights"]
+        scope = contextlib.nullcontext()
+        if any(variable.value is not value for variable, value in zip(variables, weights, strict=True)):
+            scope = keras.StatelessScope(list(zip(variables, weights, strict=True)))
+
+        def velocity(x):
+            return self._velocity(x, t, given.get("context"), guidance)
+
+        with scope:
+            if not integrate:
+                return velocity(x), self._nothing(x)
+            directions = self._directions(x, given.get("noise"))
+            v, products = engine.jacobian_products(velocity, x, directions)
+        integrands = [sum(engine.row_sums(e * p) for e, p in zip(directions, products, strict=True))]
+        if penalised:
+            squares = sum(engine.row_sums(ops.square(p)) for p in products)
+            integrands += [engine.row_sums(ops.square(v)), squares]
+        return v, ops.stack(integrands, axis=-1)
+
+    def _directions(self, x, noise):
+        """Return the directions e whose e^T (dv/dx) e add up to the divergence, or estimate it."""
+        if noise is not None:
+            noise = ops.reshape(ops.cast(noise, x.dtype), ops.shape(x))
+            if self.trace == "gaussian":
+                return [noise]
+            return [ops.where(noise < 0, -ops.ones_like(x), ops.ones_like(x))]
+        event = as_tuple(x.shape)[1:]
+        units = engine.constant(_units, event, like=x)
+        return [units[i] + ops.zeros_like(x) for i in range(math.prod(event))]
+
+    # Solving
+
+    def _forward(self, x, context=None, noise=None):
+        z, integrals = self._solve(x, context, noise, 1.0, 0.0)
+        if (self.kinetic or self.jacobian) and engine.records_gradients():
+            energy, squares = ops.unstack(-ops.mean(integrals[:, 1:], axis=0))
+            self.add_loss(self.kinetic * energy + self.jacobian * squares)
+        return z, integrals[:, 0]
+
+    def _inverse(self, z, context=None, noise=None):
+        x, integrals = self._solve(z, context, noise, 0.0, 1.0)
+        return x, integrals[:, 0]
+
+    def _solve(self, x, context, noise, begin, end):
+        """Return (x at the end, the integrals (batch, k), the divergence's first)."""
+        solver = self.solver_in_scope()
+        given = {"weights": [engine.tensor(variable) for variable in self.field.variables]}
+        given |= {name: v for name, v in (("context", context), ("noise", noise)) if v is not None}
+        learns = engine.records_gradients() and not freezes()
+        if solver.adaptive:
+            with engine.no_grad():
+                fixed = tree.map_structure(ops.stop_gradient, given)
+                rate = self._rate(fixed, integrate=not learns)
+                found = solvers.adapt_steps(solver, rate, ops.stop_gradient(x), begin, end)
+            self._refuse_late(found.progress, solver)
+            grid = tree.map_structure(ops.stop_gradient, (found.starts, found.lengths))
+        else:
+            grid = solvers.even_grid(begin, end, solver.steps, x)
+        given["starts"], given["lengths"] = grid
+        if solver.adaptive and not learns:
+            y, integrals = found.x, found.integrals
+        elif learns and self.backprop != "stored":
+            y, integrals = self._replayed(solver, x, given)
+        else:
+            y, integrals = self._run(solver, x, given)
+        if solver.adaptive:
+            y = ops.where(solvers.spread(found.progress >= 1, y), y, math.nan * y)
+        self._refuse_nan(x, y)
+        return y, integrals
+
+    def solver_in_scope(self) -> Solver:
+        """Return the solver, or what the scope `solvers.solving` makes of it."""
+        return solvers.in_scope(Solver(self.solver, self.steps, self.rtol, self.atol, self.max_steps))
+
+    def _one(self, x, number, given, solver):
+        """Return (x after step `number` of the grid, the integrals over it)."""
+        start, length = (ops.take(given[name], number, axis=0) for name in ("starts", "lengths"))
+        rate = self._rate(given)
+
+        def take():
+            return solvers.step(solver.tableau, rate, x, start, length)[:2]
+
+        if not solver.adaptive:
+            return take()
+        return ops.cond(ops.any(length != 0), take, lambda: (x, self._nothing(x)))
+
+    def _nothing(self, x):
+        """Return integrals of 0."""
+        zero = solvers.zeros_for(x)[:, None]
+        return ops.repeat(zero, 3, axis=1) if self.kinetic or self.jacobian else zero
+
+    def _run(self, solver, x, given):
+        """Solve step by step."""
+
+        def advance(state):
+            x, total, number = state
+            x, more = self._one(x, number, given, solver)
+            return x, total + more, number + 1
+
+        start = x, self._nothing(x), ops.convert_to_tensor(0, "int32")
+        return engine.iterate(advance, solver.most, start)[:2]
+
+    def _replayed(self, solver, x, given):
+        """Solve with a backward pass that computes each step once more."""
+        part = _Step(self, solver, self._step.number)
+        numbers = engine.constant(np.arange, solver.most, like=engine.tensor(self._step.number))
+        return engine.backprop(
+            lambda: [engines.Stretch([part], [[part.number]], [[numbers]], solver.most, looped=True)],
+            x,
+            given,
+            False,
+            invert=self.backprop == "reversible",
+            tolerance=self._drift.tolerance,
+            on_drift=self._drift.tell,
+        )
+
+    # What goes wrong, and by how much
+
+    def _refuse_late(self, progress, solver):
+        """Raise ContractError if a row has not arrived, unless this is being compiled."""
+        least = engine.known(ops.min(progress, initial=1.0))
+        if least is not None and least < 1:
+            raise ContractError(
+                "solver",
+                self,
+                expected=f"all samples to arrive within max_steps={solver.max_steps}",
+                received=f"one that came {least:.0%} of the way",
+                hint="The field may be stiff or not finite there. Raise max_steps, rtol or atol, lower the learning "
+                "rate, or train with kinetic=0.01.",
+            )
+
+    def _refuse_nan(self, x, y):
+        """Raise ContractError if a finite row has become NaN, unless this is being compiled."""
+        lost = ops.logical_and(ops.isnan(engine.row_sums(y)), ops.isfinite(engine.row_sums(x)))
+        count = engine.known(ops.sum(ops.cast(lost, "int32")))
+        if count:
+            raise ContractError(
+                "solver",
+                self,
+                expected="a solve that ends in numbers",
+                received=f"NaN for {count} samples",
+                hint="The field overflows: lower the learning rate, clip gradients, or take a bounded activation.",
+            )
+
+    def evaluations(self, x: Any, context: Any = None, inverse: bool = False) -> int:
+        """Return how often a direction calls the field for x, all samples at once. Adaptive steps run to be counted.
+
+        >>> from flowkit.conditioners import Field
+        >>> Continuous(Field([8]), "rk4", steps=10).evaluations(ops.ones((4, 3)))
+        40
+        """
+        solver = self.solver_in_scope()
+        stages = len(solver.tableau.nodes)
+        if not solver.adaptive:
+            return stages * solver.steps
+        given = {"weights": [engine.tensor(variable) for variable in self.field.variables]}
+        given |= {} if context is None else {"context": context}
+        with engine.no_grad():
+            rate = self._rate(given, integrate=False)
+            found = solvers.adapt_steps(solver, rate, x, float(not inverse), float(inverse))
+        return 1 + stages * int(ops.convert_to_numpy(found.attempts))
+
+    def solver_error(
+        self, x: Any, context: Any = None, noise: Any = None, inverse: bool = False
+    ) -> tuple[Any, Any]:
+        """Return how far (output, log_det) are from those with twice as many steps, (batch,) each.
+
+        For a method of order p that is 1 - 2^-p of the error, so about all of it.
+
+        >>> from flowkit.conditioners import Field
+        >>> error, log_det_error = Continuous(Field([8]), steps=2).solver_error(ops.ones((4, 3)))
+        >>> tuple(error.shape), tuple(log_det_error.shape)
+        ((4,), (4,))
+        """
+        given = {} if noise is None else {"noise": noise}
+        y, log_det = self(x, context=context, inverse=inverse, **given)
+        with solvers.solving(finer=True):
+            better, log_det_better = self(x, context=context, inverse=inverse, **given)
+        axes = tuple(range(1, len(y.shape)))
+        return ops.max(ops.abs(y - better), axis=axes), ops.abs(log_det - log_det_better)
+
+
+class _Step:
+    """A step of a solve as a part of `engine.backprop`, which gives the variable `number` the value of each step."""
+
+    def __init__(self, layer, solver=None, number=None):
+        self.layer, self.solver, self.rates = layer, solver, {}
+        # Holds the values of a loop; no weight of the layer, which does not track it.
+        self.number = (
+            keras.Variable(0, dtype="int32", trainable=False, name="step") if number is None else number
+        )
+
+    def run(self, x, context, inverse):
+        return self.layer._one(x, engine.tensor(self.number), context, self.solver)
+
+    def rebuild(self, y, context, inverse, nudge):
+        back = {**context, "starts": context["starts"] + context["lengths"], "lengths": -context["lengths"]}
+        x = ops.stop_gradient(self.layer._one(y, engine.tensor(self.number), back, self.solver)[0])
+        return x, *self.run(x + nudge, context, inverse)
+
+    def compute_inverse_shape(self, latent_shape):
+        return latent_shape
+
+
+def _units(event):
+    return np.eye(math.prod(event)).reshape(-1, *event)

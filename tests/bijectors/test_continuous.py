@@ -1,0 +1,244 @@
+"""Continuous flows: closed forms, orders of the solvers, gradients, planted mistakes and errors."""
+
+import keras
+import numpy as np
+import pytest
+import scipy.linalg
+from arrays import array, f64, tensor
+from keras import ops
+
+from flowkit import Flow
+from flowkit.bijectors import Chain, Continuous, Scale
+from flowkit.bijectors.solvers import Solver, adapt_steps
+from flowkit.conditioners import Field
+from flowkit.contract import ContractError
+from flowkit.engines import engine
+from flowkit.numerics import matmul
+from flowkit.testing import check_bijector
+
+X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
+FRESH = keras.random.SeedGenerator(0)
+MATRIX = np.random.default_rng(1).normal(size=(3, 3)).astype("float32") * 0.7
+
+
+class Linear(keras.Layer):
+    """v = x A."""
+
+    def call(self, x, t):
+        return matmul(x, ops.convert_to_tensor(MATRIX, x.dtype))
+
+
+def built(perturb, *args, size=3, field=None, **options):
+    keras.utils.set_random_seed(0)
+    layer = Continuous(field or Field([8]), *args, **options)
+    layer.build_for((None, size))
+    perturb(layer, scale=0.3)
+    return layer
+
+
+@pytest.mark.every_engine
+@pytest.mark.parametrize("options", [{"steps": 10}, {"solver": "dopri5", "rtol": 1e-6, "atol": 1e-6}])
+def test_a_linear_field_is_the_matrix_exponential(options):
+    layer = Continuous(Linear(), **options)
+    z, log_det = layer(X)
+    np.testing.assert_allclose(array(z), X @ scipy.linalg.expm(-MATRIX), atol=2e-5)
+    np.testing.assert_allclose(array(log_det), np.full(4, -np.trace(MATRIX)), atol=1e-5)
+    back, log_back = layer.inverse(z)
+    np.testing.assert_allclose(array(back), X, atol=2e-5)
+    np.testing.assert_allclose(array(log_back), np.full(4, np.trace(MATRIX)), atol=1e-5)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
+def test_errors_shrink_by_the_order_of_the_method(solver, order):
+    with engine.float64():
+        x = X.astype("float64")
+        exact = x @ scipy.linalg.expm(-MATRIX.astype("float64"))
+        errors = [np.abs(f64(Continuous(Linear(), solver, steps=n)(x)[0]) - exact).max() for n in (8, 16)]
+        assert errors[0] / errors[1] == pytest.approx(2**order, rel=0.25)
+        measured, _ = Continuous(Linear(), solver, steps=8).solver_error(x)
+        assert array(measured).max() == pytest.approx(errors[0] - errors[1], rel=0.1)
+
+
+@pytest.mark.one_engine
+def test_adaptive_steps_keep_to_the_tolerance_row_by_row(perturb):
+    with engine.float64():
+        layer = built(perturb)
+        fine = f64(built(perturb, steps=200)(X.astype("float64"))[0])
+        rate = layer._rate({"weights": [engine.tensor(v) for v in layer.field.variables]})
+        for tolerance in (1e-4, 1e-8):
+            solver = Solver("dopri5", 1, tolerance, tolerance, 200)
+            found = adapt_steps(solver, rate, ops.convert_to_tensor(X, "float64"), 1.0, 0.0)
+            assert np.abs(f64(found.x) - fine).max() < 20 * tolerance
+            np.testing.assert_allclose(f64(found.lengths).sum(axis=0), -1.0, atol=1e-12)
+            alone = adapt_steps(solver, rate, ops.convert_to_tensor(X[:1], "float64"), 1.0, 0.0)
+            np.testing.assert_allclose(f64(alone.x), f64(found.x)[:1], atol=1e-12)
+
+
+@pytest.mark.two_engines
+@pytest.mark.parametrize("solver", ["rk4", "dopri5"])
+def test_gradients_are_the_same_whatever_is_kept(solver, perturb):
+    found = {}
+    for backprop in ("stored", "recompute", "reversible")[: 3 if solver == "rk4" else 2]:
+        layer = built(perturb, solver, steps=8, backprop=backprop, max_steps=20, rtol=1e-3, atol=1e-3)
+
+        def loss(given, layer=layer):
+            with keras.StatelessScope(list(zip(layer.trainable_variables, given[1:], strict=True))):
+                z, log_det = layer(given[0])
+            return ops.sum(ops.square(z)) + ops.sum(log_det)
+
+        given = [tensor(X, "float32"), *(v.value for v in layer.trainable_variables)]
+        found[backprop] = [array(grad) for grad in engine.gradients(loss, given)[1]]
+    for backprop, grads in found.items():
+        for one, other in zip(found["stored"], grads, strict=True):
+            np.testing.assert_allclose(other, one, atol=2e-3 if backprop == "reversible" else 1e-5, rtol=1e-4)
+
+
+class WrongSign(Continuous):
+    def _inverse(self, z, context=None, noise=None):
+        x, log_det = super()._inverse(z, context, noise)
+        return x, -log_det
+
+
+class TimeReversed(Continuous):
+    """Right for a field that does not depend on t."""
+
+    def _inverse(self, z, context=None, noise=None):
+        self.mirrored = True
+        try:
+            return super()._inverse(z, context, noise)
+        finally:
+            self.mirrored = False
+
+    def _rate(self, given, integrate=True):
+        rate = super()._rate(given, integrate)
+        return (lambda x, t: rate(x, 1 - t)) if getattr(self, "mirrored", False) else rate
+
+
+class Redrawn(Continuous):
+    """Noise of its own in each stage."""
+
+    def _rate(self, given, integrate=True):
+        rate = super()._rate
+
+        def redrawn(x, t):
+            noise = keras.random.normal(ops.shape(given["noise"]), dtype=x.dtype, seed=FRESH)
+            return rate({**given, "noise": noise}, integrate)(x, t)
+
+        return redrawn
+
+
+class AtTheWrongPoint(Continuous):
+    def _rate(self, given, integrate=True):
+        rate = super()._rate(given, integrate)
+        return lambda x, t: (rate(x, t)[0], rate(0.5 * x, t)[1])
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("wrong", "clause", "options"),
+    [
+        (WrongSign, "inverse log-det", {}),
+        (TimeReversed, "round trip", {}),
+        (Redrawn, "noise", {"trace": "gaussian"}),
+        (AtTheWrongPoint, "log-det", {}),
+    ],
+)
+def test_the_checker_catches(wrong, clause, options):
+    def make(kind):
+        return lambda: kind(Field([6]), "midpoint", steps=4, **options)
+
+    given = {"event_shapes": [(2,)], "examples": 3, "clauses": [clause]}
+    check_bijector(make(Continuous), **given)
+    with pytest.raises(ContractError, match=f"broke '{clause}'"):
+        check_bijector(make(wrong), **given)
+
+
+@pytest.mark.one_engine
+def test_guidance_moves_the_velocity_away_from_that_without_a_context(perturb):
+    field, context = Field([8], context="optional"), tensor(X[:, :2], "float32")
+    layer = Continuous(field, guidance=2.0)
+    layer.build_for((None, 3), (None, 2))
+    perturb(layer, scale=0.3)
+    x, t = tensor(X, "float32"), ops.full((4,), 0.5)
+    given, free = array(field(x, t, context=context)), array(field(x, t))
+    guided = array(layer._velocity(x, t, context, layer.guidance))
+    np.testing.assert_allclose(guided, given + 2 * (given - free), atol=1e-5)
+    np.testing.assert_allclose(array(layer.velocity(x, 0.5, context)), given, atol=1e-6)
+
+
+@pytest.mark.one_engine
+def test_penalties_are_integrals_along_the_way():
+    """Of v = x A, |dv/dx|^2 is that of A everywhere, and v along the way is known."""
+    layer = Continuous(Linear(), steps=10, kinetic=0.5, jacobian=2.0)
+    layer(tensor(X, "float32"))
+    times = np.linspace(0, 1, 201)
+    along = [np.square(X @ scipy.linalg.expm(-s * MATRIX) @ MATRIX).sum(axis=1).mean() for s in times]
+    kinetic = scipy.integrate.simpson(along, x=times)
+    assert float(array(sum(layer.losses))) == pytest.approx(
+        0.5 * kinetic + 2 * np.square(MATRIX).sum(), rel=1e-4
+    )
+
+
+class Broken(keras.Layer):
+    def call(self, x, t):
+        return ops.log(ops.minimum(x, -1 + 0 * x) + 0.5)
+
+
+@pytest.mark.one_engine
+def test_what_it_refuses(perturb):
+    with pytest.raises(
+        ContractError, match=r"a velocity of the shape of x, \(None, 3\), received .*4.* as many units"
+    ):
+        Continuous(Field([8], features=4)).build_for((None, 3))
+    with pytest.raises(
+        ContractError, match=r"at most 16 entries .* received 17 entries. Pass trace='rademacher'"
+    ):
+        Continuous(Field([8])).build_for((None, 17))
+    with pytest.raises(
+        ContractError,
+        match=r"all samples to arrive within max_steps=3, received one that came .* Raise max_steps",
+    ):
+        built(perturb, "dopri5", max_steps=3, rtol=1e-7, atol=1e-7)(X)
+    with pytest.raises(ContractError, match="a solve that ends in numbers, received NaN for 4 samples"):
+        Continuous(Broken())(X)
+    with pytest.raises(ValueError, match=r"velocity's t: got 1\.5, expected times from 0"):
+        built(perturb).velocity(tensor(X, "float32"), 1.5)
+    with pytest.raises(ValueError, match=r"guidance: got 1.0, expected 0 for a field with context='none'"):
+        Continuous(Field([8]), guidance=1)
+    with pytest.raises(ContractError, match=r"the same for the same x and t, received Dropping"):
+        Continuous(Dropping()).build_for((None, 3))
+
+
+class Dropping(keras.Layer):
+    def __init__(self):
+        super().__init__()
+        self.dropout = keras.layers.Dropout(0.5)
+
+    def call(self, x, t):
+        return self.dropout(x)
+
+
+@pytest.mark.one_engine
+def test_it_is_the_last_of_a_chain_saved_and_loaded(perturb, tmp_path):
+    flow = Flow(Chain([Scale(0.5), Continuous(Field([8]), steps=4)]))
+    flow.build((None, 3))
+    perturb(flow)
+    flow.save(tmp_path / "flow.keras")
+    again = keras.saving.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(again.log_prob(X), flow.log_prob(X))
+    assert flow.exact == "exact"
+
+
+@pytest.mark.two_engines
+def test_samples_take_as_many_steps_as_are_asked_for(perturb):
+    flow = Flow(Continuous(Field([8]), "dopri5", rtol=1e-6, atol=1e-6))
+    flow.build((None, 3))
+    perturb(flow, scale=0.3)
+    exact = flow.sample(8, seed=0)
+    errors = [np.abs(flow.sample(8, seed=0, steps=n) - exact).max() for n in (1, 4, 16)]
+    assert errors[0] > 10 * errors[1] > 100 * errors[2]
+    np.testing.assert_array_equal(flow.sample(8, seed=0), exact)
+    evaluations = flow.bijector.evaluations(tensor(X, "float32"))
+    assert evaluations % 6 == 1
+    assert evaluations > 24
