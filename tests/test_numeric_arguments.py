@@ -34,7 +34,9 @@ NEEDED = {
     "ByColumn": lambda: {"transforms": [transforms.Affine()]},
     "CSVLog": lambda: {"path": "a.csv"},
     "Chain": lambda: {"parts": [Exp()]},
+    "Continuous": lambda: {"field": keras.layers.Dense(2)},
     "Coupling": lambda: {"conditioner": MLP([4])},
+    "DequantizeColumns": lambda: {"columns": [("whole", 3), "positive"]},
     "Flow": lambda: {"bijector": ActNorm()},
     "GuardedOptimizer": lambda: {"inner_optimizer": keras.optimizers.Adam()},
     "ImageGrid": lambda: {"images": np.zeros((4, 2, 2, 1), "uint8")},
@@ -68,6 +70,7 @@ FINE = {
     *((name, "angles", "[]") for name in ("AngularMADE", "AngularMLP")),
     *(("Reshape", name, "[]") for name in ("target", "source")),
     ("Flatten", "source", "[]"),
+    ("DequantizeColumns", "missing", "[]"),
     ("Uniform", "low", "-1"),
     ("glow", "n_bits", "None"),
 }

@@ -91,7 +91,9 @@ def test_intervals_and_circles_side_by_side():
     assert Domain.circle(-math.pi, math.pi) == Domain.CIRCLE
     assert str(mixed) == "Domain.each(Domain.REAL, Domain.circle(0, 24))"
     for call in (Domain.each, lambda: Domain.each(Domain.SIMPLEX), lambda: Domain.each(mixed)):
-        with pytest.raises(ValueError, match="expects an interval or a circle for each column"):
+        with pytest.raises(
+            ValueError, match="expects an interval, a circle or whole numbers for each column"
+        ):
             call()
     for ends in ((1, 1), (0, math.inf), (math.nan, 1)):
         with pytest.raises(ValueError, match="expects finite low < high"):

@@ -120,6 +120,7 @@ OF_ONE = {
     "check": ["flowkit.bijectors:ActNorm"],
     "info": [],
     "export": ["run", "-o", "decode.onnx"],
+    "score": ["run", "a.csv"],
 }
 
 
