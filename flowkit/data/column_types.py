@@ -27,6 +27,7 @@ class Number:
     - `decimals`: d for steps of 10^-d; None for real numbers.
     - `dtype`: of the column, in narwhals's words. `missing`: whether entries may be missing.
     - `quantiles`: of the codes that were seen, from which `Flow.impute` draws.
+    - `native`: the column's type in pandas's words, which tell "Int64" from "int64"; "" for other libraries.
     """
 
     domain: Any
@@ -36,6 +37,7 @@ class Number:
     dtype: str = "Float64"
     missing: bool = False
     quantiles: tuple[float, ...] = ()
+    native: str = ""
 
     @property
     def coding(self) -> Any:
@@ -74,15 +76,21 @@ class Number:
         values = codes.astype("float64")
         if self.decimals is not None:
             values = np.round(self.low + np.round(values) * self.step, self.decimals)
-        absent = np.isnan(values)
+        if "Int" in self.dtype:
+            values = np.clip(np.rint(values), *self._whole_ends())
         found = nw.new_series("", values, nw.Float64(), backend=library)
-        if not absent.any():
-            return found.cast(getattr(nw, self.dtype)())
-        if library == "pandas":  # whose whole numbers are never missing
-            return found
-        return (
-            nw.new_series("", found.to_list(), backend=library).fill_nan(None).cast(getattr(nw, self.dtype)())
-        )
+        if library == "polars":
+            return found.fill_nan(None).cast(getattr(nw, self.dtype)())
+        if self.native:
+            return _as_native(found, self.native)
+        return found if np.isnan(values).any() else found.cast(getattr(nw, self.dtype)())
+
+    def _whole_ends(self):
+        """Return the least and the largest whole number in the domain that a column of `dtype` holds."""
+        low, high = bounds_of(self.domain) if self.decimals is None else (-math.inf, math.inf)
+        bits, signed = int(self.dtype.partition("Int")[2]), self.dtype.startswith("Int")
+        top = 2.0 ** (bits - signed)
+        return max(np.floor(low) + 1, -top * signed), min(np.ceil(high) - 1, np.floor(np.nextafter(top, 0)))
 
     def features(self, codes: np.ndarray) -> list[np.ndarray]:
         """Return what networks see of codes that are a context: numbers, angles as cosine and sine, an indicator."""
@@ -162,12 +170,12 @@ class Date(Number):
     def entries(self, codes: np.ndarray, library: str) -> Any:
         absent = np.isnan(codes)
         number = np.where(absent, 0.0, codes.astype("float64"))
-        seconds = np.round((number + self.low) * _microseconds(self.unit) / 1e6)
-        moments = np.datetime64(self.origin, "us") + (seconds * 1e6).astype("int64").astype("timedelta64[us]")
+        since = np.rint((number + self.low) * _microseconds(self.unit))
+        moments = np.datetime64(self.origin, "us") + since.astype("int64").astype("timedelta64[us]")
         moments[absent] = np.datetime64("NaT")
         found = nw.new_series("", moments, backend=library)
-        if self.dtype == "Date":
-            return found.cast(nw.Date())
+        if self.dtype == "Date":  # which pandas has in columns of pyarrow alone
+            return found.cast(nw.Date()) if library == "polars" else _as_native(found, self.native)
         found = found.cast(nw.Datetime(self.dtype))
         if self.zone is None:
             return found
@@ -204,6 +212,7 @@ class Category:
     dtype: str = "String"
     missing: bool = False
     shares: tuple[float, ...] = ()
+    native: str = ""
 
     @property
     def coding(self) -> Any:
@@ -242,7 +251,12 @@ class Category:
         found = [None if gone else self.values[place] for place, gone in zip(places, absent, strict=True)]
         if self.dtype == "Enum":
             return nw.new_series("", found, nw.String(), backend=library).cast(nw.Enum(self.values))
-        return nw.new_series("", found, _dtype(self.dtype, None in found), backend=library)
+        if library == "polars":
+            return nw.new_series("", found, getattr(nw, self.dtype)(), backend=library)
+        series = _as_native(nw.new_series("", found, backend=library), self.native)
+        if self.native != "category":
+            return series
+        return nw.from_native(series.to_native().cat.set_categories(self.values), series_only=True)
 
     def proposals(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Return codes of categories, each drawn as often as it was seen."""
@@ -280,6 +294,12 @@ def infer_type(series: Any, asked: Any = None) -> ColumnType:
     `asked` is "real", "positive", (low, high), "circular", ("circular", low, high), "whole", ("whole", low, high),
     "category" or "date". Raises ValueError, with what is the matter, for a column that has no type.
     """
+    native = series.to_native()
+    own = nw.dependencies.is_pandas_series(native) and not series.dtype.is_decimal()
+    return replace(_inferred(series, asked), native=str(native.dtype) if own else "")
+
+
+def _inferred(series, asked):
     absent = absent_of(series)
     if absent.all():
         raise ValueError("all entries are missing")
@@ -289,6 +309,8 @@ def infer_type(series: Any, asked: Any = None) -> ColumnType:
             raise ValueError(f"{dtype}, not numbers")
         return _category(series, absent, asked is not None)
     if dtype in (nw.Datetime, nw.Date):
+        if asked not in (None, "date"):
+            raise ValueError(f"{dtype}, type {shown(asked)}, expected 'date'")
         return _date(series, some)
     if not dtype.is_numeric() or asked == "date":
         raise ValueError(f"{dtype}, no number, date or category")
@@ -310,12 +332,17 @@ def _number(values, asked, dtype, missing):
         step = 10.0**-decimals
         low = values.min() if math.isinf(low) else low
         high = values.max() if math.isinf(high) else high
-        levels = round((high - low) / step) + (word != "circular")
-        if 1 < levels <= MOST_LEVELS:
+        levels = math.floor((high - low) / step + 1e-3) + (word != "circular")
+        on_steps = _is_whole((values[0] - low) / step)
+        if word == "circular":
+            on_steps = on_steps and _is_whole((high - low) / step)
+        if on_steps and 1 < levels <= MOST_LEVELS:
             circular = "circular" if word == "circular" else "real"
             return Number(circular, float(low), levels, decimals, dtype, missing)
     if word == "whole":
-        raise ValueError(f"no whole numbers, or more than {MOST_LEVELS:,} of them")
+        if decimals is None or not on_steps:
+            raise ValueError("fractions, no whole numbers")
+        raise ValueError(f"a range of {levels:,} whole numbers, expected 2 to {MOST_LEVELS:,}")
     domain = asked if asked is not None else "positive" if values.min() > 0 else "real"
     return Number(tuple(domain) if isinstance(domain, list) else domain, dtype=dtype, missing=missing)
 
@@ -339,6 +366,10 @@ def _wanted(asked):
     return word, low, high
 
 
+def _is_whole(number):
+    return abs(number - round(number)) < 1e-3
+
+
 def _decimals(values, whole):
     """Return the fewest decimals in which numbers are recorded, if those repeat; None for real numbers."""
     for decimals in range(1 if whole else _DECIMALS + 1):
@@ -360,7 +391,8 @@ def _date(series, missing):
         levels = int((last - first) // size) + 1
         origin = first.astype(f"datetime64[{unit}]").astype("datetime64[us]")
         if levels <= MOST_LEVELS and (moments == moments.astype(f"datetime64[{unit}]")).all():
-            found = Date("real", 0.0, max(levels, 2), 0, name, missing, (), unit, str(origin), zone)
+            steps = {"levels": max(levels, 2), "decimals": 0, "unit": unit, "origin": str(origin)}
+            found = Date("real", dtype=name, missing=missing, zone=zone, **steps)
             return _with_quantiles(found, series)
     return _with_quantiles(Date("real", dtype=name, missing=missing, origin=str(first), zone=zone), series)
 
@@ -414,8 +446,6 @@ def absent_of(series: Any) -> np.ndarray:
     absent = series.is_null().to_numpy()
     if series.dtype.is_float():
         absent = absent | np.isnan(series.fill_null(math.nan).to_numpy())
-    if series.dtype == nw.Object:
-        absent = np.array([value is None or value != value for value in series.to_list()])
     return np.asarray(absent, bool)
 
 
@@ -431,11 +461,9 @@ def _microseconds(unit):
     return np.timedelta64(1, unit).astype("timedelta64[us]").astype("float64").item()
 
 
-def _dtype(name, some_missing):
-    """Return narwhals's type of a name; None, which lets the library choose, for objects and missing whole numbers."""
-    if name == "Object" or (some_missing and name not in ("String", "Categorical")):
-        return None
-    return getattr(nw, name)()
+def _as_native(series, native):
+    """Return a series of pandas as one of the type `native`; as it is for ""."""
+    return nw.from_native(series.to_native().astype(native), series_only=True) if native else series
 
 
 # Files

@@ -1,5 +1,6 @@
 """A flow of the rows of a mixed table: frames in, frames out."""
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -7,7 +8,7 @@ import narwhals as nw
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
-from flowkit.data.frame import is_frame
+from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow.flow import Flow
 
@@ -16,12 +17,13 @@ from flowkit.flow.flow import Flow
 class TableFlow(Flow):
     """A `Flow` of the rows of frames, whose `columns` know their types: what `flowkit.fit_table` returns.
 
-    Methods take the table's frames; those of a conditional table, with `given=`, also hold the columns that it is
-    conditioned on, unless these come as `context=`. `log_prob` is log p(row) in nats: the probability of its
-    categories, whole numbers, dates and missing entries, times the density of its real numbers per unit of each (so it
-    changes with the units of real columns alone). `exact` says what it is: "exact" for a table of real columns,
-    otherwise a "bound": a lower one, on average over the draws of `DequantizeColumns`; `samples=` more draws make it
-    tighter.
+    Methods take the table's frames, of pandas or polars. For a conditional table, with `given=`, those of `log_prob`
+    and `impute` also hold the columns that it is conditioned on, unless these come as `context=`.
+
+    `log_prob` is log p(row) in nats: the probability of its categories, whole numbers, dates and missing entries,
+    times the density of its real numbers per unit of each (so it changes with the units of real columns alone).
+    `exact` says what it is: "exact" for a table of real columns, otherwise a "bound": a lower one, on average over the
+    draws of `DequantizeColumns`; `samples=` more draws make it tighter.
 
     >>> import flowkit, pandas  # doctest: +SKIP
     >>> frame = pandas.DataFrame({"size": [1, 3, 2] * 20, "kind": ["b", "a", "b"] * 20})  # doctest: +SKIP
@@ -53,7 +55,7 @@ class TableFlow(Flow):
         drawn = super().sample(n, context, **options)
         if not is_frame(context):
             return drawn
-        rows = self.columns.frame(drawn.reshape(-1, drawn.shape[-1]))
+        rows = self._columns_like(context).frame(drawn.reshape(-1, drawn.shape[-1]))
         given = nw.from_native(context, eager_only=True)[np.tile(np.arange(len(context)), n).tolist()]
         given = nw.maybe_reset_index(given)
         return nw.concat([nw.from_native(rows, eager_only=True), given], how="horizontal").to_native()
@@ -94,9 +96,17 @@ class TableFlow(Flow):
                 weights = log_prob.astype("float64") - kind.log_share(values)
                 chosen = np.argmax(weights + rng.gumbel(size=weights.shape), axis=1)
                 codes[gone, place] = values[np.arange(len(gone)), chosen]
-        filled = nw.from_native(self.columns.frame(codes), eager_only=True)
-        frame = nw.from_native(x, eager_only=True)
-        return frame.with_columns(*(filled[name] for name in self.columns.names)).to_native()
+        drawn = self.columns.in_order(self._columns_like(x).frame(codes))
+        filled = [
+            _filled(series, drawn[place], absent[:, place])
+            for place, series in enumerate(self.columns.in_order(rows))
+            if absent[:, place].any()
+        ]
+        return nw.from_native(x, eager_only=True).with_columns(*filled).to_native()
+
+    def _columns_like(self, frame):
+        """Return the columns, whose frames are of the library of `frame`."""
+        return replace(self.columns, library=Columns.of(frame).library)
 
     def _split(self, x, context):
         """Return (the table's columns, those it is conditioned on) of a frame that holds both; others as they are.
@@ -116,6 +126,19 @@ class TableFlow(Flow):
         if gone := [name for name in known if name not in here]:
             raise ValueError(f"got no column {gone[0]!r}, expected the given columns {list(known)} as well.")
         return x[[name for name in x.columns if name not in known]], x[list(known)]
+
+
+def _filled(series, drawn, gone):
+    """Return a column with its missing entries from `drawn`, and the others as they are.
+
+    Words, and numbers of a type that cannot hold those of the data, are all from `drawn`, where they are the same.
+    """
+    if not (series.dtype.is_float() or series.dtype.is_temporal() or series.dtype == drawn.dtype):
+        return drawn
+    if series.dtype in (nw.Categorical, nw.Enum):
+        return drawn
+    present = nw.new_series("", ~gone, nw.Boolean(), backend=series.implementation)
+    return series.zip_with(present, drawn.cast(series.dtype))
 
 
 def _with_index(narwhals_object, frame):

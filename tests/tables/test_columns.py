@@ -1,0 +1,83 @@
+"""Types of columns: entries keep the types of the data, ends of ranges, missing entries, and refusals."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+
+from flowkit.data.typed_columns import TypedColumns
+
+pytestmark = pytest.mark.one_engine
+MANY = np.random.default_rng(0).integers(1, 2**31, 50)  # whole numbers of more levels than are counted
+
+
+def last_missing(values):
+    return [*list(values)[:-1], None]
+
+
+POLARS = pl.DataFrame(
+    {
+        "id": pl.Series(MANY, dtype=pl.UInt32),
+        "float": pl.Series(last_missing(MANY / 7), dtype=pl.Float32),
+        "constant": pl.Series(last_missing([7] * 50), dtype=pl.Int8),
+        "flag": last_missing([True, False] * 25),
+    }
+)
+PANDAS = pd.DataFrame(
+    {
+        "id": MANY.astype("uint32"),
+        "float": np.array(last_missing(MANY / 7), "float32"),
+        "whole": pd.array(last_missing([1, 2] * 25), dtype="Int64"),
+        "flag": pd.array(last_missing([True, False] * 25), dtype="boolean"),
+        "category": pd.Categorical(last_missing(["x", "y"] * 25)),
+        "object": [*["word", 1] * 24, None, pd.NA],
+    }
+)
+
+
+@pytest.mark.parametrize("frame", [POLARS, PANDAS], ids=["polars", "pandas"])
+@pytest.mark.parametrize("rows", [slice(None), slice(0, 1), slice(49, 50)], ids=["all", "first", "missing"])
+def test_entries_have_the_types_of_the_data_whatever_is_drawn(frame, rows):
+    columns = TypedColumns.infer(frame)
+    drawn = columns.frame(columns.values(frame)[rows])
+    assert list(drawn.dtypes) == list(frame.dtypes)
+
+
+@pytest.mark.parametrize("frame", [POLARS, PANDAS], ids=["polars", "pandas"])
+def test_samples_of_whole_numbers_are_whole_and_of_their_range(frame):
+    columns = TypedColumns.infer(frame[["id"]])
+    assert columns.types[0].word == "positive"
+    drawn = columns.frame(np.array([[-3.7], [0.4], [2.6], [1e30]]))
+    assert drawn["id"].to_list() == [1, 1, 3, 2**32 - 1]
+    columns.values(drawn)
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ("circular", "circular"),
+        ((0.05, 2.55), "bounded"),
+        (("circular", 0, 2.55), "circular"),
+        (("circular", 0, 2.5), "circular, steps of 0.1"),
+        ((0, 2.55), "steps of 0.1"),
+    ],
+)
+def test_steps_are_taken_if_the_ends_lie_on_them(asked, word):
+    frame = pd.DataFrame({"a": np.arange(1, 25).repeat(2) / 10})
+    columns = TypedColumns.infer(frame, {"a": asked})
+    assert columns.types[0].word == word
+    assert columns.frame(columns.values(frame))["a"].to_list() == pytest.approx(frame["a"].to_list())
+
+
+@pytest.mark.parametrize(
+    ("values", "asked", "says"),
+    [
+        (pd.date_range("2020", periods=3), "real", "'a': Datetime"),
+        ([7, 7, 7], "whole", "a range of 1 whole numbers, expected 2 to 1,048,576"),
+        ([1.5, 2, 3], "whole", "fractions, no whole numbers"),
+    ],
+)
+def test_types_that_a_column_cannot_have(values, asked, says):
+    with pytest.raises(ValueError, match="got 1 column without a type") as error:
+        TypedColumns.infer(pd.DataFrame({"a": values}), {"a": asked})
+    assert says in str(error.value)
