@@ -65,7 +65,8 @@ class MixedTables(Tables):
 
     def of_source(self, flow, source, split, *, cut=True):
         """Return the table `source` in the codes of the flow's columns."""
-        return _cut(coded(_frame(source), flow.columns, flow.context_columns, str(source)), split, cut)
+        known = flow.columns, flow.context_columns
+        return _cut(coded(_frame(source, known=known), *known, str(source)), split, cut)
 
     def given(self, flow, table):
         """Return (codes, what the flow is conditioned on or None)."""
@@ -87,11 +88,11 @@ class MixedTables(Tables):
         training.save_quantiles(folder.path / "quantiles.png", latents, keras.ops.convert_to_numpy(base))
 
 
-def _frame(source, *max_bytes):
+def _frame(source, *max_bytes, known=()):
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"{source}: expected a .csv, .tsv or .parquet file, found none.")
-    return read_frame(path, *max_bytes)
+    return read_frame(path, *max_bytes, known=known)
 
 
 def _cut(table, split, cut):

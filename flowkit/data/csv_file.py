@@ -78,7 +78,7 @@ def _names(path, line, delimiter):
         raise FileError(
             f"{path}: expected a table, received a file that is empty or begins with an empty line."
         )
-    if any(_is_number(field) for field in fields):
+    if any(is_number(field) for field in fields):
         return None
     if "" in fields:
         raise FileError(
@@ -91,7 +91,8 @@ def _names(path, line, delimiter):
         raise FileError(f"{path}: {error}") from None
 
 
-def _is_number(text):
+def is_number(text: str) -> bool:
+    """Return True for the text of a number, also of nan and inf."""
     try:
         float(text)
     except ValueError:
@@ -112,7 +113,7 @@ def _fault(path, delimiter, names):
                     f"{path}: expected as many entries in each line as in the first, {width}, received {len(row)} "
                     f"{where}. Repair it, or remove text around the table, such as titles and lines of comment."
                 )
-            wrong = [place for place, text in enumerate(row) if not _is_number(text)]
+            wrong = [place for place, text in enumerate(row) if not is_number(text)]
             if wrong and not (names and reader.line_num == 1):
                 column, text = column_name(wrong[0], names), row[wrong[0]]
                 received = f"{text[:40]!r}" if text.strip() else "a missing entry"

@@ -1,5 +1,6 @@
 """Mixed tables from files, by polars: frames, and their rows as codes."""
 
+import csv
 import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -7,6 +8,8 @@ from typing import Any
 
 from flowkit.data import parquet
 from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, regular_size
+from flowkit.data.column_types import Category
+from flowkit.data.csv_file import is_number
 from flowkit.data.table import Table
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
 
@@ -15,8 +18,11 @@ _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]  # as programs w
 _PER_BYTE = 4  # bytes of memory for each byte of text
 
 
-def read_frame(path: Path, max_bytes: int = MAX_BYTES) -> Any:
+def read_frame(path: Path, max_bytes: int = MAX_BYTES, known: Iterable[TypedColumns | None] = ()) -> Any:
     """Return the polars frame of a .csv, .tsv or .parquet file, dates among its types.
+
+    Words of `known` columns stay words, also those that are numbers, such as the zip code 12. The first line of text
+    holds names of columns, unless an entry is a number, as for `load_table`: the names are then column_0, column_1, ...
 
     Raises FileError for a file that cannot be read or takes more than `max_bytes`, and if polars is not installed.
     """
@@ -31,16 +37,31 @@ def read_frame(path: Path, max_bytes: int = MAX_BYTES) -> Any:
         ) from None
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         first = file.readline(2**16)
+    separator = max(",;\t", key=first.count)
+    fields = next(csv.reader([first], delimiter=separator), [])
     try:
         return polars.read_csv(
             path,
-            separator=max(",;\t", key=first.count),
+            separator=separator,
+            has_header=not any(is_number(field) for field in fields),
+            schema_overrides=dict.fromkeys(_words(known), polars.String),
             null_values=_MISSING,
             try_parse_dates=True,
             infer_schema_length=None,
         )
     except polars.exceptions.PolarsError as error:
         raise FileError(f"{path}: {(str(error).splitlines() or [''])[0][:200]}") from None
+
+
+def _words(known):
+    """Return the names of columns whose entries are words."""
+    return [
+        name
+        for columns in known
+        if columns is not None
+        for name, kind in zip(columns.names, columns.types, strict=True)
+        if isinstance(kind, Category) and all(isinstance(value, str) for value in kind.values)
+    ]
 
 
 def typed_columns(

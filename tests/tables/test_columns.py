@@ -5,6 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from flowkit.data.mixed_table import read_frame
 from flowkit.data.typed_columns import TypedColumns
 
 pytestmark = pytest.mark.one_engine
@@ -81,3 +82,25 @@ def test_types_that_a_column_cannot_have(values, asked, says):
     with pytest.raises(ValueError, match="got 1 column without a type") as error:
         TypedColumns.infer(pd.DataFrame({"a": values}), {"a": asked})
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "rows"),
+    [
+        ("a,b\nx,1\ny,2\n", ["a", "b"], [("x", 1), ("y", 2)]),
+        ("x;1\ny;2\n", ["column_0", "column_1"], [("x", 1), ("y", 2)]),
+    ],
+)
+def test_the_first_line_of_text_is_a_row_if_it_holds_a_number(tmp_path, text, names, rows):
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    frame = read_frame(path)
+    assert frame.columns == names
+    assert frame.rows() == rows
+
+
+def test_words_that_are_numbers_stay_words_of_known_columns(tmp_path):
+    columns = TypedColumns.infer(pl.DataFrame({"zip": ["12", "A3"]}))
+    path = tmp_path / "a.csv"
+    path.write_text("zip,n\n12,1\n")
+    assert columns.values(read_frame(path, known=[columns, None])[["zip"]]).tolist() == [[0.0]]

@@ -186,6 +186,13 @@ def test_a_conditional_table_takes_whole_frames(conditional, frame):
     assert set(drawn.columns) == set(frame.columns)
 
 
+def test_samples_are_of_the_library_of_the_given_frame(conditional, frame):
+    given = pl.DataFrame({name: frame[name].head(3).to_list() for name in ["kind", "income", "hour"]})
+    drawn = conditional.sample(2, context=given, seed=0)
+    assert isinstance(drawn, pl.DataFrame)
+    assert drawn["hour"].to_list() == given["hour"].to_list() * 2
+
+
 # Missing entries
 
 
@@ -197,6 +204,32 @@ def test_imputation_fills_what_is_missing_alone(flow, frame):
     assert filled.dtypes.equals(some.dtypes)
     assert ((filled == some) | some.isna()).all().all()
     assert not filled.equals(flow.impute(some, sweeps=2, candidates=4, seed=1))
+
+
+def test_imputation_leaves_present_entries_as_they_are():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "id": rng.integers(2**53, 2**60, 40),
+            "time": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 10**17, 40), unit="ns"),
+            "x": rng.normal(size=40).astype("float32"),
+            "kind": rng.choice(["a", "b"], 40),
+        },
+        index=np.arange(100, 140),
+    )
+    flow = flowkit.fit_table(frame, layers=1, hidden=[4], epochs=1, verbose=0)
+    gaps = frame.copy()
+    for place, name in enumerate(["time", "x", "kind"]):
+        gaps.loc[101 + place, name] = None
+    filled = flow.impute(gaps, sweeps=1, candidates=2)
+    assert not filled.isna().any().any()
+    pd.testing.assert_frame_equal(filled.where(gaps.notna()), gaps)
+    other = pl.DataFrame({name: gaps[name].to_numpy() for name in ["id", "time", "x"]})
+    other = other.with_columns(kind=pl.Series([*frame["kind"][:3], None, *frame["kind"][4:]]))
+    filled = flow.impute(other, sweeps=1, candidates=2)
+    assert filled.schema == other.schema
+    assert filled["id"].to_list() == gaps["id"].to_list()
+    assert filled.null_count().sum_horizontal().item() == 0
 
 
 def test_imputation_knows_the_other_columns():
