@@ -1,6 +1,5 @@
 """Mixed tables from files, by polars: frames, and their rows as codes."""
 
-import csv
 import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -9,12 +8,13 @@ from typing import Any
 from flowkit.data import parquet
 from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, regular_size
 from flowkit.data.column_types import Category
-from flowkit.data.csv_file import is_number
+from flowkit.data.csv_file import fields_of, is_number, names_of
 from flowkit.data.table import Table
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]  # as programs write it
+_LONGEST_LINE = 2**17  # characters, as many as csv takes in an entry
 _PER_BYTE = 4  # bytes of memory for each byte of text
 
 
@@ -22,9 +22,10 @@ def read_frame(path: Path, max_bytes: int = MAX_BYTES, known: Iterable[TypedColu
     """Return the polars frame of a .csv, .tsv or .parquet file, dates among its types.
 
     Words of `known` columns stay words, also those that are numbers, such as the zip code 12. The first line of text
-    holds names of columns, unless an entry is a number, as for `load_table`: the names are then column_0, column_1, ...
+    holds names of columns, unless all of its entries are numbers: the names are then column_0, column_1, ...
 
-    Raises FileError for a file that cannot be read or takes more than `max_bytes`, and if polars is not installed.
+    Raises FileError for a file that cannot be read or takes more than `max_bytes`, for names among which is a number,
+    and if polars is not installed.
     """
     if path.suffix.lower() == ".parquet":
         return parquet.read_frame(path, max_bytes)
@@ -36,14 +37,23 @@ def read_frame(path: Path, max_bytes: int = MAX_BYTES, known: Iterable[TypedColu
             f"{path}: expected polars to be installed, which reads mixed tables: pip install polars."
         ) from None
     with path.open(encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline(2**16)
+        first, second = file.readline(_LONGEST_LINE), file.readline(_LONGEST_LINE)
     separator = max(",;\t", key=first.count)
-    fields = next(csv.reader([first], delimiter=separator), [])
+    named = names_of(path, first, second, separator) is not None
+    if not named:
+        words = [
+            field for field in fields_of(first, separator) if not (field in _MISSING or is_number(field))
+        ]
+        if words:
+            raise FileError(
+                f"{path}: got {first.strip()[:40]!r} in the first line, expected names of columns, none of which is "
+                "a number. Write names in the first line."
+            )
     try:
         return polars.read_csv(
             path,
             separator=separator,
-            has_header=not any(is_number(field) for field in fields),
+            has_header=named,
             schema_overrides=dict.fromkeys(_words(known), polars.String),
             null_values=_MISSING,
             try_parse_dates=True,

@@ -5,6 +5,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from flowkit.data.bounded import FileError
 from flowkit.data.mixed_table import read_frame
 from flowkit.data.typed_columns import TypedColumns
 
@@ -88,15 +89,22 @@ def test_types_that_a_column_cannot_have(values, asked, says):
     ("text", "names", "rows"),
     [
         ("a,b\nx,1\ny,2\n", ["a", "b"], [("x", 1), ("y", 2)]),
-        ("x;1\ny;2\n", ["column_0", "column_1"], [("x", 1), ("y", 2)]),
+        ("3;1\n4;2\n", ["column_0", "column_1"], [(3, 1), (4, 2)]),
     ],
 )
-def test_the_first_line_of_text_is_a_row_if_it_holds_a_number(tmp_path, text, names, rows):
+def test_a_first_line_of_numbers_is_a_row(tmp_path, text, names, rows):
     path = tmp_path / "a.csv"
     path.write_text(text)
     frame = read_frame(path)
     assert frame.columns == names
     assert frame.rows() == rows
+
+
+def test_a_first_line_of_words_and_numbers_is_refused(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("country,2019\nx,1.5\n")
+    with pytest.raises(FileError, match="got 'country,2019' in the first line, expected names of columns"):
+        read_frame(path)
 
 
 def test_words_that_are_numbers_stay_words_of_known_columns(tmp_path):
