@@ -16,12 +16,12 @@ from flowkit.flow.flow import Flow
 class TableFlow(Flow):
     """A `Flow` of the rows of frames, whose `columns` know their types: what `flowkit.fit_table` returns.
 
-    Methods take the table's frames; those of a conditional table, with `given=`, also hold the columns that it is
-    conditioned on, unless these come as `context=`. `log_prob` is log p(row) in nats: the probability of its
-    categories, whole numbers, dates and missing entries, times the density of its real numbers per unit of each (so it
-    changes with the units of real columns alone). `exact` says what it is: "exact" for a table of real columns,
-    otherwise a "bound": a lower one, on average over the draws of `DequantizeColumns`; `samples=` more draws make it
-    tighter.
+    Methods take the table's frames. In a conditional table, with `given=`, those of `log_prob` and `impute` also hold
+    the columns that it is conditioned on, unless these come as `context=`, as in all other methods. `log_prob` is
+    log p(row) in nats: the probability of its categories, whole numbers, dates and missing entries, times the density
+    of its real numbers per unit of each (so it changes with the units of real columns alone). `exact` says what it is:
+    "exact" for a table of real columns, otherwise a "bound": a lower one, on average over the draws of
+    `DequantizeColumns`; `samples=` more draws make it tighter.
 
     >>> import flowkit, pandas  # doctest: +SKIP
     >>> frame = pandas.DataFrame({"size": [1, 3, 2] * 20, "kind": ["b", "a", "b"] * 20})  # doctest: +SKIP
