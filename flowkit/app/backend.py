@@ -24,6 +24,8 @@ def use(backend, *, trains=False, shares=False):
     if backend is not None:
         if backend not in ENGINES:
             raise CommandError(f"--backend: expected one of {', '.join(ENGINES)}, received {backend!r}")
+        if "keras" in sys.modules and os.environ.get("KERAS_BACKEND") != backend:
+            raise CommandError(f"--backend {backend}: Keras already runs on another backend in this process")
         os.environ["KERAS_BACKEND"] = backend
     if os.environ.get("KERAS_BACKEND") != "tensorflow":
         # `convert` imports TensorFlow for its checkpoints, and TensorFlow prints lines about oneDNN.

@@ -9,7 +9,7 @@ import typer
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.failure import CommandError
+from flowkit.app.failure import CommandError, printable
 from flowkit.app.options import Backend, Json, new_file
 
 # Pictures in a row, and the inches of each: dots and names of a pair plot are lost in a small one.
@@ -96,6 +96,7 @@ def drawn(folders, names, kind):
 
 
 def _table(names, metrics, kind):
+    from rich.markup import escape
     from rich.table import Column, Table
 
     from flowkit.presets.card import shown
@@ -107,7 +108,7 @@ def _table(names, metrics, kind):
     for name, found, data in zip(names, map(shown, metrics), sums, strict=True):
         mark = "" if data == sums[0] else " *"
         cells = {**found, "data": Path(found.get("data", "?")).name + mark}
-        table.add_row(name, *(cells.get(key, "?") for key in keys))
+        table.add_row(*(escape(printable(text)) for text in (name, *(cells.get(key, "?") for key in keys))))
     if len(set(sums)) > 1:
         table.caption = "* other data than the first run: scores cannot be compared"
     return table

@@ -148,6 +148,10 @@ class Images:
 
     def of_source(self, flow, source, split):
         """Return images of `source`, brought to the size of the flow's."""
+        if len(flow.event_shape) != 3:
+            raise RecipeError(
+                f"got a flow of events {flow.event_shape}, expected one of images or of tables. Use it in Python."
+            )
         height, width, channels = flow.event_shape
         return data.load(source, split, size=(height, width), channels=channels)
 

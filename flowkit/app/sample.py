@@ -46,6 +46,8 @@ def sample(
     with together():
         flow, output, temperature = _checked(folder, run, temperature, output, zoom)
         context = None if label is None else given_label(flow, label)
+        if given is not None and not isinstance(flow, TableFlow):
+            raise CommandError(f"--given: {run} is no flow of mixed tables, which alone reads such a file.")
     how = {"temperature": temperature, "seed": seed, "spread": True}
     if isinstance(flow, TableFlow):
         frame = _rows(flow, count, given, how)

@@ -10,7 +10,7 @@ import typer
 import flowkit
 from flowkit.app import interrupt
 from flowkit.app.backend import note_missed_gpu, use
-from flowkit.app.failure import FAILED, CommandError, on_main, say, together
+from flowkit.app.failure import FAILED, CommandError, on_main, printable, say, together
 from flowkit.app.find import find
 from flowkit.app.options import Backend, Data, recipe_names
 
@@ -98,7 +98,8 @@ def _train(recipe, folder, resume, logs):
             print("reading the data and adapting the flow to them", flush=True)
         experiment = prepare(recipe)
         if main and experiment.kind.rows == "rows" and experiment.kind.codes:
-            print(experiment.train.columns, flush=True)
+            for line in str(experiment.train.columns).splitlines():
+                print(printable(line), flush=True)
         held_out = _validation(experiment)
         checkpoint = flowkit.training.Resume(
             folder.path / "checkpoint.npz",

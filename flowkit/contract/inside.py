@@ -58,7 +58,11 @@ def refuse_shared(parts: list[keras.Layer]) -> None:
     waiting = list(parts)
     while waiting:
         owner = waiting.pop()
-        for inner in keras_layers(owner, include_self=False, recursive=False):
+        block = getattr(owner, "repeated_block", None)  # of a Repeat, which does not track it
+        for inner in [
+            *keras_layers(owner, include_self=False, recursive=False),
+            *([] if block is None else [block]),
+        ]:
             if id(inner) in owners:
                 raise ValueError(
                     f"'{inner.name}' is part of {owners[id(inner)]} and of '{owner.name}': expected a layer of its own "

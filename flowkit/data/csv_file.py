@@ -2,6 +2,7 @@
 
 import csv
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
@@ -43,7 +44,7 @@ def _read(path, file):
     lines = _bounded_lines(path, file)
     first, second = next(lines, ""), next(lines, "")
     delimiter = max(",;\t", key=first.count)
-    names = _names(path, first, delimiter)
+    names = _names(path, first, second, delimiter)
     if names and not second:
         raise FileError(f"{path}: expected rows of numbers below the names of columns, received none.")
     rows = itertools.chain([second] if names else [first, second], lines)
@@ -71,12 +72,18 @@ def _bounded_lines(path: Path, file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _names(path, line, delimiter):
+def _names(path, first, second, delimiter):
     """Return the names in the first line, or None if an entry is a number; FileError if they name no columns."""
-    fields = [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
+    fields, below = (_fields(line, delimiter) for line in (first, second))
     if not any(fields):
         raise FileError(
             f"{path}: expected a table, received a file that is empty or begins with an empty line."
+        )
+    if _are_years(fields, below):
+        raise FileError(
+            f"{path}: expected a first line of names or of numbers, received {delimiter.join(fields)[:40]!r} above "
+            f"{delimiter.join(below)[:40]!r}, which reads like names that are whole numbers. If they are names, write "
+            "a letter in each; if they are a row, a point."
         )
     if any(_is_number(field) for field in fields):
         return None
@@ -89,6 +96,22 @@ def _names(path, line, delimiter):
         return check_names(tuple(fields))
     except ValueError as error:
         raise FileError(f"{path}: {error}") from None
+
+
+def _fields(line, delimiter):
+    return [field.strip() for field in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _are_years(fields, below):
+    """Return True if all fields are whole numbers, such as years, above numbers with fractions.
+
+    Programs that write tables write all numbers of a column alike, 2 as 2.0 if any has a fraction.
+    """
+    return (
+        all(re.fullmatch(r"[+-]?\d+", field) for field in fields)
+        and len(below) == len(fields)
+        and all(re.search("[.eE]", field) and _is_number(field) for field in below)
+    )
 
 
 def _is_number(text):

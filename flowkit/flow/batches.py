@@ -36,16 +36,17 @@ def real_numbers(given: Any, what: str = "data", hint: str = "") -> np.ndarray:
         return array.astype("float32")
     entries = np.ndenumerate(array) if kind in "OSU" and array.ndim else ()
     wrong = next((place for place, entry in entries if not isinstance(entry, _REAL)), None)
-    received = " ".join(shown(given).split())
-    if np.ma.is_masked(given):
-        masked = int(np.ma.count_masked(given))
+    masked = int(np.ma.count_masked(given)) if np.ma.is_masked(given) else 0
+    if array.ndim and kind in "biufO" and wrong is None and not masked:
+        return array.astype("float64") if kind == "O" else array
+    if masked:
         received = (
             f"a masked array with {masked} masked entries: drop those rows, or fill them in, x.filled(value)"
         )
-    elif array.ndim and kind in "biufO" and wrong is None:
-        return array.astype("float64") if kind == "O" else array
     elif isinstance(given, np.ndarray) and given.ndim:
         received = f"an array of {given.dtype}, shape {given.shape}"
+    else:
+        received = " ".join(shown(given).split())
     if wrong is not None:
         received += f". The first entry that is no number is {shown(array[wrong])}, at {list(wrong)}"
     raise ValueError(f"Flow expects {what} as an array of numbers, batch first, received {received}.{hint}")

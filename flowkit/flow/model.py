@@ -404,8 +404,8 @@ class FlowModel(keras.Model):
     ) -> None:
         """Print the flow's parts in their order: level, latents, weights, log-det, and what training keeps of them.
 
-        One row stands for alike blocks, `8 x`, unless `expand_nested`. `print_fn` receives the text; `line_length` is
-        in characters.
+        One row stands for the copies of a `Repeat`, `8 x`, unless `expand_nested`. `print_fn` receives the text;
+        `line_length` is in characters.
 
         >>> import flowkit
         >>> flow = flowkit.Flow(flowkit.bijectors.Scale(0.5))

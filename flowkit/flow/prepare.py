@@ -52,6 +52,12 @@ def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> No
             f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
         )
     check_dequantizer(dequantize)
+    here, there = (getattr(part, "num_classes", None) for part in (bijector, base))
+    if None not in (here, there) and here != there:
+        raise ValueError(
+            f"got num_classes={here} in the bijector and num_classes={there} in the base, expected one number, since "
+            "both read the same labels. Make them equal."
+        )
     check_embedding(embedding, bijector, base)
     refuse_shared([part for part in (bijector, base, embedding) if part is not None])
     codomain = bijector.spec.codomain

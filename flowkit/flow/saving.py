@@ -193,7 +193,7 @@ def from_config(cls: type, config: dict[str, Any], custom_objects: dict[str, Any
     """Return the flow of a config."""
     config = dict(config)
     columns = {name: config.pop(name, None) for name in _COLUMNS}
-    flow = cls(**config | {name: restored(config.get(name), custom_objects) for name in _PARTS})
+    flow = cls(**config | {name: restored(config[name], custom_objects) for name in _PARTS if name in config})
     for name, found in columns.items():
         setattr(flow, name, restored_columns(found))
     return flow

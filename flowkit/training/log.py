@@ -248,6 +248,8 @@ def require(name: str) -> None:
     try:
         importlib.import_module(target.package)
     except ModuleNotFoundError as error:
+        if error.name != target.package:  # a package that it needs itself
+            raise
         raise ImportError(
             f"log {name!r} expects the package {target.package}: pip install {target.install}."
         ) from error

@@ -63,6 +63,7 @@ def test_text_with_names_and_without(tmp_path, delimiter):
             r"expected a name of its own for each column, received 'a' more than once\. Rename",
         ),
         (",a\n0,2.5\n1,3.5\n", r"received none for column 0\. Name it, .*to_csv\(index=False\)"),
+        ("2019,2020\n1.5,2e3\n", r"received '2019,2020' above '1\.5,2e3', which reads like names"),
         ("id,2020\n1.5,2.5\n", r"column 0, received 'id' in line 1\..* no name may be a number"),
         ("a,b\n", "expected rows of numbers below the names of columns, received none"),
         ("", "expected a table, received a file that is empty"),

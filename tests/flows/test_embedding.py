@@ -11,7 +11,7 @@ from tolerance import PARITY
 
 import flowkit
 from flowkit import Flow, LabelledFlow
-from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Shift, Squeeze
+from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Repeat, Shift, Squeeze
 from flowkit.conditioners import MLP, TopPrior
 from flowkit.contract import ContractError
 from flowkit.data.dequantize import Dequantize
@@ -343,10 +343,11 @@ def test_what_is_no_layer_is_refused():
 
 
 @pytest.mark.one_engine
-def test_a_layer_shared_with_the_bijector_is_refused():
+@pytest.mark.parametrize("arrange", [lambda layer: layer, lambda layer: Repeat(layer, 2)])
+def test_a_layer_shared_with_the_bijector_is_refused(arrange):
     net = MLP([8], context="required")
     with pytest.raises(ValueError, match="is part of the flow and of"):
-        Flow(Coupling(net), embedding=net)
+        Flow(arrange(Coupling(net)), embedding=net)
 
 
 @pytest.mark.one_engine
