@@ -1,6 +1,7 @@
 """Mixed tables: from a frame to a trained flow of its rows."""
 
 from collections.abc import Iterable, Mapping
+from inspect import signature
 from typing import Any
 
 import keras
@@ -10,7 +11,8 @@ import numpy as np
 from flowkit import zoo
 from flowkit.bijectors import Chain
 from flowkit.conditioners import MLP
-from flowkit.contract.arguments import one_of, whole_number
+from flowkit.contract.arguments import one_of, real, whole_number
+from flowkit.data.column_types import absent_of
 from flowkit.data.frame import is_frame
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
 from flowkit.flow.table import TableFlow
@@ -32,7 +34,9 @@ def table_flow(
 
     Raises ValueError for what the family refuses.
     """
-    coded = any(isinstance(coding, tuple) and isinstance(coding[0], str) for coding in columns.codings)
+    families = {name for name, make in zoo.VECTORS.items() if "domains" in signature(make).parameters}
+    one_of("model", model, sorted(families))
+    coded = any(coding[0] in ("whole", "cycle", "category") for coding in columns.codings)
     front = None
     if coded or columns.missing:
         front = DequantizeColumns(columns.codings, missing=columns.missing, conditioner=MLP([64, 64]))
@@ -40,9 +44,7 @@ def table_flow(
     if model == "nsf" and len(domains) == 1:
         model = "nsf_autoregressive"  # a coupling needs two
     given_size = 0 if given is None else given.size
-    inner = zoo.ARCHITECTURES[model](
-        features=len(domains), domains=list(domains), context=given_size, **options
-    )
+    inner = zoo.VECTORS[model](features=len(domains), domains=list(domains), context=given_size, **options)
     bijector = inner.bijector if front is None else Chain([front, inner.bijector])
     flow = TableFlow(bijector, inner.base, embedding=inner.embedding, name="table")
     shape = (None, len(columns.names))
@@ -94,10 +96,12 @@ def fit_table(
     if not is_frame(frame):
         raise TypeError(f"fit_table: got {type(frame).__name__}, expected a pandas or polars DataFrame.")
     one_of("fit_table's missing", missing, ("model", "drop"))
+    validation = real(0, 1, "a share in [0, 1)", "[)")(validation, "fit_table's validation")
     names, given = split_names(list(frame.columns), given, drop)
     frame = nw.from_native(frame[[*names, *given]], eager_only=True)
     if missing == "drop":
-        complete = frame.drop_nulls()
+        absent = np.any([absent_of(frame[name]) for name in frame.columns], axis=0)
+        complete = frame.filter((~absent).tolist())
         if verbose:
             print(f"dropped {len(frame) - len(complete):,} of {len(frame):,} rows with missing entries")
         frame = complete
@@ -121,7 +125,7 @@ def _train(flow, frame, names, given, epochs, batch_size, learning_rate, validat
     x = flow.columns.values(frame.select(names).to_native())
     context = flow.context_columns.values(frame.select(given).to_native()) if given else None
     order = np.random.default_rng(seed).permutation(len(x))
-    held = order[: round(validation * len(x))]
+    held = order[: min(round(validation * len(x)), len(x) - 1)]
     rows = order[len(held) :]
     batch_size = min(whole_number(batch_size, "fit_table's batch_size", least=1), len(rows))
     steps = -(-len(rows) // batch_size)

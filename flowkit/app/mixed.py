@@ -10,6 +10,7 @@ import numpy as np
 from flowkit import tables, training
 from flowkit.app.failure import RecipeError
 from flowkit.app.tables import Tables
+from flowkit.data.bounded import MAX_BYTES
 from flowkit.data.dataset import split_rows
 from flowkit.data.mixed_table import SUFFIXES, coded, read_frame, typed_columns
 
@@ -50,8 +51,7 @@ class MixedTables(Tables):
             columns, given = typed_columns(frame, table.types or {}, table.given, drop)
         except ValueError as error:
             raise RecipeError(f"{table.source}: {error}") from error
-        found = _cut(coded(frame, columns, given, str(table.source)), split, cut)
-        return found if table.limit is None else found.take(np.arange(min(table.limit, len(found))))
+        return _cut(coded(frame, columns, given, str(table.source)), split, cut, table.limit)
 
     def family(self, name, table):
         """Return the function that makes a flow."""
@@ -63,10 +63,11 @@ class MixedTables(Tables):
         """Return the arguments of that function."""
         return given if table is not None else super().arguments(recipe, table, given)
 
-    def of_source(self, flow, source, split, *, cut=True):
-        """Return the table `source` in the codes of the flow's columns."""
+    def of_source(self, flow, source, split, *, cut=True, limit=None, max_bytes=MAX_BYTES):
+        """Return the table `source`, its first `limit` rows, in the codes of the flow's columns."""
         known = flow.columns, flow.context_columns
-        return _cut(coded(_frame(source, known=known), *known, str(source)), split, cut)
+        table = coded(_frame(source, max_bytes, known=known), *known, str(source))
+        return _cut(table, split, cut, limit)
 
     def given(self, flow, table):
         """Return (codes, what the flow is conditioned on or None)."""
@@ -88,15 +89,16 @@ class MixedTables(Tables):
         training.save_quantiles(folder.path / "quantiles.png", latents, keras.ops.convert_to_numpy(base))
 
 
-def _frame(source, *max_bytes, known=()):
+def _frame(source, max_bytes, known=()):
     path = Path(source)
     if not path.is_file():
         raise FileNotFoundError(f"{source}: expected a .csv, .tsv or .parquet file, found none.")
-    return read_frame(path, *max_bytes, known=known)
+    return read_frame(path, max_bytes, known=known)
 
 
-def _cut(table, split, cut):
-    return table.take(split_rows(len(table), split, Path(table.name))) if cut else table
+def _cut(table, split, cut, limit):
+    table = table.take(split_rows(len(table), split, Path(table.name))) if cut else table
+    return table if limit is None else table.take(np.arange(min(limit, len(table))))
 
 
 def _filled(codes):

@@ -22,6 +22,8 @@ def score(
 
     Such a column may be the number or the name of a row.
     """
+    if output.resolve() == Path(data).resolve():
+        raise CommandError(f"--output: got the table {data} itself, expected another file.")
     use(backend)
     import numpy as np
 
@@ -37,7 +39,7 @@ def score(
     table = kind.of_source(flow, data, "test", cut=False)
     x, context = kind.given(flow, table)
     scores = np.asarray(flow.log_prob(x, context, samples=samples), "float64")
-    name = "log_prob" if flow.exact == "exact" else "log_prob_bound"
+    name = "log_prob" if flow.exact == "exact" else f"log_prob_{flow.exact}"
     others = {"row": np.arange(len(x))}
     if isinstance(kind, MixedTables):
         frame, known = read_frame(Path(data)), {*flow.columns.names}

@@ -99,7 +99,9 @@ def data_of(folder, flow, split, source):
     """Return a split of the data that the flow was trained on, or of `source`, which a flow without recipe needs."""
     recipe = folder.recipe(source)
     if recipe is not None and isinstance(flow, TableFlow):
-        return MixedTables().of_source(flow, recipe.data.source, split)  # in its own codes
+        table = recipe.data
+        how = {"limit": table.limit, "max_bytes": table.max_bytes}
+        return MixedTables().of_source(flow, table.source, split, **how)  # in its own codes
     if recipe is not None:
         return load(recipe, split)
     if source is None:

@@ -53,8 +53,9 @@ class Continuous(Bijector):
       (Ho & Salimans, Classifier-Free Diffusion Guidance, 2022).
 
     A solve that has few steps is not the inverse of the solve back: `solver_error(x)` compares it with twice as many
-    steps. Raises ContractError for a field that returns another shape, for more than 16 entries with `trace=None`, and
-    outside of compiled programs for a solve that ends in NaN or before its end; compiled ones return NaN.
+    steps. Keras's numpy backend, which has no derivatives, samples and cannot score. Raises ContractError for a field
+    that returns another shape, for more than 16 entries with `trace=None`, and outside of compiled programs for a solve
+    that ends in NaN or before its end; compiled ones return NaN.
 
     Chen, Rubanova, Bettencourt & Duvenaud, Neural Ordinary Differential Equations (2018); Grathwohl, Chen, Bettencourt,
     Sutskever & Duvenaud, FFJORD (2019).
@@ -200,7 +201,7 @@ class Continuous(Bijector):
 
         Without `integrate` the integrands are 0.
         """
-        key = integrate, bool(self.kinetic or self.jacobian), self.guidance
+        key = integrate and solvers.divergence(), bool(self.kinetic or self.jacobian), self.guidance
         if key not in self._step.rates:
             self._step.rates[key] = engine.compile_pure(lambda *args: self._rate_of(*args, *key))
         run = self._step.rates[key]

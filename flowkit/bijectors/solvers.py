@@ -103,6 +103,7 @@ class Solver:
 _SCOPE: contextvars.ContextVar[tuple[int | None, bool]] = contextvars.ContextVar(
     "scope", default=(None, False)
 )
+_DIVERGENCE: contextvars.ContextVar[bool] = contextvars.ContextVar("divergence", default=True)
 
 
 @contextlib.contextmanager
@@ -116,6 +117,21 @@ def solving(*, steps: int | None = None, finer: bool = False) -> Iterator[None]:
         yield
     finally:
         _SCOPE.reset(token)
+
+
+@contextlib.contextmanager
+def positions_alone() -> Iterator[None]:
+    """Return a scope in which `Continuous` layers integrate no divergence: their log_det is 0."""
+    token = _DIVERGENCE.set(False)
+    try:
+        yield
+    finally:
+        _DIVERGENCE.reset(token)
+
+
+def divergence() -> bool:
+    """Return False in the scope of `positions_alone`."""
+    return _DIVERGENCE.get()
 
 
 def scope() -> tuple[int | None, bool]:

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.solvers import solving
+from flowkit.bijectors.solvers import positions_alone, solving
 from flowkit.contract import FlowLayer
 from flowkit.contract.arguments import whole_or_none
 from flowkit.contract.configured import one_line
@@ -249,10 +249,12 @@ class Flow(FlowModel):
         return drawn(needs, ops.shape(y)[0], self.compute_dtype, self.noise)
 
     def _forward(self, y, context, noise=None):
-        return self._through(y, context, noise)[0]
+        with positions_alone():
+            return self._through(y, context, noise)[0]
 
     def _backward(self, z, context, noise=None):
-        return self._through(z, context, noise, inverse=True)[0]
+        with positions_alone():
+            return self._through(z, context, noise, inverse=True)[0]
 
     def _encode_and_score(self, y, context, noise=None):
         z, log_det = self._through(y, context, noise)

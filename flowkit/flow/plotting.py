@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
+from flowkit.data.frame import Columns, is_frame
+from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow.prepare import as_array, names_of
 from flowkit.flow.summary import rows
 
@@ -38,17 +40,22 @@ def draw(flow: Any, x: Any, context: Any, samples: int, seed: int) -> Any:
             "plot: got a flow without weights, expected one that is built. Call fit or build first."
         )
     shape, samples = flow.event_shape, whole_number(samples, "samples", least=2)
+    if is_frame(context):
+        context = (flow.context_columns or Columns.of(context)).values(context)
     if context is not None and len(context := np.asarray(context)) != 1:
         raise ValueError(f"plot: got a context of {len(context)} rows, expected one, the condition to draw.")
     if len(shape) not in (1, 3):
         raise ValueError(f"plot: got a flow of events {shape}, expected rows of columns or images.")
     drawn = flow.sample(samples if len(shape) == 1 else _IMAGES, context, seed=seed)
-    drawn = np.asarray(drawn).reshape(-1, *shape)
+    drawn = np.asarray(as_array(flow, drawn)).reshape(-1, *shape)
     if len(shape) == 3:
         return _images(drawn)
     data = None if x is None else np.asarray(as_array(flow, x))
     names = names_of(flow) or [f"column {i}" for i in range(shape[0])]
-    return {1: _curve, 2: _density}.get(shape[0], _pairs)(flow, drawn, data, context, names)
+    # Between whole numbers, and for missing entries, there is no density to draw.
+    coded = isinstance(flow.columns, TypedColumns) and flow.exact == "bound"
+    picture = _pairs if coded else {1: _curve, 2: _density}.get(shape[0], _pairs)
+    return picture(flow, drawn, data, context, names)
 
 
 def _curve(flow, drawn, data, context, names):
@@ -79,10 +86,12 @@ def _pairs(flow, drawn, data, context, names):
     count = min(_MOST_COLUMNS, drawn.shape[1])
     tables = [(drawn, "C1", "samples")] if data is None else [(data, "C0", "data"), (drawn, "C1", "samples")]
     figure, grid = _figure(1.4 * count, 1.4 * count, count)
+    grid = np.reshape(grid, (count, count))  # one pair of axes comes alone
     for (row, column), axes in np.ndenumerate(grid):
         for table, colour, label in tables:
             if row == column:
-                axes.hist(table[:, row], bins=40, density=True, histtype="step", color=colour, label=label)
+                there = table[~np.isnan(table[:, row]), row]
+                axes.hist(there, bins=40, density=True, histtype="step", color=colour, label=label)
             else:
                 axes.plot(table[:, column], table[:, row], ".", color=colour, markersize=1, alpha=0.5)
         axes.set(xticks=[], yticks=[])

@@ -60,7 +60,7 @@ def cosine(t: Any) -> tuple[Any, Any, Any, Any]:
 
 
 def variance_preserving(t: Any) -> tuple[Any, Any, Any, Any]:
-    """Return (a, b, da/dt, db/dt) with log a = -5 s^2 + s^2 / 20 - s / 20, s = 1 - t, b^2 = 1 - a^2, as in diffusion.
+    """Return (a, b, da/dt, db/dt) with log a = -5 s^2 + s^2 / 40 - s / 20, s = 1 - t, b^2 = 1 - a^2, as in diffusion.
 
     Song et al., Score-Based Generative Modeling through Stochastic Differential Equations (2021): rates 0.1 to 20.
     """

@@ -242,3 +242,16 @@ def test_samples_take_as_many_steps_as_are_asked_for(perturb):
     evaluations = flow.bijector.evaluations(tensor(X, "float32"))
     assert evaluations % 6 == 1
     assert evaluations > 24
+
+
+@pytest.mark.every_engine
+@pytest.mark.parametrize("solver", ["rk4", "dopri5"])
+def test_samples_and_latents_take_no_divergence(perturb, monkeypatch, solver):
+    flow = Flow(Continuous(Field([8]), solver, steps=8))
+    flow.build((None, 3))
+    perturb(flow, scale=0.3)
+    scored, _ = flow.sample_and_log_prob(8, seed=0)
+    monkeypatch.setattr(engine, "jacobian_products", None)
+    drawn = flow.sample(8, seed=0)
+    np.testing.assert_allclose(drawn, scored, atol=1e-5)
+    np.testing.assert_allclose(flow.decode(flow.encode(drawn)), drawn, atol=1e-3)

@@ -53,7 +53,8 @@ def table(tmp_path_factory):
 def trained(table, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "table"
     words = ["--data", table, "--out", folder, "--drop", "id", "--types", "humidity=[0,1]"]
-    return folder, run("train", "table", *words, *SMALL)
+    limit = ["--set", "data.limit=25", "--set", "training.batch_size=20"]
+    return folder, run("train", "table", *words, *SMALL, *limit)
 
 
 def test_training_prints_the_types_and_writes_pictures(trained):
@@ -76,9 +77,19 @@ def test_scores_keep_the_columns_that_the_flow_does_not_read(trained, table, tmp
     assert np.isfinite(scores["log_prob_bound"].to_numpy()).all()
 
 
+def test_scores_do_not_overwrite_the_table(trained, table, monkeypatch, capsys):
+    folder, _ = trained
+    monkeypatch.chdir(table.parent)
+    assert main(["score", str(folder), str(table), "-o", table.name]) == 2
+    assert "expected another file" in capsys.readouterr().err
+    assert len(pl.read_csv(table)) == 300
+
+
 def test_evaluation_of_test_rows_and_of_another_table(trained, table, tmp_path):
     folder, _ = trained
-    assert "test log-likelihood" in run("evaluate", folder)
+    printed = run("evaluate", folder)
+    assert "test log-likelihood" in printed
+    assert "25 rows" in printed  # the recipe's data.limit, of the 30 rows to test with
     other = tmp_path / "other.csv"
     pl.read_csv(table).head(20).write_csv(other)
     assert "20 rows" in run("evaluate", folder, "--data", other, "--samples", 2)

@@ -138,6 +138,31 @@ def test_log_prob_of_real_columns_is_exact():
     assert flow.log_prob(frame).name == "log_prob"
 
 
+def test_angles_and_hours_beside_real_columns_have_an_exact_density():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": rng.normal(size=80), "hour": rng.uniform(0, 24, 80)})
+    types = {"hour": ("circular", 0, 24)}
+    flow = flowkit.fit_table(frame, types=types, layers=1, hidden=[4], epochs=1, verbose=0)
+    assert flow.exact == "exact"
+    assert flow.sample(50, seed=0).hour.between(0, 24).all()
+
+
+def test_a_plot_shows_codes_of_data_and_samples(flow, conditional, frame):
+    axes = flow.plot(frame, samples=50).axes
+    data, drawn = (line.get_xdata() for line in axes[1].lines)  # of the column "size"
+    assert len(axes) == 36
+    assert {*drawn[~np.isnan(drawn)]} <= {*range(int(frame["size"].max()) + 1)}
+    assert data.tolist() == (frame["size"] - frame["size"].min()).tolist()
+    given = frame[["kind", "income", "hour"]].head(1)
+    assert len(conditional.plot(context=given, samples=20).axes) == 36
+
+
+def test_a_plot_of_one_column_of_whole_numbers():
+    frame = pd.DataFrame({"n": [3, 4, 4, 5, None] * 8})
+    flow = flowkit.fit_table(frame, layers=1, hidden=[4], epochs=1, verbose=0)
+    assert len(flow.plot(frame, samples=20).axes) == 1
+
+
 def test_samples_have_types_categories_and_ranges(flow, frame):
     drawn = flow.sample(300, seed=0)
     assert drawn.dtypes.equals(frame.dtypes)
@@ -249,6 +274,13 @@ def test_rows_with_missing_entries_can_be_dropped(frame, capsys):
     assert not any(kind.missing for kind in flow.columns.types)
 
 
+def test_nan_in_a_polars_frame_is_a_missing_entry_to_drop(capsys):
+    rows = pl.DataFrame({"x": [0.5, float("nan"), None, *np.linspace(0, 1, 20)], "y": np.arange(23.0)})
+    flow = flowkit.fit_table(rows, missing="drop", layers=1, hidden=[4], epochs=1)
+    assert "dropped 2 of 23 rows" in capsys.readouterr().out
+    assert not any(kind.missing for kind in flow.columns.types)
+
+
 # Bad input
 
 
@@ -292,10 +324,13 @@ def test_all_columns_that_need_a_decision_are_named_at_once():
         ({"types": {"tail": "real"}}, "types: got 'tail', expected names of columns"),
         ({"types": {"size": "odd"}}, "type 'odd', expected 'real'"),
         ({"given": ["size", "kind"]}, "all columns in given= or drop="),
+        ({"validation": 1.0}, "fit_table's validation: expected a share in [0, 1), received 1.0"),
+        ({"model": "nfs"}, "model expects one of"),
+        ({"model": "glow"}, "received 'glow'"),
     ],
 )
-def test_arguments_that_name_no_columns(frame, options, says):
-    with pytest.raises(ValueError, match="got") as error:
+def test_arguments_that_are_refused(frame, options, says):
+    with pytest.raises(ValueError, match=r"got|received") as error:
         flowkit.fit_table(frame[["size", "kind"]], **options)
     assert says in str(error.value)
 
