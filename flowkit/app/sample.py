@@ -48,6 +48,8 @@ def sample(
         context = None if label is None else given_label(flow, label)
         if given is not None and not isinstance(flow, TableFlow):
             raise CommandError(f"--given: {run} is no flow of mixed tables, which alone reads such a file.")
+        if given is not None and output.resolve() == Path(given).resolve():
+            raise CommandError(f"--output: got the table {given} itself, expected another file.")
     how = {"temperature": temperature, "seed": seed, "spread": True}
     if isinstance(flow, TableFlow):
         frame = _rows(flow, count, given, how)

@@ -113,6 +113,8 @@ def test_a_conditional_table(table, tmp_path):
     pl.read_csv(table).head(3).write_csv(few)
     run("sample", folder, "-n", 2, "--given", few, "-o", output)
     assert pl.read_csv(output)["weather"].to_list() == pl.read_csv(few)["weather"].to_list() * 2
+    assert main(["sample", str(folder), "--given", str(few), "-o", str(few)]) == 2
+    assert len(pl.read_csv(few)) == 3
 
 
 def test_all_columns_without_a_type_are_named(table, tmp_path, capsys):
