@@ -51,7 +51,7 @@ class DequantizeColumns(Surjection):
 
     >>> layer = DequantizeColumns([("whole", 10), ("category", 3), "positive"])
     >>> x = ops.convert_to_tensor([[7.0, 2.0, 0.5]])
-    >>> layer.adapt(x)
+    >>> layer = layer.adapt(x, noise=ops.zeros((1, 3)))
     >>> y, log_det = layer(x, noise=ops.zeros((1, 3)))
     >>> ops.convert_to_numpy(y).tolist()  # two bits, 7 + 1/2, the real column
     [[1.5, 1.5, 7.5, 0.5]]
