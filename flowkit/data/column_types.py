@@ -80,10 +80,10 @@ class Number:
             values = np.clip(np.rint(values), *self._whole_ends())
         found = nw.new_series("", values, nw.Float64(), backend=library)
         if library == "polars":
-            return found.fill_nan(None).cast(getattr(nw, self.dtype)())
+            return found.fill_nan(None).cast(_dtype(self.dtype))
         if self.native:
             return _as_native(found, self.native)
-        return found if np.isnan(values).any() else found.cast(getattr(nw, self.dtype)())
+        return found if np.isnan(values).any() else found.cast(_dtype(self.dtype))
 
     def _whole_ends(self):
         """Return the least and the largest whole number in the domain that a column of `dtype` holds."""
@@ -252,7 +252,7 @@ class Category:
         if self.dtype == "Enum":
             return nw.new_series("", found, nw.String(), backend=library).cast(nw.Enum(self.values))
         if library == "polars":
-            return nw.new_series("", found, getattr(nw, self.dtype)(), backend=library)
+            return nw.new_series("", found, _dtype(self.dtype), backend=library)
         series = _as_native(nw.new_series("", found, backend=library), self.native)
         if self.native != "category":
             return series
@@ -459,6 +459,14 @@ def _moments(series):
 @functools.cache
 def _microseconds(unit):
     return np.timedelta64(1, unit).astype("timedelta64[us]").astype("float64").item()
+
+
+def _dtype(name):
+    """Return the narwhals type of a name, which may come from a file."""
+    found = getattr(nw, name, None)
+    if not (isinstance(found, type) and issubclass(found, nw.dtypes.DType)):
+        raise ValueError(f"got the column type {name!r}, expected a type of narwhals such as 'Int64'.")
+    return found()
 
 
 def _as_native(series, native):

@@ -7,7 +7,7 @@ import pytest
 
 from flowkit.data.bounded import FileError
 from flowkit.data.mixed_table import read_frame
-from flowkit.data.typed_columns import TypedColumns
+from flowkit.data.typed_columns import TypedColumns, restored_columns
 
 pytestmark = pytest.mark.one_engine
 MANY = np.random.default_rng(0).integers(1, 2**31, 50)  # whole numbers of more levels than are counted
@@ -112,3 +112,10 @@ def test_words_that_are_numbers_stay_words_of_known_columns(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("zip,n\n12,1\n")
     assert columns.values(read_frame(path, known=[columns, None])[["zip"]]).tolist() == [[0.0]]
+
+
+def test_a_type_from_a_file_names_no_function_of_narwhals():
+    stored = TypedColumns.infer(POLARS[["id"]]).stored()
+    stored["types"][0]["dtype"] = "show_versions"
+    with pytest.raises(ValueError, match="got the column type 'show_versions', expected a type of narwhals"):
+        restored_columns(stored).frame(np.array([[3.0]]))
