@@ -10,7 +10,7 @@ import numpy as np
 from flowkit.bijectors.unconstrain import domain_of_column
 from flowkit.contract import Bijector, ContractError, Domain
 from flowkit.contract.arguments import shown
-from flowkit.contract.columns import ColumnError, join, pick
+from flowkit.contract.columns import ColumnError, check_count, join, pick
 from flowkit.contract.flow_layer import Part
 
 
@@ -71,13 +71,7 @@ class OnColumns(Bijector):
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
-        if x_shape[-1] != len(self.columns):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"{len(self.columns)} columns, as many as were told",
-                received=f"shape {tuple(x_shape)}",
-            )
+        check_count(self, x_shape, "as many as were told")
         self.bijector._check_shape(self._inner(x_shape))
 
     def _inner(self, shape):

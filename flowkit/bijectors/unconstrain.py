@@ -9,8 +9,9 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.elementwise import Elementwise
-from flowkit.contract import BijectorSpec, ContractError, Domain
+from flowkit.contract import BijectorSpec, Domain
 from flowkit.contract.arguments import shown
+from flowkit.contract.columns import check_count
 from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid, maximum, minimum
 from flowkit.transforms.rational_quadratic import wrapped
@@ -64,13 +65,7 @@ class Unconstrain(Elementwise):
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
-        if x_shape[-1] != len(self.columns):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"{len(self.columns)} columns, as there are domains",
-                received=f"shape {tuple(x_shape)}",
-            )
+        check_count(self, x_shape, "as there are domains")
 
     def _forward(self, x):
         of = self._numbers(x)

@@ -12,7 +12,7 @@ from flowkit.bijectors.unconstrain import Unconstrain, domain_of_column
 from flowkit.contract import BijectorSpec, ContractError, Domain, Surjection, sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import shown, whole_number, whole_numbers
-from flowkit.contract.columns import join, pick
+from flowkit.contract.columns import check_count, join, pick
 from flowkit.contract.conditioner import Network, adapt_conditioner, ask_dealt, build_conditioner
 from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid, matmul, maximum, minimum, tanh
@@ -114,13 +114,7 @@ class DequantizeColumns(Surjection):
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
-        if x_shape[-1] != len(self.columns):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"{len(self.columns)} columns, as it was made for",
-                received=f"shape {tuple(x_shape)}",
-            )
+        check_count(self, x_shape, "as it was made for")
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (*input_shape[:-1], len(self._unconstrain.columns))
