@@ -26,7 +26,8 @@ from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
-from flowkit.flow.model import FlowModel, MeanOfCounted, is_likelihood, locked, mean, what_counts
+from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
+from flowkit.flow.model import FlowModel, is_likelihood, locked
 from flowkit.flow.noise import varies
 from flowkit.flow.round_trip import look_at, one_check, relative_error, warn_of_overflow
 from flowkit.objectives.objective import expect_shape

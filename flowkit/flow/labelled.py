@@ -14,7 +14,8 @@ from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
-from flowkit.flow.model import MeanOfCounted, is_likelihood, locked, mean, what_counts
+from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
+from flowkit.flow.model import is_likelihood, locked
 from flowkit.flow.scoring import scored
 from flowkit.objectives import MaximumLikelihood
 
