@@ -36,12 +36,12 @@ class Experiment:
 
     @property
     def kind(self) -> Images | Tables:
-        """Images or rows of a table."""
+        """Return the kind of the recipe: images or rows of a table."""
         return kind_of(self.recipe)
 
     @property
     def splits(self) -> list[Split]:
-        """All that was loaded, each row in one of them."""
+        """Return all splits, each row in one of them."""
         return [self.train, *([] if self.validation is None else [self.validation]), self.test]
 
     @property

@@ -59,7 +59,7 @@ class Table:
 
     @property
     def columns(self) -> Columns | None:
-        """The names as `Columns`, which a flow keeps in `Flow.columns`; None without names."""
+        """Return the names as `Columns`, which a flow keeps in `Flow.columns`; None without names."""
         if self.typed is not None:
             return self.typed
         return None if self.names is None else Columns(self.names, None)

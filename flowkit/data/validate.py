@@ -148,7 +148,7 @@ def _parts(x):
 
 
 def _unscale(low, high, levels):
-    """Say how floats with fractions were probably scaled, and how to undo it."""
+    """Return how floats with fractions were probably scaled, and how to undo it."""
     top = levels - 1
     if low >= 0 and high <= 1:
         return f'They look scaled to 0..1: pass (x * {top}).round().astype("uint8").'

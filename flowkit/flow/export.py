@@ -156,7 +156,7 @@ class Answering(keras.Model):
 
 
 def _rows(context, count):
-    """A context of `count` rows: those that are given, over and over."""
+    """Return a context of `count` rows: those of `context`, over and over."""
     if context is None:
         return None
     if isinstance(context, dict):
@@ -168,7 +168,7 @@ def _rows(context, count):
 
 
 def _difference(here, there):
-    """The largest difference of two answers, for the size of a row; no less than that of the median row."""
+    """Return the largest difference of two answers as a part of the size of a row, or of the median row if larger."""
     if here.shape != there.shape:
         return np.inf
     here, there = (part.reshape(len(part), -1).astype("float64") for part in (here, there))
@@ -234,11 +234,7 @@ def _run_by_openvino(path):
     return lambda inputs: list(compiled(dict(inputs)).values())
 
 
-_ONNX = {
-    "torch": ("onnx", "onnxscript"),
-    "jax": ("onnx", "jax2onnx"),
-    "tensorflow": ("onnx", "tf2onnx"),
-}
+_ONNX = {"torch": ("onnx", "onnxscript"), "jax": ("onnx", "jax2onnx"), "tensorflow": ("onnx", "tf2onnx")}
 FORMATS = {
     "onnx": Format(
         ".onnx",

@@ -186,7 +186,7 @@ class Flow(FlowModel):
         return_losses: bool = False,
         **more: Any,
     ) -> Any:
-        """Keras's, but through `__call__`: layers inside find `training` in its call context, which `call` skips.
+        """Run as Keras does, but through `__call__`: layers find `training` in its call context, which `call` skips.
 
         Arrays become tensors first, as a step that runs eagerly on JAX passes numpy arrays.
         """
@@ -210,7 +210,7 @@ class Flow(FlowModel):
         return (prepare.unpack(input_shape)[0][0],)
 
     def compute_output_spec(self, *given: Any, **more: Any) -> Any:
-        """Keras's. The last moment, before another model that holds the flow is traced, to see if it is adapted."""
+        """Check that the flow is adapted, before another model that holds it is traced; return Keras's own."""
         self.bijector._see_adapted()
         return super().compute_output_spec(*given, **more)
 
@@ -224,7 +224,7 @@ class Flow(FlowModel):
 
     @functools.cached_property
     def _needs_entry(self):
-        """Whether Keras's entry to the bijector casts weights, or adds to the loss. A flow that is used is built."""
+        """Return True if Keras's entry to the built bijector casts weights, or adds to the loss."""
         bijector = self.bijector
         return bijector.activity_regularizer is not None or any(
             "float" in weight.dtype and weight.dtype != bijector.compute_dtype
@@ -310,7 +310,7 @@ class Flow(FlowModel):
 
     @property
     def num_classes(self) -> int | None:
-        """How many classes the labels of a class-conditional flow may name; None for no labels."""
+        """Return the number of classes of a class-conditional flow; None for no labels."""
         if self.embedding is not None:
             return contexts.classes_of(self.embedding)
         known = [getattr(part, "num_classes", None) for part in (self.bijector, self.base)]
@@ -318,7 +318,7 @@ class Flow(FlowModel):
 
     @property
     def exact(self) -> str:
-        """What `log_prob` is: "exact", an "estimate" or a "bound".
+        """Return what `log_prob` is: "exact", an "estimate" or a "bound".
 
         One draw of the noise gives an estimate that is right on average, or a lower bound on average, as for
         dequantised data. A bound that is also estimated counts as a bound.
@@ -330,13 +330,7 @@ class Flow(FlowModel):
 
     @locked
     def log_prob(
-        self,
-        x: Any,
-        context: Any = None,
-        *,
-        samples: int = 1,
-        batch_size: int | None = None,
-        seed: int = 0,
+        self, x: Any, context: Any = None, *, samples: int = 1, batch_size: int | None = None, seed: int = 0
     ) -> np.ndarray:
         """Return log p(x) in nats, numpy (batch,): exact, or what `exact` says, with one draw of the noise.
 

@@ -117,7 +117,7 @@ class LabelledFlow(Flow):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The mean of -log_prob + label_weight * D * -log p(label | features), in nats."""
+        """Return the mean of -log_prob + label_weight * D * -log p(label | features), in nats."""
         data, _ = prepare.unpack(x)
         loss = super().compute_loss(x, y, y_pred["log_prob"], sample_weight, training)
         surprise = self._surprise(x, y_pred["logits"])
@@ -158,7 +158,7 @@ class LabelledFlow(Flow):
         return self.classifier(ops.mean(z, axis=places) if places else z)
 
     def _surprise(self, x, logits):
-        """-log p(label | features) in nats, (batch,)."""
+        """Return -log p(label | features) in nats, (batch,)."""
         _, labels = prepare.unpack(x)
         if labels is None:
             raise ContractError(

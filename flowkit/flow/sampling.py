@@ -48,13 +48,14 @@ def sample(
         if seed is None:  # a process that has drawn alone has its own generator elsewhere
             numbers = distributed.gather(np.array(numbers, "uint64"))[: len(numbers)].tolist()
     lead = (n,) if context is None else (n, count(context))
-    draws = Draws(flow, math.prod(lead), context, temperature, numbers)
-    rows = distributed.mine(np.arange(draws.count)) if spread else np.arange(draws.count)
+    total = math.prod(lead)
+    rows = distributed.mine(np.arange(total)) if spread else np.arange(total)
     first, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
     compute = _with_log_prob if score else decoded
+    noise_seed = int(np.random.SeedSequence(numbers).generate_state(1, "uint64")[0])
     pieces = [
-        compute(flow, z, seen, batch_size, draws.noise_seed, start)
-        for start, z, seen in draws.blocks(first, stop)
+        compute(flow, z, seen, batch_size, noise_seed, start)
+        for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop)
     ]
     x, finite, *log_prob = map(np.concatenate, zip(*pieces, strict=True))
     if spread:
@@ -119,61 +120,47 @@ def as_frame(flow: Any, x: np.ndarray) -> Any:
 def latents(flow: Any, count: int, context: Any, temperature: Any, seed: Any) -> np.ndarray:
     """Return `count` draws of a flow's base, (count, *event); `context` holds what the base receives."""
     numbers = entropy(flow.sampler if seed is None else seed)
-    draws = Draws(flow, count, context, temperature, numbers)
-    return np.concatenate([z for _, z, _ in draws.blocks()])
+    return np.concatenate([z for _, z, _ in blocks(flow, count, context, temperature, numbers, 0, count)])
 
 
-class Draws:
-    """`count` draws of a flow's base, in blocks.
+def blocks(
+    flow: Any, count: int, context: Any, temperature: Any, numbers: list[int], first: int, stop: int
+) -> Iterator[tuple[int, np.ndarray, Any]]:
+    """Yield rows `first` to `stop` of `count` draws of a flow's base, in blocks: at least one.
 
-    The size of a block follows from that of an event alone, and its seed from `numbers` and the number of the block.
-    So the same numbers give the same rows, whatever the batch size and the part of the rows that is drawn. A context of
-    b rows repeats: draw i has row i % b.
+    A block is the number of its first row, latents and context. Its size follows from that of an event alone, and its
+    seed from `numbers` and the number of the block. So the same numbers give the same rows, whatever the batch size and
+    the part of the rows that is drawn. A context of b rows repeats: draw i has row i % b.
     """
+    event = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
+    temperature, most = per_latent(flow.bijector, temperature), default_batch_size(math.prod(event))
+    for number in range(first // most, max(1, -(-stop // most))):
+        start = number * most
+        low, high = max(first, start), min(stop, start + most)
+        own = min(most, count - start)
+        rows = start + np.minimum(
+            np.arange(min(most, one_of_few(own))), own - 1
+        )  # few sizes, few compiled programs
+        z = np.zeros((0, *event), flow.base.compute_dtype)
+        if own:
+            seed = _mixed(numbers, number)
+            z = _drawn(flow.base, (len(rows), *event), _repeated(context, rows), temperature, seed)
+        yield low, z[low - start : high - start], _repeated(context, np.arange(low, high))
 
-    def __init__(self, flow: Any, count: int, context: Any, temperature: Any, numbers: list[int]) -> None:
-        self.count, self.context = count, context
-        # For noise besides the latents.
-        self.noise_seed = int(np.random.SeedSequence(numbers).generate_state(1, "uint64")[0])
-        self._base, self._numbers = flow.base, numbers
-        self._event = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
-        self._temperature = per_latent(flow.bijector, temperature)
-        self._rows = default_batch_size(math.prod(self._event))
 
-    def blocks(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, np.ndarray, Any]]:
-        """Yield (number of the first row, latents, context) for each block of rows `first` to `stop`; at least one."""
-        stop = self.count if stop is None else stop
-        for number in range(first // self._rows, max(1, -(-stop // self._rows))):
-            start = number * self._rows
-            low, high = max(first, start), min(stop, start + self._rows)
-            rows = np.arange(low, high)
-            yield low, self._block(number)[low - start : high - start], self._context_of(rows)
+def _drawn(base, shape, context, temperature, seed):
+    context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
 
-    def _block(self, number):
-        first = number * self._rows
-        count = min(self._rows, self.count - first)
-        if not count:
-            return np.zeros((0, *self._event), self._base.compute_dtype)
-        size = min(self._rows, one_of_few(count))  # more than needed, so that few programs are compiled
-        context = self._context_of(first + np.minimum(np.arange(size), count - 1))
-        context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
-        with engine.no_grad():
-            z = engine.draw_alone(
-                lambda generator: self._base.sample(
-                    (size, *self._event),
-                    temperature=self._temperature,
-                    seed=generator,
-                    context=context,
-                ),
-                self._base,
-                _mixed(self._numbers, number),
-            )
-        return ops.convert_to_numpy(z)[:count]
+    def draw(generator):
+        return base.sample(shape, temperature=temperature, seed=generator, context=context)
 
-    def _context_of(self, rows):
-        if self.context is None:
-            return None
-        return tree.map_structure(lambda c: c[rows % max(1, len(c))], self.context)
+    with engine.no_grad():
+        return ops.convert_to_numpy(engine.draw_alone(draw, base, seed))
+
+
+def _repeated(context, rows):
+    """Return the rows of a context, which begins again after its last one."""
+    return None if context is None else tree.map_structure(lambda c: c[rows % max(1, len(c))], context)
 
 
 def entropy(seed: Any) -> list[int]:
