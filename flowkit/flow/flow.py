@@ -4,7 +4,7 @@ import contextlib
 import contextvars
 import functools
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from keras import ops
 
 from flowkit.bijectors.solvers import positions_alone, solving
 from flowkit.contract import FlowLayer
-from flowkit.contract.arguments import whole_or_none
+from flowkit.contract.arguments import Count, checked, whole
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for, refuse_late
 from flowkit.contract.noise import drawn, given
@@ -29,9 +29,10 @@ from flowkit.flow.batches import map_leaves, real_numbers
 from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
 from flowkit.flow.model import FlowModel, is_likelihood, locked
 from flowkit.flow.noise import varies
-from flowkit.flow.round_trip import look_at, one_check, relative_error, warn_of_overflow
+from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
 from flowkit.objectives.objective import expect_shape
 
+Rows = Annotated[int, whole(0, None)]
 _IN_OBJECTIVE: contextvars.ContextVar[Any] = contextvars.ContextVar("in_objective", default=None)
 
 
@@ -361,17 +362,18 @@ class Flow(FlowModel):
         return scoring.in_bits(log_prob, x.shape)
 
     @locked
+    @checked
     def sample(
         self,
-        n: int,
+        n: Rows,
         context: Any = None,
         *,
         temperature: float = 1.0,
         seed: int | None = None,
         batch_size: int | None = None,
-        check: str | bool = "warn",
+        check: Check = "warn",
         spread: bool = False,
-        steps: int | None = None,
+        steps: Count | None = None,
     ) -> Any:
         """Return `n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
@@ -385,32 +387,33 @@ class Flow(FlowModel):
         Without a seed all draw from the main process's; `check` is done in each. Raises ValueError, in all, if their
         arguments differ; any other error in one is a `flowkit.distributed.ProcessFailed` in the others.
         """
-        steps = whole_or_none(steps, "sample's steps", least=1)
         with failing_together() if spread else contextlib.nullcontext(), solving(steps=steps):
             return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked
+    @checked
     def sample_and_log_prob(
         self,
-        n: int,
+        n: Rows,
         context: Any = None,
         *,
         temperature: float = 1.0,
         seed: int | None = None,
         batch_size: int | None = None,
-        check: str | bool = "warn",
+        check: Check = "warn",
     ) -> tuple[Any, np.ndarray]:
         """Return (samples, log_prob(samples)), the second (n,) or (n, b): the model's own, whatever the temperature."""
         return sampling.sample(self, n, context, temperature, seed, batch_size, check, score=True)
 
     @locked
+    @checked
     def encode(
         self,
         x: Any,
         context: Any = None,
         *,
         batch_size: int | None = None,
-        check: str | bool = "warn",
+        check: Check = "warn",
         seed: int = 0,
     ) -> np.ndarray:
         """Return the latents of `x`, numpy; whole values are taken at the middle of their bins, without noise.
@@ -424,20 +427,20 @@ class Flow(FlowModel):
         - "raise" looks at all, in each call, which takes two to three times as long, and raises ContractError;
         - None does not look.
         """
-        one_check(check)
         x, context = prepare.seen(self, x, context, batch_size)
         z = sampling.encoded(self, x, context, batch_size, seed)
         look_at(self, x, context, check, batch_size, z=z)
         return z
 
     @locked
+    @checked
     def decode(
         self,
         z: Any,
         context: Any = None,
         *,
         batch_size: int | None = None,
-        check: str | bool = "warn",
+        check: Check = "warn",
         seed: int = 0,
     ) -> Any:
         """Return the data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x.
@@ -452,7 +455,6 @@ class Flow(FlowModel):
             )
         z = real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
         context = prepare.seen_context(self, context, batch_size, rows=len(z))
-        one_check(check)
         x, finite = sampling.decoded(self, z, context, batch_size, seed)
         warn_of_overflow(finite)
         look_at(self, x, context, check, batch_size)

@@ -428,7 +428,7 @@ class FlowModel(keras.Model):
         return draw(self, x, context, samples, seed)
 
     def _repr_html_(self) -> str:
-        from flowkit.flow.plotting import as_html
+        from flowkit.flow.summary import as_html
 
         return as_html(self)
 

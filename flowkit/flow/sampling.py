@@ -19,7 +19,7 @@ from flowkit.flow.batches import batch_size_of, count, default_batch_size, one_o
 from flowkit.flow.context import check_context, context_kind
 from flowkit.flow.group import check_same
 from flowkit.flow.noise import counted_for, undithered
-from flowkit.flow.round_trip import look_at, one_check, warn_of_overflow
+from flowkit.flow.round_trip import look_at, warn_of_overflow
 from flowkit.flow.scoring import densities
 
 _SEEDS = 2**31  # every engine takes smaller seeds
@@ -38,9 +38,7 @@ def sample(
     score: bool = False,
 ) -> Any:
     """Return samples: see `Flow.sample`. With `score`, (samples, log_prob): see `Flow.sample_and_log_prob`."""
-    n, passed = whole_number(n, "n", least=0), context
-    one_check(check)
-    context = prepare.seen_context(flow, context, batch_size)
+    passed, context = context, prepare.seen_context(flow, context, batch_size)
     numbers = entropy(flow.sampler if seed is None else seed)
     if spread and distributed.world() > 1:
         told = {"n": n, "context": check_context(flow, passed), "temperature": temperature, "check": check}

@@ -97,6 +97,13 @@ def show(flow: Any, line_length: int | None, print_fn: Any, expand_nested: bool)
     print_fn(console.file.getvalue())
 
 
+def as_html(flow: Any) -> str:
+    """Return the table for a notebook."""
+    console = Console(record=True, file=io.StringIO(), width=120)
+    console.print(table(flow))
+    return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
+
+
 def _of(part, shape, level, expand):
     """Return the rows of a part for data of `shape`: for a composite those of its parts."""
     if isinstance(part, MultiScale):
