@@ -1,7 +1,6 @@
 """The model: a bijector and the base density of its latents."""
 
 import contextlib
-import contextvars
 import functools
 import math
 from typing import Annotated, Any
@@ -33,7 +32,6 @@ from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_over
 from flowkit.objectives.objective import expect_shape
 
 Rows = Annotated[int, whole(0, None)]
-_IN_OBJECTIVE: contextvars.ContextVar[Any] = contextvars.ContextVar("in_objective", default=None)
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -88,7 +86,8 @@ class Flow(FlowModel):
         self.noise = None if own and not self._draws else keras.random.SeedGenerator()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
-        self._in_training = False  # whether the step that compute_loss saw last trains
+        self._in_training = False  # True if the step that compute_loss saw last trains
+        self._in_objective = False  # True while the objective computes its losses
 
     # What Keras calls
 
@@ -118,7 +117,7 @@ class Flow(FlowModel):
 
         In training on another objective than likelihood return that objective's losses, {"loss": (batch,)}.
         """
-        training = training and _IN_OBJECTIVE.get() is not self  # which may call the flow for log_prob
+        training = training and not self._in_objective  # which may call the flow for log_prob
         x, context = prepare.unpack(inputs)
         if training and not is_likelihood(self.objective):
             return self._objective_losses(x, context)
@@ -142,11 +141,11 @@ class Flow(FlowModel):
             seen = self.embed(context)
             y = x if self.objective.needs_data else self._draw_and_score(ops.shape(x)[0], seen)[0]
             self.bijector.run_refresh(ops.stop_gradient(y), seen, **given(self._noise_for(y)))
-        token = _IN_OBJECTIVE.set(self)
+        self._in_objective = True
         try:
             losses = self.objective(self, x, context)
         finally:
-            _IN_OBJECTIVE.reset(token)
+            self._in_objective = False
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
         return {"loss": losses}
 

@@ -17,7 +17,7 @@ from flowkit.flow.flow import Flow
 from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
 from flowkit.flow.model import is_likelihood, locked
 from flowkit.flow.scoring import scored
-from flowkit.objectives import MaximumLikelihood
+from flowkit.objectives import Objective
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -82,13 +82,12 @@ class LabelledFlow(Flow):
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """As `Flow.compile`, on likelihood alone: the classifier's part of the loss is added to it."""
-        super().compile(optimizer, loss, **options)
-        if not is_likelihood(self.objective):
-            name, self.objective = type(loss).__name__, MaximumLikelihood()
+        if isinstance(loss, Objective) and not is_likelihood(loss):
             raise ValueError(
-                f"LabelledFlow.compile expects MaximumLikelihood(), received {name}: its classifier is trained "
-                "beside the likelihood of data. Use a Flow."
+                f"LabelledFlow.compile: got {type(loss).__name__}(), expected MaximumLikelihood(), beside which its "
+                "classifier is trained. Use a Flow."
             )
+        super().compile(optimizer, loss, **options)
 
     @property
     def num_classes(self) -> int | None:
