@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
@@ -239,8 +240,9 @@ def learned_columns(flow: Any, x: Any, context: Any = None) -> Iterator[None]:
     """Enter a scope in which the flow knows the columns of frames, `x` and context; it keeps them unless it raises."""
     before = flow.columns, flow.context_columns
     try:
-        if is_frame(x) and flow.columns is None:
-            flow.columns = Columns.of(x)
+        if is_frame(x) and (flow.columns is None or flow.columns.library is None):
+            here = Columns.of(x)
+            flow.columns = here if flow.columns is None else replace(flow.columns, library=here.library)
         if is_frame(context) and flow.context_columns is None and context_kind(flow) != "none":
             flow.context_columns = Columns.of(context)
         yield
