@@ -9,6 +9,7 @@ import numpy as np
 from flowkit import data, distributed, training, zoo
 from flowkit.app.failure import RecipeError, say
 from flowkit.app.images import mean_and_error
+from flowkit.data.frame import is_frame
 from flowkit.flow import prepare, scoring
 from flowkit.flow.context import context_kind
 from flowkit.zoo.table_front import each_domain
@@ -107,16 +108,22 @@ class Tables:
         """Save pairs of columns of data and samples; quantiles of the latents and of the density they should have."""
         sampling, train, test = experiment.recipe.sampling, experiment.train, experiment.test
         if sampling.count:
-            samples = flow.sample(sampling.count, temperature=sampling.temperature, seed=0)
-            samples = np.asarray(samples)  # of a frame
-            training.save_pairs(folder.pairs, test.values, samples, test.names)
-            if hint := positive_columns(experiment.recipe, train.values, samples, test.names):
+            how = {"temperature": sampling.temperature, "seed": 0}
+            if test.context is None:
+                samples = flow.sample(sampling.count, **how)
+                samples = flow.columns.values(samples) if is_frame(samples) else samples
+            else:
+                samples = flow.sample(1, test.context[: sampling.count], **how)[0]
+            training.save_pairs(folder.pairs, _filled(test.values), _filled(samples), test.names)
+            hint = (
+                None if self.codes else positive_columns(experiment.recipe, train.values, samples, test.names)
+            )
+            if hint:
                 say(hint)
-        base = flow.base.sample((_DRAWS, *flow.event_shape), seed=keras.random.SeedGenerator(0))
-        latents = flow.encode(test.values)
-        training.save_quantiles(folder.path / "quantiles.png", latents, keras.ops.convert_to_numpy(base))
-        if sampling.count:
             print(f"pairs {folder.pairs}")
+        latents = flow.encode(test.values, test.context)
+        base = flow.base.sample((_DRAWS, *latents.shape[1:]), seed=keras.random.SeedGenerator(0))
+        training.save_quantiles(folder.path / "quantiles.png", latents, keras.ops.convert_to_numpy(base))
 
     def more_metrics(self, experiment, flow):
         """Return what metrics.json says of tables alone."""
@@ -158,6 +165,11 @@ class Tables:
     def mean_score(self, flow, table, samples=1):
         """Return the mean log-likelihood in nats, and its standard error; each process scores its part."""
         return mean_and_error(-scoring.score_in_a_group(flow, *self.given(flow, table), samples)[1])
+
+
+def _filled(values):
+    """Return values with a missing entry one below the smallest of its column, for a picture."""
+    return np.where(np.isnan(values), np.nanmin(values, axis=0) - 1, values)
 
 
 def positive_columns(recipe, rows, samples, names):

@@ -164,7 +164,7 @@ def _checked_rows(flow, x):
         x = flow.dequantize.validate(x)
         flow.bijector._check_shape(x.shape)
         return x
-    x = x.astype(flow.compute_dtype, copy=False)
+    x = _rounded(x, flow.compute_dtype, flow.bijector.spec.domain)
     wrong = ~finite_or_missing(flow, x)
     if wrong.any():
         raise ValueError(
@@ -218,6 +218,18 @@ def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:
         f"{_first_place(~inside, names)}. Bring such entries inside{turn}, or begin with another bijector (of the zoo: "
         "other domains=)."
     )
+
+
+def _rounded(x, dtype, domain):
+    """Return numbers as `dtype`; those inside of an interval stay inside, next to an end to which they would round."""
+    rounded = x.astype(dtype, copy=False)
+    intervals = [column.kind == "interval" for column in domain.columns or [domain]]
+    fits = len(intervals) in (1, x.shape[-1])  # otherwise `check_domain` raises
+    if rounded.dtype == x.dtype or domain == Domain.REAL or not fits:
+        return rounded
+    inside = intervals & (x > domain.low) & (x < domain.high)
+    low, high = (np.asarray(end, dtype) for end in (domain.low, domain.high))
+    return np.where(inside, np.clip(rounded, np.nextafter(low, high), np.nextafter(high, low)), rounded)
 
 
 # Frames and tables

@@ -251,6 +251,14 @@ def test_features_of_other_domains_are_taken_by_name_and_drawn_inside():
         flow.log_prob(np.array([[1.0, 1e5, 0.5], [-1.0, 1e5, 0.5]]))
 
 
+def test_numbers_that_round_to_an_end_of_their_interval_stay_inside():
+    x = np.array([[1e-60, 1 - 1e-12], [1.0, 1e-12], [2.0, 0.5]])
+    flow = small("nsf", features=2, domains=["positive", (0, 1)]).adapt(x[1:])
+    assert np.isfinite(flow.log_prob(x)).all()
+    with pytest.raises(ValueError, match="in row 0 of column 1"):
+        flow.log_prob(np.array([[1.0, 1.0]]))
+
+
 def test_domains_use_names_of_columns_or_places_as_numbers_or_as_text():
     given = small("nsf", domains={"0": "positive"}).bijector.parts[0].get_config()
     assert given["domains"] == small("nsf", domains={0: "positive"}).bijector.parts[0].get_config()["domains"]
