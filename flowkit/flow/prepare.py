@@ -33,7 +33,6 @@ from flowkit.flow.context import (
 from flowkit.flow.group import check_batches, check_division
 from flowkit.flow.noise import check_dequantizer
 
-_FEW = 1000  # rows that show whether a column is of whole numbers
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
 
 # Parts
@@ -282,13 +281,9 @@ def refuse_whole(flow: Any, x: Any) -> None:
     x = np.asarray(ops.convert_to_numpy(x))
     if x.dtype.kind not in "iufb" or not len(x):
         return
-    x = x.astype("uint8") if x.dtype.kind == "b" else x
-    if (x[:_FEW] != np.floor(x[:_FEW])).any(axis=0).all():  # enough for most tables
-        return
-    largest, varies = np.abs(x).max(axis=0), (x != x[:1]).any(axis=0)
     # Floats so large that there is nothing between whole numbers show nothing.
-    fine = x.dtype.kind in "iu" or np.spacing(largest) < 1
-    whole = (x == np.floor(x)).all(axis=0) & varies & fine
+    fine = x.dtype.kind != "f" or np.spacing(np.abs(x).max(axis=0)) < 1
+    whole = (x == np.rint(x)).all(axis=0) & (x != x[:1]).any(axis=0) & fine
     if whole.any():
         first, more = column_name(int(np.argmax(whole)), names_of(flow)), int(whole.sum()) - 1
         raise ValueError(
