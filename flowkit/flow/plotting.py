@@ -1,6 +1,7 @@
 """What a notebook shows of a flow: a table of its parts, and a picture of its density or its samples."""
 
 import html
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -83,17 +84,29 @@ def _density(flow, drawn, data, context, names):
 
 def _pairs(flow, drawn, data, context, names):
     """Draw pairs of columns: samples, and data beside them if there are any."""
-    count = min(_MOST_COLUMNS, drawn.shape[1])
-    tables = [(drawn, "C1", "samples")] if data is None else [(data, "C0", "data"), (drawn, "C1", "samples")]
+    return pair_plot({"samples": drawn} if data is None else {"data": data, "samples": drawn}, names)
+
+
+def pair_plot(tables: Mapping[str, np.ndarray], names: Sequence[Any], mark: Any = None) -> Any:
+    """Return a figure of pairs of columns of one or two tables, by their labels; the first 6 columns.
+
+    `mark`: a row to mark.
+    """
+    count = min(_MOST_COLUMNS, len(names))
     figure, grid = _figure(1.4 * count, 1.4 * count, count)
     grid = np.reshape(grid, (count, count))  # one pair of axes comes alone
+    colours = ("C0", "C1")[-len(tables) :]
     for (row, column), axes in np.ndenumerate(grid):
-        for table, colour, label in tables:
+        for (label, table), colour in zip(tables.items(), colours, strict=True):
             if row == column:
                 there = table[~np.isnan(table[:, row]), row]
                 axes.hist(there, bins=40, density=True, histtype="step", color=colour, label=label)
             else:
                 axes.plot(table[:, column], table[:, row], ".", color=colour, markersize=1, alpha=0.5)
+        if mark is not None and row == column:
+            axes.axvline(mark[column], color="black", linewidth=0.8)
+        elif mark is not None:
+            axes.plot(mark[column], mark[row], "+", color="black")
         axes.set(xticks=[], yticks=[])
     for i in range(count):
         grid[-1, i].set_xlabel(names[i])
