@@ -55,6 +55,7 @@ MAY_IMPORT = {
     "testing": {"numerics", "contract", "engines", "bijectors", "distributions"},
     "play": {"contract", "bijectors", "flow"},
     "tables": {"contract", "bijectors", "conditioners", "surjections", "data", "flow", "zoo"},
+    "posteriors": {"contract", "conditioners", "distributions", "flow", "diagnostics", "training", "zoo"},
     "_engine": set(),
     "_registration": set(),
     "_shipped": set(),

@@ -7,6 +7,7 @@ in. One that has `adapt(x)` takes part in data-dependent initialisation.
 
 from flowkit.conditioners.context import StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
+from flowkit.conditioners.deep_set import DeepSet
 from flowkit.conditioners.field import Field
 from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
 from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
@@ -20,6 +21,7 @@ __all__ = [
     "AngularMADE",
     "AngularMLP",
     "ConvNet",
+    "DeepSet",
     "Field",
     "LipschitzMLP",
     "PlacePrior",
