@@ -1,6 +1,7 @@
 """Named architectures, one keyword-only function each, which returns a `Flow`; and trained ones by name.
 
-`glow` is for images, all others for vectors, the rows of a table; docs/families.md says which to take. Of vectors:
+`glow` is for images, `flow_matching` for both, all others for vectors, the rows of a table; docs/families.md says which
+to take. Of vectors:
 
 - `features`: the number of entries of a vector, or the names of a table's columns, which makes the weights now; None
   leaves it to the first data.
@@ -47,7 +48,8 @@ VECTORS = {
         circular_nsf,
     )
 }
-ARCHITECTURES = {"glow": glow, **VECTORS}  # what a recipe may name
+# What a recipe may name: of images the first two.
+ARCHITECTURES = {"glow": glow, "flow_matching": flow_matching, **VECTORS}
 
 __all__ = [
     "ARCHITECTURES",

@@ -36,7 +36,8 @@ class Plan:
 
     A family may change them before it returns its layers. `front` None is that of tables: from the domains of the
     features onto the real line, then standardised, and an ActNorm, which training may move. `features` are a number,
-    or the `names` of columns, which `domains` may then use.
+    or the `names` of columns, which `domains` may then use. A family of images sets `image`, their shape,
+    `dequantize`, and `labels` if their class is the context.
     """
 
     family: str
@@ -46,6 +47,9 @@ class Plan:
     base: Any = None
     embedding: Any = None
     front: Any = None
+    image: tuple[int, ...] | None = None
+    dequantize: Any = None
+    labels: bool = False
     names: tuple[Any, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -82,10 +86,18 @@ class Plan:
             front = [*table_front(features=self.features, domains=self.domains), ActNorm(factor=1.0)]
         if self.context and embedding is None:
             embedding = StandardizedContext()
-        flow = Flow(Chain([*front, *layers]), self.base, embedding=embedding, name=self.family)
-        if self.features is not None:
-            x_shape = (None, self.features)
-            flow.build({"x": x_shape, "context": self._context_shape()} if self.context else x_shape)
+        flow = Flow(
+            Chain([*front, *layers]),
+            self.base,
+            embedding=embedding,
+            dequantize=self.dequantize,
+            name=self.family,
+        )
+        event = self.image if self.features is None else (self.features,)
+        if event is not None:
+            x_shape = (None, *event)
+            conditional = self.context or self.labels
+            flow.build({"x": x_shape, "context": self._context_shape()} if conditional else x_shape)
         if self.names:
             flow.columns = Columns(self.names, None)
         return flow
@@ -97,13 +109,13 @@ class Plan:
             given = embedding.inputs[0] if isinstance(embedding, keras.Sequential) else embedding.input
             return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), given)
         labels = embedding is not None and classes_of(embedding) is not None
-        return (None,) if labels else (None, self.context)
+        return (None,) if labels or self.labels else (None, self.context)
 
 
 _SHARED = [
     parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
     for name, parameter in inspect.signature(Plan).parameters.items()
-    if name not in ("family", "front")
+    if name not in ("family", "front", "image", "dequantize", "labels")
 ]
 
 
