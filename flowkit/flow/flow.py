@@ -279,8 +279,7 @@ class Flow(FlowModel):
 
     def _draw_and_score(self, rows, seen, seed=None):
         """Return (x, log q(x)) for as many draws, with what the parts receive of the context."""
-        seed = self.sampler if seed is None else seed
-        seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+        seed = self.sampler if seed is None else engine.seeds(seed)
         event = (None, *self._event())
         latent = as_tuple(self.bijector.compute_output_shape(event))[1:]
         z = self.base.sample((rows, *latent), seed=seed, context=seen)
@@ -299,8 +298,9 @@ class Flow(FlowModel):
     def draw(self, n: int, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
         """Return `n` draws (x, log q(x)), x = f^-1(z) for z from the base: tensors with gradients, also in training.
 
-        x is (n, *event), log q(x) (n,); for a context of b rows (n, b, *event) and (n, b). Raises ValueError with
-        `dequantize`, and ContractError for a flow that is not built: `flow.build((None, d))`.
+        x is (n, *event), log q(x) (n,); for a context of b rows (n, b, *event) and (n, b). `seed` is a whole number, a
+        `keras.random.SeedGenerator`, on JAX also a key; None draws from the flow's own generator. Raises ValueError
+        with `dequantize`, and ContractError for a flow that is not built: `flow.build((None, d))`.
 
         >>> from flowkit.bijectors import Scale
         >>> flow = Flow(Scale(0.0))

@@ -166,6 +166,8 @@ class FlowModel(keras.Model):
                 check_same_work(data.x, data.first(batch_size)[0], options)
             if not is_adapted(self):
                 adapting.adapt_for_fit(self, data, options)
+            if not self.objective.needs_data:
+                adapting.check_draws(self, data.rows[1])
         try:
             with together(self):
                 return super().fit(data.x, data.y, sample_weight=sample_weight, **options)

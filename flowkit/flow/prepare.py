@@ -445,7 +445,7 @@ def refuse_data(flow: Any, method: str, passed: dict[str, Any]) -> None:
 
 
 def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Packed, dict[str, Any]]:
-    """Return batches that hold no data, only rows of a context or nothing, as `to_train`.
+    """Return batches without data, of rows of a context or of nothing, as `to_train`.
 
     Raises ValueError if the length of an epoch is not known.
     """
@@ -461,21 +461,26 @@ def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Pac
             "long an epoch is: fit(steps_per_epoch=1000, batch_size=256)."
         )
     steps = -(-count(context) // size) if steps is None else whole_number(steps, "steps_per_epoch", least=1)
-    batches = _context_batches(context, size, options.get("initial_epoch", 0) * steps)
+    first, last = options.get("initial_epoch", 0) * steps, options["epochs"] * steps
+    batches = _context_batches(context, size, first, last)
     changed = {"batch_size": None, "steps_per_epoch": steps, "shuffle": False}
     data = Packed(batches, None, (None, head(context, _DRAWS)))
     return data, with_validation(flow, options | changed)
 
 
-def _context_batches(context, size, start):
-    """Yield batches without data, from number `start` on: the order of rows follows from the number alone."""
-    nothing = np.zeros((size, 0), "float32")
+def _context_batches(context, size, start, end):
+    """Yield batches without data, from number `start` on: the order of rows depends only on the number.
+
+    In place of data each row has the completed part of the training, `number / end`.
+    """
     if context is None:
-        yield from itertools.repeat((nothing,))
+        for number in itertools.count(start):
+            yield (np.full((size, 1), number / end, "float32"),)
     n = count(context)
     # Of many rows it is not drawn for each batch.
     order = functools.lru_cache(maxsize=2)(lambda turn: np.random.default_rng([n, turn]).permutation(n))
     for number in itertools.count(start):
         places = np.arange(number * size, (number + 1) * size)
         dealt = np.array([order(place // n)[place % n] for place in places.tolist()])
-        yield (pack(nothing, tree.map_structure(lambda c: c[dealt], context)),)  # noqa: B023
+        done = np.full((size, 1), number / end, "float32")
+        yield (pack(done, tree.map_structure(lambda c: c[dealt], context)),)  # noqa: B023
