@@ -118,7 +118,9 @@ def flow_matching(
         plan.image, plan.labels, plan.dequantize = input_shape, given, Dequantize(levels=data_levels)
         field = UNet(hidden, frequencies=frequencies, context=context, num_classes=num_classes)
         few = "rademacher"
-    return [Continuous(field, solver, steps=steps, trace=trace or few or _usual_trace(plan), guidance=guidance)]
+    return [
+        Continuous(field, solver, steps=steps, trace=trace or few or _usual_trace(plan), guidance=guidance)
+    ]
 
 
 def _image_front(channels):
