@@ -77,7 +77,8 @@ def train(
     own = inferred(recipe, data)
     chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *by_option]), workers)
     if dry_run:
-        print(dumps(chosen), end="")
+        if flowkit.distributed.is_main():
+            print(dumps(chosen), end="")
         return
     if own and flowkit.distributed.is_main():
         values = ", ".join(f"{key} = {chosen.flat()[key]}" for key in own)

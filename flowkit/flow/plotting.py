@@ -66,24 +66,38 @@ def _density(flow, drawn, data, context, names):
 
 
 def _pairs(flow, drawn, data, context, names):
+    """Draw pairs of columns: samples, and data beside them if there are any."""
+    return pair_plot(data, drawn, names)
+
+
+def pair_plot(data: Any, samples: Any, names: Sequence[Any], **options: Any) -> Any:
+    """Return a figure of pairs of the first 6 columns; see `draw_pairs` for `options`."""
     from matplotlib import pyplot
 
-    count = min(6, drawn.shape[1])
+    count = min(6, len(names))
     figure = pyplot.figure(figsize=(1.4 * count, 1.4 * count), layout="constrained")
     pyplot.close(figure)
-    draw_pairs(figure, data, drawn, names[:count])
+    draw_pairs(figure, data, samples, names[:count], **options)
     return figure
 
 
-def draw_pairs(figure: Any, data: Any, samples: Any, names: Sequence[Any]) -> list[tuple[float, float]]:
+def draw_pairs(
+    figure: Any,
+    data: Any,
+    samples: Any,
+    names: Sequence[Any],
+    *,
+    labels: tuple[str, str] = ("data", "samples"),
+    mark: Any = None,
+) -> list[tuple[float, float]]:
     """Draw pairs of the columns `names`: data below the diagonal, samples above, both on it; without data samples.
 
     Draws at most 2,000 rows of each. An axis shows 99.8 percent of both, but at most half the data's width beyond the
-    data on each side. Returns the limits of the axes.
+    data on each side. Returns the limits of the axes. `mark`: a row to mark.
     """
-    below, tables = (samples, "C1"), [(samples, "C1", "samples")]
+    below, tables = (samples, "C1"), [(samples, "C1", labels[1])]
     if data is not None:
-        below, tables = (data, "C0"), [(data, "C0", "data"), *tables]
+        below, tables = (data, "C0"), [(data, "C0", labels[0]), *tables]
     columns = len(names)
     limits = [_limits(below[0][:, i], samples[:, i]) for i in range(columns)]
     grid = figure.subplots(columns, columns, squeeze=False)
@@ -98,6 +112,10 @@ def draw_pairs(figure: Any, data: Any, samples: Any, names: Sequence[Any]) -> li
             x, y = table[:_DOTS, column], table[:_DOTS, row]
             axes.scatter(x, y, s=size, alpha=opacity, linewidths=0, color=colour)
             axes.set_ylim(*limits[row])
+        if mark is not None and row == column:
+            axes.axvline(mark[column], color="black", linewidth=0.8)
+        elif mark is not None:
+            axes.plot(mark[column], mark[row], "+", color="black")
         axes.set(xlim=limits[column], xticks=[], yticks=[])
         if row == columns - 1:
             axes.set_xlabel(str(names[column])[:16], fontsize=8)

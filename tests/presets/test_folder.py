@@ -366,6 +366,12 @@ def test_weights_that_the_wheel_lacks_are_downloaded_once(installed, monkeypatch
     assert folder.is_relative_to(installed / "cache")
 
 
+def test_without_a_public_repository_the_error_names_the_clone(installed, monkeypatch):
+    monkeypatch.setattr(_shipped, "ADDRESS", "https://github.com/OWNER/flowkit")
+    with pytest.raises(ConnectionError, match=r"no weights of glow/digits .* pip install -e CLONE"):
+        presets.find_preset("glow/digits")
+
+
 def test_other_weights_than_the_metadata_names_are_refused(installed, monkeypatch):
     wrong = installed / "wrong/glow/digits/model.weights.h5"
     wrong.parent.mkdir(parents=True)
