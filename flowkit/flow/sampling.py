@@ -50,9 +50,8 @@ def sample(
     rows = distributed.mine(np.arange(total)) if spread else np.arange(total)
     first, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
     compute = _with_log_prob if score else decoded
-    noise_seed = int(np.random.SeedSequence(numbers).generate_state(1, "uint64")[0])
     pieces = [
-        compute(flow, z, seen, batch_size, noise_seed, start)
+        compute(flow, z, seen, batch_size, _noise_seed(numbers), start)
         for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop)
     ]
     x, finite, *log_prob = map(np.concatenate, zip(*pieces, strict=True))
@@ -89,9 +88,10 @@ def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tu
     For a flow with a bound as its likelihood, q and p also hold what the inverse drops, so the mean stays Z.
     """
     context = prepare.seen_context(flow, context, batch_size)
-    draws = Draws(flow, n, context, 1.0, entropy(seed))
+    numbers = entropy(seed)
     pieces = [
-        _scored(flow, z, seen, batch_size, draws.noise_seed, start) for start, z, seen in draws.blocks()
+        _scored(flow, z, seen, batch_size, _noise_seed(numbers), start)
+        for start, z, seen in blocks(flow, n, context, 1.0, numbers, 0, n)
     ]
     x, _, log_q = map(np.concatenate, zip(*pieces, strict=True))
     return x, log_q
@@ -193,6 +193,11 @@ def entropy(seed: Any) -> list[int]:
         raise ValueError(
             f"seed: expected a whole number or a SeedGenerator, received {shown(seed)}."
         ) from None
+
+
+def _noise_seed(numbers):
+    """Return the seed of the noise besides the latents."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, "uint64")[0])
 
 
 def _mixed(numbers, block):
