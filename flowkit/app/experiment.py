@@ -1,4 +1,4 @@
-"""From a validated recipe to a flow that is ready for `fit`, and its data."""
+"""Make a flow that is ready for `fit`, and load its data, from a validated recipe."""
 
 import warnings
 from dataclasses import dataclass, replace

@@ -113,13 +113,13 @@ def _to_compare_on(flow, function, given, context):
 
     expected = answers(rows)
     rng, eps = np.random.default_rng(0), np.finfo(rows.dtype).eps
-    rounded = [0.0] * len(expected)
+    moved = []
     for _ in range(ROUNDINGS):
         rounding = rng.choice([-1, 1], rows.shape).astype("float32") * eps
-        moved = [_difference(*pair) for pair in zip(expected, answers(rows * (1 + rounding)), strict=True)]
-        rounded = [max(pair) for pair in zip(rounded, moved, strict=True)]
+        pairs = zip(expected, answers(rows * (1 + rounding)), strict=True)
+        moved.append([_difference(*pair) for pair in pairs])
     inputs = {given: rows} if context is None else {given: rows, "context": context}
-    return inputs, expected, [min(max(TOLERANCE, moved), MOST) for moved in rounded]
+    return inputs, expected, np.clip(np.max(moved, axis=0), TOLERANCE, MOST)
 
 
 def _compare(flow, run, inputs, answers):

@@ -1,4 +1,4 @@
-"""Whether data come back from their latents: f^-1(f(x)) is x, but for rounding."""
+"""Check that data come back from their latents: f^-1(f(x)) is x up to rounding."""
 
 import os
 import sys

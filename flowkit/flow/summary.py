@@ -1,4 +1,4 @@
-"""What is in a flow, as a table: its levels, its steps, their latents, weights and promises."""
+"""The parts of a flow as a table: its levels, its steps, their latents, weights and promises."""
 
 import io
 import math
