@@ -8,7 +8,7 @@ from flowkit.contract.configured import Configured
 class Objective(Configured):
     """What `fit` minimises the mean of: `objective(flow, x, context)` is one loss for each sample, (batch,).
 
-    Given to `flow.compile(optimizer, loss=objective)`. It is asked in training alone: `evaluate` is -log_prob of data,
+    Given to `flow.compile(optimizer, loss=objective)`. It is called in training alone: `evaluate` is -log_prob of data,
     whatever a flow was trained on.
 
     Authors write `__call__`, and `get_config` if there are arguments; and register the class with Keras, so that a
@@ -33,7 +33,7 @@ class Objective(Configured):
     needs_data = True
 
     def check(self, flow: Any) -> None:
-        """Raise if `flow` cannot be trained on this: asked by `compile`, and by `fit`."""
+        """Raise if `flow` cannot be trained on this; `compile` and `fit` call it."""
 
     def __call__(self, flow: Any, x: Any, context: Any) -> Any:
         """Return one loss for each sample, (batch,)."""
@@ -41,7 +41,7 @@ class Objective(Configured):
 
 
 def expect_shape(what: str, value: Any, expected: Any) -> None:
-    """Raise ValueError if `value` has another shape: broadcast, it would be another loss without a word."""
+    """Raise ValueError if `value` has another shape: broadcast, it would silently be another loss."""
     shape, expected = tuple(value.shape), tuple(expected)
     fits = len(shape) == len(expected) and all(
         None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=True)

@@ -26,7 +26,7 @@ class ReverseKL(Objective):
 
     Of a flow that forgets something on the way to x, as one with `Augment` does, log q(x) is not known, and the mean of
     the loss is an upper bound of the divergence: that of x together with what is forgotten (Ranganath, Tran & Blei,
-    Hierarchical Variational Models, 2016). It is to be had with `stick_the_landing=False`.
+    Hierarchical Variational Models, 2016). It needs `stick_the_landing=False`.
 
     Raises ValueError, when a flow is compiled with it, for one with `dequantize`, for a base whose draws do not carry
     gradients to all its weights (a `Mixture`), for an inverse without gradients, and for a bound if it is to stick the
