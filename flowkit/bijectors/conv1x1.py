@@ -44,7 +44,7 @@ class Conv1x1(LULinear):
 
     @property
     def log_s(self) -> keras.Variable:
-        """The logarithms of the diagonal of U, if W is factored."""
+        """Return the logarithms of the diagonal of U, if W is factored."""
         return self.raw
 
     def _sizes(self):

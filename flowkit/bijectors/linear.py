@@ -48,11 +48,11 @@ class Linear(Bijector):
         raise NotImplementedError
 
     def _drawn(self, *shape):
-        """Standard normal numbers, those of the seed."""
+        """Return standard normal numbers from the seed."""
         return rng(self.seed).normal(size=shape)
 
     def matrix(self, inverse: bool = False) -> Any:
-        """W of z = x W + b, or its inverse, (channels, channels)."""
+        """Return W of z = x W + b, or its inverse, (channels, channels)."""
         raise NotImplementedError
 
     def log_abs_det(self) -> Any:
@@ -60,7 +60,7 @@ class Linear(Bijector):
         raise NotImplementedError
 
     def factors(self, inverse: bool = False) -> tuple[Any, ...]:
-        """What x is multiplied with, one after the other; the matrix, unless a subclass has something quicker."""
+        """Return the factors of x, one after the other: the matrix, unless a subclass has quicker ones."""
         return (self.matrix(inverse),)
 
     def _times(self, x, factors):

@@ -71,7 +71,7 @@ class OnColumns(Bijector):
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
-        check_count(self, x_shape, "as many as were told")
+        check_count(self, x_shape, "one for each mark")
         self.bijector._check_shape(self._inner(x_shape))
 
     def _inner(self, shape):

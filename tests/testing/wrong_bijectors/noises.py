@@ -123,7 +123,7 @@ class StaleDensity(Sliced):
 
     def _inverse(self, z, noise):
         x, _ = super()._inverse(z, noise)
-        return x, -self._dropped.log_prob(noise, z)
+        return x, -self._drop(ops.concatenate([z, noise], axis=-1))[1]
 
 
 @breaks("inverse log-det", (2,))
@@ -131,7 +131,8 @@ class StaleWhenDropped(Sliced):
     """The density of what is dropped is taken given other numbers than those that are kept."""
 
     def _forward(self, x):
-        return x[..., :1], self._dropped.log_prob(x[..., 1:], 0.5 * x[..., :1])
+        kept, dropped = x[..., :1], x[..., 1:]
+        return kept, self._drop(ops.concatenate([0.5 * kept, dropped], axis=-1))[1]
 
 
 @breaks("inverse log-det", (2,))
