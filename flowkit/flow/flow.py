@@ -176,9 +176,10 @@ class Flow(FlowModel):
         counts, weight = what_counts(self, y_pred, sample_weight)
         nats = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nats, weight)
-        self.bits.update_state(nats / (event_size(prepare.unpack(x)[0].shape) * math.log(2)), weight)
+        shape = prepare.unpack(x)[0].shape
+        self.bits.update_state(nats / (event_size(shape) * math.log(2)), weight)
         results = dict(self.get_metrics_result())
-        if len(self.event_shape or ()) == 1 and self.dequantize is None:
+        if len(shape) == 2 and self.dequantize is None:
             del results["bits_per_dim"]
         if score_name(self) == "loss" and sample_weight is None:
             results["loss"] = results.pop("nll")  # without skipped steps
