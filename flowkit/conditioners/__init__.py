@@ -8,6 +8,7 @@ in. One that has `adapt(x)` takes part in data-dependent initialisation.
 from flowkit.conditioners.context import StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.field import Field
+from flowkit.conditioners.gated import GatedAttention, GatedConvNet
 from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
 from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, ResidualMLP
@@ -21,6 +22,8 @@ __all__ = [
     "AngularMLP",
     "ConvNet",
     "Field",
+    "GatedAttention",
+    "GatedConvNet",
     "LipschitzMLP",
     "PlacePrior",
     "ResidualMADE",

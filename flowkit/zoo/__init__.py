@@ -1,6 +1,7 @@
 """Named architectures, one keyword-only function each, which returns a `Flow`; and trained ones by name.
 
-`glow` is for images, all others for vectors, the rows of a table; docs/families.md says which to take. Of vectors:
+`glow` and `flow_pp` are for images, all others for vectors, the rows of a table; docs/families.md says which to take.
+Of vectors:
 
 - `features`: how many entries a vector has, which makes the weights now; None leaves it to the first data.
 - `context`: how many entries a vector has that densities are conditional on; 0 for none.
@@ -15,6 +16,7 @@ Each feature is standardised inside of the flow, by the data that `adapt`, or th
 context that no embedding reads.
 """
 
+from flowkit.zoo._flow_pp import flow_pp
 from flowkit.zoo._glow import glow
 from flowkit.zoo.continuous import ffjord, flow_matching
 from flowkit.zoo.couplings import circular_nsf, nice, nsf, realnvp
@@ -45,13 +47,14 @@ VECTORS = {
         circular_nsf,
     )
 }
-ARCHITECTURES = {"glow": glow, **VECTORS}  # what a recipe may name
+ARCHITECTURES = {"glow": glow, "flow_pp": flow_pp, **VECTORS}  # what a recipe may name
 
 __all__ = [
     "ARCHITECTURES",
     "VECTORS",
     "ffjord",
     "flow_matching",
+    "flow_pp",
     "glow",
     "load",
     "pretrained",
