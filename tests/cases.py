@@ -13,6 +13,7 @@ from flowkit.conditioners import (
     AngularMLP,
     ConvNet,
     Field,
+    GatedAttention,
     LipschitzMLP,
     PlacePrior,
     ResidualMADE,
@@ -291,6 +292,11 @@ BY_COLUMN = [
         lambda: fb.OnColumns(fb.Pointwise("affine", MLP([6])), [False, True, False]),
         VECTOR,
     ),
+    Case(
+        "OnColumns(channels)",
+        lambda: fb.OnColumns(fb.Conv1x1(lu=False, init="identity"), [True, False, True]),
+        ((2, 2, 3),),
+    ),
     Case("OnColumns(adapts)", lambda: fb.OnColumns(fb.ActNorm(), [False, True, True]), VECTOR),
 ]
 
@@ -306,6 +312,15 @@ CONTEXTS = [
         labels,
     ),
     Case("Coupling(image, map)", coupling(lambda: ConvNet(4, context="required")), ((2, 3, 2),), maps),
+    Case(
+        "Coupling(gated attention)",
+        coupling(
+            lambda: GatedAttention(4, blocks=1, heads=2, dropout=0.5, context="optional"),
+            transform=MixtureOfLogistics(2),
+        ),
+        ((2, 2, 2),),
+        maps,
+    ),
     Case(
         "Chain(conditional)",
         lambda: fb.Chain([fb.ActNorm(), coupling(lambda: MLP([6], context="required"))()]),
@@ -454,6 +469,7 @@ ONE_ENGINE = {
     *("Pointwise(spline)", "Pointwise(mixture)"),
     *(case.name for case in ARRANGED if not case.name.startswith("Coupling(")),
     *("Coupling(by column, swap)", "Pointwise(by column)", "OnColumns(context)", "OnColumns(adapts)"),
+    "OnColumns(channels)",
 }
 assert {case.name for case in ALL} >= ONE_ENGINE, "a name that is no case's"
 

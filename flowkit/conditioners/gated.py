@@ -8,11 +8,12 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import Conditioner
-from flowkit.contract.adaptation import adapted_flag, normalizing
+from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Positive
+from flowkit.contract.conditioner import as_type
 from flowkit.contract.configured import Configured
 from flowkit.engines import engine
-from flowkit.numerics import matmul
+from flowkit.numerics import matmul, maximum, mean
 
 
 class NormalizedConv(Configured, keras.Layer):
@@ -39,10 +40,12 @@ class NormalizedConv(Configured, keras.Layer):
 
     def adapt(self, x):
         self.bias.assign(ops.zeros_like(self.bias.value))
-        shift, log_scale = normalizing(ops.cast(self.call(x), self.variable_dtype))
-        factor = self.scale * ops.exp(log_scale)
+        y = ops.cast(self.call(x), self.variable_dtype)
+        center = mean(y, axis=(0, 1, 2))
+        deviation = ops.sqrt(mean(ops.square(y - center), axis=(0, 1, 2)))
+        factor = self.scale / maximum(deviation, 1e-6)
         self.kernel.assign(self.kernel.value * factor)
-        self.bias.assign(shift * factor)
+        self.bias.assign(-center * factor)
         self.flag.assign(True)
 
 
@@ -160,8 +163,9 @@ class GatedAttention(Conditioner):
         self.last.build(hidden)
 
     def call(self, x: Any, context: Any = None) -> Any:
-        if context is not None and len(context.shape) == 2:
-            context = context[:, None, None]
+        if context is not None:
+            context = as_type(context, self.compute_dtype)
+            context = context[:, None, None] if len(context.shape) == 2 else context
         h, positions = self.first.call(x), self.positions.value
         parts = zip(self.convs, self.norms[::2], self.attentions, self.norms[1::2], strict=True)
         for conv, after_conv, attention, after_attention in parts:

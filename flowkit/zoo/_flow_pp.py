@@ -17,7 +17,7 @@ from flowkit.bijectors import (
     Unconstrain,
 )
 from flowkit.conditioners import GatedAttention, GatedConvNet
-from flowkit.contract.arguments import Blocks, Count, Fraction, checked, words
+from flowkit.contract.arguments import Blocks, Count, Fraction, Wholes, checked, words
 from flowkit.contract.flow_layer import FlowLayer
 from flowkit.data import Dequantize, VariationalDequantize
 from flowkit.flow.flow import Flow
@@ -36,7 +36,7 @@ def flow_pp(
     mixtures: Count = 32,
     blocks: Blocks = 10,
     heads: Count = 4,
-    couplings: Sequence[int] = (4, 2, 3),
+    couplings: Wholes = (4, 2, 3),
     dropout: Fraction = 0.2,
     dequantize: Annotated[str, words("variational", "uniform")] = "variational",
     dequantizer_width: Count | None = None,
@@ -75,12 +75,12 @@ def flow_pp(
     height, columns, channels = input_shape
     if height % 2 or columns % 4:
         raise ValueError(
-            f"flow_pp's input_shape: got {tuple(input_shape)}, expected a height that is a multiple of 2 and a width "
-            "that is a multiple of 4. Resize or pad the images."
+            f"flow_pp's input_shape: expected a height that is a multiple of 2 and a width that is a multiple of 4, "
+            f"received {tuple(input_shape)}. Resize or pad the images."
         )
     if len(couplings) != 3:
         raise ValueError(
-            f"flow_pp's couplings: got {couplings!r}, expected three numbers, such as (4, 2, 3)."
+            f"flow_pp's couplings: expected three numbers, such as (4, 2, 3), received {couplings}."
         )
 
     def steps(shape, n, width, blocks, context="none"):

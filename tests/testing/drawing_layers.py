@@ -5,12 +5,12 @@ import math
 import keras
 
 from flowkit import bijectors as fb
-from flowkit.conditioners import MLP
+from flowkit.conditioners import MLP, ConvNet, GatedConvNet
 from flowkit.contract import Bijector, BijectorSpec, Domain, Surjection
-from flowkit.data import Dequantize
+from flowkit.data import Dequantize, VariationalDequantize
 from flowkit.surjections import Augment, DequantizeColumns, Slice
 from flowkit.testing import Case
-from flowkit.transforms import Gaussian
+from flowkit.transforms import Affine, Gaussian
 from tests.testing.residual_layers import Hutchinson, Residual, Spectral
 
 
@@ -76,6 +76,12 @@ def levels(*first):
     return fb.MultiScale([fb.Chain([fb.Squeeze(), *first]), fb.Chain([fb.Squeeze(), fb.Conv1x1(seed=1)])])
 
 
+def of_images(**options):
+    """Variational dequantisation whose density reads a map that a network makes of the image."""
+    density = fb.Coupling(ConvNet(4, context="required"), Affine("tanh"), split="checkerboard")
+    return VariationalDequantize(density, GatedConvNet(2, blocks=1), **options)
+
+
 VECTOR, IMAGE = ((1,), (3,)), ((2, 1, 3),)
 
 DRAWING = [
@@ -86,6 +92,12 @@ DRAWING = [
     Case("Dequantize", Dequantize(), (*VECTOR, *IMAGE)),
     Case("Dequantize(5 bits)", Dequantize(5), ((3,),)),
     Case("Dequantize(17 levels)", Dequantize(levels=17), ((3,),)),
+    Case("VariationalDequantize", of_images, ((2, 2, 1),)),
+    Case(
+        "VariationalDequantize(5 bits)",
+        lambda: VariationalDequantize(fb.Pointwise(Affine("tanh")), n_bits=5),
+        ((3,),),
+    ),
     Case(
         "DequantizeColumns",
         lambda: DequantizeColumns([("whole", 3), ("category", 3), "positive"], conditioner=MLP([4])),
