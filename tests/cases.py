@@ -127,6 +127,19 @@ MIXING = [
     Case("Inverse(Squeeze)", lambda: fb.Inverse(fb.Squeeze()), ((1, 2, 4),)),
 ]
 
+CONVOLUTIONS = [
+    Case("EmergingConv", lambda: fb.EmergingConv(seed=3), ((2, 3, 2), (3, 1, 3))),
+    Case("EmergingConv(5)", lambda: fb.EmergingConv(5, seed=3), ((3, 4, 1),)),
+    Case("PeriodicConv", lambda: fb.PeriodicConv(seed=3), ((2, 3, 2), (1, 4, 3))),
+    Case("PeriodicConv(5)", lambda: fb.PeriodicConv(5, seed=3), ((2, 6, 1),)),
+    Case(
+        "Repeat(convolutions)",
+        lambda: fb.Repeat(fb.Chain([fb.EmergingConv(), fb.PeriodicConv()]), 2),
+        ((2, 2, 2),),
+    ),
+    Case("Haar", fb.Haar, ((2, 4, 1), (2, 2, 3))),
+]
+
 LINEAR = [
     Case(
         f"{name}(random, bias)" if options else name,
@@ -234,6 +247,8 @@ COUPLINGS = [
     Case("Coupling(spline)", coupling(transform=RationalQuadratic(4)), VECTOR),
     Case("Coupling(alternating)", coupling(split="alternating"), ((5,), (2, 2))),
     Case("Coupling(mask)", coupling(split=[[True, False], [False, True]], swap=True), ((2, 2),)),
+    Case("GIN", lambda: fb.GIN(MLP([6])), ((2,), (5,))),
+    Case("GIN(image)", lambda: fb.GIN(ConvNet(4), swap=True), ((2, 2, 3),)),
     Case("Coupling(mixture)", coupling(transform=SigmoidMixture(2)), ((2,),)),
 ]
 
@@ -314,10 +329,7 @@ CONTEXTS = [
     Case("Coupling(image, map)", coupling(lambda: ConvNet(4, context="required")), ((2, 3, 2),), maps),
     Case(
         "Coupling(gated attention)",
-        coupling(
-            lambda: GatedAttention(4, blocks=1, heads=2, dropout=0.5, context="optional"),
-            transform=MixtureOfLogistics(2),
-        ),
+        coupling(lambda: GatedAttention(4, blocks=1, heads=2, dropout=0.5, context="optional")),
         ((2, 2, 2),),
         maps,
     ),
@@ -421,6 +433,7 @@ ALL = [
     *POINTWISE,
     *AFFINE,
     *MIXING,
+    *CONVOLUTIONS,
     *LINEAR,
     *BENT,
     *RESIDUAL,
@@ -447,6 +460,7 @@ ONE_ENGINE = {
         "Squeeze(1)",
         "Reshape(source)",
         "ActNorm(factor=1)",
+        *("Haar", "GIN(image)", "EmergingConv(5)", "PeriodicConv(5)", "Repeat(convolutions)"),
     ),
     *("Coupling(swap)", "Coupling(contiguous)", "Coupling(additive swap)", "Coupling(mask)"),
     *("Coupling(checkerboard swap)", "Coupling(checkerboard additive)", "MultiScale(contiguous)"),

@@ -13,7 +13,7 @@ from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Pos
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.configured import Configured
 from flowkit.engines import engine
-from flowkit.numerics import matmul, maximum, mean
+from flowkit.numerics import matmul, mean
 
 
 class NormalizedConv(Configured, keras.Layer):
@@ -39,13 +39,16 @@ class NormalizedConv(Configured, keras.Layer):
         return engine.convolve(x, engine.scaled_kernel(kernel, ones), self.bias.value)
 
     def adapt(self, x):
-        self.bias.assign(ops.zeros_like(self.bias.value))
         y = ops.cast(self.call(x), self.variable_dtype)
         center = mean(y, axis=(0, 1, 2))
-        deviation = ops.sqrt(mean(ops.square(y - center), axis=(0, 1, 2)))
-        factor = self.scale / maximum(deviation, 1e-6)
+        size = ops.sqrt(mean(ops.square(y - center), axis=(0, 1, 2))) / self.scale
+        # A channel that does not vary stays as it is, and so does one that is normalised but for rounding.
+        done = ops.logical_and(ops.abs(size - 1) < 1e-3, ops.abs(center) < 1e-3 * self.scale)
+        kept = ops.logical_or(done, size < 1e-6)
+        factor = 1 / ops.where(kept, ops.ones_like(size), size)
+        shift = ops.where(kept, ops.zeros_like(center), center)
         self.kernel.assign(self.kernel.value * factor)
-        self.bias.assign(-center * factor)
+        self.bias.assign((self.bias.value - shift) * factor)
         self.flag.assign(True)
 
 

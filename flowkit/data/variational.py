@@ -64,7 +64,10 @@ class VariationalDequantize(Dequantize):
             )
         self.density, self.embedding = density, embedding
         self.spec = BijectorSpec(
-            domain=Domain.whole(0, self.stored_levels - 1), noise="forward", likelihood="bound"
+            domain=Domain.whole(0, self.stored_levels - 1),
+            noise="forward",
+            likelihood="bound",
+            log_det_error=256.0 * self.levels,  # of u rounding leaves `levels` epsilons, of its logit less
         )
 
     def build(self, x_shape: Any) -> None:

@@ -8,7 +8,7 @@ from flowkit import bijectors as fb
 from flowkit.conditioners import MLP, ConvNet, GatedConvNet
 from flowkit.contract import Bijector, BijectorSpec, Domain, Surjection
 from flowkit.data import Dequantize, VariationalDequantize
-from flowkit.surjections import Augment, DequantizeColumns, Slice
+from flowkit.surjections import Absolute, Augment, DequantizeColumns, MaxPool, Slice, Sort, StochasticPermute
 from flowkit.testing import Case
 from flowkit.transforms import Affine, Gaussian
 from tests.testing.residual_layers import Hutchinson, Residual, Spectral
@@ -87,6 +87,10 @@ VECTOR, IMAGE = ((1,), (3,)), ((2, 1, 3),)
 DRAWING = [
     Case("Slice", lambda: Slice(1, density()), ((2,), (4,))),
     Case("Slice(standard)", lambda: Slice(2), IMAGE),
+    Case("Absolute", Absolute, ((2,), (1, 2, 1))),
+    Case("Sort", Sort, ((3,), (1, 2, 2))),
+    Case("StochasticPermute", StochasticPermute, ((3,), (1, 2, 2))),
+    Case("MaxPool", MaxPool, ((2, 2, 1), (2, 4, 2))),
     Case("Augment", lambda: Augment(2, density()), VECTOR),
     Case("Augment(standard)", lambda: Augment(1), IMAGE),
     Case("Dequantize", Dequantize(), (*VECTOR, *IMAGE)),

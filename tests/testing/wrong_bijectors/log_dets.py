@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from flowkit.bijectors import ActNorm, Conv1x1, Elementwise, Pointwise, Scale
+from flowkit.bijectors import ActNorm, Conv1x1, Elementwise, EmergingConv, PeriodicConv, Pointwise, Scale
 from flowkit.contract import Bijector, BijectorSpec, Domain
 from flowkit.transforms import MixtureOfLogistics
 from tests.testing.wrong_bijectors.registry import breaks
@@ -222,3 +222,21 @@ class MixtureSignFlip(Pointwise):
         return {
             key: value for key, value in super().get_config().items() if key in ("name", "dtype", "trainable")
         }
+
+
+@breaks("log-det", (2, 3, 2))
+class EmergingWithoutPlaces(EmergingConv):
+    """The diagonal of one place alone."""
+
+    def _derive(self, x_shape, inverse):
+        derived = super()._derive(x_shape, inverse)
+        return {**derived, "log_det": derived["log_det"] / (x_shape[1] * x_shape[2])}
+
+
+@breaks("log-det", (2, 3, 2))
+class PeriodicTwice(PeriodicConv):
+    """The log-det of the real blocks, which count each frequency twice."""
+
+    def _derive(self, x_shape, inverse):
+        derived = super()._derive(x_shape, inverse)
+        return {**derived, "log_det": 2 * derived["log_det"]}

@@ -8,7 +8,7 @@ from flowkit.bijectors import Pointwise
 from flowkit.conditioners import MLP
 from flowkit.contract.shapes import event_size
 from flowkit.data import Dequantize, VariationalDequantize
-from flowkit.surjections import Augment, DequantizeColumns, Slice
+from flowkit.surjections import Augment, DequantizeColumns, MaxPool, Slice, Sort
 from flowkit.transforms import Gaussian
 from tests.testing.drawing_layers import Folded, Signed
 from tests.testing.residual_layers import Hutchinson
@@ -317,3 +317,19 @@ class EstimateNotNegated(Wide):
     def _inverse(self, z, noise):
         x = self._solve(z)
         return x, self._series(x, noise)
+
+
+@breaks("log-det", (2, 2, 1))
+class DistancesWithoutTheirDensity(MaxPool):
+    """Only which entry is the largest counts."""
+
+    def _log_density(self, distances):
+        return ops.zeros_like(distances[:, 0, 0, 0, 0]) - math.log(4)
+
+
+@breaks("log-det")
+class OrderedGapsAsTheyAre(Sort):
+    """Forgets that the logarithm of a gap has a slope."""
+
+    def _volume(self, log_gaps, shape):
+        return 0.0 * ops.sum(log_gaps, axis=-1) + math.lgamma(shape[-1] + 1)
