@@ -69,6 +69,7 @@ NEEDED = {
         "couplings": (1, 1, 1),
         "dequantize": "uniform",
     },
+    "realnvp_images": lambda: {"input_shape": (2, 2, 1), "levels": 1, "width": 4, "blocks": 1},
     "glow": lambda: {"levels": 1, "steps": 1, "width": 4},
 }
 # What flowkit makes itself and hands out.

@@ -9,7 +9,7 @@ from flowkit.conditioners.context import StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.deep_set import DeepSet
 from flowkit.conditioners.field import Field
-from flowkit.conditioners.gated import GatedAttention, GatedConvNet
+from flowkit.conditioners.gated import GatedAttention, GatedConvNet, ResidualConvNet
 from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
 from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, ResidualMLP
@@ -29,6 +29,7 @@ __all__ = [
     "GatedConvNet",
     "LipschitzMLP",
     "PlacePrior",
+    "ResidualConvNet",
     "ResidualMADE",
     "ResidualMLP",
     "ScaledConv",

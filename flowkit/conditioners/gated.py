@@ -1,4 +1,4 @@
-"""The networks of Flow++: gated convolutions and gated self-attention."""
+"""Deep convolutional networks: those of Flow++, with gates and self-attention, and residual ones."""
 
 import math
 from typing import Any
@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.conditioners.scaled import ScaledConv
 from flowkit.contract import Conditioner
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Positive
@@ -222,6 +223,43 @@ class GatedConvNet(Conditioner):
     def compute_output_shape(self, x_shape: Any) -> Any:
         batch, height, width, _ = x_shape
         return (batch, height, width and width // self.columns, self.features)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ResidualConvNet(Conditioner):
+    """3x3 convolution, `blocks` x (h + conv(relu(conv(relu(h)))), 3x3 kernels), 3x3 convolution that starts at zero.
+
+    (batch, h, w, c) -> (batch, h, w, features). Convolutions are normalised by the first batch, as in `GatedAttention`.
+    He, Zhang, Ren & Sun, Identity Mappings in Deep Residual Networks (2016); for couplings Dinh, Sohl-Dickstein &
+    Bengio, Real NVP (2017).
+
+    >>> tuple(ResidualConvNet(8, blocks=1, features=6)(ops.ones((2, 4, 4, 3))).shape)
+    (2, 4, 4, 6)
+    """
+
+    def __init__(
+        self, width: Count = 64, *, blocks: Blocks = 8, features: Count | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(features=features, **kwargs)
+        self.width, self.blocks = width, blocks
+        scales = [1.0, *(scale for _ in range(blocks) for scale in (1.0, 0.1))]
+        self.convs = [NormalizedConv(width, 3, scale=scale, dtype=self.dtype_policy) for scale in scales]
+
+    def build(self, x_shape: Any) -> None:
+        hidden = (*x_shape[:-1], self.width)
+        self.last = ScaledConv(self.features, 3, zeros=True, dtype=self.dtype_policy)
+        for conv, shape in zip([*self.convs, self.last], [x_shape, *[hidden] * len(self.convs)], strict=True):
+            conv.build(shape)
+
+    def call(self, x: Any, context: Any = None) -> Any:
+        first, *convs = self.convs
+        h = first.call(x)
+        for one, two in zip(convs[::2], convs[1::2], strict=True):
+            h = h + two.call(ops.relu(one.call(ops.relu(h))))
+        return self.last.call(ops.relu(h))
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        return (*x_shape[:-1], self.features)
 
 
 def concat_elu(x):

@@ -6,7 +6,6 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.bijectors.rearrange import Squeeze
 from flowkit.contract import BijectorSpec, Surjection, sum_event
 from flowkit.contract.shapes import event_size
 from flowkit.engines import engine
@@ -38,8 +37,10 @@ class MaxPool(Surjection):
 
     def _blocks(self, x):
         """Return the four entries of each block, (batch, h/2, w/2, c, 4)."""
-        z, _ = Squeeze()._forward(x)
-        return engine.reshape(z, (-1, *z.shape[1:3], x.shape[-1], 4))
+        _, height, width, channels = x.shape
+        x = engine.reshape(x, (-1, height // 2, 2, width // 2, 2, channels))
+        x = engine.transpose(x, (0, 1, 3, 5, 2, 4))
+        return engine.reshape(x, (-1, height // 2, width // 2, channels, 4))
 
     def _log_density(self, distances):
         """Return ln(1/4) + sum of log q(d), (batch,), of distances (batch, h, w, c, 3)."""
@@ -62,8 +63,8 @@ class MaxPool(Surjection):
         shifted = engine.concatenate([ops.zeros_like(place), distances])  # the largest first
         order = ops.mod(ops.cast(ops.arange(4), place.dtype) - place, 4)
         x = z[..., None] - ops.take_along_axis(shifted, ops.cast(order, "int32"), axis=-1)
-        x, _ = Squeeze()._inverse(engine.reshape(x, (-1, height, width, 4 * channels)))
-        return x, -self._log_density(distances)
+        x = engine.transpose(engine.reshape(x, (-1, height, width, channels, 2, 2)), (0, 1, 4, 2, 5, 3))
+        return engine.reshape(x, (-1, 2 * height, 2 * width, channels)), -self._log_density(distances)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         batch, height, width, channels = input_shape

@@ -4,12 +4,13 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowkit.contract import BijectorSpec, Domain, Surjection, sum_event
 from flowkit.contract.shapes import event_size, places
 from flowkit.engines import engine
-from flowkit.numerics import cumsum
+from flowkit.numerics import cumsum, maximum
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -45,8 +46,8 @@ class Sort(Surjection):
 
     -ln(n!) - sum of z_2, ..., z_n is added to the likelihood, which stays exact: a density that does not depend on the
     order of entries. Logarithms of gaps, so that z may be any real numbers. The way back puts entries in a random
-    order. Equal entries have a gap of 0, and no finite z. Vectors (batch, n), or each place of an image by itself.
-    Nielsen, Jaini, Hoogeboom, Winther & Welling, SurVAE Flows (2020).
+    order. Equal entries, which have probability 0, count as the smallest number apart. Vectors (batch, n), or each
+    place of an image by itself. Nielsen, Jaini, Hoogeboom, Winther & Welling, SurVAE Flows (2020).
 
     >>> z, log_det = Sort()(ops.convert_to_tensor([[3.0, 1.0, 2.0]]))
     >>> ops.convert_to_numpy(z).tolist(), round(float(log_det[0]), 4)
@@ -61,7 +62,8 @@ class Sort(Surjection):
 
     def _forward(self, x):
         ordered = ops.sort(x, axis=-1)
-        log_gaps = ops.log(ordered[..., 1:] - ordered[..., :-1])
+        tiny = np.finfo(keras.backend.standardize_dtype(x.dtype)).tiny.item()
+        log_gaps = ops.log(maximum(ordered[..., 1:] - ordered[..., :-1], tiny))
         return engine.concatenate([ordered[..., :1], log_gaps]), -self._volume(log_gaps, x.shape)
 
     def _inverse(self, z, noise):

@@ -96,12 +96,8 @@ DRAWING = [
     Case("Dequantize", Dequantize(), (*VECTOR, *IMAGE)),
     Case("Dequantize(5 bits)", Dequantize(5), ((3,),)),
     Case("Dequantize(17 levels)", Dequantize(levels=17), ((3,),)),
-    Case("VariationalDequantize", of_images, ((2, 2, 1),)),
-    Case(
-        "VariationalDequantize(5 bits)",
-        lambda: VariationalDequantize(fb.Pointwise(Affine("tanh")), n_bits=5),
-        ((3,),),
-    ),
+    Case("VariationalDequantize", lambda: VariationalDequantize(fb.Pointwise("affine", MLP([4]))), ((3,),)),
+    Case("VariationalDequantize(images)", lambda: of_images(n_bits=5), ((2, 2, 1),)),
     Case(
         "DequantizeColumns",
         lambda: DequantizeColumns([("whole", 3), ("category", 3), "positive"], conditioner=MLP([4])),
