@@ -120,6 +120,7 @@ class Steered(Conditioned):
             "inverse": self.transform.inverse_kind,
             "context": context_of(self.conditioner),
             "bounded": self.transform.bounded,
+            "fixed_axes": getattr(self.conditioner, "fixed_axes", "channels"),
         }
         return BijectorSpec(**words | changed)
 
