@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from flowkit.contract import Domain
 from flowkit.contract.arguments import shown, whole_number
@@ -15,6 +16,7 @@ from flowkit.distributions import Distribution
 from flowkit.flow.flow import Flow
 
 Box = Sequence[tuple[float, float]] | Mapping[str, tuple[float, float]]
+PriorLike = Box | Distribution | Flow | Callable[[int], ArrayLike]
 _FIRST = 16  # draws of a function, to see how many parameters it has
 
 
@@ -35,7 +37,7 @@ class Prior:
     names: tuple[str, ...] | None = None
 
 
-def as_prior(prior: Any, features: int | None = None) -> Prior:
+def as_prior(prior: PriorLike, features: int | None = None) -> Prior:
     """Return the `Prior` of a box, a distribution, a flow or a function.
 
     - A list of (low, high), one for each parameter, or a dict {name: (low, high)}: uniform on that box.
@@ -136,8 +138,8 @@ def _of_function(function):
         drawn = np.asarray(function(n), "float32")
         if drawn.ndim != 2 or len(drawn) != n:
             raise ValueError(
-                f"posterior's prior: got draws of shape {drawn.shape} from prior({n}), expected ({n}, d), a row for each "
-                "set of parameters."
+                f"posterior's prior: got draws of shape {drawn.shape} from prior({n}), expected ({n}, d), a row for "
+                "each set of parameters."
             )
         return drawn
 

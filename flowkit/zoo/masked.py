@@ -243,10 +243,8 @@ def _masked(
 
     Raises ValueError for residual blocks of several widths.
     """
-    if residual and len(set(hidden)) > 1:
-        raise ValueError(
-            f"{plan.family}'s hidden: expected the same width for each block, for residual=True, received {hidden}."
-        )
+    if residual:
+        plan.refuse_widths(hidden)
 
     def layer(turned):
         if residual:
