@@ -1,5 +1,6 @@
 # What `__getattr__` of __init__.py looks up at first use, for type checkers.
 from flowkit import bijectors as bijectors
+from flowkit import bridges as bridges
 from flowkit import conditioners as conditioners
 from flowkit import convert as convert
 from flowkit import data as data
@@ -26,6 +27,7 @@ from flowkit.contract import Conditioner as Conditioner
 from flowkit.contract import ContractError as ContractError
 from flowkit.contract import Domain as Domain
 from flowkit.contract import Surjection as Surjection
+from flowkit.diagnostics import inference_report as inference_report
 from flowkit.flow import Flow as Flow
 from flowkit.flow import LabelledFlow as LabelledFlow
 from flowkit.flow import TableFlow as TableFlow

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-# The wheel leaves out large weights; this address has them. OWNER is a placeholder until the repository is public.
+# The wheel leaves out large weights; this address has them.
 ADDRESS = "https://github.com/OWNER/flowkit/raw/main/zoo"
 WEIGHTS = "model.weights.h5"
 
@@ -36,6 +36,11 @@ def shipped_preset(name: str) -> Path | None:
     folder = preset_folders().get(name)
     if folder is None or (folder / WEIGHTS).is_file():
         return folder
+    if "/owner/" in ADDRESS.lower():
+        raise ConnectionError(
+            f"got no weights of {name} in this installation, and no address to download them from, because the "
+            "repository is not public yet. Install flowkit from a clone, which holds them: pip install -e CLONE."
+        )
     sha256 = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))["files"][WEIGHTS]
     copy = cache_folder() / "presets" / name / sha256
     shutil.copytree(folder, copy, dirs_exist_ok=True)

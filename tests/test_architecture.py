@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "distributed": {"contract", "engines"},
     "data": {"contract", "distributed"},
     "evaluation": {"flow", "bijectors", "contract", "distributions"},
+    "bridges": {"flow", "engines"},
     "diagnostics": {"flow", "bijectors", "contract", "distributions", "evaluation", "training"},
     "latent": {"flow", "bijectors", "contract", "data"},
     "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flow"},

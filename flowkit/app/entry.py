@@ -48,7 +48,7 @@ def _answered(arguments):
     except KeyboardInterrupt:
         pass
     except Exception as error:
-        if not interrupt.raised() or isinstance(error, failure.CommandError):
+        if not interrupt.broke_in() or isinstance(error, failure.CommandError):
             return report(error)
         # otherwise an engine was interrupted in its work, and failed in its own way
     interrupt.end()

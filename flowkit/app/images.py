@@ -195,7 +195,7 @@ class Images:
     def mean_score(self, flow, dataset, samples=1):
         """Return the mean bits per dimension, and its standard error; each process scores its part."""
         loss, bits = scoring.score_in_a_group(flow, *self.given(flow, dataset), samples=samples)
-        if loss == "nll":  # in nats for each image
+        if loss != "bits_per_dim":  # in nats for each image
             bits = bits / (math.prod(flow.event_shape) * math.log(2))
         return mean_and_error(bits)
 

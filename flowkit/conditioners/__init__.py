@@ -14,6 +14,7 @@ from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, ResidualMLP
 from flowkit.conditioners.priors import PlacePrior, TopPrior
 from flowkit.conditioners.scaled import ScaledConv, ScaledDense
+from flowkit.conditioners.unet import UNet
 
 __all__ = [
     "MADE",
@@ -31,4 +32,5 @@ __all__ = [
     "ScaledDense",
     "StandardizedContext",
     "TopPrior",
+    "UNet",
 ]

@@ -1,8 +1,9 @@
-"""Diagnostics of a flow: each is a function that returns a `Finding`; `report` runs all that apply."""
+"""Diagnostics of a flow: functions that return a `Finding`; `report` runs all that apply to data."""
 
 from flowkit.diagnostics.calibration import calibration
 from flowkit.diagnostics.coverage import coverage
 from flowkit.diagnostics.finding import Finding, holm
+from flowkit.diagnostics.inference import InferenceReport, inference_report
 from flowkit.diagnostics.level_shares import level_shares
 from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.normality import normality
@@ -14,10 +15,12 @@ from flowkit.diagnostics.whole_report import Report, report
 
 __all__ = [
     "Finding",
+    "InferenceReport",
     "Report",
     "calibration",
     "coverage",
     "holm",
+    "inference_report",
     "level_shares",
     "likelihood_ratio",
     "memorisation",

@@ -266,6 +266,10 @@ class Engine:
         """Return `function`, which depends on its nests of tensors alone; compiled if single operations are slow."""
         return function
 
+    def seeds(self, seed):
+        """Return a generator of seeds from a whole number; on JAX also from a key. Others are returned unchanged."""
+        return keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+
     def known(self, x):
         """Return the numbers of a tensor as numpy, or None while a compiled program is made, which has none yet."""
         return ops.convert_to_numpy(x)

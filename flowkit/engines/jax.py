@@ -22,6 +22,17 @@ _DAYS = 7 * 24 * 3600  # the main process may still have much to do when the oth
 _PIECE = 64 * 2**20  # bytes of each process that are exchanged at once
 
 
+class _Keys(keras.random.SeedGenerator):
+    """The keys that a JAX key splits into. It has no variable, so that it can be made while JAX traces."""
+
+    def __init__(self, key):
+        self._key = key
+
+    def next(self, ordered=True):
+        self._key, seed = jax.random.split(self._key)
+        return seed
+
+
 class JaxEngine(Engine):
     """JAX. The processes of a group run one program over the devices of all."""
 
@@ -109,6 +120,9 @@ class JaxEngine(Engine):
 
     def compile_pure(self, function):
         return jax.jit(function)
+
+    def seeds(self, seed):
+        return _Keys(seed) if isinstance(seed, jax.Array) else super().seeds(seed)
 
     def known(self, x):
         return None if isinstance(x, jax.core.Tracer) else ops.convert_to_numpy(x)

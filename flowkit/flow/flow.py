@@ -26,8 +26,8 @@ from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
-from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
-from flowkit.flow.model import FlowModel, is_likelihood, locked
+from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, score_name, what_counts
+from flowkit.flow.model import FlowModel, locked
 from flowkit.flow.noise import varies
 from flowkit.flow.round_trip import look_at, one_check, relative_error, warn_of_overflow
 from flowkit.objectives.objective import expect_shape
@@ -162,6 +162,7 @@ class Flow(FlowModel):
         In training they are the objective's; in evaluation -log_prob in nats.
         """
         self._in_training = training
+        self.has_other_losses = bool(self.losses)
         losses = y_pred["loss"] if isinstance(y_pred, dict) else -y_pred
         if sample_weight is not None:
             expect_shape("sample_weight, one number for each row", sample_weight, losses.shape)
@@ -169,14 +170,19 @@ class Flow(FlowModel):
         return engine.replica_share(sum(self.losses, mean(losses)))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Return the loss; and of data whose log_prob is known, nll and bits_per_dim."""
+        """Return the loss; of scored images also nll and bits_per_dim, of rows nll if it differs from the loss."""
         if isinstance(y_pred, dict):
             return {"loss": self.get_metrics_result()["loss"]}
         counts, weight = what_counts(self, y_pred, sample_weight)
         nats = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nats, weight)
         self.bits.update_state(nats / (event_size(prepare.unpack(x)[0].shape) * math.log(2)), weight)
-        return self.get_metrics_result()
+        results = dict(self.get_metrics_result())
+        if len(self.event_shape) == 1 and self.dequantize is None:
+            del results["bits_per_dim"]
+        if score_name(self) == "loss" and sample_weight is None:
+            results["loss"] = results.pop("nll")  # without skipped steps
+        return results
 
     def stateless_call(
         self,
@@ -273,8 +279,7 @@ class Flow(FlowModel):
 
     def _draw_and_score(self, rows, seen, seed=None):
         """Return (x, log q(x)) for as many draws, with what the parts receive of the context."""
-        seed = self.sampler if seed is None else seed
-        seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
+        seed = self.sampler if seed is None else engine.seeds(seed)
         event = (None, *self._event())
         latent = as_tuple(self.bijector.compute_output_shape(event))[1:]
         z = self.base.sample((rows, *latent), seed=seed, context=seen)
@@ -293,8 +298,9 @@ class Flow(FlowModel):
     def draw(self, n: int, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
         """Return `n` draws (x, log q(x)), x = f^-1(z) for z from the base: tensors with gradients, also in training.
 
-        x is (n, *event), log q(x) (n,); for a context of b rows (n, b, *event) and (n, b). Raises ValueError with
-        `dequantize`, and ContractError for a flow that is not built: `flow.build((None, d))`.
+        x is (n, *event), log q(x) (n,); for a context of b rows (n, b, *event) and (n, b). `seed` is a whole number, a
+        `keras.random.SeedGenerator`, on JAX also a key; None draws from the flow's own generator. Raises ValueError
+        with `dequantize`, and ContractError for a flow that is not built: `flow.build((None, d))`.
 
         >>> from flowkit.bijectors import Scale
         >>> flow = Flow(Scale(0.0))

@@ -14,8 +14,8 @@ from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
-from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
-from flowkit.flow.model import is_likelihood, locked
+from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, what_counts
+from flowkit.flow.model import locked
 from flowkit.flow.scoring import scored
 from flowkit.objectives import MaximumLikelihood
 
@@ -120,6 +120,7 @@ class LabelledFlow(Flow):
         """The mean of -log_prob + label_weight * D * -log p(label | features), in nats."""
         data, _ = prepare.unpack(x)
         loss = super().compute_loss(x, y, y_pred["log_prob"], sample_weight, training)
+        self.has_other_losses = True
         surprise = self._surprise(x, y_pred["logits"])
         if sample_weight is not None:
             surprise = surprise * ops.cast(sample_weight, surprise.dtype)

@@ -20,6 +20,7 @@ from flowkit.engines import engine
 from flowkit.flow import adapting, prepare, saving
 from flowkit.flow.context import check_context
 from flowkit.flow.group import check_devices, check_same_work, together
+from flowkit.flow.metrics import is_likelihood
 from flowkit.flow.noise import refuse_varying
 from flowkit.objectives import MaximumLikelihood, Objective
 
@@ -57,6 +58,7 @@ class FlowModel(keras.Model):
         self.event_shape: tuple[int, ...] | None = None
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
         self.calls = 0  # whose round trip could be checked, since the weights changed
+        self.has_other_losses = False  # than the objective's, when `compute_loss` ran last
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """Keras's `compile`, with an objective of `flowkit.objectives` as loss; None is `MaximumLikelihood()`.
@@ -164,6 +166,8 @@ class FlowModel(keras.Model):
                 check_same_work(data.x, data.first(batch_size)[0], options)
             if not is_adapted(self):
                 adapting.adapt_for_fit(self, data, options)
+            if not self.objective.needs_data:
+                adapting.check_draws(self, data.rows[1])
         try:
             with together(self):
                 return super().fit(data.x, data.y, sample_weight=sample_weight, **options)
@@ -461,11 +465,6 @@ class FlowModel(keras.Model):
         self.objective = saving.restored_objective(config)
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
-
-
-def is_likelihood(objective: Objective) -> bool:
-    """Return True if an objective is -log_prob, which `Flow.call` returns."""
-    return type(objective).__call__ is MaximumLikelihood.__call__
 
 
 def _refuse_class_weight(method, class_weight):

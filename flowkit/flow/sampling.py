@@ -67,16 +67,35 @@ def sample(
 
 def _with_log_prob(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log_prob of the data)."""
-    if flow.exact != "exact" or flow.bijector.forgets(inverse=False):
-        x, finite = decoded(flow, z, context, batch_size, seed, first)
-        return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
+    if flow.exact == "exact" and not flow.bijector.forgets(inverse=False):
+        return _scored(flow, z, context, batch_size, seed, first)
+    x, finite = decoded(flow, z, context, batch_size, seed, first)
+    return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
+
+
+def _scored(flow, z, context, batch_size, seed, first):
+    """Return (data of latents, which rows are finite, log q as the inverse computes it)."""
 
     def score(start, stop, piece):
         noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
         return run(flow, flow._invert_and_score, *piece, noise)
 
-    x, log_prob = run_in_batches(score, (z, context), len(z), batch_size_of(flow, batch_size))
-    return x, _finite(flow, x), log_prob
+    x, log_q = run_in_batches(score, (z, context), len(z), batch_size_of(flow, batch_size))
+    return x, _finite(flow, x), log_q
+
+
+def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return draws and their log q, for importance weights p(x) / q(x) with mean Z.
+
+    For a flow with a bound as its likelihood, q and p also hold what the inverse drops, so the mean stays Z.
+    """
+    context = prepare.seen_context(flow, context, batch_size)
+    draws = Draws(flow, n, context, 1.0, entropy(seed))
+    pieces = [
+        _scored(flow, z, seen, batch_size, draws.noise_seed, start) for start, z, seen in draws.blocks()
+    ]
+    x, _, log_q = map(np.concatenate, zip(*pieces, strict=True))
+    return x, log_q
 
 
 def decoded(

@@ -100,15 +100,21 @@ def load_file(path: Path) -> Any:
     """Return the flow in a .keras file from others. Raises PresetError if it holds code, or cannot be read."""
     check_file(path)
     check_config(path)
+    return _loaded(path, flowkit.Flow, path, {})
+
+
+def _loaded(path, kind, name, versions):
+    """Return the flow of a file or folder that runs no code; errors call it `name`."""
     try:
-        flow = keras.saving.load_model(path)
-    except Exception as error:  # a damaged or foreign file leads Keras to any
+        flow = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # a damaged or foreign config leads Keras to any
+        by = " and ".join(f"{package} {version}" for package, version in versions.items()) or "unknown"
         raise PresetError(
-            f"{path} cannot be loaded ({reason(error)}): it is damaged, or from another version than flowkit "
-            f"{flowkit.__version__} and keras {keras.__version__}"
+            f"{name} cannot be loaded: {reason(error)}; it is damaged, or written by another version ({by}) "
+            f"than flowkit {flowkit.__version__} and keras {keras.__version__}."
         ) from error
-    if not isinstance(flow, flowkit.Flow):
-        raise PresetError(f"{path}: expected a Flow, found a {type(flow).__name__}")
+    if not isinstance(flow, kind):
+        raise PresetError(f"{name}: got a {type(flow).__name__}, expected a {kind.__name__}.")
     return flow
 
 
@@ -118,13 +124,7 @@ def load_file(path: Path) -> Any:
 def from_preset(cls: type, preset: Any) -> Any:
     """Return the flow of a preset: see `Flow.from_preset`."""
     found = read_preset(find_preset(preset))
-    try:
-        flow = keras.saving.load_model(found.folder, compile=False, safe_mode=True)
-    except Exception as error:  # a foreign config leads Keras to any
-        raise PresetError(f"{preset} cannot be loaded: {_reason(error, found)}.") from error
-    if not isinstance(flow, cls):
-        raise PresetError(f"{preset}: expected a {cls.__name__}, found a {type(flow).__name__}.")
-    return flow
+    return _loaded(found.folder, cls, preset, found.metadata.get("versions") or {})
 
 
 def save_to_preset(flow: Any, folder: Any, rows: Any, context: Any, about: Any, extra: Any) -> None:
@@ -168,13 +168,6 @@ def _uncompiled(flow):
         ) from error
     plain.set_weights(flow.get_weights())
     return plain
-
-
-def _reason(error, preset):
-    """Return why Keras could not load a preset, and the versions."""
-    versions = preset.metadata.get("versions")
-    by = " and ".join(f"{name} {version}" for name, version in versions.items()) if versions else "unknown"
-    return f"{reason(error)}; written by {by}, here are flowkit {flowkit.__version__} and keras {keras.__version__}"
 
 
 # Configs

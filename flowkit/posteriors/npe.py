@@ -95,7 +95,7 @@ class Posterior:
             raise ValueError(f"plot: got {drawn.shape[1]} observations, expected one.")
         before = self.prior.draw(samples, np.random.default_rng(seed))
         names = self.prior.names or [f"parameter {i}" for i in range(self.prior.features)]
-        return pair_plot({"prior": before, "posterior": drawn}, list(names), true)
+        return pair_plot(before, drawn, list(names), labels=("prior", "posterior"), mark=true)
 
     def check(
         self,

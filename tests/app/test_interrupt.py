@@ -106,7 +106,7 @@ def test_where_training_ends_otherwise_a_first_sigterm_does_not_break_in_either(
     with contextlib.suppress(ValueError), interrupt.between_steps():
         raise ValueError
     signal.raise_signal(signal.SIGTERM)
-    assert interrupt.number() == signal.SIGTERM
+    assert interrupt.heard() == signal.SIGTERM
 
 
 def test_what_nobody_has_answered_may_come_again():
