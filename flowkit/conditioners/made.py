@@ -31,6 +31,7 @@ class MaskedNetwork(ContextNetwork):
     """
 
     autoregressive = True
+    damped = False  # whether the last layer reads the others' answer divided by the root of its width
     skips = False  # whether what every other hidden layer answers is added to what came before the last two
     activate_last = True
 
@@ -221,8 +222,9 @@ class ResidualMADE(MaskedNetwork):
     As in a `MADE`, what is answered for entry i depends on entries 1 to i - 1, and on the context; f is the
     `activation`. All hidden layers have units of the same `degrees`, which never fall; None spreads them evenly. The
     linear layer starts at zero, and so does the last one of each block, which begins as the identity. With
-    `activate_last` f comes before the linear layer too. `context` ("none", "optional", "required") enters as a bias of
-    the first layer. Asked for one entry after another, all answers together cost as much as one pass.
+    `activate_last` f comes before the linear layer too; `damped` divides what that layer reads by the square root of
+    `width`, as for `ResidualMLP`. `context` ("none", "optional", "required") enters as a bias of the first layer. Asked
+    for one entry after another, all answers together cost as much as one pass.
 
     Raises ValueError for a number out of range, or other degrees; ContractError as `MADE`. Germain, Gregor, Murray &
     Larochelle, MADE (2015); with blocks as used by Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019).
@@ -246,6 +248,7 @@ class ResidualMADE(MaskedNetwork):
         num_classes: Count | None = None,
         degrees: Wholes | None = None,
         activate_last: bool = True,
+        damped: bool = False,
         **kwargs: Any,
     ) -> None:
         if degrees is not None and (len(degrees) != width or degrees != sorted(degrees)):
@@ -264,13 +267,14 @@ class ResidualMADE(MaskedNetwork):
             **kwargs,
         )
         self.width, self.blocks, self.degrees = width, blocks, degrees
-        self.activate_last = activate_last
+        self.activate_last, self.damped = activate_last, damped
 
     def _through(self, h, layers):
         for one, two in zip(layers[::2], layers[1::2], strict=True):
             more = activate(self.activation, engine.dense(self.activation(h), **one))
             h = h + engine.dense(more, **two)
-        return activate(self.activation, h) if self.activate_last else h
+        h = activate(self.activation, h) if self.activate_last else h
+        return h * self.width**-0.5 if self.damped else h
 
 
 @keras.saving.register_keras_serializable("flowkit")

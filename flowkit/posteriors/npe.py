@@ -75,9 +75,7 @@ class Posterior:
                 f"(n, {self.prior.features}) and one observation, or n."
             )
         answer = np.full(len(theta), -np.inf, "float32")
-        possible = np.ones(len(theta), bool)
-        if self.prior.domains is not None and self.prior.log_prob is not None:
-            possible = np.isfinite(self.prior.log_prob(theta))
+        possible = self.prior.inside(theta)
         if possible.any():
             rows = np.repeat(rows, possible.sum(), axis=0) if one else rows[possible]
             answer[possible] = self._log_prob(theta[possible], rows)

@@ -7,15 +7,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowkit import zoo
+from flowkit.bijectors import Chain, SoftBounds
 from flowkit.conditioners import StandardizedContext
 from flowkit.contract.arguments import one_of, real, whole_number
+from flowkit.flow.flow import Flow
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
 from flowkit.posteriors.prior import Prior, PriorLike, as_prior
 from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated
 from flowkit.training import Validation
 
-_NETWORK = {"layers": 5, "hidden": (50, 50), "bins": 10, "bound": 3.0, "marginals": False}
+_NETWORK = {"layers": 5, "hidden": (50, 50), "bins": 10, "bound": 3.0, "residual": True}
 
 
 def posterior(
@@ -120,7 +122,7 @@ def _refuse_missing(simulator, prior, pairs, method, rounds, observation, embedd
             f"posterior's rounds: got {rounds}, expected 1 without a simulator, a prior and an observation: later "
             "rounds simulate where the posterior of the observation is."
         )
-    if method == "nle" and (prior is None or prior.log_prob is None):
+    if method == "nle" and (prior is None or prior.density is None):
         raise ValueError(
             "posterior: got method='nle' and a prior of unknown density, expected a box, a Distribution or a Flow."
         )
@@ -161,11 +163,24 @@ def _flow(theta, x, prior, method, embedding, model, options):
         embedding = keras.Sequential([*first, embedding], name="embedding")
     if model == "nsf":
         options = _NETWORK | options
-        model = "nsf_autoregressive" if event.shape[1] == 1 else model  # a coupling needs two
-    if domains is not None:
+        if event.shape[1] == 1:
+            model = "nsf_autoregressive"  # a coupling needs two
+        else:
+            options = {"marginals": False} | options
+    ends = [(domain.low, domain.high) for domain in domains or ()]
+    boxed = len(ends) > 0 and bool(np.isfinite(ends).all())
+    if domains and not boxed:
         options = {"domains": domains} | options
-    make = zoo.VECTORS[model]
-    return make(features=event.shape[1], context=context.shape[-1], embedding=embedding, **options)
+    inner = zoo.VECTORS[model](
+        features=event.shape[1], context=context.shape[-1], embedding=embedding, **options
+    )
+    if not boxed:
+        return inner
+    flow = Flow(
+        Chain([SoftBounds(ends), inner.bijector]), inner.base, embedding=inner.embedding, name="posterior"
+    )
+    flow.build({"x": (None, *event.shape[1:]), "context": (None, *context.shape[1:])})
+    return flow
 
 
 def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning_rate, validation):
@@ -174,7 +189,7 @@ def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning
     held = min(max(1, round(validation * len(events))), len(events) - 1)
     held, rows = order[:held], order[held:]
     best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
-    flow.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=5.0))
+    flow.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=5.0, use_ema=True))
     done = flow.fit(
         events[rows],
         context=context[rows],
