@@ -100,7 +100,9 @@ def _slcp_reference(x, n, rng):
     scatter = away.T @ away
     found = np.empty((0, 5))
     while len(found) < n:
-        shape = rng.uniform(-3, 3, (_MANY, 3))
+        # More near 0, where the data may fix the two scales to a small part of the box.
+        size = 3 * rng.uniform(size=(_MANY, 2)) ** 3
+        shape = np.column_stack([size * rng.choice([-1, 1], size.shape), rng.uniform(-3, 3, _MANY)])
         first, second, rho = shape[:, 0] ** 2, shape[:, 1] ** 2, np.tanh(shape[:, 2])
         rest = 1 - rho**2
         square = (
@@ -108,6 +110,7 @@ def _slcp_reference(x, n, rng):
         ) / rest
         # Four points, of which one is spent on their mean.
         log_weight = -3 * (np.log(first * second) + 0.5 * np.log(rest)) - 0.5 * square
+        log_weight += 2 / 3 * np.log(size).sum(axis=1)
         weight = np.exp(log_weight - log_weight.max())
         rows = rng.choice(_MANY, 4 * n, p=weight / weight.sum())
         e = rng.normal(size=(4 * n, 2)) / 2
