@@ -178,7 +178,7 @@ class Flow(FlowModel):
         self.nll.update_state(nats, weight)
         self.bits.update_state(nats / (event_size(prepare.unpack(x)[0].shape) * math.log(2)), weight)
         results = dict(self.get_metrics_result())
-        if len(self.event_shape) == 1 and self.dequantize is None:
+        if len(self.event_shape or ()) == 1 and self.dequantize is None:
             del results["bits_per_dim"]
         if score_name(self) == "loss" and sample_weight is None:
             results["loss"] = results.pop("nll")  # without skipped steps
