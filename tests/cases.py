@@ -93,6 +93,7 @@ POINTWISE = [
         "Unconstrain": lambda: fb.Unconstrain(["real", "positive", (0, 1)]),
         "Unconstrain(half-lines)": lambda: fb.Unconstrain([(2, None), (None, 3), (-5, 7.5)]),
         "Unconstrain(circles)": lambda: fb.Unconstrain(["circular", "positive", ("circular", 0, 24)]),
+        "SoftBounds": lambda: fb.SoftBounds([(-6, 6), (-5.5, 9), (-7, 7)], softness=0.1),
         "Inverse(Unconstrain)": lambda: fb.Inverse(fb.Unconstrain(["real", "positive", (0, 1)])),
     }.items()
 ]

@@ -29,6 +29,7 @@ from flowkit.bijectors.rotations import (
     SVDLinear,
     Woodbury,
 )
+from flowkit.bijectors.soft_bounds import SoftBounds
 from flowkit.bijectors.standardize import Standardize
 from flowkit.bijectors.unconstrain import Unconstrain
 
@@ -68,6 +69,7 @@ __all__ = [
     "Scale",
     "Shift",
     "Sigmoid",
+    "SoftBounds",
     "Softplus",
     "Squeeze",
     "Standardize",

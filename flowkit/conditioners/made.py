@@ -30,6 +30,7 @@ class MaskedLayers(DenseNetwork):
 
     autoregressive = True
     skips = False  # True if the output of every other hidden layer is added to what came before the last two
+    damped = False  # True if what the last layer reads is divided by the root of its width
     activate_last = True
     hidden_degrees: Sequence[Sequence[int]] | None = None
 
@@ -194,8 +195,9 @@ class ResidualMADE(MaskedLayers, ResidualMLP):
     As in a `MADE`, what is answered for entry i depends on entries 1 to i - 1, and on the context; f is the
     `activation`. All hidden layers have units of the same `degrees`, which never fall; None spreads them evenly. The
     linear layer starts at zero, and so does the last one of each block, which begins as the identity. With
-    `activate_last` f comes before the linear layer too. `context` ("none", "optional", "required") enters as a bias of
-    the first layer. Asked for one entry after another, all answers together cost as much as one pass.
+    `activate_last` f comes before the linear layer too; `damped` divides what that layer reads by the square root of
+    `width`, as for `ResidualMLP`. `context` ("none", "optional", "required") enters as a bias of the first layer. Asked
+    for one entry after another, all answers together cost as much as one pass.
 
     Raises ValueError for a number out of range, or other degrees; ContractError as `MADE`. Germain, Gregor, Murray &
     Larochelle, MADE (2015); with blocks as used by Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019).
@@ -219,6 +221,7 @@ class ResidualMADE(MaskedLayers, ResidualMLP):
         num_classes: Count | None = None,
         degrees: Wholes | None = None,
         activate_last: bool = True,
+        damped: bool = False,
         **kwargs: Any,
     ) -> None:
         if degrees is not None and (len(degrees) != width or degrees != sorted(degrees)):
@@ -234,6 +237,7 @@ class ResidualMADE(MaskedLayers, ResidualMLP):
             context=context,
             num_classes=num_classes,
             activate_last=activate_last,
+            damped=damped,
             **kwargs,
         )
         self.degrees = degrees

@@ -38,7 +38,8 @@ class MADEInTurn:
         # The parameters of an entry side by side.
         lead, features = tuple(last["bias"].shape[:-1]), self.made.features
         units = last["kernel"].shape[-2]
-        kernel = ops.reshape(last["kernel"], (*lead, units, self.parameters, self.entries))
+        kernel = last["kernel"] * units**-0.5 if self.made.damped else last["kernel"]
+        kernel = ops.reshape(kernel, (*lead, units, self.parameters, self.entries))
         kernel = ops.reshape(ops.swapaxes(kernel, -1, -3), (*lead, features, units))
         bias = ops.reshape(last["bias"], (*lead, self.parameters, self.entries))
         bias = ops.reshape(ops.swapaxes(bias, -1, -2), (*lead, features, 1))

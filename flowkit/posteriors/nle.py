@@ -11,10 +11,10 @@ _LEAST = 1000  # draws that are tempered together
 class LikelihoodPosterior(Posterior):
     """p(parameters | data) from a flow of the data, p(data | parameters), and the prior's density.
 
-    What `flowkit.posterior(..., method="nle")` returns. `sample` tempers draws of the prior, with thousands of densities
-    for each observation, so a draw costs more than that of a `Posterior`; draws of one call depend on each other a
-    little. `log_prob` is log p(theta) + log p(x | theta): the constant -log p(x) is not known.
-    `check` is that of the likelihood: are data of given parameters drawn as the simulator draws them?
+    What `flowkit.posterior(..., method="nle")` returns. `sample` tempers draws of the prior, with thousands of
+    densities for each observation, so a draw costs more than that of a `Posterior`. `log_prob` is
+    log p(theta) + log p(x | theta): the constant -log p(x) is not known. `check` is that of the likelihood: are data of
+    given parameters drawn as the simulator draws them?
 
     >>> import flowkit
     >>> rng = np.random.default_rng(0)
@@ -37,6 +37,10 @@ class LikelihoodPosterior(Posterior):
             return self._likelihood(theta, np.repeat(row[None], len(theta), axis=0))
 
         return tempered(self.prior.draw(size, rng), self.prior.log_prob, log_likelihood, rng)
+
+    def proposals(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return `n` draws of the posterior of the observation."""
+        return self.sample(n, seed=int(rng.integers(2**31)))
 
     def _likelihood(self, theta, rows):
         return np.nan_to_num(self.flow.log_prob(rows, theta.astype("float32")), nan=-np.inf, neginf=-np.inf)

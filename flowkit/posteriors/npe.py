@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics import Report, report
@@ -10,6 +11,10 @@ from flowkit.flow.flow import Flow
 from flowkit.flow.plotting import pair_plot
 from flowkit.posteriors.prior import Prior
 from flowkit.posteriors.simulations import Simulator, finite_pairs, numbers, simulated
+
+_MASS = 1e-4  # of a posterior that a truncated prior may leave out
+_DRAWS = 10_000  # to find the density that the rest of it exceeds
+_TRIES = 2_000  # draws of the prior for each one that is kept
 
 
 class Posterior:
@@ -39,7 +44,7 @@ class Posterior:
         x: np.ndarray,
         *,
         simulator: Simulator | None = None,
-        observation: Any = None,
+        observation: ArrayLike | None = None,
         rounds: int = 1,
     ) -> None:
         self.flow, self.prior, self.theta, self.x, self.simulator = flow, prior, theta, x, simulator
@@ -51,13 +56,13 @@ class Posterior:
             f"{len(self.theta):,} simulations)"
         )
 
-    def sample(self, n: int, x: Any = None, *, seed: int | None = None) -> np.ndarray:
+    def sample(self, n: int, x: ArrayLike | None = None, *, seed: int | None = None) -> np.ndarray:
         """Return `n` draws of the parameters, (n, features); for b observations (n, b, features)."""
         rows, one = self._observed(x)
         drawn = self._sample(whole_number(n, "sample's n", least=0), rows, seed)
         return drawn[:, 0] if one else drawn
 
-    def log_prob(self, theta: Any, x: Any = None) -> np.ndarray:
+    def log_prob(self, theta: ArrayLike, x: ArrayLike | None = None) -> np.ndarray:
         """Return log p(theta | x) in nats, (n,): of rows of parameters, given one observation or a row for each.
 
         Outside of the prior's bounds it is -inf.
@@ -70,15 +75,15 @@ class Posterior:
                 f"(n, {self.prior.features}) and one observation, or n."
             )
         answer = np.full(len(theta), -np.inf, "float32")
-        possible = np.ones(len(theta), bool)
-        if self.prior.domains is not None and self.prior.log_prob is not None:
-            possible = np.isfinite(self.prior.log_prob(theta))
+        possible = self.prior.inside(theta)
         if possible.any():
             rows = np.repeat(rows, possible.sum(), axis=0) if one else rows[possible]
             answer[possible] = self._log_prob(theta[possible], rows)
         return answer
 
-    def plot(self, x: Any = None, *, true: Any = None, samples: int = 1000, seed: int = 0) -> Any:
+    def plot(
+        self, x: ArrayLike | None = None, *, true: ArrayLike | None = None, samples: int = 1000, seed: int = 0
+    ) -> Any:
         """Return a matplotlib figure of pairs of parameters: the prior, and the posterior of one observation.
 
         `true`: parameters to mark. Shows the first 6 parameters.
@@ -91,7 +96,13 @@ class Posterior:
         return pair_plot(before, drawn, list(names), labels=("prior", "posterior"), mark=true)
 
     def check(
-        self, theta: Any = None, x: Any = None, *, pairs: int = 500, draws: int = 99, seed: int = 0
+        self,
+        theta: ArrayLike | None = None,
+        x: ArrayLike | None = None,
+        *,
+        pairs: int = 500,
+        draws: int = 99,
+        seed: int = 0,
     ) -> Report:
         """Return the diagnostics of the flow on pairs that it was not trained on: `flowkit.diagnostics.report`.
 
@@ -102,15 +113,14 @@ class Posterior:
         """
         if self.rounds > 1:
             raise ValueError(
-                f"check: got a posterior of one observation, after {self.rounds} rounds, expected one of all data. Train "
-                "one with rounds=1."
+                f"check: got a posterior of one observation, after {self.rounds} rounds, expected one of all data. "
+                "Train one with rounds=1."
             )
         if theta is None:
             if self.simulator is None:
                 raise ValueError("check: got no pairs and no simulator. Pass new pairs, check(theta, x).")
-            theta = self.prior.draw(
-                whole_number(pairs, "check's pairs", least=2), np.random.default_rng(seed)
-            )
+            pairs = whole_number(pairs, "check's pairs", least=2)
+            theta = self.prior.draw(pairs, np.random.default_rng([seed, 1]))  # others than those of training
             theta, x = finite_pairs(theta, simulated(self.simulator, theta), leave_out=True)
         return report(self.flow, *self.events(theta, x), draws=draws, seed=seed)
 
@@ -138,6 +148,26 @@ class Posterior:
     def _log_prob(self, theta, rows):
         return self.flow.log_prob(theta, rows)
 
-    def events(self, theta, x):
+    def events(self, theta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (events, context) of pairs, as the flow takes them."""
         return theta, x
+
+    def proposals(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return `n` draws of the prior where the posterior of the observation is, but for 1e-4 of its mass.
+
+        Raises ValueError if the prior hardly ever draws there.
+        """
+        drawn = self.sample(_DRAWS, seed=int(rng.integers(2**31)))
+        least = np.quantile(self.log_prob(drawn), _MASS)
+        kept, tried, count = [], 0, 0
+        while count < n:
+            if tried >= _TRIES * n:
+                raise ValueError(
+                    f"posterior: {count:,} of {tried:,} draws of the prior are where the posterior of the observation "
+                    f"is, expected {n:,} of them. Take fewer rounds, or a narrower prior."
+                )
+            theta = self.prior.draw(max(_DRAWS, n), rng)
+            theta = theta[self.log_prob(theta) >= least]
+            kept.append(theta)
+            tried, count = tried + max(_DRAWS, n), count + len(theta)
+        return np.concatenate(kept)[:n]

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
+from numpy.typing import ArrayLike
 
 from flowkit.contract import Domain
 from flowkit.contract.arguments import shown, whole_number
@@ -15,6 +15,7 @@ from flowkit.distributions import Distribution
 from flowkit.flow.flow import Flow
 
 Box = Sequence[tuple[float, float]] | Mapping[str, tuple[float, float]]
+PriorLike = Box | Distribution | Flow | Callable[[int], ArrayLike]
 _FIRST = 16  # draws of a function, to see how many parameters it has
 
 
@@ -23,19 +24,33 @@ class Prior:
     """Draws of parameters, and what is known of them.
 
     - `draw(n, rng)`: (n, features) in float32, with a numpy generator.
-    - `log_prob(theta)`: (n,) in nats; None for a function that only draws.
-    - `domains`: the set of each parameter, as for `flowkit.zoo`; None if all are real, or nothing is known.
+    - `density(theta)`: log p in nats, (n,), of parameters in their domains; None for a function that only draws.
+    - `domains`: the set of each parameter; None if all are real, or nothing is known.
     - `names`: of the parameters, or None.
     """
 
     features: int
     draw: Callable[[int, np.random.Generator], np.ndarray]
-    log_prob: Callable[[np.ndarray], np.ndarray] | None = None
-    domains: list[Any] | None = None
+    density: Callable[[np.ndarray], np.ndarray] | None = None
+    domains: list[Domain] | None = None
     names: tuple[str, ...] | None = None
 
+    def inside(self, theta: np.ndarray) -> np.ndarray:
+        """Return True for rows of parameters in their domains, (n,)."""
+        if self.domains is None:
+            return np.ones(len(theta), bool)
+        low, high = np.array([(domain.low, domain.high) for domain in self.domains]).T
+        return ((theta > low) & (theta < high)).all(axis=1)
 
-def as_prior(prior: Any, features: int | None = None) -> Prior:
+    def log_prob(self, theta: np.ndarray) -> np.ndarray:
+        """Return log p in nats, (n,), in float64: -inf outside of the domains."""
+        answer, inside = np.full(len(theta), -np.inf), self.inside(theta)
+        if self.density is not None and inside.any():
+            answer[inside] = self.density(theta[inside].astype("float32"))
+        return answer
+
+
+def as_prior(prior: PriorLike, features: int | None = None) -> Prior:
     """Return the `Prior` of a box, a distribution, a flow or a function.
 
     - A list of (low, high), one for each parameter, or a dict {name: (low, high)}: uniform on that box.
@@ -88,12 +103,10 @@ def _of_box(prior):
     def draw(n, rng):
         return np.clip(rng.uniform(low, high, (n, len(box))).astype("float32"), first, last)
 
-    def log_prob(theta):
-        inside = ((theta > low) & (theta < high)).all(axis=1)
-        return np.where(inside, -np.log(high - low).sum(), -np.inf)
+    def density(theta):
+        return np.full(len(theta), -np.log(high - low).sum())
 
-    domains = [(float(a), float(b)) for a, b in box]
-    return Prior(len(box), draw, log_prob, domains, names)
+    return Prior(len(box), draw, density, [Domain.interval(*ends) for ends in box], names)
 
 
 def _of_distribution(prior, features):
@@ -109,10 +122,10 @@ def _of_distribution(prior, features):
         seed = keras.random.SeedGenerator(int(rng.integers(2**31)))
         return ops.convert_to_numpy(prior.sample((n, features), seed=seed)).astype("float32")
 
-    def log_prob(theta):
-        return ops.convert_to_numpy(prior.log_prob(ops.convert_to_tensor(theta.astype("float32"))))
+    def density(theta):
+        return ops.convert_to_numpy(prior.log_prob(ops.convert_to_tensor(theta)))
 
-    return Prior(features, draw, log_prob, _domains_of(prior.domain, features))
+    return Prior(features, draw, density, _domains_of(prior.domain, features))
 
 
 def _of_flow(prior):
@@ -136,8 +149,8 @@ def _of_function(function):
         drawn = np.asarray(function(n), "float32")
         if drawn.ndim != 2 or len(drawn) != n:
             raise ValueError(
-                f"posterior's prior: got draws of shape {drawn.shape} from prior({n}), expected ({n}, d), a row for each "
-                "set of parameters."
+                f"posterior's prior: got draws of shape {drawn.shape} from prior({n}), expected ({n}, d), a row for "
+                "each set of parameters."
             )
         return drawn
 

@@ -16,8 +16,8 @@ def simulated(simulator: Simulator, theta: np.ndarray) -> np.ndarray:
     x = numbers(simulator(theta), "simulator")
     if x.ndim == 0 or len(x) != len(theta):
         raise ValueError(
-            f"simulator: got an array of shape {x.shape}, expected {len(theta):,} rows, one for each row of theta. For a "
-            "simulator of one set of parameters pass lambda theta: np.stack([simulate(row) for row in theta])."
+            f"simulator: got an array of shape {x.shape}, expected {len(theta):,} rows, one for each row of theta. For "
+            "a simulator of one set of parameters pass lambda theta: np.stack([simulate(row) for row in theta])."
         )
     return x[:, None] if x.ndim == 1 else x
 
@@ -63,8 +63,8 @@ def finite_pairs(theta: np.ndarray, x: np.ndarray, leave_out: bool) -> tuple[np.
     found = f"{failed:,} of {len(x):,} simulations hold NaN or infinity, the first for the parameters {theta[first]}"
     if not leave_out:
         raise ValueError(
-            f"posterior: {found}, expected finite data: a likelihood of finite data alone would be too high. Repair the "
-            "simulator, or take method='npe'."
+            f"posterior: {found}, expected finite data: a likelihood of finite data alone would be too high. Repair "
+            "the simulator, or take method='npe'."
         )
     if finite.sum() < 2:
         raise ValueError(f"posterior: {found}. Repair the simulator.")

@@ -4,32 +4,32 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
 from flowkit import zoo
+from flowkit.bijectors import Chain, SoftBounds
 from flowkit.conditioners import StandardizedContext
 from flowkit.contract.arguments import one_of, real, whole_number
+from flowkit.flow.flow import Flow
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
-from flowkit.posteriors.prior import Prior, as_prior
+from flowkit.posteriors.prior import Prior, PriorLike, as_prior
 from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated
 from flowkit.training import Validation
 
-_MASS = 1e-4  # of a posterior that a truncated prior may leave out
-_DRAWS = 10_000  # to find the density that the rest of it exceeds
-_TRIES = 2_000  # draws of the prior for each one that is kept
-_NETWORK = {"layers": 5, "hidden": (50, 50), "bins": 10, "bound": 3.0, "marginals": False}
+_NETWORK = {"layers": 5, "hidden": (50, 50), "bins": 10, "bound": 3.0, "residual": True}
 
 
 def posterior(
     simulator: Simulator | None = None,
-    prior: Any = None,
+    prior: PriorLike | None = None,
     *,
-    pairs: tuple[Any, Any] | None = None,
+    pairs: tuple[ArrayLike, ArrayLike] | None = None,
     simulations: int = 10_000,
     rounds: int = 1,
-    observation: Any = None,
+    observation: ArrayLike | None = None,
     method: str = "npe",
-    embedding: Any = None,
+    embedding: keras.Layer | None = None,
     features: int | None = None,
     epochs: int = 1000,
     patience: int = 20,
@@ -47,7 +47,8 @@ def posterior(
     - `prior`: a list of (low, high), one for each parameter, or a dict {name: (low, high)}, uniform; a
       `flowkit.distributions.Distribution`, with `features=` the number of parameters; a `flowkit.Flow`; or a function
       n -> n rows. Draws of the posterior never leave the bounds of a prior that has any.
-    - `pairs`: (theta, x), simulated before; in place of the simulator, if there is one round.
+    - `pairs`: (theta, x), simulated before, in place of the first round's simulations. For one round neither simulator
+      nor prior is needed then.
     - `simulations`: the number of all rounds together.
     - `method`: "npe" learns p(theta | x), neural posterior estimation; "nle" learns p(x | theta), neural likelihood
       estimation, for x that are vectors and a prior of known density, see `LikelihoodPosterior`.
@@ -59,8 +60,8 @@ def posterior(
     - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=8`.
 
     Simulations that hold NaN or infinity are counted and left out, which does not change p(theta | x) of finite data;
-    for "nle" they are refused. Raises ValueError for arrays of other shapes, and for what `method` and `rounds` need and
-    do not receive.
+    for "nle" they are refused. Raises ValueError for arrays of other shapes, and for a call without what `method` and
+    `rounds` need.
 
     Papamakarios & Murray, Fast epsilon-free Inference of Simulation Models with Bayesian Conditional Density Estimation
     (2016); Deistler, Goncalves & Macke, Truncated Proposals for Scalable and Hassle-Free Simulation-Based Inference
@@ -82,23 +83,19 @@ def posterior(
     known = None if prior is None else as_prior(prior, features)
     _refuse_missing(simulator, known, pairs, method, rounds, observation, embedding)
     rng = np.random.default_rng(seed)
+    size = simulations // rounds
     if pairs is None:
-        sizes = np.diff(np.linspace(0, simulations, rounds + 1).astype(int))
-        theta = known.draw(sizes[0], rng)
+        theta = known.draw(size, rng)
         x = simulated(simulator, theta)
     else:
         theta, x = given_pairs(pairs, None if known is None else known.features)
-        sizes = np.full(rounds, simulations // rounds)
-        known = _sampler_of(theta) if known is None else known
+        known = _prior_of(theta) if known is None else known
     how = {"epochs": epochs, "patience": patience, "batch_size": batch_size, "validation": validation}
     kind = Posterior if method == "npe" else LikelihoodPosterior
+    found = None
     for number in range(rounds):
-        if number:
-            more = (
-                found.sample(sizes[number], seed=seed)
-                if method == "nle"
-                else _truncated(found, sizes[number], rng)
-            )
+        if found is not None:
+            more = found.proposals(size, rng)
             theta, x = np.concatenate([theta, more]), np.concatenate([x, simulated(simulator, more)])
         theta, x = finite_pairs(theta, x, leave_out=method == "npe")
         keras.utils.set_random_seed(seed + number)
@@ -122,10 +119,10 @@ def _refuse_missing(simulator, prior, pairs, method, rounds, observation, embedd
         )
     if rounds > 1 and (simulator is None or prior is None or observation is None):
         raise ValueError(
-            f"posterior's rounds: got {rounds}, expected 1 without a simulator, a prior and an observation: later rounds "
-            "simulate where the posterior of the observation is."
+            f"posterior's rounds: got {rounds}, expected 1 without a simulator, a prior and an observation: later "
+            "rounds simulate where the posterior of the observation is."
         )
-    if method == "nle" and (prior is None or prior.log_prob is None):
+    if method == "nle" and (prior is None or prior.density is None):
         raise ValueError(
             "posterior: got method='nle' and a prior of unknown density, expected a box, a Distribution or a Flow."
         )
@@ -136,34 +133,13 @@ def _refuse_missing(simulator, prior, pairs, method, rounds, observation, embedd
         )
 
 
-def _sampler_of(theta):
-    """Return the prior of which only draws are known, those of pairs."""
+def _prior_of(theta):
+    """Return the prior of pairs, of which only these draws are known."""
 
     def draw(n, rng):
         return theta[rng.integers(len(theta), size=n)]
 
     return Prior(theta.shape[1], draw)
-
-
-def _truncated(found, n, rng):
-    """Return `n` draws of the prior where the posterior of the observation is, but for a ten-thousandth of its mass.
-
-    Raises ValueError if the prior hardly ever draws there.
-    """
-    drawn = found.sample(_DRAWS, seed=int(rng.integers(2**31)))
-    least = np.quantile(found.log_prob(drawn), _MASS)
-    kept, tried, count = [], 0, 0
-    while count < n:
-        if tried >= _TRIES * n:
-            raise ValueError(
-                f"posterior: {count:,} of {tried:,} draws of the prior are where the posterior of the observation is, "
-                f"expected {n:,} of them. Take fewer rounds, or a narrower prior."
-            )
-        theta = found.prior.draw(max(_DRAWS, n), rng)
-        theta = theta[found.log_prob(theta) >= least]
-        kept.append(theta)
-        tried, count = tried + max(_DRAWS, n), count + len(theta)
-    return np.concatenate(kept)[:n]
 
 
 def _flow(theta, x, prior, method, embedding, model, options):
@@ -173,8 +149,8 @@ def _flow(theta, x, prior, method, embedding, model, options):
         event, context, domains = theta, x, prior.domains
         if embedding is None and x.ndim > 2:
             raise ValueError(
-                f"posterior: got data of shape {x.shape[1:]}, expected vectors, or an embedding= that makes one of them: "
-                "flowkit.conditioners.DeepSet() for a set, keras.layers.GRU(32) for a series, or a convolution."
+                f"posterior: got data of shape {x.shape[1:]}, expected vectors. Pass an embedding= that makes one of "
+                "them: flowkit.conditioners.DeepSet() for a set, keras.layers.GRU(32) for a series, or a convolution."
             )
     else:
         event, context, domains = x, theta, None
@@ -187,11 +163,24 @@ def _flow(theta, x, prior, method, embedding, model, options):
         embedding = keras.Sequential([*first, embedding], name="embedding")
     if model == "nsf":
         options = _NETWORK | options
-        model = "nsf_autoregressive" if event.shape[1] == 1 else model  # a coupling needs two
-    if domains is not None:
+        if event.shape[1] == 1:
+            model = "nsf_autoregressive"  # a coupling needs two
+        else:
+            options = {"marginals": False} | options
+    ends = [(domain.low, domain.high) for domain in domains or ()]
+    boxed = len(ends) > 0 and bool(np.isfinite(ends).all())
+    if domains and not boxed:
         options = {"domains": domains} | options
-    make = zoo.VECTORS[model]
-    return make(features=event.shape[1], context=context.shape[-1], embedding=embedding, **options)
+    inner = zoo.VECTORS[model](
+        features=event.shape[1], context=context.shape[-1], embedding=embedding, **options
+    )
+    if not boxed:
+        return inner
+    flow = Flow(
+        Chain([SoftBounds(ends), inner.bijector]), inner.base, embedding=inner.embedding, name="posterior"
+    )
+    flow.build({"x": (None, *event.shape[1:]), "context": (None, *context.shape[1:])})
+    return flow
 
 
 def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning_rate, validation):
@@ -200,7 +189,7 @@ def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning
     held = min(max(1, round(validation * len(events))), len(events) - 1)
     held, rows = order[:held], order[held:]
     best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
-    flow.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=5.0))
+    flow.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=5.0, use_ema=True))
     done = flow.fit(
         events[rows],
         context=context[rows],

@@ -75,6 +75,13 @@ class Plan:
                 f"received 1. For one feature take {take}."
             )
 
+    def refuse_widths(self, hidden: Any) -> None:
+        """Raise ValueError for residual blocks of several widths."""
+        if len(set(hidden)) > 1:
+            raise ValueError(
+                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received {hidden}."
+            )
+
     def flow(self, layers: list[Any]) -> Flow:
         """Return the flow of the front and `layers`, built if the number of features is known."""
         if self.embedding is not None and not self.context:
