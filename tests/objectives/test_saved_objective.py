@@ -18,12 +18,15 @@ def reread(flow, path, **options):
 
 def test_a_registered_density_is_restored_and_trained_on(tmp_path):
     flow = built()
-    flow.compile(keras.optimizers.Adam(0.1), loss=ReverseKL(around_three, stick_the_landing=False))
+    flow.compile(
+        keras.optimizers.Adam(0.1), loss=ReverseKL(around_three, stick_the_landing=False, anneal=0.5)
+    )
     fit(flow, steps_per_epoch=2)
     again = reread(flow, tmp_path / "f.keras")
     assert isinstance(again.objective, ReverseKL)
     assert again.objective.log_density is around_three
     assert again.objective.stick_the_landing is False
+    assert (again.objective.alpha, again.objective.anneal) == (1.0, 0.5)
     assert int(again.optimizer.iterations) == 2
     assert fit(again, steps_per_epoch=2).keys() == {"loss"}
 
