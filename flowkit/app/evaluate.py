@@ -11,7 +11,6 @@ from flowkit.app.backend import use
 from flowkit.app.failure import CommandError, together
 from flowkit.app.options import Backend, Data, Json, Run
 
-
 _COUNTED = 64  # rows for which evaluations of a velocity field are counted
 
 
