@@ -19,6 +19,7 @@ from flowkit.conditioners import (
     ResidualMADE,
     ScaledConv,
     TopPrior,
+    UNet,
 )
 from flowkit.testing import Case
 from flowkit.transforms import (
@@ -217,6 +218,11 @@ CONTINUOUS = [
         "Continuous(gaussian, context)",
         lambda: fb.Continuous(Field([6], context="optional"), steps=2, trace="gaussian", guidance=0.5),
         ((2,),),
+    ),
+    Case(
+        "Continuous(UNet)",
+        lambda: fb.Continuous(UNet([2, 4], groups=2), "midpoint", steps=2, trace="rademacher"),
+        ((2, 2, 1),),
     ),
     Case("Repeat(Continuous)", lambda: fb.Repeat(fb.Continuous(Field([6]), "euler", steps=2), 2), ((2,),)),
 ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import importlib
 import logging
 
 import keras
@@ -238,6 +239,28 @@ class Engine:
     def scan(self, step, x, stacked, reverse):
         """Apply `step(x, row)`, which returns (x, log-det), to each row of a nest of tensors: (x, sum of log-dets)."""
         raise NotImplementedError
+
+    def solve_ode(self, library, rate, x, integrals, given, span, **options):
+        """Solve dx/dt = v from `span[0]` to `span[1]` by a library: (x, integrals, whether it arrived, evaluations).
+
+        `rate(x, t, given)` returns (v, integrands) for t of shape (batch,); all rows take the same steps. `options` are
+        `rtol`, `atol`, `max_steps` and `backprop`, see `Continuous`. Raises NotImplementedError on another backend than
+        the library's, ImportError if it is not installed.
+        """
+        backend = {"diffrax": "JAX", "torchdiffeq": "PyTorch"}[library]
+        raise NotImplementedError(
+            f"solver: got {library!r} on Keras's {self.name} backend, expected {backend}. Use 'dopri5', which works on "
+            "all backends."
+        )
+
+    def library(self, name):
+        """Import an optional library. Raises ImportError that says how to install it."""
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            raise ImportError(
+                f"solver: got {name!r}, which is not installed. pip install {name}, or use 'dopri5'."
+            ) from None
 
     # Gradients
 
