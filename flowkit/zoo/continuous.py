@@ -8,7 +8,7 @@ from flowkit.bijectors import Continuous, Scale, Squeeze, Unconstrain
 from flowkit.bijectors.continuous import EXACT
 from flowkit.bijectors.solvers import SOLVERS
 from flowkit.conditioners import Field, UNet
-from flowkit.contract.arguments import Count, Widths, shown, words
+from flowkit.contract.arguments import Count, Widths, shown, whole, words
 from flowkit.data.dequantize import Dequantize
 from flowkit.zoo._glow import image_shape
 from flowkit.zoo.family import Layers, Plan, family
@@ -69,7 +69,7 @@ def flow_matching(
     *,
     input_shape: Annotated[Sequence[int], image_shape] | None = None,
     num_classes: Count | None = None,
-    data_levels: int = 256,
+    data_levels: Annotated[int, whole(2, 256)] = 256,
     hidden: Widths = (64, 64),
     solver: SolverName = "rk4",
     steps: Count = 10,
