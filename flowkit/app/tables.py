@@ -33,7 +33,8 @@ class Tables:
     @staticmethod
     def takes(recipe):
         """Return True if the recipe's model takes rows."""
-        return "features" in inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
+        takes = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
+        return "input_shape" not in takes
 
     # [data] and [model]
 

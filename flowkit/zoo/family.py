@@ -36,7 +36,8 @@ class Plan:
 
     A family may change them before it returns its layers. `front` None is that of tables: from the domains of the
     features onto the real line, then standardised, and an ActNorm, which training may move. `features` are a number,
-    or the `names` of columns, which `domains` may then use.
+    or the `names` of columns, which `domains` may then use. A family of images sets `image`, their shape,
+    `dequantize`, and `labels` if their class is the context.
     """
 
     family: str
@@ -46,6 +47,9 @@ class Plan:
     base: Any = None
     embedding: Any = None
     front: Any = None
+    image: tuple[int, ...] | None = None
+    dequantize: Any = None
+    labels: bool = False
     names: tuple[Any, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -71,6 +75,13 @@ class Plan:
                 f"received 1. For one feature take {take}."
             )
 
+    def refuse_widths(self, hidden: Any) -> None:
+        """Raise ValueError for residual blocks of several widths."""
+        if len(set(hidden)) > 1:
+            raise ValueError(
+                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received {hidden}."
+            )
+
     def flow(self, layers: list[Any]) -> Flow:
         """Return the flow of the front and `layers`, built if the number of features is known."""
         if self.embedding is not None and not self.context:
@@ -82,10 +93,18 @@ class Plan:
             front = [*table_front(features=self.features, domains=self.domains), ActNorm(factor=1.0)]
         if self.context and embedding is None:
             embedding = StandardizedContext()
-        flow = Flow(Chain([*front, *layers]), self.base, embedding=embedding, name=self.family)
-        if self.features is not None:
-            x_shape = (None, self.features)
-            flow.build({"x": x_shape, "context": self._context_shape()} if self.context else x_shape)
+        flow = Flow(
+            Chain([*front, *layers]),
+            self.base,
+            embedding=embedding,
+            dequantize=self.dequantize,
+            name=self.family,
+        )
+        event = self.image if self.features is None else (self.features,)
+        if event is not None:
+            x_shape = (None, *event)
+            conditional = self.context or self.labels
+            flow.build({"x": x_shape, "context": self._context_shape()} if conditional else x_shape)
         if self.names:
             flow.columns = Columns(self.names, None)
         return flow
@@ -97,13 +116,13 @@ class Plan:
             given = embedding.inputs[0] if isinstance(embedding, keras.Sequential) else embedding.input
             return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), given)
         labels = embedding is not None and classes_of(embedding) is not None
-        return (None,) if labels else (None, self.context)
+        return (None,) if labels or self.labels else (None, self.context)
 
 
 _SHARED = [
     parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
     for name, parameter in inspect.signature(Plan).parameters.items()
-    if name not in ("family", "front")
+    if name not in ("family", "front", "image", "dequantize", "labels")
 ]
 
 

@@ -192,7 +192,7 @@ def test_samples_keep_to_the_domains_of_the_features():
     assert 0 < samples[:, 2].min() <= samples[:, 2].max() < 1
 
 
-@pytest.mark.parametrize("family", ["maf", "iaf"])
+@pytest.mark.parametrize("family", ["maf", "iaf", "nsf_autoregressive"])
 def test_masked_networks_may_be_made_of_blocks(family, perturb, tmp_path):
     flow = perturb(small(family, hidden=[9, 9], residual=True, context=2))
     x, context = rows(family), np.random.default_rng(1).normal(size=(len(rows(family)), 2)).astype("float32")
@@ -204,6 +204,18 @@ def test_masked_networks_may_be_made_of_blocks(family, perturb, tmp_path):
     np.testing.assert_array_equal(theirs, ours)
     plain = perturb(small(family, hidden=[9, 9], context=2))
     assert flow.count_params() - plain.count_params() == 2 * (3 * (9 * 9 + 9))
+
+
+def test_couplings_may_be_gated_by_the_context(perturb):
+    flow = perturb(small("nsf", hidden=[9, 9], residual=True, context=2))
+    x, context = rows("nsf"), contexts()
+    back = flow.decode(flow.encode(x, context=context), context=context)
+    np.testing.assert_allclose(back, x, rtol=1e-4, atol=1e-3)
+    assert np.abs(flow.log_prob(x, context) - flow.log_prob(x, context + 1)).max() > 1e-3
+    assert small("nsf", hidden=[9], residual=True).count_params() > 0  # no gates without a context
+    for family in ("nsf", "nsf_autoregressive"):
+        with pytest.raises(ValueError, match="residual: got True and circular columns"):
+            small(family, hidden=[9], residual=True, domains=["circular", "real", "real"])
 
 
 def test_the_cheap_direction_can_be_that_of_samples():
