@@ -38,6 +38,7 @@ NEEDED = {
     "Coupling": lambda: {"conditioner": MLP([4])},
     "DequantizeColumns": lambda: {"columns": [("whole", 3), "positive"]},
     "Flow": lambda: {"bijector": ActNorm()},
+    "GIN": lambda: {"conditioner": MLP([4])},
     "GuardedOptimizer": lambda: {"inner_optimizer": keras.optimizers.Adam()},
     "ImageGrid": lambda: {"images": np.zeros((4, 2, 2, 1), "uint8")},
     "Inverse": lambda: {"bijector": Exp()},
