@@ -17,14 +17,14 @@ from flowkit.bijectors import (
     Unconstrain,
 )
 from flowkit.conditioners import GatedAttention, GatedConvNet
-from flowkit.contract.arguments import Blocks, Count, Fraction, Wholes, checked, words
+from flowkit.contract.arguments import Blocks, Count, Fraction, Wholes, checked, whole, words
 from flowkit.contract.flow_layer import FlowLayer
 from flowkit.data import Dequantize, VariationalDequantize
 from flowkit.flow.flow import Flow
 from flowkit.transforms import MixtureOfLogistics
 from flowkit.zoo._glow import image_shape
+from flowkit.zoo._realnvp import EDGE
 
-EDGE = 0.5 / 0.9  # so that [-1/2, 1/2] becomes [0.05, 0.95] before the logit
 COUPLINGS = 4  # of the dequantiser
 
 
@@ -41,7 +41,7 @@ def flow_pp(
     dequantize: Annotated[str, words("variational", "uniform")] = "variational",
     dequantizer_width: Count | None = None,
     dequantizer_blocks: Blocks = 2,
-    n_bits: int = 8,
+    n_bits: Annotated[int, whole(1, 8)] = 8,
     data_levels: int | None = None,
     lu: bool = True,
 ) -> Flow:

@@ -21,7 +21,7 @@ def realnvp_images(
     levels: Annotated[int, whole(1, 16)] = 2,
     width: Count = 64,
     blocks: Blocks = 8,
-    n_bits: int = 8,
+    n_bits: Annotated[int, whole(1, 8)] = 8,
     data_levels: int | None = None,
 ) -> Flow:
     """Real NVP for images: a logit, then `levels` of couplings by checkerboards and by channels.
