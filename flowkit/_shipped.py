@@ -22,7 +22,7 @@ def recipe_files() -> dict[str, Path]:
 
 
 def preset_folders() -> dict[str, Path]:
-    """Name such as "glow/digits" -> folder of the trained flow; each is named after the recipe beside it."""
+    """Return {name: folder} of the trained flows; each is named after the recipe beside it."""
     folder = _zoo()
     return {_name(path.parent, folder): path.parent for path in sorted(folder.glob("*/*/metadata.json"))}
 
@@ -78,7 +78,7 @@ def _sum(content):
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The names that `name` may have meant, for a message, "the nearest are ...": all of them if none is near.
+    """Return the names nearest to `name` for a message, "the nearest are ...": all of them if none is near.
 
     >>> closest("nfs", ["nsf", "maf"]), closest("?", ["nsf", "maf"])
     ('the nearest is nsf', 'there are maf, nsf')
@@ -89,7 +89,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def _zoo():
-    """The folder `zoo` of the checkout, or of the wheel."""
+    """Return the folder `zoo` of the checkout, or of the wheel."""
     package = Path(__file__).parent
     checkout = package.parent / "zoo"
     if (package.parent / "pyproject.toml").is_file() and checkout.is_dir():

@@ -43,7 +43,7 @@ def numpyro_distribution(flow: Flow, context: Any = None, *, weights: Sequence[A
 
     `log_prob` and `sample` work in `jit`, `grad` and `vmap`, with gradients with respect to values, weights and
     context. `event_shape` is that of the flow; `batch_shape` is (), or (b,) for a context of b rows; `support` is the
-    domain of the data.
+    domain of the data (NumPyro 0.22 or newer for columns with different domains).
 
     - `weights`: arrays in place of the flow's `trainable_variables`, in their order, for a guide that learns them. None
       uses the weights that the flow has when it is called; a compiled function keeps those it was compiled with.

@@ -1,4 +1,4 @@
-"""Where a command begins and ends: it handles Ctrl-C and SIGTERM from the first moment on."""
+"""Run a command from its first moment to its last, and handle Ctrl-C and SIGTERM throughout."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Images: what recipes, runs and flows of stored images do in their own way. `Tables` has the same methods."""
+"""The methods of recipes, runs and flows that differ for stored images. `Tables` has the same methods."""
 
 import inspect
 import math

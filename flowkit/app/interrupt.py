@@ -1,7 +1,7 @@
 """Ctrl-C, and the SIGTERM by which a cluster ends a job.
 
 A signal raises KeyboardInterrupt, and is recorded as well: XLA drops an exception that is raised inside one of its
-callbacks. Where an exception would do harm, as in the import of a backend, it waits. Training checks between its steps.
+callbacks. Training checks between its steps.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ EXIT_CODES = {128 + number for number in WORDS}
 _ORDINARY = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 _heard = None  # the signal that ends the command
-_waits = False  # True while no signal may break in
+_waits = False  # True while handlers change
 _ending = (
     False  # True while training checks by itself, and when the command ends: only a second Ctrl-C breaks in
 )
@@ -52,18 +52,6 @@ def _hear(number, frame):
         _heard = number
     if not _waits and (hurries or not _ending):
         raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def later():
-    """Delay signals to the end of the scope, where KeyboardInterrupt is raised."""
-    global _waits
-    _waits = True
-    try:
-        yield
-    finally:
-        _waits = False
-    check()
 
 
 @contextlib.contextmanager

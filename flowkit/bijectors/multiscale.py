@@ -18,6 +18,7 @@ from flowkit.contract.conditioner import (
     ask_dealt,
     build_conditioner,
 )
+from flowkit.contract.errors import shape_error
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
@@ -150,7 +151,7 @@ class MultiScale(Composite):
         h = ask_dealt(prior, given, context, z.dtype, transform.parameters, layout)
         z, log_slope = transform.run(z, transform.prepare(h), inverse=inverse)
         log_det = engine.row_sums(log_slope)
-        # The top prior answers once for the whole batch if nothing tells samples apart.
+        # The top prior has one output for the whole batch if its input is the same for all samples.
         return z, log_det[0] if log_slope.shape[0] == 1 else log_det
 
     def before_top_prior(self, z: Any, context: Any = None) -> Any:
@@ -193,8 +194,7 @@ class MultiScale(Composite):
         self._require_size()
         dim = self.compute_output_shape((None, *self.event))[1]
         if tuple(latent_shape[1:]) != (dim,):
-            expected, received = f"flat latents (batch, {dim})", f"shape {tuple(latent_shape)}"
-            raise ContractError("event shape", self, expected=expected, received=received)
+            raise shape_error(self, f"flat latents (batch, {dim})", latent_shape)
         return (latent_shape[0], *self.event)
 
     def _require_size(self):

@@ -84,7 +84,7 @@ class Repeat(Composite):
 
     @property
     def block(self) -> Bijector:
-        """A copy of the block, from which the structure can be read."""
+        """Return a copy of the block, from which the structure can be read."""
         return self._held.block
 
     repeated_block = block  # the name by which `layers_inside` finds it
@@ -161,7 +161,7 @@ class Repeat(Composite):
             )
 
     def _column(self, alike):
-        """The variable of shape (n, *shape) for a weight of all copies, `alike`, made of their values."""
+        """Return the variable of shape (n, *shape) for a weight of all copies, with their values, `alike`."""
         like = alike[0]
         return self.add_weight(
             shape=(self.n, *like.shape),
@@ -190,7 +190,7 @@ class Repeat(Composite):
                 column.trainable = trained
 
     def _pairs(self) -> list[tuple[keras.Variable, keras.Variable]]:
-        """The block's variables, each with that of all copies."""
+        """Return pairs (variable of the block, variable of all copies)."""
         return list(zip(self.block.variables, self._held.columns, strict=True)) if self._held.columns else []
 
     def copies(self) -> list[Bijector]:
@@ -282,7 +282,7 @@ class Repeat(Composite):
         return engine.scan(step, x, (rows.stacks, _tensors(derived)), reverse=inverse)
 
     def stretch(self) -> "engines.Stretch":
-        """The parts of the block, their variables and the values of all copies, for `replay`."""
+        """Return the parts of the block, their variables and the values of all copies, for `replay`."""
         parts = smallest([self.block])
         stacks = {id(like): engine.tensor(column) for like, column in self._pairs()}
         variables = [part.variables for part in parts]
@@ -332,7 +332,7 @@ class Rows(keras.StatelessScope):
 
 
 def _fresh(config, number=0):
-    """The config of a layer without what was built; its seeds `number` higher."""
+    """Return the config of a layer that is not built, with its seeds `number` higher."""
     if isinstance(config, list | tuple):
         return [_fresh(item, number) for item in config]
     if not isinstance(config, dict):
@@ -343,22 +343,25 @@ def _fresh(config, number=0):
     return left
 
 
-def _tensors(nest):
-    """Return the tensors in a nest of dicts and lists."""
+def _mapped(function, nest):
+    """Return a nest of dicts and lists with `function` applied to each tensor."""
     if isinstance(nest, dict):
-        nest = list(nest.values())
+        return {name: _mapped(function, value) for name, value in nest.items()}
     if isinstance(nest, list | tuple):
-        return [tensor for part in nest for tensor in _tensors(part)]
-    return [nest] if hasattr(nest, "shape") else []
+        return [_mapped(function, value) for value in nest]
+    return function(nest) if hasattr(nest, "shape") else nest
+
+
+def _tensors(nest):
+    """Return the tensors of a nest."""
+    found: list[Any] = []
+    _mapped(found.append, nest)
+    return found
 
 
 def _filled(nest, tensors):
-    """Return `nest` with the next of `tensors`, an iterator, in place of each of its own."""
-    if isinstance(nest, dict):
-        return {name: _filled(value, tensors) for name, value in nest.items()}
-    if isinstance(nest, list | tuple):
-        return [_filled(value, tensors) for value in nest]
-    return next(tensors) if hasattr(nest, "shape") else nest
+    """Return a nest with the next of `tensors`, an iterator, in place of each of its own."""
+    return _mapped(lambda _: next(tensors), nest)
 
 
 def split_copies(derived, n):

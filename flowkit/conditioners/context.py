@@ -14,7 +14,7 @@ from flowkit.numerics import matmul
 
 
 def rows_of(table, labels):
-    """table[labels], labels (batch,): NaN for a label that is no row, which engines answer in ways of their own."""
+    """Return table[labels], labels (batch,), with NaN for a label without a row, on all engines."""
     labels = ops.cast(labels, "int32")
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
@@ -58,7 +58,7 @@ class ContextBias(Configured, keras.Layer):
         )
 
     def call(self, context, rank):
-        """Return `rank` is that of the activations, batch included."""
+        """Return the bias for activations of `rank`, batch included."""
         self._check(context.shape, rank)
         kernel = ops.cast(self.kernel, self.compute_dtype)
         if self.num_classes:

@@ -102,7 +102,7 @@ class Batches(Configured, keras.utils.PyDataset):
 
     @cached_property
     def fingerprint(self) -> str:
-        """Some letters that are equal for the same events and contexts in the same order."""
+        """Return letters that are equal for the same events and contexts in the same order."""
         return fingerprint(self.x, *([] if self.context is None else tree.flatten(self.context)))
 
     @property

@@ -1,5 +1,6 @@
 """A flow as a `numpyro.distributions.Distribution`."""
 
+import contextlib
 import math
 
 import jax.numpy as jnp
@@ -50,5 +51,7 @@ class FlowDistribution(Distribution):
 
 
 def _with_weights(flow, weights):
-    """Return a scope in which the flow has these weights; None: its own."""
-    return keras.StatelessScope(list(zip(flow.trainable_variables, weights or (), strict=False)))
+    """Return a scope in which the flow has these weights; None: its own, or those of a scope outside."""
+    if weights is None:
+        return contextlib.nullcontext()
+    return keras.StatelessScope(list(zip(flow.trainable_variables, weights, strict=True)))

@@ -113,13 +113,13 @@ def _to_compare_on(flow, function, given, context):
 
     expected = answers(rows)
     rng, eps = np.random.default_rng(0), np.finfo(rows.dtype).eps
-    rounded = [0.0] * len(expected)
+    moved = []
     for _ in range(ROUNDINGS):
         rounding = rng.choice([-1, 1], rows.shape).astype("float32") * eps
-        moved = [_difference(*pair) for pair in zip(expected, answers(rows * (1 + rounding)), strict=True)]
-        rounded = [max(pair) for pair in zip(rounded, moved, strict=True)]
+        pairs = zip(expected, answers(rows * (1 + rounding)), strict=True)
+        moved.append([_difference(*pair) for pair in pairs])
     inputs = {given: rows} if context is None else {given: rows, "context": context}
-    return inputs, expected, [min(max(TOLERANCE, moved), MOST) for moved in rounded]
+    return inputs, expected, np.clip(np.max(moved, axis=0), TOLERANCE, MOST)
 
 
 def _compare(flow, run, inputs, answers):
@@ -156,7 +156,7 @@ class Answering(keras.Model):
 
 
 def _rows(context, count):
-    """A context of `count` rows: those that are given, over and over."""
+    """Return a context of `count` rows: those of `context`, over and over."""
     if context is None:
         return None
     if isinstance(context, dict):
@@ -168,7 +168,7 @@ def _rows(context, count):
 
 
 def _difference(here, there):
-    """The largest difference of two answers, for the size of a row; no less than that of the median row."""
+    """Return the largest difference of two answers as a part of the size of a row, or of the median row if larger."""
     if here.shape != there.shape:
         return np.inf
     here, there = (part.reshape(len(part), -1).astype("float64") for part in (here, there))
@@ -234,11 +234,7 @@ def _run_by_openvino(path):
     return lambda inputs: list(compiled(dict(inputs)).values())
 
 
-_ONNX = {
-    "torch": ("onnx", "onnxscript"),
-    "jax": ("onnx", "jax2onnx"),
-    "tensorflow": ("onnx", "tf2onnx"),
-}
+_ONNX = {"torch": ("onnx", "onnxscript"), "jax": ("onnx", "jax2onnx"), "tensorflow": ("onnx", "tf2onnx")}
 FORMATS = {
     "onnx": Format(
         ".onnx",

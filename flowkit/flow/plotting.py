@@ -1,6 +1,5 @@
-"""What a notebook shows of a flow: a table of its parts, and a picture of its density or its samples."""
+"""Pictures of a flow: its density, pairs of its columns, or its samples."""
 
-import html
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,30 +9,12 @@ from flowkit.contract.arguments import whole_number
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow.prepare import as_array, names_of
-from flowkit.flow.summary import rows
 
 MOST_COLUMNS = 10  # of a plot of pairs, where more would be too small to see
 _GRID = 100  # points along each axis of a density
 _DOTS = 2_000
 _FAINT = 0.3  # opacity of a dot among 2,000
 _IMAGES = 16
-
-
-def as_html(flow: Any) -> str:
-    """Return a table of the parts of a flow, or its repr before it is built."""
-    if not flow.built:
-        return f"<pre>{html.escape(repr(flow))}</pre>"
-    lines = [
-        f"<tr><td>{html.escape(row.part)}</td><td>{row.times}</td><td>{row.shape or ''}</td>"
-        f"<td>{row.parameters:,}</td></tr>"
-        for row in rows(flow)
-    ]
-    heads = "".join(f"<th>{name}</th>" for name in ("part", "times", "output", "parameters"))
-    caption = (
-        f"{type(flow).__name__} of events {flow.event_shape}: {flow.count_params():,} parameters, "
-        f"log_prob is {flow.exact}"
-    )
-    return f"<table><caption>{caption}</caption><tr>{heads}</tr>{''.join(lines)}</table>"
 
 
 def draw(flow: Any, x: Any, context: Any, samples: int, seed: int) -> Any:

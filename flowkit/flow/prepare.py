@@ -23,13 +23,7 @@ from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
 from flowkit.flow.batches import count, head, is_array, real_numbers
-from flowkit.flow.context import (
-    check_context,
-    check_embedding,
-    context_kind,
-    embedded,
-    refuse_unread,
-)
+from flowkit.flow.context import check_context, check_embedding, context_kind, embedded, refuse_unread
 from flowkit.flow.group import check_batches, check_division
 from flowkit.flow.noise import check_dequantizer
 

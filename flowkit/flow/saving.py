@@ -138,11 +138,7 @@ def save_to_preset(flow: Any, folder: Any, rows: Any, context: Any, about: Any, 
         its_context: dict[str, Any] = {} if context is None else {"context": np.asarray(context)}
         np.savez(file, rows=np.asarray(rows), log_prob=plain.log_prob(rows, context), **its_context)
         extra["check.npz"] = file.getvalue()
-    versions = {
-        "flowkit": flowkit.__version__,
-        "keras": keras.__version__,
-        engine.name: engine.version(),
-    }
+    versions = {"flowkit": flowkit.__version__, "keras": keras.__version__, engine.name: engine.version()}
     metadata: Mapping[str, Any] = {
         "event_shape": list(flow.event_shape),
         "num_classes": flow.num_classes,
@@ -192,59 +188,26 @@ def from_config(cls: type, config: dict[str, Any], custom_objects: dict[str, Any
     return flow
 
 
-# Objectives: a flow is not lost because of one that no file can hold
-
-_ADVICE = (
-    "Register what it is made of with @keras.saving.register_keras_serializable() before saving and before loading, "
-    "or call compile(optimizer, loss=...) on the loaded flow."
-)
+# Objectives
 
 
-def stored_objective(objective: Objective) -> dict[str, Any]:
-    """Return the entry of an objective in a `compile` config; none for the default. Warn if it cannot be restored."""
+def stored_objective(objective: Objective) -> dict[str, Any] | None:
+    """Return the entry of an objective in a `compile` config, {} for the default; warn and return None for no entry.
+
+    The flow is then saved as one that was never compiled: it is not lost because of an objective that no file can hold.
+    """
     if type(objective) is MaximumLikelihood:
         return {}
-    if isinstance(objective, Unrestored):
-        return {"objective": objective.config}
-    config = {"class_name": type(objective).__name__}
     try:
         config = keras.saving.serialize_keras_object(objective)
         keras.saving.deserialize_keras_object(config)
-    except Exception as error:  # of code that is not ours; the flow is what matters
+    except Exception as error:  # of code that is not ours
+        why = str(error).strip().split("\n")[0].rstrip(".")
         warnings.warn(
-            f"{type(objective).__name__} is saved by name alone, the flow itself in full: {_first_line(error)}. "
-            f"{_ADVICE}",
+            f"{type(objective).__name__} cannot be saved, and the flow is saved as if it were not compiled: {why}. "
+            "Register what the objective is made of with @keras.saving.register_keras_serializable(), or call "
+            "compile(optimizer, loss=...) on the loaded flow.",
             stacklevel=2,
         )
+        return None
     return {"objective": config}
-
-
-def restored_objective(config: dict[str, Any]) -> Objective:
-    """Return the objective of a `compile` config: one that raises when it is trained on, if it cannot be restored."""
-    kept = config.get("objective")
-    if kept is None:
-        return MaximumLikelihood()
-    try:
-        objective = keras.saving.deserialize_keras_object(kept)
-    except Exception as error:
-        return Unrestored(kept, _first_line(error))
-    return objective if isinstance(objective, Objective) else Unrestored(kept, "the file has its name alone")
-
-
-class Unrestored(Objective):
-    """In the place of an objective that a file could not bring back. Kept as it was if the flow is saved again."""
-
-    needs_data = False
-
-    def __init__(self, config: Any, reason: str) -> None:
-        self.config, self.reason = config, reason
-
-    def check(self, flow: Any) -> None:
-        raise ValueError(
-            f"fit expects the objective that this flow was saved with, {self.config.get('class_name')}, which could "
-            f"not be restored: {self.reason}. {_ADVICE}"
-        )
-
-
-def _first_line(error):
-    return str(error).strip().split("\n")[0].rstrip(".")

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from flowkit.bijectors import Continuous, Scale, Squeeze, Unconstrain
 from flowkit.bijectors.continuous import EXACT
-from flowkit.bijectors.solvers import TABLEAUS
+from flowkit.bijectors.solvers import SOLVERS
 from flowkit.conditioners import Field, UNet
 from flowkit.contract.arguments import Count, Widths, shown, words
 from flowkit.data.dequantize import Dequantize
@@ -14,7 +14,7 @@ from flowkit.zoo._glow import image_shape
 from flowkit.zoo.family import Layers, Plan, family
 from flowkit.zoo.table_front import table_front
 
-SolverName = Annotated[str, words(*TABLEAUS)]
+SolverName = Annotated[str, words(*SOLVERS)]
 Trace = Annotated[str, words("exact", "rademacher", "gaussian")]
 
 

@@ -748,15 +748,6 @@ def test_more_epochs_go_on_where_the_run_ended(recipe, trained, tmp_path, capsys
     assert runs[0]["test_bits_per_dim"] == runs[1]["test_bits_per_dim"]
 
 
-def test_cosine_schedule_of_another_length_is_said(recipe, tmp_path, capsys):
-    out = str(tmp_path / "out")
-    arguments = ["train", recipe, "--out", out, "--set", "training.schedule=cosine"]
-    assert main([*arguments, "--epochs", "1"]) == 0
-    capsys.readouterr()
-    assert main([*arguments, "--epochs", "2", "--resume"]) == 0
-    assert "note: the cosine schedule now ends at epoch 2 instead of 1" in capsys.readouterr().err
-
-
 def test_training_that_diverges_is_code_1_and_keeps_the_last_checkpoint(
     recipe, tmp_path, capsys, monkeypatch
 ):

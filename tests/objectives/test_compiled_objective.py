@@ -124,7 +124,7 @@ def test_a_refused_objective_leaves_the_flow_as_it_was():
 def test_a_labelled_flow_learns_by_likelihood():
     flow = LabelledFlow(Shift(), num_classes=2)
     with pytest.raises(
-        ValueError, match=r"LabelledFlow.compile expects MaximumLikelihood\(\), received ReverseKL"
+        ValueError, match=r"LabelledFlow.compile: got ReverseKL\(\), expected MaximumLikelihood"
     ):
         flow.compile("adam", loss=ReverseKL(standard_normal))
     flow.compile("adam", loss=MaximumLikelihood())
