@@ -45,7 +45,9 @@ def ellipse(mean, covariance, level):
 
 
 def draw(names):
-    line_ranks = flowkit.evaluation.ranks(names["posterior"].flow, names["true"], names["seen"], draws=100, seed=0)
+    line_ranks = flowkit.evaluation.ranks(
+        names["posterior"].flow, names["true"], names["seen"], draws=100, seed=0
+    )
     line_chance = flowkit.evaluation.uniformity(line_ranks, draws=100)
     report(names, line_chance)
     figure = Figure((12, 3.8), layout="constrained")
@@ -85,7 +87,7 @@ def report(names, line_chance):
     error = names["lost"].std() / np.sqrt(len(names["lost"]))
     print(f"engine {keras.backend.backend()}, matplotlib {matplotlib.__version__}")
     print(f"line: {names['lost'].mean():.3f} +- {error:.3f} nats lost")
-    print(f"  means {names['draws'].mean(axis=0)}, exact {names['exact_mean'](names['seen'][0])}")
+    print(f"  means {names['draws'].mean(axis=0)}, exact {names['exact_mean'](names['observed'])}")
     print(f"  deviations {names['draws'].std(axis=0)}, exact {np.sqrt(np.diag(names['covariance']))}")
     print(f"  uniformity {line_chance}")
     print(f"Ricker: {names['learned']:.3f} nats learned, uniformity {names['chance']}")
