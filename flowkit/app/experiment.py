@@ -1,4 +1,4 @@
-"""From a validated recipe to a flow that is ready for `fit`, and its data."""
+"""Make a flow that is ready for `fit`, and load its data, from a validated recipe."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -37,12 +37,12 @@ class Experiment:
 
     @property
     def kind(self) -> Images | Tables:
-        """Images or rows of a table."""
+        """Return the kind of the recipe: images or rows of a table."""
         return kind_of(self.recipe)
 
     @property
     def splits(self) -> list[Split]:
-        """All that was loaded, each row in one of them."""
+        """Return all splits, each row in one of them."""
         return [self.train, *([] if self.validation is None else [self.validation]), self.test]
 
     @property

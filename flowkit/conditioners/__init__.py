@@ -7,7 +7,9 @@ in. One that has `adapt(x)` takes part in data-dependent initialisation.
 
 from flowkit.conditioners.context import StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
+from flowkit.conditioners.deep_set import DeepSet
 from flowkit.conditioners.field import Field
+from flowkit.conditioners.gated import GatedAttention, GatedConvNet, ResidualConvNet
 from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
 from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, ResidualMLP
@@ -21,9 +23,13 @@ __all__ = [
     "AngularMADE",
     "AngularMLP",
     "ConvNet",
+    "DeepSet",
     "Field",
+    "GatedAttention",
+    "GatedConvNet",
     "LipschitzMLP",
     "PlacePrior",
+    "ResidualConvNet",
     "ResidualMADE",
     "ResidualMLP",
     "ScaledConv",

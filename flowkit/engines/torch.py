@@ -258,9 +258,6 @@ class TorchEngine(TorchGroup):
             state = step(state)
         return state
 
-    def map_rows(self, function, x):
-        return torch.func.vmap(function)(x)
-
     def solve_ode(self, library, rate, x, integrals, given, span, **options):
         if library != "torchdiffeq":
             return super().solve_ode(library, rate, x, integrals, given, span, **options)
@@ -288,9 +285,6 @@ class TorchEngine(TorchGroup):
 
     def no_grad(self):
         return torch.no_grad()  # puts the global mode back at its end
-
-    def answering(self):
-        return torch.no_grad()
 
     def records_gradients(self):
         return _records_gradients()
@@ -323,21 +317,6 @@ class TorchEngine(TorchGroup):
             grads = torch.autograd.grad(value, leaves, allow_unused=True)
         grads = [torch.zeros_like(t) if g is None else g for g, t in zip(grads, leaves, strict=True)]
         return value.detach(), grads
-
-    def compile_jacobian(self, function, layer):
-        def run(x, *args):
-            with torch.enable_grad():
-                x = ops.convert_to_tensor(x).detach().requires_grad_()
-                y = function(x, *args).reshape(x.shape[0], -1)
-                if not y.requires_grad:  # a constant
-                    return y.new_zeros(*y.shape, x[0].numel())
-                rows = []
-                for j in range(y.shape[1]):
-                    (row,) = torch.autograd.grad(y[:, j].sum(), x, retain_graph=True, allow_unused=True)
-                    rows.append(torch.zeros_like(x) if row is None else row)
-            return torch.stack([row.reshape(x.shape[0], -1) for row in rows], dim=1)
-
-        return run
 
     # Answers without gradients: left eager, since `torch.compile` of a deep flow costs minutes before the first one
 

@@ -2,20 +2,30 @@
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import keras
 
 from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat
 from flowkit.conditioners import MLP, StandardizedContext
-from flowkit.contract.arguments import Count, checked, whole, words
+from flowkit.contract.arguments import checked, whole, words
+from flowkit.data.frame import Columns, check_names
 from flowkit.flow.context import classes_of
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Affine
-from flowkit.zoo.table_front import table_front
+from flowkit.zoo.table_front import each_domain, table_front
 
+
+def _features(features, name):
+    """Return the number of features, or the names of columns as a tuple."""
+    if features is None or isinstance(features, str) or not hasattr(features, "__iter__"):
+        return None if features is None else whole(1)(features, name)
+    return check_names(tuple(features))
+
+
+Features = Annotated[int | Sequence[str] | None, _features]
 Layers = Annotated[int, whole(1, 1024)]
 Linear = Annotated[str, words("lu", "permutation", "none")]
 
@@ -25,12 +35,13 @@ class Plan:
     """The arguments that all families share, and the `front` that brings data to the scale of the layers.
 
     A family may change them before it returns its layers. `front` None is that of tables: from the domains of the
-    features onto the real line, then standardised, and an ActNorm, which training may move. A family of images sets
-    `image`, their shape, `dequantize`, and `labels` if their class is the context.
+    features onto the real line, then standardised, and an ActNorm, which training may move. `features` are a number,
+    or the `names` of columns, which `domains` may then use. A family of images sets `image`, their shape,
+    `dequantize`, and `labels` if their class is the context.
     """
 
     family: str
-    features: Count | None = None
+    features: Features = None
     context: Annotated[int, whole(0)] = 0
     domains: Any = None
     base: Any = None
@@ -39,6 +50,13 @@ class Plan:
     image: tuple[int, ...] | None = None
     dequantize: Any = None
     labels: bool = False
+    names: tuple[Any, ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.features, tuple):
+            self.names, self.features = self.features, len(self.features)
+            if isinstance(self.domains, Mapping):
+                self.domains = each_domain(self.domains, self.features, self.names)
 
     @property
     def reads(self) -> str:
@@ -55,6 +73,13 @@ class Plan:
             raise ValueError(
                 f"{self.family}'s features: expected at least 2, since a coupling changes some entries by the others, "
                 f"received 1. For one feature take {take}."
+            )
+
+    def refuse_widths(self, hidden: Any) -> None:
+        """Raise ValueError for residual blocks of several widths."""
+        if len(set(hidden)) > 1:
+            raise ValueError(
+                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received {hidden}."
             )
 
     def flow(self, layers: list[Any]) -> Flow:
@@ -80,6 +105,8 @@ class Plan:
             x_shape = (None, *event)
             conditional = self.context or self.labels
             flow.build({"x": x_shape, "context": self._context_shape()} if conditional else x_shape)
+        if self.names:
+            flow.columns = Columns(self.names, None)
         return flow
 
     def _context_shape(self):
