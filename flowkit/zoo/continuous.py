@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from flowkit.bijectors import Continuous, Scale, Squeeze, Unconstrain
-from flowkit.bijectors.continuous import EXACT
+from flowkit.bijectors.continuous import EXACT, Weight
 from flowkit.bijectors.solvers import SOLVERS
 from flowkit.conditioners import Field, UNet
-from flowkit.contract.arguments import Count, Widths, shown, words
+from flowkit.contract.arguments import Count, Widths, shown, whole, words
 from flowkit.data.dequantize import Dequantize
 from flowkit.zoo._glow import image_shape
 from flowkit.zoo.family import Layers, Plan, family
@@ -28,8 +28,8 @@ def ffjord(
     steps: Count = 10,
     squash: bool = False,
     trace: Trace | None = None,
-    kinetic: float = 0.0,
-    jacobian: float = 0.0,
+    kinetic: Weight = 0.0,
+    jacobian: Weight = 0.0,
 ) -> list[Any]:
     """FFJORD: `layers` of z = x(0), dx/dt = v(x, t) from x(1) = x, v a network. Trained by likelihood.
 
@@ -69,14 +69,14 @@ def flow_matching(
     *,
     input_shape: Annotated[Sequence[int], image_shape] | None = None,
     num_classes: Count | None = None,
-    data_levels: int = 256,
+    data_levels: Annotated[int, whole(2, 256)] = 256,
     hidden: Widths = (64, 64),
     solver: SolverName = "rk4",
     steps: Count = 10,
     frequencies: Count = 3,
     trace: Trace | None = None,
     optional: bool = False,
-    guidance: float = 0.0,
+    guidance: Weight = 0.0,
 ) -> list[Any]:
     """Flow matching: samples solve dx/dt = v(x, t) from noise at t = 0 to data at t = 1, v a network that regresses.
 
