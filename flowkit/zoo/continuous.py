@@ -11,6 +11,7 @@ from flowkit.conditioners import Field, UNet
 from flowkit.contract.arguments import Count, Widths, shown, whole, words
 from flowkit.data.dequantize import Dequantize
 from flowkit.zoo._glow import image_shape
+from flowkit.zoo._realnvp import EDGE
 from flowkit.zoo.family import Layers, Plan, family
 from flowkit.zoo.table_front import table_front
 
@@ -126,10 +127,10 @@ def flow_matching(
 def _image_front(channels):
     """Return the layers from dequantised images, [-1/2, 1/2), to blocks of 2 x 2 pixels on the scale of the latents.
 
-    By a logit with room at both ends, as in Dinh, Sohl-Dickstein & Bengio, Real NVP (2017): without it the density
-    would be too narrow at black and white for a solver of few steps.
+    By a logit with room at both ends, as in Real NVP: without it the density would be too narrow at black and white for
+    a solver of few steps.
     """
-    return [Unconstrain([(-0.55, 0.55)] * channels), Scale(math.log(0.5)), Squeeze()]
+    return [Unconstrain([(-EDGE, EDGE)] * channels), Scale(math.log(0.5)), Squeeze()]
 
 
 def _refuse_vectors(plan):
