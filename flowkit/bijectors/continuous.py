@@ -201,7 +201,11 @@ class Continuous(Bijector):
 
         Without `integrate` the integrands are 0.
         """
-        key = integrate and solvers.divergence(), bool(self.kinetic or self.jacobian), self.guidance
+        key = (
+            integrate and solvers.divergence(),
+            bool(self.kinetic or self.jacobian),
+            solvers.guidance_in_scope(self.guidance),
+        )
         if key not in self._step.rates:
             self._step.rates[key] = engine.compile_pure(lambda *args: self._rate_of(*args, *key))
         run = self._step.rates[key]

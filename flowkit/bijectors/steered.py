@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import ops
 
+from flowkit.bijectors.solvers import guidance_in_scope
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.conditioner import (
     Network,
@@ -121,6 +122,7 @@ class Steered(Conditioned):
             "inverse": self.transform.inverse_kind,
             "context": context_of(self.conditioner),
             "bounded": self.transform.bounded,
+            "fixed_axes": getattr(self.conditioner, "fixed_axes", "channels"),
         }
         return BijectorSpec(**words | changed)
 
@@ -143,7 +145,18 @@ class Steered(Conditioned):
         return x_shape
 
     def _answer(self, given, context, derived=None):
-        """Return the conditioner's output for what it sees: (batch, *places, parameters, channels)."""
+        """Return the conditioner's output h for what it sees: (batch, *places, parameters, channels).
+
+        In the scope of a guidance w it is h + w (h - h without a context).
+        """
+        h, weight = self._answer_to(given, context, derived), self._guidance(context)
+        return h + weight * (h - self._answer_to(given, None, derived)) if weight else h
+
+    def _guidance(self, context):
+        """Return the weight of the guidance, 0 for a layer without an optional context."""
+        return guidance_in_scope() if context is not None and self.spec.context == "optional" else 0.0
+
+    def _answer_to(self, given, context, derived):
         return ask_dealt(
             self.conditioner,
             given,

@@ -5,7 +5,7 @@ A conditioner is called as `h = net(x)`, or `net(x, context=...)` if its attribu
 in. One that has `adapt(x)` takes part in data-dependent initialisation.
 """
 
-from flowkit.conditioners.context import StandardizedContext
+from flowkit.conditioners.context import LabelDropout, StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.field import Field
 from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
@@ -13,14 +13,17 @@ from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, ResidualMLP
 from flowkit.conditioners.priors import PlacePrior, TopPrior
 from flowkit.conditioners.scaled import ScaledConv, ScaledDense
+from flowkit.conditioners.transformer import CausalTransformer, ViT
 
 __all__ = [
     "MADE",
     "MLP",
     "AngularMADE",
     "AngularMLP",
+    "CausalTransformer",
     "ConvNet",
     "Field",
+    "LabelDropout",
     "LipschitzMLP",
     "PlacePrior",
     "ResidualMADE",
@@ -29,4 +32,5 @@ __all__ = [
     "ScaledDense",
     "StandardizedContext",
     "TopPrior",
+    "ViT",
 ]

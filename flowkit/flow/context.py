@@ -9,6 +9,7 @@ import numpy as np
 from keras import tree
 
 from flowkit.contract import ContractError
+from flowkit.contract.arguments import is_number, shown
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.frame import Columns, is_frame
 from flowkit.flow.batches import batch_size_of, count, default_batch_size, real_numbers, run, run_in_batches
@@ -27,6 +28,19 @@ def needed_by(*parts: Any) -> str:
 def context_kind(flow: Any) -> str:
     """Return "required", "optional" or "none": the most that a flow's bijector, base or the flow itself needs."""
     return needed_by(flow.bijector, flow.base, flow)
+
+
+def guidance_of(flow: Any, weight: Any, context: Any) -> float | None:
+    """Return the weight of a guidance; None for 0. Raises ValueError below 0, and without an optional context."""
+    if not (is_number(weight) and weight >= 0):
+        raise ValueError(f"guidance: got {shown(weight)}, expected a finite number from 0 up.")
+    if weight and (context is None or context_kind(flow) != "optional"):
+        found = "no context" if context is None else f"a context that is {context_kind(flow)!r}"
+        raise ValueError(
+            f"guidance: got {weight} with {found}, expected a context of a flow that can do without it. Pass "
+            "context=labels to a flow such as zoo.tarflow(num_classes=10)."
+        )
+    return float(weight) or None
 
 
 def classes_of(embedding: Any) -> int | None:
