@@ -358,10 +358,10 @@ class TransformerInTurn:
         return tuple(zip(zeros[::2], zeros[1::2], strict=True)), answer
 
     def _heard(self, k, indices, count):
-        """Return which of the first `count` rows of a buffer hold what the output for place k needs: (count,)."""
+        """Return which of the first `count` rows of a buffer the output for place k needs: (1, count)."""
         first = min(k, 1) if isinstance(k, int) else ops.cast(ops.minimum(k, 1), indices.dtype)
         last = k if isinstance(k, int) else ops.cast(k, indices.dtype)
-        return ops.logical_and(indices[:count] >= first, indices[:count] <= last)
+        return ops.logical_and(indices[:count] >= first, indices[:count] <= last)[None]
 
 
 def _row(x, k):

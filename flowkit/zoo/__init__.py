@@ -1,6 +1,7 @@
 """Named architectures, one keyword-only function each, which returns a `Flow`; and trained ones by name.
 
-`glow` is for images, all others for vectors, the rows of a table; docs/families.md says which to take. Of vectors:
+`glow`, `jet` and `tarflow` are for images, all others for vectors, the rows of a table; docs/families.md says which to
+take. Of vectors:
 
 - `features`: how many entries a vector has, which makes the weights now; None leaves it to the first data.
 - `context`: how many entries a vector has that densities are conditional on; 0 for none.
@@ -16,6 +17,8 @@ context that no embedding reads.
 """
 
 from flowkit.zoo._glow import glow
+from flowkit.zoo._jet import jet
+from flowkit.zoo._tarflow import tarflow
 from flowkit.zoo.continuous import ffjord, flow_matching
 from flowkit.zoo.couplings import circular_nsf, nice, nsf, realnvp
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
@@ -45,7 +48,7 @@ VECTORS = {
         circular_nsf,
     )
 }
-ARCHITECTURES = {"glow": glow, **VECTORS}  # what a recipe may name
+ARCHITECTURES = {"glow": glow, "jet": jet, "tarflow": tarflow, **VECTORS}  # what a recipe may name
 
 __all__ = [
     "ARCHITECTURES",
@@ -53,8 +56,10 @@ __all__ = [
     "ffjord",
     "flow_matching",
     "glow",
+    "jet",
     "load",
     "pretrained",
     "table_front",
+    "tarflow",
     *VECTORS,
 ]
