@@ -10,6 +10,7 @@ from keras import ops, tree
 
 from flowkit import engines
 from flowkit.bijectors import solvers
+from flowkit.bijectors.guidance import guidance
 from flowkit.bijectors.replay import Backprop, Drift, changes
 from flowkit.bijectors.solvers import ADAPTIVE, TABLEAUS, Solver
 from flowkit.contract import Bijector, BijectorSpec, Conditioner, ContractError
@@ -201,11 +202,9 @@ class Continuous(Bijector):
 
         Without `integrate` the integrands are 0.
         """
-        key = (
-            integrate and solvers.divergence(),
-            bool(self.kinetic or self.jacobian),
-            solvers.guidance_in_scope(self.guidance),
-        )
+        weight = guidance()
+        weight = self.guidance if weight is None else weight
+        key = integrate and solvers.divergence(), bool(self.kinetic or self.jacobian), weight
         if key not in self._step.rates:
             self._step.rates[key] = engine.compile_pure(lambda *args: self._rate_of(*args, *key))
         run = self._step.rates[key]

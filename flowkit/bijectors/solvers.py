@@ -100,22 +100,19 @@ class Solver:
         )
 
 
-_SCOPE: contextvars.ContextVar[tuple[int | None, bool, float | None]] = contextvars.ContextVar(
-    "scope", default=(None, False, None)
+_SCOPE: contextvars.ContextVar[tuple[int | None, bool]] = contextvars.ContextVar(
+    "scope", default=(None, False)
 )
 _DIVERGENCE: contextvars.ContextVar[bool] = contextvars.ContextVar("divergence", default=True)
 
 
 @contextlib.contextmanager
-def solving(
-    *, steps: int | None = None, finer: bool = False, guidance: float | None = None
-) -> Iterator[None]:
+def solving(*, steps: int | None = None, finer: bool = False) -> Iterator[None]:
     """Return a scope in which `Continuous` layers take so many steps of one length, or are `finer`.
 
-    With `steps` the classical Runge-Kutta method takes the place of an adaptive one. `guidance` is the weight of the
-    guidance of all layers; None: their own.
+    With `steps` the classical Runge-Kutta method takes the place of an adaptive one.
     """
-    token = _SCOPE.set((steps, finer, guidance))
+    token = _SCOPE.set((steps, finer))
     try:
         yield
     finally:
@@ -137,20 +134,14 @@ def divergence() -> bool:
     return _DIVERGENCE.get()
 
 
-def scope() -> tuple[int | None, bool, float | None]:
-    """Return what `solving` has set, (None, False, None) outside of it: another program is compiled for each."""
+def scope() -> tuple[int | None, bool]:
+    """Return what `solving` has set, (None, False) outside of it: another program is compiled for each."""
     return _SCOPE.get()
-
-
-def guidance_in_scope(own: float = 0.0) -> float:
-    """Return the weight that `solving` has set, or `own`."""
-    guidance = _SCOPE.get()[2]
-    return own if guidance is None else guidance
 
 
 def in_scope(solver: Solver) -> Solver:
     """Return `solver`, or what the scope of `solving` makes of it."""
-    steps, finer, _ = _SCOPE.get()
+    steps, finer = _SCOPE.get()
     if steps is not None:
         solver = replace(solver, name="rk4" if solver.adaptive else solver.name, steps=steps)
     return solver.finer() if finer else solver

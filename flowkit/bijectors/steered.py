@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from flowkit.bijectors.solvers import guidance_in_scope
+from flowkit.bijectors.guidance import guidance
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.conditioner import (
     Network,
@@ -153,8 +153,8 @@ class Steered(Conditioned):
         return h + weight * (h - self._answer_to(given, None, derived)) if weight else h
 
     def _guidance(self, context):
-        """Return the weight of the guidance, 0 for a layer without an optional context."""
-        return guidance_in_scope() if context is not None and self.spec.context == "optional" else 0.0
+        """Return the weight of the guidance in scope; None for none, and for a layer without an optional context."""
+        return guidance() if context is not None and self.spec.context == "optional" else None
 
     def _answer_to(self, given, context, derived):
         return ask_dealt(

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.guidance import guided
 from flowkit.bijectors.solvers import positions_alone, solving
 from flowkit.contract import FlowLayer
 from flowkit.contract.arguments import whole_or_none
@@ -260,7 +261,7 @@ class Flow(FlowModel):
     def _backward_without_noise(self, z, context, noise=None):
         """Return `_backward`, one step up the gradient of log p: the mean of the data given its noisy values."""
         y = self._backward(z, context, noise)
-        with solving():  # the density itself, without guidance
+        with guided(None):  # the density itself, without guidance
             _, (score,) = engine.gradients(
                 lambda tensors: ops.sum(self._log_density(tensors[0], context, self._noise_for(y))), [y]
             )
@@ -409,10 +410,8 @@ class Flow(FlowModel):
         """
         steps = whole_or_none(steps, "sample's steps", least=1)
         weight = contexts.guidance_of(self, guidance, context)
-        with (
-            failing_together() if spread else contextlib.nullcontext(),
-            solving(steps=steps, guidance=weight),
-        ):
+        spreading = failing_together() if spread else contextlib.nullcontext()
+        with spreading, solving(steps=steps), guided(weight):
             return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked
