@@ -1,5 +1,6 @@
 # What `__getattr__` of __init__.py looks up at first use, for type checkers.
 from flowkit import bijectors as bijectors
+from flowkit import bridges as bridges
 from flowkit import conditioners as conditioners
 from flowkit import convert as convert
 from flowkit import data as data
@@ -12,6 +13,7 @@ from flowkit import latent as latent
 from flowkit import numerics as numerics
 from flowkit import objectives as objectives
 from flowkit import play as play
+from flowkit import posteriors as posteriors
 from flowkit import presets as presets
 from flowkit import surjections as surjections
 from flowkit import tables as tables
@@ -25,9 +27,11 @@ from flowkit.contract import Conditioner as Conditioner
 from flowkit.contract import ContractError as ContractError
 from flowkit.contract import Domain as Domain
 from flowkit.contract import Surjection as Surjection
+from flowkit.diagnostics import inference_report as inference_report
 from flowkit.flow import Flow as Flow
 from flowkit.flow import LabelledFlow as LabelledFlow
 from flowkit.flow import TableFlow as TableFlow
+from flowkit.posteriors import posterior as posterior
 from flowkit.presets import PresetError as PresetError
 from flowkit.presets import upload_preset as upload_preset
 from flowkit.tables import fit_table as fit_table

@@ -14,11 +14,13 @@ from flowkit.conditioners import (
     CausalTransformer,
     ConvNet,
     Field,
+    GatedAttention,
     LipschitzMLP,
     PlacePrior,
     ResidualMADE,
     ScaledConv,
     TopPrior,
+    UNet,
     ViT,
 )
 from flowkit.testing import Case
@@ -95,6 +97,7 @@ POINTWISE = [
         "Unconstrain": lambda: fb.Unconstrain(["real", "positive", (0, 1)]),
         "Unconstrain(half-lines)": lambda: fb.Unconstrain([(2, None), (None, 3), (-5, 7.5)]),
         "Unconstrain(circles)": lambda: fb.Unconstrain(["circular", "positive", ("circular", 0, 24)]),
+        "SoftBounds": lambda: fb.SoftBounds([(-6, 6), (-5.5, 9), (-7, 7)], softness=0.1),
         "Inverse(Unconstrain)": lambda: fb.Inverse(fb.Unconstrain(["real", "positive", (0, 1)])),
     }.items()
 ]
@@ -127,6 +130,19 @@ MIXING = [
     Case("Flatten", fb.Flatten, ((2, 3, 2),)),
     Case("Inverse(Flatten)", lambda: fb.Inverse(fb.Flatten(source=(2, 3))), ((6,),)),
     Case("Inverse(Squeeze)", lambda: fb.Inverse(fb.Squeeze()), ((1, 2, 4),)),
+]
+
+CONVOLUTIONS = [
+    Case("EmergingConv", lambda: fb.EmergingConv(seed=3), ((2, 3, 2), (3, 1, 3))),
+    Case("EmergingConv(5)", lambda: fb.EmergingConv(5, seed=3), ((3, 4, 1),)),
+    Case("PeriodicConv", lambda: fb.PeriodicConv(seed=3), ((2, 3, 2), (1, 4, 3))),
+    Case("PeriodicConv(5)", lambda: fb.PeriodicConv(5, seed=3), ((2, 6, 1),)),
+    Case(
+        "Repeat(convolutions)",
+        lambda: fb.Repeat(fb.Chain([fb.EmergingConv(), fb.PeriodicConv()]), 2),
+        ((2, 2, 2),),
+    ),
+    Case("Haar", fb.Haar, ((2, 4, 1), (2, 2, 3))),
 ]
 
 LINEAR = [
@@ -206,6 +222,11 @@ CONTINUOUS = [
         lambda: fb.Continuous(Field([6], context="optional"), steps=2, trace="gaussian", guidance=0.5),
         ((2,),),
     ),
+    Case(
+        "Continuous(UNet)",
+        lambda: fb.Continuous(UNet([2, 4], groups=2), "midpoint", steps=2, trace="rademacher"),
+        ((2, 2, 1),),
+    ),
     Case("Repeat(Continuous)", lambda: fb.Repeat(fb.Continuous(Field([6]), "euler", steps=2), 2), ((2,),)),
 ]
 
@@ -236,6 +257,8 @@ COUPLINGS = [
     Case("Coupling(spline)", coupling(transform=RationalQuadratic(4)), VECTOR),
     Case("Coupling(alternating)", coupling(split="alternating"), ((5,), (2, 2))),
     Case("Coupling(mask)", coupling(split=[[True, False], [False, True]], swap=True), ((2, 2),)),
+    Case("GIN", lambda: fb.GIN(MLP([6])), ((2,), (5,))),
+    Case("GIN(image)", lambda: fb.GIN(ConvNet(4), swap=True), ((2, 2, 3),)),
     Case("Coupling(mixture)", coupling(transform=SigmoidMixture(2)), ((2,),)),
 ]
 
@@ -326,6 +349,11 @@ BY_COLUMN = [
         lambda: fb.OnColumns(fb.Pointwise("affine", MLP([6])), [False, True, False]),
         VECTOR,
     ),
+    Case(
+        "OnColumns(channels)",
+        lambda: fb.OnColumns(fb.Conv1x1(lu=False, init="identity"), [True, False, True]),
+        ((2, 2, 3),),
+    ),
     Case("OnColumns(adapts)", lambda: fb.OnColumns(fb.ActNorm(), [False, True, True]), VECTOR),
 ]
 
@@ -341,6 +369,12 @@ CONTEXTS = [
         labels,
     ),
     Case("Coupling(image, map)", coupling(lambda: ConvNet(4, context="required")), ((2, 3, 2),), maps),
+    Case(
+        "Coupling(gated attention)",
+        coupling(lambda: GatedAttention(4, blocks=1, heads=2, dropout=0.5, context="optional")),
+        ((2, 2, 2),),
+        maps,
+    ),
     Case(
         "Chain(conditional)",
         lambda: fb.Chain([fb.ActNorm(), coupling(lambda: MLP([6], context="required"))()]),
@@ -441,6 +475,7 @@ ALL = [
     *POINTWISE,
     *AFFINE,
     *MIXING,
+    *CONVOLUTIONS,
     *LINEAR,
     *BENT,
     *RESIDUAL,
@@ -468,6 +503,7 @@ ONE_ENGINE = {
         "Squeeze(1)",
         "Reshape(source)",
         "ActNorm(factor=1)",
+        *("Haar", "GIN(image)", "EmergingConv(5)", "PeriodicConv(5)", "Repeat(convolutions)"),
     ),
     *("Coupling(swap)", "Coupling(contiguous)", "Coupling(additive swap)", "Coupling(mask)"),
     *("Coupling(checkerboard swap)", "Coupling(checkerboard additive)", "MultiScale(contiguous)"),
@@ -493,6 +529,7 @@ ONE_ENGINE = {
     *("Pointwise(spline)", "Pointwise(mixture)"),
     *(case.name for case in ARRANGED if not case.name.startswith("Coupling(")),
     *("Coupling(by column, swap)", "Pointwise(by column)", "OnColumns(context)", "OnColumns(adapts)"),
+    "OnColumns(channels)",
 }
 assert {case.name for case in ALL} >= ONE_ENGINE, "a name that is no case's"
 

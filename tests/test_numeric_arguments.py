@@ -57,9 +57,19 @@ NEEDED = {
     "ScaledDense": lambda: {"features": 2},
     "Slice": lambda: {"keep": 1},
     "Unconstrain": lambda: {"domains": ["real", "positive"]},
+    "VariationalDequantize": lambda: {"density": ActNorm()},
     "Validation": lambda: {"x": np.zeros((4, 2))},
     "WarmUp": lambda: {"peak": 0.1},
     "WarmUpCosine": lambda: {"peak": 0.1, "total_steps": 10},
+    "flow_pp": lambda: {
+        "input_shape": (2, 4, 1),
+        "width": 4,
+        "mixtures": 1,
+        "blocks": 1,
+        "couplings": (1, 1, 1),
+        "dequantize": "uniform",
+    },
+    "realnvp_images": lambda: {"input_shape": (2, 2, 1), "levels": 1, "width": 4, "blocks": 1},
     "glow": lambda: {"levels": 1, "steps": 1, "width": 4},
 }
 # What flowkit makes itself and hands out.

@@ -1,4 +1,4 @@
-"""From a validated recipe to a flow that is ready for `fit`, and its data."""
+"""Make a flow that is ready for `fit`, and load its data, from a validated recipe."""
 
 import warnings
 from dataclasses import dataclass, replace
@@ -15,6 +15,7 @@ from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.contract.arguments import whole_number
 from flowkit.distributed.failed import failing_together
+from flowkit.objectives import FlowMatching
 
 Split = data.Dataset | data.Table
 
@@ -36,12 +37,12 @@ class Experiment:
 
     @property
     def kind(self) -> Images | Tables:
-        """Images or rows of a table."""
+        """Return the kind of the recipe: images or rows of a table."""
         return kind_of(self.recipe)
 
     @property
     def splits(self) -> list[Split]:
-        """All that was loaded, each row in one of them."""
+        """Return all splits, each row in one of them."""
         return [self.train, *([] if self.validation is None else [self.validation]), self.test]
 
     @property
@@ -111,8 +112,18 @@ def prepare(recipe: Recipe) -> Experiment:
     kind.check(recipe, flow, train, held_out, test)
     batches = kind.batches(recipe, flow, train)
     kind.adapt(recipe, flow, train, held_out, test)
-    flow.compile(optimizer=build_optimizer(recipe, len(batches)))
+    try:
+        flow.compile(build_optimizer(recipe, len(batches)), loss=_objective(recipe, flow))
+    except TypeError as error:
+        raise RecipeError(f"training.loss = {table.loss!r} does not fit model.name: {error}") from error
     return Experiment(recipe, flow, train, test, batches, recipe.model.get("num_classes"), held_out)
+
+
+def _objective(recipe, flow):
+    """Return the recipe's objective; None for the likelihood."""
+    if recipe.training.loss == "likelihood":
+        return None
+    return FlowMatching(drop_context=0.1 if flow.bijector.spec.context == "optional" else 0.0)
 
 
 def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOptimizer:

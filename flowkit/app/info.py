@@ -1,4 +1,4 @@
-"""`flowkit info`: what a bug report needs; with a name, what is in that flow, what it reaches and whose idea it was."""
+"""`flowkit info`: versions for a bug report; with a name the parts of that flow, its scores and its paper."""
 
 import platform
 import shutil

@@ -77,7 +77,8 @@ def train(
     own = inferred(recipe, data)
     chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *by_option]), workers)
     if dry_run:
-        print(dumps(chosen), end="")
+        if flowkit.distributed.is_main():
+            print(dumps(chosen), end="")
         return
     if own and flowkit.distributed.is_main():
         values = ", ".join(f"{key} = {chosen.flat()[key]}" for key in own)
@@ -196,12 +197,12 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
 
 
 def _share_signal():
-    """Tell all processes of the group of the signal that ends the command: it may not have reached each."""
+    """Record in all processes of the group the signal that ends the command: it may not have reached each."""
     from flowkit.distributed import ProcessLost
 
     if flowkit.distributed.world() > 1:
         with contextlib.suppress(ProcessLost):  # which changes nothing any more
-            heard = flowkit.distributed.gather([interrupt.number() or 0]).max()
+            heard = flowkit.distributed.gather([interrupt.heard() or 0]).max()
             interrupt.hear_of(int(heard) or None)
 
 

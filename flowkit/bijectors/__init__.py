@@ -9,8 +9,11 @@ from flowkit.bijectors.block_autoregressive import BlockAutoregressive
 from flowkit.bijectors.chain import Chain
 from flowkit.bijectors.continuous import Continuous
 from flowkit.bijectors.conv1x1 import Conv1x1
+from flowkit.bijectors.convolutions import EmergingConv, PeriodicConv
 from flowkit.bijectors.coupling import Coupling
 from flowkit.bijectors.elementwise import Elementwise, Exp, Logit, Sigmoid, Softplus, Tanh
+from flowkit.bijectors.gin import GIN
+from flowkit.bijectors.haar import Haar
 from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.linear import LULinear, MatrixExponential
 from flowkit.bijectors.multiscale import MultiScale
@@ -27,10 +30,12 @@ from flowkit.bijectors.rotations import (
     SVDLinear,
     Woodbury,
 )
+from flowkit.bijectors.soft_bounds import SoftBounds
 from flowkit.bijectors.standardize import Standardize
 from flowkit.bijectors.unconstrain import Unconstrain
 
 __all__ = [
+    "GIN",
     "ActNorm",
     "Autoregressive",
     "BatchNorm",
@@ -41,8 +46,10 @@ __all__ = [
     "Conv1x1",
     "Coupling",
     "Elementwise",
+    "EmergingConv",
     "Exp",
     "Flatten",
+    "Haar",
     "HouseholderRotation",
     "Inverse",
     "LULinear",
@@ -51,6 +58,7 @@ __all__ = [
     "MultiScale",
     "OnColumns",
     "PatchCoupling",
+    "PeriodicConv",
     "Permute",
     "Planar",
     "Pointwise",
@@ -63,6 +71,7 @@ __all__ = [
     "Scale",
     "Shift",
     "Sigmoid",
+    "SoftBounds",
     "Softplus",
     "Squeeze",
     "Standardize",

@@ -14,6 +14,7 @@ from flowkit.contract import Bijector, ContractError, sum_event
 from flowkit.contract.arguments import Wholes, words
 from flowkit.contract.conditioner import Network, build_conditioner, in_turn_of
 from flowkit.contract.derived import derive_from
+from flowkit.contract.errors import shape_error
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.transforms import Affine, Transform
@@ -25,7 +26,7 @@ class Autoregressive(Steered):
 
     The conditioner answers for entry i from those before it alone, as `flowkit.conditioners.MADE` does. Density takes
     one pass of it. The inverse finds one entry after the other. With a `MADE` it computes each unit once, when what it
-    hears is known: the work of one pass, in as many small steps as there are entries. Other conditioners are asked for
+    hears is known: the work of one pass, in as many small steps as there are entries. Other conditioners are called for
     all entries until nothing changes, at most as many times as there are entries, and as often as that if gradients are
     taken. For the fastest samples, take `Inverse` of it (an inverse autoregressive flow), whose densities are slower.
 
@@ -65,7 +66,7 @@ class Autoregressive(Steered):
                 f"Autoregressive's order: expected a permutation of 0, 1, 2, ..., received {order}."
             )
         self.order, self.jacobi = order, jacobi
-        # What it is handed comes in order.
+        # Its input is in order.
         self._moves = self.transform.in_order(self.order) if self.transform.by_column else self.transform
         solved = self.transform.inverse_kind == "iterative"
         self._refuse_two_sets()
@@ -80,19 +81,14 @@ class Autoregressive(Steered):
         seen = _in_a_row(as_tuple(x_shape))
         size = seen[1]
         if isinstance(self.order, list) and len(self.order) != size:
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"{len(self.order)} entries, for its order",
-                received=f"shape {as_tuple(x_shape)}",
-            )
+            raise shape_error(self, f"{len(self.order)} entries, for its order", x_shape)
         self.transform.check_columns(self, seen[-1])
         # A layer of Keras's cannot say whether it is, and the checker can.
         if not getattr(self.conditioner, "autoregressive", True):
             raise ContractError(
                 "conditioner",
                 self,
-                expected="a network whose answer for an entry depends on those before it alone",
+                expected="a network whose output for an entry depends on those before it alone",
                 received=type(self.conditioner).__name__,
                 hint="Take a MADE, or set autoregressive = True in a class that keeps to it.",
             )
@@ -124,9 +120,8 @@ class Autoregressive(Steered):
         return _in_a_row(as_tuple(x_shape))
 
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        Bijector.run_adapt_inverse(
-            self, z, context, again
-        )  # its network sees the data, which are not there yet
+        # The network reads the data, which are not there yet.
+        Bijector.run_adapt_inverse(self, z, context, again)
 
     def _prepare(self, x, context, derived):
         return self._moves.prepare(self._answer(x, context, derived))

@@ -1,8 +1,14 @@
 """The weight by which samples move away from those without a context."""
 
 import contextlib
+import math
 import threading
 from collections.abc import Iterator
+from typing import Annotated
+
+from flowkit.contract.arguments import real
+
+Weight = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
 
 # Thread -> the weight. `torch.compile` reads a dict, and stops at a context variable.
 _WEIGHTS: dict[int, float] = {}

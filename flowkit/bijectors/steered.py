@@ -1,4 +1,4 @@
-"""What the layers have in common in which a conditioner steers a transform."""
+"""Base classes of layers with a conditioner, and of those whose conditioner steers a transform."""
 
 import math
 from typing import Any
@@ -9,6 +9,7 @@ from flowkit.bijectors.guidance import guidance
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.conditioner import (
     Network,
+    NetworkOfContext,
     adapt_conditioner,
     ask,
     ask_dealt,
@@ -17,7 +18,6 @@ from flowkit.contract.conditioner import (
     derive,
     refresh_conditioner,
     refreshes,
-    refuse_second_input,
 )
 from flowkit.transforms import Additive, Affine, Transform
 
@@ -25,7 +25,7 @@ WORDS = {"affine": Affine, "additive": Additive}
 
 
 def transform_of(transform: str | Transform) -> Transform:
-    """The transform, or the one that a word stands for. Raises ValueError for other words, TypeError for others."""
+    """Return the transform, or that of a word. Raises ValueError for other words, TypeError for other objects."""
     if isinstance(transform, str):
         if transform not in WORDS:
             raise ValueError(
@@ -39,7 +39,7 @@ def transform_of(transform: str | Transform) -> Transform:
 
 
 class Conditioned(Bijector):
-    """A bijector whose `conditioner`, a network or None, is given what `_seen` returns: the context, by default."""
+    """A bijector whose `conditioner`, a network or None, receives what `_seen` returns: the context, by default."""
 
     conditioner: Any  # without a value here, which on torch would hide a layer's own
 
@@ -68,15 +68,14 @@ class Conditioned(Bijector):
 class MovedByContext(Conditioned):
     """A bijector on vectors with weights to which a `conditioner`, a network of the context or None, adds its answer.
 
-    Raises TypeError for no network; ContractError for one that expects a context beside its input, and for a context
-    that is not vectors (batch, k).
+    Raises TypeError for no network; ContractError for one that expects a context beside its input, and for one that
+    does not return a vector for each sample.
     """
 
     inverse_kind = "analytic"  # or "iterative"
 
-    def __init__(self, conditioner: Network = None, **kwargs: Any) -> None:
+    def __init__(self, conditioner: NetworkOfContext = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        refuse_second_input(self, conditioner)
         self.conditioner = conditioner
         context = "none" if conditioner is None else "required"
         self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
@@ -101,12 +100,12 @@ class MovedByContext(Conditioned):
 
 
 class Steered(Conditioned):
-    """A bijector that moves entries by its `transform`, as its `conditioner` says.
+    """A bijector that moves entries by its `transform`, with parameters from its `conditioner`.
 
-    A subclass says which entries are moved, and what the conditioner sees: `_seen`.
+    A subclass chooses the entries that are moved, and the input of the conditioner: `_seen`.
     """
 
-    layout = "contiguous"  # how the conditioner's channels are dealt out
+    layout = "contiguous"  # the order of the conditioner's channels
 
     def __init__(self, conditioner: Network, transform: str | Transform, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -141,7 +140,7 @@ class Steered(Conditioned):
         return derive(self.conditioner, self._seen_shape(x_shape))
 
     def _seen_shape(self, x_shape):
-        """Return the shape of what the conditioner is asked with, for inputs of `x_shape`."""
+        """Return the shape of the input of the conditioner, for inputs of `x_shape`."""
         return x_shape
 
     def _answer(self, given, context, derived=None):

@@ -15,7 +15,7 @@ from flowkit.numerics import matmul
 
 
 def rows_of(table, labels):
-    """table[labels], labels (batch,): NaN for a label that is no row, which engines answer in ways of their own."""
+    """Return table[labels], labels (batch,), with NaN for a label without a row, on all engines."""
     labels = ops.cast(labels, "int32")
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
@@ -59,7 +59,7 @@ class ContextBias(Configured, keras.Layer):
         )
 
     def call(self, context, rank):
-        """Return `rank` is that of the activations, batch included."""
+        """Return the bias for activations of `rank`, batch included."""
         self._check(context.shape, rank)
         kernel = ops.cast(self.kernel, self.compute_dtype)
         if self.num_classes:
@@ -109,10 +109,12 @@ class ContextNetwork(Conditioner):
 class StandardizedContext(Configured, keras.Layer):
     """(context - mean) / std for each entry of the last axis: a flow's embedding if contexts are far from 0.
 
-    Mean and (biased) standard deviation are those of the contexts that `adapt` is given; they are stored, and never
-    trained. Entries that do not vary are shifted to 0 alone. Whole numbers are taken as numbers, not as labels.
+    For vectors (batch, k), and for series, sets and images (batch, ..., k) before a network that reads them, as in
+    `keras.Sequential([StandardizedContext(), network])`. Mean and (biased) standard deviation are those of the contexts
+    that `adapt` is given; they are stored, and never trained. Entries that do not vary are shifted to 0 alone. Whole
+    numbers are taken as numbers, not as labels.
 
-    Raises ContractError for what is no vectors (batch, k), labels and dicts among them.
+    Raises ContractError for labels, for a dict, and for another number of entries.
 
     >>> layer = StandardizedContext()
     >>> layer.build((None, 2))
@@ -131,6 +133,7 @@ class StandardizedContext(Configured, keras.Layer):
     def adapt(self, context: Any) -> None:
         self._check(dict.fromkeys(context) if isinstance(context, dict) else context.shape)
         context = ops.convert_to_numpy(context).astype("float64")
+        context = context.reshape(-1, context.shape[-1])
         mean = context.mean(axis=0)
         std = np.sqrt(np.square(context - mean).mean(axis=0))
         varies = std > np.finfo("float32").eps * np.abs(mean)
@@ -147,14 +150,14 @@ class StandardizedContext(Configured, keras.Layer):
     def _check(self, shape):
         size = self.mean.shape[0] if self.built else "k"
         is_dict = isinstance(shape, dict)
-        if not is_dict and len(shape) == 2 and size in ("k", shape[-1]):
+        if not is_dict and len(shape) > 1 and size in ("k", shape[-1]):
             return
         raise ContractError(
             "context",
             self,
             expected=f"vectors (batch, {size})",
             received=f"a dict of {', '.join(map(repr, shape))}" if is_dict else f"shape {tuple(shape)}",
-            hint="Of labels, of several inputs and of series one vector is made by an embedding=.",
+            hint="Pass an embedding= that makes one vector of labels or of several inputs.",
         )
 
     def compute_output_shape(self, context_shape: Any) -> Any:

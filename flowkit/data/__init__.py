@@ -20,8 +20,8 @@ indexed: `LazyImages`.
 `load_table` loads a table, a .csv, .tsv, .parquet, .npy or .npz file; `Columns` are the columns of a frame, by name.
 
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
-resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous. `content_hash` is
-equal for equal data sets.
+resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous, `VariationalDequantize`
+does by learned noise. `content_hash` is equal for equal data sets.
 """
 
 from flowkit.data import augment
@@ -36,6 +36,7 @@ from flowkit.data.lazy_images import LazyImages
 from flowkit.data.source import NAMES, absolute, load
 from flowkit.data.table import Table, load_table
 from flowkit.data.validate import validate_images, validate_labels
+from flowkit.data.variational import VariationalDequantize
 
 __all__ = [
     "MAX_BYTES",
@@ -47,6 +48,7 @@ __all__ = [
     "GaussianNoise",
     "LazyImages",
     "Table",
+    "VariationalDequantize",
     "absolute",
     "augment",
     "batches",

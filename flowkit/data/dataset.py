@@ -4,14 +4,16 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
+from flowkit.contract.arguments import whole, words
 from flowkit.data.bounded import FileError
 from flowkit.data.lazy_images import LazyImages
 
-SPLITS = ("train", "test")
+Split = Annotated[str, words("train", "test")]
+Limit = Annotated[int, whole(1, None)]
 _TEST_FRACTION = 0.1
 
 
@@ -61,12 +63,6 @@ class Dataset:
         return (
             f"Dataset(name={self.name!r}, images={self.images.shape}, labels={labels}, levels={self.levels})"
         )
-
-
-def check_split(split: str) -> None:
-    """Raise ValueError unless `split` is "train" or "test"."""
-    if split not in SPLITS:
-        raise ValueError(f'split: expected "train" or "test", received {split!r}.')
 
 
 def split_rows(count: int, split: str, source: str | Path) -> np.ndarray:

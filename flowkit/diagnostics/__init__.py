@@ -1,27 +1,34 @@
-"""Diagnostics of a flow: each is a function that returns a `Finding`; `report` runs all that apply."""
+"""Diagnostics of a flow: functions that return a `Finding`; `report` runs all that apply to data."""
 
 from flowkit.diagnostics.calibration import calibration
 from flowkit.diagnostics.coverage import coverage
 from flowkit.diagnostics.finding import Finding, holm
+from flowkit.diagnostics.inference import InferenceReport, inference_report
 from flowkit.diagnostics.level_shares import level_shares
 from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.normality import normality
 from flowkit.diagnostics.outliers import likelihood_ratio, outliers, typicality
+from flowkit.diagnostics.recovery import recovery
 from flowkit.diagnostics.round_trip import round_trip
+from flowkit.diagnostics.tarp import tarp
 from flowkit.diagnostics.whole_report import Report, report
 
 __all__ = [
     "Finding",
+    "InferenceReport",
     "Report",
     "calibration",
     "coverage",
     "holm",
+    "inference_report",
     "level_shares",
     "likelihood_ratio",
     "memorisation",
     "normality",
     "outliers",
+    "recovery",
     "report",
     "round_trip",
+    "tarp",
     "typicality",
 ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import importlib
 import logging
 
 import keras
@@ -10,7 +11,7 @@ from keras import ops
 
 from flowkit.engines.steps import Rows
 
-_ANSWERING = contextvars.ContextVar("answering", default=False)
+_WITHOUT_GRADIENTS = contextvars.ContextVar("without_gradients", default=False)
 
 
 class Engine:
@@ -249,10 +250,6 @@ class Engine:
             )[1]
         return ops.fori_loop(0, times, lambda _, state: step(state), state)
 
-    def map_rows(self, function, x):
-        """Map `function`, from a row to a tuple of tensors, over the rows of `x`: tuples of stacked tensors."""
-        raise NotImplementedError
-
     def scans(self):
         """Return True if `scan` compiles one copy for all of them."""
         return False
@@ -261,28 +258,50 @@ class Engine:
         """Apply `step(x, row)`, which returns (x, log-det), to each row of a nest of tensors: (x, sum of log-dets)."""
         raise NotImplementedError
 
+    def solve_ode(self, library, rate, x, integrals, given, span, **options):
+        """Solve dx/dt = v from `span[0]` to `span[1]` by a library: (x, integrals, whether it arrived, evaluations).
+
+        `rate(x, t, given)` returns (v, integrands) for t of shape (batch,); all rows take the same steps. `options` are
+        `rtol`, `atol`, `max_steps` and `backprop`, see `Continuous`. Raises NotImplementedError on another backend than
+        the library's, ImportError if it is not installed.
+        """
+        backend = {"diffrax": "JAX", "torchdiffeq": "PyTorch"}[library]
+        raise NotImplementedError(
+            f"solver: got {library!r} on Keras's {self.name} backend, expected {backend}. Use 'dopri5', which works on "
+            "all backends."
+        )
+
+    def library(self, name):
+        """Import an optional library. Raises ImportError that says how to install it."""
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            raise ImportError(
+                f"solver: got {name!r}, which is not installed. pip install {name}, or use 'dopri5'."
+            ) from None
+
     # Gradients
 
-    def no_grad(self):
-        """Enter a scope in which no gradient is recorded."""
-        return contextlib.nullcontext()
-
     @contextlib.contextmanager
-    def answering(self):
+    def no_grad(self):
         """Enter a scope whose results need no gradients."""
-        token = _ANSWERING.set(True)
+        token = _WITHOUT_GRADIENTS.set(True)
         try:
             yield
         finally:
-            _ANSWERING.reset(token)
+            _WITHOUT_GRADIENTS.reset(token)
 
     def records_gradients(self):
         """Return True if gradients of what is computed now may be taken."""
-        return not _ANSWERING.get()
+        return not _WITHOUT_GRADIENTS.get()
 
     def compile_pure(self, function):
         """Return `function`, which depends on its nests of tensors alone; compiled if single operations are slow."""
         return function
+
+    def seeds(self, seed):
+        """Return a generator of seeds from a whole number; on JAX also from a key. Others are returned unchanged."""
+        return keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
 
     def known(self, x):
         """Return the numbers of a tensor as numpy, or None while a compiled program is made, which has none yet."""
@@ -306,13 +325,6 @@ class Engine:
         Compiled if the engine can.
         """
         return lambda tensors, *rest: self.gradients(lambda given: function(given, *rest), tensors)
-
-    def compile_jacobian(self, function, layer):
-        """Return a function (x, *args) -> d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs).
-
-        It reads `layer`'s weights as they are at each call, and compiles once for each shape if the engine can.
-        """
-        raise NotImplementedError
 
     def backprop(self, stretches, x, context, inverse, *, invert, tolerance, on_drift):
         """Run bijectors one after another, with a backward pass that runs each of them once more: (y, log_det).
@@ -339,7 +351,7 @@ class Engine:
         """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
 
         def run(*args):
-            with self.answering():
+            with self.no_grad():
                 return function(*args)
 
         return run

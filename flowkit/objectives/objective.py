@@ -6,18 +6,18 @@ from flowkit.contract.configured import Configured
 
 
 class Objective(Configured):
-    """What `fit` minimises the mean of: `objective(flow, x, context)` is one loss for each sample, (batch,).
+    """A training loss: `objective(flow, x, context)` returns one loss per sample, (batch,); `fit` minimises their mean.
 
-    Given to `flow.compile(optimizer, loss=objective)`. It is asked in training alone: `evaluate` is -log_prob of data,
-    whatever a flow was trained on.
+    Pass it as `flow.compile(optimizer, loss=objective)`. Only training uses it: `evaluate` returns -log_prob of data
+    for every objective.
 
-    Authors write `__call__`, and `get_config` if there are arguments; and register the class with Keras, so that a
+    Authors write `__call__`, and `get_config` if there are arguments, and register the class with Keras, so that a
     saved flow finds it: `@keras.saving.register_keras_serializable("my_package")`.
 
-    - `needs_data`: whether training is on data. If not, `fit(steps_per_epoch=...)` takes none, and `x` is a tensor of
-      shape (batch, 0), which says how many samples to draw. `flow.draw` draws them with their gradients.
-    - `x`: data of shape (batch, *event), dequantised. Noise is to come from `flow.sampler`, which is saved.
-    - `context`: as it was passed to `fit`, or None. The bijector and the base expect `flow.embed(context)`.
+    - `needs_data`: True if training needs data. If False, `fit(steps_per_epoch=...)` takes no data, and `x` has shape
+      (batch, 1): one row for each sample to draw by `flow.draw`, with the completed part of `fit`, from 0 to 1.
+    - `x`: data of shape (batch, *event), dequantised. Draw noise from `flow.sampler`, which is saved.
+    - `context`: the context passed to `fit`, or None. The bijector and the base expect `flow.embed(context)`.
 
     >>> import keras
     >>> from flowkit.objectives import MaximumLikelihood
@@ -33,18 +33,21 @@ class Objective(Configured):
     needs_data = True
 
     def check(self, flow: Any) -> None:
-        """Raise if `flow` cannot be trained on this: asked by `compile`, and by `fit`."""
+        """Raise if `flow` cannot be trained with this objective. Called by `compile` and by `fit`."""
+
+    def check_draws(self, flow: Any, context: Any) -> None:
+        """Raise if the objective fails on draws of the flow. Called by `fit` without data, after `adapt`."""
 
     def __call__(self, flow: Any, x: Any, context: Any) -> Any:
-        """Return one loss for each sample, (batch,)."""
+        """Return one loss per sample, (batch,)."""
         raise NotImplementedError(f"{type(self).__name__} has no __call__(self, flow, x, context).")
 
 
 def expect_shape(what: str, value: Any, expected: Any) -> None:
-    """Raise ValueError if `value` has another shape: broadcast, it would be another loss without a word."""
+    """Raise ValueError if `value` has another shape, which could broadcast to a wrong loss."""
     shape, expected = tuple(value.shape), tuple(expected)
     fits = len(shape) == len(expected) and all(
         None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=True)
     )
     if not fits:
-        raise ValueError(f"{what}: expected shape {expected}, received {shape}.")
+        raise ValueError(f"{what}: got shape {shape}, expected {expected}.")

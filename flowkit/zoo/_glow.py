@@ -2,7 +2,18 @@
 
 from typing import Annotated
 
-from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Repeat, Squeeze
+from flowkit.bijectors import (
+    ActNorm,
+    Chain,
+    Conv1x1,
+    Coupling,
+    EmergingConv,
+    MultiScale,
+    PeriodicConv,
+    Permute,
+    Repeat,
+    Squeeze,
+)
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
 from flowkit.contract.arguments import Count, checked, real, whole, words
 from flowkit.flow.flow import Flow
@@ -19,7 +30,7 @@ def glow(
     width: Annotated[int, whole(1, 2**14)] = 512,
     coupling: Annotated[str, words("affine", "additive")] = "affine",
     min_scale: Annotated[float, real(0, 0.999, "a number from 0 to 0.999")] = 0.0,
-    permutation: Annotated[str, words("conv1x1", "shuffle", "reverse")] = "conv1x1",
+    permutation: Annotated[str, words("conv1x1", "emerging", "periodic", "shuffle", "reverse")] = "conv1x1",
     n_bits: int = 8,
     data_levels: int | None = None,
     learn_top: bool = True,
@@ -37,7 +48,8 @@ def glow(
     - `coupling`: "affine" or "additive".
     - `min_scale` > 0 bounds what the published model leaves unbounded on the way back, the scales of affine
       couplings and of the priors, so that samples stay finite (see `flowkit.transforms.Affine`, `MultiScale`).
-    - `permutation`: "conv1x1", "shuffle" or "reverse".
+    - `permutation`: "conv1x1", "shuffle" or "reverse"; or, in place of the 1x1 convolution, "emerging", which adds an
+      `EmergingConv` to it, or "periodic", a `PeriodicConv` (Hoogeboom, van den Berg & Welling, 2019).
     - `n_bits`: of the images' 8 how many are modelled; None takes continuous inputs as they are.
       `data_levels`: the number of values of images that do not have 256 (17 for digits).
     - `learn_top`: the prior of the last latents is learned. `num_classes`: it depends on a class, and
@@ -59,9 +71,15 @@ def glow(
     """
     transform = Affine(min_scale=min_scale) if coupling == "affine" else Additive()
 
+    def mix():
+        if permutation == "periodic":
+            return [PeriodicConv()]
+        if permutation in ("shuffle", "reverse"):
+            return [Permute(permutation)]
+        return [Conv1x1(lu=lu), *([EmergingConv()] if permutation == "emerging" else [])]
+
     def step():
-        mix = Conv1x1(lu=lu) if permutation == "conv1x1" else Permute(permutation)
-        return Chain([ActNorm(), mix, Coupling(ConvNet(width), transform)])
+        return Chain([ActNorm(), *mix(), Coupling(ConvNet(width), transform)])
 
     def scale():
         return Chain([Squeeze(), Repeat(step(), steps)], backprop=backprop)

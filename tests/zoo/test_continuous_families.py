@@ -54,3 +54,66 @@ def test_it_hears_a_context_and_is_saved(family, perturb, tmp_path):
 def test_many_features_are_estimated():
     assert zoo.ffjord(features=17, hidden=[8]).exact == "estimate"
     assert zoo.flow_matching(features=17, hidden=[8], trace="exact").exact == "exact"
+
+
+IMAGES = (RNG.random((64, 4, 4, 1)) * 256).astype("uint8")
+
+
+@pytest.mark.two_engines
+def test_images_are_matched_scored_and_drawn():
+    keras.utils.set_random_seed(0)
+    flow = zoo.flow_matching(input_shape=(4, 4, 1), hidden=[8, 8], solver="midpoint", steps=4)
+    flow.compile(keras.optimizers.Adam(1e-2), loss=FlowMatching())
+    history = flow.fit(IMAGES, batch_size=32, epochs=3, verbose=0).history["loss"]
+    assert history[-1] < history[0]
+    samples = flow.sample(4, seed=0, steps=2)
+    assert samples.shape == (4, 4, 4, 1)
+    assert samples.dtype == "uint8"
+    np.testing.assert_array_equal(flow.decode(flow.encode(IMAGES[:4])), IMAGES[:4])
+    assert 5 < flow.bits_per_dim(IMAGES[:8]).mean() < 12
+
+
+@pytest.mark.one_engine
+def test_probabilities_of_all_images_add_up_to_one(perturb):
+    """Bits per dimension by the solver are right: 16 images of 2 x 2 pixels of 2 values have a probability of 1."""
+    flow = zoo.flow_matching(input_shape=(2, 2, 1), data_levels=2, hidden=[8], trace="exact", steps=6)
+    perturb(flow.bijector.parts[-1], scale=0.3)
+    images = np.array(list(np.ndindex(2, 2, 2, 2)), "uint8").reshape(16, 2, 2, 1)
+    log_prob = -flow.bits_per_dim(images, samples=64) * 4 * np.log(2)
+    assert 0.7 < np.exp(log_prob).sum() < 1.05  # what lies beyond black and white is missing
+
+
+@pytest.mark.one_engine
+def test_labels_guide_images():
+    flow = zoo.flow_matching(
+        input_shape=(4, 4, 1), num_classes=3, hidden=[8], steps=2, optional=True, guidance=2.0
+    )
+    flow.compile(keras.optimizers.Adam(1e-2), loss=FlowMatching(drop_context=0.2))
+    labels = np.arange(64) % 3
+    flow.fit(IMAGES, labels, batch_size=32, epochs=2, verbose=0)
+    drawn = flow.sample(2, np.array([0, 1, 2]), seed=0)
+    assert drawn.shape == (2, 3, 4, 4, 1)
+    assert np.abs(drawn[0, 0].astype(int) - drawn[0, 1]).max() > 0
+    with pytest.raises(ValueError, match=r"features: got 2, expected none beside input_shape"):
+        zoo.flow_matching(features=2, input_shape=(4, 4, 1))
+    with pytest.raises(ValueError, match=r"num_classes: got 3, expected None without input_shape"):
+        zoo.flow_matching(features=2, num_classes=3)
+
+
+@pytest.mark.one_engine
+def test_a_teacher_pairs_data_with_its_latents():
+    """Reflow: with the field of a teacher whose lines are straight, the loss is 0."""
+    flows = [zoo.flow_matching(features=2, hidden=[8], steps=4) for _ in range(2)]
+    for flow in flows:
+        flow.adapt(X)
+    teacher, pupil = flows
+    # A field of zeros at first: latents are the standardised data, and their lines do not move.
+    loss = FlowMatching(teacher=teacher)
+    pupil.compile("adam", loss=loss)
+    np.testing.assert_allclose(
+        ops.convert_to_numpy(loss(pupil, ops.convert_to_tensor(X), None)), 0, atol=1e-8
+    )
+    with pytest.raises(ValueError, match="expected 'independent' with a teacher"):
+        pupil.compile("adam", loss=FlowMatching(teacher=teacher, pairs="optimal"))
+    with pytest.raises(TypeError, match=r"teacher: got .* expected a trained flow with a velocity field"):
+        pupil.compile("adam", loss=FlowMatching(teacher=zoo.nsf(features=2, layers=2, hidden=[4])))

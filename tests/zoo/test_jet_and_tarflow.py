@@ -246,7 +246,7 @@ class TestSampling:
     def test_guidance_needs_a_context_that_is_optional(self, tarflow, jet):
         assert tarflow.sample(2, [0, 1], guidance=2.0, seed=0).shape == (2, 2, *SHAPE)
         for flow, context, weight in ((tarflow, None, 1.0), (jet, None, 1.0), (tarflow, [0], -1.0)):
-            with pytest.raises(ValueError, match="guidance: got"):
+            with pytest.raises(ValueError, match=r"guidance: (got|expected)"):
                 flow.sample(2, context, guidance=weight)
 
 

@@ -1,0 +1,236 @@
+"""Variational inference: importance weights that show if a flow represents a density well enough to be used."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from keras import ops
+from scipy.special import logsumexp
+
+from flowkit.contract.arguments import whole_number
+from flowkit.diagnostics.finding import BLUE, plot
+from flowkit.flow.batches import batch_size_of, count, map_leaves
+from flowkit.flow.context import check_context
+from flowkit.flow.flow import Flow
+from flowkit.flow.sampling import proposals
+
+_FEWEST = 100  # draws: a tail of fewer has no shape
+_PRIOR = 10  # draws that the prior of k-hat, 0.5, counts as
+
+
+@dataclass(frozen=True, repr=False)
+class InferenceReport:
+    """Importance weights w = p(x) / q(x) of draws of a flow q, and what they say about it. Made by `inference_report`.
+
+    - `sentence`: the result in words; `trusted`: True if the weights have a reliable mean.
+    - `samples`: the draws, (n, *event); `log_weights`: log w, (n,).
+    - `weights`: the Pareto-smoothed weights, which add up to 1: sum(weights * f(samples)) estimates the mean of f.
+    - `effective_sample_size`: 1 / sum(weights^2), the number of draws of p that are worth as much.
+    - `k_hat`: the shape of the tail of w; k-hat >= 0.5 means infinite variance, >= 1 an infinite mean.
+    - `log_normaliser`, `standard_error`: the estimate of log Z = log of the integral of p, and its standard error.
+    - `elbo`: the mean of log w, a lower bound of log Z.
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Shift
+    >>> flow = Flow(Shift())
+    >>> flow.build((None, 1))
+    >>> found = inference_report(flow, lambda x: -0.5 * ops.sum(x**2, axis=-1) / 1.2, draws=1000)
+    >>> found.trusted, abs(found.log_normaliser - 0.5 * math.log(2.4 * math.pi)) < 4 * found.standard_error
+    (True, True)
+    >>> found.resample(5).shape
+    (5, 1)
+    """
+
+    samples: np.ndarray = field(compare=False)
+    log_weights: np.ndarray = field(compare=False)
+    weights: np.ndarray = field(compare=False)
+    effective_sample_size: float
+    k_hat: float
+    log_normaliser: float
+    standard_error: float
+    elbo: float
+    trusted: bool
+
+    @property
+    def sentence(self) -> str:
+        """The result in words."""
+        n = len(self.weights)
+        if self.trusted:
+            verdict = f"Trust these weights: k-hat {self.k_hat:.2f} is below {reliable(n):.2f}."
+        else:
+            verdict = (
+                f"Do not trust these weights: k-hat {self.k_hat:.2f} is not below {reliable(n):.2f}, so a few draws "
+                "dominate every estimate. Train longer, or use a larger flow or wider tails."
+            )
+        return (
+            f"{verdict} {n:,} draws are worth {self.effective_sample_size:,.0f} draws of the density; "
+            f"log Z = {self.log_normaliser:.4f} +- {self.standard_error:.4f}, ELBO {self.elbo:.4f}. "
+            "Weights do not show modes that no draw reaches."
+        )
+
+    def resample(self, n: int, *, seed: int = 0) -> np.ndarray:
+        """Return `n` samples drawn by their weights, (n, *event): approximate draws of the density itself."""
+        chosen = np.random.default_rng(seed).choice(
+            len(self.weights), whole_number(n, "n", least=0), p=self.weights
+        )
+        return self.samples[chosen]
+
+    def plot(self) -> Any:
+        """Return a matplotlib figure: the weights in descending order, beside equal weights."""
+        figure, axes = plot("draws, by weight", "weight, in units of the mean")
+        axes.loglog(
+            np.arange(1, len(self.weights) + 1), len(self.weights) * np.sort(self.weights)[::-1], color=BLUE
+        )
+        axes.axhline(1, color="black", linewidth=0.8, linestyle="--")
+        axes.set_title(f"k-hat {self.k_hat:.2f}")
+        return figure
+
+    def __repr__(self):
+        return f"InferenceReport({self.sentence})"
+
+
+def inference_report(
+    flow: Flow,
+    log_density: Callable[..., Any],
+    context: Any = None,
+    *,
+    draws: int = 10_000,
+    batch_size: int | None = None,
+    seed: int = 0,
+) -> InferenceReport:
+    """Weigh draws of a flow by a density p that is known up to a constant, and report if the result can be trusted.
+
+    - `log_density`: as for `flowkit.objectives.ReverseKL`, (batch, *event) to (batch,); with a `context`,
+      `log_density(x, context)`.
+    - `context`: one row, for a conditional flow: the report is about the density given that row.
+    - `draws`: at least 100. The same `seed` gives the same draws.
+
+    The weights are smoothed by a generalised Pareto distribution fitted to the largest min(n/5, 3 sqrt(n)) of n, and
+    trusted if its shape k-hat is below min(1 - 1/log10(n), 0.7) (Vehtari, Simpson, Gelman, Yao & Gabry, Pareto Smoothed
+    Importance Sampling, 2024).
+
+    Raises ValueError for a log_density of another shape, one that is NaN, +infinity, or -infinity for all draws, a flow
+    with `dequantize`, one whose log_prob is an estimate, and a context of several rows; ContractError for a flow that
+    is not built or adapted, and a missing context.
+
+    >>> import flowkit
+    >>> flow = flowkit.zoo.nsf(features=2, layers=2, hidden=[8]).adapt()
+    >>> flowkit.inference_report(flow, lambda x: -2.0 * ops.sum(x**4, axis=-1), draws=500).trusted
+    False
+    """
+    draws = whole_number(draws, "inference_report's draws", least=_FEWEST)
+    if flow.dequantize is not None or "estimate" in flow.bijector.spec.likelihood:
+        received = "with dequantize" if flow.dequantize is not None else "whose log_prob is an estimate"
+        raise ValueError(
+            f"inference_report: got a flow {received}, expected one with a density of continuous data that is exact or "
+            "a bound, since the mean of other weights is not Z. Continuous flows have trace='exact'."
+        )
+    context = check_context(flow, context)
+    if context is not None and count(context) != 1:
+        raise ValueError(
+            f"inference_report: got a context of {count(context)} rows, expected 1. Call it for each row: "
+            "context[i : i + 1]."
+        )
+    samples, log_q = proposals(flow, draws, context, seed, batch_size)
+    log_p = _log_density_of(log_density, samples, context, batch_size_of(flow, batch_size))
+    log_weights = log_p - log_q.astype("float64")
+    smooth, k_hat = pareto_smoothed(log_weights)
+    log_total = logsumexp(smooth)
+    weights = np.exp(smooth - log_total)
+    return InferenceReport(
+        samples=samples,
+        log_weights=log_weights,
+        weights=weights,
+        effective_sample_size=float(1 / np.sum(weights**2)),
+        k_hat=k_hat,
+        log_normaliser=float(log_total - math.log(draws)),
+        standard_error=float(np.std(draws * weights, ddof=1) / math.sqrt(draws)),
+        elbo=float(log_weights.mean()),
+        trusted=bool(k_hat < reliable(draws)),
+    )
+
+
+def _log_density_of(log_density, samples, context, size):
+    """Return log p of the samples as float64, (n,). Raise ValueError for numbers that give no weights."""
+    pieces = []
+    for start in range(0, len(samples), size):
+        x = ops.convert_to_tensor(samples[start : start + size])
+        repeated = map_leaves(lambda part: ops.convert_to_tensor(np.repeat(part, len(x), axis=0)), context)  # noqa: B023
+        log_p = ops.convert_to_numpy(log_density(x) if context is None else log_density(x, repeated))
+        if log_p.shape != (len(x),):
+            raise ValueError(
+                f"log_density: got shape {log_p.shape}, expected {(len(x),)}: one number for each row."
+            )
+        pieces.append(log_p.astype("float64"))
+    log_p = np.concatenate(pieces)
+    wrong = np.isnan(log_p) | (log_p == np.inf)
+    if wrong.any():
+        first = np.flatnonzero(wrong)[0]
+        raise ValueError(
+            f"log_density: got {log_p[first]} for {int(wrong.sum())} of {len(log_p)} draws, the first "
+            f"{samples[first].tolist()}, expected finite numbers or -infinity. Check it at that point."
+        )
+    if np.isneginf(log_p).all():
+        raise ValueError(
+            f"log_density: got -infinity for all {len(log_p)} draws, expected a density above 0 for some. Train the "
+            "flow on this density, and check that both have the same units."
+        )
+    return log_p
+
+
+# Pareto-smoothed importance sampling
+
+
+def reliable(draws: int) -> float:
+    """Return the k-hat below which weights of so many draws have a reliable mean.
+
+    >>> round(reliable(1000), 2), reliable(100_000)
+    (0.67, 0.7)
+    """
+    return min(1 - 1 / math.log10(draws), 0.7)
+
+
+def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return (the smoothed log weights, k-hat), for log weights (n,) with n >= 100.
+
+    The largest weights are replaced by the expected order statistics of a generalised Pareto distribution, at most the
+    largest of them. k-hat is -infinity if they are all the same.
+
+    >>> pareto_smoothed(np.zeros(100))[1]
+    -inf
+    """
+    n = len(log_weights)
+    largest = log_weights.max()
+    order = np.argsort(log_weights, kind="stable")
+    tail = order[-math.ceil(min(n / 5, 3 * math.sqrt(n))) :]
+    cut = math.exp(log_weights[order[-len(tail) - 1]] - largest)
+    above = np.exp(log_weights[tail] - largest) - cut
+    quartile = above[len(tail) // 4]
+    if quartile <= 0:  # no tail: many weights are equal
+        return log_weights, -math.inf
+    k, scale = _fit_pareto(above)
+    left = 1 - (np.arange(len(tail)) + 0.5) / len(tail)  # the share of the tail above each order statistic
+    expected = scale * np.expm1(-k * np.log(left)) / k if k else -scale * np.log(left)
+    smooth = log_weights.copy()
+    smooth[tail] = np.minimum(np.log(cut + expected), 0.0) + largest
+    return smooth, k
+
+
+def _fit_pareto(x):
+    """Return (shape k, scale) of a generalised Pareto distribution of sorted numbers x > 0.
+
+    1 - F(x) = (1 + k x / scale)^(-1/k). The posterior mean of -k / scale on a grid (Zhang & Stephens, A New and
+    Efficient Estimation Method for the Generalized Pareto Distribution, 2009); k is then pulled towards 0.5, as if by
+    10 more numbers.
+    """
+    n = len(x)
+    points = 30 + int(math.sqrt(n))
+    grid = np.arange(1, points + 1) - 0.5
+    theta = 1 / x[-1] + (1 - np.sqrt(points / grid)) / (3 * x[int(n / 4 + 0.5) - 1])
+    shapes = np.log1p(-theta[:, None] * x).mean(axis=1)
+    log_likelihood = n * (np.log(-theta / shapes) - shapes - 1)
+    theta = np.average(theta, weights=np.exp(log_likelihood - log_likelihood.max()))
+    k = np.log1p(-theta * x).mean()
+    return float((n * k + 0.5 * _PRIOR) / (n + _PRIOR)), float(-k / theta)

@@ -1,0 +1,198 @@
+"""The report on variational inference: its errors, its weights, and what it does with bad densities."""
+
+import importlib
+import math
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import flowkit
+from flowkit.bijectors import Chain, Coupling, Scale, Shift
+from flowkit.conditioners import MLP
+from flowkit.contract import ContractError
+from flowkit.data import Dequantize
+from flowkit.diagnostics.inference import pareto_smoothed, reliable
+from flowkit.surjections import Augment
+
+ROOT = Path(__file__).parents[1]
+
+
+def normal(x, scale=1.0):
+    return -0.5 * ops.sum(ops.square(x / scale), axis=-1)
+
+
+def built(bijector=None, event=1, **options):
+    flow = flowkit.Flow(Chain([Scale(), Shift()]) if bijector is None else bijector, **options)
+    flow.build((None, event))
+    return flow
+
+
+# The tail
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("shape", [-0.3, 0.2, 0.5, 0.9])
+def test_k_hat_is_the_shape_of_the_tail(shape):
+    """Weights 1 + u^(-k), u uniform: the largest 3 sqrt(n) of them are generalised Pareto numbers of shape k."""
+    u = np.random.default_rng(0).random(40_000)
+    weights = 1 + np.expm1(-shape * np.log(u)) / shape
+    found = [pareto_smoothed(np.log(part))[1] for part in np.split(weights, 4)]
+    assert np.mean(found) == pytest.approx(
+        shape, abs=0.12
+    )  # four estimates from 300 numbers, drawn towards 0.5
+
+
+@pytest.mark.one_engine
+def test_smoothing_keeps_the_order_and_all_but_the_tail():
+    log_weights = np.random.default_rng(0).standard_t(3, 1000)
+    smooth, _ = pareto_smoothed(log_weights)
+    order = np.argsort(log_weights)
+    np.testing.assert_array_equal(smooth[order[:-95]], log_weights[order[:-95]])
+    assert (np.diff(smooth[order]) >= 0).all()
+    assert smooth.max() <= log_weights.max()
+    assert reliable(100) == pytest.approx(0.5)
+
+
+# Reports of flows
+
+
+def test_a_wider_density_has_the_tail_that_theory_gives():
+    """p = N(0, 2) under q = N(0, 1): w grows like exp(x^2 / 4), so its tail has the shape 1 - 1/2."""
+    flow = built()
+    found = flowkit.inference_report(flow, lambda x: normal(x, math.sqrt(2.0)), draws=20_000)
+    assert found.k_hat == pytest.approx(0.5, abs=0.2)
+    found = flowkit.inference_report(flow, lambda x: normal(x, 6.0), draws=2_000)
+    assert not found.trusted
+    assert "Do not trust" in repr(found)
+
+
+def test_the_stated_error_holds():
+    """log Z = log(2 pi) / 2 + log(1.2), over 20 seeds: within four standard errors each, and their spread is right."""
+    flow, truth = built(), 0.5 * math.log(2 * math.pi) + math.log(1.2)
+    found = [
+        flowkit.inference_report(flow, lambda x: normal(x, 1.2), draws=1000, seed=seed) for seed in range(20)
+    ]
+    off = np.array([(one.log_normaliser - truth) / one.standard_error for one in found])
+    assert np.abs(off).max() < 4
+    assert 0.5 < off.std() < 1.6
+    one = found[0]
+    assert one.trusted
+    assert one.weights.sum() == pytest.approx(1)
+    assert one.elbo < one.log_normaliser
+    assert one.effective_sample_size < 1000
+    spread = math.sqrt(one.weights @ one.samples[:, 0] ** 2)
+    assert spread == pytest.approx(1.2, abs=0.12)
+    assert one.resample(4000, seed=1).std() == pytest.approx(spread, rel=0.1)
+
+
+def test_the_target_itself_is_reported_as_perfect(perturb):
+    flow = perturb(built(Chain([Coupling(MLP([8])), Shift()]), event=2))
+    found = flowkit.inference_report(flow, lambda x: flow(x) + 3.0, draws=500)
+    assert found.log_normaliser == pytest.approx(3.0, abs=1e-4)
+    assert found.effective_sample_size == pytest.approx(500, rel=1e-4)
+
+
+@pytest.mark.one_engine
+def test_draws_follow_the_seed_whatever_the_batch_size():
+    flow = built()
+    one = flowkit.inference_report(flow, normal, draws=300, seed=1)
+    other = flowkit.inference_report(flow, normal, draws=300, seed=1, batch_size=64)
+    np.testing.assert_allclose(one.samples, other.samples, rtol=1e-6)
+    assert flowkit.inference_report(flow, normal, draws=300, seed=2).samples[0] != one.samples[0]
+
+
+@pytest.mark.one_engine
+def test_a_bound_still_gives_the_normaliser(perturb):
+    """x together with what Augment adds: the weights of pairs have the mean Z."""
+    flow = perturb(built(Chain([Augment(1), Coupling(MLP([8])), Coupling(MLP([8]), swap=True)])))
+    assert flow.exact == "bound"
+    found = flowkit.inference_report(flow, normal, draws=20_000)
+    assert abs(found.log_normaliser - 0.5 * math.log(2 * math.pi)) < 4 * found.standard_error
+    assert found.standard_error < 0.01
+
+
+@pytest.mark.one_engine
+def test_a_conditional_flow_is_reported_for_one_row(perturb):
+    flow = flowkit.Flow(Coupling(MLP([8], context="required")))
+    flow.build({"x": (None, 2), "context": (None, 1)})
+
+    def log_density(x, context):
+        return normal(x - context)
+
+    found = flowkit.inference_report(flow, log_density, [[0.5]], draws=2000)
+    assert abs(found.log_normaliser - math.log(2 * math.pi)) < 4 * found.standard_error
+    assert found.samples.shape == (2000, 2)
+    with pytest.raises(ValueError, match="context of 3 rows, expected 1"):
+        flowkit.inference_report(flow, log_density, np.zeros((3, 1)))
+    with pytest.raises(ContractError, match="context"):
+        flowkit.inference_report(flow, log_density)
+
+
+@pytest.mark.one_engine
+def test_bad_densities_and_flows_are_named():
+    flow = built()
+    with pytest.raises(ValueError, match=r"log_density: got shape \(200, 1\), expected \(200,\)"):
+        flowkit.inference_report(flow, lambda x: x, draws=200)
+    with pytest.raises(ValueError, match=r"got nan for \d+ of 200 draws, the first \[.*expected finite"):
+        flowkit.inference_report(flow, lambda x: ops.sum(ops.sqrt(x), axis=-1), draws=200)
+    with pytest.raises(ValueError, match="-infinity for all 200 draws"):
+        flowkit.inference_report(flow, lambda x: ops.sum(x, axis=-1) - np.inf, draws=200)
+    with pytest.raises(ValueError, match="draws: expected a whole number from 100 up"):
+        flowkit.inference_report(flow, normal, draws=10)
+    with pytest.raises(ContractError, match="build"):
+        flowkit.inference_report(flowkit.Flow(Shift()), normal)
+    with pytest.raises(ValueError, match="got a flow with dequantize"):
+        flowkit.inference_report(built(dequantize=Dequantize()), normal)
+
+
+@pytest.mark.one_engine
+def test_a_density_that_is_zero_somewhere_keeps_its_weights():
+    found = flowkit.inference_report(
+        built(), lambda x: ops.where(x[:, 0] > 0, normal(x), -np.inf), draws=4000
+    )
+    assert abs(found.log_normaliser - math.log(math.sqrt(2 * math.pi) / 2)) < 4 * found.standard_error
+    assert (found.resample(100) > 0).all()
+    assert found.plot().axes[0].get_xlabel() == "draws, by weight"
+
+
+# Targets with a known answer
+
+
+@pytest.fixture
+def benchmark(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    return importlib.import_module("inference")
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(("name", "steps"), [("banana", 150), ("mixture-32", 1)])
+def test_the_normaliser_is_found_within_the_stated_error(benchmark, name, steps):
+    features, log_density, truth, _ = benchmark.target(name)
+    flow = benchmark.trained(
+        log_density, features, steps=steps, batch=128, seed=0, layers=2, hidden=16, rate=1e-2
+    )
+    found = flowkit.inference_report(flow, log_density, draws=5000)
+    if found.trusted:
+        assert abs(found.log_normaliser - truth) < 4 * found.standard_error
+    assert found.trusted == (name == "banana")
+
+
+@pytest.mark.one_engine
+def test_the_table_of_the_page_is_that_of_the_benchmark(benchmark):
+    assert benchmark.table() in (ROOT / "docs" / "inference.md").read_text("utf-8")
+
+
+@pytest.mark.long
+@pytest.mark.one_engine
+def test_the_logistic_regression_is_found_within_the_stated_error(benchmark):
+    pytest.importorskip("sklearn")
+    features, log_density, truth, _ = benchmark.target("logistic")
+    keras.utils.set_random_seed(0)
+    flow = benchmark.trained(
+        log_density, features, steps=600, batch=128, seed=0, layers=2, hidden=32, rate=1e-2
+    )
+    found = flowkit.inference_report(flow, log_density)
+    assert abs(found.log_normaliser - truth) < 4 * found.standard_error + 0.05

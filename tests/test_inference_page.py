@@ -1,0 +1,62 @@
+"""docs/inference.md runs as it stands, and what it says of its flows holds."""
+
+import re
+import sys
+import types
+from pathlib import Path
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from flowkit.engines import engine
+
+pytestmark = [pytest.mark.two_engines, pytest.mark.long]
+
+PAGE = Path(__file__).parents[1] / "docs" / "inference.md"
+
+
+@pytest.fixture(scope="module")
+def names():
+    """What the page's blocks leave behind, by name; those of blackjax run on JAX alone."""
+    before = matplotlib.get_backend()
+    matplotlib.use("agg")
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    module = sys.modules["inference_page"] = types.ModuleType("inference_page")
+    for block in blocks:
+        if engine.name == "jax" or "blackjax" not in block:
+            exec(compile(block, str(PAGE), "exec"), vars(module))
+    yield vars(module)
+    del sys.modules["inference_page"]
+    plt.close("all")
+    matplotlib.use(before)
+
+
+def test_the_funnel_is_learned(names):
+    report = names["report"]
+    assert report.effective_sample_size > 5000
+    assert abs(report.log_normaliser) < 4 * report.standard_error + 0.02
+    assert abs(names["weighted"] - 4) < 0.6
+
+
+def test_annealing_finds_all_modes(names):
+    log_z = {
+        name: names["flowkit"].inference_report(one, names["three_modes"]).log_normaliser
+        for name, one in names["found"].items()
+    }
+    assert abs(log_z["annealed"]) < 0.1
+    assert log_z["plain"] < -0.3  # a mode is lost
+
+
+def test_the_chain_of_metropolis_has_the_moments(names):
+    assert names["accepted"] > 0.5
+    assert abs(np.mean(names["chain"][:, 0] ** 2) - 4) < 0.8
+
+
+@pytest.mark.skipif(engine.name != "jax", reason="blackjax runs on JAX")
+def test_nuts_mixes_better_in_the_latents(names):
+    size = names["blackjax"].ess
+    plain, mapped = (float(size(names[name][None, :, :1])[0]) for name in ("plain", "mapped"))
+    assert mapped > 2 * plain
+    assert abs(np.mean(names["mapped"][:, 0] ** 2) - 4) < 0.8
