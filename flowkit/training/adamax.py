@@ -39,7 +39,7 @@ class GlowAdamax(keras.optimizers.Adamax):
     @checked
     def __init__(
         self,
-        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3,
+        learning_rate: Any = 1e-3,
         beta_1: Fraction = 0.9,
         beta_2: Between0And1 = 0.999,
         epsilon: Positive = 1e-8,
