@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 from scipy.special import logsumexp
 
+from flowkit.contract import Context
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import BLUE, plot
 from flowkit.flow.batches import batch_size_of, count, map_leaves
@@ -94,7 +95,7 @@ class InferenceReport:
 def inference_report(
     flow: Flow,
     log_density: Callable[..., Any],
-    context: Any = None,
+    context: Context = None,
     *,
     draws: int = 10_000,
     batch_size: int | None = None,
