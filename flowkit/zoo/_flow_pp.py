@@ -1,6 +1,5 @@
 """Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture Design (2019)."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from flowkit.bijectors import (
@@ -22,8 +21,7 @@ from flowkit.contract.flow_layer import FlowLayer
 from flowkit.data import Dequantize, VariationalDequantize
 from flowkit.flow.flow import Flow
 from flowkit.transforms import MixtureOfLogistics
-from flowkit.zoo._glow import image_shape
-from flowkit.zoo._realnvp import EDGE
+from flowkit.zoo._images import EDGE, ImageShape
 
 COUPLINGS = 4  # of the dequantiser
 
@@ -31,7 +29,7 @@ COUPLINGS = 4  # of the dequantiser
 @checked
 def flow_pp(
     *,
-    input_shape: Annotated[Sequence[int], image_shape],
+    input_shape: ImageShape,
     width: Count = 96,
     mixtures: Count = 32,
     blocks: Blocks = 10,
