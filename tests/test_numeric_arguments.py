@@ -39,14 +39,17 @@ NEEDED = {
     "DequantizeColumns": lambda: {"columns": [("whole", 3), "positive"]},
     "Flow": lambda: {"bijector": ActNorm()},
     "GIN": lambda: {"conditioner": MLP([4])},
+    "GaussianNoise": lambda: {"std": 0.1},
     "GuardedOptimizer": lambda: {"inner_optimizer": keras.optimizers.Adam()},
     "ImageGrid": lambda: {"images": np.zeros((4, 2, 2, 1), "uint8")},
     "Inverse": lambda: {"bijector": Exp()},
     "Joint": lambda: {"parts": [Normal(), Normal()], "places": [[0], [1]]},
+    "LabelDropout": lambda: {"num_classes": 2},
     "LabelledFlow": lambda: {"bijector": ActNorm(), "num_classes": 2},
     "Log": lambda: {"to": "csv", "folder": "logs"},
     "MultiScale": lambda: {"scales": [Chain([Squeeze(), ActNorm()])]},
     "OnColumns": lambda: {"bijector": Exp(), "columns": [True, False]},
+    "PatchCoupling": lambda: {"conditioner": MLP([4])},
     "Pointwise": lambda: {"transform": "affine"},
     "ProgressBar": lambda: {"batch_size": 4},
     "Repeat": lambda: {"block": ActNorm(), "n": 2},
@@ -99,6 +102,7 @@ FINE = {
     ("flow_pp", "n_bits", "None"),
     ("glow", "n_bits", "None"),
     ("realnvp_images", "n_bits", "None"),
+    ("tarflow", "n_bits", "None"),
 }
 
 ASKED = {
