@@ -151,8 +151,10 @@ class UNet(Conditioner):
         for width in self.hidden:
             self.down.append(self._residuals(channels, width))
             channels = width
-        self.attention = _Attention(channels, self.groups, self.dtype_policy)
-        self.attention.build()
+        self.attention = None
+        if any(side > multiple for side in x_shape[1:3]):  # more than one place at the lowest resolution
+            self.attention = _Attention(channels, self.groups, self.dtype_policy)
+            self.attention.build()
         self.middle = self._residuals(channels, channels)
         for width in reversed(self.hidden[:-1]):
             self.up.append(self._residuals(channels + width, width))
@@ -181,7 +183,9 @@ class UNet(Conditioner):
             for block in blocks:
                 h = block.call(h, features)
             kept.append(h)
-        h = self.attention.call(kept.pop())
+        h = kept.pop()
+        if self.attention is not None:
+            h = self.attention.call(h)
         for block in self.middle:
             h = block.call(h, features)
         for blocks in self.up:
