@@ -1,17 +1,21 @@
-"""What posteriors of docs/posteriors.md lose against the exact ones, ours beside those of sbi, after few simulations.
+"""Posteriors of simulators whose posteriors are known, ours beside those of sbi, after equal simulations.
 
     KERAS_BACKEND=torch python benchmarks/posteriors.py      # trains what is not measured yet; then prints the table
-    KERAS_BACKEND=jax python benchmarks/posteriors.py --contenders flowkit embedding
+    python benchmarks/posteriors.py --tasks moons slcp --simulations 1000 --contenders flowkit nle --seeds 1
     python benchmarks/posteriors.py --print
 
-The line of that page. Each contender is given the same pairs, a tenth of which tell when to stop, and Adam with the
-same rate and batches. It is tested with the weights that were best on that tenth, by `log_prob` of new pairs. Each
-measurement is a line of JSON in `--out`. sbi needs `pip install 'sbi>=0.27'`, which brings PyTorch and nflows.
+Each contender receives the same pairs and its own defaults: `flowkit.posterior` with method "npe" or "nle", and sbi's
+NPE with its spline flow. Measured are
+
+- the mean of -log q(theta | x) over 2,000 new pairs, in nats (npe only);
+- C2ST by `flowkit.evaluation.c2st`, of 1,000 draws against exact ones, the mean over observations: 0.5 is best;
+- seconds of the processor for training.
+
+Each measurement is a line of JSON in `--out`. sbi needs `pip install 'sbi>=0.27'`, which brings PyTorch and nflows.
 """
 
 import argparse
 import os
-import re
 import tempfile
 import time
 from pathlib import Path
@@ -24,159 +28,149 @@ import flowkit  # before Keras, which takes its engine when it is imported
 # isort: split
 import keras
 import numpy as np
+from inference.tasks import TASKS
 from measuring.records import Records
 
-PAGE = Path(__file__).parents[1] / "docs" / "posteriors.md"
-NEW = 2000  # pairs that are tested on
-LAYERS, WIDTH, BINS = 5, 50, 10  # those that sbi takes unless told otherwise
-RATE, BATCH, PATIENCE = 5e-4, 200, 20
+NEW, DRAWS = 2000, 1000
+KEY = ("task", "contender", "engine", "simulations", "seed")
 
 
-def line(seed, simulations):
-    """(theta, series) to train on and to test on, and the exact log-density: the page's own code."""
-    names = {}
-    block = re.search(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)[1]
-    exec(compile(block, str(PAGE), "exec"), names)
-    names["rng"] = np.random.default_rng(seed)
-    pairs = []
-    for count in (simulations, NEW):
-        theta = names["line_prior"](count)
-        pairs += [theta.astype("float32"), names["line"](theta).astype("float32")]
-    return pairs, names["exact_log_prob"]
+def of_flowkit(task, pairs, seed, method="npe"):
+    """Return (log_prob of pairs, draws of observations) of our posterior."""
+    prior = task.box
+    if prior is None:
+        prior = flowkit.Flow(flowkit.bijectors.Scale(-float(np.log(task.deviation[0]))))
+        prior.build((None, len(task.deviation)))
+    posterior = flowkit.posterior(None, prior, pairs=pairs, method=method, seed=seed, verbose=0)
+    return posterior.log_prob, lambda n, x: posterior.sample(n, x, seed=seed)
 
 
-def of_flowkit(theta, series, seed, epochs, embedding=None):
-    """(log_prob of pairs, epochs it took) of our spline flow."""
-    keras.utils.set_random_seed(seed)
-    held = len(theta) // 10
-    flow = flowkit.zoo.nsf(
-        features=theta.shape[1],
-        context=series.shape[1],
-        layers=LAYERS,
-        hidden=[WIDTH, WIDTH],
-        bins=BINS,
-        embedding=embedding,
-    )
-    flow.compile(keras.optimizers.Adam(RATE))
-    stop = flowkit.training.Validation(theta[:held], series[:held], early_stopping=PATIENCE, keep_best=True)
-    rest = slice(held, None)
-    done = flow.fit(
-        theta[rest],
-        context=series[rest],
-        batch_size=BATCH,
-        epochs=epochs,
-        verbose=0,
-        callbacks=[stop],
-    )
-    return flow.log_prob, len(done.epoch)
+def of_nle(task, pairs, seed):
+    """Return the same of a likelihood, whose densities lack a constant."""
+    return None, of_flowkit(task, pairs, seed, "nle")[1]
 
 
-def with_embedding(theta, series, seed, epochs):
-    """The same, of what the page's network makes of a series."""
-    reader = keras.Sequential([keras.layers.Dense(32, activation="relu"), keras.layers.Dense(8)])
-    return of_flowkit(theta, series, seed, epochs, reader)
-
-
-def of_sbi(theta, series, seed, epochs):
-    """The same of sbi's own spline flow."""
+def of_sbi(task, pairs, seed):
+    """Return the same of sbi's spline flow."""
     import torch
     from sbi.inference import NPE
     from sbi.neural_nets import posterior_nn
+    from sbi.utils import BoxUniform
     from sbi.utils.tracking import TensorBoardTracker
     from torch.utils.tensorboard import SummaryWriter
 
     torch.manual_seed(seed)
     tensor = torch.from_numpy
-    net = posterior_nn(model="nsf", hidden_features=WIDTH, num_transforms=LAYERS, num_bins=BINS)
+    if task.box is not None:
+        prior = BoxUniform(*torch.tensor(task.box, dtype=torch.float32).T)
+    else:
+        deviation = torch.tensor(task.deviation, dtype=torch.float32)
+        prior = torch.distributions.MultivariateNormal(torch.zeros(len(deviation)), torch.diag(deviation**2))
     # Otherwise it leaves its logs in the working folder.
     logs = TensorBoardTracker(SummaryWriter(tempfile.mkdtemp()))
-    inference = NPE(density_estimator=net, show_progress_bars=False, tracker=logs)
-    inference.append_simulations(tensor(theta), tensor(series))
-    estimator = inference.train(
-        training_batch_size=BATCH,
-        learning_rate=RATE,
-        validation_fraction=0.1,
-        stop_after_epochs=PATIENCE,
-        max_num_epochs=epochs,
-    )
+    net = posterior_nn(model="nsf")
+    inference = NPE(prior=prior, density_estimator=net, show_progress_bars=False, tracker=logs)
+    inference.append_simulations(*map(tensor, pairs))
+    estimator = inference.train()
+    posterior = inference.build_posterior(estimator)
 
-    def log_prob(theta, series):
+    def log_prob(theta, x):
         with torch.no_grad():
-            return estimator.log_prob(tensor(theta)[None], condition=tensor(series))[0].numpy()
+            found = estimator.log_prob(tensor(theta)[None], condition=tensor(x))[0].numpy()
+        if task.box is None:
+            return found
+        # Its draws outside of the prior are drawn anew: the density inside is higher by their share.
+        with torch.no_grad():
+            drawn = estimator.sample((200,), condition=tensor(x[:500])).numpy()
+        low, high = np.array(task.box).T
+        inside = ((drawn > low) & (drawn < high)).all(axis=-1).mean(axis=0)
+        return found - np.log(inside).mean()
 
-    return log_prob, inference.summary["epochs_trained"][-1]
+    def draws(n, x):
+        return posterior.sample((n,), x=tensor(x), show_progress_bars=False).numpy()
+
+    return log_prob, draws
 
 
 CONTENDERS = {
-    "sbi": (of_sbi, "`sbi`, its `nsf`"),
-    "flowkit": (of_flowkit, "`flowkit.zoo.nsf`, without an embedding"),
-    "embedding": (with_embedding, "the same with the embedding of this page"),
+    "sbi": (of_sbi, "`sbi`, NPE, its `nsf`"),
+    "flowkit": (of_flowkit, "`flowkit.posterior`"),
+    "nle": (of_nle, '`flowkit.posterior(method="nle")`'),
 }
 
 
-def measured(contender, seed, simulations, epochs):
-    (theta, series, true, seen), exact = line(seed, simulations)
+def measured(name, contender, simulations, seed, observations):
+    """Return the figures of one training."""
+    task = TASKS[name]
+    pairs = task.pairs(simulations, np.random.default_rng(seed))
     start = time.process_time()
-    log_prob, took = CONTENDERS[contender][0](theta, series, seed, epochs)
+    log_prob, draws = CONTENDERS[contender][0](task, pairs, seed)
     seconds = time.process_time() - start
-    lost = exact(true, seen) - np.asarray(log_prob(true, seen), "float64")
-    on_known = np.mean(log_prob(theta[simulations // 10 :], series[simulations // 10 :]), dtype="float64")
-    return {
-        "lost": float(lost.mean()),
-        "error": float(lost.std() / np.sqrt(len(lost))),
-        "epochs": int(took),
-        "trained_nll": -float(on_known),  # of pairs that ours is trained on; sbi holds out others
-        "exact_nll": -float(exact(theta, series).mean()),
-        "seconds": seconds,
-    }
+    rng = np.random.default_rng([seed, 1])
+    theta, x = task.pairs(NEW, rng)
+    nll = None if log_prob is None else -float(np.mean(log_prob(theta, x), dtype="float64"))
+    scores = [
+        flowkit.evaluation.c2st(task.reference(row, DRAWS, rng), draws(DRAWS, row), folds=3, epochs=60)
+        for row in x[:observations]
+    ]
+    return {"c2st": float(np.mean(scores)), "observations": observations, "nll": nll, "seconds": seconds}
 
 
 def as_markdown(records, options):
-    """A row for each contender and engine: means over seeds, with the least and the most where there are several."""
+    """Return a row for each task, size and contender: means over seeds, with the least and the most."""
     lines = [
-        "| | engine | lost, nats | standard error | epochs | seconds of the processor |",
-        "|---|---|---|---|---|---|",
+        "| task | simulations | | backend | C2ST | -log q, nats | processor seconds | seeds |",
+        "|---|---|---|---|---|---|---|---|",
     ]
-    for contender, (_, words) in CONTENDERS.items():
-        for engine in ("torch", "jax", "tensorflow"):
-            about = {"contender": contender, "engine": engine, "simulations": options.simulations}
-            rows = [records.find(**about, most=options.epochs, seed=seed) for seed in range(options.seeds)]
-            rows = [row for row in rows if row]
-            if rows:
-                error = np.mean([row["error"] for row in rows])
-                cells = [spread(rows, "lost", ".2f"), f"{error:.2f}", spread(rows, "epochs", ".0f")]
-                lines.append(
-                    f"| {words} | {engine} | {' | '.join([*cells, spread(rows, 'seconds', '.0f')])} |"
-                )
+    for name, task in TASKS.items():
+        for simulations in options.simulations:
+            for contender, (_, words) in CONTENDERS.items():
+                for engine in ("torch", "jax", "tensorflow"):
+                    about = {
+                        "task": name,
+                        "contender": contender,
+                        "engine": engine,
+                        "simulations": simulations,
+                    }
+                    rows = [records.find(**about, seed=seed) for seed in range(options.seeds)]
+                    if rows := [row for row in rows if row]:
+                        cells = [task.words, f"{simulations:,}", words, engine]
+                        cells += [spread(rows, "c2st", ".2f"), spread(rows, "nll", ".2f")]
+                        lines.append(
+                            f"| {' | '.join([*cells, spread(rows, 'seconds', '.0f'), str(len(rows))])} |"
+                        )
     return "\n".join(lines)
 
 
 def spread(rows, name, digits):
-    values = [row[name] for row in rows]
-    told = f"{np.mean(values):{digits}}"
-    return told if len(values) == 1 else f"{told} ({min(values):{digits}} to {max(values):{digits}})"
+    values = [row[name] for row in rows if row[name] is not None]
+    if len(values) < 2:
+        return f"{values[0]:{digits}}" if values else ""
+    return f"{np.mean(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
+    add("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="NAME")
     add("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME")
+    add("--simulations", nargs="+", type=int, default=[1000, 10_000])
     add("--seeds", type=int, default=3)
-    add("--simulations", type=int, default=5000)
-    add("--epochs", type=int, default=100)
-    add("--out", default="runs/posteriors.jsonl")
+    add("--observations", type=int, default=3)
+    add("--out", default=str(Path(__file__).parent / "posteriors.jsonl"))
     add("--print", action="store_true")
     options = parser.parse_args()
-    records = Records(options.out, key=("contender", "engine", "simulations", "most", "seed"))
+    records = Records(options.out, key=KEY)
     for seed in range(0 if options.print else options.seeds):
-        for contender in options.contenders:
-            engine = "torch" if contender == "sbi" else keras.backend.backend()
-            place = {"contender": contender, "engine": engine, "seed": seed}
-            place |= {"simulations": options.simulations, "most": options.epochs}
-            if records.find(**place) is None:
-                row = measured(contender, seed, options.simulations, options.epochs)
-                records.add(**place, **row)
-                print(f"{contender} on {engine}, seed {seed}: {row['lost']:.3f} lost", flush=True)
+        for simulations in options.simulations:
+            for name in options.tasks:
+                for contender in options.contenders:
+                    engine = "torch" if contender == "sbi" else keras.backend.backend()
+                    place = dict(zip(KEY, (name, contender, engine, simulations, seed), strict=True))
+                    if records.find(**place) is None:
+                        row = measured(name, contender, simulations, seed, options.observations)
+                        records.add(**place, **row)
+                        print(place, row, flush=True)
     print(as_markdown(records, options))
 
 

@@ -13,6 +13,7 @@ from flowkit import latent as latent
 from flowkit import numerics as numerics
 from flowkit import objectives as objectives
 from flowkit import play as play
+from flowkit import posteriors as posteriors
 from flowkit import presets as presets
 from flowkit import surjections as surjections
 from flowkit import tables as tables
@@ -30,6 +31,7 @@ from flowkit.diagnostics import inference_report as inference_report
 from flowkit.flow import Flow as Flow
 from flowkit.flow import LabelledFlow as LabelledFlow
 from flowkit.flow import TableFlow as TableFlow
+from flowkit.posteriors import posterior as posterior
 from flowkit.presets import PresetError as PresetError
 from flowkit.presets import upload_preset as upload_preset
 from flowkit.tables import fit_table as fit_table

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-# The wheel leaves out large weights; this address has them. OWNER is a placeholder until the repository is public.
+# The wheel leaves out large weights; this address has them.
 ADDRESS = "https://github.com/OWNER/flowkit/raw/main/zoo"
 WEIGHTS = "model.weights.h5"
 
@@ -22,7 +22,7 @@ def recipe_files() -> dict[str, Path]:
 
 
 def preset_folders() -> dict[str, Path]:
-    """Name such as "glow/digits" -> folder of the trained flow; each is named after the recipe beside it."""
+    """Return {name: folder} of the trained flows; each is named after the recipe beside it."""
     folder = _zoo()
     return {_name(path.parent, folder): path.parent for path in sorted(folder.glob("*/*/metadata.json"))}
 
@@ -36,6 +36,11 @@ def shipped_preset(name: str) -> Path | None:
     folder = preset_folders().get(name)
     if folder is None or (folder / WEIGHTS).is_file():
         return folder
+    if "/owner/" in ADDRESS.lower():
+        raise ConnectionError(
+            f"got no weights of {name} in this installation, and no address to download them from, because the "
+            "repository is not public yet. Install flowkit from a clone, which holds them: pip install -e CLONE."
+        )
     sha256 = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))["files"][WEIGHTS]
     copy = cache_folder() / "presets" / name / sha256
     shutil.copytree(folder, copy, dirs_exist_ok=True)
@@ -73,7 +78,7 @@ def _sum(content):
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """The names that `name` may have meant, for a message, "the nearest are ...": all of them if none is near.
+    """Return the names nearest to `name` for a message, "the nearest are ...": all of them if none is near.
 
     >>> closest("nfs", ["nsf", "maf"]), closest("?", ["nsf", "maf"])
     ('the nearest is nsf', 'there are maf, nsf')
@@ -84,7 +89,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def _zoo():
-    """The folder `zoo` of the checkout, or of the wheel."""
+    """Return the folder `zoo` of the checkout, or of the wheel."""
     package = Path(__file__).parent
     checkout = package.parent / "zoo"
     if (package.parent / "pyproject.toml").is_file() and checkout.is_dir():

@@ -7,30 +7,30 @@ held while its latents move. `check` is that of `flow.encode`.
 """
 
 # isort: split
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from keras import ops, tree
 
 from flowkit.bijectors.levels import level_sizes
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import checked, whole, words
 from flowkit.flow import prepare, sampling
+from flowkit.flow.round_trip import Check
 
 __all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "slerp"]
 
-PATHS = ("linear", "spherical")
 
-
+@checked
 def interpolate(
     flow: Any,
     x0: Any,
     x1: Any,
-    steps: int,
+    steps: Annotated[int, whole(2)],
     *,
     context: Any = None,
-    path: str = "linear",
+    path: Annotated[str, words("linear", "spherical")] = "linear",
     batch_size: int | None = None,
-    check: str | bool = "warn",
+    check: Check = "warn",
 ) -> np.ndarray:
     """Return `steps` events on the way from `x0` to `x1`, both included: (steps, n, *event).
 
@@ -47,9 +47,6 @@ def interpolate(
     >>> interpolate(flow, np.array([1.0]), np.array([4.0]), steps=3).round(4).tolist()
     [[1.0], [2.0], [4.0]]
     """
-    steps = whole_number(steps, "steps", least=2)
-    if path not in PATHS:
-        raise ValueError(f"path: expected one of {', '.join(map(repr, PATHS))}, received {path!r}.")
     (x0, single), (x1, _) = _batch(flow, x0), _batch(flow, x1)
     if x0.shape != x1.shape:
         raise ValueError(f"interpolate: expected two ends of one shape, received {x0.shape} and {x1.shape}.")
@@ -69,7 +66,7 @@ def attribute_direction(
     *,
     context: Any = None,
     batch_size: int | None = None,
-    check: str | bool = "warn",
+    check: Check = "warn",
 ) -> np.ndarray:
     """Return mean(z of x with the attribute) - mean(z of x without it): one latent event.
 
@@ -108,7 +105,7 @@ def manipulate(
     *,
     context: Any = None,
     batch_size: int | None = None,
-    check: str | bool = "warn",
+    check: Check = "warn",
 ) -> np.ndarray:
     """Return `x` with z + amount * direction, for each amount: (len(amounts), n, *event).
 
@@ -147,7 +144,7 @@ def resample(
     seed: int | None = None,
     context: Any = None,
     batch_size: int | None = None,
-    check: str | bool = "warn",
+    check: Check = "warn",
 ) -> np.ndarray:
     """Return `x` with the latents of the chosen levels drawn anew, the others its own: (n, *event).
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from inspect import signature
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import narwhals as nw
@@ -11,7 +11,7 @@ import numpy as np
 from flowkit import zoo
 from flowkit.bijectors import Chain
 from flowkit.conditioners import MLP
-from flowkit.contract.arguments import one_of, real, whole_number
+from flowkit.contract.arguments import Count, Fraction, checked, one_of, words
 from flowkit.data.column_types import absent_of
 from flowkit.data.frame import is_frame
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
@@ -53,17 +53,18 @@ def table_flow(
     return flow
 
 
+@checked
 def fit_table(
     frame: Any,
     *,
     types: Mapping[Any, Any] | None = None,
     drop: Iterable[Any] = (),
     given: Iterable[Any] = (),
-    missing: str = "model",
-    epochs: int | None = None,
-    batch_size: int = 256,
+    missing: Annotated[str, words("model", "drop")] = "model",
+    epochs: Count | None = None,
+    batch_size: Count = 256,
     learning_rate: float = 1e-3,
-    validation: float = 0.1,
+    validation: Fraction = 0.1,
     seed: int = 0,
     verbose: int = 1,
     model: str = "nsf",
@@ -95,8 +96,6 @@ def fit_table(
     """
     if not is_frame(frame):
         raise TypeError(f"fit_table: got {type(frame).__name__}, expected a pandas or polars DataFrame.")
-    one_of("fit_table's missing", missing, ("model", "drop"))
-    validation = real(0, 1, "a share in [0, 1)", "[)")(validation, "fit_table's validation")
     names, given = split_names(list(frame.columns), given, drop)
     frame = nw.from_native(frame[[*names, *given]], eager_only=True)
     if missing == "drop":
@@ -127,9 +126,9 @@ def _train(flow, frame, names, given, epochs, batch_size, learning_rate, validat
     order = np.random.default_rng(seed).permutation(len(x))
     held = order[: min(round(validation * len(x)), len(x) - 1)]
     rows = order[len(held) :]
-    batch_size = min(whole_number(batch_size, "fit_table's batch_size", least=1), len(rows))
+    batch_size = min(batch_size, len(rows))
     steps = -(-len(rows) // batch_size)
-    epochs = min(_EPOCHS, -(-_STEPS // steps)) if epochs is None else whole_number(epochs, "epochs", least=1)
+    epochs = min(_EPOCHS, -(-_STEPS // steps)) if epochs is None else epochs
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
     flow.compile(optimizer=keras.optimizers.Adam(rate, global_clipnorm=5.0))
     callbacks, data = [], {}

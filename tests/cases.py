@@ -11,13 +11,17 @@ from flowkit.conditioners import (
     MLP,
     AngularMADE,
     AngularMLP,
+    CausalTransformer,
     ConvNet,
     Field,
+    GatedAttention,
     LipschitzMLP,
     PlacePrior,
     ResidualMADE,
     ScaledConv,
     TopPrior,
+    UNet,
+    ViT,
 )
 from flowkit.testing import Case
 from flowkit.transforms import (
@@ -25,6 +29,7 @@ from flowkit.transforms import (
     Bernstein,
     ByColumn,
     CircularRationalQuadratic,
+    Gaussian,
     LinearSpline,
     MixtureOfLogistics,
     QuadraticSpline,
@@ -92,6 +97,7 @@ POINTWISE = [
         "Unconstrain": lambda: fb.Unconstrain(["real", "positive", (0, 1)]),
         "Unconstrain(half-lines)": lambda: fb.Unconstrain([(2, None), (None, 3), (-5, 7.5)]),
         "Unconstrain(circles)": lambda: fb.Unconstrain(["circular", "positive", ("circular", 0, 24)]),
+        "SoftBounds": lambda: fb.SoftBounds([(-6, 6), (-5.5, 9), (-7, 7)], softness=0.1),
         "Inverse(Unconstrain)": lambda: fb.Inverse(fb.Unconstrain(["real", "positive", (0, 1)])),
     }.items()
 ]
@@ -124,6 +130,19 @@ MIXING = [
     Case("Flatten", fb.Flatten, ((2, 3, 2),)),
     Case("Inverse(Flatten)", lambda: fb.Inverse(fb.Flatten(source=(2, 3))), ((6,),)),
     Case("Inverse(Squeeze)", lambda: fb.Inverse(fb.Squeeze()), ((1, 2, 4),)),
+]
+
+CONVOLUTIONS = [
+    Case("EmergingConv", lambda: fb.EmergingConv(seed=3), ((2, 3, 2),)),
+    Case("EmergingConv(5)", lambda: fb.EmergingConv(5, seed=3), ((3, 4, 1),)),
+    Case("PeriodicConv", lambda: fb.PeriodicConv(seed=3), ((2, 3, 2),)),
+    Case("PeriodicConv(5)", lambda: fb.PeriodicConv(5, seed=3), ((2, 6, 1),)),
+    Case(
+        "Repeat(convolutions)",
+        lambda: fb.Repeat(fb.Chain([fb.EmergingConv(), fb.PeriodicConv()]), 2),
+        ((1, 2, 2),),
+    ),
+    Case("Haar", fb.Haar, ((2, 4, 1), (2, 2, 3))),
 ]
 
 LINEAR = [
@@ -203,6 +222,11 @@ CONTINUOUS = [
         lambda: fb.Continuous(Field([6], context="optional"), steps=2, trace="gaussian", guidance=0.5),
         ((2,),),
     ),
+    Case(
+        "Continuous(UNet)",
+        lambda: fb.Continuous(UNet([2, 4], groups=2), "midpoint", steps=2, trace="rademacher"),
+        ((2, 2, 1),),
+    ),
     Case("Repeat(Continuous)", lambda: fb.Repeat(fb.Continuous(Field([6]), "euler", steps=2), 2), ((2,),)),
 ]
 
@@ -233,6 +257,8 @@ COUPLINGS = [
     Case("Coupling(spline)", coupling(transform=RationalQuadratic(4)), VECTOR),
     Case("Coupling(alternating)", coupling(split="alternating"), ((5,), (2, 2))),
     Case("Coupling(mask)", coupling(split=[[True, False], [False, True]], swap=True), ((2, 2),)),
+    Case("GIN", lambda: fb.GIN(MLP([6])), ((2,), (5,))),
+    Case("GIN(image)", lambda: fb.GIN(ConvNet(4), swap=True), ((2, 2, 3),)),
     Case("Coupling(mixture)", coupling(transform=SigmoidMixture(2)), ((2,),)),
 ]
 
@@ -253,6 +279,38 @@ ONE_BY_ONE = [
     Case("Pointwise(spline)", lambda: fb.Pointwise(RationalQuadratic(4)), ((3,), (2, 2))),
     Case("Pointwise(mixture)", lambda: fb.Pointwise(SigmoidMixture(2)), ((2,),)),
     Case("Pointwise(context)", lambda: fb.Pointwise("affine", MLP([6])), ((1,), (2,))),
+]
+
+
+def by_places(order=None, jacobi=False, **options):
+    """An autoregressive layer of an image, place by place."""
+    network = lambda: CausalTransformer(4, depth=1, heads=2, **options)  # noqa: E731
+    return lambda: fb.Autoregressive(network(), Gaussian(min_scale=0.1), order=order, jacobi=jacobi)
+
+
+def of_patches(splits, seed=0, **options):
+    network = lambda: ViT(4, depth=1, heads=2, **options)  # noqa: E731
+    return lambda: fb.PatchCoupling(network(), splits=splits, seed=seed)
+
+
+PATCHES = [
+    Case("PatchCoupling(channels)", of_patches(["channels"]), ((1, 3, 2),)),
+    Case("PatchCoupling(vstripes-inv)", of_patches(["vstripes-inv"]), ((1, 2, 2),)),
+    Case(
+        "PatchCoupling(labels)",
+        of_patches(["checkerboard"], context="optional", num_classes=3),
+        ((2, 1, 2),),
+        labels,
+    ),
+    Case("Repeat(PatchCoupling)", lambda: fb.Repeat(of_patches(["channels", "hstripes"])(), 2), ((2, 1, 2),)),
+    Case("Autoregressive(places)", by_places(), ((1, 3, 2),)),
+    Case(
+        "Autoregressive(places, reversed)",
+        by_places("reversed", context="optional", num_classes=3),
+        ((2, 2, 1),),
+        labels,
+    ),
+    Case("Autoregressive(places, jacobi)", by_places(jacobi=True), ((3, 2),)),
 ]
 
 
@@ -291,6 +349,11 @@ BY_COLUMN = [
         lambda: fb.OnColumns(fb.Pointwise("affine", MLP([6])), [False, True, False]),
         VECTOR,
     ),
+    Case(
+        "OnColumns(channels)",
+        lambda: fb.OnColumns(fb.Conv1x1(lu=False, init="identity"), [True, False, True]),
+        ((2, 2, 3),),
+    ),
     Case("OnColumns(adapts)", lambda: fb.OnColumns(fb.ActNorm(), [False, True, True]), VECTOR),
 ]
 
@@ -306,6 +369,12 @@ CONTEXTS = [
         labels,
     ),
     Case("Coupling(image, map)", coupling(lambda: ConvNet(4, context="required")), ((2, 3, 2),), maps),
+    Case(
+        "Coupling(gated attention)",
+        coupling(lambda: GatedAttention(4, blocks=1, heads=2, dropout=0.5, context="optional")),
+        ((2, 2, 2),),
+        maps,
+    ),
     Case(
         "Chain(conditional)",
         lambda: fb.Chain([fb.ActNorm(), coupling(lambda: MLP([6], context="required"))()]),
@@ -406,12 +475,14 @@ ALL = [
     *POINTWISE,
     *AFFINE,
     *MIXING,
+    *CONVOLUTIONS,
     *LINEAR,
     *BENT,
     *RESIDUAL,
     *CONTINUOUS,
     *COUPLINGS,
     *ONE_BY_ONE,
+    *PATCHES,
     *ARRANGED,
     *BY_COLUMN,
     *CONTEXTS,
@@ -432,6 +503,7 @@ ONE_ENGINE = {
         "Squeeze(1)",
         "Reshape(source)",
         "ActNorm(factor=1)",
+        *("Haar", "GIN", "GIN(image)", "EmergingConv(5)", "PeriodicConv(5)", "Repeat(convolutions)"),
     ),
     *("Coupling(swap)", "Coupling(contiguous)", "Coupling(additive swap)", "Coupling(mask)"),
     *("Coupling(checkerboard swap)", "Coupling(checkerboard additive)", "MultiScale(contiguous)"),
@@ -448,12 +520,16 @@ ONE_ENGINE = {
     *("Chain(empty)", "Chain(pointwise)", "MultiScale(bare)", "MultiScale(priors)", "MultiScale(top prior)"),
     # A network that hears a context, in front of a map that has been asked: each layer's own tests do that too.
     *("Planar(context)", "Radial(context)", "Residual(context)", "Autoregressive(context)"),
+    # The network and the gathering of halves are those of another case.
+    *("PatchCoupling(channels)", "PatchCoupling(labels)", "Repeat(PatchCoupling)"),
+    *("Autoregressive(places, reversed)", "Autoregressive(places, jacobi)"),
     # The solvers' arithmetic is asked of each engine by a linear field, in their own tests.
     *(case.name for case in CONTINUOUS[2:]),
     # Each transform is asked of each engine in a coupling; how a layer feeds it is Python.
     *("Pointwise(spline)", "Pointwise(mixture)"),
     *(case.name for case in ARRANGED if not case.name.startswith("Coupling(")),
     *("Coupling(by column, swap)", "Pointwise(by column)", "OnColumns(context)", "OnColumns(adapts)"),
+    "OnColumns(channels)",
 }
 assert {case.name for case in ALL} >= ONE_ENGINE, "a name that is no case's"
 

@@ -145,7 +145,7 @@ def test_raw_density_fails_where_the_other_scores_hold_up():
 def test_a_report_of_images_is_saved_whole(images, tmp_path):
     flow = flowkit.zoo.glow(levels=2, steps=1, width=4).adapt(images)
     found = diagnostics.report(flow, images, train=images, outside=images[:, ::-1], samples=100)
-    assert found.left_out.keys() == {"calibration"}
+    assert found.left_out.keys() == {"calibration", "recovery", "tarp"}
     assert found.numbers["memorisation"]["test_copies"] == len(images)
     found.save(tmp_path / "new")
     names = {path.name for path in (tmp_path / "new").iterdir()}

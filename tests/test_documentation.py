@@ -2,6 +2,7 @@
 
 import doctest
 import importlib.util
+import posixpath
 import re
 from pathlib import Path
 
@@ -98,6 +99,26 @@ def test_home_has_five_doors_and_the_gallery_sixteen_pictures():
     ]
     assert all((DOCS / f"{page}.md").is_file() for _, page in doors)
     assert len(list((DOCS / "pictures").glob("plot_*.py"))) >= 16
+
+
+def links(page):
+    """Return the pages that a page links to: in its toctrees, on cards and in its text."""
+    text = (DOCS / f"{page}.md").read_text("utf-8")
+    toctrees = "".join(re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
+    listed = re.findall(r"^[^:\s].*$", toctrees, re.MULTILINE)
+    cards = re.findall(r"^:link: (\S+)$", text, re.MULTILINE)
+    here = posixpath.dirname(page)
+    inline = [posixpath.join(here, link) for link in re.findall(r"\]\(([\w./-]+)\.md", text)]
+    return {posixpath.normpath(link) for link in [*listed, *cards, *inline]}
+
+
+def test_every_page_is_within_two_links_of_home():
+    """The toctree of a room's page lists those of its names, and the gallery's those of its pictures."""
+    folders = [DOCS, *DOCS.glob("[!_]*/")]
+    pages = {path.relative_to(DOCS).with_suffix("").as_posix() for f in folders for path in f.glob("*.md")}
+    near = links("index")
+    second = {link for page in near & pages for link in links(page)}
+    assert pages - {"index"} - near - second == set()
 
 
 def test_the_lines_of_home_run(capsys):

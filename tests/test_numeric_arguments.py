@@ -38,6 +38,7 @@ NEEDED = {
     "Coupling": lambda: {"conditioner": MLP([4])},
     "DequantizeColumns": lambda: {"columns": [("whole", 3), "positive"]},
     "Flow": lambda: {"bijector": ActNorm()},
+    "GIN": lambda: {"conditioner": MLP([4])},
     "GuardedOptimizer": lambda: {"inner_optimizer": keras.optimizers.Adam()},
     "ImageGrid": lambda: {"images": np.zeros((4, 2, 2, 1), "uint8")},
     "Inverse": lambda: {"bijector": Exp()},
@@ -56,15 +57,37 @@ NEEDED = {
     "SampleGrid": lambda: {"folder": "samples"},
     "ScaledDense": lambda: {"features": 2},
     "Slice": lambda: {"keep": 1},
+    "SoftBounds": lambda: {"bounds": [(0.0, 1.0)]},
     "Unconstrain": lambda: {"domains": ["real", "positive"]},
+    "VariationalDequantize": lambda: {"density": ActNorm()},
     "Validation": lambda: {"x": np.zeros((4, 2))},
     "WarmUp": lambda: {"peak": 0.1},
     "WarmUpCosine": lambda: {"peak": 0.1, "total_steps": 10},
+    "flow_pp": lambda: {
+        "input_shape": (2, 4, 1),
+        "width": 4,
+        "mixtures": 1,
+        "blocks": 1,
+        "couplings": (1, 1, 1),
+        "dequantize": "uniform",
+    },
+    "realnvp_images": lambda: {"input_shape": (2, 2, 1), "levels": 1, "width": 4, "blocks": 1},
+    "flow_matching": lambda: {"features": 2, "hidden": [4], "steps": 1},
     "glow": lambda: {"levels": 1, "steps": 1, "width": 4},
 }
 # What flowkit makes itself and hands out.
-HANDED_OUT = {"Columns", "Dataset", "Example", "Launch", "LazyImages", "Table"}
-# Where these make sense: no entry, an event that is a single number, a number below 0, no dequantisation.
+HANDED_OUT = {
+    "Columns",
+    "Dataset",
+    "Example",
+    "InferenceReport",
+    "Launch",
+    "LazyImages",
+    "LikelihoodPosterior",
+    "Posterior",
+    "Table",
+}
+# Where these make sense: no entry, an event that is a single number, a number below 0, no bits.
 FINE = {
     *((name, "order", "[]") for name in ("Autoregressive", "Permute")),
     *((name, "angles", "[]") for name in ("AngularMADE", "AngularMLP")),
@@ -72,7 +95,10 @@ FINE = {
     ("Flatten", "source", "[]"),
     ("DequantizeColumns", "missing", "[]"),
     ("Uniform", "low", "-1"),
+    ("ReverseKL", "alpha", "-1"),
+    ("flow_pp", "n_bits", "None"),
     ("glow", "n_bits", "None"),
+    ("realnvp_images", "n_bits", "None"),
 }
 
 ASKED = {

@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "posteriors.md"
 def names():
     """What the page's blocks leave behind, by name."""
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 7
+    assert len(blocks) == 10
     module = sys.modules["posteriors_page"] = types.ModuleType("posteriors_page")
     for block in blocks:
         exec(compile(block, str(PAGE), "exec"), vars(module))
@@ -30,7 +30,7 @@ def test_the_known_posterior_is_found(names):
     """1,000 pairs: what is lost against the exact density is small, beside the 1.8 nats that the prior would lose."""
     assert -0.05 < names["lost"].mean() < 0.5
     exact = np.sqrt(np.diag(names["covariance"]))
-    off = (names["draws"].mean(axis=0) - names["exact_mean"](names["seen"][:1])[0]) / exact
+    off = (names["draws"].mean(axis=0) - names["exact_mean"](names["observed"])) / exact
     assert np.abs(off).max() < 1.5
     assert np.all(np.abs(np.log(names["draws"].std(axis=0) / exact)) < 0.6)
 
@@ -40,6 +40,13 @@ def test_the_series_of_counts_is_read(names):
     assert names["found"].shape == names["ricker_true"].shape
     assert names["share"].shape == (101, 3)
     assert names["chance"].shape == (3,)
+
+
+def test_diagnostics_rounds_and_likelihoods_run(names):
+    assert {"calibration", "coverage", "tarp", "recovery"} <= names["report"].findings.keys()
+    assert names["later"].mean() < 0.4  # 1/2, if the second round did not look at the observation
+    assert 0.3 < (names["signs"] > 0).mean() < 0.7
+    assert abs(np.abs(names["signs"]).mean() - 1) < 0.1
 
 
 def test_the_spread_of_y_follows_x_and_its_density_integrates_to_one(names):

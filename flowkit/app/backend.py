@@ -35,15 +35,14 @@ def use(backend, *, trains=False, shares=False):
     if "keras" not in sys.modules and os.environ.get("RANK", "0") in ("0", ""):  # which takes some seconds
         say(f"starting {os.environ['KERAS_BACKEND']}")
     keep_freed_memory()
-    with interrupt.later():
-        engines = importlib.import_module("flowkit.engines")
-        engines.spare_tensorflow()
+    engines = importlib.import_module("flowkit.engines")
+    engines.spare_tensorflow()
     if trains or (shares and _launch() is not None):
         _join()
     elif not shares:
         main_alone()
-    with interrupt.later():
-        engines.engine.devices()  # starts the backend
+    engines.engine.devices()  # starts the backend
+    interrupt.check()  # an exception may have been dropped meanwhile
 
 
 def _launch():

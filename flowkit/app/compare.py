@@ -1,6 +1,5 @@
 """`flowkit compare`: several runs side by side, their curves, their samples and their numbers."""
 
-import textwrap
 from pathlib import Path
 from typing import Annotated
 
@@ -14,8 +13,7 @@ from flowkit.app.options import Backend, Json, new_file
 
 # Pictures in a row, and the inches of each: dots and names of a pair plot are lost in a small one.
 _ACROSS = {"images": (4, 3.5), "rows": (2, 7.0)}
-_TO_AN_INCH = 13  # letters of a name at its size: somewhat fewer than fit
-_LINE = 0.2  # inches
+_LONGEST = 40  # letters of a name that is drawn: its end, since the beginning is often the same
 
 
 def compare(
@@ -54,11 +52,11 @@ def compare(
 
 def drawn(folders, names, kind):
     """Return a figure of the runs' curves, and their pictures below."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
     from PIL import Image
 
+    from flowkit.training.pictures import new_figure, plot_curves
+
+    names = [name if len(name) <= _LONGEST else f"...{name[-_LONGEST:]}" for name in names]
     pictures = [
         (name, picture)
         for name, folder in zip(names, folders, strict=True)
@@ -68,24 +66,18 @@ def drawn(folders, names, kind):
     most, inches = _ACROSS[kind.rows]
     across = min(most, max(1, len(pictures)))
     down = -(-len(pictures) // across)
-    titles = [textwrap.fill(name, int(_TO_AN_INCH * inches)) for name, _ in pictures]
-    tall = inches + _LINE * max((1 + title.count("\n") for title in titles), default=1)
-    figure = Figure(figsize=(max(7, inches * across), 4 + tall * down), dpi=120, layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(1 + down, across, height_ratios=[4, *[tall] * down])
-    axes = figure.add_subplot(grid[0, :], xlabel="epoch", ylabel=kind.ylabel)
+    figure = new_figure(max(7, inches * across), 4 + (inches + 0.2) * down)
+    grid = figure.add_gridspec(1 + down, across, height_ratios=[4, *[inches + 0.2] * down])
+    axes = figure.add_subplot(grid[0, :], ylabel=kind.ylabel)
     for name, folder in zip(names, folders, strict=True):
-        label, log = textwrap.fill(name, 4 * _TO_AN_INCH), flowkit.training.read_log(folder.log)
-        epochs, look = [row["epoch"] for row in log], {"marker": "." if len(log) < 30 else None}
-        for key, suffix in ((kind.logged, ""), (f"val_{kind.logged}", ", validation")):
-            values = [np.nan if row.get(key) is None else row[key] for row in log]
-            if not suffix or not np.isnan(values).all():
-                (line,) = axes.plot(epochs, values, label=label + suffix, **look)
-                look |= {"linestyle": "--", "color": line.get_color()}
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.grid(alpha=0.3)
+        log = flowkit.training.read_log(folder.log)
+        curves = {name: [row.get(kind.logged) for row in log]}
+        held_out = [row.get(f"val_{kind.logged}") for row in log]
+        if any(value is not None for value in held_out):
+            curves[f"{name}, validation"] = held_out
+        plot_curves(axes, [row["epoch"] for row in log], curves)
     axes.legend(fontsize=8)
-    for number, (title, (_, picture)) in enumerate(zip(titles, pictures, strict=True)):
+    for number, (title, picture) in enumerate(pictures):
         place = figure.add_subplot(grid[1 + number // across, number % across])
         with Image.open(picture) as image:
             # Made smaller by dropping rows it would lose thin lines; enlarged, its pixels stay squares.

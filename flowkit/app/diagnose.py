@@ -1,4 +1,4 @@
-"""`flowkit diagnose`: whether a trained flow is any good, as sentences, figures and numbers."""
+"""`flowkit diagnose`: the quality of a trained flow in sentences, figures and numbers."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Where a command begins and ends: it handles Ctrl-C and SIGTERM from the first moment on."""
+"""Run a command from its first moment to its last, and handle Ctrl-C and SIGTERM throughout."""
 
 import os
 import signal
@@ -48,7 +48,7 @@ def _answered(arguments):
     except KeyboardInterrupt:
         pass
     except Exception as error:
-        if not interrupt.raised() or isinstance(error, failure.CommandError):
+        if not interrupt.broke_in() or isinstance(error, failure.CommandError):
             return report(error)
         # otherwise an engine was interrupted in its work, and failed in its own way
     interrupt.end()

@@ -11,6 +11,8 @@ from flowkit.app.backend import use
 from flowkit.app.failure import CommandError, together
 from flowkit.app.options import Backend, Data, Json, Run
 
+_COUNTED = 64  # rows for which evaluations of a velocity field are counted
+
 
 def evaluate(
     run: Run,
@@ -36,6 +38,8 @@ def evaluate(
         flow, kind, rows, test = _rows(folder, run, data, samples, levels)
     mean, error = kind.mean_score(flow, rows, samples)
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
+    if (evaluations := _evaluations(flow, kind, rows)) is not None:
+        found["function_evaluations"] = evaluations
     if levels:
         found["levels"] = _levels(flow, *kind.given(flow, rows))
     if not flowkit.distributed.is_main():
@@ -46,8 +50,31 @@ def evaluate(
     draws = f", {samples} draw{'s' * (samples > 1)} of noise each" * (kind.rows == "images")
     about = f"{rows.name}, {len(rows)} {kind.rows}{draws}"
     print(f"{'test ' * test}{kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}  ({about})")
+    if evaluations is not None:
+        print(f"{evaluations} evaluations of the velocity field for each batch")
     if levels:
         Console().print(_level_table(math.prod(flow.event_shape), found["levels"]))
+
+
+def _evaluations(flow, kind, rows):
+    """Return how often a continuous flow calls its velocity field for a batch of some rows; None for other flows."""
+    from keras import ops
+
+    from flowkit.bijectors import Continuous
+    from flowkit.flow import noise, prepare
+
+    parts = getattr(flow.bijector, "parts", [flow.bijector])
+    if not any(isinstance(part, Continuous) for part in parts):
+        return None
+    x, context = (None if part is None else part[:_COUNTED] for part in kind.given(flow, rows))
+    x, context = prepare.seen(flow, x, context)
+    y, total = ops.convert_to_tensor(noise.undithered(flow, x), dtype=flow.compute_dtype), 0
+    for number, part in enumerate(parts):
+        if isinstance(part, Continuous):
+            total += part.evaluations(y, context)
+        if any(isinstance(later, Continuous) for later in parts[number + 1 :]):
+            y, _ = part(y, context=context)
+    return total
 
 
 def _rows(folder, run, source, samples, levels):

@@ -1,7 +1,7 @@
-"""From a validated recipe to a flow that is ready for `fit`, and its data."""
+"""Make a flow that is ready for `fit`, and load its data, from a validated recipe."""
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -15,6 +15,7 @@ from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.contract.arguments import whole_number
 from flowkit.distributed.failed import failing_together
+from flowkit.objectives import FlowMatching
 
 Split = data.Dataset | data.Table
 
@@ -36,12 +37,12 @@ class Experiment:
 
     @property
     def kind(self) -> Images | Tables:
-        """Images or rows of a table."""
+        """Return the kind of the recipe: images or rows of a table."""
         return kind_of(self.recipe)
 
     @property
     def splits(self) -> list[Split]:
-        """All that was loaded, each row in one of them."""
+        """Return all splits, each row in one of them."""
         return [self.train, *([] if self.validation is None else [self.validation]), self.test]
 
     @property
@@ -111,8 +112,18 @@ def prepare(recipe: Recipe) -> Experiment:
     kind.check(recipe, flow, train, held_out, test)
     batches = kind.batches(recipe, flow, train)
     kind.adapt(recipe, flow, train, held_out, test)
-    flow.compile(optimizer=build_optimizer(recipe, len(batches)))
+    try:
+        flow.compile(build_optimizer(recipe, len(batches)), loss=_objective(recipe, flow))
+    except TypeError as error:
+        raise RecipeError(f"training.loss = {table.loss!r} does not fit model.name: {error}") from error
     return Experiment(recipe, flow, train, test, batches, recipe.model.get("num_classes"), held_out)
+
+
+def _objective(recipe, flow):
+    """Return the recipe's objective; None for the likelihood."""
+    if recipe.training.loss == "likelihood":
+        return None
+    return FlowMatching(drop_context=0.1 if flow.bijector.spec.context == "optional" else 0.0)
 
 
 def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOptimizer:
@@ -218,16 +229,7 @@ def hold_out(recipe: Recipe, dataset: Split) -> tuple[Split, Split | None]:
             "--set data.validation=0"
         )
     order = np.random.default_rng(recipe.training.seed).permutation(count)
-    return _taken(dataset, np.sort(order[held:])), _taken(dataset, np.sort(order[:held]))
-
-
-def _taken(dataset, rows):
-    """Return the images or rows at some places."""
-    if isinstance(dataset, data.Table):
-        return dataset.take(rows)
-    images, labels = dataset.images, dataset.labels
-    images = images.taken(rows) if isinstance(images, data.LazyImages) else images[rows]
-    return replace(dataset, images=images, labels=None if labels is None else labels[rows])
+    return dataset.take(np.sort(order[held:])), dataset.take(np.sort(order[:held]))
 
 
 def for_workers(recipe: Recipe, count: int) -> Recipe:

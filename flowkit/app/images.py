@@ -1,4 +1,4 @@
-"""Images: what recipes, runs and flows of stored images do in their own way. `Tables` has the same methods."""
+"""The methods of recipes, runs and flows that differ for stored images. `Tables` has the same methods."""
 
 import inspect
 import math
@@ -195,7 +195,7 @@ class Images:
     def mean_score(self, flow, dataset, samples=1):
         """Return the mean bits per dimension, and its standard error; each process scores its part."""
         loss, bits = scoring.score_in_a_group(flow, *self.given(flow, dataset), samples=samples)
-        if loss == "nll":  # in nats for each image
+        if loss != "bits_per_dim":  # in nats for each image
             bits = bits / (math.prod(flow.event_shape) * math.log(2))
         return mean_and_error(bits)
 

@@ -1,4 +1,4 @@
-"""`flowkit info`: what a bug report needs; with a name, what is in that flow, what it reaches and whose idea it was."""
+"""`flowkit info`: versions for a bug report; with a name the parts of that flow, its scores and its paper."""
 
 import platform
 import shutil
@@ -78,7 +78,7 @@ def _found(name):
     from flowkit.presets.hub import SCHEME
 
     if name in zoo.ARCHITECTURES:
-        size = {"input_shape": (32, 32, 3)} if name == "glow" else {"features": _COLUMNS}
+        size = {"input_shape": (32, 32, 3)} if name not in zoo.VECTORS else {"features": _COLUMNS}
         return name, {}, lambda: zoo.ARCHITECTURES[name](**size)
     path, shipped = Path(name), name.rstrip("/") in preset_folders()
     if path.is_dir() or path.suffix == ".keras" or shipped or name.startswith(SCHEME):

@@ -8,7 +8,7 @@ import typer
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.failure import CommandError, say
+from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Label, Output, Run
 
 
@@ -38,27 +38,15 @@ def interpolate(
 def read_images(paths, flow):
     """Return the files as (n, height, width, channels) of the flow's images, whole values 0..levels-1."""
     from flowkit.app.images import stored_levels
+    from flowkit.data.image_file import read_image
 
     if len(flow.event_shape or ()) != 3:
         raise CommandError("the flow is one of tables: expected one of images")
     height, width, channels = flow.event_shape
     if channels not in (1, 3):
         raise CommandError(f"the flow's images have {channels} channels: expected 1 or 3")
-    pixels = np.stack([_read(path, (height, width), channels) for path in paths])
+    pixels = np.stack([read_image(path, (height, width), channels) for path in paths])
     return np.round(pixels.astype("float64") * (stored_levels(flow) - 1) / 255).astype("uint8")
-
-
-def _read(path, size, channels):
-    from flowkit.data.image_file import read_image
-
-    pixels = read_image(path, channels=channels)
-    height, width = pixels.shape[:2]
-    if (height, width) == size:
-        return pixels
-    say(
-        f"note: {path} is {width} wide and {height} high: cropped or resized to the flow's {size[1]} and {size[0]}"
-    )
-    return read_image(path, size, channels)
 
 
 def save_strip(path, images, flow):

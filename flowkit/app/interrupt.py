@@ -1,7 +1,7 @@
 """Ctrl-C, and the SIGTERM by which a cluster ends a job.
 
 A signal raises KeyboardInterrupt, and is recorded as well: XLA drops an exception that is raised inside one of its
-callbacks. Where an exception would do harm, as in the import of a backend, it waits. Training checks between its steps.
+callbacks. Training checks between its steps.
 """
 
 import contextlib
@@ -11,10 +11,10 @@ import threading
 # signal -> the word that the command prints
 WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 EXIT_CODES = {128 + number for number in WORDS}
+_ORDINARY = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 _heard = None  # the signal that ends the command
-_raised = False  # True if an exception was raised for it
-_waits = False  # True while no signal may break in
+_waits = False  # True while handlers change
 _ending = (
     False  # True while training checks by itself, and when the command ends: only a second Ctrl-C breaks in
 )
@@ -26,47 +26,32 @@ def listening():
 
     A handler of the program's own stays in its place, and so do all handlers outside the main thread.
     """
-    global _heard, _raised, _ending, _waits
-    _heard, _raised, _ending = None, False, False
+    global _heard, _ending, _waits
+    _heard, _ending = None, False
     before = {}
     if threading.current_thread() is threading.main_thread():
-        ordinary = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-        before = {number: how for number, how in ordinary.items() if signal.getsignal(number) is how}
+        before = {number: how for number, how in _ORDINARY.items() if signal.getsignal(number) is how}
     try:
         for number in before:
             signal.signal(number, _hear)
         yield
     finally:
-        _waits = True
+        _waits, known = True, _heard
         for number, how in before.items():
             signal.signal(number, how)
         _waits = False
-    if not (_raised or _ending):
+    if _heard != known and not _ending:  # it came just now
         check()
 
 
 def _hear(number, frame):
-    global _heard, _raised
-    first = _heard is None
+    global _heard
     # Clusters and launchers send SIGTERM more than once; a second Ctrl-C comes from an impatient user.
-    hurries = not first and number == signal.SIGINT
-    if first or hurries:
+    hurries = _heard is not None and number == signal.SIGINT
+    if _heard is None or hurries:
         _heard = number
     if not _waits and (hurries or not _ending):
-        _raised = True
         raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def later():
-    """Delay signals to the end of the scope, where KeyboardInterrupt is raised."""
-    global _waits
-    _waits = True
-    try:
-        yield
-    finally:
-        _waits = False
-    check()
 
 
 @contextlib.contextmanager
@@ -83,31 +68,24 @@ def between_steps():
 
 def check():
     """Raise KeyboardInterrupt if a signal was heard."""
-    global _raised
     if heard():
-        _raised = True
         raise KeyboardInterrupt
 
 
 def heard():
-    """Return True if a signal was heard."""
-    return _heard is not None
+    """Return the signal that was heard, or None."""
+    return _heard
+
+
+def broke_in():
+    """Return True if a signal raised an exception, which may have caused an error that follows."""
+    return _heard is not None and not _ending
 
 
 def end():
     """Mark the command as ending: from here on only a Ctrl-C after another signal breaks in."""
     global _ending
     _ending = True
-
-
-def number():
-    """Return the signal that was heard, or None."""
-    return _heard
-
-
-def raised():
-    """Return True if KeyboardInterrupt was raised for a signal: it may have caused an error that follows."""
-    return _raised
 
 
 def hear_of(number):

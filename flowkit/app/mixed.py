@@ -4,17 +4,14 @@ import functools
 import importlib.util
 from pathlib import Path
 
-import keras
 import numpy as np
 
-from flowkit import tables, training
+from flowkit import tables
 from flowkit.app.failure import RecipeError
 from flowkit.app.tables import Tables
 from flowkit.data.bounded import MAX_BYTES
 from flowkit.data.dataset import split_rows
 from flowkit.data.mixed_table import SUFFIXES, coded, read_frame, typed_columns
-
-_DRAWS = 20_000  # of the base density, for its quantiles
 
 
 class MixedTables(Tables):
@@ -73,21 +70,6 @@ class MixedTables(Tables):
         """Return (codes, what the flow is conditioned on or None)."""
         return table.values, table.context
 
-    def draw(self, experiment, folder, flow, drawn):
-        """Save pairs of columns of data and samples as codes; quantiles of the latents and of their density."""
-        sampling, test = experiment.recipe.sampling, experiment.test
-        if sampling.count:
-            how = {"temperature": sampling.temperature, "seed": 0}
-            if test.context is None:
-                samples = flow.columns.values(flow.sample(sampling.count, **how))
-            else:
-                samples = flow.sample(1, test.context[: sampling.count], **how)[0]
-            training.save_pairs(folder.pairs, _filled(test.values), _filled(samples), test.names)
-            print(f"pairs {folder.pairs}")
-        latents = flow.encode(test.values, test.context)
-        base = flow.base.sample((_DRAWS, *latents.shape[1:]), seed=keras.random.SeedGenerator(0))
-        training.save_quantiles(folder.path / "quantiles.png", latents, keras.ops.convert_to_numpy(base))
-
 
 def _frame(source, max_bytes, known=()):
     path = Path(source)
@@ -99,8 +81,3 @@ def _frame(source, max_bytes, known=()):
 def _cut(table, split, cut, limit):
     table = table.take(split_rows(len(table), split, Path(table.name))) if cut else table
     return table if limit is None else table.take(np.arange(min(limit, len(table))))
-
-
-def _filled(codes):
-    """Return codes with a missing entry one below the smallest of its column, for a picture."""
-    return np.where(np.isnan(codes), np.nanmin(codes, axis=0) - 1, codes)

@@ -67,6 +67,8 @@ class TrainingTable(BaseModel):
     epoch_steps: Count | None = None  # None: one pass over the data
     batch_size: Count = 64
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    # "flow_matching": the objective of that name; the context is dropped for a tenth of the rows if it is optional.
+    loss: Literal["likelihood", "flow_matching"] = "likelihood"
     optimizer: str = "adam"
     learning_rate: Rate = 1e-3
     warmup_steps: NonNegativeInt = 0

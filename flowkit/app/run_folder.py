@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 
-from flowkit.app.failure import CommandError, say
+from flowkit.app.failure import CommandError
 from flowkit.app.find import hint
 from flowkit.app.recipe import dumps, read_recipe
 from flowkit.flow.saving import check_file, load_file
@@ -89,11 +89,6 @@ class RunFolder:
             raise CommandError(
                 f"{key} is {now.get(key)!r}, but {self.path} was trained with {then.get(key)!r}{more}: the same recipe "
                 "goes on, another needs another --out"
-            )
-        if epochs[1] > epochs[0] and now["training.schedule"] == "cosine":
-            say(
-                f"note: the cosine schedule now ends at epoch {epochs[1]} instead of {epochs[0]}: the learning rate is "
-                "another than in one run of that length"
             )
 
     def recipe(self):

@@ -56,7 +56,8 @@ def sample(
         on_main(lambda: _save_frame(output, frame))
     elif flow.dequantize is None:
         rows = np.asarray(flow.sample(count, **how))
-        on_main(lambda: _save_table(output, rows, flow.columns and flow.columns.names))
+        # As text: with as many digits as the numbers differ in.
+        on_main(lambda: save_table(output, flow.columns and flow.columns.names, rows.astype(str)))
     else:
         levels = stored_levels(flow)
         if context is None:
@@ -114,11 +115,11 @@ def _save_frame(path, frame):
         narwhals.from_native(frame).write_csv(temporary)
 
 
-def _save_table(path, rows, names):
+def save_table(path, names, rows):
     """Write rows as .csv, their names in the first line, in a single step."""
     from flowkit.training import atomic_path
 
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerows([] if names is None else [names])
-        writer.writerows(rows.astype(str))  # with as many digits as the numbers differ in
+        writer.writerows(rows)

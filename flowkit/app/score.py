@@ -1,6 +1,5 @@
 """`flowkit score`: the log-likelihood of each row of a table, as one more table."""
 
-import csv
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ import typer
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Run, new_file
+from flowkit.app.sample import save_table
 
 
 def score(
@@ -30,7 +30,6 @@ def score(
     from flowkit.app.mixed import MixedTables
     from flowkit.app.trained import kind_of_flow, trained
     from flowkit.data.mixed_table import read_frame
-    from flowkit.training import atomic_path
 
     flow = trained(run).load_flow()
     kind = kind_of_flow(flow, run)
@@ -46,9 +45,6 @@ def score(
         known |= {*flow.context_columns.names} if flow.context_columns else set()
         unread = {column: frame[column].to_list() for column in frame.columns if column not in known}
         others = unread or others
-    with atomic_path(output) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow([*others, name])
-        writer.writerows(zip(*others.values(), scores.tolist(), strict=True))
+    save_table(output, [*others, name], zip(*others.values(), scores.tolist(), strict=True))
     print(f"{name} {scores.mean():.4f} nats on average  ({data}, {len(x)} rows)")
     print(f"scores {output}")

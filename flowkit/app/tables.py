@@ -9,8 +9,10 @@ import numpy as np
 from flowkit import data, distributed, training, zoo
 from flowkit.app.failure import RecipeError, say
 from flowkit.app.images import mean_and_error
+from flowkit.data.frame import is_frame
 from flowkit.flow import prepare, scoring
 from flowkit.flow.context import context_kind
+from flowkit.zoo.table_front import each_domain
 
 _OF_IMAGES = ("size", "channels", "crop", "augment")  # keys of [data] that say nothing of a table
 _NAMES = 6  # of columns, in a message
@@ -25,13 +27,14 @@ class Tables:
     rows, samples = "rows", "samples.csv"
     codes = False  # whether its numbers stand for entries of other types
     score, in_print = "log_prob", "log-likelihood"
-    logged, sign = "nll", -1
+    logged, sign = "loss", -1
     unit, ylabel = " nats", "-log p(x), nats"
 
     @staticmethod
     def takes(recipe):
         """Return True if the recipe's model takes rows."""
-        return "features" in inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
+        takes = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
+        return "input_shape" not in takes
 
     # [data] and [model]
 
@@ -63,9 +66,7 @@ class Tables:
             if isinstance(domains, dict):  # by name of columns that are not here
                 given = {key: value for key, value in given.items() if key != "domains"}
             return {**given, "features": len(domains) if isinstance(domains, list) else _COLUMNS}
-        if domains is not None:
-            given = {**given, "domains": by_place(domains, table.names)}
-        return {**given, "features": table.values.shape[1]}
+        return {**given, "features": table.names or table.values.shape[1]}
 
     # [training]
 
@@ -108,16 +109,22 @@ class Tables:
         """Save pairs of columns of data and samples; quantiles of the latents and of the density they should have."""
         sampling, train, test = experiment.recipe.sampling, experiment.train, experiment.test
         if sampling.count:
-            samples = flow.sample(sampling.count, temperature=sampling.temperature, seed=0)
-            samples = np.asarray(samples)  # of a frame
-            training.save_pairs(folder.pairs, test.values, samples, test.names)
-            if hint := positive_columns(experiment.recipe, train.values, samples, test.names):
+            how = {"temperature": sampling.temperature, "seed": 0}
+            if test.context is None:
+                samples = flow.sample(sampling.count, **how)
+                samples = flow.columns.values(samples) if is_frame(samples) else samples
+            else:
+                samples = flow.sample(1, test.context[: sampling.count], **how)[0]
+            training.save_pairs(folder.pairs, _filled(test.values), _filled(samples), test.names)
+            hint = (
+                None if self.codes else positive_columns(experiment.recipe, train.values, samples, test.names)
+            )
+            if hint:
                 say(hint)
-        base = flow.base.sample((_DRAWS, *flow.event_shape), seed=keras.random.SeedGenerator(0))
-        latents = flow.encode(test.values)
-        training.save_quantiles(folder.path / "quantiles.png", latents, keras.ops.convert_to_numpy(base))
-        if sampling.count:
             print(f"pairs {folder.pairs}")
+        latents = flow.encode(test.values, test.context)
+        base = flow.base.sample((_DRAWS, *latents.shape[1:]), seed=keras.random.SeedGenerator(0))
+        training.save_quantiles(folder.path / "quantiles.png", latents, keras.ops.convert_to_numpy(base))
 
     def more_metrics(self, experiment, flow):
         """Return what metrics.json says of tables alone."""
@@ -161,25 +168,9 @@ class Tables:
         return mean_and_error(-scoring.score_in_a_group(flow, *self.given(flow, table), samples)[1])
 
 
-def by_place(domains, names):
-    """Return `domains` with each column's place in place of its name; anything but a dict as it is.
-
-    A number that is no name is a place. Raises a RecipeError for a column that is not there.
-
-    >>> by_place({"age": "positive", "2": [0, 1]}, ("name", "age", "share"))
-    {1: 'positive', 2: [0, 1]}
-    """
-    if not isinstance(domains, dict):
-        return domains
-    places = {str(name): place for place, name in enumerate(names or ())}
-    found = {}
-    for key, domain in domains.items():
-        text = str(key)
-        if text not in places and not text.isdecimal():
-            known = f"columns among {', '.join(map(repr, places))}" if places else "places of columns, from 0"
-            raise RecipeError(f"model.domains: expected {known}, received {text!r}")
-        found[places[text] if text in places else int(text)] = domain
-    return found
+def _filled(values):
+    """Return values with a missing entry one below the smallest of its column, for a picture."""
+    return np.where(np.isnan(values), np.nanmin(values, axis=0) - 1, values)
 
 
 def positive_columns(recipe, rows, samples, names):
@@ -189,10 +180,10 @@ def positive_columns(recipe, rows, samples, names):
     """
     if "domains" not in recipe.model:
         return None
-    domains = by_place(recipe.model["domains"], names) or {}
-    given = dict(enumerate(domains)) if isinstance(domains, list) else domains
+    given = recipe.model["domains"] or {}
+    domains = each_domain(given, rows.shape[1], names or ())
     below = (rows.min(axis=0) > 0) & (np.asarray(samples) <= 0).any(axis=0)
-    places = [int(place) for place in np.flatnonzero(below) if given.get(int(place), "real") == "real"]
+    places = [place for place in np.flatnonzero(below).tolist() if domains[place] == "real"]
     if not places:
         return None
     columns = [place if names is None else names[place] for place in places]

@@ -77,7 +77,8 @@ def train(
     own = inferred(recipe, data)
     chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *by_option]), workers)
     if dry_run:
-        print(dumps(chosen), end="")
+        if flowkit.distributed.is_main():
+            print(dumps(chosen), end="")
         return
     if own and flowkit.distributed.is_main():
         values = ", ".join(f"{key} = {chosen.flat()[key]}" for key in own)
@@ -196,12 +197,12 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
 
 
 def _share_signal():
-    """Tell all processes of the group of the signal that ends the command: it may not have reached each."""
+    """Record in all processes of the group the signal that ends the command: it may not have reached each."""
     from flowkit.distributed import ProcessLost
 
     if flowkit.distributed.world() > 1:
         with contextlib.suppress(ProcessLost):  # which changes nothing any more
-            heard = flowkit.distributed.gather([interrupt.number() or 0]).max()
+            heard = flowkit.distributed.gather([interrupt.heard() or 0]).max()
             interrupt.hear_of(int(heard) or None)
 
 
@@ -212,10 +213,14 @@ def _save(experiment, folder, flow, progress, held_out, scores):
     folder.save_flow(flow)
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
-    curves = {"train": kind.logged} | ({} if held_out is None else {"validation": f"val_{kind.logged}"})
+    # Another objective than likelihood logs its loss alone, on a scale of its own.
+    matched = experiment.recipe.training.loss != "likelihood"
+    curves = {"train": "loss" if matched else kind.logged}
+    curves |= {} if held_out is None or matched else {"validation": f"val_{kind.logged}"}
     curves = {curve: [row.get(key) for row in log] for curve, key in curves.items()}
+    ylabel = "loss" if matched else kind.ylabel
     flowkit.training.save_curves(
-        folder.path / "loss.png", [row["epoch"] for row in log], curves, ylabel=kind.ylabel
+        folder.path / "loss.png", [row["epoch"] for row in log], curves, ylabel=ylabel
     )
     folder.save_metrics(_metrics(experiment, flow, log, progress, held_out, scores))
     mean, error = scores["test"]

@@ -9,12 +9,16 @@ from flowkit.bijectors.block_autoregressive import BlockAutoregressive
 from flowkit.bijectors.chain import Chain
 from flowkit.bijectors.continuous import Continuous
 from flowkit.bijectors.conv1x1 import Conv1x1
+from flowkit.bijectors.convolutions import EmergingConv, PeriodicConv
 from flowkit.bijectors.coupling import Coupling
 from flowkit.bijectors.elementwise import Elementwise, Exp, Logit, Sigmoid, Softplus, Tanh
+from flowkit.bijectors.gin import GIN
+from flowkit.bijectors.haar import Haar
 from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.linear import LULinear, MatrixExponential
 from flowkit.bijectors.multiscale import MultiScale
 from flowkit.bijectors.on_columns import OnColumns
+from flowkit.bijectors.patch_coupling import PatchCoupling
 from flowkit.bijectors.pointwise import Pointwise
 from flowkit.bijectors.rearrange import Flatten, Permute, Reshape, Squeeze
 from flowkit.bijectors.repeat import Repeat
@@ -26,10 +30,12 @@ from flowkit.bijectors.rotations import (
     SVDLinear,
     Woodbury,
 )
+from flowkit.bijectors.soft_bounds import SoftBounds
 from flowkit.bijectors.standardize import Standardize
 from flowkit.bijectors.unconstrain import Unconstrain
 
 __all__ = [
+    "GIN",
     "ActNorm",
     "Autoregressive",
     "BatchNorm",
@@ -40,8 +46,10 @@ __all__ = [
     "Conv1x1",
     "Coupling",
     "Elementwise",
+    "EmergingConv",
     "Exp",
     "Flatten",
+    "Haar",
     "HouseholderRotation",
     "Inverse",
     "LULinear",
@@ -49,6 +57,8 @@ __all__ = [
     "MatrixExponential",
     "MultiScale",
     "OnColumns",
+    "PatchCoupling",
+    "PeriodicConv",
     "Permute",
     "Planar",
     "Pointwise",
@@ -61,6 +71,7 @@ __all__ = [
     "Scale",
     "Shift",
     "Sigmoid",
+    "SoftBounds",
     "Softplus",
     "Squeeze",
     "Standardize",

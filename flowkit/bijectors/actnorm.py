@@ -5,14 +5,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract import Bijector, BijectorSpec
+from flowkit.bijectors.affine import ChannelAffine
 from flowkit.contract.adaptation import adapted_flag, normalizing, warn_of_constants
 from flowkit.contract.arguments import Positive
-from flowkit.contract.shapes import channel_log_det
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class ActNorm(Bijector):
+class ActNorm(ChannelAffine):
     """z = (x + shift) exp(factor * logs), one shift and one logs for each channel.
 
     `adapt(x)` sets both so that the batch `x` leaves with mean 0 and variance 1; until then the
@@ -27,8 +26,6 @@ class ActNorm(Bijector):
     >>> bool(abs(ops.convert_to_numpy(z).std() - 1) < 1e-3)
     True
     """
-
-    spec = BijectorSpec(log_det="constant")
 
     def __init__(self, factor: Positive = 3.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -45,27 +42,12 @@ class ActNorm(Bijector):
         """Return factor * logs, shape (channels,)."""
         return self.factor * self.logs.value
 
-    def _derive(self, x_shape, inverse):
-        log_scale = -self.log_scale if inverse else self.log_scale
-        return {
-            "shift": self.shift.value,
-            "scale": ops.exp(log_scale),
-            "log_det": channel_log_det(log_scale, x_shape),
-        }
+    def _numbers(self):
+        return self.shift.value, self.log_scale, None
 
     def _leave_scale(self, derived):
         """Return (what is left to do, the scale, its log-det): the next part may do the scaling."""
         return {**derived, "scale": None, "log_det": 0.0}, derived["scale"], derived["log_det"]
-
-    def _forward(self, x, derived=None):
-        derived = derived or self._derive(x.shape, inverse=False)
-        x = x + derived["shift"]
-        return x if derived["scale"] is None else x * derived["scale"], derived["log_det"]
-
-    def _inverse(self, z, derived=None):
-        derived = derived or self._derive(z.shape, inverse=True)
-        z = z if derived["scale"] is None else z * derived["scale"]
-        return z - derived["shift"], derived["log_det"]
 
     def _adapt(self, x):
         shift, log_scale = normalizing(x)

@@ -29,8 +29,43 @@ def per_channel(given: Any, name: str) -> Any:
 PerChannel = Annotated[ArrayLike, per_channel]
 
 
+class ChannelAffine(Bijector):
+    """z = (x + shift) exp(log_scale) + offset, with one of each for every channel: log-det = places * sum(log_scale).
+
+    A subclass returns the three in `_numbers`, each (..., channels), or None to leave it out.
+    """
+
+    spec = BijectorSpec(log_det="constant")
+
+    def _numbers(self):
+        raise NotImplementedError
+
+    def _derive(self, x_shape, inverse):
+        shift, log_scale, offset = self._numbers()
+        if inverse:
+            offset, log_scale, shift = (None if n is None else -n for n in (shift, log_scale, offset))
+        return {
+            "shift": shift,
+            "scale": None if log_scale is None else ops.exp(log_scale),
+            "offset": offset,
+            "log_det": 0.0 if log_scale is None else channel_log_det(log_scale, x_shape),
+        }
+
+    def _forward(self, x, derived=None):
+        return self._map(x, derived or self._derive(x.shape, inverse=False))
+
+    def _inverse(self, z, derived=None):
+        return self._map(z, derived or self._derive(z.shape, inverse=True))
+
+    def _map(self, x, derived):
+        # The shift first: a product with the whole of x would leave few digits of a column far from 0.
+        x = x if derived["shift"] is None else x + derived["shift"]
+        x = x if derived["scale"] is None else x * derived["scale"]
+        return x if derived["offset"] is None else x + derived["offset"], derived["log_det"]
+
+
 @keras.saving.register_keras_serializable("flowkit")
-class Shift(Bijector):
+class Shift(ChannelAffine):
     """z = x + shift: `shift` is a number, a list with one for each channel, or None to learn it (from 0).
 
     Raises ValueError for other words and for NaN and infinity, ContractError for a list of another length.
@@ -49,15 +84,12 @@ class Shift(Bijector):
     def build(self, x_shape: Any) -> None:
         self.shift = _channel_weight(self, "shift", self.given, x_shape[-1])
 
-    def _forward(self, x):
-        return x + self.shift, 0.0
-
-    def _inverse(self, z):
-        return z - self.shift, 0.0
+    def _numbers(self):
+        return self.shift.value, None, None
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Scale(Bijector):
+class Scale(ChannelAffine):
     """z = x exp(log_scale): `log_scale` is a number, a list with one for each channel, or None to learn them.
 
     A scale in logarithms can neither vanish nor change sign while it is learned. Raises what `Shift` does.
@@ -67,8 +99,6 @@ class Scale(Bijector):
     ([2.7183, 0.3679], 0.0)
     """
 
-    spec = BijectorSpec(log_det="constant")
-
     def __init__(self, log_scale: PerChannel | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.given = log_scale
@@ -76,17 +106,8 @@ class Scale(Bijector):
     def build(self, x_shape: Any) -> None:
         self.log_scale = _channel_weight(self, "log_scale", self.given, x_shape[-1])
 
-    def _derive(self, x_shape, inverse):
-        log_scale = -self.log_scale.value if inverse else self.log_scale.value
-        return {"scale": ops.exp(log_scale), "log_det": channel_log_det(log_scale, x_shape)}
-
-    def _forward(self, x, derived=None):
-        derived = derived or self._derive(x.shape, inverse=False)
-        return x * derived["scale"], derived["log_det"]
-
-    def _inverse(self, z, derived=None):
-        derived = derived or self._derive(z.shape, inverse=True)
-        return z * derived["scale"], derived["log_det"]
+    def _numbers(self):
+        return None, self.log_scale.value, None
 
 
 def _channel_weight(layer, name, given, channels):

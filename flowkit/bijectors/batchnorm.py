@@ -5,15 +5,14 @@ from typing import Any
 import keras
 from keras import ops
 
-from flowkit.contract import Bijector, BijectorSpec
+from flowkit.bijectors.affine import ChannelAffine
 from flowkit.contract.adaptation import adapted_flag, warn_of_constants
 from flowkit.contract.arguments import Fraction, Positive
-from flowkit.contract.shapes import channel_log_det
 from flowkit.numerics import mean
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class BatchNorm(Bijector):
+class BatchNorm(ChannelAffine):
     """z = (x - mean) / sqrt(variance + epsilon) * exp(g) + b, log-det = places * sum(g - log(variance + epsilon) / 2).
 
     Mean and variance of each channel are stored, and both directions use what is stored: so each sample is mapped by
@@ -35,8 +34,6 @@ class BatchNorm(Bijector):
     True
     """
 
-    spec = BijectorSpec(log_det="constant")
-
     def __init__(self, *, momentum: Fraction = 0.9, epsilon: Positive = 1e-5, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.momentum, self.epsilon = momentum, epsilon
@@ -54,13 +51,8 @@ class BatchNorm(Bijector):
         """Return g - log(variance + epsilon) / 2, shape (channels,)."""
         return self.g.value - 0.5 * ops.log(self.variance.value + self.epsilon)
 
-    def _forward(self, x):
-        z = (x - self.mean.value) * ops.exp(self.log_scale) + self.b.value
-        return z, channel_log_det(self.log_scale, x.shape)
-
-    def _inverse(self, z):
-        x = (z - self.b.value) * ops.exp(-self.log_scale) + self.mean.value
-        return x, -channel_log_det(self.log_scale, z.shape)
+    def _numbers(self):
+        return -self.mean.value, self.log_scale, self.b.value
 
     def _adapt(self, x):
         center, variance = _statistics(x)

@@ -201,7 +201,7 @@ class Sylvester(SteeredByContext):
         }
 
     def _mixing(self, context):
-        """Q, R, S, b and r_ii s_ii."""
+        """Return Q, R, S, b and r_ii s_ii."""
         vectors, r, s, b = self._steered(context)
         units = b.shape[-1]
         one = ops.eye(units, dtype=r.dtype)

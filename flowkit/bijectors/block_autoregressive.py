@@ -35,8 +35,8 @@ class BlockAutoregressive(MovedByContext):
     that follow from the least slope that the weights admit; its gradients are exact, for first derivatives.
 
     A `conditioner` is a network of the context that adds to all biases. Raises TypeError for one that is no network,
-    ValueError for a number out of range, ContractError for a context that is not vectors (batch, k). De Cao, Titov &
-    Aziz, Block Neural Autoregressive Flow (2019).
+    ValueError for a number out of range, ContractError for one that does not return a vector for each sample. De Cao,
+    Titov & Aziz, Block Neural Autoregressive Flow (2019).
 
     >>> z, log_det = BlockAutoregressive(units=4)(ops.ones((4, 3)))
     >>> tuple(z.shape), tuple(log_det.shape)
@@ -70,7 +70,7 @@ class BlockAutoregressive(MovedByContext):
         self._build_moved(self.biases, context_shape)
 
     def _masked(self, context):
-        """Of each layer: positive weights (size, before, after), their logarithms, masked weights, biases."""
+        """Return for each layer positive weights (size, before, after), their logarithms, masked weights, biases."""
         size = self.own[0].shape[0]
         biases, layers = self._moved(self.biases, context), []
         for k, (own, others, bias) in enumerate(zip(self.own, self.others, biases, strict=True)):
@@ -87,7 +87,7 @@ class BlockAutoregressive(MovedByContext):
         return self._gain / self.units if layer else 1.0
 
     def _run(self, x, layers, given=None):
-        """(z, log dz_i/dx_i, what units hear beside their own entry's), the last as it is `given` or follows from x."""
+        """Return (z, log dz_i/dx_i, inputs of units from other entries); the last are `given`, or computed from x."""
         h, log_slope, heard = ops.expand_dims(x, -1), ops.zeros_like(x)[..., None], []
         for k, (weight, log_weight, kernel, bias) in enumerate(layers):
             if k:
@@ -125,7 +125,7 @@ class BlockAutoregressive(MovedByContext):
         return x, sum_event(log_slope)
 
     def _least_slope(self, layers):
-        """For each entry what df_i/dx_i is never below: that of units all of which are far out of their bends."""
+        """Return the lower bound of df_i/dx_i for each entry: that of units far from their bends."""
         log_slope = ops.zeros_like(layers[0][1][:, :, 0])
         for k, (_, log_weight, _, _) in enumerate(layers):
             leak = math.log(LEAK) if k else 0.0

@@ -5,19 +5,19 @@ from typing import Annotated, Any
 
 import keras
 
+from flowkit.bijectors.composite import Composite, proceed
 from flowkit.bijectors.composition import compose
 from flowkit.bijectors.folding import fold, run_units
 from flowkit.bijectors.replay import Backprop, Drift, refuse_backprop, refuse_unrepeatable, replay
-from flowkit.contract import Bijector, FlowLayer
+from flowkit.contract import FlowLayer
 from flowkit.contract.arguments import listed
 from flowkit.contract.derived import freezes
-from flowkit.contract.noise import deal, given
-from flowkit.contract.shapes import as_tuple
+from flowkit.contract.noise import given
 from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Chain(Bijector):
+class Chain(Composite):
     """z = (f_n o ... o f_1)(x): `Chain([a, b])` is a, then b. Log-dets add up.
 
     `backprop` says what is kept for the backward pass. Values and gradients are the same.
@@ -43,8 +43,6 @@ class Chain(Bijector):
     Domain(kind='interval', low=0.0, high=inf)
     """
 
-    composite = True
-
     def __init__(
         self,
         parts: Annotated[Iterable[Any], listed(FlowLayer, "bijectors")],
@@ -67,8 +65,8 @@ class Chain(Bijector):
         return ([*self.parts[:-1], *before], last) if last is not None else ([self], None)
 
     @property
-    def num_classes(self) -> int | None:
-        return next((p.num_classes for p in self.parts if p.num_classes is not None), None)
+    def _members(self):
+        return self.parts
 
     def latent_rank(self, rank: int | None) -> int | None:
         for part in self.parts:
@@ -93,81 +91,30 @@ class Chain(Bijector):
     def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
         if self.backprop != "stored" and not freezes():
             return replay(self, self.parts, x, context, inverse)
-        log_dets = []
-        for parts, share in self._given_noise(as_tuple(x.shape), inverse, noise):
-            if share is None:
-                units = fold(parts)
-                x, more = run_units(units, [None] * len(units), x, context, inverse)
-            else:
-                (part,) = parts
-                x, log_det = part.run(x, context, inverse=inverse, noise=share)
-                more = [log_det]
-            log_dets += more
+        if noise is not None:
+            return super().run(x, context, inverse, noise)
+        units = fold(self.parts)
+        x, log_dets = run_units(units, [None] * len(units), x, context, inverse)
         return x, engine.add_up(log_dets)
 
-    # Noise
+    def _travel(self, x, context, noise, inverse, visit=proceed):
+        steps, log_dets = list(zip(self.parts, self._deal(noise, x, inverse=inverse), strict=True)), []
+        for part, share in reversed(steps) if inverse else steps:
+            if visit(part, x, share):
+                break
+            x, log_det = part.run(x, context, inverse=inverse, **given(share))
+            log_dets.append(log_det)
+        return x, log_dets
 
-    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
-        return sum(self._shares(x_shape, inverse=inverse), ())
-
-    def _shares(self, x_shape, *, inverse):
-        """What each part needs, in their order, for data of `x_shape`."""
-        shares = []
-        for part in self.parts:
-            shares.append(part.noise_needs(x_shape, inverse=inverse))
-            x_shape = part.compute_output_shape(x_shape)
-        return shares
-
-    def _given_noise(self, shape, inverse, noise):
-        """The parts in the order in which a direction runs them: ([part, ...], noise), those without together."""
-        if noise is None:
-            return [(self.parts, None)]
-        x_shape = self.compute_inverse_shape(shape) if inverse else shape
-        runs = []
-        for part, share in zip(self.parts, deal(noise, self._shares(x_shape, inverse=inverse)), strict=True):
-            if share is None and runs and runs[-1][1] is None:
-                runs[-1][0].append(part)
-            else:
-                runs.append(([part], share))
-        return runs[::-1] if inverse else runs
-
-    def forgets(self, *, inverse: bool) -> bool:
-        return any(part.forgets(inverse=inverse) for part in self.parts)
+    def _shapes(self, x_shape):
+        shapes = [x_shape]
+        for part in self.parts[:-1]:
+            shapes.append(part.compute_output_shape(shapes[-1]))
+        return shapes[: len(self.parts)]
 
     def tell_drift(self, error: float) -> None:
         """Warn of an input that was rebuilt with this relative error: the first, and any that is ten times worse."""
         self._drift.tell(error)
-
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        for part, share in self._one_by_one(x, noise):
-            part.run_adapt(x, context, again, **given(share))
-            x, _ = part.run(x, context, inverse=False, **given(share))
-
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        for parts, share in self._given_noise(as_tuple(z.shape), True, noise):
-            for part in reversed(parts):
-                part.run_adapt_inverse(z, context, again, **given(share))
-                z, _ = part.run(z, context, inverse=True, **given(share))
-
-    @property
-    def refreshes(self) -> bool:
-        return any(part.refreshes for part in self.parts)
-
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        left = sum(part.refreshes for part in self.parts)
-        for part, share in self._one_by_one(x, noise):
-            if part.refreshes:
-                part.run_refresh(x, context, **given(share))
-                left -= 1
-            if not left:
-                return
-            x, _ = part.run(x, context, inverse=False, **given(share))
-
-    def _one_by_one(self, x, noise):
-        """Each part and its noise, forward."""
-        if noise is None:
-            return [(part, None) for part in self.parts]
-        return zip(self.parts, deal(noise, self._shares(as_tuple(x.shape), inverse=False)), strict=True)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         for part in self.parts:

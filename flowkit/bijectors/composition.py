@@ -76,9 +76,9 @@ def _ranks(rank):
 def compose_scales(
     owner: FlowLayer, scales: list[FlowLayer], conditioners: list[Any], bounded: bool
 ) -> BijectorSpec:
-    """The spec of scales, after each of which latents leave, whitened by what `conditioners` answer, their priors.
+    """Return the spec of scales, after each of which latents leave, whitened by priors, the `conditioners`.
 
-    `bounded` says whether the scales of the priors are.
+    `bounded` is True if the scales of the priors are bounded.
 
     Raises ContractError, in the name of their `owner`, for one that gives others than all real numbers, or that takes
     others and is not the first.

@@ -10,12 +10,13 @@ from keras import ops, tree
 
 from flowkit import engines
 from flowkit.bijectors import solvers
+from flowkit.bijectors.guidance import Weight, guidance
 from flowkit.bijectors.replay import Backprop, Drift, changes
-from flowkit.bijectors.solvers import ADAPTIVE, TABLEAUS, Solver
+from flowkit.bijectors.solvers import ADAPTIVE, LIBRARIES, SOLVERS, Solver
 from flowkit.contract import Bijector, BijectorSpec, Conditioner, ContractError
-from flowkit.contract.arguments import Count, Positive, instance, is_number, real, words
+from flowkit.contract.arguments import Count, Positive, instance, is_number, words
 from flowkit.contract.conditioner import as_type, context_of
-from flowkit.contract.derived import freezes
+from flowkit.contract.derived import freezes, goes_with
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.shapes import as_tuple
@@ -27,7 +28,6 @@ EXACT = 16
 Field = Annotated[
     Any, instance(keras.Layer, "a Keras layer called as field(x, t), such as conditioners.Field")
 ]
-Weight = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -40,13 +40,16 @@ class Continuous(Bijector):
       if its attribute `context` is "optional" or "required". It returns the shape of x. Take a smooth activation.
     - `solver`: "euler", "midpoint" or "rk4" take `steps` of one length: 1, 2 or 4 evaluations each. "dopri5"
       (Dormand & Prince) chooses steps for each sample so that the error of each is below atol + rtol |x|, at most
-      `max_steps`, rejected ones included. The first three compile and export to any format.
+      `max_steps`, rejected ones included. The first three compile and export to any format. "diffrax" (JAX) and
+      "torchdiffeq" (PyTorch) are the same method of those libraries, which must be installed; all rows of a batch then
+      take the same steps.
     - `trace`: "exact" takes one derivative for each entry. "rademacher" and "gaussian" estimate e^T (dv/dx) e for one
       random e in the whole solve (Hutchinson), so that `flow.exact` is "estimate". None: exact, for up to 16 entries.
     - `backprop`: "recompute" keeps the state at each step, and computes the step once more in the backward pass;
       "reversible" keeps the end alone and solves back from it, as the adjoint method does, with a warning if it does
       not come back; "stored" keeps all activations, and alone has second derivatives. Lengths of adaptive steps are
-      constants to the gradients.
+      constants to the gradients. Of torchdiffeq "recompute" is "stored", and of both libraries "reversible" is their
+      adjoint method.
     - `kinetic`, `jacobian`: weights of two penalties, added to the loss in training: the integrals of |v|^2 and of
       |dv/dx|^2, means over the batch (Finlay et al., How to Train Your Neural ODE, 2020).
     - `guidance`: w in v(x, t, context) + w (v(x, t, context) - v(x, t, None)), for a field with an optional context
@@ -70,7 +73,7 @@ class Continuous(Bijector):
     def __init__(
         self,
         field: Field,
-        solver: Annotated[str, words(*TABLEAUS)] = "rk4",
+        solver: Annotated[str, words(*SOLVERS)] = "rk4",
         *,
         steps: Count = 20,
         trace: Annotated[str, words("exact", "rademacher", "gaussian", None)] | None = None,
@@ -92,9 +95,9 @@ class Continuous(Bijector):
                 f"Continuous's guidance: got {guidance}, expected 0 for a field with context={context_of(field)!r}. "
                 "Use a field with context='optional', trained with FlowMatching(drop_context=0.1)."
             )
-        if backprop == "reversible" and solver in ADAPTIVE:
+        if backprop == "reversible" and solver == "dopri5":
             raise ValueError(
-                f"Continuous's backprop: got 'reversible', expected 'recompute' or 'stored' for solver={solver!r}, "
+                "Continuous's backprop: got 'reversible', expected 'recompute' or 'stored' for solver='dopri5', "
                 "whose steps back would be others."
             )
         self.estimated = trace in ("rademacher", "gaussian")
@@ -184,24 +187,33 @@ class Continuous(Bijector):
         return self._velocity(x, t, context, guidance=0.0)
 
     def _velocity(self, x, t, context, guidance):
-        field = self.field
         # The entry of Keras costs as much as a small network.
-        inside = isinstance(field, Conditioner) and field.compute_dtype == field.variable_dtype
-        entry = field.call if inside and field.built else field
+        entry = self.field.call if self._inside() and self.field.built else self.field
+        return self._guided(
+            lambda **given: as_type(entry(x, t, **given), self.compute_dtype), context, guidance
+        )
+
+    def _inside(self):
+        """Return True if methods of the field may be called without the entry of Keras."""
+        return isinstance(self.field, Conditioner) and self.field.compute_dtype == self.field.variable_dtype
+
+    def _guided(self, run, context, guidance):
+        """Return the result of `run` with the context, moved away by the guidance from that without it."""
         if self.spec.context == "none":
-            return as_type(entry(x, t), self.compute_dtype)
-        v = as_type(entry(x, t, context=context), self.compute_dtype)
+            return run()
+        found = run(context=context)
         if not guidance or context is None:
-            return v
-        free = as_type(entry(x, t, context=None), self.compute_dtype)
-        return v + guidance * (v - free)
+            return found
+        return tree.map_structure(lambda v, free: v + guidance * (v - free), found, run(context=None))
 
     def _rate(self, given, integrate=True):
         """Return the rate of a solve, (x, t) -> (v, integrands): the divergence, with those of the penalties if any.
 
         Without `integrate` the integrands are 0.
         """
-        key = integrate and solvers.divergence(), bool(self.kinetic or self.jacobian), self.guidance
+        weight = guidance()
+        weight = self.guidance if weight is None else weight
+        key = integrate and solvers.divergence(), bool(self.kinetic or self.jacobian), weight
         if key not in self._step.rates:
             self._step.rates[key] = engine.compile_pure(lambda *args: self._rate_of(*args, *key))
         run = self._step.rates[key]
@@ -212,31 +224,36 @@ class Continuous(Bijector):
         scope = contextlib.nullcontext()
         if any(variable.value is not value for variable, value in zip(variables, weights, strict=True)):
             scope = keras.StatelessScope(list(zip(variables, weights, strict=True)))
-
-        def velocity(x):
-            return self._velocity(x, t, given.get("context"), guidance)
-
         with scope:
             if not integrate:
-                return velocity(x), self._nothing(x)
+                return self._velocity(x, t, given.get("context"), guidance), self._nothing(x)
             directions = self._directions(x, given.get("noise"))
-            v, products = engine.jacobian_products(velocity, x, directions)
-        integrands = [sum(engine.row_sums(e * p) for e, p in zip(directions, products, strict=True))]
+            v, products = self._products(x, t, given.get("context"), guidance, directions)
+        integrands = [_sums(directions * products)]
         if penalised:
-            squares = sum(engine.row_sums(ops.square(p)) for p in products)
-            integrands += [engine.row_sums(ops.square(v)), squares]
+            integrands += [engine.row_sums(ops.square(v)), _sums(ops.square(products))]
         return v, ops.stack(integrands, axis=-1)
 
+    def _products(self, x, t, context, guidance, directions):
+        """Return (v, the products of dv/dx and the directions): those of the field's own method if it has one."""
+        if self._inside() and goes_with(type(self.field), "jacobian_products", "call"):
+            own = self.field.jacobian_products
+            return self._guided(lambda **given: own(x, t, directions, **given), context, guidance)
+        v, products = engine.jacobian_products(
+            lambda x: self._velocity(x, t, context, guidance),
+            x,
+            [direction + ops.zeros_like(x) for direction in directions],
+        )
+        return v, ops.stack(products)
+
     def _directions(self, x, noise):
-        """Return the directions e whose e^T (dv/dx) e add up to the divergence, or estimate it."""
+        """Return directions e, (k, batch or 1, *event): e^T (dv/dx) e add up to the divergence, or estimate it."""
         if noise is not None:
             noise = ops.reshape(ops.cast(noise, x.dtype), ops.shape(x))
-            if self.trace == "gaussian":
-                return [noise]
-            return [ops.where(noise < 0, -ops.ones_like(x), ops.ones_like(x))]
-        event = as_tuple(x.shape)[1:]
-        units = engine.constant(_units, event, like=x)
-        return [units[i] + ops.zeros_like(x) for i in range(math.prod(event))]
+            if self.trace != "gaussian":
+                noise = ops.where(noise < 0, -ops.ones_like(x), ops.ones_like(x))
+            return noise[None]
+        return engine.constant(_units, as_tuple(x.shape)[1:], like=x)
 
     # Solving
 
@@ -256,6 +273,12 @@ class Continuous(Bijector):
         solver = self.solver_in_scope()
         given = {"weights": [engine.tensor(variable) for variable in self.field.variables]}
         given |= {name: v for name, v in (("context", context), ("noise", noise)) if v is not None}
+        if solver.name in LIBRARIES:
+            y, integrals, arrived, _ = self._by_library(solver, x, given, begin, end)
+            self._refuse_late(ops.cast(arrived, x.dtype), solver)
+            y = ops.where(arrived, y, math.nan * y)
+            self._refuse_nan(x, y)
+            return y, integrals
         learns = engine.records_gradients() and not freezes()
         if solver.adaptive:
             with engine.no_grad():
@@ -277,6 +300,20 @@ class Continuous(Bijector):
             y = ops.where(solvers.spread(found.progress >= 1, y), y, math.nan * y)
         self._refuse_nan(x, y)
         return y, integrals
+
+    def _by_library(self, solver, x, given, begin, end, integrate=True):
+        return engine.solve_ode(
+            solver.name,
+            lambda x, t, given: self._rate(given, integrate)(x, t),
+            x,
+            self._nothing(x),
+            given,
+            (begin, end),
+            rtol=solver.rtol,
+            atol=solver.atol,
+            max_steps=solver.max_steps,
+            backprop=self.backprop,
+        )
 
     def solver_in_scope(self) -> Solver:
         """Return the solver, or what the scope `solvers.solving` makes of it."""
@@ -334,7 +371,9 @@ class Continuous(Bijector):
                 "solver",
                 self,
                 expected=f"all samples to arrive within max_steps={solver.max_steps}",
-                received=f"one that came {least:.0%} of the way",
+                received="one that did not"
+                if solver.name in LIBRARIES
+                else f"one that came {least:.0%} of the way",
                 hint="The field may be stiff or not finite there. Raise max_steps, rtol or atol, lower the learning "
                 "rate, or train with kinetic=0.01.",
             )
@@ -365,9 +404,12 @@ class Continuous(Bijector):
             return stages * solver.steps
         given = {"weights": [engine.tensor(variable) for variable in self.field.variables]}
         given |= {} if context is None else {"context": context}
+        begin, end = float(not inverse), float(inverse)
         with engine.no_grad():
+            if solver.name in LIBRARIES:
+                return int(self._by_library(solver, x, given, begin, end, integrate=False)[-1])
             rate = self._rate(given, integrate=False)
-            found = solvers.adapt_steps(solver, rate, x, float(not inverse), float(inverse))
+            found = solvers.adapt_steps(solver, rate, x, begin, end)
         return 1 + stages * int(ops.convert_to_numpy(found.attempts))
 
     def solver_error(
@@ -413,4 +455,9 @@ class _Step:
 
 
 def _units(event):
-    return np.eye(math.prod(event)).reshape(-1, *event)
+    return np.eye(math.prod(event)).reshape(-1, 1, *event)
+
+
+def _sums(x):
+    """Return the sums over all axes but the second, the batch."""
+    return ops.sum(x, axis=(0, *range(2, len(x.shape))))

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 from scipy import linalg
 
-from flowkit.bijectors.linear import LULinear
+from flowkit.bijectors.linear import LULinear, Start
 from flowkit.bijectors.weights import new_weight
 from flowkit.contract.arguments import Seed
 from flowkit.engines import engine
@@ -19,7 +19,7 @@ class Conv1x1(LULinear):
 
     `lu=True`: W = P (L + I) (U + diag(sign * exp(log_s))) with P and sign fixed, L strictly lower and
     U strictly upper triangular. It cannot become singular, and log|det W| = sum(log_s).
-    `lu=False`: the plain W of the published code.
+    `lu=False`: the plain W of the published code. `init="identity"` starts there in place of the rotation.
 
     Works for events of any rank, the last axis being the channels. Kingma & Dhariwal, Glow (2018),
     section 3.2.
@@ -32,19 +32,21 @@ class Conv1x1(LULinear):
 
     _diagonal = "log_s"
 
-    def __init__(self, *, lu: bool = True, seed: Seed | None = None, **kwargs: Any) -> None:
-        super().__init__(init="random", bias=False, seed=seed, **kwargs)
+    def __init__(
+        self, *, lu: bool = True, init: Start = "random", seed: Seed | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(init=init, bias=False, seed=seed, **kwargs)
         self.lu = lu
 
     def _build(self, channels):
         if self.lu:
             super()._build(channels)
         else:
-            self.kernel = new_weight(self, "W", np.linalg.qr(self._drawn(channels, channels))[0])
+            self.kernel = new_weight(self, "W", self._start(channels))
 
     @property
     def log_s(self) -> keras.Variable:
-        """The logarithms of the diagonal of U, if W is factored."""
+        """Return the logarithms of the diagonal of U, if W is factored."""
         return self.raw
 
     def _sizes(self):

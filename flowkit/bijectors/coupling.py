@@ -1,7 +1,5 @@
 """Coupling layers: one part of the event passes through and decides what happens to the other."""
 
-import ast
-import math
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -13,6 +11,7 @@ from flowkit.bijectors.steered import Steered
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of, words
 from flowkit.contract.conditioner import LAYOUTS, Network, build_conditioner
+from flowkit.contract.errors import shape_error
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.transforms import Transform
@@ -21,7 +20,7 @@ WORDS = ("channels", "checkerboard", "alternating")
 
 
 def split_of(word_or_mask: Any, swap: bool) -> "Halves | Masked":
-    """The split that a coupling's `split` and `swap` name. Raises ValueError for other words, and for no mask."""
+    """Return the split for the arguments of a coupling. Raises ValueError for other words, and for no mask."""
     if isinstance(word_or_mask, str):
         one_of("Coupling's split", word_or_mask, WORDS)
         return Halves(swap) if word_or_mask == "channels" else Masked(word_or_mask, swap)
@@ -31,8 +30,8 @@ def split_of(word_or_mask: Any, swap: bool) -> "Halves | Masked":
             f"Coupling's split expects one of {', '.join(map(repr, WORDS))}, or a boolean mask of the event, True for "
             f"some entries that are kept and False for others, received {word_or_mask!r}."
         )
-    # As a word: it can be compared and hashed, and compilers take it for a constant.
-    return Masked(f"{mask.shape} {np.packbits(mask).tobytes().hex()}", swap)
+    # As bytes, which can be hashed, and which compilers take for a constant.
+    return Masked((mask.shape, mask.tobytes()), swap)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,8 @@ class Halves:
 class Masked:
     """Some entries are kept, whatever their place; the network sees zeros in the others, and answers for all."""
 
-    kept: str  # "checkerboard", "alternating", or the shape and the bits of a mask
+    # "checkerboard", "alternating", or the shape and the data of a mask.
+    kept: str | tuple[tuple[int, ...], bytes]
     swap: bool
 
     def mask(self, event):
@@ -114,10 +114,8 @@ def entries_kept(kept, swap, event):
     elif kept == "alternating":
         mask = np.arange(event[-1]) % 2 == 0
     else:
-        shape, _, bits = kept.rpartition(" ")
-        shape = ast.literal_eval(shape)
-        packed = np.frombuffer(bytes.fromhex(bits), dtype="uint8")
-        mask = np.unpackbits(packed, count=math.prod(shape)).astype(bool).reshape(shape)
+        shape, data = kept
+        mask = np.frombuffer(data, dtype=bool).reshape(shape)
     try:
         return np.broadcast_to(mask ^ swap, event).astype("float32")
     except ValueError:
@@ -196,7 +194,7 @@ class Coupling(Steered):
                 if parts == "places"
                 else "For one channel take Autoregressive, or Pointwise with a network of the context."
             )
-        raise ContractError("event shape", self, expected=expected, received=f"shape {shape}", hint=hint)
+        raise shape_error(self, expected, shape, hint)
 
     def _check_columns(self, columns, changed):
         if not isinstance(self.split, str) or self.split != "channels":

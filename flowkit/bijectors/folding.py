@@ -27,7 +27,7 @@ def _has(part, method):
 
 
 def derived_of(unit, x_shape, inverse):
-    """What the parts of a unit derive from their weights, in their order, for inputs of `x_shape`."""
+    """Return what the parts of a unit derive from their weights, in their order, for inputs of `x_shape`."""
     name = tuple(unit), as_tuple(x_shape[1:]), inverse  # a part that comes twice may see two shapes
     return once(name, lambda: _derived_of(unit, x_shape, inverse))
 

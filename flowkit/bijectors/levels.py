@@ -1,4 +1,4 @@
-"""The levels of a multi-scale flow: where they are in a bijector, and which latents are whose."""
+"""The levels of a multi-scale flow: where they are in a bijector, and which latents belong to each."""
 
 import math
 
@@ -6,6 +6,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import ContractError
+from flowkit.contract.errors import shape_error
 from flowkit.contract.shapes import as_tuple
 
 
@@ -53,26 +54,20 @@ def per_latent(bijector, temperature):
 
 
 def level_shapes(multiscale, shape):
-    """For each scale the shape (batch, *event) that it is given, and that of the latents which leave after it.
+    """Return for each scale the shape (batch, *event) of its input, and that of the latents which leave after it.
 
     Raises ContractError if an axis of `shape` is unknown, or a scale cannot halve the image once more.
     """
     event, shapes = shape[1:], []
     if None in event:
-        raise ContractError(
-            "event shape", multiscale, expected="every axis of the event known", received=str(shape)
-        )
+        raise shape_error(multiscale, "every axis of the event known", shape)
     for level, scale in enumerate(multiscale.scales):
         _check_level(multiscale, level, shape, event)
         given, shape = shape, as_tuple(scale.compute_output_shape(shape))
         if level < len(multiscale.scales) - 1:
             if shape[-1] % 2:
-                raise ContractError(
-                    "event shape",
-                    multiscale,
-                    expected=f"an even number of channels after scale {level + 1}, half of which leave",
-                    received=f"shape {shape}",
-                )
+                expected = f"an even number of channels after scale {level + 1}, half of which leave"
+                raise shape_error(multiscale, expected, shape)
             shape = (*shape[:-1], shape[-1] // 2)
         shapes.append((given, shape))
     return shapes

@@ -15,6 +15,8 @@ from flowkit.contract.shapes import places
 from flowkit.engines import engine
 from flowkit.numerics import matmul
 
+Start = Annotated[str, words("identity", "random")]
+
 
 class Linear(Bijector):
     """z = x W + b at every place of an event of any rank, log-det = places * log|det W|; the last axis is multiplied.
@@ -31,7 +33,7 @@ class Linear(Bijector):
     def __init__(
         self,
         *,
-        init: Annotated[str, words("identity", "random")] = "identity",
+        init: Start = "identity",
         bias: bool = False,
         seed: Seed | None = None,
         **kwargs: Any,
@@ -48,11 +50,11 @@ class Linear(Bijector):
         raise NotImplementedError
 
     def _drawn(self, *shape):
-        """Standard normal numbers, those of the seed."""
+        """Return standard normal numbers from the seed."""
         return rng(self.seed).normal(size=shape)
 
     def matrix(self, inverse: bool = False) -> Any:
-        """W of z = x W + b, or its inverse, (channels, channels)."""
+        """Return W of z = x W + b, or its inverse, (channels, channels)."""
         raise NotImplementedError
 
     def log_abs_det(self) -> Any:
@@ -60,7 +62,7 @@ class Linear(Bijector):
         raise NotImplementedError
 
     def factors(self, inverse: bool = False) -> tuple[Any, ...]:
-        """What x is multiplied with, one after the other; the matrix, unless a subclass has something quicker."""
+        """Return the factors of x, one after the other: the matrix, unless a subclass has quicker ones."""
         return (self.matrix(inverse),)
 
     def _times(self, x, factors):
@@ -115,14 +117,17 @@ class LULinear(Linear):
     _diagonal = "raw_diagonal"  # the name of the weights that make the sizes of u_ii
 
     def _build(self, channels):
-        start = np.eye(channels)
-        if self.init == "random":
-            start = np.linalg.qr(self._drawn(channels, channels))[0]
-        values = self._values(*linalg.lu(start))
+        values = self._values(*linalg.lu(self._start(channels)))
         self.lower, self.upper, self.raw, self.permutation, self.sign = (
             new_weight(self, name, value, trainable=name not in ("P", "sign"))
             for name, value in values.items()
         )
+
+    def _start(self, channels):
+        """Return the W to start from, by `init`."""
+        if self.init == "identity":
+            return np.eye(channels)
+        return np.linalg.qr(self._drawn(channels, channels))[0]
 
     def _values(self, permutation, lower, upper):
         """Return the values of the weights for factors of W, by name."""

@@ -8,77 +8,25 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.composite import Composite, proceed
 from flowkit.bijectors.composition import compose_scales
 from flowkit.bijectors.levels import level_shapes
-from flowkit.contract import Bijector, ContractError, FlowLayer
+from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.arguments import Fraction, listed, words
 from flowkit.contract.conditioner import (
     LAYOUTS,
-    adapt_conditioner,
     ask_dealt,
     build_conditioner,
-    refresh_conditioner,
-    refreshes,
 )
-from flowkit.contract.noise import deal, given
+from flowkit.contract.errors import shape_error
+from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.transforms import Gaussian
 
 
-class FlatLatents(Bijector):
-    """The part of `MultiScale` that knows where each level's latents lie in (batch, dim)."""
-
-    event: tuple[int, ...]
-    latent_events: list[tuple[int, ...]]
-
-    def split_latents(self, z: Any) -> list[Any]:
-        """Return the flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
-        self._require_size()
-        parts, start = [], 0
-        for event in self.latent_events:
-            stop = start + math.prod(event)
-            parts.append(engine.reshape(z[:, start:stop], (-1, *event)))
-            start = stop
-        return parts
-
-    def join_latents(self, parts: Any) -> Any:
-        """Return one map for each level, as from `split_latents`, as flat latents (batch, dim)."""
-        self._require_size()
-        flat = [engine.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
-        if any(isinstance(part, np.ndarray) for part in flat):  # from `flow.encode`
-            return np.concatenate([ops.convert_to_numpy(part) for part in flat], axis=-1)
-        return engine.concatenate(flat)
-
-    def latent_rank(self, rank: int | None) -> int | None:
-        return 1
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        built = as_tuple(input_shape)[1:] == getattr(self, "event", None)
-        left = self.latent_events if built else [z[1:] for _, z in level_shapes(self, as_tuple(input_shape))]
-        return (input_shape[0], sum(map(math.prod, left)))
-
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
-        self._require_size()
-        dim = self.compute_output_shape((None, *self.event))[1]
-        if tuple(latent_shape[1:]) != (dim,):
-            expected, received = f"flat latents (batch, {dim})", f"shape {tuple(latent_shape)}"
-            raise ContractError("event shape", self, expected=expected, received=received)
-        return (latent_shape[0], *self.event)
-
-    def _require_size(self):
-        if not hasattr(self, "event"):
-            raise ContractError(
-                "event shape",
-                self,
-                expected="to know the size of the data",
-                received="latents before any data",
-                hint="Call .build((None, height, width, channels)), or adapt or fit first.",
-            )
-
-
 @keras.saving.register_keras_serializable("flowkit")
-class MultiScale(FlatLatents):
+class MultiScale(Composite):
     """After each scale but the last, the second half of the channels leaves as latents.
 
     What leaves is whitened by a Gaussian prior that reads the half that stays (and what is left at
@@ -127,9 +75,15 @@ class MultiScale(FlatLatents):
         self.spec = compose_scales(self, self.scales, priors, bounded=self.min_scale > 0)
 
     @property
-    def num_classes(self) -> int | None:
-        counts = [getattr(part, "num_classes", None) for part in (*self.scales, *self.priors, self.top_prior)]
-        return next((n for n in counts if n is not None), None)
+    def _members(self):
+        return self.scales
+
+    @property
+    def _networks(self):
+        return [*self.priors, self.top_prior]
+
+    def _shapes(self, x_shape):
+        return [shape for shape, _ in level_shapes(self, as_tuple(x_shape))]
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         shapes = self.build_parts(x_shape, context_shape)
@@ -151,20 +105,42 @@ class MultiScale(FlatLatents):
             build_conditioner(self, self.top_prior, 2 * last[-1], last, context_shape)
         return shapes
 
-    def run_levels(self, x: Any, context: Any = None, noise: Any = None) -> Any:
-        """For each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
+    # Running
 
-        Latents are (batch, h, w, c); a log-det is (batch,), or a scalar if it does not depend on x.
+    def run_levels(self, x: Any, context: Any = None, noise: Any = None, visit: Any = proceed) -> Any:
+        """Yield for each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
+
+        Latents are (batch, h, w, c); a log-det is (batch,), or a scalar if it does not depend on x. `visit(part, input,
+        noise)` is called before each scale and each prior.
         """
-        shares = self._deal(noise, as_tuple(x.shape), inverse=False)
-        for scale, prior, share in zip(self.scales, [*self.priors, None], shares, strict=True):
+        shares = self._deal(noise, x, inverse=False)
+        for scale, prior, share in zip(self.scales, self._networks, shares, strict=True):
+            visit(scale, x, share)
             x, log_det = scale.run(x, context, inverse=False, **given(share))
-            if scale is self.scales[-1]:
-                z, whitening = self._whiten(x, self.top_prior, x, context, inverse=False)
-            else:
-                x, z = _halves(x)
-                z, whitening = self._whiten(z, prior, x, context, inverse=False)
+            kept, z = (x, x) if scale is self.scales[-1] else _halves(x)
+            visit(prior, kept, None)
+            z, whitening = self._whiten(z, prior, kept, context, inverse=False)
             yield z, log_det, whitening
+            x = kept
+
+    def _travel(self, x, context, noise, inverse, visit=proceed):
+        if not inverse:
+            parts, *log_dets = zip(*self.run_levels(x, context, noise, visit), strict=True)
+            return self.join_latents(parts), [*log_dets[0], *log_dets[1]]
+        shares = self._deal(noise, x, inverse=True)
+        *parts, x = self.split_latents(x)
+        x, log_det = self._whiten(x, self.top_prior, x, context, inverse=True)
+        log_dets = [log_det]
+        for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
+            if scale is not self.scales[-1]:
+                z, log_det = self._whiten(parts.pop(), prior, x, context, inverse=True)
+                x = engine.concatenate([x, z])
+                log_dets.append(log_det)
+            share = shares.pop()
+            visit(scale, x, share)
+            x, log_det = scale.run(x, context, inverse=True, **given(share))
+            log_dets.append(log_det)
+        return x, log_dets
 
     def _whiten(self, z, prior, given, context, *, inverse):
         """Return eps = (z - mean) exp(-logs) and its log-det, with (mean, logs) = prior(given); or the way back."""
@@ -175,90 +151,8 @@ class MultiScale(FlatLatents):
         h = ask_dealt(prior, given, context, z.dtype, transform.parameters, layout)
         z, log_slope = transform.run(z, transform.prepare(h), inverse=inverse)
         log_det = engine.row_sums(log_slope)
-        # The top prior answers once for the whole batch if nothing tells samples apart.
+        # The top prior has one output for the whole batch if its input is the same for all samples.
         return z, log_det[0] if log_slope.shape[0] == 1 else log_det
-
-    def _forward(self, x, context, noise):
-        total, parts = 0.0, []
-        for z, log_det, whitening in self.run_levels(x, context, noise):
-            parts.append(z)
-            total = total + log_det + whitening
-        return self.join_latents(parts), total
-
-    def _inverse(self, z, context, noise):
-        *parts, x = self.split_latents(z)
-        shares = self._deal(noise, (None, *self.event), inverse=True)
-        x, total = self._whiten(x, self.top_prior, x, context, inverse=True)
-        for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
-            if scale is not self.scales[-1]:
-                z, log_det = self._whiten(parts.pop(), prior, x, context, inverse=True)
-                x = engine.concatenate([x, z])
-                total = total + log_det
-            x, log_det = scale.run(x, context, inverse=True, **given(shares.pop()))
-            total = total + log_det
-        return x, total
-
-    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
-        return self._inverse(x, context, noise) if inverse else self._forward(x, context, noise)
-
-    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
-        return sum(self._shares(x_shape, inverse=inverse), ())
-
-    def _shares(self, x_shape, *, inverse):
-        """Return what each scale needs of noise, in their order."""
-        shapes = level_shapes(self, as_tuple(x_shape))
-        return [
-            scale.noise_needs(shape, inverse=inverse)
-            for scale, (shape, _) in zip(self.scales, shapes, strict=True)
-        ]
-
-    def _deal(self, noise, x_shape, *, inverse):
-        """Return the noise of each scale, None for none."""
-        return (
-            [None] * len(self.scales)
-            if noise is None
-            else deal(noise, self._shares(x_shape, inverse=inverse))
-        )
-
-    def forgets(self, *, inverse: bool) -> bool:
-        return any(scale.forgets(inverse=inverse) for scale in self.scales)
-
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        shares = self._deal(noise, as_tuple(x.shape), inverse=False)
-        for scale, prior, share in zip(self.scales, [*self.priors, self.top_prior], shares, strict=True):
-            scale.run_adapt(x, context, again, **given(share))
-            x = self._stays(scale, x, context, share)
-            adapt_conditioner(prior, x, context, again)
-
-    @property
-    def refreshes(self) -> bool:
-        priors = (*self.priors, self.top_prior)
-        return any(scale.refreshes for scale in self.scales) or any(map(refreshes, priors))
-
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        shares = self._deal(noise, as_tuple(x.shape), inverse=False)
-        for scale, prior, share in zip(self.scales, [*self.priors, self.top_prior], shares, strict=True):
-            if scale.refreshes:
-                scale.run_refresh(x, context, **given(share))
-            x = self._stays(scale, x, context, share)
-            refresh_conditioner(prior, x, context)
-
-    def _stays(self, scale, x, context, noise):
-        """Return what goes on to the next scale; all of the last one."""
-        x, _ = scale.run(x, context, inverse=False, **given(noise))
-        return x if scale is self.scales[-1] else _halves(x)[0]
-
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        *parts, x = self.split_latents(z)
-        shares = self._deal(noise, (None, *self.event), inverse=True)
-        x, _ = self._whiten(x, self.top_prior, x, context, inverse=True)
-        for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
-            if scale is not self.scales[-1]:
-                z, _ = self._whiten(parts.pop(), prior, x, context, inverse=True)
-                x = engine.concatenate([x, z])
-            share = given(shares.pop())
-            scale.run_adapt_inverse(x, context, again, **share)
-            x, _ = scale.run(x, context, inverse=True, **share)
 
     def before_top_prior(self, z: Any, context: Any = None) -> Any:
         """Return what the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
@@ -267,6 +161,51 @@ class MultiScale(FlatLatents):
 
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         return [], self
+
+    # Latents of all levels as one flat tensor
+
+    def split_latents(self, z: Any) -> list[Any]:
+        """Return the flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
+        self._require_size()
+        parts, start = [], 0
+        for event in self.latent_events:
+            stop = start + math.prod(event)
+            parts.append(engine.reshape(z[:, start:stop], (-1, *event)))
+            start = stop
+        return parts
+
+    def join_latents(self, parts: Any) -> Any:
+        """Return one map for each level, as from `split_latents`, as flat latents (batch, dim)."""
+        self._require_size()
+        flat = [engine.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
+        if any(isinstance(part, np.ndarray) for part in flat):  # from `flow.encode`
+            return np.concatenate([ops.convert_to_numpy(part) for part in flat], axis=-1)
+        return engine.concatenate(flat)
+
+    def latent_rank(self, rank: int | None) -> int | None:
+        return 1
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        built = as_tuple(input_shape)[1:] == getattr(self, "event", None)
+        left = self.latent_events if built else [z[1:] for _, z in level_shapes(self, as_tuple(input_shape))]
+        return (input_shape[0], sum(map(math.prod, left)))
+
+    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+        self._require_size()
+        dim = self.compute_output_shape((None, *self.event))[1]
+        if tuple(latent_shape[1:]) != (dim,):
+            raise shape_error(self, f"flat latents (batch, {dim})", latent_shape)
+        return (latent_shape[0], *self.event)
+
+    def _require_size(self):
+        if not hasattr(self, "event"):
+            raise ContractError(
+                "event shape",
+                self,
+                expected="to know the size of the data",
+                received="latents before any data",
+                hint="Call .build((None, height, width, channels)), or adapt or fit first.",
+            )
 
 
 def _halves(x):

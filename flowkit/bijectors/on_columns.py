@@ -18,7 +18,7 @@ from flowkit.contract.flow_layer import Part
 class OnColumns(Bijector):
     """z_a = f(x_a) for the columns a that `columns` marks, z_b = x_b for the others; the log-det is that of f.
 
-    - `columns`: True or False for each column, the entries of a vector.
+    - `columns`: True or False for each entry of the last axis: the columns of a table, the channels of images.
     - `others`: what the other columns may be, as in `Unconstrain`: "real", or "circular" for angles in [-pi, pi).
 
     A matrix for the real columns of a table of which others are angles, for example. Raises TypeError for no bijector,
@@ -56,7 +56,6 @@ class OnColumns(Bijector):
             domain=domain,
             codomain=codomain,
             rearranges=False,
-            event_rank=1,
             event_multiple=None,
         )
 
@@ -71,7 +70,7 @@ class OnColumns(Bijector):
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
-        check_count(self, x_shape, "as many as were told")
+        check_count(self, x_shape, "one for each mark")
         self.bijector._check_shape(self._inner(x_shape))
 
     def _inner(self, shape):

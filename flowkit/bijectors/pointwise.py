@@ -9,7 +9,7 @@ from flowkit.bijectors.steered import Steered
 from flowkit.contract import sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import words
-from flowkit.contract.conditioner import Network, build_on_context, refuse_second_input
+from flowkit.contract.conditioner import NetworkOfContext, build_on_context
 from flowkit.engines import engine
 from flowkit.transforms import Transform
 
@@ -25,8 +25,8 @@ class Pointwise(Steered):
     given, of transforms that have a `fitted`. With a conditioner, h = weights + conditioner(context) then.
 
     Raises ValueError for another `init`, or a transform without `fitted`; TypeError for no transform; ContractError if
-    the conditioner's answer has the wrong shape, if it expects a context beside its input, or if the context is neither
-    vectors (batch, k) nor a dict. Meng, Song, Song & Ermon, Gaussianization Flows (2020).
+    the conditioner expects a context beside its input, or does not return one vector for each sample. Meng, Song, Song
+    & Ermon, Gaussianization Flows (2020).
 
     >>> from flowkit.transforms import RationalQuadratic
     >>> z, log_det = Pointwise(RationalQuadratic())(ops.ones((4, 1)))
@@ -37,7 +37,7 @@ class Pointwise(Steered):
     def __init__(
         self,
         transform: str | Transform,
-        conditioner: Network = None,
+        conditioner: NetworkOfContext = None,
         *,
         init: Annotated[str, words("zeros", "data")] = "zeros",
         **kwargs: Any,
@@ -49,7 +49,6 @@ class Pointwise(Steered):
                 f"Pointwise's init='data' expects a transform with `fitted`, such as MixtureOfLogistics(), received "
                 f"{self.transform!r}."
             )
-        refuse_second_input(self, conditioner)
         if self.init == "data":
             self.rows_to_adapt = 10_000
         self.spec = self._steered_spec(context="none" if conditioner is None else "required")
@@ -63,10 +62,10 @@ class Pointwise(Steered):
             self.flag = adapted_flag(self)
         if self.conditioner is None:
             return
-        build_on_context(self, self.conditioner, channels * parameters, context_shape, dicts=True)
+        build_on_context(self, self.conditioner, channels * parameters, context_shape)
 
     def _derive(self, x_shape: Any, inverse: bool) -> Any:
-        return None  # its conditioner is asked with the context, whose shape is not known here
+        return None  # its conditioner reads the context, whose shape is not known here
 
     def run(
         self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None

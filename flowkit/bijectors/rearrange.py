@@ -11,6 +11,7 @@ from keras import ops
 from flowkit.bijectors.weights import new_weight, rng
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.arguments import LARGEST, Count, Seed, Wholes, shown, whole_number, words
+from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
 
 
@@ -145,12 +146,7 @@ class Squeeze(Bijector):
     def compute_inverse_shape(self, latent_shape: Any) -> Any:
         f = self.factor
         if len(latent_shape) != 4 or latent_shape[-1] % (f * f):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"latents (batch, h, w, c) with c a multiple of {f * f}",
-                received=f"shape {tuple(latent_shape)}",
-            )
+            raise shape_error(self, f"latents (batch, h, w, c) with c a multiple of {f * f}", latent_shape)
         b, h, w, c = latent_shape
         return (b, h and h * f, w and w * f, c // (f * f))
 

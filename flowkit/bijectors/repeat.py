@@ -1,6 +1,5 @@
 """Alike bijectors one after another, with one variable for each weight of all of them."""
 
-from functools import partial
 from typing import Annotated, Any
 
 import keras
@@ -8,6 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import engines
+from flowkit.bijectors.composite import Composite, proceed
 from flowkit.bijectors.composition import compose
 from flowkit.bijectors.folding import derived_of, fold, run_units
 from flowkit.bijectors.replay import (
@@ -25,7 +25,7 @@ from flowkit.contract.derived import apart, freezes, once
 from flowkit.contract.errors import label
 from flowkit.contract.flow_layer import Part
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.noise import deal, given
+from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 
@@ -33,7 +33,7 @@ _OF_EACH_ENTRY = {type(None), keras.regularizers.L1, keras.regularizers.L2, kera
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Repeat(Bijector):
+class Repeat(Composite):
     """z = (f_n o ... o f_1)(x): `n` independent copies of `block`, a bijector, one after another.
 
     `Repeat(block, n)` is `Chain([make_block() for _ in range(n)])` with its weights stored together: each weight of
@@ -63,8 +63,6 @@ class Repeat(Bijector):
     ((4, 6), (4,), (8, 6, 6))
     """
 
-    composite = True
-
     def __init__(
         self,
         block: Part,
@@ -86,14 +84,17 @@ class Repeat(Bijector):
 
     @property
     def block(self) -> Bijector:
-        """A copy of the block, from which the structure can be read."""
+        """Return a copy of the block, from which the structure can be read."""
         return self._held.block
 
     repeated_block = block  # the name by which `layers_inside` finds it
 
     @property
-    def num_classes(self) -> int | None:
-        return self.block.num_classes
+    def _members(self):
+        return [self.block] * self.n
+
+    def _shapes(self, x_shape):
+        return [x_shape] * self.n
 
     @property
     def rows_to_adapt(self) -> int:
@@ -101,9 +102,6 @@ class Repeat(Bijector):
 
     def latent_rank(self, rank: int | None) -> int | None:
         return self.block.latent_rank(rank)
-
-    def forgets(self, *, inverse: bool) -> bool:
-        return self.block.forgets(inverse=inverse)
 
     # Weights
 
@@ -163,7 +161,7 @@ class Repeat(Bijector):
             )
 
     def _column(self, alike):
-        """The variable of shape (n, *shape) for a weight of all copies, `alike`, made of their values."""
+        """Return the variable of shape (n, *shape) for a weight of all copies, with their values, `alike`."""
         like = alike[0]
         return self.add_weight(
             shape=(self.n, *like.shape),
@@ -192,7 +190,7 @@ class Repeat(Bijector):
                 column.trainable = trained
 
     def _pairs(self) -> list[tuple[keras.Variable, keras.Variable]]:
-        """The block's variables, each with that of all copies."""
+        """Return pairs (variable of the block, variable of all copies)."""
         return list(zip(self.block.variables, self._held.columns, strict=True)) if self._held.columns else []
 
     def copies(self) -> list[Bijector]:
@@ -219,28 +217,37 @@ class Repeat(Bijector):
     def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
         if self.backprop != "stored" and not freezes():
             return replay(self, [self], x, context, inverse)
-        rows, shape = self._rows(), as_tuple(x.shape)
+        rows, shape, derived = self._rows(), as_tuple(x.shape), None
         if noise is None:
             if engine.scans() and not freezes() and not any(map(changes, layers_inside(self.block))):
                 return self._scan(rows, x, context, inverse)
             # Constants of an exported flow are those of each copy.
-            own = once(
+            derived = once(
                 (self, shape[1:], inverse), lambda: split_copies(self._derived(rows, shape, inverse), self.n)
             )
-        else:
-            own = deal(noise, self._shares(shape, inverse=inverse))
-        log_dets, units = [], self._units
-        for i in self._in_turn(rows, inverse):
-            if noise is None:
-                x, more = run_units(units, own[i], x, context, inverse)
-            else:
-                x, log_det = self.block.run(x, context, inverse=inverse, noise=own[i])
-                more = [log_det]
-            log_dets += more
-        self._keep(rows)
+        x, log_dets = self._travel(x, context, noise, inverse, rows=rows, derived=derived)
         for loss in rows.losses:
             self.add_loss(loss)
         return x, engine.add_up(log_dets)
+
+    def _travel(self, x, context, noise, inverse, visit=proceed, rows=None, derived=None):
+        rows = self._rows() if rows is None else rows
+        shares, units, log_dets = self._deal(noise, x, inverse=inverse), self._units, []
+        for i in reversed(range(self.n)) if inverse else range(self.n):
+            rows.number = i
+            with rows, apart((self, i)):
+                if visit(self.block, x, shares[i]):
+                    break
+                if derived is None:
+                    x, log_det = self.block.run(x, context, inverse=inverse, **given(shares[i]))
+                    log_dets.append(log_det)
+                else:
+                    x, more = run_units(units, derived[i], x, context, inverse)
+                    log_dets += more
+        # What was assigned to the copies' weights, such as statistics of a BatchNormalization.
+        for place in rows.assigned:
+            self._held.columns[place].assign(ops.stack(rows.unstacked[place]))
+        return x, log_dets
 
     @property
     def _units(self):
@@ -248,18 +255,6 @@ class Repeat(Bijector):
 
     def _rows(self):
         return Rows(self.block.variables, [engine.tensor(column) for column in self._held.columns])
-
-    def _in_turn(self, rows, inverse):
-        """Yield the number of each copy, in a scope in which the block's variables have its values."""
-        for i in reversed(range(self.n)) if inverse else range(self.n):
-            rows.number = i
-            with rows, apart((self, i)):
-                yield i
-
-    def _keep(self, rows):
-        """Keep what was assigned to the copies' weights, such as the statistics of a BatchNormalization."""
-        for place in rows.assigned:
-            self._held.columns[place].assign(ops.stack(rows.unstacked[place]))
 
     def _derived(self, rows, shape, inverse):
         """Return for each unit of the block what its parts derive from the weights of all copies at once, or None."""
@@ -287,7 +282,7 @@ class Repeat(Bijector):
         return engine.scan(step, x, (rows.stacks, _tensors(derived)), reverse=inverse)
 
     def stretch(self) -> "engines.Stretch":
-        """The parts of the block, their variables and the values of all copies, for `replay`."""
+        """Return the parts of the block, their variables and the values of all copies, for `replay`."""
         parts = smallest([self.block])
         stacks = {id(like): engine.tensor(column) for like, column in self._pairs()}
         variables = [part.variables for part in parts]
@@ -297,38 +292,6 @@ class Repeat(Bijector):
     def tell_drift(self, error: float) -> None:
         """Warn of an input that was rebuilt with this relative error."""
         self._drift.tell(error)
-
-    # Noise, adapting and refreshing
-
-    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
-        return self.n * self.block.noise_needs(x_shape, inverse=inverse)
-
-    def _shares(self, shape, *, inverse):
-        x_shape = self.compute_inverse_shape(shape) if inverse else shape
-        return [self.block.noise_needs(x_shape, inverse=inverse)] * self.n
-
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        self._change(partial(self.block.run_adapt, again=again), x, context, noise, inverse=False)
-
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        self._change(partial(self.block.run_adapt_inverse, again=again), z, context, noise, inverse=True)
-
-    @property
-    def refreshes(self) -> bool:
-        return self.block.refreshes
-
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
-        self._change(self.block.run_refresh, x, context, noise, inverse=False)
-
-    def _change(self, change, x, context, noise, *, inverse):
-        """Call `change(x, context)` for each copy on what reaches it, and keep the weights that it assigns."""
-        rows, shares = self._rows(), [None] * self.n
-        if noise is not None:
-            shares = deal(noise, self._shares(as_tuple(x.shape), inverse=inverse))
-        for i in self._in_turn(rows, inverse):
-            change(x, context, **given(shares[i]))
-            x, _ = self.block.run(x, context, inverse=inverse, **given(shares[i]))
-        self._keep(rows)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "block": self._block_config()}
@@ -369,7 +332,7 @@ class Rows(keras.StatelessScope):
 
 
 def _fresh(config, number=0):
-    """The config of a layer without what was built; its seeds `number` higher."""
+    """Return the config of a layer that is not built, with its seeds `number` higher."""
     if isinstance(config, list | tuple):
         return [_fresh(item, number) for item in config]
     if not isinstance(config, dict):
@@ -380,22 +343,25 @@ def _fresh(config, number=0):
     return left
 
 
-def _tensors(nest):
-    """Return the tensors in a nest of dicts and lists."""
+def _mapped(function, nest):
+    """Return a nest of dicts and lists with `function` applied to each tensor."""
     if isinstance(nest, dict):
-        nest = list(nest.values())
+        return {name: _mapped(function, value) for name, value in nest.items()}
     if isinstance(nest, list | tuple):
-        return [tensor for part in nest for tensor in _tensors(part)]
-    return [nest] if hasattr(nest, "shape") else []
+        return [_mapped(function, value) for value in nest]
+    return function(nest) if hasattr(nest, "shape") else nest
+
+
+def _tensors(nest):
+    """Return the tensors of a nest."""
+    found: list[Any] = []
+    _mapped(found.append, nest)
+    return found
 
 
 def _filled(nest, tensors):
-    """Return `nest` with the next of `tensors`, an iterator, in place of each of its own."""
-    if isinstance(nest, dict):
-        return {name: _filled(value, tensors) for name, value in nest.items()}
-    if isinstance(nest, list | tuple):
-        return [_filled(value, tensors) for value in nest]
-    return next(tensors) if hasattr(nest, "shape") else nest
+    """Return a nest with the next of `tensors`, an iterator, in place of each of its own."""
+    return _mapped(lambda _: next(tensors), nest)
 
 
 def split_copies(derived, n):

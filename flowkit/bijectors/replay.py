@@ -1,4 +1,4 @@
-"""Parts whose backward pass runs them once more: which may, how, and how exact their inputs are rebuilt."""
+"""Run parts once more in the backward pass: the checks before, the run, and the error of rebuilt inputs."""
 
 import math
 import warnings
@@ -85,7 +85,7 @@ def _stretch(part):
 
 
 def smallest(parts):
-    """The parts, and in place of a composite its parts: the smaller a part, the less is held at a time."""
+    """Return the parts, with those of a composite in its place: small parts need less memory at a time."""
     flat = []
     for part in parts:
         flat += smallest(part.parts) if part.composite and hasattr(part, "parts") else [part]

@@ -76,7 +76,7 @@ class LogDetSeries:
         return value + carrier - ops.stop_gradient(carrier)
 
     def _draws(self, noise):
-        """N for each sample; without roulette 0."""
+        """Return N for each sample; 0 without roulette."""
         if self.kind != "roulette":
             return ops.zeros_like(noise[:, 0])
         return 1 + ops.floor(ops.log1p(-noise[:, -1]) / math.log(self.keep))
@@ -179,9 +179,8 @@ class Residual(Conditioned):
         return x, context
 
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
-        Bijector.run_adapt_inverse(
-            self, z, context, again
-        )  # its network sees the data, which are not there yet
+        # The network reads the data, which are not there yet.
+        Bijector.run_adapt_inverse(self, z, context, again)
 
     def noise_size(self, x_shape: Any) -> int:
         return x_shape[-1] + (self.trace == "roulette")
@@ -233,7 +232,7 @@ class Residual(Conditioned):
 
 
 def _jacobian(g, x, context):
-    """I + J, (batch, size, size), all its columns in one call."""
+    """Return I + J, (batch, size, size), with all its columns from one call."""
     size = x.shape[-1]
     one = ops.eye(size, dtype=x.dtype)
     rows = ops.tile(x, (size, 1))

@@ -85,7 +85,7 @@ class HouseholderRotation(Reflected):
         self.vectors = new_weight(self, "vectors", self._vectors(channels)[0])
 
     def matrix(self, inverse: bool = False) -> Any:
-        """Q, or its transpose."""
+        """Return Q, or its transpose."""
         matrix = reflected(self.vectors.value)
         return ops.swapaxes(matrix, -1, -2) if inverse else matrix
 
@@ -121,7 +121,7 @@ class CayleyRotation(Linear):
         self.raw = new_weight(self, "M", start)
 
     def matrix(self, inverse: bool = False) -> Any:
-        """Q, or its transpose."""
+        """Return Q, or its transpose."""
         raw = engine.tensor(self.raw)
         skew = raw - ops.swapaxes(raw, -1, -2)
         one = eye(raw.shape[-1], raw)
@@ -158,7 +158,7 @@ class QRLinear(Reflected):
         self.raw = new_weight(self, "raw_diagonal", np.zeros(channels))
 
     def matrix(self, inverse: bool = False) -> Any:
-        """Q R, or its inverse."""
+        """Return Q R, or its inverse."""
         rotation = reflected(self.vectors.value)
         upper = triangle(self.upper.value, scale(self.raw.value))
         if inverse:
@@ -201,7 +201,7 @@ class SVDLinear(Reflected):
         return self.bound * tanh(self.raw.value / self.bound)
 
     def matrix(self, inverse: bool = False) -> Any:
-        """U diag(s) V, or its inverse."""
+        """Return U diag(s) V, or its inverse."""
         left, right = reflected(self.first.value), reflected(self.second.value)
         if inverse:
             left, right = ops.swapaxes(right, -1, -2), ops.swapaxes(left, -1, -2)
@@ -255,7 +255,7 @@ class Woodbury(Linear):
         self.raw = new_weight(self, "raw_diagonal", np.zeros(self.rank))
 
     def factors(self, inverse: bool = False) -> tuple[Any, Any]:
-        """U and V of I + U V, the map or its inverse: (channels, rank) and (rank, channels)."""
+        """Return U and V of I + U V, the map or its inverse: (channels, rank) and (rank, channels)."""
         columns = reflected(self.vectors.value, self.rank)  # V^T
         rows = ops.swapaxes(columns, -1, -2)
         upper = triangle(self.upper.value, scale(self.raw.value))
@@ -264,7 +264,7 @@ class Woodbury(Linear):
         return left, -ops.solve_triangular(upper, rows, lower=False) if inverse else rows
 
     def matrix(self, inverse: bool = False) -> Any:
-        """I + U V, or its inverse, (channels, channels)."""
+        """Return I + U V, or its inverse, (channels, channels)."""
         left, right = self.factors(inverse)
         return eye(left.shape[-2], left) + matmul(left, right)
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import contextvars
+import functools
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -56,7 +58,11 @@ TABLEAUS = {
 }
 """By name. "dopri5": Dormand & Prince, A Family of Embedded Runge-Kutta Formulae (1980)."""
 
-ADAPTIVE = tuple(name for name, tableau in TABLEAUS.items() if tableau.errors)
+LIBRARIES = ("diffrax", "torchdiffeq")
+"""Libraries whose Dormand-Prince method takes the place of the one here: on JAX and on PyTorch."""
+
+SOLVERS = (*TABLEAUS, *LIBRARIES)
+ADAPTIVE = (*(name for name, tableau in TABLEAUS.items() if tableau.errors), *LIBRARIES)
 FIRST, SAFETY, SHRINK, GROW = 0.1, 0.9, 0.2, 5.0
 """The first step, as a part of the way, and how the next follows from the error of one."""
 SHORTEST = 1e-6
@@ -76,7 +82,7 @@ class Solver:
     @property
     def tableau(self) -> Tableau:
         """Return the method."""
-        return TABLEAUS[self.name]
+        return TABLEAUS["dopri5" if self.name in LIBRARIES else self.name]
 
     @property
     def adaptive(self) -> bool:
@@ -176,7 +182,8 @@ def step(
 
 def _combined(weights, rates, which):
     """Return the weighted sum of the slopes (0) or the integrands (1) of the rates."""
-    return sum(weight * both[which] for weight, both in zip(weights, rates, strict=False) if weight)
+    parts = (weight * both[which] for weight, both in zip(weights, rates, strict=False) if weight)
+    return functools.reduce(operator.add, parts)
 
 
 def even_grid(begin: float, end: float, steps: int, like: Any) -> tuple[Any, Any]:

@@ -6,14 +6,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import Bijector, BijectorSpec
+from flowkit.bijectors.affine import ChannelAffine
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.columns import ColumnError
-from flowkit.contract.shapes import channel_log_det
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class Standardize(Bijector):
+class Standardize(ChannelAffine):
     """z = (x - mean) / std for each column, log-det = -sum(log std).
 
     Mean and (biased) standard deviation are those of the data that `adapt(x)` is given; they are stored and never
@@ -31,7 +30,6 @@ class Standardize(Bijector):
     True
     """
 
-    spec = BijectorSpec(log_det="constant")
     rows_to_adapt = 10_000
 
     def build(self, x_shape: Any) -> None:
@@ -40,22 +38,8 @@ class Standardize(Bijector):
         self.log_std = self.add_weight(shape=shape, initializer="zeros", name="log_std", trainable=False)
         self.flag = adapted_flag(self)
 
-    def _derive(self, x_shape, inverse):
-        log_std = self.log_std.value
-        return {
-            "mean": self.mean.value,
-            "scale": ops.exp(log_std if inverse else -log_std),
-            "log_det": channel_log_det(log_std if inverse else -log_std, x_shape),
-        }
-
-    def _forward(self, x, derived=None):
-        derived = derived or self._derive(x.shape, inverse=False)
-        # The difference first: a product with the whole of x would leave few digits of a column far from 0.
-        return (x - derived["mean"]) * derived["scale"], derived["log_det"]
-
-    def _inverse(self, z, derived=None):
-        derived = derived or self._derive(z.shape, inverse=True)
-        return z * derived["scale"] + derived["mean"], derived["log_det"]
+    def _numbers(self):
+        return -self.mean.value, -self.log_std.value, None
 
     def _adapt(self, x):
         mean, std = self._statistics(x)

@@ -1,13 +1,15 @@
-"""What the layers have in common in which a conditioner steers a transform."""
+"""Base classes of layers with a conditioner, and of those whose conditioner steers a transform."""
 
 import math
 from typing import Any
 
 from keras import ops
 
+from flowkit.bijectors.guidance import guidance
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.conditioner import (
     Network,
+    NetworkOfContext,
     adapt_conditioner,
     ask,
     ask_dealt,
@@ -16,7 +18,6 @@ from flowkit.contract.conditioner import (
     derive,
     refresh_conditioner,
     refreshes,
-    refuse_second_input,
 )
 from flowkit.transforms import Additive, Affine, Transform
 
@@ -24,7 +25,7 @@ WORDS = {"affine": Affine, "additive": Additive}
 
 
 def transform_of(transform: str | Transform) -> Transform:
-    """The transform, or the one that a word stands for. Raises ValueError for other words, TypeError for others."""
+    """Return the transform, or that of a word. Raises ValueError for other words, TypeError for other objects."""
     if isinstance(transform, str):
         if transform not in WORDS:
             raise ValueError(
@@ -38,7 +39,7 @@ def transform_of(transform: str | Transform) -> Transform:
 
 
 class Conditioned(Bijector):
-    """A bijector whose `conditioner`, a network or None, is given what `_seen` returns: the context, by default."""
+    """A bijector whose `conditioner`, a network or None, receives what `_seen` returns: the context, by default."""
 
     conditioner: Any  # without a value here, which on torch would hide a layer's own
 
@@ -67,15 +68,14 @@ class Conditioned(Bijector):
 class MovedByContext(Conditioned):
     """A bijector on vectors with weights to which a `conditioner`, a network of the context or None, adds its answer.
 
-    Raises TypeError for no network; ContractError for one that expects a context beside its input, and for a context
-    that is not vectors (batch, k).
+    Raises TypeError for no network; ContractError for one that expects a context beside its input, and for one that
+    does not return a vector for each sample.
     """
 
     inverse_kind = "analytic"  # or "iterative"
 
-    def __init__(self, conditioner: Network = None, **kwargs: Any) -> None:
+    def __init__(self, conditioner: NetworkOfContext = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        refuse_second_input(self, conditioner)
         self.conditioner = conditioner
         context = "none" if conditioner is None else "required"
         self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
@@ -100,12 +100,12 @@ class MovedByContext(Conditioned):
 
 
 class Steered(Conditioned):
-    """A bijector that moves entries by its `transform`, as its `conditioner` says.
+    """A bijector that moves entries by its `transform`, with parameters from its `conditioner`.
 
-    A subclass says which entries are moved, and what the conditioner sees: `_seen`.
+    A subclass chooses the entries that are moved, and the input of the conditioner: `_seen`.
     """
 
-    layout = "contiguous"  # how the conditioner's channels are dealt out
+    layout = "contiguous"  # the order of the conditioner's channels
 
     def __init__(self, conditioner: Network, transform: str | Transform, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -121,6 +121,7 @@ class Steered(Conditioned):
             "inverse": self.transform.inverse_kind,
             "context": context_of(self.conditioner),
             "bounded": self.transform.bounded,
+            "fixed_axes": getattr(self.conditioner, "fixed_axes", "channels"),
         }
         return BijectorSpec(**words | changed)
 
@@ -139,11 +140,22 @@ class Steered(Conditioned):
         return derive(self.conditioner, self._seen_shape(x_shape))
 
     def _seen_shape(self, x_shape):
-        """Return the shape of what the conditioner is asked with, for inputs of `x_shape`."""
+        """Return the shape of the input of the conditioner, for inputs of `x_shape`."""
         return x_shape
 
     def _answer(self, given, context, derived=None):
-        """Return the conditioner's output for what it sees: (batch, *places, parameters, channels)."""
+        """Return the conditioner's output h for what it sees: (batch, *places, parameters, channels).
+
+        In the scope of a guidance w it is h + w (h - h without a context).
+        """
+        h, weight = self._answer_to(given, context, derived), self._guidance(context)
+        return h + weight * (h - self._answer_to(given, None, derived)) if weight else h
+
+    def _guidance(self, context):
+        """Return the weight of the guidance in scope; None for none, and for a layer without an optional context."""
+        return guidance() if context is not None and self.spec.context == "optional" else None
+
+    def _answer_to(self, given, context, derived):
         return ask_dealt(
             self.conditioner,
             given,

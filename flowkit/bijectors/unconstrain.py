@@ -145,7 +145,7 @@ def _rows(sets, dtype):
 
 
 def domain_of_column(domain: Any, number: int) -> Domain:
-    """The interval or circle that `domain` names, as an argument for column `number`. Raises ValueError for others."""
+    """Return the interval or circle that `domain` names for column `number`. Raises ValueError for anything else."""
     if isinstance(domain, Domain) and domain.kind in ("interval", "circle") and domain.columns is None:
         return domain
     words = {"real": Domain.REAL, "positive": Domain.POSITIVE, "circular": Domain.CIRCLE}

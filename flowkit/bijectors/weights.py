@@ -33,7 +33,7 @@ _UNIT = math.log(math.expm1(1))  # softplus of it is 1
 
 
 def scale(raw: Any) -> Any:
-    """FLOOR + (1 - FLOOR) softplus(raw + c) for each entry: above FLOOR, 1 at 0, and about raw if that is large.
+    """Return FLOOR + (1 - FLOOR) softplus(raw + c): above FLOOR, 1 at 0, and about raw if that is large.
 
     >>> float(scale(0.0))
     1.0

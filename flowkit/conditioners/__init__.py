@@ -5,28 +5,40 @@ A conditioner is called as `h = net(x)`, or `net(x, context=...)` if its attribu
 in. One that has `adapt(x)` takes part in data-dependent initialisation.
 """
 
-from flowkit.conditioners.context import StandardizedContext
+from flowkit.conditioners.context import LabelDropout, StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
+from flowkit.conditioners.deep_set import DeepSet
 from flowkit.conditioners.field import Field
+from flowkit.conditioners.gated import GatedAttention, GatedConvNet, ResidualConvNet
 from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
 from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, ResidualMLP
 from flowkit.conditioners.priors import PlacePrior, TopPrior
 from flowkit.conditioners.scaled import ScaledConv, ScaledDense
+from flowkit.conditioners.transformer import CausalTransformer, ViT
+from flowkit.conditioners.unet import UNet
 
 __all__ = [
     "MADE",
     "MLP",
     "AngularMADE",
     "AngularMLP",
+    "CausalTransformer",
     "ConvNet",
+    "DeepSet",
     "Field",
+    "GatedAttention",
+    "GatedConvNet",
+    "LabelDropout",
     "LipschitzMLP",
     "PlacePrior",
+    "ResidualConvNet",
     "ResidualMADE",
     "ResidualMLP",
     "ScaledConv",
     "ScaledDense",
     "StandardizedContext",
     "TopPrior",
+    "UNet",
+    "ViT",
 ]

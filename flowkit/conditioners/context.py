@@ -8,13 +8,14 @@ from keras import ops
 
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.adaptation import adapted_flag
+from flowkit.contract.arguments import Count, Fraction
 from flowkit.contract.configured import Configured
 from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
 def rows_of(table, labels):
-    """table[labels], labels (batch,): NaN for a label that is no row, which engines answer in ways of their own."""
+    """Return table[labels], labels (batch,), with NaN for a label without a row, on all engines."""
     labels = ops.cast(labels, "int32")
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
@@ -58,7 +59,7 @@ class ContextBias(Configured, keras.Layer):
         )
 
     def call(self, context, rank):
-        """Return `rank` is that of the activations, batch included."""
+        """Return the bias for activations of `rank`, batch included."""
         self._check(context.shape, rank)
         kernel = ops.cast(self.kernel, self.compute_dtype)
         if self.num_classes:
@@ -108,10 +109,12 @@ class ContextNetwork(Conditioner):
 class StandardizedContext(Configured, keras.Layer):
     """(context - mean) / std for each entry of the last axis: a flow's embedding if contexts are far from 0.
 
-    Mean and (biased) standard deviation are those of the contexts that `adapt` is given; they are stored, and never
-    trained. Entries that do not vary are shifted to 0 alone. Whole numbers are taken as numbers, not as labels.
+    For vectors (batch, k), and for series, sets and images (batch, ..., k) before a network that reads them, as in
+    `keras.Sequential([StandardizedContext(), network])`. Mean and (biased) standard deviation are those of the contexts
+    that `adapt` is given; they are stored, and never trained. Entries that do not vary are shifted to 0 alone. Whole
+    numbers are taken as numbers, not as labels.
 
-    Raises ContractError for what is no vectors (batch, k), labels and dicts among them.
+    Raises ContractError for labels, for a dict, and for another number of entries.
 
     >>> layer = StandardizedContext()
     >>> layer.build((None, 2))
@@ -130,6 +133,7 @@ class StandardizedContext(Configured, keras.Layer):
     def adapt(self, context: Any) -> None:
         self._check(dict.fromkeys(context) if isinstance(context, dict) else context.shape)
         context = ops.convert_to_numpy(context).astype("float64")
+        context = context.reshape(-1, context.shape[-1])
         mean = context.mean(axis=0)
         std = np.sqrt(np.square(context - mean).mean(axis=0))
         varies = std > np.finfo("float32").eps * np.abs(mean)
@@ -146,15 +150,43 @@ class StandardizedContext(Configured, keras.Layer):
     def _check(self, shape):
         size = self.mean.shape[0] if self.built else "k"
         is_dict = isinstance(shape, dict)
-        if not is_dict and len(shape) == 2 and size in ("k", shape[-1]):
+        if not is_dict and len(shape) > 1 and size in ("k", shape[-1]):
             return
         raise ContractError(
             "context",
             self,
             expected=f"vectors (batch, {size})",
             received=f"a dict of {', '.join(map(repr, shape))}" if is_dict else f"shape {tuple(shape)}",
-            hint="Of labels, of several inputs and of series one vector is made by an embedding=.",
+            hint="Pass an embedding= that makes one vector of labels or of several inputs.",
         )
 
     def compute_output_shape(self, context_shape: Any) -> Any:
         return tuple(context_shape)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class LabelDropout(Configured, keras.Layer):
+    """Labels (batch,), of which training replaces a part `rate` by -1, no label: an embedding of a flow.
+
+    Networks with an optional context and `num_classes`, such as `ViT` and `CausalTransformer`, take a label below 0 for
+    no label. So they learn both densities, and `Flow.sample(guidance=)` can move samples away from the one without
+    labels. Ho & Salimans, Classifier-Free Diffusion Guidance (2022).
+
+    >>> ops.convert_to_numpy(LabelDropout(10, rate=0.5)(np.array([3, 7]))).tolist()  # not in training
+    [3, 7]
+    """
+
+    def __init__(self, num_classes: Count, *, rate: Fraction = 0.1, **kwargs: Any) -> None:
+        super().__init__(**{"autocast": False, **kwargs})
+        self.num_classes, self.rate = num_classes, rate
+        self.seeds = keras.random.SeedGenerator()
+
+    def call(self, labels: Any, training: bool = False) -> Any:
+        labels = ops.cast(labels, "int32")
+        if not training or not self.rate:
+            return labels
+        dropped = keras.random.uniform(ops.shape(labels), seed=self.seeds) < self.rate
+        return ops.where(dropped, -ops.ones_like(labels), labels)
+
+    def compute_output_shape(self, labels_shape: Any) -> Any:
+        return tuple(labels_shape)

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import keras
 
 from flowkit.conditioners.context import ContextNetwork
+from flowkit.contract import ContractError
 from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import as_type, deal
 from flowkit.contract.derived import derive_from
@@ -35,7 +36,7 @@ Activation = Annotated[Any, activation_of]
 
 
 def activate(activation, h):
-    """Return `activation(h)`; nobody else may read `h`, which it may be written over."""
+    """Return `activation(h)`; nothing else may read `h`, which may be overwritten."""
     return engine.rectify(h) if activation is keras.activations.relu else activation(h)
 
 
@@ -78,6 +79,12 @@ class DenseNetwork(ContextNetwork):
         return Dense(units, dtype=self.dtype_policy, **options)
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        if isinstance(x_shape, dict):
+            names = ", ".join(map(repr, x_shape))
+            hint = "Pass the flow an embedding= that makes one vector of them."
+            raise ContractError(
+                "context", self, expected="one tensor", received=f"a dict of {names}", hint=hint
+            )
         width = self._build_hidden(x_shape)
         self.last = self._dense(self.features, kernel_initializer="zeros")
         self.last.build((*x_shape[:-1], width))

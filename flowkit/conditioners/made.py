@@ -8,44 +8,38 @@ from typing import Any
 import keras
 import numpy as np
 
-from flowkit.conditioners.context import ContextNetwork
-from flowkit.conditioners.dense import Activation, activate
+from flowkit.conditioners.dense import Activation, DenseNetwork
 from flowkit.conditioners.made_in_turn import MADEInTurn
-from flowkit.conditioners.mlp import Places, check_places, without_seam
+from flowkit.conditioners.mlp import MLP, Places, ResidualMLP, check_places, without_seam
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import Blocks, ContextWord, Count, WholeLists, Wholes, Widths, shown
-from flowkit.contract.derived import derive_from
+from flowkit.contract.conditioner import deal
 from flowkit.engines import engine
 
 
-class MaskedNetwork(ContextNetwork):
-    """Dense layers with masks: what is answered for entry i depends on entries 1 to i - 1, and on the context.
+class MaskedLayers(DenseNetwork):
+    """Mixin that masks the layers of an `MLP` or `ResidualMLP`: outputs for entry i depend on entries 1 to i - 1.
 
-    (batch, D) -> (batch, features); `features` is a multiple of D, and channel k D + i answers for entry i. Each hidden
-    unit has a degree m and hears entries 1 to m; units of degree 0 hear the context alone, so that it reaches the first
-    entry too. A subclass hands on its hidden layers' `widths` and `degrees`, None for degrees that are spread evenly,
-    and says in `_through` how the layers follow one another.
+    (batch, D) -> (batch, features); `features` is a multiple of D, and channel k D + i belongs to entry i. Each hidden
+    unit has a degree m and reads entries 1 to m; units of degree 0 read the context alone, so that it reaches the first
+    entry too. A subclass sets `hidden_degrees`, None for degrees that are spread evenly.
 
-    Raises ContractError, when it is built, if the hidden layers are too narrow for an entry to hear all that it may,
+    Raises ContractError, when it is built, if the hidden layers are too narrow for an entry to read all that it may,
     and if `features` is no multiple of D.
     """
 
     autoregressive = True
-    skips = False  # whether what every other hidden layer answers is added to what came before the last two
+    skips = False  # True if the output of every other hidden layer is added to what came before the last two
+    damped = False  # True if what the last layer reads is divided by the root of its width
     activate_last = True
+    hidden_degrees: Sequence[Sequence[int]] | None = None
 
-    def __init__(
-        self,
-        widths: Sequence[int],
-        degrees: Sequence[Sequence[int]] | None,
-        *,
-        activation: Activation,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self._widths, self._degrees = widths, degrees
-        self.activation = activation
-        self.bias = self._context_bias(widths[0])
+    def _dense(self, units, kernel_initializer="glorot_uniform"):
+        return _Masked(units, kernel_initializer, dtype=self.dtype_policy)
+
+    def all_layers(self) -> list[Any]:
+        """Return the masked layers, the last one included."""
+        return [*self.hidden_layers, self.last]
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
         size = x_shape[-1]
@@ -58,28 +52,19 @@ class MaskedNetwork(ContextNetwork):
             )
         least = 0 if self.bias is not None else min(1, size - 1)
         degrees = [self._degrees_seen(size)]
-        for width in self._widths:
-            degrees.append(tuple(least + unit * (size - least) // width for unit in range(width)))
-        if self._degrees is not None:
-            degrees[1:] = map(tuple, self._degrees)
+        for layer in self.hidden_layers:
+            degrees.append(tuple(least + unit * (size - least) // layer.units for unit in range(layer.units)))
+        if self.hidden_degrees is not None:
+            degrees[1:] = map(tuple, self.hidden_degrees)
         self._check(degrees, size)
-        # An output hears what comes before its entry: it is one degree below it.
+        # An output depends on what comes before its entry: it is one degree below it.
         degrees.append(tuple(range(size)) * (self.features // size))
-        self.layers = [
-            _Masked(before, after, zeros=self._starts_at_zero(number), dtype=self.dtype_policy)
-            for number, (before, after) in enumerate(itertools.pairwise(degrees))
-        ]
-        for layer in self.layers:
-            layer.build()
-        if self.bias is not None:
-            self.bias.build(context_shape)
-
-    def _starts_at_zero(self, number):
-        """Whether all weights of a layer are 0 at the start: those of the last, and of what is added to a sum."""
-        return number == len(self._widths) or (self.skips and number > 0 and not number % 2)
+        super().build((*x_shape[:-1], len(degrees[0])), context_shape)
+        for layer, (before, after) in zip(self.all_layers(), itertools.pairwise(degrees), strict=True):
+            layer.before, layer.after = before, after
 
     def _degrees_seen(self, size):
-        """Return the degree of each number that the first layer sees, that of its entry, for so many entries."""
+        """Return the degree of each input of the first layer, that of its entry, for `size` entries."""
         return tuple(range(1, size + 1))
 
     def _check(self, degrees, size):
@@ -89,7 +74,7 @@ class MaskedNetwork(ContextNetwork):
                 "conditioner",
                 self,
                 expected=f"degrees from 0 to {size - 1}, for {size} entries",
-                received=str(self._degrees),
+                received=str(self.hidden_degrees),
             )
         # What reaches each unit: the context, then the entries.
         hears = np.eye(1 + size, dtype=bool)[list(degrees[0])]
@@ -101,12 +86,11 @@ class MaskedNetwork(ContextNetwork):
         wanted = np.tril(np.ones((size, 1 + size), dtype=bool))
         wanted[:, 0] = self.bias is not None
         if (hears != wanted).any():
-            received, hint = f"widths {list(self._widths)}", f"Make them at least {size} wide."
-            if self._degrees is not None:
-                received, hint = (
-                    f"degrees {shown(self._degrees)}",
-                    "Degrees drawn at random may leave one out.",
-                )
+            widths = [layer.units for layer in self.hidden_layers]
+            received, hint = f"widths {widths}", f"Make them at least {size} wide."
+            if self.hidden_degrees is not None:
+                received = f"degrees {shown(self.hidden_degrees)}"
+                hint = "Degrees drawn at random may leave one out."
             raise ContractError(
                 "conditioner",
                 self,
@@ -115,53 +99,49 @@ class MaskedNetwork(ContextNetwork):
                 hint=hint,
             )
 
-    def _derive(self, x_shape: Any) -> dict[str, Any]:
-        return {"layers": [layer._derive() for layer in self.layers]}
-
     @functools.cached_property
     def in_turn(self) -> MADEInTurn | None:
         """Return the answers one after another; None if they might not be those of `call`, to the last bits."""
         # An activation with weights may have one for each unit; half precision rounds by too much to do it twice.
         exact = self.compute_dtype in ("float32", "float64")
-        return MADEInTurn(self) if exact and not isinstance(self.activation, keras.Layer) else None
-
-    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
-        derived = derive_from(self, x.shape) if derived is None else derived
-        first, *others, last = derived["layers"]
-        h = self._steered(engine.dense(x, **first), context)
-        return engine.dense(self._through(h, others), **last)
-
-    def _through(self, h, layers):
-        """What the last layer is given: `h`, what the first one answers, through the others; those as `_derive` has."""
-        raise NotImplementedError
+        plain = not isinstance(self.activation, keras.Layer) and not getattr(self, "gates", None)
+        return MADEInTurn(self) if exact and plain else None
 
 
 class _Masked(keras.Layer):
-    """A dense layer of which a unit hears those units before it whose degree is not above its own."""
+    """A dense layer whose units read the units before them of a degree that is not above their own.
 
-    def __init__(self, before, after, *, zeros, **kwargs):
+    `before` and `after` are the degrees. No `keras.layers.Dense`: what Keras quantises would lose its mask.
+    """
+
+    def __init__(self, units, kernel_initializer, **kwargs):
         super().__init__(**kwargs)
-        self.before, self.after, self.zeros = before, after, zeros
+        self.units, self.kernel_initializer = units, kernel_initializer
 
-    def build(self, input_shape=None):
-        shape = (len(self.before), len(self.after))
-        start = "zeros" if self.zeros else "glorot_uniform"
-        self.kernel = self.add_weight(shape=shape, initializer=start, name="kernel")
+    def build(self, x_shape):
+        shape = (x_shape[-1], self.units)
+        self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
         self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
 
-    def _derive(self):
+    def derive(self):
         kernel = keras.ops.cast(self.kernel, self.compute_dtype)
         kernel = kernel * engine.constant(mask, self.before, self.after, like=kernel)
         return {"kernel": kernel, "bias": keras.ops.cast(self.bias, self.compute_dtype)}
 
+    def call(self, x, derived):
+        return engine.dense(x, **derived)
+
+    def call_dealt(self, x, parameters, layout, derived):
+        return deal(self.call(x, derived), parameters, layout)
+
 
 def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:
-    """Return 1 if a unit may hear one before it, whose degree is not above its own: (len(before), len(after))."""
+    """Return 1 if a unit may read one before it, of a degree not above its own: (len(before), len(after))."""
     return (np.array(before)[:, None] <= np.array(after)).astype("float32")
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class MADE(MaskedNetwork):
+class MADE(MaskedLayers, MLP):
     """Dense layers with masks: what is answered for entry i depends on entries 1 to i - 1, and on the context.
 
     (batch, D) -> (batch, features); `features` is a multiple of D, and channel k D + i answers for entry i. The last
@@ -199,30 +179,25 @@ class MADE(MaskedNetwork):
             )
         super().__init__(
             hidden,
-            degrees,
             features=features,
             activation=activation,
             context=context,
             num_classes=num_classes,
             **kwargs,
         )
-        self.hidden, self.degrees = hidden, degrees
-
-    def _through(self, h, layers):
-        for own in layers:
-            h = engine.dense(self.activation(h), **own)
-        return self.activation(h)
+        self.degrees = self.hidden_degrees = degrees
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class ResidualMADE(MaskedNetwork):
+class ResidualMADE(MaskedLayers, ResidualMLP):
     """A masked layer of `width`, `blocks` times h + dense(f(dense(f(h)))), all masked, then a linear one (features).
 
     As in a `MADE`, what is answered for entry i depends on entries 1 to i - 1, and on the context; f is the
     `activation`. All hidden layers have units of the same `degrees`, which never fall; None spreads them evenly. The
     linear layer starts at zero, and so does the last one of each block, which begins as the identity. With
-    `activate_last` f comes before the linear layer too. `context` ("none", "optional", "required") enters as a bias of
-    the first layer. Asked for one entry after another, all answers together cost as much as one pass.
+    `activate_last` f comes before the linear layer too; `damped` divides what that layer reads by the square root of
+    `width`, as for `ResidualMLP`. `context` ("none", "optional", "required") enters as a bias of the first layer. Asked
+    for one entry after another, all answers together cost as much as one pass.
 
     Raises ValueError for a number out of range, or other degrees; ContractError as `MADE`. Germain, Gregor, Murray &
     Larochelle, MADE (2015); with blocks as used by Durkan, Bekasov, Murray & Papamakarios, Neural Spline Flows (2019).
@@ -246,6 +221,7 @@ class ResidualMADE(MaskedNetwork):
         num_classes: Count | None = None,
         degrees: Wholes | None = None,
         activate_last: bool = True,
+        damped: bool = False,
         **kwargs: Any,
     ) -> None:
         if degrees is not None and (len(degrees) != width or degrees != sorted(degrees)):
@@ -253,24 +229,19 @@ class ResidualMADE(MaskedNetwork):
                 f"ResidualMADE's degrees: expected {width} that never fall, one for each unit of a layer, received "
                 f"{shown(degrees)}."
             )
-        layers = 1 + 2 * blocks
         super().__init__(
-            [width] * layers,
-            None if degrees is None else [degrees] * layers,
+            width,
+            blocks=blocks,
             features=features,
             activation=activation,
             context=context,
             num_classes=num_classes,
+            activate_last=activate_last,
+            damped=damped,
             **kwargs,
         )
-        self.width, self.blocks, self.degrees = width, blocks, degrees
-        self.activate_last = activate_last
-
-    def _through(self, h, layers):
-        for one, two in zip(layers[::2], layers[1::2], strict=True):
-            more = activate(self.activation, engine.dense(self.activation(h), **one))
-            h = h + engine.dense(more, **two)
-        return activate(self.activation, h) if self.activate_last else h
+        self.degrees = degrees
+        self.hidden_degrees = None if degrees is None else [degrees] * len(self.hidden_layers)
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -279,7 +250,7 @@ class AngularMADE(MADE):
 
     `angles` are their places, from 0, in the order in which it is given entries; None: all are. The other arguments
     and what is raised are those of `MADE`; a place beyond the entries is a ContractError too. The inverse of
-    `Autoregressive` asks it for all entries until nothing changes.
+    `Autoregressive` calls it for all entries until nothing changes.
 
     >>> import math
     >>> from keras import ops
@@ -288,6 +259,8 @@ class AngularMADE(MADE):
     >>> bool(ops.all(ops.abs(h[0] - h[1]) < 1e-5))
     True
     """
+
+    in_turn = None
 
     def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
         super().__init__(hidden, **kwargs)
@@ -303,9 +276,5 @@ class AngularMADE(MADE):
         others = [place for place in range(size) if place not in angles]
         return tuple(1 + place for place in (*others, *angles, *angles))
 
-    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
-        return super().call(without_seam(x, self.angles), context, derived)
-
-    def _derive(self, x_shape: Any) -> dict[str, Any]:
-        # Beside `call`, so that what is derived is handed to it.
-        return super()._derive(x_shape)
+    def _hidden(self, x, context, derived):
+        return super()._hidden(without_seam(x, self.angles), context, derived)

@@ -17,16 +17,17 @@ class MADEInTurn:
 
     def __init__(self, made):
         self.made = made
-        self.entries = len(made.layers[0].before)
+        self.layers = made.all_layers()
+        self.entries = len(self.layers[0].before)
         self.parameters = made.features // self.entries
-        degrees = [made.layers[0].before, *(layer.after for layer in made.layers[:-1])]
+        degrees = [self.layers[0].before, *(layer.after for layer in self.layers[:-1])]
         # What is known when entry k is to be answered for: of the data, then of each hidden layer.
         self.rows = [engine.Rows(_not_above(range(self.entries), some)) for some in degrees]
         self.answers = engine.Rows([(k + 1) * self.parameters for k in range(self.entries)])
 
     def derive(self):
         """Return what depends on weights alone: for each layer a kernel (units, units before) and a bias (units, 1)."""
-        *hidden, last = [layer._derive() for layer in self.made.layers]
+        *hidden, last = [layer.derive() for layer in self.layers]
         derived, before = [], 0
         for own, rows in zip(hidden, self.rows[1:], strict=True):
             kernel, bias = ops.swapaxes(own["kernel"], -1, -2), ops.expand_dims(own["bias"], -1)
@@ -37,7 +38,8 @@ class MADEInTurn:
         # The parameters of an entry side by side.
         lead, features = tuple(last["bias"].shape[:-1]), self.made.features
         units = last["kernel"].shape[-2]
-        kernel = ops.reshape(last["kernel"], (*lead, units, self.parameters, self.entries))
+        kernel = last["kernel"] * units**-0.5 if self.made.damped else last["kernel"]
+        kernel = ops.reshape(kernel, (*lead, units, self.parameters, self.entries))
         kernel = ops.reshape(ops.swapaxes(kernel, -1, -3), (*lead, features, units))
         bias = ops.reshape(last["bias"], (*lead, self.parameters, self.entries))
         bias = ops.reshape(ops.swapaxes(bias, -1, -2), (*lead, features, 1))
@@ -81,7 +83,7 @@ class MADEInTurn:
 
     def _bent(self, h, layer, keep):
         """Return the input of the next layer for the output `h`, which is written over unless `keep`."""
-        last = layer == len(self.made.layers) - 2
+        last = layer == len(self.layers) - 2
         if last and not self.made.activate_last:
             return h
         return self.made.activation(h) if keep else activate(self.made.activation, h)

@@ -125,15 +125,15 @@ class ScaledConv(Configured, keras.Layer):
 
 
 def _normal(shape, dtype):
-    """N(0, 0.05), as published; by numpy, since JAX would compile Keras's own for half a second for each shape."""
+    """Draw N(0, 0.05), as published; by numpy, since JAX would compile Keras's own for half a second for each shape."""
     seed = keras.initializers.RandomNormal().seed  # Keras's own default seed
     return ops.convert_to_tensor(np.random.default_rng(seed).normal(0, 0.05, shape), dtype=dtype)
 
 
 def edge_taps(height, width, size):
-    """For each place of an image which taps of a `size` x `size` kernel fall on the ring of padding around it.
+    """Return 1 for taps of a `size` x `size` kernel on the ring of padding, 0 for others, at each place of an image.
 
-    (1, height, width, size * size) of 0 and 1.
+    Their shape is (1, height, width, size * size).
     """
 
     taps = np.arange(size) - size // 2

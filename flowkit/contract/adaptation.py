@@ -104,7 +104,7 @@ def adapt_inside(layer, ask, again):
         for inner in keras_layers(layer, include_self=False)
         if hasattr(inner, "adapt") and adapted_flags(inner)
     ]
-    # One that holds others hands on to them what they are to see.
+    # A layer that holds others passes the batch on to them.
     held = {id(part) for inner in flagged for part in keras_layers(inner, include_self=False)}
     waiting = [inner for inner in flagged if id(inner) not in held and (again or not is_adapted(inner))]
     if not waiting:

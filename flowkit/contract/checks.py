@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from flowkit.contract.errors import ContractError
+from flowkit.contract.errors import ContractError, shape_error
 from flowkit.contract.noise import count
 from flowkit.contract.shapes import as_tuple
 
@@ -40,13 +40,10 @@ def check_shape(layer, shape, built):
             n is not None and b is not None and n != b for n, b in zip(event, built[1:], strict=True)
         )
         if differ:
-            raise ContractError(
-                "event shape",
-                layer,
-                expected=f"an event of shape {built[1:]}, which its weights were made for",
-                received=f"shape {shape}",
-                hint=_without_channels(len(event), (len(built) - 1,))
-                or ("What x depends on is given apart, as context=." if len(shape) == 2 else None),
+            hint = "Pass what x depends on apart, as context=." if len(shape) == 2 else None
+            hint = _without_channels(len(event), (len(built) - 1,)) or hint
+            raise shape_error(
+                layer, f"an event of shape {built[1:]}, which its weights were made for", shape, hint
             )
 
 

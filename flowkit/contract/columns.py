@@ -5,18 +5,13 @@ from typing import Any
 
 from keras import ops
 
-from flowkit.contract.errors import ContractError
+from flowkit.contract.errors import ContractError, shape_error
 
 
 def check_count(layer: Any, x_shape: Sequence[Any], reason: str) -> None:
     """Raise ContractError unless data of `x_shape` have as many columns as `layer.columns`."""
     if x_shape[-1] != len(layer.columns):
-        raise ContractError(
-            "event shape",
-            layer,
-            expected=f"{len(layer.columns)} columns, {reason}",
-            received=f"shape {tuple(x_shape)}",
-        )
+        raise shape_error(layer, f"{len(layer.columns)} columns, {reason}", x_shape)
 
 
 def pick(x: Any, places: Sequence[int]) -> Any:

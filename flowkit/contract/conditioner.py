@@ -17,9 +17,9 @@ LAYOUTS = ("interleaved", "contiguous")
 
 
 class Conditioner(Configured, keras.Layer):
-    """h = conditioner(x) or conditioner(x, context): a network whose answers are the parameters of a bijector.
+    """h = conditioner(x) or conditioner(x, context): a network whose outputs are the parameters of a bijector.
 
-    - `features`: how many channels it answers with; None lets whoever asks tell it, before it is built.
+    - `features`: the number of output channels; None: set by the bijector before `build`.
     - `context`: "none", "optional" or "required", as in `BijectorSpec`.
     - `num_classes`: how many classes the labels of its context may name; None for no labels.
 
@@ -32,9 +32,9 @@ class Conditioner(Configured, keras.Layer):
     `_derive(x_shape)`, optional, returns a dict of tensors that depend on the weights alone: `call` then receives it as
     `derived=`, or None if it was not computed. As in `Bijector`, it works for weights with leading axes.
 
-    An autoregressive one may have `in_turn`, which answers for one entry as soon as those before it are known and takes
-    less than a pass for it: see `flowkit.conditioners.made_in_turn`. Without it the inverse of `Autoregressive` asks
-    for all entries until nothing changes.
+    An autoregressive one may have `in_turn`, which computes the parameters of one entry as soon as those before it are
+    known, in less than a pass: see `flowkit.conditioners.made_in_turn`. Without it the inverse of `Autoregressive`
+    calls it for all entries until nothing changes.
 
     >>> class Doubled(Conditioner):
     ...     def call(self, x, context=None):
@@ -45,7 +45,7 @@ class Conditioner(Configured, keras.Layer):
     (4, 6)
     """
 
-    autoregressive = False  # whether what it answers for an entry depends on those before it alone
+    autoregressive = False  # True if its output for an entry depends on those before it alone
 
     def __init__(
         self,
@@ -89,63 +89,74 @@ def network(value: Any, name: str) -> Any:
 Network = Annotated[Any, network]
 
 
+def network_of_context(value: Any, name: str) -> Any:
+    """Return a network whose input is the context, or None. Raises ContractError if it takes another input as well."""
+    if context_of(network(value, name)) != "none":
+        raise ContractError(
+            "conditioner",
+            name,
+            expected="a conditioner whose input is the context",
+            received=f"one with context={value.context!r}",
+            hint="Leave context= out of its arguments.",
+        )
+    return value
+
+
+NetworkOfContext = Annotated[Any, network_of_context]
+
+
 def context_of(conditioner: Any) -> str:
-    """Return "none", "optional" or "required": whether a conditioner, or None, is asked with a context."""
+    """Return "none", "optional" or "required": if a conditioner, or None, takes a context."""
     return getattr(conditioner, "context", "none")
 
 
 def build_conditioner(
     owner: Any, conditioner: Any, features: int, x_shape: tuple[Any, ...], context_shape: Any = None
-) -> None:
-    """Set the number of channels of a conditioner's output, and build it for its inputs.
+) -> tuple[int | None, ...]:
+    """Set the number of channels of a conditioner's output, build it for its inputs, and return its output's shape.
 
-    Raises ContractError, in the name of its `owner`, if it answers with another number.
+    Raises ContractError, in the name of its `owner`, for another number of channels.
     """
     if getattr(conditioner, "features", 0) is None:
         conditioner.features = features
     if not conditioner.built:
         conditioner.build(*((x_shape,) if context_of(conditioner) == "none" else (x_shape, context_shape)))
-    answer = as_tuple(conditioner.compute_output_shape(x_shape))
-    if answer[-1] != features:
+    output = as_tuple(conditioner.compute_output_shape(x_shape))
+    if output[-1] != features:
         raise ContractError(
             "conditioner",
             owner,
-            expected=f"{type(conditioner).__name__} to answer {features} channels",
-            received=f"shape {answer}",
-            hint="If it takes features=, leave them out: it is told how many.",
+            expected=f"{type(conditioner).__name__} to return {features} channels",
+            received=f"shape {output}",
+            hint="If it takes features=, leave them out: its layer sets them.",
         )
+    return output
 
 
-def refuse_second_input(owner: Any, conditioner: Any) -> None:
-    """Raise ContractError for a conditioner that expects a context beside its input: the context is its input."""
-    if context_of(conditioner) != "none":
-        raise ContractError(
-            "conditioner",
-            owner,
-            expected="a conditioner that is given the context as its input",
-            received=f"one with context={conditioner.context!r}",
-            hint="Leave context= out of its arguments.",
-        )
+def build_on_context(owner: Any, conditioner: Any, features: int, context_shape: Any) -> None:
+    """Build a conditioner whose input is the context, and whose output is one vector for each sample.
 
-
-def build_on_context(
-    owner: Any, conditioner: Any, features: int, context_shape: Any, *, dicts: bool = False
-) -> None:
-    """Build a conditioner whose input is the context: vectors, labels if it has classes, or `dicts`.
-
-    Raises ContractError, in the name of its `owner`, for another context.
+    Raises ContractError, in the name of its `owner`, for no context, for labels if the conditioner has no classes (it
+    would take the labels of a batch for one vector), and for another output.
     """
-    ranks = (2,) if getattr(conditioner, "num_classes", None) is None else (1, 2)
-    several = isinstance(context_shape, dict)  # which the conditioner knows what to do with
-    if context_shape is None or (not dicts if several else len(context_shape) not in ranks):
+    labels = isinstance(context_shape, tuple) and len(context_shape) == 1
+    if context_shape is None or (labels and getattr(conditioner, "num_classes", None) is None):
         raise ContractError(
             "context",
             owner,
-            expected="vectors (batch, k) to ask its conditioner with",
+            expected="vectors (batch, k) as context, the input of its conditioner",
             received="none" if context_shape is None else f"shape {context_shape}",
             hint="keras.ops.one_hot makes vectors of labels.",
         )
-    build_conditioner(owner, conditioner, features, context_shape if several else as_tuple(context_shape))
+    output = build_conditioner(owner, conditioner, features, context_shape)
+    if len(output) != 2:
+        raise ContractError(
+            "conditioner",
+            owner,
+            expected=f"{type(conditioner).__name__} to return one vector for each sample",
+            received=f"shape {output}, for a context of shape {context_shape}",
+            hint="Pass the flow an embedding= that makes one vector of each context.",
+        )
 
 
 def derive(conditioner: Any, x_shape: tuple[Any, ...]) -> Any:

@@ -106,8 +106,7 @@ def engine_neutral(config):
 def _keep(thing: Any, signature: inspect.Signature, passed: dict[str, Any]) -> None:
     """Keep the arguments of an `__init__` in its object: first those of its class, then those of each base.
 
-    Of a base's arguments those count that its class hands on from its caller, and those that it leaves at their
-    defaults.
+    Arguments of a base count if its class passes them on from its caller, or leaves them at their defaults.
     """
     # Beside Keras, which would track the layers among them, and search a dict for layers to save.
     made = types.SimpleNamespace(arguments={}, given=passed, hands_on=True)

@@ -1,6 +1,7 @@
 """The error of a broken promise."""
 
 import functools
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -32,6 +33,17 @@ class ContractError(ValueError):
         # Between processes the layer travels as its name, and a subclass as this class.
         parts: dict[str, Any] = {"expected": self.expected, "received": self.received, "hint": self.hint}
         return functools.partial(ContractError, **parts), (self.clause, label(self.bijector))
+
+
+def shape_error(
+    layer: Any, expected: str, shape: Iterable[int | None], hint: str | None = None
+) -> ContractError:
+    """Return the error for an event, or latents, of the wrong `shape`.
+
+    >>> str(shape_error("squeeze", "an even height", (None, 7, 4, 1)))
+    "squeeze broke 'event shape': expected an even height, received shape (None, 7, 4, 1)."
+    """
+    return ContractError("event shape", layer, expected=expected, received=f"shape {tuple(shape)}", hint=hint)
 
 
 def label(bijector):

@@ -219,14 +219,14 @@ class FlowLayer(Configured, keras.Layer):
         self._refresh(x) if self.spec.context == "none" else self._refresh(x, context)
 
     def build_for(self, x_shape: Any, context_shape: Any = None) -> None:
-        """Build for data of `x_shape`; hands on the context's shape to a `build` that asks for it."""
+        """Build for data of `x_shape`; pass the context's shape if `build` takes it."""
         build_for(self, x_shape, context_shape)
 
     def split_levels(self) -> "tuple[list[FlowLayer], FlowLayer | None]":
         """Return (what comes before, the layer whose latents come in levels), the latter None if they do not."""
         return [self], None
 
-    # Shapes, as Keras asks for them
+    # Shapes for Keras
 
     @property
     def output_shape(self) -> Any:
@@ -305,11 +305,11 @@ class FlowLayer(Configured, keras.Layer):
 
 def _missing_hook(layer, hook, given):
     """Return the message for a hook that an author has not written; name a method whose name is nearly the hook's."""
-    said = f"{type(layer).__name__} has no {hook}(self, {given})"
+    message = f"{type(layer).__name__} has no {hook}(self, {given})"
     own = set(dir(type(layer))) - set(dir(FlowLayer))
     if near := difflib.get_close_matches(hook, own, n=1, cutoff=0.8):
-        return f"{said}, but {near[0]}: rename that to {hook}."
-    return f"{said}."
+        return f"{message}, but {near[0]}: rename that to {hook}."
+    return f"{message}."
 
 
 def _refuse_public_names(kind):

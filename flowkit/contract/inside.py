@@ -33,7 +33,7 @@ def layers_inside(layer: keras.Layer) -> Iterator[keras.Layer]:
 
 
 def build_for(layer, shape, context_shape=None):
-    """Build `layer` for inputs of `shape`, once; hands on the context's shape to a `build` that asks for it.
+    """Build `layer` for inputs of `shape`, once; pass the context's shape if its `build` takes it.
 
     >>> import keras
     >>> layer = keras.layers.Dense(2)

@@ -1,7 +1,7 @@
 """The random numbers of a layer: how many, of which kind, and which part of a flow receives which.
 
-A layer does not draw: it says how many numbers it needs for a sample, and its hooks receive them as one flat tensor
-(batch, k). So both directions stay functions, on every engine, and whoever calls decides where the numbers come from.
+A layer does not draw: it declares how many numbers it needs for a sample, and its hooks receive them as one flat tensor
+(batch, k). So both directions stay functions, on every engine, and the caller chooses the source of the numbers.
 """
 
 from typing import Any, NamedTuple

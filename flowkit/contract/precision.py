@@ -27,7 +27,7 @@ def full_precision(dtype=None):
 
 
 def warn_of_other_precision(flow, bijector):
-    """Warn if a flow is asked to compute in more digits than the bijector that it is made of: layers keep their own."""
+    """Warn if the dtype of a flow has more digits than that of its bijector, whose layers keep their own."""
     if rounding_unit(bijector.compute_dtype) > rounding_unit(flow.compute_dtype):
         warnings.warn(
             f"the flow is {flow.compute_dtype}, and its bijector was made in {bijector.compute_dtype}, in which it "

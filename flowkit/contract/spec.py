@@ -63,8 +63,8 @@ class BijectorSpec:
     - `fixed_axes`: which axes of an event the weights are made for, "channels" (the last) or "all".
     - `bounded`: either direction magnifies rounding by a bounded factor at most, whatever x and the context; so does
       one whose log-det does not vary. `Flow` then need not look whether samples come back.
-    - `rearranges`: entries change places, not values, so that `Chain` lets any domain through that asks
-      something of each entry alone; `domain` and `codomain` stay REAL.
+    - `rearranges`: entries change places, not values, so that `Chain` lets any domain through that is a condition on
+      each entry alone; `domain` and `codomain` stay REAL.
 
     Raises ValueError for a word that is not one of these, and for a direction that draws and promises "exact".
 

@@ -81,7 +81,7 @@ def masked_layer(
     )
 
     def fill():
-        for own, kernel, bias, before in zip(conditioner.layers, kernels, biases, units, strict=False):
+        for own, kernel, bias, before in zip(conditioner.all_layers(), kernels, biases, units, strict=False):
             own.kernel.assign(kernel[:, before].T)
             own.bias.assign(bias)
         if conditioner.bias is not None:

@@ -20,8 +20,8 @@ indexed: `LazyImages`.
 `load_table` loads a table, a .csv, .tsv, .parquet, .npy or .npz file; `Columns` are the columns of a frame, by name.
 
 `validate_images` checks arrays that you have already, `batches` puts them in an order that can be
-resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous. `content_hash` is
-equal for equal data sets.
+resumed, `augment` shifts, mirrors, crops and distorts them, `Dequantize` makes them continuous, `VariationalDequantize`
+does by learned noise. `content_hash` is equal for equal data sets.
 """
 
 from flowkit.data import augment
@@ -31,10 +31,12 @@ from flowkit.data.content_hash import content_hash
 from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
+from flowkit.data.gaussian_noise import GaussianNoise
 from flowkit.data.lazy_images import LazyImages
 from flowkit.data.source import NAMES, absolute, load
 from flowkit.data.table import Table, load_table
 from flowkit.data.validate import validate_images, validate_labels
+from flowkit.data.variational import VariationalDequantize
 
 __all__ = [
     "MAX_BYTES",
@@ -43,8 +45,10 @@ __all__ = [
     "Columns",
     "Dataset",
     "Dequantize",
+    "GaussianNoise",
     "LazyImages",
     "Table",
+    "VariationalDequantize",
     "absolute",
     "augment",
     "batches",

@@ -8,12 +8,18 @@ own for every batch, so that a run can be repeated and resumed. They move whole 
 interpolation would smooth the noise that bits per dimension count.
 """
 
+import math
+from typing import Annotated
+
 import numpy as np
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Count, Fraction, checked, real
+
+NotNegative = Annotated[float, real(0, math.inf, "a number from 0 up", "[)")]
 
 
-def shift(max_fraction=0.1):
+@checked
+def shift(max_fraction: Annotated[float, real(0, 1, "a number in [0, 1]")] = 0.1):
     """Move each image by up to `max_fraction` of its height and width; edges are repeated.
 
     Args:
@@ -30,8 +36,6 @@ def shift(max_fraction=0.1):
         >>> shift(0.1)(images, np.random.default_rng(0)).shape
         (2, 10, 10, 1)
     """
-    if not 0 <= max_fraction <= 1:
-        raise ValueError(f"max_fraction: expected 0..1, received {max_fraction!r}.")
 
     def apply(images, rng):
         count, height, width = images.shape[:3]
@@ -62,7 +66,8 @@ def flip():
     return apply
 
 
-def crop(size):
+@checked
+def crop(size: Count):
     """Cut a square of side `size` out of each image, at a random place.
 
     Returns:
@@ -74,7 +79,6 @@ def crop(size):
         >>> crop(2)(images, np.random.default_rng(0))[..., 0].tolist()
         [[[9, 10], [13, 14]], [[20, 21], [24, 25]]]
     """
-    whole_number(size, "size", least=1)
 
     def apply(images, rng):
         return cut(images, size, *corners(images.shape, size, rng))
@@ -97,7 +101,8 @@ def cut(images, size, rows, columns):
     return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
-def distort(rotation=15, zoom=0.1, shear=0.02):
+@checked
+def distort(rotation: NotNegative = 15, zoom: Fraction = 0.1, shear: NotNegative = 0.02):
     """Turn each image about its centre, stretch and shear it a little; edges are repeated.
 
     Args:
@@ -116,11 +121,6 @@ def distort(rotation=15, zoom=0.1, shear=0.02):
         >>> bool((distort(0, 0, 0)(images, np.random.default_rng(0)) == images).all())
         True
     """
-    if not (rotation >= 0 and shear >= 0 and 0 <= zoom < 1):
-        raise ValueError(
-            "distort: expected rotation and shear from 0 up and zoom in 0..1, received "
-            f"{rotation!r}, {shear!r} and {zoom!r}."
-        )
 
     def apply(images, rng):
         count = len(images)

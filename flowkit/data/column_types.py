@@ -1,11 +1,11 @@
-"""What the columns of a mixed table hold: numbers, dates or categories, inferred, checked, and as codes of a flow.
+"""The types of the columns of a mixed table: numbers, dates or categories, checked, and as codes of a flow.
 
 A code is a real number, a whole number from 0 up, or NaN for a missing entry: what `DequantizeColumns` takes.
 """
 
 import functools
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import narwhals as nw
@@ -13,10 +13,7 @@ import numpy as np
 
 from flowkit.contract.arguments import shown
 
-MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
-MOST_CATEGORIES = 256  # of a column of text, unless its type is given
-_UNITS = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
-_DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
+UNITS = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +51,8 @@ class Number:
 
     def codes(self, series: Any) -> tuple[np.ndarray, Any]:
         """Return (codes, NaN for missing entries; (row, received, expected) of the first bad entry, or None)."""
+        if wrong := self._first_unreadable(series):
+            return np.zeros(len(series)), wrong
         values = self._numbers(series)
         absent = np.isnan(values)
         if self.decimals is None:
@@ -128,6 +127,12 @@ class Number:
     def _numbers(self, series):
         return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64")
 
+    def _first_unreadable(self, series):
+        """Return (row, received, expected) of the first entry of another kind, such as a word, or None."""
+        if series.dtype.is_numeric() or series.dtype == nw.Boolean:
+            return None
+        return _first_other(series, float, "a number")
+
     def _first(self, bad, values, expected):
         row = int(np.argmax(bad))
         return (row, f"{values[row]:g}", expected) if bad.any() else None
@@ -154,7 +159,7 @@ class Number:
 class Date(Number):
     """Dates and times as numbers of a `unit`, "D", "h", "m" or "s", since `origin`.
 
-    Those of more than `MOST_LEVELS` units are real numbers of days.
+    Those of more than 2^20 units are real numbers of days.
     """
 
     unit: str = "D"
@@ -162,10 +167,15 @@ class Date(Number):
     zone: str | None = None
 
     def _numbers(self, series):
-        moments = _moments(series)
+        moments = moments_of(series)
         absent = np.isnat(moments)
         since = (moments - np.datetime64(self.origin, "us")).astype("float64")
         return np.where(absent, math.nan, since / _microseconds(self.unit))
+
+    def _first_unreadable(self, series):
+        return (
+            None if series.dtype in (nw.Datetime, nw.Date) else _first_other(series, np.datetime64, "a date")
+        )
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         absent = np.isnan(codes)
@@ -197,7 +207,7 @@ class Date(Number):
 
     @property
     def word(self) -> str:
-        return "dates, real days" if self.decimals is None else f"dates, {_UNITS[self.unit]}"
+        return "dates, real days" if self.decimals is None else f"dates, {UNITS[self.unit]}"
 
 
 @dataclass(frozen=True)
@@ -285,145 +295,6 @@ class Category:
 ColumnType = Number | Category
 
 
-# Inference
-
-
-def infer_type(series: Any, asked: Any = None) -> ColumnType:
-    """Return the type of a column, a narwhals series: inferred, or `asked` for.
-
-    `asked` is "real", "positive", (low, high), "circular", ("circular", low, high), "whole", ("whole", low, high),
-    "category" or "date". Raises ValueError, with what is the matter, for a column that has no type.
-    """
-    native = series.to_native()
-    own = nw.dependencies.is_pandas_series(native) and not series.dtype.is_decimal()
-    return replace(_inferred(series, asked), native=str(native.dtype) if own else "")
-
-
-def _inferred(series, asked):
-    absent = absent_of(series)
-    if absent.all():
-        raise ValueError("all entries are missing")
-    dtype, some = series.dtype, bool(absent.any())
-    if asked == "category" or dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
-        if asked not in (None, "category"):
-            raise ValueError(f"{dtype}, not numbers")
-        return _category(series, absent, asked is not None)
-    if dtype in (nw.Datetime, nw.Date):
-        if asked not in (None, "date"):
-            raise ValueError(f"{dtype}, type {shown(asked)}, expected 'date'")
-        return _date(series, some)
-    if not dtype.is_numeric() or asked == "date":
-        raise ValueError(f"{dtype}, no number, date or category")
-    values = np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64")[~absent]
-    if not np.isfinite(values).all():
-        raise ValueError("infinite entries")
-    word = str(dtype) if not dtype.is_decimal() else "Float64"
-    if asked is None and len(np.unique(values)) == 1:
-        value = values[0].item()
-        value = int(value) if dtype.is_integer() else value
-        return Category((value,), False, word, some, (1 - absent.mean(), absent.mean()))
-    return _with_quantiles(_number(values, asked, word, some), series)
-
-
-def _number(values, asked, dtype, missing):
-    word, low, high = _wanted(asked)
-    decimals = None if asked in ("real", "positive") else _decimals(values, word == "whole")
-    if decimals is not None:
-        step = 10.0**-decimals
-        low = values.min() if math.isinf(low) else low
-        high = values.max() if math.isinf(high) else high
-        levels = math.floor((high - low) / step + 1e-3) + (word != "circular")
-        on_steps = _is_whole((values[0] - low) / step)
-        if word == "circular":
-            on_steps = on_steps and _is_whole((high - low) / step)
-        if on_steps and 1 < levels <= MOST_LEVELS:
-            circular = "circular" if word == "circular" else "real"
-            return Number(circular, float(low), levels, decimals, dtype, missing)
-    if word == "whole":
-        if decimals is None or not on_steps:
-            raise ValueError("fractions, no whole numbers")
-        raise ValueError(f"a range of {levels:,} whole numbers, expected 2 to {MOST_LEVELS:,}")
-    domain = asked if asked is not None else "positive" if values.min() > 0 else "real"
-    return Number(tuple(domain) if isinstance(domain, list) else domain, dtype=dtype, missing=missing)
-
-
-def _wanted(asked):
-    """Return (word, low, high) of a type that a user asks for; ends are infinite if data tell them."""
-    if asked in (None, "real", "positive", "whole"):
-        return asked or "real", -math.inf, math.inf
-    if asked == "circular":
-        return asked, -math.pi, math.pi
-    try:
-        word, *ends = asked if isinstance(asked[0], str) else ("real", *asked)
-        low, high = map(float, ends)
-    except (TypeError, ValueError, IndexError):
-        word, low, high = "", 1.0, 0.0
-    if word not in ("real", "circular", "whole") or not low < high:
-        raise ValueError(
-            f"type {shown(asked)}, expected 'real', 'positive', (low, high), 'circular', ('circular', low, high), "
-            "'whole', ('whole', low, high), 'category' or 'date'"
-        )
-    return word, low, high
-
-
-def _is_whole(number):
-    return abs(number - round(number)) < 1e-3
-
-
-def _decimals(values, whole):
-    """Return the fewest decimals in which numbers are recorded, if those repeat; None for real numbers."""
-    for decimals in range(1 if whole else _DECIMALS + 1):
-        scaled = values * 10.0**decimals
-        if (np.abs(scaled - np.round(scaled)) < 1e-6 * np.maximum(1, np.abs(scaled) * 1e-6)).all():
-            repeated = decimals == 0 or len(np.unique(values)) <= 0.9 * len(values)
-            return decimals if repeated else None
-    return None
-
-
-def _date(series, missing):
-    moments = _moments(series)
-    moments = moments[~np.isnat(moments)]
-    first, last = moments.min(), moments.max()
-    zone = getattr(series.dtype, "time_zone", None)
-    name = "Date" if series.dtype == nw.Date else series.dtype.time_unit
-    for unit in _UNITS:
-        size = np.timedelta64(1, unit)
-        levels = int((last - first) // size) + 1
-        origin = first.astype(f"datetime64[{unit}]").astype("datetime64[us]")
-        if levels <= MOST_LEVELS and (moments == moments.astype(f"datetime64[{unit}]")).all():
-            steps = {"levels": max(levels, 2), "decimals": 0, "unit": unit, "origin": str(origin)}
-            found = Date("real", dtype=name, missing=missing, zone=zone, **steps)
-            return _with_quantiles(found, series)
-    return _with_quantiles(Date("real", dtype=name, missing=missing, origin=str(first), zone=zone), series)
-
-
-def _with_quantiles(kind, series):
-    """Return the type with the quantiles of its codes, a whole number k spread over [k, k + 1)."""
-    codes, _ = kind.codes(series)
-    codes = codes[~np.isnan(codes)]
-    if kind.decimals is not None:
-        codes = codes + np.random.default_rng(0).random(len(codes))
-    return replace(kind, quantiles=tuple(np.quantile(codes, np.linspace(0, 1, 65)).tolist()))
-
-
-def _category(series, absent, asked):
-    entries = [value for value, away in zip(series.to_list(), absent, strict=True) if not away]
-    ordered = series.dtype == nw.Enum
-    if ordered:
-        values = list(series.dtype.categories)
-    else:
-        values = sorted(set(entries), key=lambda value: (type(value).__name__, value))
-    odd = [value for value in values if not isinstance(value, str | int | float)]
-    if odd:
-        raise ValueError(f"entries such as {shown(odd[0])}, no words or numbers")
-    many = len(values) > MOST_CATEGORIES or (len(values) > 20 and len(values) > len(entries) / 4)
-    if many and not asked:
-        raise ValueError(f"text, {len(values):,} different entries in {len(entries):,} rows")
-    counts = np.array([entries.count(value) for value in values] + [absent.sum()]) / len(series)
-    word = str(series.dtype).partition("(")[0]
-    return Category(tuple(values), ordered, word, bool(absent.any()), tuple(counts.tolist()))
-
-
 def bounds_of(domain: Any) -> tuple[float, float]:
     """Return (low, high) of a domain of `Unconstrain`.
 
@@ -449,7 +320,18 @@ def absent_of(series: Any) -> np.ndarray:
     return np.asarray(absent, bool)
 
 
-def _moments(series):
+def _first_other(series, read, expected):
+    """Return (row, received, expected) of the first entry that `read` raises for; None if there is none."""
+    entries, absent = series.to_list(), absent_of(series)
+    for row in np.flatnonzero(~absent).tolist():
+        try:
+            read(entries[row])
+        except (TypeError, ValueError):
+            return row, shown(entries[row]), expected
+    return None
+
+
+def moments_of(series):
     """Return the dates of a column as datetime64, in UTC if it has a time zone."""
     if getattr(series.dtype, "time_zone", None) is not None:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)

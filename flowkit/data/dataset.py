@@ -2,16 +2,18 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 
+from flowkit.contract.arguments import whole, words
 from flowkit.data.bounded import FileError
 from flowkit.data.lazy_images import LazyImages
 
-SPLITS = ("train", "test")
+Split = Annotated[str, words("train", "test")]
+Limit = Annotated[int, whole(1, None)]
 _TEST_FRACTION = 0.1
 
 
@@ -55,18 +57,17 @@ class Dataset:
     def __len__(self):
         return len(self.images)
 
+    def take(self, rows: np.ndarray) -> "Dataset":
+        """Return the images at some places."""
+        images = self.images.taken(rows) if isinstance(self.images, LazyImages) else self.images[rows]
+        return replace(self, images=images, labels=None if self.labels is None else self.labels[rows])
+
     def __repr__(self):
         # The generated repr would print the pixels.
         labels = None if self.labels is None else self.labels.shape
         return (
             f"Dataset(name={self.name!r}, images={self.images.shape}, labels={labels}, levels={self.levels})"
         )
-
-
-def check_split(split: str) -> None:
-    """Raise ValueError unless `split` is "train" or "test"."""
-    if split not in SPLITS:
-        raise ValueError(f'split: expected "train" or "test", received {split!r}.')
 
 
 def split_rows(count: int, split: str, source: str | Path) -> np.ndarray:

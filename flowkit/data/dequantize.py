@@ -1,16 +1,16 @@
 """Dequantisation: from whole pixel values to continuous ones and back."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from flowkit.contract import BijectorSpec, Domain, Surjection
-from flowkit.contract.arguments import whole_number, whole_or_none
+from flowkit.contract.arguments import Seed, whole
 from flowkit.contract.shapes import event_size
-from flowkit.data.validate import validate_images
+from flowkit.data.validate import Levels, validate_images
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -37,17 +37,22 @@ class Dequantize(Surjection):
     """
 
     def __init__(
-        self, n_bits: int = 8, *, levels: int | None = None, seed: int | None = None, **kwargs: Any
+        self,
+        n_bits: Annotated[int, whole(1, 8)] | None = 8,
+        *,
+        levels: Levels | None = None,
+        seed: Seed | None = None,
+        **kwargs: Any,
     ) -> None:
         # The noise is added in float32 whatever the policy: bfloat16 cannot tell 256 levels apart.
         super().__init__(**{"dtype": "float32", **kwargs}, autocast=False)
         if levels is None:
-            self.n_bits: int | None = whole_number(n_bits, "Dequantize's n_bits", least=1, most=8)
+            self.n_bits: int | None = n_bits or 8
             self.levels, self.stored_levels = 2**self.n_bits, 256
         else:
             self.n_bits = None
-            self.levels = self.stored_levels = whole_number(levels, "Dequantize's levels", least=2, most=256)
-        self.seed = whole_or_none(seed, "Dequantize's seed", least=0)
+            self.levels = self.stored_levels = levels
+        self.seed = seed
         self.noise = keras.random.SeedGenerator(self.seed)  # of training
         self.spec = BijectorSpec(
             domain=Domain.whole(0, self.stored_levels - 1),

@@ -39,7 +39,7 @@ class LazyImages:
 
     @property
     def nbytes(self) -> int:
-        """The bytes that all would take in memory."""
+        """Return the bytes that all would take in memory."""
         count, height, width, channels = self.shape
         return count * height * width * channels * self.dtype.itemsize
 

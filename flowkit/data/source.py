@@ -5,13 +5,14 @@ import functools
 import os
 import re
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import checked, words
 from flowkit.data import cifar10, parquet
 from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, regular_size
-from flowkit.data.dataset import Dataset, Found, check_split, split_rows
+from flowkit.data.dataset import Dataset, Found, Limit, Split, split_rows
 from flowkit.data.idx import has_idx, looks_like_idx, read_idx_file, read_idx_folder
 from flowkit.data.image_file import bring, check_size, read_image
 from flowkit.data.image_folder import SUFFIXES, load_image_folder
@@ -76,14 +77,15 @@ NAMES = {
 }
 
 
+@checked
 def load(
     source: str | os.PathLike,
-    split: str = "train",
+    split: Split = "train",
     *,
     size: int | tuple[int, int] | None = None,
-    channels: int | None = None,
-    limit: int | None = None,
-    max_bytes: int = MAX_BYTES,
+    channels: Annotated[int | None, words(1, 3, None)] = None,
+    limit: Limit | None = None,
+    max_bytes: Limit = MAX_BYTES,
     in_memory: bool = True,
 ) -> Dataset:
     """Load one split of a named data set or of your own files.
@@ -127,15 +129,7 @@ def load(
         >>> data.classes[data.labels[0]] in data.classes
         True
     """
-    check_split(split)
     size = check_size(size)
-    if channels not in (None, 1, 3):
-        raise ValueError(
-            f"channels: expected 1 (grey), 3 (colour) or None (as stored), received {channels!r}."
-        )
-    if limit is not None:
-        limit = whole_number(limit, "limit", least=1)
-    max_bytes = whole_number(max_bytes, "max_bytes", least=1)
     levels, name = 256, str(source)
     if isinstance(source, str) and source in NAMES:
         load_split, levels, classes = NAMES[source]

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import checked
 from flowkit.data import parquet
 from flowkit.data.bounded import MAX_BYTES, FileError, check_shape
 from flowkit.data.csv_file import read_csv
-from flowkit.data.dataset import check_split, split_rows
+from flowkit.data.dataset import Limit, Split, split_rows
 from flowkit.data.frame import Columns
 from flowkit.data.numpy_file import NpzFile, map_npy
 from flowkit.data.source import NAMES, existing_path
@@ -59,19 +59,20 @@ class Table:
 
     @property
     def columns(self) -> Columns | None:
-        """The names as `Columns`, which a flow keeps in `Flow.columns`; None without names."""
+        """Return the names as `Columns`, which a flow keeps in `Flow.columns`; None without names."""
         if self.typed is not None:
             return self.typed
         return None if self.names is None else Columns(self.names, None)
 
 
+@checked
 def load_table(
     source: str | os.PathLike,
-    split: str = "train",
+    split: Split = "train",
     *,
     cut: bool = True,
-    limit: int | None = None,
-    max_bytes: int = MAX_BYTES,
+    limit: Limit | None = None,
+    max_bytes: Limit = MAX_BYTES,
 ) -> Table:
     """Load one split of a table of numbers from a file.
 
@@ -96,7 +97,6 @@ def load_table(
         >>> load_table(path).names
         ('age', 'height')
     """
-    check_split(split)
     try:
         path, key = existing_path(source)
     except FileError:
@@ -133,8 +133,7 @@ def load_table(
             f"{values.shape}.{advice}"
         )
     rows = split_rows(len(values), split, path) if whole and cut else np.arange(len(values))
-    if limit is not None:
-        rows = rows[: whole_number(limit, "limit", least=1)]
+    rows = rows[:limit]
     check_shape((len(rows), values.shape[1]), 8, max_bytes, str(path))
     table = Table(np.asarray(values[rows], "float64"), names, str(source))
     _check_finite(table, rows, path)

@@ -7,8 +7,9 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
-from flowkit.data.column_types import ColumnType, Number, infer_type, restored_type, stored_type
+from flowkit.data.column_types import ColumnType, Number, restored_type, stored_type
 from flowkit.data.frame import Columns
+from flowkit.data.infer_type import infer_type
 
 
 @dataclass(frozen=True)

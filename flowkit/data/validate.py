@@ -1,14 +1,18 @@
 """Checks on arrays of images and labels, with errors that say what to do."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 
+from flowkit.contract.arguments import checked, whole
+
+Levels = Annotated[int, whole(2, 256)]
 _AT_ONCE = 2**16
 
 
-def validate_images(x: Any, levels: int = 256, name: str = "images") -> np.ndarray:
+@checked
+def validate_images(x: Any, levels: Levels = 256, name: str = "images") -> np.ndarray:
     """Check that `x` holds whole-number images and return them as a uint8 array.
 
     Args:
@@ -31,8 +35,6 @@ def validate_images(x: Any, levels: int = 256, name: str = "images") -> np.ndarr
         ValueError: images: expected whole numbers in 0..255, received float64 values such as 0.5 \
 between 0.5 and 0.5. They look scaled to 0..1: pass (x * 255).round().astype("uint8").
     """
-    if not 2 <= levels <= 256:
-        raise ValueError(f"levels: expected 2..256, received {levels}.")
     x = with_channels(_as_array(x, name), name)
     return _as_uint8(x, levels, name)
 
@@ -148,7 +150,7 @@ def _parts(x):
 
 
 def _unscale(low, high, levels):
-    """Say how floats with fractions were probably scaled, and how to undo it."""
+    """Return how floats with fractions were probably scaled, and how to undo it."""
     top = levels - 1
     if low >= 0 and high <= 1:
         return f'They look scaled to 0..1: pass (x * {top}).round().astype("uint8").'

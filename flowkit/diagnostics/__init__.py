@@ -8,7 +8,9 @@ from flowkit.diagnostics.level_shares import level_shares
 from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.normality import normality
 from flowkit.diagnostics.outliers import likelihood_ratio, outliers, typicality
+from flowkit.diagnostics.recovery import recovery
 from flowkit.diagnostics.round_trip import round_trip
+from flowkit.diagnostics.tarp import tarp
 from flowkit.diagnostics.whole_report import Report, report
 
 __all__ = [
@@ -24,7 +26,9 @@ __all__ = [
     "memorisation",
     "normality",
     "outliers",
+    "recovery",
     "report",
     "round_trip",
+    "tarp",
     "typicality",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from flowkit.training.pictures import new_figure
 
-GREY = "#888888"
+BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#888888"
 _WORDS = {True: "as expected", False: "not as expected", None: "to look at"}
 
 

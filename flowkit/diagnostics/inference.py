@@ -10,12 +10,11 @@ from keras import ops
 from scipy.special import logsumexp
 
 from flowkit.contract.arguments import whole_number
-from flowkit.diagnostics.finding import plot
+from flowkit.diagnostics.finding import BLUE, plot
 from flowkit.flow.batches import batch_size_of, count, map_leaves
 from flowkit.flow.context import check_context
 from flowkit.flow.flow import Flow
 from flowkit.flow.sampling import proposals
-from flowkit.training.pictures import BLUE
 
 _FEWEST = 100  # draws: a tail of fewer has no shape
 _PRIOR = 10  # draws that the prior of k-hat, 0.5, counts as

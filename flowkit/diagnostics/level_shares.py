@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 
 from flowkit.bijectors.levels import level_sizes
-from flowkit.diagnostics.finding import GREY, Finding, plot
+from flowkit.diagnostics.finding import BLUE, GREY, Finding, plot
 from flowkit.evaluation import level_bits
 from flowkit.flow.flow import Flow
-from flowkit.training.pictures import BLUE
 
 
 def level_shares(

@@ -6,11 +6,11 @@ import numpy as np
 from scipy import stats
 
 from flowkit.contract.arguments import whole_number
-from flowkit.diagnostics.finding import GREY, Finding
+from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding
 from flowkit.flow import prepare
 from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
-from flowkit.training.pictures import BLUE, ORANGE, new_figure
+from flowkit.training.pictures import new_figure
 
 _SHOWN = 8
 _DISTANCES = 2**24  # that are held at once

@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from flowkit.diagnostics.finding import GREY, Finding, holm
+from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, holm
 from flowkit.distributions import Normal
 from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.flow import Flow
-from flowkit.training.pictures import BLUE, ORANGE, new_figure
+from flowkit.training.pictures import new_figure
 
 _LINES = 40  # of a QQ plot
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.finding import BLUE, ORANGE, Finding
 from flowkit.flow.flow import Flow
-from flowkit.training.pictures import BLUE, ORANGE, new_figure
+from flowkit.training.pictures import new_figure
 
 _TITLES = {
     "log_prob": "-log p(x), which fails",

@@ -4,10 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.diagnostics.finding import Finding, plot
+from flowkit.diagnostics.finding import BLUE, Finding, plot
 from flowkit.flow.flow import Flow
 from flowkit.flow.round_trip import TOLERANCE
-from flowkit.training.pictures import BLUE
 
 _PERCENTILES = (50, 90, 99, 100)
 

@@ -11,7 +11,9 @@ from flowkit.diagnostics.level_shares import level_shares
 from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.normality import normality
 from flowkit.diagnostics.outliers import outliers
+from flowkit.diagnostics.recovery import recovery
 from flowkit.diagnostics.round_trip import round_trip
+from flowkit.diagnostics.tarp import tarp
 from flowkit.evaluation.levels import check_scored_by_level
 from flowkit.flow import prepare
 from flowkit.flow.context import context_kind
@@ -136,7 +138,7 @@ def report(
     >>> found
     Report(normality='as expected', coverage='as expected', round_trip='as expected', memorisation='as expected')
     >>> sorted(found.left_out)
-    ['calibration', 'levels', 'outliers']
+    ['calibration', 'levels', 'outliers', 'recovery', 'tarp']
     """
     reads = context_kind(flow) != "none" and context is not None
     prepare.checked(flow, x, context)  # before any work
@@ -145,6 +147,8 @@ def report(
         "normality": lambda: normality(flow, x, context, **how),
         "coverage": lambda: coverage(flow, x, context, samples=samples, draws=draws, **how),
         "calibration": lambda: calibration(flow, x, context, draws=draws, **how),
+        "tarp": lambda: tarp(flow, x, context, draws=draws, **how),
+        "recovery": lambda: recovery(flow, x, context, draws=draws, **how),
         "levels": lambda: level_shares(flow, x, context, **how),
         "round_trip": lambda: round_trip(flow, x, context, batch_size=batch_size),
         "memorisation": lambda: memorisation(flow, x, train, context, samples=samples, **how),
@@ -161,11 +165,12 @@ def _left_out(flow, reads, train, outside):
     reasons = {}
     spec = flow.bijector.spec
     if not reads:
-        reasons["calibration"] = "the call has no context"
+        reasons |= dict.fromkeys(("calibration", "tarp", "recovery"), "the call has no context")
     elif len(flow.event_shape) != 1:
         reasons["calibration"] = (
             "of images each pixel would be a test: flowkit.evaluation.ranks has their ranks"
         )
+        reasons["recovery"] = "of images each pixel would be an entry"
     elif flow.event_shape[0] > most_entries(LEVEL):
         reasons["calibration"] = (
             f"of {flow.event_shape[0]} entries none could fail a test of so many: flowkit.evaluation.ranks has their "
@@ -176,7 +181,7 @@ def _left_out(flow, reads, train, outside):
     except ValueError as error:
         reasons["levels"] = str(error).removeprefix("levels: ").removesuffix(".")
     if spec.inverse == "none":
-        for name in ("coverage", "calibration", "round_trip", "memorisation"):
+        for name in ("coverage", "calibration", "tarp", "recovery", "round_trip", "memorisation"):
             reasons[name] = "the flow has no inverse, so it draws no samples"
     elif flow.bijector.forgets(inverse=False):
         reasons["round_trip"] = "the flow forgets a part of the data, which comes back drawn anew"

@@ -6,7 +6,7 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-from flowkit.distributed.failed import ProcessLost, leave, lost
+from flowkit.distributed.failed import ProcessLost, leave, named
 from flowkit.engines import engine
 
 _LAST = 1.0  # seconds in which the others report the same error, before JAX ends them along with process 0
@@ -53,8 +53,7 @@ def _end_on_error(kind: type[BaseException], error: BaseException, trace: Any) -
     """Print an uncaught error and end the process; let Python end it if all processes end with this error."""
     in_order = getattr(error, "told_to_all", False)
     try:
-        if engine.processes() > 1 and engine.is_lost(error):
-            error = lost(error)
+        error = named(error)
         if isinstance(error, ProcessLost):
             print(f"flowkit: {error}", file=sys.stderr)
         else:

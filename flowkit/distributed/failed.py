@@ -36,7 +36,7 @@ def lost(error: BaseException) -> ProcessLost:
     )
 
 
-def named(error: Exception) -> Exception:
+def named(error: BaseException) -> BaseException:
     """Return ProcessLost for a backend's error about another process, and any other error as it is."""
     if engine.processes() == 1 or isinstance(error, ProcessLost) or not engine.is_lost(error):
         return error

@@ -3,13 +3,13 @@
 import atexit
 import io
 import os
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 
 from flowkit import engines
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Positive, checked, whole
 from flowkit.distributed.ending import end_on_errors, leave_at_exit
 from flowkit.distributed.failed import exchanged, leave
 from flowkit.distributed.launcher import launched
@@ -23,7 +23,8 @@ _was_main = True  # in the group that was left, if there was one
 _model_made = False
 
 
-def start(*, seed: int = 0, minutes: float = 10.0) -> None:
+@checked
+def start(*, seed: Annotated[int, whole(0, 2**32 - 1)] = 0, minutes: Positive = 10.0) -> None:
     """Join the processes that a launcher has started, before any model is made; alone, set the seed only.
 
     Reads the environment variables of torchrun, SLURM, Keras (`KERAS_DISTRIBUTION_JOB_ADDRESSES`, ...) or JAX
@@ -46,9 +47,6 @@ def start(*, seed: int = 0, minutes: float = 10.0) -> None:
     (0, 1, True)
     """
     global _started
-    seed = whole_number(seed, "seed", least=0, most=2**32 - 1)
-    if not minutes > 0:
-        raise ValueError(f"minutes: expected a positive number, received {minutes!r}.")
     if _started:
         return
     launch = launched(os.environ)

@@ -1,4 +1,4 @@
-"""The environment variables of launchers: how many processes there are, which is this one, where they meet."""
+"""Read the environment variables of launchers: the number of processes, the rank of this one, their address."""
 
 import re
 from collections.abc import Mapping

@@ -1,12 +1,14 @@
-"""The base class of every base density."""
+"""Base classes of base densities: of all, and of those with a network of the context."""
 
 from typing import Any, ClassVar
 
 import keras
 
 from flowkit.contract import Domain
+from flowkit.contract.conditioner import NetworkOfContext, adapt_conditioner, ask
 from flowkit.contract.configured import Configured
 from flowkit.contract.precision import full_precision
+from flowkit.transforms import Gaussian
 
 
 class Distribution(Configured, keras.Layer):
@@ -17,14 +19,14 @@ class Distribution(Configured, keras.Layer):
 
     - `log_prob(z, context=None)`: (batch,) in nats.
     - `sample(shape, *, temperature=1.0, seed=None, context=None)`: draws of `shape` = (batch, *event). `seed` is a
-      `keras.random.SeedGenerator` whenever a flow asks, so that several draws differ; `temperature` multiplies the
+      `keras.random.SeedGenerator` whenever a flow draws, so that several draws differ; `temperature` multiplies the
       scale, and a density for which it means nothing raises ValueError for any but 1.
 
     - `adapt(z, context=None)`, if something depends on data: `Flow.adapt` hands the latents of its batch on.
 
     `context` is "none", "optional" or "required", `num_classes` how many classes its labels may name, `domain` the set
     of each entry, `reparameterized` whether draws carry gradients to all weights.
-    `flowkit.testing.check_distribution` asks whether draws and density agree.
+    `flowkit.testing.check_distribution` checks that draws and density agree.
 
     >>> class Coin(Distribution):
     ...     def log_prob(self, z, context=None):
@@ -53,3 +55,30 @@ class Distribution(Configured, keras.Layer):
         raise NotImplementedError(
             f"{type(self).__name__} has no sample(self, shape, *, temperature, seed, context)."
         )
+
+
+class Conditioned(Distribution):
+    """A density whose `conditioner`, a network of the context or None, returns one vector for each sample.
+
+    `min_scale` = m > 0 keeps scales within (m, 1/m). Raises ContractError for a network that expects a context beside
+    its input.
+    """
+
+    def __init__(self, conditioner: NetworkOfContext, min_scale: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.conditioner, self.min_scale = conditioner, min_scale
+        self._transform = Gaussian(min_scale=min_scale)
+        if conditioner is not None:  # otherwise that of the class, which an author may have changed
+            self.context = "required"
+
+    @property
+    def num_classes(self) -> int | None:
+        return getattr(self.conditioner, "num_classes", None)
+
+    def _answer(self, context: Any) -> Any:
+        return ask(self.conditioner, context, None, self.compute_dtype)
+
+    def adapt(self, z: Any, context: Any = None) -> Any:
+        """Adapt the network to a batch of contexts, if something in it depends on data. Returns `self`."""
+        adapt_conditioner(self.conditioner, context, None)
+        return self

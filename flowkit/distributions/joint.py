@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 import keras
 
-from flowkit.contract import ContractError, Domain
+from flowkit.contract import Domain
 from flowkit.contract.arguments import WholeLists, listed
 from flowkit.contract.columns import join, pick
+from flowkit.contract.errors import shape_error
 from flowkit.contract.inside import build_for
 from flowkit.contract.spec import BijectorSpec, weakest
 from flowkit.distributions.distribution import Distribution
@@ -17,7 +18,7 @@ from flowkit.distributions.distribution import Distribution
 class Joint(Distribution):
     """log p(z) = sum_i log p_i(z_i): `parts[i]` is the density of the columns at `places[i]`.
 
-    A normal density of real columns beside a uniform one of angles, for example. `temperature` is handed to each part,
+    A normal density of real columns beside a uniform one of angles, for example. `temperature` is passed to each part,
     so that one without a scale refuses it. Raises TypeError for a part that is no `Distribution`, ValueError for places
     that are not each column once, ContractError for vectors of another length.
 
@@ -36,8 +37,8 @@ class Joint(Distribution):
     ) -> None:
         super().__init__(**kwargs)
         self.parts, self.places = parts, places
-        told = sorted(place for some in self.places for place in some)
-        if len(self.parts) != len(self.places) or not all(self.places) or told != list(range(len(told))):
+        flat = sorted(place for some in self.places for place in some)
+        if len(self.parts) != len(self.places) or not all(self.places) or flat != list(range(len(flat))):
             raise ValueError(
                 f"Joint expects the places of the columns of each part, together each column once, received {places!r} "
                 f"for {len(self.parts)} parts."
@@ -47,7 +48,7 @@ class Joint(Distribution):
         sets = {
             place: part.domain for part, some in zip(self.parts, self.places, strict=True) for place in some
         }
-        self.domain = Domain.each(*(sets[place] for place in range(len(told))))
+        self.domain = Domain.each(*(sets[place] for place in range(len(flat))))
 
     @property
     def num_classes(self) -> int | None:
@@ -56,12 +57,7 @@ class Joint(Distribution):
     def build(self, z_shape: Any, context_shape: Any = None) -> None:
         columns = sum(map(len, self.places))
         if len(z_shape) != 2 or z_shape[-1] != columns:
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"vectors of {columns} columns",
-                received=f"shape {tuple(z_shape)}",
-            )
+            raise shape_error(self, f"vectors of {columns} columns", z_shape)
         for part, some in zip(self.parts, self.places, strict=True):
             build_for(part, (*z_shape[:-1], len(some)), context_shape)
 

@@ -8,8 +8,8 @@ from keras import ops
 
 from flowkit.contract import sum_event
 from flowkit.contract.arguments import Fraction, Positive
-from flowkit.contract.conditioner import Network
-from flowkit.distributions.conditioned import Conditioned
+from flowkit.contract.conditioner import Network, build_on_context
+from flowkit.distributions.distribution import Conditioned
 from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid
 
@@ -62,10 +62,10 @@ class LocationScale(Conditioned):
         if self.learn:
             self.raw = self.add_weight(shape=(2, *event), initializer="zeros", name="raw")
         elif self.conditioner is not None:
-            self._build_network(2 * math.prod(event), context_shape)
+            build_on_context(self, self.conditioner, 2 * math.prod(event), context_shape)
 
     def _mean_and_logs(self, event, context):
-        """Both, of shapes that broadcast to (batch, *event); None for the standard density."""
+        """Return both, of shapes that broadcast to (batch, *event); None for the standard density."""
         if self.learn:
             raw = ops.expand_dims(engine.tensor(self.raw), 0)
         elif self.conditioner is not None:
@@ -97,7 +97,7 @@ class LocationScale(Conditioned):
 class Normal(LocationScale):
     """log p(z) = -1/2 sum(eps^2 + ln 2 pi) - sum(logs), eps = (z - mean) exp(-logs): independent normals.
 
-    Standard without arguments, with weights (`learn=True`) or given a context (`conditioner=MLP([64])`), as said for
+    Standard without arguments, with weights (`learn=True`) or given a context (`conditioner=MLP([64])`), as for
     every `LocationScale`.
 
     >>> round(float(Normal().log_prob(ops.zeros((1, 2)))[0]), 4)
@@ -115,7 +115,7 @@ class Normal(LocationScale):
 class Logistic(LocationScale):
     """log p0(eps) = log sigmoid(eps) + log sigmoid(-eps): tails that fall like exp(-|eps|).
 
-    Mean and scale as said for every `LocationScale`. Dinh, Krueger & Bengio, NICE (2014).
+    Mean and scale are those of every `LocationScale`. Dinh, Krueger & Bengio, NICE (2014).
 
     >>> round(float(Logistic().log_prob(ops.zeros((1, 1)))[0]), 4)  # -2 ln 2
     -1.3863
@@ -136,7 +136,7 @@ class StudentT(LocationScale):
     """log p0(eps) = lgamma((n+1)/2) - lgamma(n/2) - ln(n pi)/2 - (n+1)/2 ln(1 + eps^2/n), n = `df` degrees of freedom.
 
     Its tails fall like |eps|^-(n+1): data with rows far from all others, which a normal base would make the flow
-    stretch for. Mean and scale as said for every `LocationScale`. Raises ValueError for `df` that is not positive.
+    stretch for. Mean and scale are those of every `LocationScale`. Raises ValueError for `df` that is not positive.
 
     Jaini, Kobyzev, Yu & Brubaker, Tails of Lipschitz Triangular Flows (2020).
 

@@ -8,8 +8,8 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract.arguments import Count, Fraction, Seed
-from flowkit.contract.conditioner import Network
-from flowkit.distributions.conditioned import Conditioned
+from flowkit.contract.conditioner import Network, build_on_context
+from flowkit.distributions.distribution import Conditioned
 from flowkit.engines import engine
 
 
@@ -56,7 +56,7 @@ class Mixture(Conditioned):
         )
         self.logs = self.add_weight(shape=shape, initializer="zeros", name="logs")
         if self.conditioner is not None:
-            self._build_network(self.components * (1 + 2 * self.size), context_shape)
+            build_on_context(self, self.conditioner, self.components * (1 + 2 * self.size), context_shape)
 
     def _prepared(self, context):
         """Return (log weights (b, k), means (b, k, d), logs (b, k, d)), b the batch or 1."""

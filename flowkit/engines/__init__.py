@@ -47,9 +47,9 @@ engine: Engine = _chosen()  # the one that Keras runs on
 
 
 def spare_tensorflow():
-    """Have Keras treat TensorFlow as absent, unless it is the engine or already imported.
+    """Make Keras treat TensorFlow as absent, unless it is the engine or already imported.
 
-    When a layer is stored or cloned, Keras imports TensorFlow to ask whether a part is TensorFlow's: two seconds. For
+    When a layer is stored or cloned, Keras imports TensorFlow to find out if a part is TensorFlow's: two seconds. For
     processes that run only flowkit, since Keras's own exports to TensorFlow need it.
     """
     lazy = _lazy_tensorflow()
@@ -59,7 +59,7 @@ def spare_tensorflow():
 
 @contextlib.contextmanager
 def sparing_tensorflow():
-    """A scope of `spare_tensorflow`."""
+    """Enter a scope of `spare_tensorflow`."""
     lazy = _lazy_tensorflow()
     if lazy is None:
         yield

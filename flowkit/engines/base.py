@@ -2,6 +2,7 @@
 
 import contextlib
 import contextvars
+import importlib
 import logging
 
 import keras
@@ -10,7 +11,7 @@ from keras import ops
 
 from flowkit.engines.steps import Rows
 
-_ANSWERING = contextvars.ContextVar("answering", default=False)
+_WITHOUT_GRADIENTS = contextvars.ContextVar("without_gradients", default=False)
 
 
 class Engine:
@@ -216,6 +217,24 @@ class Engine:
         """Return max(x, 0); it may overwrite `x`, which nothing else may read."""
         return ops.relu(x)
 
+    def layer_norm(self, x, scale, bias, epsilon):
+        """Return (x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis, in the type of `scale`."""
+        x = ops.cast(x, scale.dtype)
+        x = x - self.mean(x, axis=-1, keepdims=True)
+        return x * ops.rsqrt(self.mean(ops.square(x), axis=-1, keepdims=True) + epsilon) * scale + bias
+
+    def attend(self, q, k, v, mask=None):
+        """Return softmax(q k^T / sqrt(d)) v for queries (..., n, d), keys (..., m, d) and values (..., m, d).
+
+        `mask`, of bools that broadcast to (..., n, m), is True for what a query may attend to.
+        """
+        scores = self.matmul(q * q.shape[-1] ** -0.5, ops.swapaxes(k, -1, -2))
+        if str(v.dtype).endswith("float16"):
+            scores = ops.cast(scores, "float32")
+        if mask is not None:
+            scores = ops.where(mask, scores, ops.full_like(scores, -1e9))
+        return self.matmul(ops.cast(ops.softmax(scores), v.dtype), v)
+
     # Loops
 
     def iterate(self, step, times, state, alive=None):
@@ -231,10 +250,6 @@ class Engine:
             )[1]
         return ops.fori_loop(0, times, lambda _, state: step(state), state)
 
-    def map_rows(self, function, x):
-        """Map `function`, from a row to a tuple of tensors, over the rows of `x`: tuples of stacked tensors."""
-        raise NotImplementedError
-
     def scans(self):
         """Return True if `scan` compiles one copy for all of them."""
         return False
@@ -243,24 +258,42 @@ class Engine:
         """Apply `step(x, row)`, which returns (x, log-det), to each row of a nest of tensors: (x, sum of log-dets)."""
         raise NotImplementedError
 
+    def solve_ode(self, library, rate, x, integrals, given, span, **options):
+        """Solve dx/dt = v from `span[0]` to `span[1]` by a library: (x, integrals, whether it arrived, evaluations).
+
+        `rate(x, t, given)` returns (v, integrands) for t of shape (batch,); all rows take the same steps. `options` are
+        `rtol`, `atol`, `max_steps` and `backprop`, see `Continuous`. Raises NotImplementedError on another backend than
+        the library's, ImportError if it is not installed.
+        """
+        backend = {"diffrax": "JAX", "torchdiffeq": "PyTorch"}[library]
+        raise NotImplementedError(
+            f"solver: got {library!r} on Keras's {self.name} backend, expected {backend}. Use 'dopri5', which works on "
+            "all backends."
+        )
+
+    def library(self, name):
+        """Import an optional library. Raises ImportError that says how to install it."""
+        try:
+            return importlib.import_module(name)
+        except ImportError:
+            raise ImportError(
+                f"solver: got {name!r}, which is not installed. pip install {name}, or use 'dopri5'."
+            ) from None
+
     # Gradients
 
-    def no_grad(self):
-        """Enter a scope in which no gradient is recorded."""
-        return contextlib.nullcontext()
-
     @contextlib.contextmanager
-    def answering(self):
+    def no_grad(self):
         """Enter a scope whose results need no gradients."""
-        token = _ANSWERING.set(True)
+        token = _WITHOUT_GRADIENTS.set(True)
         try:
             yield
         finally:
-            _ANSWERING.reset(token)
+            _WITHOUT_GRADIENTS.reset(token)
 
     def records_gradients(self):
         """Return True if gradients of what is computed now may be taken."""
-        return not _ANSWERING.get()
+        return not _WITHOUT_GRADIENTS.get()
 
     def compile_pure(self, function):
         """Return `function`, which depends on its nests of tensors alone; compiled if single operations are slow."""
@@ -293,13 +326,6 @@ class Engine:
         """
         return lambda tensors, *rest: self.gradients(lambda given: function(given, *rest), tensors)
 
-    def compile_jacobian(self, function, layer):
-        """Return a function (x, *args) -> d function(x)[i] / d x[i] for each sample i: (batch, outputs, inputs).
-
-        It reads `layer`'s weights as they are at each call, and compiles once for each shape if the engine can.
-        """
-        raise NotImplementedError
-
     def backprop(self, stretches, x, context, inverse, *, invert, tolerance, on_drift):
         """Run bijectors one after another, with a backward pass that runs each of them once more: (y, log_det).
 
@@ -325,7 +351,7 @@ class Engine:
         """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
 
         def run(*args):
-            with self.answering():
+            with self.no_grad():
                 return function(*args)
 
         return run

@@ -15,7 +15,7 @@ _NUMPYS_FLOATS = ("torch.float16", "torch.float32", "torch.float64")
 
 
 def read_tensorflow_checkpoint(path: str | Path, max_bytes: int) -> dict[str, np.ndarray]:
-    """Names -> arrays of a TensorFlow checkpoint: its prefix, or the folder that holds the newest one.
+    """Read a TensorFlow checkpoint as {name: array}, from its prefix or the folder that holds the newest one.
 
     Raises ImportError if TensorFlow is not installed, ValueError for a path that holds no checkpoint, or one of
     more than `max_bytes`.
@@ -35,7 +35,7 @@ def read_tensorflow_checkpoint(path: str | Path, max_bytes: int) -> dict[str, np
 
 
 def read_torch_state(path: str | Path, max_bytes: int) -> dict[str, np.ndarray]:
-    """Names -> arrays of a state dict that torch has saved. Runs no code that the file may hold.
+    """Read a state dict that torch has saved as {name: array}, without running code that the file may hold.
 
     Raises ImportError if torch is not installed, ValueError for a file that holds anything else than a dict of
     names to tensors of numbers, or more than `max_bytes`.
@@ -68,7 +68,7 @@ def read_torch_state(path: str | Path, max_bytes: int) -> dict[str, np.ndarray]:
 
 
 def plain_array(value: Any, name: str) -> np.ndarray:
-    """A tensor of torch or of another engine, or an array, as NumPy's; bfloat16 becomes float32, which is exact.
+    """Return a tensor of any engine, or an array, as NumPy's; bfloat16 becomes float32, which is exact.
 
     Raises ValueError for a tensor of torch that does not hold its numbers one by one: sparse, quantised, nested
     or without any, as those of the device "meta" are.
@@ -106,7 +106,7 @@ def _dense(tensor, name):
 
 
 def _check_members(path, max_bytes):
-    """torch makes room for what a zip file declares. Its own are never packed, so that the file's size bounds it."""
+    """Raise ValueError for a zip file that declares more than it holds: torch allocates what a file declares."""
     size = Path(path).stat().st_size
     if not zipfile.is_zipfile(path):
         return
@@ -135,7 +135,7 @@ def _require(engine, what):
 
 
 def _named(path, error, expected):
-    """A ValueError that names the file and what was expected in it."""
+    """Return a ValueError that names the file and the expected content."""
     if isinstance(error, ValueError) and str(error).startswith(f"{path}: expected"):
         return error
     return ValueError(f"{path}: expected {expected} ({_first_line(error)})")

@@ -101,9 +101,6 @@ class JaxEngine(Engine):
             state = step(state)
         return state
 
-    def map_rows(self, function, x):
-        return jax.vmap(function)(x)
-
     def scans(self):
         # Not on CPU, where XLA runs convolutions inside a loop forty times slower.
         return jax.default_backend() != "cpu"
@@ -115,6 +112,31 @@ class JaxEngine(Engine):
 
         y, log_dets = jax.lax.scan(body, x, stacked, reverse=reverse)
         return y, jnp.sum(log_dets, axis=0)
+
+    def solve_ode(self, library, rate, x, integrals, given, span, **options):
+        if library != "diffrax":
+            return super().solve_ode(library, rate, x, integrals, given, span, **options)
+        diffrax = self.library(library)
+        adjoints = {
+            "recompute": diffrax.RecursiveCheckpointAdjoint,
+            "reversible": diffrax.BacksolveAdjoint,
+            "stored": diffrax.DirectAdjoint,
+        }
+        found = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, state, given: rate(state[0], jnp.full(x.shape[:1], t, x.dtype), given)),
+            diffrax.Dopri5(),
+            *span,
+            None,  # the first step is diffrax's choice
+            (x, integrals),
+            given,
+            stepsize_controller=diffrax.PIDController(options["rtol"], options["atol"]),
+            adjoint=adjoints[options["backprop"]](),
+            max_steps=options["max_steps"],
+            throw=False,
+        )
+        y, total = (part[-1] for part in found.ys)
+        arrived = found.result == diffrax.RESULTS.successful
+        return y, total, arrived, 6 * found.stats["num_steps"] + 2  # two to choose the first step
 
     # Gradients
 
@@ -140,21 +162,6 @@ class JaxEngine(Engine):
         )
         return lambda tensors, *rest: compiled(list(tensors), *rest)
 
-    def compile_jacobian(self, function, layer):
-        @jax.jit
-        def pure(values, x, *args):
-            def one(row, *rest):
-                with keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True))):
-                    return function(row[None], *jax.tree.map(lambda part: part[None], rest))[0].reshape(-1)
-
-            return jax.vmap(jax.jacrev(one))(x, *args).reshape(x.shape[0], -1, x[0].size)
-
-        def run(x, *args):
-            values = [variable.value for variable in layer.variables]
-            return pure(values, jnp.asarray(x), *jax.tree.map(jnp.asarray, args))
-
-        return run
-
     def backprop(self, stretches, x, context, inverse, **options):
         return jax_backprop.backprop(stretches, x, context, inverse, loops=self.scans(), **options)
 
@@ -170,7 +177,7 @@ class JaxEngine(Engine):
         @jax.jit
         def pure(values, *args):
             scope = keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True)))
-            with self.answering(), scope:
+            with self.no_grad(), scope:
                 return function(*args)
 
         def run(*args):

@@ -67,14 +67,14 @@ class _Block:
         self.parts, self.variables, self.own = map(list, zip(*steps, strict=True))
 
     def values(self, learned):
-        """The values of the variables that gradients are taken by, or of the others."""
+        """Return the values of the variables that have gradients, or of the others."""
         return [
             [value for variable, value in zip(some, own, strict=True) if _is_learned(variable) == learned]
             for some, own in zip(self.variables, self.own, strict=True)
         ]
 
     def forward(self, learned, fixed, x, context, inverse):
-        """(y, log_det, the input of each part)."""
+        """Return (y, log_det, the input of each part)."""
         inputs, total = [], jnp.zeros((), x.dtype)
         for part, variables, *own in zip(self.parts, self.variables, learned, fixed, strict=True):
             inputs.append(x)
@@ -84,7 +84,7 @@ class _Block:
         return x, total, inputs
 
     def pull(self, pull_block, state, learned, fixed, inputs):
-        """`pull_block` of it: (state, gradients of `learned`)."""
+        """Return (state, gradients of `learned`) by `pull_block`."""
         return pull_block(self.parts, self.variables, state, learned, fixed, inputs)
 
 
@@ -112,9 +112,9 @@ class _Loop(_Block):
 
 
 def _pull_block(parts, variables, state, learned, fixed, inputs, *, log_det_grad, shared, entire, inverse):
-    """The backward pass of `parts`: (state before them, gradients of `learned`).
+    """Run the backward pass of `parts`: return (state before them, gradients of `learned`).
 
-    The state is what the parts gave, or None if `inputs` are at hand, its gradient, and that of the context so far.
+    The state is the output of the parts (unused if `inputs` are kept), its gradient, and that of the context so far.
     """
     y, grad, shared_grads = state
     own_grads, done = [], [grad]
@@ -147,13 +147,13 @@ def _is_learned(variable):
 
 
 def _holding(variables, learned, fixed):
-    """A scope in which a part's variables have these values."""
+    """Return a scope in which a part's variables have these values."""
     learned, fixed = iter(learned), iter(fixed)
     return keras.StatelessScope([(v, next(learned if _is_learned(v) else fixed)) for v in variables])
 
 
 def _part(context):
-    """What of `context` can have gradients, None in place of the rest; and a function from such to the whole."""
+    """Return (the leaves of `context` that can have gradients, others None; a function from such to the whole)."""
 
     def is_float(leaf):
         return jnp.issubdtype(leaf.dtype, jnp.inexact)
@@ -168,7 +168,7 @@ def _part(context):
 
 @jax.custom_jvp
 def _constant(tensors):
-    """`tensors` as they are, of which nothing may be derived: what is rebuilt from them counts as a constant."""
+    """Return `tensors`, without derivatives: what is rebuilt from them counts as a constant."""
     return tensors
 
 
@@ -178,18 +178,18 @@ def _refuse(primals, tangents):
 
 
 def _zero_after(done, dtype):
-    """Zero, not known before the tensors of `done` are.
+    """Return a zero that is not known before the tensors of `done` are.
 
-    Added to what a part reads. Otherwise XLA would do early what depends on that alone, or still have it from the
-    forward pass, and keep the activations of all parts at once. Its optimization barriers are gone when it orders
-    the operations; a product with zero, which may be NaN, it has to compute.
+    It is added to the inputs of a part. Otherwise XLA would compute early what depends on these alone, or keep it from
+    the forward pass, and hold the activations of all parts at once. Its optimization barriers are gone when it orders
+    the operations; it must compute a product with zero, which may be NaN.
     """
     first = [jnp.sum(jnp.ravel(tensor)[:1]).astype(dtype) for tensor in done]
     return 0 * sum(first, jnp.zeros((), dtype))
 
 
 def _zeros_before(part, y, inverse):
-    """Zeros of the shape that `part` gave `y` for."""
+    """Return zeros of the shape of the input of `part` for the output `y`."""
     before = part.compute_output_shape if inverse else part.compute_inverse_shape
     return jnp.zeros(before(y.shape), y.dtype)
 
@@ -205,9 +205,7 @@ def _look(found, known, y, tolerance, on_drift):
             return
         try:
             on_drift(float(error))
-        except (
-            Warning
-        ) as warning:  # made an error; raised in here it would end the step, and the weights with it
+        except Warning as warning:  # made an error: raised here, it would end the step, and lose the weights
             print(f"{type(warning).__name__}: {warning}", file=sys.stderr)
 
     jax.lax.cond(error <= tolerance, lambda _: None, lambda e: jax.debug.callback(report, e), error)

@@ -23,10 +23,6 @@ class NumpyEngine(Engine):
     def lgamma(self, x):
         return scipy.special.gammaln(x)
 
-    def map_rows(self, function, x):
-        parts = [function(row) for row in x]
-        return tuple(np.stack(column) for column in zip(*parts, strict=True))
-
     def backprop(self, stretches, x, context, inverse, *, invert, tolerance, on_drift):
         total = 0.0
         for part, variables, values in one_by_one(stretches(), inverse, self.unstack):

@@ -45,7 +45,7 @@ class Rows:
 
     def _corner(self, k, x):
         start = self._start(k)
-        zero = 0 if isinstance(k, int) else keras.ops.zeros_like(start)  # of one type, as JAX asks
+        zero = 0 if isinstance(k, int) else keras.ops.zeros_like(start)  # of one type, for JAX
         return (start, *(zero,) * (len(x.shape) - 1))
 
     def _start(self, k):

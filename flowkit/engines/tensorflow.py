@@ -66,9 +66,6 @@ class TensorFlowEngine(Engine):
         # oneDNN gives an empty batch the channels of its input.
         return tf.reshape(y, (-1, *x.shape[1:-1], kernel.shape[-1])) + bias
 
-    def map_rows(self, function, x):
-        return tf.vectorized_map(function, x)
-
     # Gradients: nothing is recorded outside of a GradientTape
 
     def compile_pure(self, function):
@@ -84,25 +81,13 @@ class TensorFlowEngine(Engine):
             value = function(tensors)
         return value, tape.gradient(value, tensors, unconnected_gradients="zero")
 
-    def compile_jacobian(self, function, layer):
-        def run(x, *args):
-            x = tf.convert_to_tensor(x)
-            with tf.GradientTape(persistent=True) as tape:
-                tape.watch(x)
-                y = tf.reshape(function(x, *args), [x.shape[0], -1])
-                outputs = [tf.reduce_sum(y[:, j]) for j in range(y.shape[1])]
-            rows = [tape.gradient(out, x, unconnected_gradients="zero") for out in outputs]
-            return tf.stack([tf.reshape(row, [x.shape[0], -1]) for row in rows], axis=1)
-
-        return run
-
     # Answers without gradients: as graphs
 
     def compile_inference(self, function, layer):
         compiled = {}
 
         def answer(*args):
-            with self.answering():
+            with self.no_grad():
                 return function(*args)
 
         def run(*args):

@@ -65,13 +65,13 @@ def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
 
 
 def _zeros_before(part, y, inverse):
-    """Zeros of the shape that `part` gave `y` for."""
+    """Return zeros of the shape of the input of `part` for the output `y`."""
     before = part.compute_output_shape if inverse else part.compute_inverse_shape
     return tf.zeros((tf.shape(y)[0], *before(tuple(y.shape))[1:]), y.dtype)
 
 
 def _pull(tape, outputs, grads, sources):
-    """What `grads` of `outputs` are for the sources: None if no output depends on one."""
+    """Return the gradients for the sources from those of `outputs`; None for a source without influence."""
     pairs = [
         (value, grad if value.shape.rank else tf.reduce_sum(grad))  # one log-det for all samples
         for value, grad in zip(outputs, grads, strict=True)
@@ -87,7 +87,7 @@ def _sum(one, other):
 
 
 def _once(grads, anchors):
-    """`grads` as they are, of which an outer tape may not ask what they are by `anchors`: those were constants."""
+    """Return `grads`, and refuse an outer tape their derivatives by `anchors`, which were constants."""
 
     def refuse(*_):
         raise NotImplementedError("no second derivatives through this chain: use backprop='stored'")
@@ -100,10 +100,10 @@ def _once(grads, anchors):
 
 
 def _zero_after(done, dtype):
-    """Zero, not known before the tensors of `done` are.
+    """Return a zero that is not known before the tensors of `done` are.
 
-    Added to what a part reads. Otherwise the engine would do early what depends on that alone, and keep the
-    activations of all parts at once. Graphs heed the control dependency; XLA does not, but has to compute a
+    It is added to the inputs of a part. Otherwise TensorFlow would compute early what depends on these alone, and hold
+    the activations of all parts at once. Graphs follow the control dependency; XLA does not, but must compute a
     product with zero, which may be NaN.
     """
     with tf.control_dependencies(done):
@@ -112,7 +112,7 @@ def _zero_after(done, dtype):
 
 
 def _look(found, known, y, tolerance, on_drift):
-    """Report drift, unless the numbers had broken before. From what XLA compiles nothing can be reported."""
+    """Report drift, unless the output is not finite. Code that XLA compiles cannot report."""
     if not tf.executing_eagerly() and GraphOrParentsInXlaContext(tf.compat.v1.get_default_graph()):
         return
     tiny = tf.constant(np.finfo(known.dtype.as_numpy_dtype).tiny, known.dtype)

@@ -9,7 +9,7 @@ import types
 
 import keras
 import torch
-from keras import ops
+from keras import ops, tree
 from torch._C._functorch import maybe_current_level
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
@@ -247,6 +247,15 @@ class TorchEngine(TorchGroup):
         # In place saves a third of the time of Glow's networks on CPU, most of it page faults.
         return torch.relu(x) if torch.is_grad_enabled() else x.relu_()
 
+    def layer_norm(self, x, scale, bias, epsilon):
+        return torch.nn.functional.layer_norm(x.to(scale.dtype), scale.shape, scale, bias, epsilon)
+
+    def attend(self, q, k, v, mask=None):
+        if maybe_current_level() is not None:  # the kernel has neither forward mode nor `vmap`
+            return super().attend(q, k, v, mask)
+        # Half the time on CPU. It has no second derivatives, except in torch.nn.attention.sdpa_kernel(MATH).
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
     # Loops
 
     def iterate(self, step, times, state, alive=None):
@@ -258,16 +267,33 @@ class TorchEngine(TorchGroup):
             state = step(state)
         return state
 
-    def map_rows(self, function, x):
-        return torch.func.vmap(function)(x)
+    def solve_ode(self, library, rate, x, integrals, given, span, **options):
+        if library != "torchdiffeq":
+            return super().solve_ode(library, rate, x, integrals, given, span, **options)
+        torchdiffeq, calls = self.library(library), itertools.count()
+
+        def slopes(t, state):
+            next(calls)
+            return rate(state[0], t.expand(x.shape[0]), given)
+
+        how = {"rtol": options["rtol"], "atol": options["atol"], "method": "dopri5"}
+        how["options"] = {"max_num_steps": options["max_steps"]}
+        solve = torchdiffeq.odeint
+        if options["backprop"] == "reversible":
+            solve = torchdiffeq.odeint_adjoint
+            how["adjoint_params"] = [leaf for leaf in tree.flatten(given) if leaf.requires_grad]
+        try:
+            y, total = solve(slopes, (x, integrals), x.new_tensor(span), **how)
+        except AssertionError as error:  # torchdiffeq's own
+            if "max_num_steps" not in str(error) and "underflow" not in str(error):
+                raise
+            return x, integrals, torch.tensor(False), next(calls)
+        return y[-1], total[-1], torch.tensor(True), next(calls)
 
     # Gradients
 
     def no_grad(self):
         return torch.no_grad()  # puts the global mode back at its end
-
-    def answering(self):
-        return torch.no_grad()
 
     def records_gradients(self):
         return _records_gradients()
@@ -300,21 +326,6 @@ class TorchEngine(TorchGroup):
             grads = torch.autograd.grad(value, leaves, allow_unused=True)
         grads = [torch.zeros_like(t) if g is None else g for g, t in zip(grads, leaves, strict=True)]
         return value.detach(), grads
-
-    def compile_jacobian(self, function, layer):
-        def run(x, *args):
-            with torch.enable_grad():
-                x = ops.convert_to_tensor(x).detach().requires_grad_()
-                y = function(x, *args).reshape(x.shape[0], -1)
-                if not y.requires_grad:  # a constant
-                    return y.new_zeros(*y.shape, x[0].numel())
-                rows = []
-                for j in range(y.shape[1]):
-                    (row,) = torch.autograd.grad(y[:, j].sum(), x, retain_graph=True, allow_unused=True)
-                    rows.append(torch.zeros_like(x) if row is None else row)
-            return torch.stack([row.reshape(x.shape[0], -1) for row in rows], dim=1)
-
-        return run
 
     # Answers without gradients: left eager, since `torch.compile` of a deep flow costs minutes before the first one
 

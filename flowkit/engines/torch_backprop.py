@@ -31,7 +31,7 @@ class _Plan(NamedTuple):
         return [] if self.context is None else tree.flatten(self.context)
 
     def deal(self, leaves):
-        """(context, its leaves, the values of each part's variables) of the leaves of all."""
+        """Return (context, its leaves, the values of each part's variables) from the leaves of all."""
         leaves = iter(leaves)
         shared = [next(leaves) for _ in self.context_leaves()]
         values = [[next(leaves) for _ in some] for some in self.variables]
@@ -59,7 +59,7 @@ class _Replay(torch.autograd.Function):
     @staticmethod
     @torch.compiler.disable
     def backward(ctx, grad, log_det_grad):
-        if torch.is_grad_enabled():  # asked for with create_graph=True
+        if torch.is_grad_enabled():  # with create_graph=True
             raise NotImplementedError("no second derivatives through this chain: use backprop='stored'")
         plan, tensors = ctx.plan, ctx.saved_tensors
         # Detached, since the output came with the graph that has led here.
@@ -89,20 +89,20 @@ class _Replay(torch.autograd.Function):
 
 
 def _holding(variables, values):
-    """A scope in which the variables have these values; none is needed if they are the variables' own."""
+    """Return a scope in which the variables have these values, which is empty if they have them already."""
     if all(variable.value is value for variable, value in zip(variables, values, strict=True)):
         return contextlib.nullcontext()
     return keras.StatelessScope(list(zip(variables, values, strict=True)))
 
 
 def _zeros_before(part, y, inverse):
-    """Zeros, without memory behind them, of the shape that `part` gave `y` for."""
+    """Return zeros, without memory behind them, of the shape of the input of `part` for the output `y`."""
     before = part.compute_output_shape if inverse else part.compute_inverse_shape
     return y.new_zeros(()).expand(before(tuple(y.shape))).requires_grad_()
 
 
 def _pull(outputs, grads, sources):
-    """What `grads` of `outputs` are for the sources: None if an output does not depend on one."""
+    """Return the gradients for the sources from those of `outputs`; None for a source without influence."""
     pairs = [
         (value, grad.sum_to_size(value.shape))  # a log-det may be one number for all samples
         for value, grad in zip(outputs, grads, strict=True)
@@ -113,7 +113,7 @@ def _pull(outputs, grads, sources):
 
 
 def _look(found, known, y, plan):
-    """Report drift, unless the numbers had broken before."""
+    """Report drift, unless the output is not finite."""
     size = torch.linalg.vector_norm(known).clamp(min=torch.finfo(known.dtype).tiny)
     error = torch.linalg.vector_norm(found - known) / size
     error = torch.where(torch.isfinite(y.sum()), error, 0)

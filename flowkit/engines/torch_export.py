@@ -46,7 +46,7 @@ def write_graph(model, path, format, inputs, way=0):
 
 @contextlib.contextmanager
 def _quiet_exporter():
-    """A scope in which PyTorch's exporter does not warn of a torchvision that is missing, and not needed."""
+    """Enter a scope in which PyTorch's exporter does not warn of a missing torchvision, which it does not need."""
     log = logging.getLogger("torch.onnx")
     before = log.level
     log.setLevel(logging.ERROR)
@@ -58,7 +58,7 @@ def _quiet_exporter():
 
 @contextlib.contextmanager
 def _derivatives_left():
-    """A scope after which PyTorch is inside no derivative; an exporter that fails in one does not leave it."""
+    """Enter a scope after which PyTorch is inside no derivative: an exporter that fails in one stays there."""
     depth = torch._C._functorch.get_dynamic_layer_stack_depth()
     try:
         yield

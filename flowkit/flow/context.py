@@ -29,6 +29,17 @@ def context_kind(flow: Any) -> str:
     return needed_by(flow.bijector, flow.base, flow)
 
 
+def guidance_of(flow: Any, weight: float, context: Any) -> float | None:
+    """Return the weight of a guidance; None for 0. Raises ValueError without an optional context."""
+    if weight and (context is None or context_kind(flow) != "optional"):
+        found = "no context" if context is None else f"a context that is {context_kind(flow)!r}"
+        raise ValueError(
+            f"guidance: got {weight} with {found}, expected a context of a flow that can do without it. Pass "
+            "context=labels to a flow such as zoo.tarflow(num_classes=10)."
+        )
+    return weight or None
+
+
 def classes_of(embedding: Any) -> int | None:
     """Return how many rows a table of labels has, if the embedding is one or begins with one; None otherwise."""
     if getattr(embedding, "num_classes", None) is not None:
@@ -148,12 +159,16 @@ def build_embedding(flow: Any, context_shape: Any) -> Any:
         raise _error(flow, "a context to build its embedding for", "none", hint)
     # A shape does not tell whether the context is labels, and some layers take nothing else: `ops.take(table, labels)`.
     kinds = ("float32", "int32") if classes_of(flow.embedding) is None else ("int32",)
-    try:
-        output = _output_for(flow.embedding, context_shape, kinds[0])
-    except (TypeError, ValueError):
-        if len(kinds) == 1:
-            raise
-        output = _output_for(flow.embedding, context_shape, kinds[1])
+    for kind in kinds:
+        inputs = tree.map_shape_structure(
+            lambda shape, kind=kind: keras.KerasTensor((None, *shape[1:]), kind), context_shape
+        )
+        try:
+            output = flow.embedding(inputs)
+            break
+        except (TypeError, ValueError):
+            if kind == kinds[-1]:
+                raise
     shapes = {
         key: as_tuple(t.shape) for key, t in (output if isinstance(output, dict) else {None: output}).items()
     }
@@ -162,13 +177,6 @@ def build_embedding(flow: Any, context_shape: Any) -> Any:
             wanted = f"its embedding '{flow.embedding.name}' to answer with a row for each row of the context"
             raise _error(flow, wanted, f"shape {shape} for a context of shape {context_shape}")
     return shapes if isinstance(output, dict) else shapes[None]
-
-
-def _output_for(embedding, context_shape, dtype):
-    """Return the output of an embedding for a placeholder of a shape, or of a dict of shapes."""
-    shapes = context_shape if isinstance(context_shape, dict) else {None: context_shape}
-    inputs = {key: keras.KerasTensor((None, *shape[1:]), dtype) for key, shape in shapes.items()}
-    return embedding(inputs if isinstance(context_shape, dict) else inputs[None])
 
 
 def embedded(flow: Any, context: Any, batch_size: Any) -> Any:

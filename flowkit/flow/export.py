@@ -1,13 +1,9 @@
 """Export one of a flow's functions as a file that needs neither flowkit nor Keras."""
 
-import fnmatch
 import importlib.util
 import os
-import re
-import shutil
 import tempfile
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,10 +54,7 @@ def export(flow: Any, path: Any, what: str, format: str, context: Any) -> float:
         known = list(zip(answers, expected, allowed, strict=True))
         worst = _written(flow, format, model, temporary, few, inputs, known)
         for made in sorted(Path(folder).iterdir()):
-            target = path.parent / made.name
-            if target.is_dir():
-                shutil.rmtree(target)
-            os.replace(made, target)
+            os.replace(made, path.parent / made.name)
     return worst
 
 
@@ -120,13 +113,13 @@ def _to_compare_on(flow, function, given, context):
 
     expected = answers(rows)
     rng, eps = np.random.default_rng(0), np.finfo(rows.dtype).eps
-    rounded = [0.0] * len(expected)
+    moved = []
     for _ in range(ROUNDINGS):
         rounding = rng.choice([-1, 1], rows.shape).astype("float32") * eps
-        moved = [_difference(*pair) for pair in zip(expected, answers(rows * (1 + rounding)), strict=True)]
-        rounded = [max(pair) for pair in zip(rounded, moved, strict=True)]
+        pairs = zip(expected, answers(rows * (1 + rounding)), strict=True)
+        moved.append([_difference(*pair) for pair in pairs])
     inputs = {given: rows} if context is None else {given: rows, "context": context}
-    return inputs, expected, [min(max(TOLERANCE, moved), MOST) for moved in rounded]
+    return inputs, expected, np.clip(np.max(moved, axis=0), TOLERANCE, MOST)
 
 
 def _compare(flow, run, inputs, answers):
@@ -163,7 +156,7 @@ class Answering(keras.Model):
 
 
 def _rows(context, count):
-    """A context of `count` rows: those that are given, over and over."""
+    """Return a context of `count` rows: those of `context`, over and over."""
     if context is None:
         return None
     if isinstance(context, dict):
@@ -175,7 +168,7 @@ def _rows(context, count):
 
 
 def _difference(here, there):
-    """The largest difference of two answers, for the size of a row; no less than that of the median row."""
+    """Return the largest difference of two answers as a part of the size of a row, or of the median row if larger."""
     if here.shape != there.shape:
         return np.inf
     here, there = (part.reshape(len(part), -1).astype("float64") for part in (here, there))
@@ -241,11 +234,7 @@ def _run_by_openvino(path):
     return lambda inputs: list(compiled(dict(inputs)).values())
 
 
-_ONNX = {
-    "torch": ("onnx", "onnxscript"),
-    "jax": ("onnx", "jax2onnx"),
-    "tensorflow": ("onnx", "tf2onnx"),
-}
+_ONNX = {"torch": ("onnx", "onnxscript"), "jax": ("onnx", "jax2onnx"), "tensorflow": ("onnx", "tf2onnx")}
 FORMATS = {
     "onnx": Format(
         ".onnx",
@@ -263,31 +252,16 @@ FORMATS = {
 
 
 def check_name(path: str | Path, format: str) -> Path:
-    """`path`. Raises ValueError if it does not end as the format does, or stands for something else."""
+    """Return `path`. Raise ValueError if it does not end as the format does, or is a folder that exists."""
     path, suffix = Path(path), FORMATS[format].suffix
     if path.suffix != suffix:
         ends = f"a name that ends in {suffix}" if suffix else "a folder, whose name has no ending"
-        raise ValueError(f"export expects, for {format!r}, {ends}, received {path}.")
-    beside = path.with_suffix(".bin")
-    if format == "openvino" and beside.exists() and not path.exists():
+        raise ValueError(f"export: got {path} for {format!r}, expected {ends}.")
+    if path.is_dir():
         raise ValueError(
-            f"export would replace {beside}, in which OpenVINO keeps the weights of {path.name}, and which is of no "
-            "earlier export: name another path."
-        )
-    earlier = path.is_file() if suffix else _is_saved_model(path)
-    if path.exists() and not earlier:
-        raise ValueError(
-            f"export would replace {path}, which is no {format} of an earlier export: name another path."
+            f"export: got {path}, a folder that exists, expected a new one. Choose another name."
         )
     return path
-
-
-def _is_saved_model(folder):
-    """Return True if a folder holds the files of a SavedModel and nothing else."""
-    ours = ("saved_model.pb", "fingerprint.pb", "variables/variables.*")
-    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()]
-    known = all(any(fnmatch.fnmatchcase(file, name) for name in ours) for file in files)
-    return folder.is_dir() and known
 
 
 def require(format: str) -> None:
@@ -303,13 +277,3 @@ def require(format: str) -> None:
         raise ImportError(
             f"{format!r} on {name} needs packages that are missing: pip install {' '.join(missing)}"
         )
-    found = {package: metadata.version(package) for package in packages[name] if package == "jax2onnx"}
-    if found and _numbers(found["jax2onnx"]) <= (0, 17, 1) and _numbers(engine.version()) >= (0, 12):
-        raise ImportError(
-            f"{format!r} on jax: got JAX {engine.version()}, which jax2onnx {found['jax2onnx']} does not support. Save "
-            "a .keras file and export it with KERAS_BACKEND=torch, or run pip install 'jax<0.12'"
-        )
-
-
-def _numbers(version):
-    return tuple(map(int, re.findall(r"\d+", version)[:3]))

@@ -1,18 +1,18 @@
 """The model: a bijector and the base density of its latents."""
 
 import contextlib
-import contextvars
 import functools
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.guidance import Weight, guided
 from flowkit.bijectors.solvers import positions_alone, solving
 from flowkit.contract import FlowLayer
-from flowkit.contract.arguments import whole_or_none
+from flowkit.contract.arguments import Count, checked, whole
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for, refuse_late
 from flowkit.contract.noise import drawn, given
@@ -26,13 +26,13 @@ from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
-from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
-from flowkit.flow.model import FlowModel, is_likelihood, locked
+from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, score_name, what_counts
+from flowkit.flow.model import FlowModel, locked
 from flowkit.flow.noise import varies
-from flowkit.flow.round_trip import look_at, one_check, relative_error, warn_of_overflow
+from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
 from flowkit.objectives.objective import expect_shape
 
-_IN_OBJECTIVE: contextvars.ContextVar[Any] = contextvars.ContextVar("in_objective", default=None)
+Rows = Annotated[int, whole(0, None)]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -87,7 +87,8 @@ class Flow(FlowModel):
         self.noise = None if own and not self._draws else keras.random.SeedGenerator()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
-        self._in_training = False  # whether the step that compute_loss saw last trains
+        self._in_training = False  # True if the step that compute_loss saw last trains
+        self._in_objective = False  # True while the objective computes its losses
 
     # What Keras calls
 
@@ -117,7 +118,7 @@ class Flow(FlowModel):
 
         In training on another objective than likelihood return that objective's losses, {"loss": (batch,)}.
         """
-        training = training and _IN_OBJECTIVE.get() is not self  # which may call the flow for log_prob
+        training = training and not self._in_objective  # which may call the flow for log_prob
         x, context = prepare.unpack(inputs)
         if training and not is_likelihood(self.objective):
             return self._objective_losses(x, context)
@@ -141,11 +142,11 @@ class Flow(FlowModel):
             seen = self.embed(context)
             y = x if self.objective.needs_data else self._draw_and_score(ops.shape(x)[0], seen)[0]
             self.bijector.run_refresh(ops.stop_gradient(y), seen, **given(self._noise_for(y)))
-        token = _IN_OBJECTIVE.set(self)
+        self._in_objective = True
         try:
             losses = self.objective(self, x, context)
         finally:
-            _IN_OBJECTIVE.reset(token)
+            self._in_objective = False
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
         return {"loss": losses}
 
@@ -162,6 +163,7 @@ class Flow(FlowModel):
         In training they are the objective's; in evaluation -log_prob in nats.
         """
         self._in_training = training
+        self.has_other_losses = bool(self.losses)
         losses = y_pred["loss"] if isinstance(y_pred, dict) else -y_pred
         if sample_weight is not None:
             expect_shape("sample_weight, one number for each row", sample_weight, losses.shape)
@@ -169,14 +171,20 @@ class Flow(FlowModel):
         return engine.replica_share(sum(self.losses, mean(losses)))
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
-        """Return the loss; and of data whose log_prob is known, nll and bits_per_dim."""
+        """Return the loss; of scored images also nll and bits_per_dim, of rows nll if it differs from the loss."""
         if isinstance(y_pred, dict):
             return {"loss": self.get_metrics_result()["loss"]}
         counts, weight = what_counts(self, y_pred, sample_weight)
         nats = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nats, weight)
-        self.bits.update_state(nats / (event_size(prepare.unpack(x)[0].shape) * math.log(2)), weight)
-        return self.get_metrics_result()
+        shape = prepare.unpack(x)[0].shape
+        self.bits.update_state(nats / (event_size(shape) * math.log(2)), weight)
+        results = dict(self.get_metrics_result())
+        if len(shape) == 2 and self.dequantize is None:
+            del results["bits_per_dim"]
+        if score_name(self) == "loss" and sample_weight is None:
+            results["loss"] = results.pop("nll")  # without skipped steps
+        return results
 
     def stateless_call(
         self,
@@ -186,7 +194,7 @@ class Flow(FlowModel):
         return_losses: bool = False,
         **more: Any,
     ) -> Any:
-        """Keras's, but through `__call__`: layers inside find `training` in its call context, which `call` skips.
+        """Run as Keras does, but through `__call__`: layers find `training` in its call context, which `call` skips.
 
         Arrays become tensors first, as a step that runs eagerly on JAX passes numpy arrays.
         """
@@ -210,7 +218,7 @@ class Flow(FlowModel):
         return (prepare.unpack(input_shape)[0][0],)
 
     def compute_output_spec(self, *given: Any, **more: Any) -> Any:
-        """Keras's. The last moment, before another model that holds the flow is traced, to see if it is adapted."""
+        """Check that the flow is adapted, before another model that holds it is traced; return Keras's own."""
         self.bijector._see_adapted()
         return super().compute_output_spec(*given, **more)
 
@@ -224,7 +232,7 @@ class Flow(FlowModel):
 
     @functools.cached_property
     def _needs_entry(self):
-        """Whether Keras's entry to the bijector casts weights, or adds to the loss. A flow that is used is built."""
+        """Return True if Keras's entry to the built bijector casts weights, or adds to the loss."""
         bijector = self.bijector
         return bijector.activity_regularizer is not None or any(
             "float" in weight.dtype and weight.dtype != bijector.compute_dtype
@@ -256,6 +264,15 @@ class Flow(FlowModel):
     def _backward(self, z, context, noise=None):
         with positions_alone():
             return self._through(z, context, noise, inverse=True)[0]
+
+    def _backward_without_noise(self, z, context, noise=None):
+        """Return `_backward`, one step up the gradient of log p: the mean of the data given its noisy values."""
+        y = self._backward(z, context, noise)
+        with guided(None):  # the density itself, without guidance
+            _, (score,) = engine.gradients(
+                lambda tensors: ops.sum(self._log_density(tensors[0], context, self._noise_for(y))), [y]
+            )
+        return y + self.dequantize.std**2 * score
 
     def _encode_and_score(self, y, context, noise=None):
         z, log_det = self._through(y, context, noise)
@@ -310,7 +327,7 @@ class Flow(FlowModel):
 
     @property
     def num_classes(self) -> int | None:
-        """How many classes the labels of a class-conditional flow may name; None for no labels."""
+        """Return the number of classes of a class-conditional flow; None for no labels."""
         if self.embedding is not None:
             return contexts.classes_of(self.embedding)
         known = [getattr(part, "num_classes", None) for part in (self.bijector, self.base)]
@@ -318,25 +335,20 @@ class Flow(FlowModel):
 
     @property
     def exact(self) -> str:
-        """What `log_prob` is: "exact", an "estimate" or a "bound".
+        """Return what `log_prob` is: "exact", an "estimate" or a "bound".
 
         One draw of the noise gives an estimate that is right on average, or a lower bound on average, as for
         dequantised data. A bound that is also estimated counts as a bound.
         """
-        likelihood = self.bijector.spec.likelihood
-        if self.dequantize is not None or "bound" in likelihood:
+        parts = [self.bijector] if self.dequantize is None else [self.bijector, self.dequantize]
+        words = {part.spec.likelihood for part in parts}
+        if any("bound" in word for word in words):
             return "bound"
-        return "exact" if likelihood == "exact" else "estimate"
+        return "exact" if words == {"exact"} else "estimate"
 
     @locked
     def log_prob(
-        self,
-        x: Any,
-        context: Any = None,
-        *,
-        samples: int = 1,
-        batch_size: int | None = None,
-        seed: int = 0,
+        self, x: Any, context: Any = None, *, samples: int = 1, batch_size: int | None = None, seed: int = 0
     ) -> np.ndarray:
         """Return log p(x) in nats, numpy (batch,): exact, or what `exact` says, with one draw of the noise.
 
@@ -367,17 +379,19 @@ class Flow(FlowModel):
         return scoring.in_bits(log_prob, x.shape)
 
     @locked
+    @checked
     def sample(
         self,
-        n: int,
+        n: Rows,
         context: Any = None,
         *,
         temperature: float = 1.0,
         seed: int | None = None,
         batch_size: int | None = None,
-        check: str | bool = "warn",
+        check: Check = "warn",
         spread: bool = False,
-        steps: int | None = None,
+        steps: Count | None = None,
+        guidance: Weight = 0.0,
     ) -> Any:
         """Return `n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
@@ -386,37 +400,45 @@ class Flow(FlowModel):
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         `check`: as for `encode`. `steps`: for `Continuous` layers, so many steps in place of their own.
 
+        `guidance` = w draws from other layers than `log_prob` scores with: a network's output h becomes
+        h + w (h - h without a context), in layers with an optional context, such as those of `zoo.tarflow`.
+        A flow with `dequantize=GaussianNoise(std)` takes the noise off its draws: y + std^2 grad log p(y).
+
         `spread=True` shares the work in a group of processes (`flowkit.distributed`). All of them call it with the same
         arguments; each decodes its part of the rows, and all receive all rows: those of one process, but for rounding.
         Without a seed all draw from the main process's; `check` is done in each. Raises ValueError, in all, if their
-        arguments differ; any other error in one is a `flowkit.distributed.ProcessFailed` in the others.
+        arguments differ; any other error in one is a `flowkit.distributed.ProcessFailed` in the others. Raises
+        ValueError for a guidance below 0, or without a context that is optional.
         """
-        steps = whole_or_none(steps, "sample's steps", least=1)
-        with failing_together() if spread else contextlib.nullcontext(), solving(steps=steps):
+        weight = contexts.guidance_of(self, guidance, context)
+        spreading = failing_together() if spread else contextlib.nullcontext()
+        with spreading, solving(steps=steps), guided(weight):
             return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked
+    @checked
     def sample_and_log_prob(
         self,
-        n: int,
+        n: Rows,
         context: Any = None,
         *,
         temperature: float = 1.0,
         seed: int | None = None,
         batch_size: int | None = None,
-        check: str | bool = "warn",
+        check: Check = "warn",
     ) -> tuple[Any, np.ndarray]:
         """Return (samples, log_prob(samples)), the second (n,) or (n, b): the model's own, whatever the temperature."""
         return sampling.sample(self, n, context, temperature, seed, batch_size, check, score=True)
 
     @locked
+    @checked
     def encode(
         self,
         x: Any,
         context: Any = None,
         *,
         batch_size: int | None = None,
-        check: str | bool = "warn",
+        check: Check = "warn",
         seed: int = 0,
     ) -> np.ndarray:
         """Return the latents of `x`, numpy; whole values are taken at the middle of their bins, without noise.
@@ -430,20 +452,20 @@ class Flow(FlowModel):
         - "raise" looks at all, in each call, which takes two to three times as long, and raises ContractError;
         - None does not look.
         """
-        one_check(check)
         x, context = prepare.seen(self, x, context, batch_size)
         z = sampling.encoded(self, x, context, batch_size, seed)
         look_at(self, x, context, check, batch_size, z=z)
         return z
 
     @locked
+    @checked
     def decode(
         self,
         z: Any,
         context: Any = None,
         *,
         batch_size: int | None = None,
-        check: str | bool = "warn",
+        check: Check = "warn",
         seed: int = 0,
     ) -> Any:
         """Return the data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x.
@@ -458,7 +480,6 @@ class Flow(FlowModel):
             )
         z = real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
         context = prepare.seen_context(self, context, batch_size, rows=len(z))
-        one_check(check)
         x, finite = sampling.decoded(self, z, context, batch_size, seed)
         warn_of_overflow(finite)
         look_at(self, x, context, check, batch_size)

@@ -1,4 +1,4 @@
-"""Training by several processes and devices: what they must agree on, and what each does for all."""
+"""Train by several processes and devices: check that they agree, and begin with the same weights."""
 
 import contextlib
 import os

@@ -14,10 +14,10 @@ from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
-from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
-from flowkit.flow.model import is_likelihood, locked
+from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, what_counts
+from flowkit.flow.model import locked
 from flowkit.flow.scoring import scored
-from flowkit.objectives import MaximumLikelihood
+from flowkit.objectives import Objective
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -82,13 +82,12 @@ class LabelledFlow(Flow):
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """As `Flow.compile`, on likelihood alone: the classifier's part of the loss is added to it."""
-        super().compile(optimizer, loss, **options)
-        if not is_likelihood(self.objective):
-            name, self.objective = type(loss).__name__, MaximumLikelihood()
+        if isinstance(loss, Objective) and not is_likelihood(loss):
             raise ValueError(
-                f"LabelledFlow.compile expects MaximumLikelihood(), received {name}: its classifier is trained "
-                "beside the likelihood of data. Use a Flow."
+                f"LabelledFlow.compile: got {type(loss).__name__}(), expected MaximumLikelihood(), beside which its "
+                "classifier is trained. Use a Flow."
             )
+        super().compile(optimizer, loss, **options)
 
     @property
     def num_classes(self) -> int | None:
@@ -117,9 +116,10 @@ class LabelledFlow(Flow):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Any:
-        """The mean of -log_prob + label_weight * D * -log p(label | features), in nats."""
+        """Return the mean of -log_prob + label_weight * D * -log p(label | features), in nats."""
         data, _ = prepare.unpack(x)
         loss = super().compute_loss(x, y, y_pred["log_prob"], sample_weight, training)
+        self.has_other_losses = True
         surprise = self._surprise(x, y_pred["logits"])
         if sample_weight is not None:
             surprise = surprise * ops.cast(sample_weight, surprise.dtype)
@@ -158,7 +158,7 @@ class LabelledFlow(Flow):
         return self.classifier(ops.mean(z, axis=places) if places else z)
 
     def _surprise(self, x, logits):
-        """-log p(label | features) in nats, (batch,)."""
+        """Return -log p(label | features) in nats, (batch,)."""
         _, labels = prepare.unpack(x)
         if labels is None:
             raise ContractError(

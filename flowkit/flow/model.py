@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, cast
 import keras
 
 from flowkit.bijectors import solvers
+from flowkit.bijectors.guidance import guidance
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.configured import engine_neutral
@@ -20,6 +21,7 @@ from flowkit.engines import engine
 from flowkit.flow import adapting, prepare, saving
 from flowkit.flow.context import check_context
 from flowkit.flow.group import check_devices, check_same_work, together
+from flowkit.flow.metrics import is_likelihood
 from flowkit.flow.noise import refuse_varying
 from flowkit.objectives import MaximumLikelihood, Objective
 
@@ -57,6 +59,7 @@ class FlowModel(keras.Model):
         self.event_shape: tuple[int, ...] | None = None
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
         self.calls = 0  # whose round trip could be checked, since the weights changed
+        self.has_other_losses = False  # than the objective's, when `compute_loss` ran last
 
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
         """Keras's `compile`, with an objective of `flowkit.objectives` as loss; None is `MaximumLikelihood()`.
@@ -248,7 +251,7 @@ class FlowModel(keras.Model):
         return super().predict_on_batch(prepare.ready(self, x, None, None, None, math.inf).x)
 
     def get_metrics_result(self) -> dict[str, Any]:
-        """Keras's, of the rows of all processes that train the model."""
+        """Return Keras's metrics, of the rows of all processes that train the model."""
         # Keras 3.16's own training in a group counts the rows of all processes already.
         if engine.processes() == 1 or getattr(self, "ddp_model", None) is not None:
             return super().get_metrics_result()
@@ -285,31 +288,31 @@ class FlowModel(keras.Model):
     def _compiled_function(self) -> Callable[..., Any]:
         # A bound method is the same each time, so that it is compiled once; a closure is not.
         compiled = functools.lru_cache(maxsize=32)(
-            lambda function, solver: engine.compile_inference(function, self)
+            lambda function, scopes: engine.compile_inference(function, self)
         )
-        return lambda function: compiled(function, solvers.scope())
+        return lambda function: compiled(function, (solvers.scope(), guidance()))
 
     # Weights and files
 
     @locked
     def get_weights(self) -> Any:
-        """Keras's, also in the middle of an epoch."""
+        """Return the weights, also in the middle of an epoch."""
         return super().get_weights()
 
     @locked
     def set_weights(self, weights: Any) -> None:
-        """Keras's."""
+        """Set the weights."""
         super().set_weights(weights)
         self._forget()
 
     @locked
     def save_own_variables(self, store: Any) -> None:
-        """Keras's, also in the middle of an epoch."""
+        """Save the weights, also in the middle of an epoch."""
         super().save_own_variables(store)
 
     @locked
     def load_own_variables(self, store: Any) -> None:
-        """Keras's."""
+        """Load the weights."""
         super().load_own_variables(store)
         self._forget()
 
@@ -376,12 +379,7 @@ class FlowModel(keras.Model):
 
     @locked
     def export(  # type: ignore[override]
-        self,
-        path: str | Path,
-        what: str = "decode",
-        format: str = "onnx",
-        *,
-        context: Any = None,
+        self, path: str | Path, what: str = "decode", format: str = "onnx", *, context: Any = None
     ) -> float:
         """Write one of the flow's functions to `path`, for any batch size, with its weights as constants.
 
@@ -435,7 +433,7 @@ class FlowModel(keras.Model):
         return draw(self, x, context, samples, seed)
 
     def _repr_html_(self) -> str:
-        from flowkit.flow.plotting import as_html
+        from flowkit.flow.summary import as_html
 
         return as_html(self)
 
@@ -453,21 +451,18 @@ class FlowModel(keras.Model):
             config = super().get_compile_config()
         if not config:
             return config
-        return engine_neutral(config) | saving.stored_objective(self.objective)
+        objective = saving.stored_objective(self.objective)
+        return None if objective is None else engine_neutral(config) | objective
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As Keras does, for a model whose `compile` is its own."""
         # Losses and metrics of Keras's were ignored before they were refused.
         kept = {key: value for key, value in config.items() if key not in (*_OF_TARGETS, "loss", "objective")}
         self.compile(**keras.saving.deserialize_keras_object(kept))
-        self.objective = saving.restored_objective(config)
+        if "objective" in config:
+            self.objective = keras.saving.deserialize_keras_object(config["objective"])
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
-
-
-def is_likelihood(objective: Objective) -> bool:
-    """Return True if an objective is -log_prob, which `Flow.call` returns."""
-    return type(objective).__call__ is MaximumLikelihood.__call__
 
 
 def _refuse_class_weight(method, class_weight):

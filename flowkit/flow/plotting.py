@@ -1,6 +1,6 @@
-"""What a notebook shows of a flow: a table of its parts, and a picture of its density or its samples."""
+"""Pictures of a flow: its density, pairs of its columns, or its samples."""
 
-import html
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,28 +9,12 @@ from flowkit.contract.arguments import whole_number
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow.prepare import as_array, names_of
-from flowkit.flow.summary import rows
 
-_MOST_COLUMNS = 6
+MOST_COLUMNS = 10  # of a plot of pairs, where more would be too small to see
 _GRID = 100  # points along each axis of a density
+_DOTS = 2_000
+_FAINT = 0.3  # opacity of a dot among 2,000
 _IMAGES = 16
-
-
-def as_html(flow: Any) -> str:
-    """Return a table of the parts of a flow, or its repr before it is built."""
-    if not flow.built:
-        return f"<pre>{html.escape(repr(flow))}</pre>"
-    lines = [
-        f"<tr><td>{html.escape(row.part)}</td><td>{row.times}</td><td>{row.shape or ''}</td>"
-        f"<td>{row.parameters:,}</td></tr>"
-        for row in rows(flow)
-    ]
-    heads = "".join(f"<th>{name}</th>" for name in ("part", "times", "output", "parameters"))
-    caption = (
-        f"{type(flow).__name__} of events {flow.event_shape}: {flow.count_params():,} parameters, "
-        f"log_prob is {flow.exact}"
-    )
-    return f"<table><caption>{caption}</caption><tr>{heads}</tr>{''.join(lines)}</table>"
 
 
 def draw(flow: Any, x: Any, context: Any, samples: int, seed: int) -> Any:
@@ -83,23 +67,80 @@ def _density(flow, drawn, data, context, names):
 
 def _pairs(flow, drawn, data, context, names):
     """Draw pairs of columns: samples, and data beside them if there are any."""
-    count = min(_MOST_COLUMNS, drawn.shape[1])
-    tables = [(drawn, "C1", "samples")] if data is None else [(data, "C0", "data"), (drawn, "C1", "samples")]
-    figure, grid = _figure(1.4 * count, 1.4 * count, count)
-    grid = np.reshape(grid, (count, count))  # one pair of axes comes alone
-    for (row, column), axes in np.ndenumerate(grid):
-        for table, colour, label in tables:
-            if row == column:
-                there = table[~np.isnan(table[:, row]), row]
-                axes.hist(there, bins=40, density=True, histtype="step", color=colour, label=label)
-            else:
-                axes.plot(table[:, column], table[:, row], ".", color=colour, markersize=1, alpha=0.5)
-        axes.set(xticks=[], yticks=[])
-    for i in range(count):
-        grid[-1, i].set_xlabel(names[i])
-        grid[i, 0].set_ylabel(names[i])
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
+    return pair_plot(data, drawn, names)
+
+
+def pair_plot(data: Any, samples: Any, names: Sequence[Any], **options: Any) -> Any:
+    """Return a figure of pairs of the first 6 columns; see `draw_pairs` for `options`."""
+    from matplotlib import pyplot
+
+    count = min(6, len(names))
+    figure = pyplot.figure(figsize=(1.4 * count, 1.4 * count), layout="constrained")
+    pyplot.close(figure)
+    draw_pairs(figure, data, samples, names[:count], **options)
     return figure
+
+
+def draw_pairs(
+    figure: Any,
+    data: Any,
+    samples: Any,
+    names: Sequence[Any],
+    *,
+    labels: tuple[str, str] = ("data", "samples"),
+    mark: Any = None,
+) -> list[tuple[float, float]]:
+    """Draw pairs of the columns `names`: data below the diagonal, samples above, both on it; without data samples.
+
+    Draws at most 2,000 rows of each. An axis shows 99.8 percent of both, but at most half the data's width beyond the
+    data on each side. Returns the limits of the axes. `mark`: a row to mark.
+    """
+    below, tables = (samples, "C1"), [(samples, "C1", labels[1])]
+    if data is not None:
+        below, tables = (data, "C0"), [(data, "C0", labels[0]), *tables]
+    columns = len(names)
+    limits = [_limits(below[0][:, i], samples[:, i]) for i in range(columns)]
+    grid = figure.subplots(columns, columns, squeeze=False)
+    for (row, column), axes in np.ndenumerate(grid):
+        if row == column:
+            bins = np.linspace(*limits[row], 41)
+            for table, colour, label in tables:
+                axes.hist(table[:, row], bins, density=True, histtype="step", color=colour, label=label)
+        else:
+            table, colour = below if row > column else (samples, "C1")
+            size, opacity = _dots(len(table))
+            x, y = table[:_DOTS, column], table[:_DOTS, row]
+            axes.scatter(x, y, s=size, alpha=opacity, linewidths=0, color=colour)
+            axes.set_ylim(*limits[row])
+        if mark is not None and row == column:
+            axes.axvline(mark[column], color="black", linewidth=0.8)
+        elif mark is not None:
+            axes.plot(mark[column], mark[row], "+", color="black")
+        axes.set(xlim=limits[column], xticks=[], yticks=[])
+        if row == columns - 1:
+            axes.set_xlabel(str(names[column])[:16], fontsize=8)
+        if column == 0:
+            axes.set_ylabel(str(names[row])[:16], fontsize=8)
+    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
+    return limits
+
+
+def _dots(count):
+    """Return (area in square points, opacity) of a dot, so that few dots are about as dark as many."""
+    crowd = min(max(1, count), _DOTS) / _DOTS
+    return min(12.0, 2.0 / crowd**0.5), min(1.0, _FAINT / crowd**0.5)
+
+
+def _limits(data, samples):
+    """Return the ends of an axis, which leave out samples far from all data."""
+    low, high = np.nanquantile(data, [0.001, 0.999])
+    width = high - low
+    samples = samples[np.isfinite(samples)]
+    if samples.size:
+        ends = np.clip(np.quantile(samples, [0.001, 0.999]), low - width / 2, high + width / 2)
+        low, high = min(low, ends[0]), max(high, ends[1])
+    margin = 0.05 * (high - low) or 1.0
+    return low - margin, high + margin
 
 
 def _images(drawn):

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import keras
@@ -22,17 +23,10 @@ from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
 from flowkit.flow.batches import count, head, is_array, real_numbers
-from flowkit.flow.context import (
-    check_context,
-    check_embedding,
-    context_kind,
-    embedded,
-    refuse_unread,
-)
+from flowkit.flow.context import check_context, check_embedding, context_kind, embedded, refuse_unread
 from flowkit.flow.group import check_batches, check_division
 from flowkit.flow.noise import check_dequantizer
 
-_FEW = 1000  # rows that show whether a column is of whole numbers
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
 
 # Parts
@@ -163,7 +157,7 @@ def _checked_rows(flow, x):
         x = flow.dequantize.validate(x)
         flow.bijector._check_shape(x.shape)
         return x
-    x = x.astype(flow.compute_dtype, copy=False)
+    x = _rounded(x, flow.compute_dtype, flow.bijector.spec.domain)
     wrong = ~finite_or_missing(flow, x)
     if wrong.any():
         raise ValueError(
@@ -219,6 +213,18 @@ def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:
     )
 
 
+def _rounded(x, dtype, domain):
+    """Return numbers as `dtype`; those inside of an interval stay inside, next to an end to which they would round."""
+    rounded = x.astype(dtype, copy=False)
+    intervals = [column.kind == "interval" for column in domain.columns or [domain]]
+    fits = len(intervals) in (1, x.shape[-1])  # otherwise `check_domain` raises
+    if rounded.dtype == x.dtype or domain == Domain.REAL or not fits:
+        return rounded
+    inside = intervals & (x > domain.low) & (x < domain.high)
+    low, high = (np.asarray(end, dtype) for end in (domain.low, domain.high))
+    return np.where(inside, np.clip(rounded, np.nextafter(low, high), np.nextafter(high, low)), rounded)
+
+
 # Frames and tables
 
 
@@ -239,8 +245,9 @@ def learned_columns(flow: Any, x: Any, context: Any = None) -> Iterator[None]:
     """Enter a scope in which the flow knows the columns of frames, `x` and context; it keeps them unless it raises."""
     before = flow.columns, flow.context_columns
     try:
-        if is_frame(x) and flow.columns is None:
-            flow.columns = Columns.of(x)
+        if is_frame(x) and (flow.columns is None or flow.columns.library is None):
+            here = Columns.of(x)
+            flow.columns = here if flow.columns is None else replace(flow.columns, library=here.library)
         if is_frame(context) and flow.context_columns is None and context_kind(flow) != "none":
             flow.context_columns = Columns.of(context)
         yield
@@ -268,13 +275,9 @@ def refuse_whole(flow: Any, x: Any) -> None:
     x = np.asarray(ops.convert_to_numpy(x))
     if x.dtype.kind not in "iufb" or not len(x):
         return
-    x = x.astype("uint8") if x.dtype.kind == "b" else x
-    if (x[:_FEW] != np.floor(x[:_FEW])).any(axis=0).all():  # enough for most tables
-        return
-    largest, varies = np.abs(x).max(axis=0), (x != x[:1]).any(axis=0)
     # Floats so large that there is nothing between whole numbers show nothing.
-    fine = x.dtype.kind in "iu" or np.spacing(largest) < 1
-    whole = (x == np.floor(x)).all(axis=0) & varies & fine
+    fine = x.dtype.kind != "f" or np.spacing(np.abs(x).max(axis=0)) < 1
+    whole = (x == np.rint(x)).all(axis=0) & (x != x[:1]).any(axis=0) & fine
     if whole.any():
         first, more = column_name(int(np.argmax(whole)), names_of(flow)), int(whole.sum()) - 1
         raise ValueError(

@@ -1,15 +1,15 @@
-"""Whether data come back from their latents: f^-1(f(x)) is x, but for rounding."""
+"""Check that data come back from their latents: f^-1(f(x)) is x up to rounding."""
 
 import os
 import sys
 import warnings
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from keras import ops, tree
 
 from flowkit.contract import ContractError
-from flowkit.contract.arguments import one_of
+from flowkit.contract.arguments import words
 from flowkit.flow.batches import batch_size_of, run, run_in_batches
 from flowkit.flow.noise import counted_for, undithered
 
@@ -19,12 +19,8 @@ _CURE = (
     "Rounding grows where the scale of an affine coupling comes near 0: bound it, Affine(min_scale=0.1), or compute "
     "in dtype='float64'. flow.round_trip_error(x) has each row's error."
 )
+Check = Annotated[str | None, words("warn", "raise", None)]
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-
-
-def one_check(check: Any) -> Any:
-    """Return `check`. Raises ValueError unless it is "warn", "raise" or None."""
-    return one_of("check", check, ("warn", "raise", None))
 
 
 def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any = None) -> None:

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -13,13 +13,14 @@ from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.shapes import as_tuple
+from flowkit.data.gaussian_noise import GaussianNoise
 from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.batches import batch_size_of, count, default_batch_size, one_of_few, run, run_in_batches
 from flowkit.flow.context import check_context, context_kind
 from flowkit.flow.group import check_same
 from flowkit.flow.noise import counted_for, undithered
-from flowkit.flow.round_trip import look_at, one_check, warn_of_overflow
+from flowkit.flow.round_trip import look_at, warn_of_overflow
 from flowkit.flow.scoring import densities
 
 _SEEDS = 2**31  # every engine takes smaller seeds
@@ -38,9 +39,7 @@ def sample(
     score: bool = False,
 ) -> Any:
     """Return samples: see `Flow.sample`. With `score`, (samples, log_prob): see `Flow.sample_and_log_prob`."""
-    n, passed = whole_number(n, "n", least=0), context
-    one_check(check)
-    context = prepare.seen_context(flow, context, batch_size)
+    passed, context = context, prepare.seen_context(flow, context, batch_size)
     numbers = entropy(flow.sampler if seed is None else seed)
     if spread and distributed.world() > 1:
         told = {"n": n, "context": check_context(flow, passed), "temperature": temperature, "check": check}
@@ -48,13 +47,13 @@ def sample(
         if seed is None:  # a process that has drawn alone has its own generator elsewhere
             numbers = distributed.gather(np.array(numbers, "uint64"))[: len(numbers)].tolist()
     lead = (n,) if context is None else (n, count(context))
-    draws = Draws(flow, math.prod(lead), context, temperature, numbers)
-    rows = distributed.mine(np.arange(draws.count)) if spread else np.arange(draws.count)
+    total = math.prod(lead)
+    rows = distributed.mine(np.arange(total)) if spread else np.arange(total)
     first, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
-    compute = _with_log_prob if score else decoded
+    compute = _with_log_prob if score else _drawn
     pieces = [
-        compute(flow, z, seen, batch_size, draws.noise_seed, start)
-        for start, z, seen in draws.blocks(first, stop)
+        compute(flow, z, seen, batch_size, _noise_seed(numbers), start)
+        for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop)
     ]
     x, finite, *log_prob = map(np.concatenate, zip(*pieces, strict=True))
     if spread:
@@ -69,7 +68,7 @@ def _with_log_prob(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log_prob of the data)."""
     if flow.exact == "exact" and not flow.bijector.forgets(inverse=False):
         return _scored(flow, z, context, batch_size, seed, first)
-    x, finite = decoded(flow, z, context, batch_size, seed, first)
+    x, finite = _drawn(flow, z, context, batch_size, seed, first)
     return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
 
 
@@ -90,25 +89,40 @@ def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tu
     For a flow with a bound as its likelihood, q and p also hold what the inverse drops, so the mean stays Z.
     """
     context = prepare.seen_context(flow, context, batch_size)
-    draws = Draws(flow, n, context, 1.0, entropy(seed))
+    numbers = entropy(seed)
     pieces = [
-        _scored(flow, z, seen, batch_size, draws.noise_seed, start) for start, z, seen in draws.blocks()
+        _scored(flow, z, seen, batch_size, _noise_seed(numbers), start)
+        for start, z, seen in blocks(flow, n, context, 1.0, numbers, 0, n)
     ]
     x, _, log_q = map(np.concatenate, zip(*pieces, strict=True))
     return x, log_q
 
 
+def _drawn(flow, z, context, batch_size, seed, first):
+    """Return `decoded` of latents that were drawn: noise that training added is taken off."""
+    noisy = isinstance(flow.dequantize, GaussianNoise)
+    function = flow._backward_without_noise if noisy else flow._backward
+    return decoded(flow, z, context, batch_size, seed, first, function)
+
+
 def decoded(
-    flow: Any, z: Any, context: Any, batch_size: Any, seed: int, first: int = 0
+    flow: Any,
+    z: Any,
+    context: Any,
+    batch_size: Any,
+    seed: int,
+    first: int = 0,
+    function: Callable[..., Any] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (data of latents, stored values with `dequantize`; which rows are finite).
 
-    `first` is the number of the first row among all whose noise differs.
+    `first` is the number of the first row among all whose noise differs. `function` None is the flow's way back.
     """
+    function = flow._backward if function is None else function
 
     def backward(start, stop, piece):
         noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
-        y = ops.convert_to_numpy(run(flow, flow._backward, *piece, noise))
+        y = ops.convert_to_numpy(run(flow, function, *piece, noise))
         return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
 
     return run_in_batches(backward, (z, context), len(z), batch_size_of(flow, batch_size))
@@ -138,61 +152,47 @@ def as_frame(flow: Any, x: np.ndarray) -> Any:
 def latents(flow: Any, count: int, context: Any, temperature: Any, seed: Any) -> np.ndarray:
     """Return `count` draws of a flow's base, (count, *event); `context` holds what the base receives."""
     numbers = entropy(flow.sampler if seed is None else seed)
-    draws = Draws(flow, count, context, temperature, numbers)
-    return np.concatenate([z for _, z, _ in draws.blocks()])
+    return np.concatenate([z for _, z, _ in blocks(flow, count, context, temperature, numbers, 0, count)])
 
 
-class Draws:
-    """`count` draws of a flow's base, in blocks.
+def blocks(
+    flow: Any, count: int, context: Any, temperature: Any, numbers: list[int], first: int, stop: int
+) -> Iterator[tuple[int, np.ndarray, Any]]:
+    """Yield rows `first` to `stop` of `count` draws of a flow's base, in blocks: at least one.
 
-    The size of a block follows from that of an event alone, and its seed from `numbers` and the number of the block.
-    So the same numbers give the same rows, whatever the batch size and the part of the rows that is drawn. A context of
-    b rows repeats: draw i has row i % b.
+    A block is the number of its first row, latents and context. Its size follows from that of an event alone, and its
+    seed from `numbers` and the number of the block. So the same numbers give the same rows, whatever the batch size and
+    the part of the rows that is drawn. A context of b rows repeats: draw i has row i % b.
     """
+    event = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
+    temperature, most = per_latent(flow.bijector, temperature), default_batch_size(math.prod(event))
+    for number in range(first // most, max(1, -(-stop // most))):
+        start = number * most
+        low, high = max(first, start), min(stop, start + most)
+        own = min(most, count - start)
+        rows = start + np.minimum(
+            np.arange(min(most, one_of_few(own))), own - 1
+        )  # few sizes, few compiled programs
+        z = np.zeros((0, *event), flow.base.compute_dtype)
+        if own:
+            seed = _mixed(numbers, number)
+            z = _drawn(flow.base, (len(rows), *event), _repeated(context, rows), temperature, seed)
+        yield low, z[low - start : high - start], _repeated(context, np.arange(low, high))
 
-    def __init__(self, flow: Any, count: int, context: Any, temperature: Any, numbers: list[int]) -> None:
-        self.count, self.context = count, context
-        # For noise besides the latents.
-        self.noise_seed = int(np.random.SeedSequence(numbers).generate_state(1, "uint64")[0])
-        self._base, self._numbers = flow.base, numbers
-        self._event = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
-        self._temperature = per_latent(flow.bijector, temperature)
-        self._rows = default_batch_size(math.prod(self._event))
 
-    def blocks(self, first: int = 0, stop: int | None = None) -> Iterator[tuple[int, np.ndarray, Any]]:
-        """Yield (number of the first row, latents, context) for each block of rows `first` to `stop`; at least one."""
-        stop = self.count if stop is None else stop
-        for number in range(first // self._rows, max(1, -(-stop // self._rows))):
-            start = number * self._rows
-            low, high = max(first, start), min(stop, start + self._rows)
-            rows = np.arange(low, high)
-            yield low, self._block(number)[low - start : high - start], self._context_of(rows)
+def _drawn(base, shape, context, temperature, seed):
+    context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
 
-    def _block(self, number):
-        first = number * self._rows
-        count = min(self._rows, self.count - first)
-        if not count:
-            return np.zeros((0, *self._event), self._base.compute_dtype)
-        size = min(self._rows, one_of_few(count))  # more than needed, so that few programs are compiled
-        context = self._context_of(first + np.minimum(np.arange(size), count - 1))
-        context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
-        with engine.no_grad():
-            z = engine.draw_alone(
-                lambda generator: self._base.sample(
-                    (size, *self._event),
-                    temperature=self._temperature,
-                    seed=generator,
-                    context=context,
-                ),
-                self._base,
-                _mixed(self._numbers, number),
-            )
-        return ops.convert_to_numpy(z)[:count]
+    def draw(generator):
+        return base.sample(shape, temperature=temperature, seed=generator, context=context)
 
-    def _context_of(self, rows):
-        if self.context is None:
-            return None
-        return tree.map_structure(lambda c: c[rows % max(1, len(c))], self.context)
+    with engine.no_grad():
+        return ops.convert_to_numpy(engine.draw_alone(draw, base, seed))
+
+
+def _repeated(context, rows):
+    """Return the rows of a context, which begins again after its last one."""
+    return None if context is None else tree.map_structure(lambda c: c[rows % max(1, len(c))], context)
 
 
 def entropy(seed: Any) -> list[int]:
@@ -208,6 +208,11 @@ def entropy(seed: Any) -> list[int]:
         raise ValueError(
             f"seed: expected a whole number or a SeedGenerator, received {shown(seed)}."
         ) from None
+
+
+def _noise_seed(numbers):
+    """Return the seed of the noise besides the latents."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, "uint64")[0])
 
 
 def _mixed(numbers, block):

@@ -100,15 +100,21 @@ def load_file(path: Path) -> Any:
     """Return the flow in a .keras file from others. Raises PresetError if it holds code, or cannot be read."""
     check_file(path)
     check_config(path)
+    return _loaded(path, flowkit.Flow, path, {})
+
+
+def _loaded(path, kind, name, versions):
+    """Return the flow of a file or folder that runs no code; errors call it `name`."""
     try:
-        flow = keras.saving.load_model(path)
-    except Exception as error:  # a damaged or foreign file leads Keras to any
+        flow = keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # a damaged or foreign config leads Keras to any
+        by = " and ".join(f"{package} {version}" for package, version in versions.items()) or "unknown"
         raise PresetError(
-            f"{path} cannot be loaded ({reason(error)}): it is damaged, or from another version than flowkit "
-            f"{flowkit.__version__} and keras {keras.__version__}"
+            f"{name} cannot be loaded: {reason(error)}; it is damaged, or written by another version ({by}) "
+            f"than flowkit {flowkit.__version__} and keras {keras.__version__}."
         ) from error
-    if not isinstance(flow, flowkit.Flow):
-        raise PresetError(f"{path}: expected a Flow, found a {type(flow).__name__}")
+    if not isinstance(flow, kind):
+        raise PresetError(f"{name}: got a {type(flow).__name__}, expected a {kind.__name__}.")
     return flow
 
 
@@ -118,13 +124,7 @@ def load_file(path: Path) -> Any:
 def from_preset(cls: type, preset: Any) -> Any:
     """Return the flow of a preset: see `Flow.from_preset`."""
     found = read_preset(find_preset(preset))
-    try:
-        flow = keras.saving.load_model(found.folder, compile=False, safe_mode=True)
-    except Exception as error:  # a foreign config leads Keras to any
-        raise PresetError(f"{preset} cannot be loaded: {_reason(error, found)}.") from error
-    if not isinstance(flow, cls):
-        raise PresetError(f"{preset}: expected a {cls.__name__}, found a {type(flow).__name__}.")
-    return flow
+    return _loaded(found.folder, cls, preset, found.metadata.get("versions") or {})
 
 
 def save_to_preset(flow: Any, folder: Any, rows: Any, context: Any, about: Any, extra: Any) -> None:
@@ -138,11 +138,7 @@ def save_to_preset(flow: Any, folder: Any, rows: Any, context: Any, about: Any, 
         its_context: dict[str, Any] = {} if context is None else {"context": np.asarray(context)}
         np.savez(file, rows=np.asarray(rows), log_prob=plain.log_prob(rows, context), **its_context)
         extra["check.npz"] = file.getvalue()
-    versions = {
-        "flowkit": flowkit.__version__,
-        "keras": keras.__version__,
-        engine.name: engine.version(),
-    }
+    versions = {"flowkit": flowkit.__version__, "keras": keras.__version__, engine.name: engine.version()}
     metadata: Mapping[str, Any] = {
         "event_shape": list(flow.event_shape),
         "num_classes": flow.num_classes,
@@ -170,13 +166,6 @@ def _uncompiled(flow):
     return plain
 
 
-def _reason(error, preset):
-    """Return why Keras could not load a preset, and the versions."""
-    versions = preset.metadata.get("versions")
-    by = " and ".join(f"{name} {version}" for name, version in versions.items()) if versions else "unknown"
-    return f"{reason(error)}; written by {by}, here are flowkit {flowkit.__version__} and keras {keras.__version__}"
-
-
 # Configs
 
 
@@ -199,59 +188,26 @@ def from_config(cls: type, config: dict[str, Any], custom_objects: dict[str, Any
     return flow
 
 
-# Objectives: a flow is not lost because of one that no file can hold
-
-_ADVICE = (
-    "Register what it is made of with @keras.saving.register_keras_serializable() before saving and before loading, "
-    "or call compile(optimizer, loss=...) on the loaded flow."
-)
+# Objectives
 
 
-def stored_objective(objective: Objective) -> dict[str, Any]:
-    """Return the entry of an objective in a `compile` config; none for the default. Warn if it cannot be restored."""
+def stored_objective(objective: Objective) -> dict[str, Any] | None:
+    """Return the entry of an objective in a `compile` config, {} for the default; warn and return None for no entry.
+
+    The flow is then saved as one that was never compiled: it is not lost because of an objective that no file can hold.
+    """
     if type(objective) is MaximumLikelihood:
         return {}
-    if isinstance(objective, Unrestored):
-        return {"objective": objective.config}
-    config = {"class_name": type(objective).__name__}
     try:
         config = keras.saving.serialize_keras_object(objective)
         keras.saving.deserialize_keras_object(config)
-    except Exception as error:  # of code that is not ours; the flow is what matters
+    except Exception as error:  # of code that is not ours
+        why = str(error).strip().split("\n")[0].rstrip(".")
         warnings.warn(
-            f"{type(objective).__name__} is saved by name alone, the flow itself in full: {_first_line(error)}. "
-            f"{_ADVICE}",
+            f"{type(objective).__name__} cannot be saved, and the flow is saved as if it were not compiled: {why}. "
+            "Register what the objective is made of with @keras.saving.register_keras_serializable(), or call "
+            "compile(optimizer, loss=...) on the loaded flow.",
             stacklevel=2,
         )
+        return None
     return {"objective": config}
-
-
-def restored_objective(config: dict[str, Any]) -> Objective:
-    """Return the objective of a `compile` config: one that raises when it is trained on, if it cannot be restored."""
-    kept = config.get("objective")
-    if kept is None:
-        return MaximumLikelihood()
-    try:
-        objective = keras.saving.deserialize_keras_object(kept)
-    except Exception as error:
-        return Unrestored(kept, _first_line(error))
-    return objective if isinstance(objective, Objective) else Unrestored(kept, "the file has its name alone")
-
-
-class Unrestored(Objective):
-    """In the place of an objective that a file could not bring back. Kept as it was if the flow is saved again."""
-
-    needs_data = False
-
-    def __init__(self, config: Any, reason: str) -> None:
-        self.config, self.reason = config, reason
-
-    def check(self, flow: Any) -> None:
-        raise ValueError(
-            f"fit expects the objective that this flow was saved with, {self.config.get('class_name')}, which could "
-            f"not be restored: {self.reason}. {_ADVICE}"
-        )
-
-
-def _first_line(error):
-    return str(error).strip().split("\n")[0].rstrip(".")

@@ -15,6 +15,7 @@ from flowkit.data.lazy_images import LazyImages
 from flowkit.distributed.failed import failing_together
 from flowkit.flow import prepare
 from flowkit.flow.batches import batch_size_of, run, run_in_batches
+from flowkit.flow.metrics import score_name
 from flowkit.flow.noise import counted_for, dequantized
 
 
@@ -69,7 +70,8 @@ def log_prob_of_draws(
     """Return log p of checked data from `samples` draws of the noise together, float64: see `Flow.bits_per_dim`."""
     score = functools.partial(densities, flow, x, context, batch_size, seed, first=first)
     draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
-    if "estimated" in flow.bijector.spec.likelihood:
+    parts = [flow.bijector] if flow.dequantize is None else [flow.bijector, flow.dequantize]
+    if any("estimated" in part.spec.likelihood for part in parts):
         return draws.mean(axis=0)
     return functools.reduce(np.logaddexp, draws) - math.log(samples)
 
@@ -88,7 +90,7 @@ def in_bits(log_prob: np.ndarray, shape: Any) -> np.ndarray:
 
 
 def score_in_a_group(flow: Any, x: Any, context: Any = None, samples: int = 1) -> tuple[str, np.ndarray]:
-    """Return ("bits_per_dim", those of all rows), or without `dequantize` ("nll", those): float64 (batch,).
+    """Return the name of a flow's score, see `score_name`, and the scores of all rows: float64 (batch,).
 
     All processes have `x`. Each reads and scores its part; all receive all rows.
     """
@@ -100,7 +102,8 @@ def score_in_a_group(flow: Any, x: Any, context: Any = None, samples: int = 1) -
 
     with flow.lock:
         log_prob = shared(flow, score, x, context)
-    return ("nll", -log_prob) if flow.dequantize is None else ("bits_per_dim", in_bits(log_prob, x.shape))
+    name = score_name(flow)
+    return name, in_bits(log_prob, x.shape) if name == "bits_per_dim" else -log_prob
 
 
 def shared(flow: Any, score: Callable[..., Any], x: Any, context: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is in a flow, as a table: its levels, its steps, their latents, weights and promises."""
+"""The parts of a flow as a table: its levels, its steps, their latents, weights and promises."""
 
 import io
 import math
@@ -95,6 +95,13 @@ def show(flow: Any, line_length: int | None, print_fn: Any, expand_nested: bool)
     console = Console(width=line_length or 120, file=io.StringIO())
     console.print(made)
     print_fn(console.file.getvalue())
+
+
+def as_html(flow: Any) -> str:
+    """Return the table for a notebook."""
+    console = Console(record=True, file=io.StringIO(), width=120)
+    console.print(table(flow))
+    return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
 
 def _of(part, shape, level, expand):

@@ -1,16 +1,18 @@
 """A flow of the rows of a mixed table: frames in, frames out."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import narwhals as nw
 import numpy as np
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Count, checked, whole
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow.flow import Flow
+
+Candidates = Annotated[int, whole(2)]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -60,8 +62,9 @@ class TableFlow(Flow):
         given = nw.maybe_reset_index(given)
         return nw.concat([nw.from_native(rows, eager_only=True), given], how="horizontal").to_native()
 
+    @checked
     def impute(
-        self, x: Any, context: Any = None, *, sweeps: int = 5, candidates: int = 32, seed: int = 0
+        self, x: Any, context: Any = None, *, sweeps: Count = 5, candidates: Candidates = 32, seed: int = 0
     ) -> Any:
         """Return a frame with its missing entries drawn from p(missing entries | the others of the row).
 
@@ -74,8 +77,6 @@ class TableFlow(Flow):
 
         Raises ValueError for an entry that is there and cannot be, with its column and row.
         """
-        whole_number(sweeps, "impute's sweeps", least=1)
-        whole_number(candidates, "impute's candidates", least=2)
         rows, context = self._split(x, context)
         codes = self.columns.values(rows, gaps=True)
         absent, rng = np.isnan(codes), np.random.default_rng(seed)

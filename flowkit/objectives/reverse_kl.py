@@ -106,7 +106,7 @@ class ReverseKL(Objective):
                 "one density. Leave alpha out."
             )
         rows = 256 if context is None else len(keras.tree.flatten(context)[0])
-        log_p = self._draw(flow, rows, context, seed=0)[2]
+        log_p = self._draw(flow, rows, context, flow.embed(context), seed=0)[2]
         finite = int(ops.convert_to_numpy(ops.isfinite(log_p)).sum())
         if 2 * finite < rows:
             raise ValueError(
@@ -116,20 +116,21 @@ class ReverseKL(Objective):
             )
 
     def __call__(self, flow: Any, x: Any, context: Any) -> Any:
-        draws, log_q, log_p = self._draw(flow, ops.shape(x)[0], context)
+        seen = flow.embed(context)
+        draws, log_q, log_p = self._draw(flow, ops.shape(x)[0], context, seen)
         if self.anneal:
             log_p = log_p * ops.clip(x[:, 0] / self.anneal, LEAST, 1.0)
         if self.stick_the_landing:
             # The two scores add up to 0; their gradient is that of the weights at fixed x.
-            seen, fixed = flow.embed(context), ops.stop_gradient(draws)
+            fixed = ops.stop_gradient(draws)
             score = flow._log_density(fixed, seen, flow._noise_for(fixed))
             log_q = log_q - (score - ops.stop_gradient(score))
         losses = log_q - log_p
         return losses if self.alpha == 1 else self._renyi(losses)
 
-    def _draw(self, flow, rows, context, seed=None):
-        """Return draws, their log q and their log p."""
-        draws, log_q = flow._draw_and_score(rows, flow.embed(context), seed)
+    def _draw(self, flow, rows, context, seen, seed=None):
+        """Return draws, their log q and their log p; `seen` is the embedded context."""
+        draws, log_q = flow._draw_and_score(rows, seen, seed)
         log_p = self.log_density(draws) if context is None else self.log_density(draws, context)
         expect_shape("log_density", log_p, log_q.shape)
         return draws, log_q, log_p

@@ -1,4 +1,4 @@
-"""The folder of a page: two graphs, what the page has to know of them, some images, and the page itself."""
+"""Write the folder of a page: two graphs, their description, some images, and the page itself."""
 
 import hashlib
 import json

@@ -2,6 +2,8 @@
 
 from flowkit.surjections.augment import Augment
 from flowkit.surjections.dequantize_columns import DequantizeColumns
+from flowkit.surjections.max_pool import MaxPool
 from flowkit.surjections.slice import Slice
+from flowkit.surjections.symmetry import Absolute, Sort, StochasticPermute
 
-__all__ = ["Augment", "DequantizeColumns", "Slice"]
+__all__ = ["Absolute", "Augment", "DequantizeColumns", "MaxPool", "Slice", "Sort", "StochasticPermute"]

@@ -9,11 +9,12 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.unconstrain import Unconstrain, domain_of_column
-from flowkit.contract import BijectorSpec, ContractError, Domain, Surjection, sum_event
+from flowkit.contract import BijectorSpec, Domain, Surjection, sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import shown, whole_number, whole_numbers
 from flowkit.contract.columns import check_count, join, pick
 from flowkit.contract.conditioner import Network, adapt_conditioner, ask_dealt, build_conditioner
+from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid, matmul, maximum, minimum, tanh
 
@@ -121,12 +122,7 @@ class DequantizeColumns(Surjection):
 
     def compute_inverse_shape(self, latent_shape: Any) -> Any:
         if latent_shape[-1] != len(self._unconstrain.columns):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"latents of {len(self._unconstrain.columns)} coordinates",
-                received=f"shape {tuple(latent_shape)}",
-            )
+            raise shape_error(self, f"latents of {len(self._unconstrain.columns)} coordinates", latent_shape)
         return (*latent_shape[:-1], len(self.columns))
 
     def noise_size(self, x_shape: Any) -> int:

@@ -16,12 +16,11 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
-from flowkit.engines import engine
 from flowkit.testing.clauses import clauses_of, engines, refusals, weights
 
 NOT_APPLICABLE = {"shape inference", "log-det kind", "empty batch", "context", "noise"}
 NOT_APPLICABLE |= clauses_of(weights, engines, refusals).keys()
-"""Clauses that ask about Keras, or about promises that other libraries do not make."""
+"""Clauses about Keras, or about promises that other libraries do not make."""
 
 
 def adapt(
@@ -101,7 +100,7 @@ class Adapted(Bijector):
 
     @functools.cached_property
     def _latent_event(self):
-        """Return the shape of an output event, found by a call: each library tells it in another way."""
+        """Return the shape of an output event, found by a call: the libraries differ in how they report it."""
         t = np.linspace(-0.5, 0.5, 2 * int(np.prod(self.event))).reshape(2, *self.event)
         x = self.spec.domain.from_real(ops.convert_to_tensor(t.astype(self.compute_dtype)))
         return tuple(self.convention.forward(self.held, x)[0].shape[1:])
@@ -176,7 +175,7 @@ def _rebuilt(bijector, dtype):
     parameters = tree.map_structure(again, dict(bijector.parameters))
     if parameters.get("dtype") is not None:
         parameters["dtype"] = np.dtype(dtype)
-    # The class itself, or the one above it to which its constructor handed these parameters, as to Chain.
+    # The class itself, or the base class whose constructor takes these parameters, such as Chain.
     for cls in type(bijector).__mro__:
         if parameters.keys() <= inspect.signature(cls.__init__).parameters.keys():
             return cls(**parameters)
@@ -263,8 +262,8 @@ CONVENTIONS = {
     "nflows": _module,
     "normflows": _module,  # its flows map latents to data, and are read as they are called
     "flowjax": Convention(  # one event at a time
-        lambda obj, x: engine.map_rows(obj.transform_and_log_det, x),
-        lambda obj, z: engine.map_rows(obj.inverse_and_log_det, z),
+        lambda obj, x: ops.vectorized_map(obj.transform_and_log_det, x),
+        lambda obj, z: ops.vectorized_map(obj.inverse_and_log_det, z),
     ),
     "distrax": Convention(
         lambda obj, x: obj.forward_and_log_det(x), lambda obj, z: obj.inverse_and_log_det(z), derives=True

@@ -84,7 +84,7 @@ def cause_of(error):
 
 def message_of(error):
     """Return an error's message as one plain line, without colours and without what Keras and TensorFlow add."""
-    # A config tells every one on the way to the fault.
+    # Keras repeats the message for each layer on the way.
     text = str(error).split("Exception encountered: ")[-1].rstrip()
     if text.startswith("in user code:"):
         text = re.split(r"\n\n(?= *\w+: )", text, maxsplit=1)[-1]  # after the lines of the traceback

@@ -55,17 +55,18 @@ def check_bijector(
     options = {"event_shapes": event_shapes, "context": context, "examples": examples}
     options |= {"profile": profile, "seed": seed}
     strategy = _strategy(bijector)
+    check: Check | _Drawn
     if strategy is not None and replay is None:
-        return _check_drawn(strategy, names, waived, options, raises=raises)
-    if strategy is not None:
-        if drawn is None:
+        check = _Drawn(strategy, options)
+    else:
+        if strategy is not None and drawn is None:
             raise ValueError(
                 "A replay of a bijector that is drawn needs drawn=, from the line of the report."
             )
-        bijector = replayed(strategy, drawn)
-    check = Check(bijector, drawn=drawn, **options)
-    results = results_of(names, lambda name, causes: check.run(name, replay, causes), waived, raises=raises)
-    return Report(str(check.subject), engine.name, results, check.notes)
+        bijector = bijector if strategy is None else replayed(strategy, drawn)
+        check = Check(bijector, drawn=drawn, **options)
+    results = results_of(check, names, replay, waived, raises=raises)
+    return Report(str(check), engine.name, results, list(check.notes))
 
 
 def _strategy(make):
@@ -80,46 +81,40 @@ def _strategy(make):
     return st.composite(lambda draw: make(draw))()
 
 
-def _check_drawn(strategy, names, waived, options, *, raises):
-    """Check drawn bijectors; the simplest that fails is reported.
+class _Drawn:
+    """Bijectors that Hypothesis draws, with the methods of `Check`; reports the simplest one that fails.
 
-    Each one drawn is a bijector of its own to compile and check, so far fewer are drawn than examples:
-    one in eight.
+    Each is a bijector of its own to compile and check, so far fewer are drawn than examples: one in eight.
     """
-    count = max(3, (options["examples"] or profile_of(options["profile"]).examples) // 8)
-    options, notes = {**options, "examples": 3}, {}
-    results = results_of(
-        names,
-        lambda name, causes: _first_broken(strategy, name, count, options, causes, notes),
-        waived,
-        raises=raises,
-    )
-    return Report("drawn bijector", engine.name, results, list(notes))
 
+    def __init__(self, strategy, options):
+        examples = options["examples"] or profile_of(options["profile"]).examples
+        self.strategy, self.count = strategy, max(3, examples // 8)
+        self.options, self.notes = {**options, "examples": 3}, {}
 
-def _first_broken(strategy, name, count, options, causes, notes):
-    """Return the result of the simplest bijector that breaks the clause; without one, the common result of those drawn.
+    def __str__(self):
+        return "drawn bijector"
 
-    What their reports would note is added to the dict `notes`.
-    """
-    results, looks = [], 10 * count
+    def run(self, name, replay, causes):
+        """Return the result of the simplest bijector that breaks the clause, or the common result of all drawn."""
+        results = []
 
-    def breaks(bijector):
-        if len(results) == looks:
-            return False
-        check = Check(bijector, drawn=b"", **options)
-        results.append(check.run(name, causes=causes))
-        notes.update(dict.fromkeys(check.notes))
-        return results[-1].verdict == "broken"
+        def breaks(bijector):
+            if len(results) == 10 * self.count:
+                return False
+            check = Check(bijector, drawn=b"", **self.options)
+            results.append(check.run(name, causes=causes))
+            self.notes.update(dict.fromkeys(check.notes))
+            return results[-1].verdict == "broken"
 
-    blob = failing(strategy, breaks, examples=count, seed=options["seed"])
-    if blob is not None:
-        *_, simplest = (result for result in results if result.verdict == "broken")
-        simplest.error.set_drawn(blob)
-        return simplest
-    judged = sum(result.verdict == "kept" for result in results)
-    if judged:
-        return Result(name, "kept", judged)
-    reasons = "; ".join(dict.fromkeys(result.reason for result in results))
-    error = next((result.error for result in results if result.error is not None), None)
-    return Result(name, "not asked", len(results), reasons, error)
+        blob = failing(self.strategy, breaks, examples=self.count, seed=self.options["seed"])
+        if blob is not None:
+            *_, simplest = (result for result in results if result.verdict == "broken")
+            simplest.error.set_drawn(blob)
+            return simplest
+        judged = sum(result.verdict == "kept" for result in results)
+        if judged:
+            return Result(name, "kept", judged)
+        reasons = "; ".join(dict.fromkeys(result.reason for result in results))
+        error = next((result.error for result in results if result.error is not None), None)
+        return Result(name, "not asked", len(results), reasons, error)

@@ -1,4 +1,4 @@
-"""One bijector and everything tried on it, clause by clause."""
+"""Check one bijector, clause by clause."""
 
 import functools
 import itertools
@@ -20,7 +20,7 @@ from flowkit.testing.tolerances import log_abs_det
 from flowkit.testing.trial import Trial
 
 ESSENTIAL = ("round trip", "inverse round trip", "log-det", "inverse log-det")
-"""What makes a map a bijector with a density: a report without a verdict on them is no success."""
+"""The clauses that make a map a bijector with a density: a report without a verdict on them is no success."""
 
 _CLOSE, _LOOKS = 16, 4  # an error of less than _CLOSE times what is allowed is looked at again _LOOKS times
 _UNCLEAR = "no digit can be told from rounding, or from the error that the spec allows, at any example"
@@ -53,7 +53,7 @@ def profile_of(name):
 
 
 class Check:
-    """One bijector and everything tried on it; trials are kept, so that clauses share their work.
+    """The check of one bijector; trials are kept, so that clauses share their work.
 
     `drawn` is Hypothesis's blob of a drawn bijector, for the line that replays a failure.
     """
@@ -111,6 +111,9 @@ class Check:
             result.error = self._unverified(result)
         return result
 
+    def __str__(self):
+        return str(self.subject)
+
     @property
     def notes(self):
         """Return the lines of a report beside the verdicts."""
@@ -123,7 +126,7 @@ class Check:
         return notes
 
     def _not_asked(self, clause):
-        """Return why the clause is not asked of this bijector, or None."""
+        """Return the reason why the clause does not apply to this bijector, or None."""
         model = self.subject.model
         if clause.name in getattr(model, "not_asked", ()):
             return model.not_applicable
@@ -147,7 +150,7 @@ class Check:
         return fixed + drawn_from(strategy, max(0, self.examples - len(fixed)), self.seed)
 
     def _fault(self, clause, example):
-        """Return None if the promise holds for the example; otherwise what says that it does not, or `Undecided`.
+        """Return None if the promise holds for the example, `Broken` if it does not, `Undecided` if that is unclear.
 
         A text is a note: an error that the layer's own precision cannot show.
         """
@@ -171,7 +174,7 @@ class Check:
         return None
 
     def _was_chance(self, clause, example, found):
-        """Return True if a close call is none at a second look: the random draws that measure errors can be low."""
+        """Return True if a narrow failure passes with other random draws, by which errors are measured."""
         if found.measured is None or not found.measured < _CLOSE * found.allowed:
             return False
         for draw in range(1, 1 + _LOOKS):
@@ -226,7 +229,7 @@ class Check:
         )
 
     def _hint(self, clause, example, found):
-        """Return what may help. For an error, its line; and the clause's hint only if a mere call does not meet it."""
+        """Return the hint. For an error, its line; and the clause's hint only if a plain call does not raise it."""
         if not isinstance(found, Raised):
             return found.hint or clause.hint
         trial = Trial(self.subject, example)
@@ -248,7 +251,7 @@ class Check:
 
 
 def _other_shape(trial):
-    """Return the hint for a forward that gives another shape than compute_output_shape says."""
+    """Return the hint for an output of another shape than that of compute_output_shape."""
     try:
         found, expected = trial.run32(inverse=False)[0].shape[1:], trial.latent_event
     except Exception:  # the layer is broken, and how is what the error says
@@ -262,7 +265,7 @@ def _other_shape(trial):
 
 
 def _plainly_raises(trial, cause):
-    """Return True if a mere call of the layer, in one precision or the other, meets the same error."""
+    """Return True if a plain call of the layer, in one precision or the other, raises the same error."""
     for run, inverse in itertools.product((trial.run32, trial.run64), (False, True)):
         try:
             run(inverse)
@@ -285,12 +288,12 @@ def replay_line(clause, example, *, drawn=None, context=None, profile="full"):
     return f"check_bijector(..., {', '.join(options)})  # backend {engine.name}"
 
 
-def results_of(names, run, waived, *, raises):
-    """Return the result of `run(name, causes)` for each clause; the first one reports an error that several meet."""
+def results_of(check, names, replay, waived, *, raises):
+    """Return the result of `check.run` for each clause; the first one reports an error that several meet."""
     results, causes = [], {}
     for name in names:
         start = time.perf_counter()
-        result = run(name, causes)
+        result = check.run(name, replay, causes)
         result = replace(result, seconds=time.perf_counter() - start)
         if result.error is not None and name in waived:
             result = replace(result, verdict="waived", reason=waived[name], error=None, cause=None)

@@ -9,10 +9,10 @@ import numpy as np
 from flowkit.engines import engine
 
 SCALE = 0.3
-"""How far a weight moves: enough that a term which it belongs to shows, since at the start most mistakes read 0 = 0."""
+"""The scale of weight moves: enough for each term to show, since at the start most mistakes read 0 = 0."""
 
 STEPS = 8
-"""How many training steps' refreshing follows a jump of the weights, so that a power iteration has caught up."""
+"""The refreshing steps after a jump of the weights, so that a power iteration has caught up."""
 
 
 def randomize(layer: Any, seed: int = 0, scale: Any = SCALE) -> Any:

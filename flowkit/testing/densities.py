@@ -1,4 +1,4 @@
-"""The clauses of a base density: its draws and its density agree, and both follow their seeds, rows and weights."""
+"""The clauses of a base density: draws and density agree, and follow their seeds, rows and weights."""
 
 import contextlib
 import functools
@@ -30,7 +30,7 @@ _SEVERAL = 8
 _SCALES = (1, 1 / SCALE)  # weights that moved by little may hide a difference between two maps of them
 _QUANTILES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 _COLD = 2.0**-6
-_OVERFLOWING = -1e30  # what ends here, and not by -100 or so, has no exponential to blame
+_OVERFLOWING = -1e30  # a log-density that ends here, not near -100, does not come from an exponential
 
 
 def check_distribution(
@@ -41,28 +41,29 @@ def check_distribution(
     draws: int = 200_000,
     seed: int = 0,
 ) -> dict[str, str]:
-    """Hold a base density to its promises, with weights moved off their start. Returns each clause's "kept" or reason.
+    """Check a base density, with weights moved off their start. Return "kept" or the reason for each clause.
 
-    `distribution` is one with a config, or a function that makes one; a copy is checked. `event_shape` is that of one
-    latent, of few entries (up to 4 or so). If latents have several ranks, check each: `event_shape=(2, 1, 2)` too.
-    `context` is one row of it, or a dict of such. It is varied: a normal number is added to each entry, and labels are
-    turned on if `num_classes` says how many there are. The clauses, for weights moved by little and by more:
+    `distribution` has a config, or is a function that makes a distribution; a copy is checked. `event_shape` is that of
+    one latent, with few entries (up to 4 or so). If latents have several ranks, check each: `event_shape=(2, 1, 2)`
+    too. `context` is one row of it, or a dict of rows. The check varies it: it adds a normal number to each entry, or
+    counts labels up if `num_classes` is known. The clauses, for weights moved by little and by more:
 
-    - "batch": a row's density does not depend on the other rows, nor on their contexts.
-    - "seeds": the same seed gives the same draws, another one others, and so does the next call.
-    - "mass": the density adds up to 1, by importance sampling from a Cauchy density. It is not asked of whole numbers
-      and of the simplex, and neither is "draws".
+    - "batch": the density of a row does not depend on other rows, nor on their contexts.
+    - "seeds": the same seed gives the same draws; another seed, or the next call, gives others.
+    - "mass": the density integrates to 1, by importance sampling from a Cauchy density. Not checked for whole numbers
+      and the simplex.
     - "draws": for half-spaces in several directions the share of draws in them is their mass, to within 5 standard
-      errors of both: a chi-square with one degree of freedom for each, at a level of 6e-7.
-    - "rows": of a batch with two contexts in turn, the draws for the one are as if all rows had that.
-    - "temperature": at 0.5, draws are where the density is higher, and near 0 they spread in proportion to it; or the
+      errors of both: a chi-square with one degree of freedom for each, at a level of 6e-7. Not checked for whole
+      numbers and the simplex.
+    - "rows": in a batch that alternates two contexts, the draws for one follow its density.
+    - "temperature": at 0.5 the density of draws is higher, and near 0 they spread in proportion to it; or the
       distribution refuses it with a ValueError.
-    - "finite": far out in its domain the log-density is a finite number, unless float32 holds none so low.
-    - "gradient": that of the log-density for latents, weights and context, and that of draws for weights if
-      `reparameterized` says that there is one, are what finite differences show.
+    - "finite": far out in the domain the log-density is finite, unless float32 cannot hold it.
+    - "gradient": gradients of the log-density for latents, weights and context equal finite differences, and so do
+      those of draws for weights if `reparameterized` is True.
     - "saving": a copy made from the config, with the same weights, has the same density.
 
-    Raises ContractError with the clause, what was expected and what was found.
+    Raises ContractError with the clause, the expected and the received value.
 
     >>> from flowkit.distributions import StudentT
     >>> check_distribution(StudentT(3.0), draws=20_000)["draws"]
@@ -85,7 +86,7 @@ def check_distribution(
         for promise in _CLAUSES:
             found.setdefault(promise.name, _verdict(promise, trial))
         if not trial.base.trainable_variables:
-            break  # nothing has moved, so nothing else would come
+            break  # no weight has moved, so the result would be the same
     return found
 
 
@@ -102,7 +103,7 @@ def _verdict(promise, trial):
 
 
 def _varied(context, rng, count, classes):
-    """Return a context and others near it, `count` rows. Labels are turned on, if it is known how many there are."""
+    """Return `count` rows: a context and others near it. Labels count up if their number is known."""
 
     def vary(one):
         rows = np.tile(one, (count, *(1,) * np.ndim(one)))
@@ -118,7 +119,7 @@ def _varied(context, rng, count, classes):
 
 
 class Scored(Bijector):
-    """A base density as a layer: it returns z and log p(z), so that clauses about log-dets judge that."""
+    """A base density as a layer that returns z and log p(z), so that the clauses about log-dets apply."""
 
     def __init__(self, base, context, **kwargs):
         super().__init__(**kwargs)
@@ -224,9 +225,9 @@ def _flat(z):
 
 @clause("batch")
 def batch(trial):
-    """Require that the density of a row is its own, and that of its context.
+    """Require that the density of a row depends on that row and its context alone.
 
-    Hint: A sum, a mean or a reshape runs over the batch axis, or a row takes another's context.
+    Hint: A sum, a mean or a reshape runs over the batch axis, or a row takes the context of another.
     """
     independence.check(trial)
 
@@ -235,7 +236,7 @@ def batch(trial):
 def seeds(trial):
     """Require that draws follow from the seed.
 
-    Hint: Hand seed= on to everything that is drawn, as it is: a generator gives other numbers each time.
+    Hint: Pass seed= unchanged to everything that is drawn: a generator gives other numbers each time.
     """
     generator = keras.random.SeedGenerator(trial.seed)
     first, second = trial.sample(_SEVERAL, generator), trial.sample(_SEVERAL, generator)
@@ -267,13 +268,13 @@ def draws(trial):
 
 @clause("rows")
 def rows(trial):
-    """Require that draws for a context are the same whatever the contexts of the rows beside them are.
+    """Require that draws for a context do not depend on the contexts of other rows.
 
     Hint: Each row is drawn for its own context: do not take the first one, or a mean, for all.
     """
     if trial.context is None:
         raise Undecided("not asked: no context")
-    # The other one first and last, where a slip may look.
+    # The other context first and last, the rows that a mistake may read.
     turns = np.resize([1, 0], 2 * (len(trial.draws) // 8) + 1)
     drawn = trial.sample(len(turns), trial.seed + 2, each(lambda c: c[turns], trial.context))
     trial.compare_shares(_flat(drawn[1::2]), 1.0, "as where every other row has another context")
@@ -322,7 +323,7 @@ def finite(trial):
 
 @clause("gradient")
 def gradient(trial):
-    """Require that gradients of the density, and of draws that say they carry them, are what differences show.
+    """Require that gradients of the density, and of reparameterized draws, equal finite differences.
 
     Hint: A stop_gradient, a detached value or numpy is in the way.
     """

@@ -1,4 +1,4 @@
-"""What is tried: events, examples of points and weights, and the search for the simplest that fails."""
+"""Events, examples of points and weights, and the search for the simplest one that fails."""
 
 import ast
 import math
@@ -11,10 +11,10 @@ import hypothesis.strategies as st
 import numpy as np
 
 ROWS = 3
-"""How many samples one example holds: enough to permute, few enough to be quick."""
+"""The number of samples of one example: enough to permute, few enough to be quick."""
 
 SCALES = (1, 4, 16)
-"""How many times the usual a weight may move."""
+"""The factors by which weights may move."""
 
 LARGE = (16, 1, 4)
 
@@ -199,4 +199,4 @@ def _property(strategy, fails):
 
 
 class _Found(Exception):
-    """Tells Hypothesis that a value fails."""
+    """The error of a value that fails, for Hypothesis."""

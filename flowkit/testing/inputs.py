@@ -1,4 +1,4 @@
-"""What a direction receives, a context and noise beside its points: arrays from seeds, and tensors of them."""
+"""The inputs of a direction, points, context and noise: arrays from seeds, and tensors of them."""
 
 import math
 from typing import Any, NamedTuple
@@ -63,7 +63,7 @@ def direction(layer, inverse):
 
 
 def described(context):
-    """Return the description of how a context looks; raise TypeError for what is none."""
+    """Return the description of a context; raise TypeError for anything else."""
     if context is None or callable(context):
         return context
     if isinstance(context, dict) and context and all(map(is_shape, context.values())):
@@ -120,7 +120,7 @@ def placeholder(context):
 
 
 def needs_of(layer, shape, inverse):
-    """Return what a built layer's direction draws for inputs of `shape`; () for nothing, or if they do not fit it."""
+    """Return the noise needs of a direction of a built layer for inputs of `shape`; () for none, or a wrong shape."""
     if not layer.spec.draws(inverse=inverse):
         return ()
     try:

@@ -7,10 +7,10 @@ from flowkit.testing.inputs import Inputs, needs_of, noise_of
 from flowkit.testing.judging import Broken, Imprecise, Undecided
 
 DRAWS = 4096
-"""How often one sample's log-det is drawn, all in one batch: its mean is then known to a 64th of its deviation."""
+"""The draws of the log-det of one sample, in one batch: its mean is then known to a 64th of its deviation."""
 
 ERRORS = 5.0
-"""By how many standard errors a mean may be off: a right one is once in two million, and has four more looks."""
+"""The allowed error of a mean in standard errors: a right one exceeds it once in two million, and is measured again."""
 
 SLACK = 1e-4
 """Allowed beside the standard errors of a mass: those of a density like that of the points are 0."""

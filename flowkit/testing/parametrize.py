@@ -110,7 +110,7 @@ def parametrize_bijectors(
 
 @dataclass(frozen=True)
 class Asked:
-    """A clause as a test calls it; `fixed` if the module itself says which clauses are asked."""
+    """A clause as a test calls it; `fixed` if the module itself chooses the clauses."""
 
     clause: str
     profile: str | None

@@ -22,7 +22,7 @@ from flowkit.testing.tolerances import ROUNDINGS
 from flowkit.testing.trial import Trial
 
 DIRECTIONS = 3
-"""How many times inputs and weights are moved to see how far gradients move with them."""
+"""The number of moves of inputs and weights by which the error of gradients is measured."""
 
 _WORKER = "from flowkit.testing.parity import answer; answer(*__import__('sys').argv[1:])"
 

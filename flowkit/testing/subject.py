@@ -1,9 +1,7 @@
-"""A bijector under test: what is known of it, what it receives, new layers like it, and copies that are kept."""
+"""A bijector under test: its inputs, new layers like it, and copies in both precisions."""
 
 import contextlib
 import functools
-import inspect
-import math
 
 import keras
 import numpy as np
@@ -25,15 +23,19 @@ from flowkit.testing.points import points_of
 
 CONTEXT_SIZE = 3
 _ADAPTING = ("_adapt", "run_adapt")
+_REMAKE = (
+    "get_config must name every argument. Its config holds name, dtype and trainable too: take them as `def "
+    "__init__(self, ..., **kwargs)` and pass them on as `super().__init__(**kwargs)`. Or pass a function that makes "
+    "the bijector."
+)
 
 
 class Subject:
-    """A bijector under test, which makes what the clauses need.
+    """A bijector under test: makes the layers, inputs and compiled functions of the clauses.
 
-    `given` is a bijector, which is made again through its config, or a function (or class) without
-    arguments that makes one. `context` says what a context looks like if the layer itself does
-    not: the shape of one, a dict of shapes, or a function (rng, batch, event) -> array, or dict of arrays. `thorough`
-    takes an engine's compiler through all its stages.
+    `given` is a bijector, which is made again through its config, or a function (or class) without arguments that makes
+    one. `context` is the shape of one context, a dict of shapes, or a function (rng, batch, event) -> array or dict of
+    arrays; None for labels or vectors, as the layer declares. `thorough` runs all stages of an engine's compiler.
 
     One copy of each precision is kept for each event: `layer(event)` returns the float32 one, `layer64(event)` the
     float64 one, built, adapted to a batch, not yet moved. `narrow` holds what computes in less than float64, as
@@ -51,7 +53,7 @@ class Subject:
             raise _not_a_layer(self.model)
         self.spec = self.model.spec
         self._now, self._precisions, self.narrow = {}, {}, {}
-        for name in ("missing", "layer", "layer64", "start", "moved", "value", "jacobian", "gradient"):
+        for name in ("missing", "layer", "layer64", "start", "moved", "value", "row_gradient", "gradient"):
             setattr(self, name, functools.cache(getattr(self, f"_{name}")))
         self.events = self._choose_events(event_shapes, most_events)
 
@@ -59,7 +61,7 @@ class Subject:
         return label(self.model)
 
     def _missing(self, inverse):
-        """Return why the layer has no forward, or no inverse; None if it has one."""
+        """Return the reason why the layer lacks a direction; None if it has it."""
         word = self.spec.inverse if inverse else self.spec.forward
         if word == "none" or not inverse:
             return f'none, as the spec says ({SIDES[inverse]}="none")' if word == "none" else None
@@ -95,7 +97,7 @@ class Subject:
                 self.given,
                 expected="a layer that its config makes again, since the checker tries copies",
                 received=f"{type(error).__name__}: {message_of(error)}",
-                hint=_remake(type(self.given)),
+                hint=_REMAKE,
             ) from error
 
     def make(self, dtype=None):
@@ -118,7 +120,7 @@ class Subject:
             except Exception as error:  # not an event for this bijector, however it says so
                 errors.append(error)
         if not events and not isinstance(errors[0], ValueError):
-            return candidates[:1]  # no refusal but a mistake, which the clauses will report
+            return candidates[:1]  # a mistake in the layer, which the clauses will report
         if not events:
             raise ContractError(
                 "event shape",
@@ -130,7 +132,7 @@ class Subject:
         return evenly(events, most)
 
     def build(self, layer, event):
-        """Build `layer` for `event` (and a context, if it reads one); return it."""
+        """Build `layer` for `event`, and for a context if it reads one; return it."""
         if not layer.built:
             context = each(lambda c: (None, *c.shape[1:]), self.context(event, 0))
             layer.build_for((None, *event), context)
@@ -138,7 +140,7 @@ class Subject:
         return layer
 
     def batch(self, layer, event, seed=0):
-        """Return `Inputs` to adapt `layer` to: each entry has another mean and deviation than 0 and 1."""
+        """Return `Inputs` to adapt `layer` to, with other means and deviations than 0 and 1."""
         t = np.random.default_rng([seed, 2]).normal(0.4, 0.7, (16, *event))
         x = points_of(self.spec.domain, t)
         return Inputs(x, self.context(event, seed, len(x)), noise_for(layer, x.shape, False, seed=0))
@@ -148,7 +150,7 @@ class Subject:
         return self.build(self.make(), event)
 
     def twin(self, example):
-        """Return a new float32 layer with the same weights as the kept one, if they fit, that nothing has called."""
+        """Return a new float32 layer, never called, with the weights of the kept one if they fit."""
         layer, source = self.built(example.event), self.weighted(example)
         if [v.shape for v in layer.weights] == [v.shape for v in source.weights]:
             layer.set_weights([v.numpy() for v in source.weights])
@@ -205,7 +207,7 @@ class Subject:
         values = list((values | dict(zip(trained, new, strict=True))).values())
         if not layer.refreshes:
             return values
-        # As a few training steps' refreshing leaves them, from which they were one step away before.
+        # Refreshed as by a few training steps.
         self.forget(event, wide=True)
         with engine.float64():
             assign(layer, values)
@@ -214,7 +216,7 @@ class Subject:
             return stored(layer)
 
     def forget(self, event, wide=False):
-        """Have the weights of that copy set anew before its next use: a clause has changed them."""
+        """Set the weights of that copy anew before its next use, since a clause has changed them."""
         self._now.pop((event, wide), None)
 
     # Both directions of the float64 copy as compiled functions of tensors, with derivatives and precision
@@ -227,20 +229,21 @@ class Subject:
         layer = self.layer64(event)
         return engine.compile_inference(_solved(direction(layer, inverse), finer), layer)
 
-    def _jacobian(self, event, inverse, x_event, joint, finer=False):
-        """Return (rows, context, noise) -> d value / d row for each sample, rows flat: (batch, n).
+    def _row_gradient(self, event, inverse, finer=False):
+        """Return ([x] or [x, noise], weights, cotangent, context, noise) -> a sum, its gradients for the list.
 
-        `joint`: a row holds x, then its noise: (batch, n + k). `finer`: see `_value`.
+        The sum is that of the direction's output times `cotangent`, (batch, outputs). `finer`: see `_value`.
         """
-        layer, size = self.layer64(event), math.prod(x_event)
+        layer = self.layer64(event)
         run = _solved(direction(layer, inverse), finer)
 
-        def value(row, context, noise):
-            if joint:
-                row, noise = row[:, :size], row[:, size:]
-            return run(ops.reshape(row, (-1, *x_event)), context, noise)[0]
+        def weighed(varied, weights, cotangent, context, noise):
+            x, noise = (*varied, noise)[:2]
+            with keras.StatelessScope(state_mapping=list(zip(layer.variables, weights, strict=True))):
+                value = run(x, context, noise)[0]
+            return ops.sum(ops.reshape(value, cotangent.shape) * cotangent)
 
-        return engine.compile_jacobian(value, layer)
+        return engine.compile_gradients(weighed)
 
     def _gradient(self, event, inverse, of):
         """Return ([x, *weights], cotangent, context, noise) -> sum(cotangent * output `of`), its gradients.
@@ -318,16 +321,4 @@ def _not_a_layer(received):
     hint = " Of a flow pass its bijector, flow.bijector." if hasattr(received, "bijector") else ""
     return TypeError(
         f"check_bijector expects a Bijector or a function that makes one, received {received!r}.{hint}"
-    )
-
-
-def _remake(kind):
-    """Return what to do about a class that its config does not make again."""
-    rest = "or pass a function that makes the bijector."
-    taken = inspect.signature(kind.__init__).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
-        return f"Mend get_config, {rest}"
-    return (
-        "Its config holds name, dtype and trainable too: take them as `def __init__(self, ..., **kwargs)`, hand them "
-        f"on as `super().__init__(**kwargs)`, {rest}"
     )

@@ -1,4 +1,4 @@
-"""How large an error may be: from the precision that a computation really had, and measured conditioning.
+"""The size of allowed errors, from the actual precision of a computation and its measured conditioning.
 
 Nothing here is chosen by hand but `ROUNDINGS`. A function's own rounding shows in its second
 difference at steps of the square root of the unit: a smooth function's is about one unit, so what
@@ -14,7 +14,7 @@ import numpy as np
 from flowkit.testing.points import room
 
 ROUNDINGS = 64
-"""How many rounding errors of the worst kind one answer may add up: the only free number.
+"""The number of rounding errors of the worst kind that one output may add up: the only free number.
 
 Random draws of the direction of a perturbation see about half of the worst case, second differences
 of rounding noise a little more than one rounding; events of the sizes drawn pass through some tens
@@ -22,10 +22,10 @@ of operations.
 """
 
 STEPS = 4
-"""How far a solve may be off, in units of its difference to one with twice as many steps: Euler's is twice it."""
+"""The allowed error of a solve, in units of its difference to one with twice as many steps: Euler's is twice it."""
 
 DIRECTIONS, PAIRS = 3, 4
-"""How many perturbations of each kind. Rounding has steps of its own: one second difference in two is 0 by luck."""
+"""The numbers of perturbations of each kind. Rounding has steps: every other second difference is 0 by chance."""
 
 
 @dataclass

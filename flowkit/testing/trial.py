@@ -1,6 +1,7 @@
-"""One example tried on one subject: what the clauses look at, computed once."""
+"""The results of one example for one subject, each computed once."""
 
 import functools
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -22,8 +23,8 @@ WEIGHT_STEP = 2.0**-20
 class Trial:
     """The points of an example, and both directions there in float64, with measured errors.
 
-    Arrays are numpy's; the first axis is the sample. `draw` is the number of the random draw that errors are
-    measured by: another one is a second look.
+    Arrays are numpy's; the first axis is the sample. `draw` numbers the random draw by which errors are measured;
+    another number is a second measurement.
     """
 
     def __init__(self, subject, example, draw=0):
@@ -81,19 +82,19 @@ class Trial:
         return each(lambda array: array[[0] * count], self.context)
 
     def events(self, inverse):
-        """Return the shapes of (an event, what a direction makes of it)."""
+        """Return the shapes of an input event and an output event of a direction."""
         return (self.latent_event, self.event) if inverse else (self.event, self.latent_event)
 
     def domain(self, inverse):
-        """Return the set that those points are of."""
+        """Return the set of the points of a direction."""
         return self.spec.codomain if inverse else self.spec.domain
 
     def way(self, inverse):
-        """Return what messages call that direction."""
+        """Return the name of that direction in messages."""
         return f"the {SIDES[inverse]} direction"
 
     def named(self, inverse):
-        """Return what messages call the two answers of that direction."""
+        """Return the names of the two outputs of that direction in messages."""
         return f"output of {SIDES[inverse]}", f"log_det of {SIDES[inverse]}"
 
     def solved(self, inverse):
@@ -159,7 +160,7 @@ class Trial:
         return run
 
     def unit_of(self, inverse):
-        """Return the rounding unit of what the float64 copy really computes in, in that direction."""
+        """Return the rounding unit of the type in which the float64 copy really computes that direction."""
         given = self.inputs(inverse)  # the float32 copy must not be made in the scope of float64
         with engine.float64():
             return self.subject.eps(self.event, inverse, given)
@@ -170,7 +171,7 @@ class Trial:
         return max(self.unit_of(inverse) for inverse, _ in self.directions)
 
     def measured(self, x, inverse, input_error=None):
-        """Return one direction at `x`, with what rounding may have done to it."""
+        """Return one direction at `x`, with its error by rounding."""
         layer, eps = self.layer64, self.unit_of(inverse)
         moves = []
         if any("float" in str(v.dtype) for v in layer.weights):
@@ -316,12 +317,17 @@ class Trial:
         return base[..., columns], error[..., columns]
 
     def _jacobian64(self, inverse, joint, given, finer=False):
-        run = self.subject.jacobian(self.event, inverse, self.events(inverse)[0], joint, finer)
-        given = given._replace(x=_flat(given, joint), noise=None if joint else given.noise)
-        self.layer64  # noqa: B018  (sets the weights)
+        """Return d output / d (input, noise) of each row: the gradient of each output, of a row of its own."""
+        run, layer = self.subject.row_gradient(self.event, inverse, finer), self.layer64
+        rows, outputs = len(given.x), math.prod(self.events(inverse)[1])
+        repeated = each(lambda array: np.repeat(array, outputs, axis=0), given.tiled())
         with engine.float64():
-            found = run(*given.tiled().tensors())
-            return (np.asarray(ops.convert_to_numpy(found)).astype("float64"),)
+            x, context, noise = repeated.tensors()
+            cotangent = ops.convert_to_tensor(np.tile(np.eye(outputs), (rows, 1)))
+            weights = [engine.tensor(variable) for variable in layer.variables]
+            _, found = run([x, noise] if joint else [x], weights, cotangent, context, noise)
+            parts = [ops.convert_to_numpy(part).reshape(rows, outputs, -1) for part in found]
+        return (np.concatenate(parts, axis=-1).astype("float64"),)
 
 
 def _flat(given, joint):

@@ -32,7 +32,7 @@ class GlowAdamax(keras.optimizers.Adamax):
     GlowAdamax(0.1, beta_2=0.75)
     """
 
-    _kept_as: ClassVar = {"learning_rate": "_shown_rate"}
+    _kept_as: ClassVar = {"learning_rate": "_given_rate"}
     __repr__ = one_line
 
     @checked
@@ -46,17 +46,8 @@ class GlowAdamax(keras.optimizers.Adamax):
     ) -> None:
         kwargs.setdefault("name", "glow_adamax")
         super().__init__(learning_rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon, **kwargs)
-        self._schedule = learning_rate if callable(learning_rate) else None
-
-    @property
-    def _shown_rate(self):
-        """Return the schedule, function or rounded number; `...` where it cannot be read."""
-        if self._schedule is not None:
-            return self._schedule
-        try:
-            return float(f"{float(self.learning_rate):.6g}")
-        except Exception:  # in a step that JAX is tracing, and between its steps
-            return ...
+        # The one that is shown: the present one cannot be read in a step that JAX traces.
+        self._given_rate = learning_rate if callable(learning_rate) else float(f"{learning_rate:.6g}")
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
         # 1 - b2^t as -expm1(t ln b2): float32 would lose four digits of 1 - 0.9987.

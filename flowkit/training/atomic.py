@@ -38,7 +38,7 @@ def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
         _sync(path.parent)
     except OSError as error:
         # A full disk, for example. The user knows `path`, not the temporary file.
-        if error.errno is None or not _concerns(path, error.filename):
+        if error.errno is None or error.filename not in (None, str(temporary)):
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
@@ -73,13 +73,6 @@ def remove_leftovers(folder: str | Path, name: str | None = None) -> None:
     pattern = _prefix("*" if name is None else glob.escape(name))
     for leftover in Path(folder).glob(f"{pattern}*"):
         leftover.unlink(missing_ok=True)
-
-
-def _concerns(path, named):
-    """Return True if an error that names this file, or none, is about writing `path`."""
-    if not isinstance(named, str):
-        return named is None
-    return Path(named) in path.parents or Path(named).name.startswith(_prefix(path.name))
 
 
 def _prefix(name):

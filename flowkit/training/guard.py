@@ -1,13 +1,16 @@
 """Skip training steps with gradients that are not finite, and stop a training that takes no others."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import Count
+from flowkit.contract.arguments import Count, checked, instance
 from flowkit.contract.configured import Configured, engine_neutral, one_line
 from flowkit.engines import engine
+
+_OPTIMIZER = instance(keras.optimizers.Optimizer, "a keras.optimizers.Optimizer")
+Inner = Annotated[keras.optimizers.Optimizer, _OPTIMIZER]
 
 
 @keras.saving.register_keras_serializable(package="flowkit")
@@ -41,12 +44,8 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
     skips_what_is_not_finite = True  # so `Flow` leaves it out of its means
 
-    def __init__(self, inner_optimizer: keras.optimizers.Optimizer, name: str | None = None) -> None:
-        if not isinstance(inner_optimizer, keras.optimizers.Optimizer):
-            raise TypeError(
-                "inner_optimizer: expected a keras.optimizers.Optimizer, received "
-                f"{type(inner_optimizer).__name__}."
-            )
+    @checked
+    def __init__(self, inner_optimizer: Inner, name: str | None = None) -> None:
         if isinstance(inner_optimizer, keras.optimizers.LossScaleOptimizer):
             # Its scale comes down at gradients that are not finite, which would not reach it.
             raise ValueError(

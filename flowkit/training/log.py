@@ -83,8 +83,8 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def read_log(path: str | Path) -> list[dict[str, float]]:
-    """Return the rows of a log as dicts of numbers, without an incomplete last row.
+def read_log(path: str | Path) -> list[dict[str, Any]]:
+    """Return the rows of a log as dicts of numbers, None for an empty cell.
 
     Lines that are no rows are left out, with a warning that counts them.
     """
@@ -92,26 +92,20 @@ def read_log(path: str | Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     header, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    found = [_row(header.split(","), line.split(",")) for line in lines[:-1]]  # each ends in a newline
-    rows = [row for row in found if row is not None]
-    missing = len(found) - len(rows) + (bool(header) and "epoch" not in header.split(","))
-    if missing:
+    rows = []
+    for line in lines[:-1]:  # each ends in a newline; an incomplete last one does not
+        try:
+            row = dict(zip(header.split(","), map(_number, line.split(",")), strict=True))
+            rows += [row] if row["epoch"] > 0 else []
+        except (ValueError, KeyError, TypeError):
+            continue
+    if missing := len(lines[:-1]) - len(rows):
         warnings.warn(
             f"{path}: {missing} of its lines cannot be read and are left out, which leaves a gap in the curve and "
             "harms nothing else; put a copy of the file back to have them",
             stacklevel=2,
         )
     return rows
-
-
-def _row(header, fields):
-    """Return the numbers of a row, None for an empty cell; None if it is no row."""
-    try:
-        row = {name: _number(text) for name, text in zip(header, fields, strict=True)}
-    except ValueError:
-        return None
-    epoch = row.get("epoch")
-    return row if isinstance(epoch, int) and epoch > 0 else None
 
 
 def _number(text):

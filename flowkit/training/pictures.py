@@ -13,14 +13,11 @@ from PIL import Image
 from flowkit import distributed
 from flowkit.contract.arguments import Count, Seed, checked, is_number, whole
 from flowkit.contract.configured import Configured
+from flowkit.flow.plotting import MOST_COLUMNS, draw_pairs
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
 
 _LONG_SIDE = 512  # pixels of a picture of small images, which would be a thumbnail
-BLUE, ORANGE = "#1f77b4", "#ff7f0e"
-_MOST_COLUMNS = 10  # of a pair plot, where more would be too small to see
-_DOTS = 2_000
-_FAINT = 0.3  # opacity of a dot among 2,000
 
 
 def temperature(value: Any, name: str) -> Any:
@@ -161,14 +158,22 @@ def save_curves(
 ) -> None:
     """Draw `curves`, name -> values, over `epochs`, to a PNG file. A value of None or NaN leaves a gap."""
     figure = new_figure(6, 4)
-    axes = figure.add_subplot(xlabel="epoch", ylabel=ylabel)
-    for name, values in curves.items():
-        values = [math.nan if value is None else value for value in values]
-        axes.plot(epochs, values, marker="." if len(values) < 30 else None, label=name)
-    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
-    axes.grid(alpha=0.3)
+    axes = figure.add_subplot(ylabel=ylabel)
+    plot_curves(axes, epochs, curves)
     axes.legend()
     save_figure(path, figure)
+
+
+def plot_curves(axes: Any, epochs: Sequence[int], curves: dict[str, Sequence[Any]]) -> None:
+    """Plot `curves` over `epochs`, all but the first dashed in its colour."""
+    look: dict[str, Any] = {"marker": "." if len(epochs) < 30 else None}
+    for name, values in curves.items():
+        values = [math.nan if value is None else value for value in values]
+        (line,) = axes.plot(epochs, values, label=name, **look)
+        look |= {"linestyle": "--", "color": line.get_color()}
+    axes.set_xlabel("epoch")
+    axes.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
+    axes.grid(alpha=0.3)
 
 
 def histogram_picture(values: Any, name: str) -> np.ndarray:
@@ -181,7 +186,7 @@ def histogram_picture(values: Any, name: str) -> np.ndarray:
     middle, half = (low + high) / 2, max((high - low) / 2, 1e-6 * max(1.0, abs(high)))
     figure = new_figure(4.8, 3.2, dpi=100)
     axes = figure.add_subplot(xlabel=name, ylabel="density")
-    axes.hist(values, np.linspace(middle - half, middle + half, 41), density=True, color=BLUE)
+    axes.hist(values, np.linspace(middle - half, middle + half, 41), density=True)
     figure.canvas.draw()
     return np.array(figure.canvas.buffer_rgba())[..., :3]
 
@@ -276,35 +281,12 @@ def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] |
         raise ValueError(
             f"expected two tables of the same columns, received {data.shape} and {samples.shape}."
         )
-    columns = min(_MOST_COLUMNS, data.shape[1])
-    names = [f"column {i}" for i in range(columns)] if names is None else names
-    limits = [_limits(data[:, i], samples[:, i]) for i in range(columns)]
-    figure = new_figure(1 + 1.3 * columns, 1 + 1.3 * columns)
-    grid = figure.subplots(columns, columns, squeeze=False)
-    for row, column in np.ndindex(columns, columns):
-        axes = grid[row, column]
-        if row == column:
-            bins = np.linspace(*limits[row], 41)
-            for table, colour, name in ((data, BLUE, "data"), (samples, ORANGE, "samples")):
-                axes.hist(table[:, row], bins, density=True, histtype="step", color=colour, label=name)
-        else:
-            table, colour = (data, BLUE) if row > column else (samples, ORANGE)
-            size, opacity = _dots(len(table))
-            x, y = table[:_DOTS, column], table[:_DOTS, row]
-            axes.scatter(x, y, s=size, alpha=opacity, linewidths=0, color=colour)
-            axes.set_ylim(*limits[row])
-        axes.set_xlim(*limits[column])
-        axes.set_xticks([])
-        axes.set_yticks([])
-        if row == columns - 1:
-            axes.set_xlabel(str(names[column])[:16], fontsize=8)
-        if column == 0:
-            axes.set_ylabel(str(names[row])[:16], fontsize=8)
-    figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
-    told = ", ".join(
-        f"{name} {_outside(table, limits)}" for name, table in (("data", data), ("samples", samples))
-    )
-    figure.supxlabel(f"rows outside of the axes: {told}", fontsize=8)
+    names = [f"column {i}" for i in range(data.shape[1])] if names is None else names
+    names = names[:MOST_COLUMNS]
+    figure = new_figure(1 + 1.3 * len(names), 1 + 1.3 * len(names))
+    limits = draw_pairs(figure, data, samples, names)
+    outside = f"data {_outside(data, limits)}, samples {_outside(samples, limits)}"
+    figure.supxlabel(f"rows outside of the axes: {outside}", fontsize=8)
     save_figure(path, figure)
 
 
@@ -334,24 +316,6 @@ def save_quantiles(path: str | Path, latents: Any, expected: Any) -> None:
     if latents.shape[1] <= 10:
         axes.legend(fontsize=7)
     save_figure(path, figure)
-
-
-def _dots(count):
-    """Return (area in square points, opacity) of a dot, so that few dots are about as dark as many."""
-    crowd = min(max(1, count), _DOTS) / _DOTS
-    return min(12.0, 2.0 / crowd**0.5), min(1.0, _FAINT / crowd**0.5)
-
-
-def _limits(data, samples):
-    """Return the ends of an axis, which leave out samples far from all data."""
-    low, high = np.quantile(data, [0.001, 0.999])
-    width = high - low
-    samples = samples[np.isfinite(samples)]
-    if samples.size:
-        ends = np.clip(np.quantile(samples, [0.001, 0.999]), low - width / 2, high + width / 2)
-        low, high = min(low, ends[0]), max(high, ends[1])
-    margin = 0.05 * (high - low) or 1.0
-    return low - margin, high + margin
 
 
 def _outside(table, limits):

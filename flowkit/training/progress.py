@@ -19,7 +19,7 @@ _QUIET = 60  # seconds without a line, if there is no bar
 
 
 class ProgressBar(Configured, keras.callbacks.Callback):
-    """Epoch, bits/dim of images or nats of rows, images or rows per second, first-step latency and time left.
+    """Epoch, bits/dim of images or the loss of rows, images or rows per second, first-step latency and time left.
 
     On a terminal, and in a notebook with ipywidgets, a bar moves with each step, and a line stays for each epoch;
     elsewhere there are the lines only, and one for each minute of a longer epoch. The first step includes compilation,

@@ -211,7 +211,7 @@ class Resume(Configured, keras.callbacks.Callback):
         alone = distributed.world() == 1
         if not alone and ((self.stop is None and self.minutes is None) or step % _ASKED):
             return False, False
-        stopping = self.stop is not None and self.stop()
+        stopping = self.stop is not None and bool(self.stop())
         due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
         return (stopping, due) if alone else distributed.gather(np.array([[stopping, due]])).any(axis=0)
 

@@ -13,8 +13,9 @@ from flowkit.training.averaging import averaged_weights
 
 
 class Validation(Configured, keras.callbacks.Callback):
-    """Log the mean score of held-out data after each epoch: `val_bits_per_dim`, or `val_nll` without `dequantize`.
+    """Log the mean score of held-out data after each epoch.
 
+    It is `val_bits_per_dim`, or without `dequantize` the mean of -log_prob: `val_loss` of rows, otherwise `val_nll`.
     Lower is better. The averaged weights are scored, if the optimizer keeps them, with the same noise in each epoch,
     and the flow's own random state is left alone: training with this callback and without it comes to the same weights
     bit for bit. Put it before callbacks that use the score (`CSVLog`, `ProgressBar`, `Log`), and pass it to
@@ -41,8 +42,8 @@ class Validation(Configured, keras.callbacks.Callback):
     >>> flow.compile(keras.optimizers.Adam(1e-3))
     >>> held_out = Validation(rows[48:], early_stopping=5, keep_best=True)
     >>> history = flow.fit(rows[:48], epochs=2, verbose=0, callbacks=[held_out])
-    >>> sorted(history.history), held_out.best == min(history.history["val_nll"])
-    (['bits_per_dim', 'loss', 'nll', 'val_nll'], True)
+    >>> sorted(history.history), held_out.best == min(history.history["val_loss"])
+    (['loss', 'val_loss'], True)
     """
 
     def __init__(

@@ -17,8 +17,8 @@ from flowkit.transforms.transform import Transform
 class ByColumn(Transform):
     """y_i = f_i(x_i; h_i), f_i the i-th of `transforms`: angles beside real numbers, for example.
 
-    Columns are entries of the last axis. Each is given as many raw numbers as the transform that asks for most, and
-    leaves those that it does not ask for. Columns with equal transforms are moved together.
+    Columns are entries of the last axis. Each gets as many raw numbers as the transform that needs most, and
+    ignores those that it does not need. Columns with equal transforms are moved together.
 
     Raises TypeError for what is no transform, ValueError for none and for one whose columns differ themselves. Layers
     raise ContractError, when they are built, for another number of columns.
@@ -52,7 +52,7 @@ class ByColumn(Transform):
         return max(transform.parameters for transform in self.transforms)
 
     def in_order(self, order: Any) -> "ByColumn":
-        """The same for columns that come in another order: None, "reversed", or the indices of the first, second ..."""
+        """Return the same for columns in another order: None, "reversed", or the indices of the first, second ..."""
         if order is None:
             return self
         if order == "reversed":

@@ -40,7 +40,7 @@ def distances(knots):
 
 
 def bin_of(at, knots):
-    """Where the bin of each entry begins and where it ends: two of (..., n + 1, channels), 1 at one knot, 0 at others.
+    """Return (start, end) of the bin of each entry: (..., n + 1, channels) with 1 at one knot and 0 at others.
 
     A knot is in the bin above it; what is below the first knot is in the first bin, and so is NaN.
     """
@@ -54,6 +54,6 @@ def bin_of(at, knots):
 
 
 def picked(knot, rows):
-    """Of each of `rows`, which have an entry for each knot, the one at `knot`."""
+    """Return the entry at `knot` of each of `rows`, which have one entry for each knot."""
     # Products and sums: they go through memory as it lies, where to gather is to jump.
     return [ops.sum(knot * row, axis=-2) for row in rows]

@@ -55,7 +55,7 @@ class LinearSpline(Transform):
         return self._move(y, images, knots)
 
     def _move(self, given, starts, ends):
-        """From bins that begin at `starts` to those that begin at `ends`."""
+        """Map bins that begin at `starts` to those that begin at `ends`."""
         low, high = self._ends
         inside = ops.clip(given, low, high)
         start, end = bin_of(inside, starts)

@@ -63,12 +63,12 @@ class Bernstein(StraightTails):
 
 
 def binomials(n):
-    """C(n, k) for k = 0, ..., n, as a column."""
+    """Return C(n, k) for k = 0, ..., n, as a column."""
     return np.array([[math.comb(n, k)] for k in range(n + 1)], dtype="float64")
 
 
 def _powers(u, count):
-    """1, u, u^2, ... on the axis of 1 before the last: products alone, whose gradients are finite at u = 0 too."""
+    """Return 1, u, u^2, ... on the axis of 1 before the last: products, with finite gradients at u = 0 too."""
     powers, step = ops.ones_like(u), u
     while powers.shape[-2] < count:
         powers = ops.concatenate([powers, powers * step], axis=-2)

@@ -13,8 +13,55 @@ from flowkit.transforms.rational_quadratic import TAILS
 from flowkit.transforms.transform import Transform
 
 
+class LinearSlopes(Transform):
+    """A transform whose slope is linear between knots, and constant outside of them.
+
+    Authors write `prepare`, which returns the knots, their images and the slopes there: (batch, *places, knots,
+    channels) each.
+    """
+
+    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
+        knots, images, slopes = prepared
+        inside, within, tail = _clipped(x, knots, slopes)
+        start, end = bin_of(inside, knots)
+        (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
+        w = x1 - x0
+        xi, rest = (inside - x0) / w, (x1 - inside) / w
+        y = y0 + 0.5 * w * xi * (v0 * (1 + rest) + v1 * xi)
+        return y + tail * (x - inside), ops.log(ops.where(within, v0 * rest + v1 * xi, tail))
+
+    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
+        knots, images, slopes = prepared
+        inside, within, tail = _clipped(y, images, slopes)
+        start, end = bin_of(inside, images)
+        (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
+        w = x1 - x0
+        area = 0.5 * w * (v0 + v1)
+        t = minimum((inside - y0) / area, 1.0)  # the images are rounded
+        slope = ops.sqrt((1 - t) * v0 * v0 + t * v1 * v1)
+        x = x0 + w * t * (v0 + v1) / (v0 + slope)
+        return x + (y - inside) / tail, -ops.log(ops.where(within, slope, tail))
+
+
+def _clipped(given, ends, slopes):
+    """Return entries clipped to the first and the last of `ends`, where they were inside, and the tails' slopes.
+
+    The entries are compared with the ends, not with what clipping leaves: a compiler may fuse the product that makes an
+    entry into the difference of the two, which is then never 0. At the ends the gradients are those of the tails.
+    """
+    low, high = ends[..., 0, :], ends[..., -1, :]
+    within = ops.logical_and(given >= low, given <= high)
+    tail = ops.where(given <= low, slopes[..., 0, :], slopes[..., -1, :])
+    return minimum(maximum(given, low), high), within, tail
+
+
+def areas_of(widths, slopes):
+    """Return the rise in each bin of a function whose slope is linear there."""
+    return 0.5 * widths * (slopes[..., :-1, :] + slopes[..., 1:, :])
+
+
 @keras.saving.register_keras_serializable("flowkit")
-class QuadraticSpline(Transform):
+class QuadraticSpline(LinearSlopes):
     """A monotone spline from [-bound, bound] onto itself whose slope is linear in each of `bins` bins; lines outside.
 
     In a bin of width w, with slopes v0 and v1 at its ends and xi = (x - x0) / w:
@@ -73,50 +120,3 @@ class QuadraticSpline(Transform):
         end = ops.full_like(areas[..., :1, :], self.bound)
         inner = cumsum(areas[..., :-1, :], axis=-2) - self.bound
         return knots, ops.concatenate([-end, inner, end], axis=-2), slopes
-
-    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
-        return integral(x, *prepared)
-
-    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
-        return integral_inverse(y, *prepared)
-
-
-def areas_of(widths, slopes):
-    """By how much a function rises in each bin, of which the slope is linear there."""
-    return 0.5 * widths * (slopes[..., :-1, :] + slopes[..., 1:, :])
-
-
-def integral(x, knots, images, slopes):
-    """Return (y, log dy/dx): y has these `images` and `slopes` at the `knots`; its slope is linear between them."""
-    inside, within, tail = _clipped(x, knots, slopes)
-    start, end = bin_of(inside, knots)
-    (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
-    w = x1 - x0
-    xi, rest = (inside - x0) / w, (x1 - inside) / w
-    y = y0 + 0.5 * w * xi * (v0 * (1 + rest) + v1 * xi)
-    return y + tail * (x - inside), ops.log(ops.where(within, v0 * rest + v1 * xi, tail))
-
-
-def integral_inverse(y, knots, images, slopes):
-    """Return (x, log dx/dy) of `integral`."""
-    inside, within, tail = _clipped(y, images, slopes)
-    start, end = bin_of(inside, images)
-    (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
-    w = x1 - x0
-    area = 0.5 * w * (v0 + v1)
-    t = minimum((inside - y0) / area, 1.0)  # the images are rounded
-    slope = ops.sqrt((1 - t) * v0 * v0 + t * v1 * v1)
-    x = x0 + w * t * (v0 + v1) / (v0 + slope)
-    return x + (y - inside) / tail, -ops.log(ops.where(within, slope, tail))
-
-
-def _clipped(given, ends, slopes):
-    """Entries no further out than the first and the last of `ends`, which had not to be moved, and the tails' slopes.
-
-    It is asked of the entries, not of what clipping leaves of them: a compiler may add to the product that an entry is
-    without rounding it first, and then no difference of the two is 0. At the ends the gradients are those of the tails.
-    """
-    low, high = ends[..., 0, :], ends[..., -1, :]
-    within = ops.logical_and(given >= low, given <= high)
-    tail = ops.where(given <= low, slopes[..., 0, :], slopes[..., -1, :])
-    return minimum(maximum(given, low), high), within, tail

@@ -70,33 +70,27 @@ class RationalQuadratic(Transform):
         return x, y, slopes
 
     def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
-        # The branch that is not taken must have finite gradients.
-        inside = ops.clip(x, -self.bound, self.bound)
-        y, log_slope = spline(inside, *prepared)
-        if self.tails == "linear":
-            return self._or_else(x, y, log_slope, x, ops.zeros_like(log_slope))
-        end, edge = self._end(x, prepared[-1]), ops.stop_gradient(inside)
-        return self._or_else(x, y, log_slope, edge + end * (x - edge), ops.log(end))
+        return self._move(x, prepared, inverse=False)
 
     def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
-        inside = ops.clip(y, -self.bound, self.bound)
-        x, log_slope = spline_inverse(inside, *prepared)
-        if self.tails == "linear":
-            return self._or_else(y, x, log_slope, y, ops.zeros_like(log_slope))
-        end, edge = self._end(y, prepared[-1]), ops.stop_gradient(inside)
-        return self._or_else(y, x, log_slope, edge + (y - edge) / end, -ops.log(end))
+        return self._move(y, prepared, inverse=True)
 
-    def _end(self, given, slopes):
-        """Return the slope of the tail on the side of each entry."""
-        return ops.where(given < 0, slopes[..., 0, :], slopes[..., -1, :])
-
-    def _or_else(self, given, moved, log_slope, beyond, log_slope_beyond):
+    def _move(self, given, prepared, inverse):
+        # The branch that is not taken must have finite gradients.
+        inside = ops.clip(given, -self.bound, self.bound)
+        moved, log_slope = (spline_inverse if inverse else spline)(inside, *prepared)
+        beyond, log_end = given, ops.zeros_like(log_slope)
+        if self.tails == "affine":
+            slopes, edge = prepared[-1], ops.stop_gradient(inside)
+            end = ops.where(given < 0, slopes[..., 0, :], slopes[..., -1, :])
+            end = 1 / end if inverse else end
+            beyond, log_end = edge + end * (given - edge), ops.log(end)
         within = ops.abs(given) < self.bound
-        return ops.where(within, moved, beyond), ops.where(within, log_slope, log_slope_beyond)
+        return ops.where(within, moved, beyond), ops.where(within, log_slope, log_end)
 
 
 def spline(at, x, y, slopes):
-    """(y, log dy/dx) of entries between the first and the last of the knots `x`, which have images and slopes."""
+    """Return (y, log dy/dx) of entries between the first and the last of the knots `x`."""
     start, end = bin_of(at, x)
     (x0, y0, d0), (x1, y1, d1) = picked(start, (x, y, slopes)), picked(end, (x, y, slopes))
     w, h = x1 - x0, y1 - y0

@@ -45,9 +45,7 @@ class Transform(Configured):
     log_det: ClassVar[str] = "varying"
     inverse_kind: ClassVar[str] = "analytic"
     bounded = False
-    by_column: ClassVar[bool] = (
-        False  # whether it moves columns differently: it is given all, and has `in_order`
-    )
+    by_column: ClassVar[bool] = False  # True if it moves columns differently: it has `in_order`
 
     def prepare(self, h: Any) -> tuple[Any, ...]:
         """Return what both directions use of the raw numbers `h`, (batch, *places, parameters, channels)."""

@@ -11,14 +11,13 @@ from flowkit.engines import engine
 from flowkit.numerics import cumsum, tanh
 from flowkit.transforms.knots import LEAST, distances
 from flowkit.transforms.mixtures import even_steps
-from flowkit.transforms.quadratic_spline import areas_of, integral, integral_inverse
-from flowkit.transforms.transform import Transform
+from flowkit.transforms.quadratic_spline import LinearSlopes, areas_of
 
 _LARGEST = -math.log(LEAST)  # of a log-slope
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class UnconstrainedMonotone(Transform):
+class UnconstrainedMonotone(LinearSlopes):
     """y = b + int g, g(u) = exp(s(u)) > 0, s(u) = d + sum_k c_k tanh(a_k u + b_k) / sqrt(units): a small network.
 
     The integral is taken by the trapezoidal rule with `nodes` fixed nodes, evenly from -bound to bound: so y is the
@@ -65,9 +64,3 @@ class UnconstrainedMonotone(Transform):
         above = cumsum(areas_of(distances(knots), slopes), axis=-2)
         images = ops.concatenate([ops.zeros_like(above[..., :1, :]), above], axis=-2)
         return knots, images - 0.5 * above[..., -1:, :] + h[..., -1:, :], slopes
-
-    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
-        return integral(x, *prepared)
-
-    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
-        return integral_inverse(y, *prepared)

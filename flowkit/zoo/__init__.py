@@ -1,13 +1,16 @@
 """Named architectures, one keyword-only function each, which returns a `Flow`; and trained ones by name.
 
-`glow` is for images, all others for vectors, the rows of a table; docs/families.md says which to take. Of vectors:
+`glow`, `jet`, `tarflow`, `flow_pp` and `realnvp_images` are for images, `flow_matching` for both, all others for
+vectors, the rows of a table; docs/families.md says which to take. Of vectors:
 
-- `features`: how many entries a vector has, which makes the weights now; None leaves it to the first data.
+- `features`: the number of entries of a vector, or the names of a table's columns, which makes the weights now; None
+  leaves it to the first data.
 - `context`: how many entries a vector has that densities are conditional on; 0 for none.
 - `embedding`: a Keras layer that reads the context, as in `Flow`. `context` is then that of its input; labels, for an
   embedding that begins with a table of them, count as 1. A model whose inputs were declared by `keras.Input` says their
   shapes itself, also of a series or of several inputs by name; then any number from 1 up will do.
-- `domains`: what each feature may be, such as ["real", "positive", (0, 1)], as in `table_front`; None: all are real.
+- `domains`: the domain of each feature, such as ["real", "positive", (0, 1)], as in `table_front`; None: all are real.
+  With names as `features` also {name: domain}, of the columns that are not real.
   `nsf` and `nsf_autoregressive` take circular ones too, "circular" or ("circular", low, high), see there.
 - `base`: the density of the latents, as in `Flow`; None is the standard normal, unless a family says otherwise.
 
@@ -15,7 +18,11 @@ Each feature is standardised inside of the flow, by the data that `adapt`, or th
 context that no embedding reads.
 """
 
+from flowkit.zoo._flow_pp import flow_pp
 from flowkit.zoo._glow import glow
+from flowkit.zoo._jet import jet
+from flowkit.zoo._realnvp import realnvp_images
+from flowkit.zoo._tarflow import tarflow
 from flowkit.zoo.continuous import ffjord, flow_matching
 from flowkit.zoo.couplings import circular_nsf, nice, nsf, realnvp
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
@@ -45,16 +52,29 @@ VECTORS = {
         circular_nsf,
     )
 }
-ARCHITECTURES = {"glow": glow, **VECTORS}  # what a recipe may name
+# What a recipe may name: of images the first six.
+ARCHITECTURES = {
+    "glow": glow,
+    "flow_pp": flow_pp,
+    "realnvp_images": realnvp_images,
+    "flow_matching": flow_matching,
+    "jet": jet,
+    "tarflow": tarflow,
+    **VECTORS,
+}
 
 __all__ = [
     "ARCHITECTURES",
     "VECTORS",
     "ffjord",
     "flow_matching",
+    "flow_pp",
     "glow",
+    "jet",
     "load",
     "pretrained",
+    "realnvp_images",
     "table_front",
+    "tarflow",
     *VECTORS,
 ]

@@ -1,22 +1,25 @@
 """Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma & Dhariwal, 2018)."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
-from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, MultiScale, Permute, Repeat, Squeeze
+from flowkit.bijectors import (
+    ActNorm,
+    Chain,
+    Conv1x1,
+    Coupling,
+    EmergingConv,
+    MultiScale,
+    PeriodicConv,
+    Permute,
+    Repeat,
+    Squeeze,
+)
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
-from flowkit.contract.arguments import LARGEST, Count, checked, real, shown, whole, whole_number, words
-from flowkit.data.dequantize import Dequantize
+from flowkit.contract.arguments import Count, checked, real, whole, words
 from flowkit.flow.flow import Flow
 from flowkit.flow.labelled import LabelledFlow
 from flowkit.transforms import Additive, Affine
-
-
-def image_shape(value: Any, name: str) -> tuple[int, ...]:
-    """Return the shape of an image. Raises ValueError unless it is (height, width, channels)."""
-    if not isinstance(value, list | tuple) or len(value) != 3:
-        raise ValueError(f"{name}: expected (height, width, channels), received {shown(value)}.")
-    return tuple(whole_number(side, f"each of {name}", least=1, most=LARGEST) for side in value)
+from flowkit.zoo._images import ImageShape, built, dequantizer
 
 
 @checked
@@ -27,7 +30,7 @@ def glow(
     width: Annotated[int, whole(1, 2**14)] = 512,
     coupling: Annotated[str, words("affine", "additive")] = "affine",
     min_scale: Annotated[float, real(0, 0.999, "a number from 0 to 0.999")] = 0.0,
-    permutation: Annotated[str, words("conv1x1", "shuffle", "reverse")] = "conv1x1",
+    permutation: Annotated[str, words("conv1x1", "emerging", "periodic", "shuffle", "reverse")] = "conv1x1",
     n_bits: int = 8,
     data_levels: int | None = None,
     learn_top: bool = True,
@@ -35,7 +38,7 @@ def glow(
     classifier_weight: Annotated[float, real(0, 1e6, "a number from 0 to 1e+06")] = 0.0,
     lu: bool = True,
     backprop: str = "stored",
-    input_shape: Annotated[Sequence[int], image_shape] | None = None,
+    input_shape: ImageShape | None = None,
 ) -> Flow:
     """Glow: `levels` x (squeeze, `steps` x (actnorm, 1x1 convolution, coupling), split).
 
@@ -45,7 +48,8 @@ def glow(
     - `coupling`: "affine" or "additive".
     - `min_scale` > 0 bounds what the published model leaves unbounded on the way back, the scales of affine
       couplings and of the priors, so that samples stay finite (see `flowkit.transforms.Affine`, `MultiScale`).
-    - `permutation`: "conv1x1", "shuffle" or "reverse".
+    - `permutation`: "conv1x1", "shuffle" or "reverse"; or, in place of the 1x1 convolution, "emerging", which adds an
+      `EmergingConv` to it, or "periodic", a `PeriodicConv` (Hoogeboom, van den Berg & Welling, 2019).
     - `n_bits`: of the images' 8 how many are modelled; None takes continuous inputs as they are.
       `data_levels`: the number of values of images that do not have 256 (17 for digits).
     - `learn_top`: the prior of the last latents is learned. `num_classes`: it depends on a class, and
@@ -67,9 +71,15 @@ def glow(
     """
     transform = Affine(min_scale=min_scale) if coupling == "affine" else Additive()
 
+    def mix():
+        if permutation == "periodic":
+            return [PeriodicConv()]
+        if permutation in ("shuffle", "reverse"):
+            return [Permute(permutation)]
+        return [Conv1x1(lu=lu), *([EmergingConv()] if permutation == "emerging" else [])]
+
     def step():
-        mix = Conv1x1(lu=lu) if permutation == "conv1x1" else Permute(permutation)
-        return Chain([ActNorm(), mix, Coupling(ConvNet(width), transform)])
+        return Chain([ActNorm(), *mix(), Coupling(ConvNet(width), transform)])
 
     def scale():
         return Chain([Squeeze(), Repeat(step(), steps)], backprop=backprop)
@@ -80,16 +90,11 @@ def glow(
         top_prior=TopPrior(learn=learn_top, num_classes=num_classes) if learn_top or num_classes else None,
         min_scale=min_scale,
     )
-    dequantize = None
-    if data_levels is not None or n_bits is not None:
-        dequantize = Dequantize(n_bits, levels=data_levels)
+    dequantize = dequantizer(n_bits, data_levels)
     if classifier_weight:
         if num_classes is None:
             raise ValueError("glow's classifier_weight expects num_classes=, received none.")
         flow = LabelledFlow(bijector, label_weight=classifier_weight, dequantize=dequantize, name="glow")
     else:
         flow = Flow(bijector, dequantize=dequantize, name="glow")
-    if input_shape is not None:
-        images = (None, *input_shape)
-        flow.build(images if num_classes is None else {"x": images, "context": (None,)})
-    return flow
+    return built(flow, input_shape, num_classes)

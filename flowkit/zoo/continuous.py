@@ -1,16 +1,19 @@
 """Families of continuous flows: trained by likelihood, or by flow matching."""
 
+import math
 from typing import Annotated, Any
 
-from flowkit.bijectors import Continuous
-from flowkit.bijectors.continuous import EXACT
-from flowkit.bijectors.solvers import TABLEAUS
-from flowkit.conditioners import Field
-from flowkit.contract.arguments import Count, Widths, words
+from flowkit.bijectors import Continuous, Scale, Squeeze, Unconstrain
+from flowkit.bijectors.continuous import EXACT, Weight
+from flowkit.bijectors.solvers import SOLVERS
+from flowkit.conditioners import Field, UNet
+from flowkit.contract.arguments import Count, Widths, shown, whole, words
+from flowkit.data.dequantize import Dequantize
+from flowkit.zoo._images import EDGE, ImageShape
 from flowkit.zoo.family import Layers, Plan, family
 from flowkit.zoo.table_front import table_front
 
-SolverName = Annotated[str, words(*TABLEAUS)]
+SolverName = Annotated[str, words(*SOLVERS)]
 Trace = Annotated[str, words("exact", "rademacher", "gaussian")]
 
 
@@ -24,8 +27,8 @@ def ffjord(
     steps: Count = 10,
     squash: bool = False,
     trace: Trace | None = None,
-    kinetic: float = 0.0,
-    jacobian: float = 0.0,
+    kinetic: Weight = 0.0,
+    jacobian: Weight = 0.0,
 ) -> list[Any]:
     """FFJORD: `layers` of z = x(0), dx/dt = v(x, t) from x(1) = x, v a network. Trained by likelihood.
 
@@ -63,42 +66,78 @@ def ffjord(
 def flow_matching(
     plan: Plan,
     *,
+    input_shape: ImageShape | None = None,
+    num_classes: Count | None = None,
+    data_levels: Annotated[int, whole(2, 256)] = 256,
     hidden: Widths = (64, 64),
     solver: SolverName = "rk4",
     steps: Count = 10,
     frequencies: Count = 3,
     trace: Trace | None = None,
     optional: bool = False,
-    guidance: float = 0.0,
+    guidance: Weight = 0.0,
 ) -> list[Any]:
     """Flow matching: samples solve dx/dt = v(x, t) from noise at t = 0 to data at t = 1, v a network that regresses.
 
     Compile it with `loss=flowkit.objectives.FlowMatching()`: a training step then costs one pass of the network.
     Without that it is trained by likelihood, as `ffjord`.
 
-    - `hidden`: the widths of the network. It reads cos(pi k t) and sin(pi k t), k = 1, ..., `frequencies`, beside x.
+    - `input_shape`: (height, width, channels), for a flow of stored images, whose v is a `UNet`. They are dequantised,
+      and a logit takes them onto the real line. `data_levels`: the number of their values. `num_classes`: the density
+      depends on a class, and the context is integer labels (batch,).
+    - `hidden`: the widths of the network; of images the channels at half of their resolution, at a quarter, and so on.
+      It reads cos(pi k t) and sin(pi k t), k = 1, ..., `frequencies`, beside x.
     - `solver`, `steps`, `guidance`: as in `flowkit.bijectors.Continuous`; `trace`: as for `ffjord`.
     - `optional`: the network may do without its context, as `FlowMatching(drop_context=0.1)` and `guidance` need.
 
     The other arguments are those of all families of vectors, see `flowkit.zoo`. Raises ValueError for a number or a
-    word out of range. Lipman, Chen, Ben-Hamu, Nickel & Le, Flow Matching for Generative Modeling (2023).
+    word out of range, and for arguments of vectors beside those of images; ContractError for images that cannot be
+    halved as often. Lipman, Chen, Ben-Hamu, Nickel & Le, Flow Matching for Generative Modeling (2023).
 
     >>> import keras
     >>> from flowkit.objectives import FlowMatching
     >>> flow = flow_matching(features=2, hidden=[8])
     >>> flow.compile(keras.optimizers.Adam(1e-3), loss=FlowMatching())
+    >>> flow_matching(input_shape=(8, 8, 1), hidden=[8, 8]).event_shape
+    (8, 8, 1)
     """
-    plan.front = table_front(features=plan.features, domains=plan.domains)
-    context = "optional" if optional and plan.context else plan.reads
+    given = bool(plan.context or num_classes)
+    context = {False: "none", True: "optional" if optional else "required"}[given]
+    if input_shape is None:
+        if num_classes is not None:
+            raise ValueError(
+                f"flow_matching's num_classes: got {num_classes}, expected None without input_shape. For vectors pass "
+                "context= and an embedding= of the labels."
+            )
+        plan.front = table_front(features=plan.features, domains=plan.domains)
+        field, few = Field(hidden, frequencies=frequencies, context=context), None
+    else:
+        _refuse_vectors(plan)
+        plan.front = _image_front(input_shape[-1])
+        plan.image, plan.labels, plan.dequantize = input_shape, given, Dequantize(levels=data_levels)
+        field = UNet(hidden, frequencies=frequencies, context=context, num_classes=num_classes)
+        few = "rademacher"
     return [
-        Continuous(
-            Field(hidden, frequencies=frequencies, context=context),
-            solver,
-            steps=steps,
-            trace=trace or _usual_trace(plan),
-            guidance=guidance,
-        )
+        Continuous(field, solver, steps=steps, trace=trace or few or _usual_trace(plan), guidance=guidance)
     ]
+
+
+def _image_front(channels):
+    """Return the layers from dequantised images, [-1/2, 1/2), to blocks of 2 x 2 pixels on the scale of the latents.
+
+    By a logit with room at both ends, as in Real NVP: without it the density would be too narrow at black and white for
+    a solver of few steps.
+    """
+    return [Unconstrain([(-EDGE, EDGE)] * channels), Scale(math.log(0.5)), Squeeze()]
+
+
+def _refuse_vectors(plan):
+    for name in ("features", "context", "domains", "embedding"):
+        if value := getattr(plan, name):
+            raise ValueError(
+                f"flow_matching's {name}: got {shown(value)}, expected none beside input_shape: it describes vectors. "
+                f"Leave {name} out; num_classes= makes images conditional on their class."
+            )
 
 
 def _usual_trace(plan):

@@ -4,7 +4,7 @@ import math
 from typing import Annotated, Any
 
 from flowkit.bijectors import Coupling, Pointwise, Scale
-from flowkit.conditioners import MLP, AngularMLP
+from flowkit.conditioners import MLP, AngularMLP, ResidualMLP
 from flowkit.contract.arguments import Widths, words
 from flowkit.distributions import Logistic, Uniform
 from flowkit.transforms import Additive, Affine, CircularRationalQuadratic, RationalQuadratic, Transform
@@ -80,6 +80,7 @@ def nsf(
     tails: str = "linear",
     linear: Linear = "lu",
     marginals: bool = True,
+    residual: bool = False,
 ) -> list[Any]:
     """Neural spline flow: `layers` of couplings by rational-quadratic splines, one pass in both directions.
 
@@ -91,6 +92,8 @@ def nsf(
     - `linear`: "lu", a learned matrix before each layer; "permutation", a fixed one before each two; or "none".
     - `marginals`: whether a spline of each feature alone comes first, the same for all rows, so that networks need not
       say what a column looks like by itself.
+    - `residual`: whether each of `hidden`, which are then all the same, is a residual block of two layers, gated by the
+      context if there is one, as in the paper's code. For columns without circles.
     - `domains`: beside those of `table_front` also "circular", an angle in [-pi, pi), and ("circular", low, high), a
       circle on which high is low again, such as the hour of the day. Circular splines move such columns, networks
       see their cosines and sines, and they are uniform at the end: densities have no jump where a circle closes. `base`
@@ -108,12 +111,14 @@ def nsf(
     """
     spline, take = RationalQuadratic(bins, bound=bound, tails=tails), "nsf_autoregressive"
     if has_angles(plan):
+        if residual:
+            raise ValueError("nsf's residual: got True and circular columns, expected one of them.")
         mixed = Mixed(plan, spline)
         plan.refuse_one_feature(take)
         first = [mixed.marginals()]
         steps = [part for i in range(layers) for part in mixed.coupling(i, hidden, linear)]
     else:
-        first, steps = [Pointwise(spline)], _couplings(plan, spline, layers, hidden, linear, take)
+        first, steps = [Pointwise(spline)], _couplings(plan, spline, layers, hidden, linear, take, residual)
     return [*first, *steps] if marginals else steps
 
 
@@ -154,12 +159,29 @@ def circular_nsf(
 
 
 def _couplings(
-    plan: Plan, transform: Transform, layers: int, hidden: Any, linear: str, take: str
+    plan: Plan, transform: Transform, layers: int, hidden: Any, linear: str, take: str, residual: bool = False
 ) -> list[Any]:
-    """Return couplings that keep one half, then the other, and maps between them that mix the features."""
+    """Return couplings that keep one half, then the other, and maps between them that mix the features.
+
+    Raises ValueError for residual blocks of several widths.
+    """
     plan.refuse_one_feature(take)
+    if residual:
+        plan.refuse_widths(hidden)
 
     def coupling(swap):
-        return Coupling(MLP(hidden, context=plan.reads), transform, swap=swap)
+        if residual:
+            gated = plan.context > 0
+            network = ResidualMLP(
+                hidden[0],
+                blocks=len(hidden),
+                context=plan.reads,
+                gated=gated,
+                activate_last=False,
+                damped=True,
+            )
+        else:
+            network = MLP(hidden, context=plan.reads)
+        return Coupling(network, transform, swap=swap)
 
     return alternating(linear, layers, coupling)

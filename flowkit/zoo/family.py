@@ -2,20 +2,30 @@
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import keras
 
 from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat
 from flowkit.conditioners import MLP, StandardizedContext
-from flowkit.contract.arguments import Count, checked, whole, words
+from flowkit.contract.arguments import checked, whole, words
+from flowkit.data.frame import Columns, check_names
 from flowkit.flow.context import classes_of
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Affine
-from flowkit.zoo.table_front import table_front
+from flowkit.zoo.table_front import each_domain, table_front
 
+
+def _features(features, name):
+    """Return the number of features, or the names of columns as a tuple."""
+    if features is None or isinstance(features, str) or not hasattr(features, "__iter__"):
+        return None if features is None else whole(1)(features, name)
+    return check_names(tuple(features))
+
+
+Features = Annotated[int | Sequence[str] | None, _features]
 Layers = Annotated[int, whole(1, 1024)]
 Linear = Annotated[str, words("lu", "permutation", "none")]
 
@@ -25,16 +35,28 @@ class Plan:
     """The arguments that all families share, and the `front` that brings data to the scale of the layers.
 
     A family may change them before it returns its layers. `front` None is that of tables: from the domains of the
-    features onto the real line, then standardised, and an ActNorm, which training may move.
+    features onto the real line, then standardised, and an ActNorm, which training may move. `features` are a number,
+    or the `names` of columns, which `domains` may then use. A family of images sets `image`, their shape,
+    `dequantize`, and `labels` if their class is the context.
     """
 
     family: str
-    features: Count | None = None
+    features: Features = None
     context: Annotated[int, whole(0)] = 0
     domains: Any = None
     base: Any = None
     embedding: Any = None
     front: Any = None
+    image: tuple[int, ...] | None = None
+    dequantize: Any = None
+    labels: bool = False
+    names: tuple[Any, ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.features, tuple):
+            self.names, self.features = self.features, len(self.features)
+            if isinstance(self.domains, Mapping):
+                self.domains = each_domain(self.domains, self.features, self.names)
 
     @property
     def reads(self) -> str:
@@ -53,6 +75,13 @@ class Plan:
                 f"received 1. For one feature take {take}."
             )
 
+    def refuse_widths(self, hidden: Any) -> None:
+        """Raise ValueError for residual blocks of several widths."""
+        if len(set(hidden)) > 1:
+            raise ValueError(
+                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received {hidden}."
+            )
+
     def flow(self, layers: list[Any]) -> Flow:
         """Return the flow of the front and `layers`, built if the number of features is known."""
         if self.embedding is not None and not self.context:
@@ -64,10 +93,20 @@ class Plan:
             front = [*table_front(features=self.features, domains=self.domains), ActNorm(factor=1.0)]
         if self.context and embedding is None:
             embedding = StandardizedContext()
-        flow = Flow(Chain([*front, *layers]), self.base, embedding=embedding, name=self.family)
-        if self.features is not None:
-            x_shape = (None, self.features)
-            flow.build({"x": x_shape, "context": self._context_shape()} if self.context else x_shape)
+        flow = Flow(
+            Chain([*front, *layers]),
+            self.base,
+            embedding=embedding,
+            dequantize=self.dequantize,
+            name=self.family,
+        )
+        event = self.image if self.features is None else (self.features,)
+        if event is not None:
+            x_shape = (None, *event)
+            conditional = self.context or self.labels
+            flow.build({"x": x_shape, "context": self._context_shape()} if conditional else x_shape)
+        if self.names:
+            flow.columns = Columns(self.names, None)
         return flow
 
     def _context_shape(self):
@@ -77,13 +116,13 @@ class Plan:
             given = embedding.inputs[0] if isinstance(embedding, keras.Sequential) else embedding.input
             return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), given)
         labels = embedding is not None and classes_of(embedding) is not None
-        return (None,) if labels else (None, self.context)
+        return (None,) if labels or self.labels else (None, self.context)
 
 
 _SHARED = [
     parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
     for name, parameter in inspect.signature(Plan).parameters.items()
-    if name not in ("family", "front")
+    if name not in ("family", "front", "image", "dequantize", "labels")
 ]
 
 

@@ -88,6 +88,7 @@ def nsf_autoregressive(
     bound: float = 5.0,
     tails: str = "linear",
     linear: Linear = "lu",
+    residual: bool = False,
 ) -> list[Any]:
     """Neural spline flow, autoregressive: `layers` of rational-quadratic splines, each feature's by those before it.
 
@@ -97,6 +98,8 @@ def nsf_autoregressive(
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`.
     - `linear`: "lu", a learned matrix before each layer; "permutation", a fixed one before each two; or "none".
+    - `residual`: whether each of `hidden`, which are then all the same, is a residual block of two layers. For columns
+      without circles.
     - `domains`: as for `nsf`, circular columns among them; then samples take passes of the networks until nothing
       changes, at most as many as there are features. What `linear` permutes is then the order in which layers take
       the columns, and its matrix mixes real columns alone.
@@ -110,7 +113,11 @@ def nsf_autoregressive(
     """
     spline = RationalQuadratic(bins, bound=bound, tails=tails)
     if not has_angles(plan):
-        return _masked(plan, spline, layers, hidden, linear)
+        return _masked(plan, spline, layers, hidden, linear, residual)
+    if residual:
+        raise ValueError(
+            "nsf_autoregressive's residual: got True and circular columns, expected one of them."
+        )
     mixed = Mixed(plan, spline)
     return [part for i in range(layers) for part in mixed.autoregressive(i, hidden, linear)]
 
@@ -243,14 +250,14 @@ def _masked(
 
     Raises ValueError for residual blocks of several widths.
     """
-    if residual and len(set(hidden)) > 1:
-        raise ValueError(
-            f"{plan.family}'s hidden: expected the same width for each block, for residual=True, received {hidden}."
-        )
+    if residual:
+        plan.refuse_widths(hidden)
 
     def layer(turned):
         if residual:
-            network = ResidualMADE(hidden[0], blocks=len(hidden), context=plan.reads)
+            # Splines have many parameters for each entry.
+            damped = isinstance(transform, RationalQuadratic)
+            network = ResidualMADE(hidden[0], blocks=len(hidden), context=plan.reads, damped=damped)
         else:
             network = MADE(hidden, context=plan.reads)
         return Autoregressive(network, transform, order="reversed" if turned else None)

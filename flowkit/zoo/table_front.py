@@ -14,8 +14,8 @@ def table_front(
 ) -> list[FlowLayer]:
     """Return the bijectors that take the columns of a table as they come, to be put before other layers.
 
-    - `domains`: what each column may be, "real", "positive" or (low, high), as for `flowkit.bijectors.Unconstrain`: a
-      list of one for each column, or a dict {place: domain}, of which the others are real. None: all are real.
+    - `domains`: the domain of each column, "real", "positive" or (low, high), as for `flowkit.bijectors.Unconstrain`: a
+      list of one for each column, or a dict {place: domain}; columns that it lacks are real. None: all are real.
     - `features`: how many columns there are; only a dict needs it.
     - `standardize`: to mean 0 and deviation 1, after that, by statistics of up to 10,000 rows of the data.
 
@@ -53,15 +53,16 @@ def refuse_angles(domains: Any, features: int | None) -> None:
         )
 
 
-def each_domain(domains: Any, features: int | None) -> list[Any]:
-    """Return the domain of each column, as a list. Raises what `table_front` does."""
+def each_domain(domains: Any, features: int | None, names: Sequence[Any] = ()) -> list[Any]:
+    """Return the domain of each column, as a list; a dict may use `names` of columns. Raises what `table_front` does.
+
+    >>> each_domain({"age": "positive", 2: (0, 1)}, 3, names=["age", "height", "share"])
+    ['positive', 'real', (0, 1)]
+    """
     if isinstance(domains, Mapping):
         if features is None:
-            raise ValueError("domains as a dict: expected features=, the number of columns, received None.")
-        places = {
-            whole_number(_place(place), "a column in domains", least=0, most=features - 1): d
-            for place, d in domains.items()
-        }
+            raise ValueError("domains as a dict: expected features=, the number or the names of the columns.")
+        places = {_place(column, features, names): domain for column, domain in domains.items()}
         return [places.get(place, "real") for place in range(features)]
     if isinstance(domains, str) or not isinstance(domains, Sequence):
         raise ValueError(
@@ -73,11 +74,14 @@ def each_domain(domains: Any, features: int | None) -> list[Any]:
     return list(domains)
 
 
-def _place(told):
-    """Return the place of a column, which a TOML file can tell only as text."""
-    if not isinstance(told, str) or told.isdecimal():
-        return int(told) if isinstance(told, str) else told
-    raise ValueError(
-        f"domains as a dict: expected the place of each column, from 0, received {told!r}: a flow learns the names of "
-        "columns from its data, later. Of pandas, frame.columns.get_loc(name) is the place."
-    )
+def _place(column, features, names):
+    """Return the place of a column by its name, or by a number that is no name, which TOML files hold as text."""
+    known = [str(name) for name in names]
+    if str(column) in known:
+        return known.index(str(column))
+    if isinstance(column, str) and not column.isdecimal():
+        wanted = f"columns among {', '.join(map(repr, known))}." if known else "places of columns, from 0."
+        cure = "" if known else " To use names, give those of all columns: features=list(frame.columns)."
+        raise ValueError(f"domains: got the column {column!r}, expected {wanted}{cure}")
+    place = int(column) if isinstance(column, str) else column
+    return whole_number(place, "a column in domains", least=0, most=features - 1)

@@ -187,14 +187,11 @@ def test_interpolation_ends_at_the_two_images(trained, tmp_path):
     assert (strip[:, 20:28] != ends[0]).any()
 
 
-def test_an_image_of_another_size_is_fitted_and_that_is_said(trained, tmp_path, capsys):
+def test_an_image_of_another_size_is_fitted(trained, tmp_path):
     for name, side in (("small", 8), ("large", 16)):
         Image.fromarray(np.full((side, side), 90, "uint8")).save(tmp_path / f"{name}.png")
     ends = [str(tmp_path / f"{name}.png") for name in ("small", "large")]
     assert main(["interpolate", str(trained), *ends, "--steps", "3", "-o", str(tmp_path / "strip.png")]) == 0
-    (note,) = [line for line in capsys.readouterr().err.splitlines() if "resized" in line]
-    assert "large.png is 16 wide and 16 high" in note
-    assert note.endswith("8 and 8")
     assert shrunk(tmp_path / "strip.png", 19).shape == (8, 3 * 8 + 2 * 2)
 
 
@@ -633,8 +630,11 @@ def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
         for name in old.namelist():
             new.writestr(name, old.read(name).replace(b"ActNorm", b"ActNorn"))
     line = refused(capsys, "evaluate", run)
-    assert "flow.keras cannot be loaded (Could not locate class 'ActNorn'): it is damaged, or from an" in line
-    assert f"version than flowkit {flowkit.__version__} and keras {keras.__version__}" in line
+    assert (
+        "flow.keras cannot be loaded: Could not locate class 'ActNorn'; it is damaged, or written by an"
+        in line
+    )
+    assert f"than flowkit {flowkit.__version__} and keras {keras.__version__}" in line
     assert len(line) < 400
     with zipfile.ZipFile(trained / "flow.keras") as old, zipfile.ZipFile(file, "w") as new:
         for name in old.namelist():
@@ -743,15 +743,6 @@ def test_more_epochs_go_on_where_the_run_ended(recipe, trained, tmp_path, capsys
     assert main(["train", recipe, "--out", str(tmp_path / "whole"), "--epochs", "3"]) == 0
     runs = [json.loads((tmp_path / run / "metrics.json").read_text()) for run in ("longer", "whole")]
     assert runs[0]["test_bits_per_dim"] == runs[1]["test_bits_per_dim"]
-
-
-def test_cosine_schedule_of_another_length_is_said(recipe, tmp_path, capsys):
-    out = str(tmp_path / "out")
-    arguments = ["train", recipe, "--out", out, "--set", "training.schedule=cosine"]
-    assert main([*arguments, "--epochs", "1"]) == 0
-    capsys.readouterr()
-    assert main([*arguments, "--epochs", "2", "--resume"]) == 0
-    assert "note: the cosine schedule now ends at epoch 2 instead of 1" in capsys.readouterr().err
 
 
 def test_training_that_diverges_is_code_1_and_keeps_the_last_checkpoint(

@@ -110,7 +110,7 @@ def test_rows_of_a_table_and_the_curves_beside_each_other(tmp_path, monkeypatch,
     assert "validation" in capsys.readouterr().out
     metrics, log = numbers(run)
     assert (metrics["train_rows"], metrics["validation_rows"], metrics["test_rows"]) == (150, 30, 20)
-    assert drawn == [{"train": [row["nll"] for row in log], "validation": [row["val_nll"] for row in log]}]
+    assert drawn == [{"train": [row["loss"] for row in log], "validation": [row["val_loss"] for row in log]}]
     recipe, flow = RunFolder(run).recipe(), RunFolder(run).load_flow()
     for split in ("validation", "test"):
         rows = recipes.load_table(recipe, split).values

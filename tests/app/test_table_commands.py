@@ -174,7 +174,7 @@ def test_columns_that_are_positive_in_the_data_alone_are_told(folder, tmp_path, 
     assert "above 0" not in capsys.readouterr().err
     wrong = ["--set", 'model.domains={weight = "positive"}', "--out", str(tmp_path / "none")]
     assert main(["train", str(folder / "tiny.toml"), *arguments, *wrong]) == 2
-    assert "expected columns among 'free', 'wait', 'far', received 'weight'" in capsys.readouterr().err
+    assert "got the column 'weight', expected columns among 'free', 'wait', 'far'" in capsys.readouterr().err
     (tmp_path / "table.csv").unlink()
     assert main(["info", str(tmp_path / "again" / "recipe.toml")]) == 0
 

@@ -78,18 +78,19 @@ def test_masked_blocks_add_what_they_say_and_begin_as_the_identity(perturb):
     net = ResidualMADE(6, blocks=2, features=6, context="required", activate_last=False)
     x, c = rng.normal(size=(4, 3)).astype("float32"), rng.normal(size=(4, 2)).astype("float32")
     assert not array(net(x, c)).any()
-    for layer in (net.layers[2], net.layers[4], net.layers[5]):
+    layers = net.all_layers()
+    for layer in (layers[2], layers[4], layers[5]):
         assert not array(layer.kernel).any()
     perturb(net, scale=1.0)
 
     def dense(h, layer):
-        own = layer._derive()
+        own = layer.derive()
         return h @ array(own["kernel"]).astype("float64") + array(own["bias"]).astype("float64")
 
-    h = dense(x, net.layers[0]) + c @ array(net.bias.kernel).astype("float64")
-    for one, two in (net.layers[1:3], net.layers[3:5]):
+    h = dense(x, layers[0]) + c @ array(net.bias.kernel).astype("float64")
+    for one, two in (layers[1:3], layers[3:5]):
         h = h + dense(np.maximum(dense(np.maximum(h, 0), one), 0), two)
-    np.testing.assert_allclose(array(net(x, c)), dense(h, net.layers[5]), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(array(net(x, c)), dense(h, layers[5]), rtol=1e-4, atol=1e-4)
     assert ResidualMADE.from_config(net.get_config()).get_config() == net.get_config()
     assert repr(net) == "ResidualMADE(6, features=6, context='required', activate_last=False)"
     assert repr(MADE([6], context="required")) == "MADE([6], context='required')"
@@ -201,18 +202,25 @@ def test_a_number_can_be_modelled_given_a_context():
         flow.log_prob(y)
 
 
-@pytest.mark.parametrize("context", [np.zeros(6, "int32"), np.zeros((6, 2, 3), "float32"), None])
-def test_a_pointwise_network_is_asked_with_vectors(context):
+@pytest.mark.parametrize(
+    ("context", "message"),
+    [
+        (np.zeros(6, "int32"), r"expected vectors \(batch, k\).*received shape \(6,\).*one_hot"),
+        (None, r"expected vectors \(batch, k\).*received none.*one_hot"),
+        (np.zeros((6, 2, 3), "float32"), r"one vector for each sample, received .*\(6, 2, 3\).*embedding="),
+        ({"a": np.zeros((6, 2), "float32")}, r"expected one tensor, received a dict of 'a'.*embedding="),
+    ],
+)
+def test_a_pointwise_network_makes_one_vector_of_each_context(context, message):
     """A label for each sample would pass for as many entries as there are samples."""
-    received = "none" if context is None else "shape "
-    with pytest.raises(ContractError, match=rf"expected vectors \(batch, k\).*received {received}.*one_hot"):
+    with pytest.raises(ContractError, match=message):
         Pointwise("affine", MLP([4]))(np.ones((6, 1), "float32"), context=context)
     with pytest.raises(ContractError, match="received one with context='required'"):
         Pointwise("affine", MLP([4], context="required"))
 
 
 def test_a_network_that_was_told_another_width_is_told_what_to_do():
-    with pytest.raises(ContractError, match=r"MLP to answer 2 channels.*\(6, 7\).*features=, leave them out"):
+    with pytest.raises(ContractError, match=r"MLP to return 2 channels.*\(6, 7\).*features=, leave them out"):
         Pointwise("affine", MLP([4], features=7))(np.ones((6, 1), "float32"), context=np.ones((6, 2)))
 
 

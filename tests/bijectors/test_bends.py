@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from arrays import array, precision, tensor
+from arrays import array, jacobians, precision, tensor
 from keras import ops
 
 from flowkit.bijectors import Inverse, Planar, Radial, Sylvester
@@ -33,7 +33,7 @@ def test_the_log_det_is_that_of_the_jacobian(make, size, perturb):
     with engine.float64():
         layer = built(make, perturb, size)
         x = X[:, :size].copy()
-        jacobian = array(engine.compile_jacobian(lambda x: layer(x)[0], layer)(x))
+        jacobian = jacobians(lambda x: layer(x)[0], x)
         z, log_det = layer(x)
         sign, expected = np.linalg.slogdet(jacobian)
         assert (sign > 0).all()
@@ -70,8 +70,7 @@ def test_it_starts_at_the_identity_with_a_gradient_for_some_weight(make):
     z, log_det = layer(x)
     np.testing.assert_array_equal(array(z), array(x))
     np.testing.assert_allclose(array(log_det), 0, atol=8 * EPSILON)
-    gradient = engine.compile_jacobian(lambda x: layer(x)[0], layer)(x)
-    assert np.isfinite(array(gradient)).all()
+    assert np.isfinite(jacobians(lambda x: layer(x)[0], x)).all()
 
 
 @each
@@ -88,7 +87,7 @@ def test_a_network_of_the_context_moves_the_weights(make, perturb):
     np.testing.assert_allclose(array(back), x, atol=1e3 * 64 * EPSILON * np.abs(x).max())
     one = layer(x[:1], context=context[:1])
     np.testing.assert_allclose(array(one[0]), array(z)[:1], rtol=1e-4, atol=1e-5)
-    with pytest.raises(ContractError, match=r"expected vectors \(batch, k\)"):
+    with pytest.raises(ContractError, match="one vector for each sample"):
         make(MLP([8]))(x, context=np.ones((40, 2, 2), "float32"))
     with pytest.raises(ContractError, match="received one with context='optional'"):
         make(MLP([8], context="optional"))

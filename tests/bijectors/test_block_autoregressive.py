@@ -49,7 +49,7 @@ def test_what_it_does_not_take():
         BlockAutoregressive(conditioner=[8])
     with pytest.raises(ContractError, match="Leave context= out"):
         BlockAutoregressive(conditioner=MLP([4], context="required"))
-    with pytest.raises(ContractError, match="vectors"):
+    with pytest.raises(ContractError, match="one vector for each sample"):
         BlockAutoregressive(conditioner=MLP([4]))(ops.ones((2, 3)), context=ops.ones((2, 3, 3)))
 
 

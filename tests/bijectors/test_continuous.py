@@ -94,6 +94,65 @@ def test_gradients_are_the_same_whatever_is_kept(solver, perturb):
             np.testing.assert_allclose(other, one, atol=2e-3 if backprop == "reversible" else 1e-5, rtol=1e-4)
 
 
+@pytest.mark.two_engines
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"activation": "tanh"},
+        {"squash": True},
+        {"activation": "softplus", "context": "optional"},
+    ],
+)
+def test_products_of_the_field_are_those_of_the_engine(options, perturb):
+    keras.utils.set_random_seed(0)
+    field = Field([8, 8], features=3, **options)
+    context = {"context": tensor(X[:, :2], "float32")} if "context" in options else {}
+    field.build((None, 3), *((None, 2) for _ in context))
+    perturb(field, scale=0.3)
+    x, t = tensor(X, "float32"), tensor([0.0, 0.2, 0.5, 1.0], "float32")
+    directions = tensor(np.eye(3)[:, None], "float32")
+    v, products = field.jacobian_products(x, t, directions, **context)
+    np.testing.assert_allclose(array(v), array(field(x, t, **context)), atol=1e-5)
+    for number, row in enumerate(array(products)):
+        step = 1e-2 * np.eye(3, dtype="float32")[number]
+        ahead, behind = (array(field(tensor(X + s, "float32"), t, **context)) for s in (step, -step))
+        np.testing.assert_allclose(row, (ahead - behind) / 2e-2, atol=2e-3)
+
+
+@pytest.mark.two_engines
+@pytest.mark.parametrize("backprop", ["stored", "reversible"])
+def test_solvers_of_other_libraries_agree(backprop, perturb):
+    library = {"jax": "diffrax", "torch": "torchdiffeq"}.get(engine.name)
+    other = "torchdiffeq" if library == "diffrax" else "diffrax"
+    with pytest.raises(
+        NotImplementedError, match=f"got '{other}' on Keras's {engine.name} backend, expected"
+    ):
+        built(perturb, other)(X)
+    if library is None:
+        return
+    pytest.importorskip(library)
+    found = []
+    for solver in ("dopri5", library):
+        kept = "stored" if solver == "dopri5" else backprop
+        layer = built(perturb, solver, backprop=kept, rtol=1e-5, atol=1e-5)
+
+        def loss(given, layer=layer):
+            with keras.StatelessScope(list(zip(layer.trainable_variables, given[1:], strict=True))):
+                z, log_det = layer(given[0])
+            return ops.sum(ops.square(z)) + ops.sum(log_det)
+
+        given = [tensor(X, "float32"), *(v.value for v in layer.trainable_variables)]
+        value, grads = engine.gradients(loss, given)
+        assert layer.evaluations(tensor(X, "float32")) > 6
+        found.append([array(value), *(array(grad) for grad in grads)])
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(other, one, atol=1e-3, rtol=1e-3)
+    with pytest.raises(
+        ContractError, match="all samples to arrive within max_steps=1, received one that did not"
+    ):
+        built(perturb, library, max_steps=1, rtol=1e-8, atol=1e-8)(X)
+
+
 class WrongSign(Continuous):
     def _inverse(self, z, context=None, noise=None):
         x, log_det = super()._inverse(z, context, noise)

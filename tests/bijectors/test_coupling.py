@@ -147,7 +147,7 @@ def test_the_conditioner_is_told_how_many_channels_to_answer_with():
 
 
 def test_a_conditioner_that_answers_with_the_wrong_number_is_named():
-    with pytest.raises(ContractError, match=r"Dense to answer 6 channels.*\(None, 5\)"):
+    with pytest.raises(ContractError, match=r"Dense to return 6 channels.*\(None, 5\)"):
         Coupling(keras.layers.Dense(5)).build((None, 7))
 
 

@@ -52,7 +52,7 @@ def test_what_is_refused(make, error, message):
 @pytest.mark.one_engine
 def test_another_number_of_columns_is_refused():
     x = np.ones((2, 3), "float32")
-    with pytest.raises(ContractError, match="expected 2 columns, as many as were told"):
+    with pytest.raises(ContractError, match="expected 2 columns, one for each mark"):
         OnColumns(Scale(), [True, False])(x)
 
 

@@ -42,12 +42,12 @@ def test_missing_path(path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "valid"}, "split: expected"),
+        ({"split": "valid"}, "split expects one of"),
         ({"size": 0}, "size: expected"),
         ({"size": (8, -1)}, "size: expected"),
         ({"size": "8"}, "size: expected"),
         ({"size": 2.5}, "size: expected"),
-        ({"channels": 4}, "channels: expected"),
+        ({"channels": 4}, "channels expects one of"),
         ({"limit": 0}, "limit: expected"),
         ({"limit": 1.5}, "limit: expected"),
     ],

@@ -94,12 +94,12 @@ def test_end_to_end(base, backprop, x, context, tmp_path):
     flow = Flow(chain(backprop), BASES[base]())
     flow.compile(keras.optimizers.Adam(0.01))
     history = flow.fit(x, context=context, validation_data=(x, context), epochs=3, batch_size=10, verbose=0)
-    assert history.history["nll"][-1] < history.history["nll"][0]
+    assert history.history["loss"][-1] < history.history["loss"][0]
     log_prob = flow.log_prob(x, context)
     result = flow.evaluate(x, context=context, verbose=0, return_dict=True)
-    np.testing.assert_allclose(result["nll"], -log_prob.mean(), rtol=10 * PARITY)
+    np.testing.assert_allclose(result["loss"], -log_prob.mean(), rtol=10 * PARITY)
     result = flow.evaluate({"x": x, "context": context}, verbose=0, return_dict=True)
-    np.testing.assert_allclose(result["nll"], -log_prob.mean(), rtol=10 * PARITY)
+    np.testing.assert_allclose(result["loss"], -log_prob.mean(), rtol=10 * PARITY)
     for size in (1, 7):
         part = flow.log_prob(x, context, batch_size=size)
         np.testing.assert_allclose(part, log_prob, rtol=10 * PARITY, atol=10 * PARITY)

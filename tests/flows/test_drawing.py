@@ -115,14 +115,14 @@ def test_a_conditional_flow_and_base_too(small_blocks):
 def test_a_part_of_the_rows_is_drawn_block_by_block(small_blocks):
     base = Watched()
     flow = flow_of(base, 2)
-    draws = sampling.Draws(flow, 40, np.arange(6.0, dtype="float32").reshape(3, 2), 1.0, [0])
-    whole = np.concatenate([z for _, z, _ in draws.blocks()])
+    context = np.arange(6.0, dtype="float32").reshape(3, 2)
+    whole = np.concatenate([z for _, z, _ in sampling.blocks(flow, 40, context, 1.0, [0], 0, 40)])
     base.asked.clear()
-    starts, parts, contexts = zip(*draws.blocks(5, 26), strict=True)
+    starts, parts, contexts = zip(*sampling.blocks(flow, 40, context, 1.0, [0], 5, 26), strict=True)
     assert starts == (5, 7, 14, 21)
     assert base.asked == {7}
     np.testing.assert_array_equal(np.concatenate(parts), whole[5:26])
-    np.testing.assert_array_equal(np.concatenate(contexts), draws.context[np.arange(5, 26) % 3])
+    np.testing.assert_array_equal(np.concatenate(contexts), context[np.arange(5, 26) % 3])
 
 
 def test_levels_drawn_anew_are_drawn_as_samples_are():

@@ -175,22 +175,11 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     flow.build((None, 2))
     with pytest.raises(ValueError, match=r"export's what expects one of 'decode'.*received 'sample'"):
         flow.export(tmp_path / "flow.onnx", "sample")
-    with pytest.raises(ValueError, match=r"a name that ends in \.onnx, received"):
+    with pytest.raises(ValueError, match=r"expected a name that ends in \.onnx"):
         flow.export(tmp_path / "flow.bin")
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "notes.txt").write_text("mine")
-    with pytest.raises(ValueError, match="would replace"):
+    with pytest.raises(ValueError, match="a folder that exists"):
         export.check_name(tmp_path / "model", "saved_model")
-    for name in ("saved_model.pb", "variables/variables.index", "variables/variables.data-00000-of-00001"):
-        (tmp_path / "model" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "model" / name).write_text("of an earlier export")
-    with pytest.raises(ValueError, match="would replace"):  # beside it there is still something else
-        flow.export(tmp_path / "model", format="saved_model")
-    (tmp_path / "model" / "notes.txt").unlink()
-    assert export.check_name(tmp_path / "model", "saved_model") == tmp_path / "model"
-    (tmp_path / "model.bin").write_text("mine")
-    with pytest.raises(ValueError, match=r"would replace .*model\.bin, in which OpenVINO keeps the weights"):
-        export.check_name(tmp_path / "model.xml", "openvino")
     monkeypatch.setitem(
         FORMATS, "onnx", FORMATS["onnx"]._replace(packages={engine.name: ("no_such_package",)})
     )
@@ -201,16 +190,4 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     drawing.build((None, 2))
     with pytest.raises(ContractError, match="draws noise on the way to latents"):
         drawing.export(tmp_path / "flow.onnx", "log_prob")
-    assert sorted(made.name for made in tmp_path.iterdir()) == ["model", "model.bin"]
-
-
-@pytest.mark.one_engine
-def test_a_jax_that_jax2onnx_does_not_support_is_named(monkeypatch):
-    versions = {"name": "jax", "version": lambda: "0.12.1"}
-    monkeypatch.setattr(export, "engine", type("Engine", (), versions))
-    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: name)
-    monkeypatch.setattr(export.metadata, "version", lambda name: "0.17.1")
-    with pytest.raises(ImportError, match=r"got JAX 0\.12\.1, .* run pip install 'jax<0\.12'"):
-        export.require("onnx")
-    monkeypatch.setattr(export.metadata, "version", lambda name: "0.18.0")
-    export.require("onnx")
+    assert sorted(made.name for made in tmp_path.iterdir()) == ["model"]

@@ -202,7 +202,7 @@ def test_frames_in_and_frames_out(library, tmp_path):
     np.testing.assert_array_equal(scores, flow.log_prob(x))
     np.testing.assert_array_equal(flow.log_prob(data[["share", "offset", "tiny"]]), scores)
     np.testing.assert_array_equal(flow.bits_per_dim(data), flow.bits_per_dim(x))
-    assert flow.evaluate(data, verbose=0, return_dict=True)["nll"] == pytest.approx(-scores.mean(), rel=1e-4)
+    assert flow.evaluate(data, verbose=0, return_dict=True)["loss"] == pytest.approx(-scores.mean(), rel=1e-4)
     np.testing.assert_allclose(flow.predict(data, verbose=0), scores, atol=1e-3)
 
     flow.save(tmp_path / "table.keras")
@@ -234,7 +234,7 @@ def test_a_context_may_be_a_frame_as_well(library, tmp_path):
     # The order is something that can be wrong.
     assert np.abs(flow.log_prob(x, context[:, ::-1]) - scores).max() > 1e-2
     told = flow.evaluate(data, context=given[["high", "low"]], verbose=0, return_dict=True)
-    assert told["nll"] == pytest.approx(-scores.mean(), rel=1e-4)
+    assert told["loss"] == pytest.approx(-scores.mean(), rel=1e-4)
     with pytest.raises(
         ValueError, match="context: expected a frame with the columns 'low', 'high'"
     ) as caught:

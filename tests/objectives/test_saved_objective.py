@@ -51,15 +51,12 @@ def test_maximum_likelihood_leaves_files_as_they_were(tmp_path):
 def test_what_is_not_registered_does_not_cost_the_flow(tmp_path, density):
     flow = built()
     flow.compile("adam", loss=ReverseKL(density))
-    with pytest.warns(UserWarning, match="ReverseKL is saved by name alone, the flow itself in full"):
+    with pytest.warns(UserWarning, match="ReverseKL cannot be saved, and the flow is saved as if"):
         again = reread(flow, tmp_path / "f.keras")
     np.testing.assert_array_equal(again.log_prob(X), flow.log_prob(X))
-    for call in (lambda: again.fit(steps_per_epoch=1), lambda: again.fit(X), lambda: again.train_on_batch(X)):
-        with pytest.raises(ValueError, match=r"saved with, ReverseKL, which could not be restored.*Register"):
-            call()
-    again.save(tmp_path / "g.keras")  # still says what it was
-    with pytest.raises(ValueError, match="saved with, ReverseKL"):
-        keras.saving.load_model(tmp_path / "g.keras").fit(X)
+    for call in (again.fit, again.train_on_batch):
+        with pytest.raises(ValueError, match=r"call `compile\(\)`"):
+            call(X)
     again.compile("adam", loss=ReverseKL(density))
     assert fit(again, steps_per_epoch=1).keys() == {"loss"}
 

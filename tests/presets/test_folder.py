@@ -201,7 +201,7 @@ def test_what_was_changed_or_is_missing_is_refused(copy, tmp_path):
         Flow.from_preset(tmp_path / "flow.keras")
     with pytest.raises(PresetError, match=r"there is no preset 'glow/digit'.*nearest are glow/digits"):
         Flow.from_preset("glow/digit")
-    with pytest.raises(PresetError, match=r"expected a LabelledFlow, found a Flow"):
+    with pytest.raises(PresetError, match=r"got a Flow, expected a LabelledFlow"):
         LabelledFlow.from_preset("glow/digits")
 
 
@@ -254,7 +254,7 @@ def test_code_is_refused_even_if_keras_was_told_to_run_it(copy):
     config["config"]["embedding"] = {"module": "os", "class_name": "system", "config": {}}
     (copy / "config.json").write_text(json.dumps(config))
     resum(copy, "config.json")
-    with pytest.raises(PresetError, match=r"cannot be loaded: .*written by flowkit"):
+    with pytest.raises(PresetError, match=r"cannot be loaded: .*written by another version \(flowkit"):
         Flow.from_preset(copy)
 
 
@@ -330,17 +330,10 @@ def test_weights_that_point_elsewhere_are_refused(copy, link):
         ("[" * 100_000, "expected the config of a flow"),
         ("no config", "expected the config of a flow"),
         ("[]", "expected the config of a flow"),
-        (json.dumps({"parts": [{"class_name": "ActNorm", "config": {}}] * 20_000}), "at most 10000 parts"),
-        (
-            json.dumps({"class_name": "Repeat", "block": {"class_name": "ActNorm"}, "n": 10**9}),
-            "at most 10000 parts",
-        ),
         (json.dumps({"padding": "x" * 2**23}), "at most 4194304 bytes"),
     ],
 )
-def test_a_config_that_is_none_or_would_take_hours_is_refused_before_keras_reads_it(
-    tmp_path, config, message
-):
+def test_a_config_that_is_none_or_too_large_is_refused_before_keras_reads_it(tmp_path, config, message):
     path = tmp_path / "flow.keras"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("config.json", config)
@@ -371,6 +364,12 @@ def test_weights_that_the_wheel_lacks_are_downloaded_once(installed, monkeypatch
     folder = presets.find_preset("glow/digits")
     assert zoo.load("glow/digits").count_params() == flow.count_params()
     assert folder.is_relative_to(installed / "cache")
+
+
+def test_without_a_public_repository_the_error_names_the_clone(installed, monkeypatch):
+    monkeypatch.setattr(_shipped, "ADDRESS", "https://github.com/OWNER/flowkit")
+    with pytest.raises(ConnectionError, match=r"no weights of glow/digits .* pip install -e CLONE"):
+        presets.find_preset("glow/digits")
 
 
 def test_other_weights_than_the_metadata_names_are_refused(installed, monkeypatch):

@@ -45,6 +45,19 @@ def test_entries_have_the_types_of_the_data_whatever_is_drawn(frame, rows):
     assert list(drawn.dtypes) == list(frame.dtypes)
 
 
+@pytest.mark.parametrize("library", [pl, pd], ids=["polars", "pandas"])
+def test_a_word_among_numbers_is_named_with_its_row(library):
+    numbers = np.random.default_rng(0).normal(size=50).round(3).tolist()
+    columns = TypedColumns.infer(library.DataFrame({"size": numbers}))
+    with pytest.raises(
+        ValueError, match="got 'tall' in column 'size' of row 1, counted from 0, expected a number"
+    ):
+        columns.values(library.DataFrame({"size": ["0.1", "tall"]}))
+    words = library.DataFrame({"size": [*map(str, numbers), "tall"]})
+    with pytest.raises(ValueError, match="'size': numbers, except 'tall' in row 50, counted from 0"):
+        TypedColumns.infer(words)
+
+
 @pytest.mark.parametrize("frame", [POLARS, PANDAS], ids=["polars", "pandas"])
 def test_samples_of_whole_numbers_are_whole_and_of_their_range(frame):
     columns = TypedColumns.infer(frame[["id"]])

@@ -5,12 +5,12 @@ import math
 import keras
 
 from flowkit import bijectors as fb
-from flowkit.conditioners import MLP
+from flowkit.conditioners import MLP, ConvNet, GatedConvNet
 from flowkit.contract import Bijector, BijectorSpec, Domain, Surjection
-from flowkit.data import Dequantize
-from flowkit.surjections import Augment, DequantizeColumns, Slice
+from flowkit.data import Dequantize, VariationalDequantize
+from flowkit.surjections import Absolute, Augment, DequantizeColumns, MaxPool, Slice, Sort, StochasticPermute
 from flowkit.testing import Case
-from flowkit.transforms import Gaussian
+from flowkit.transforms import Affine, Gaussian
 from tests.testing.residual_layers import Hutchinson, Residual, Spectral
 
 
@@ -76,16 +76,33 @@ def levels(*first):
     return fb.MultiScale([fb.Chain([fb.Squeeze(), *first]), fb.Chain([fb.Squeeze(), fb.Conv1x1(seed=1)])])
 
 
+def of_images(**options):
+    """Variational dequantisation whose density reads a map that a network makes of the image."""
+    density = fb.Coupling(ConvNet(4, context="required"), Affine("tanh"), split="checkerboard")
+    return VariationalDequantize(density, GatedConvNet(2, blocks=1), **options)
+
+
 VECTOR, IMAGE = ((1,), (3,)), ((2, 1, 3),)
 
 DRAWING = [
     Case("Slice", lambda: Slice(1, density()), ((2,), (4,))),
     Case("Slice(standard)", lambda: Slice(2), IMAGE),
+    Case("Absolute", Absolute, ((2,), (1, 2, 1))),
+    Case("Sort", Sort, ((3,), (1, 2, 2))),
+    Case("StochasticPermute", StochasticPermute, ((3,), (1, 2, 2))),
+    Case("MaxPool", MaxPool, ((2, 2, 1), (2, 4, 2))),
     Case("Augment", lambda: Augment(2, density()), VECTOR),
     Case("Augment(standard)", lambda: Augment(1), IMAGE),
     Case("Dequantize", Dequantize(), (*VECTOR, *IMAGE)),
     Case("Dequantize(5 bits)", Dequantize(5), ((3,),)),
     Case("Dequantize(17 levels)", Dequantize(levels=17), ((3,),)),
+    Case("VariationalDequantize", lambda: VariationalDequantize(fb.Pointwise("affine", MLP([4]))), ((3,),)),
+    Case(
+        "VariationalDequantize(images)",
+        lambda: of_images(n_bits=5),
+        ((2, 2, 1),),
+        tolerated={"inverse log-det": "so near to an end of its cell u has lost the digits of its logit"},
+    ),
     Case(
         "DequantizeColumns",
         lambda: DequantizeColumns([("whole", 3), ("category", 3), "positive"], conditioner=MLP([4])),

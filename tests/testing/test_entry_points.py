@@ -360,6 +360,7 @@ def test_an_engine_that_the_command_does_not_know_is_named(capsys):
     ("target", "message"),
     [
         ("nothing", "cannot read 'nothing': expected package.module:Name, or file.py:Name"),
+        (":", "cannot read ':': expected package.module:Name, or file.py:Name"),
         ("nowhere.py:Thing", "no file 'nowhere.py'"),
         ("no.such:Thing", "cannot import 'no.such': No module named 'no'"),
         ("tests.testing.things:Thing", "'tests.testing.things' has no 'Thing'"),
@@ -394,27 +395,6 @@ def test_a_file_with_the_name_of_another_module_is_refused(tmp_path, capsys, mon
     monkeypatch.setattr(sys, "path", [*sys.path])
     (tmp_path / "json.py").write_text("def Right(): ...")
     assert "has the name of another module" in misuse(f"{tmp_path / 'json.py'}:Right", capsys)
-
-
-@pytest.mark.parametrize(
-    ("target", "message"),
-    [
-        ("x", "cannot read 'x': expected package.module:Name, or file.py:Name"),
-        (":", "cannot read ':': expected package.module:Name, or file.py:Name"),
-        ("a:b:c", "cannot read 'a:b:c': expected package.module:Name, or file.py:Name"),
-        ("missing.py:b", "no file 'missing.py'"),
-        (
-            "missing_package.at.all:b",
-            "cannot import 'missing_package.at.all': No module named 'missing_package'",
-        ),
-    ],
-)
-def test_a_name_that_cannot_be_right_is_refused_before_a_process_is_started(
-    target, message, capsys, monkeypatch
-):
-    monkeypatch.setattr(importlib.import_module("flowkit.app.check"), "run_on", None)
-    assert main(["check", target, "--backends", engine.name]) == USAGE
-    assert capsys.readouterr().err == f"flowkit: {message}\n"
 
 
 def test_without_hypothesis_the_command_says_what_to_install():

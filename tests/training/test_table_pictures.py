@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from flowkit.flow.plotting import _limits
 from flowkit.training import save_pairs, save_quantiles
-from flowkit.training.pictures import _limits, _outside
+from flowkit.training.pictures import _outside
 
 pytestmark = pytest.mark.one_engine
 
@@ -16,7 +17,7 @@ def shades(path):
 
 @pytest.mark.parametrize("columns", [1, 5])
 def test_tables_of_any_width(tmp_path, monkeypatch, columns):
-    monkeypatch.setattr("flowkit.training.pictures._MOST_COLUMNS", 3)
+    monkeypatch.setattr("flowkit.training.pictures.MOST_COLUMNS", 3)
     rng = np.random.default_rng(0)
     x, samples = rng.normal(size=(50, columns)), rng.normal(size=(30, columns))
     x[:, 0] = 1.0  # of a constant there is an axis as well

@@ -184,6 +184,19 @@ def test_by_default_it_is_the_published_model():
 # Its options, and what it refuses
 
 
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("permutation", "kinds"), [("emerging", ["Conv1x1", "EmergingConv"]), ("periodic", ["PeriodicConv"])]
+)
+def test_larger_kernels_in_place_of_1x1_ones(permutation, kinds, perturb):
+    flow = zoo.glow(levels=2, steps=2, width=8, permutation=permutation, min_scale=0.1, input_shape=SHAPE)
+    steps = flow.bijector.scales[0].parts[1]
+    assert [type(part).__name__ for part in steps.block.parts] == ["ActNorm", *kinds, "Coupling"]
+    perturb(flow, scale=0.02)
+    images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype="uint8")
+    assert (flow.decode(flow.encode(images)) == images).all()
+
+
 def test_before_any_size_is_known_it_is_made_and_says_what_it_needs():
     flow = zoo.glow(levels=2, steps=1, width=8)
     assert not flow.built

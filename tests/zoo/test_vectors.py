@@ -14,6 +14,7 @@ from flowkit.contract import ContractError
 from flowkit.distributions import Mixture, StudentT
 from flowkit.engines import engine
 from flowkit.transforms import Affine, MixtureOfLogistics
+from flowkit.zoo.table_front import each_domain
 
 pytestmark = pytest.mark.one_engine
 
@@ -191,7 +192,7 @@ def test_samples_keep_to_the_domains_of_the_features():
     assert 0 < samples[:, 2].min() <= samples[:, 2].max() < 1
 
 
-@pytest.mark.parametrize("family", ["maf", "iaf"])
+@pytest.mark.parametrize("family", ["maf", "iaf", "nsf_autoregressive"])
 def test_masked_networks_may_be_made_of_blocks(family, perturb, tmp_path):
     flow = perturb(small(family, hidden=[9, 9], residual=True, context=2))
     x, context = rows(family), np.random.default_rng(1).normal(size=(len(rows(family)), 2)).astype("float32")
@@ -203,6 +204,18 @@ def test_masked_networks_may_be_made_of_blocks(family, perturb, tmp_path):
     np.testing.assert_array_equal(theirs, ours)
     plain = perturb(small(family, hidden=[9, 9], context=2))
     assert flow.count_params() - plain.count_params() == 2 * (3 * (9 * 9 + 9))
+
+
+def test_couplings_may_be_gated_by_the_context(perturb):
+    flow, context = perturb(small("nsf", hidden=[9, 9], residual=True, context=2)), contexts()
+    z = np.random.default_rng(0).normal(size=rows("nsf").shape).astype("float32")  # within the splines
+    x = flow.decode(z, context=context)
+    np.testing.assert_allclose(flow.encode(x, context=context), z, rtol=1e-4, atol=1e-3)
+    assert np.abs(flow.log_prob(x, context) - flow.log_prob(x, context + 1)).max() > 1e-3
+    assert small("nsf", hidden=[9], residual=True).count_params() > 0  # no gates without a context
+    for family in ("nsf", "nsf_autoregressive"):
+        with pytest.raises(ValueError, match="residual: got True and circular columns"):
+            small(family, hidden=[9], residual=True, domains=["circular", "real", "real"])
 
 
 def test_the_cheap_direction_can_be_that_of_samples():
@@ -250,11 +263,26 @@ def test_features_of_other_domains_are_taken_by_name_and_drawn_inside():
         flow.log_prob(np.array([[1.0, 1e5, 0.5], [-1.0, 1e5, 0.5]]))
 
 
-def test_places_of_columns_may_be_text_as_in_toml_and_names_are_told_apart():
+def test_numbers_that_round_to_an_end_of_their_interval_stay_inside():
+    x = np.array([[1e-60, 1 - 1e-12], [1.5, 1e-12], [2.25, 0.5]])
+    flow = small("nsf", features=2, domains=["positive", (0, 1)]).adapt(x[1:])
+    assert np.isfinite(flow.log_prob(x)).all()
+    with pytest.raises(ValueError, match="in row 0 of column 1"):
+        flow.log_prob(np.array([[1.0, 1.0]]))
+
+
+def test_domains_use_names_of_columns_or_places_as_numbers_or_as_text():
     given = small("nsf", domains={"0": "positive"}).bijector.parts[0].get_config()
     assert given["domains"] == small("nsf", domains={0: "positive"}).bijector.parts[0].get_config()["domains"]
-    with pytest.raises(ValueError, match="expected the place of each column, from 0, received 'income'"):
+    named = small("nsf", features=["income", "2020", 7], domains={"income": "positive", 7: (0, 1)})
+    domains = named.bijector.parts[0].get_config()["domains"]
+    assert domains == [[0.0, None], [None, None], [0.0, 1.0]]
+    assert named.columns.names == ("income", "2020", 7)
+    assert each_domain({"2020": "positive", "0": (0, 1)}, 2, ["2019", "2020"]) == [(0, 1), "positive"]
+    with pytest.raises(ValueError, match=r"places of columns, from 0\. .*features=list\(frame.columns\)"):
         small("nsf", domains={"income": "positive"})
+    with pytest.raises(ValueError, match="got the column 'c', expected columns among 'a', 'b'"):
+        small("nsf", features=["a", "b"], domains={"c": "positive"})
 
 
 def test_a_context_of_another_width_is_told_in_numbers():

@@ -56,7 +56,7 @@ def purity(trial):
     for inverse, given in trial.directions:
         first = trial.run32(inverse)
         trial.run32(inverse, _others(trial, inverse))
-        # What the other direction received in between must not be handed back either.
+        # Nor may it return what the other direction received in between.
         if trial.subject.has(not inverse):
             back = trial.inputs(not inverse)
             trial.run32(not inverse, back._replace(x=back.x[::-1]))
@@ -85,7 +85,7 @@ def _others(trial, inverse):
 
 @clause("context", per="event")
 def context(trial):
-    """Require that a required context is asked for, and that a context changes the answer exactly if it is read.
+    """Require that a missing context is refused if it is required, and that contexts change outputs as declared.
 
     Hint: Hand the context to every part that reads it, in both hooks; set spec.context.
     """

@@ -14,7 +14,7 @@ from flowkit.testing.tolerances import ROUNDINGS, large
 LIMIT = float(np.finfo("float32").max)
 
 CLOSER = 3
-"""How often to look closer: three times 256 steps reach the spacing of float32 numbers."""
+"""The number of closer looks: three times 256 steps reach the spacing of float32 numbers."""
 
 SIZES = tuple(2.0 ** (k / 16) for k in range(-48, 209))
 """From 1/8 to 8192 in steps small enough that an exponential comes near the limit before it passes it."""

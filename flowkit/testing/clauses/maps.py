@@ -14,7 +14,7 @@ REACH = 8.0
 """A line through the domain goes from minus this to this, in each entry at once."""
 
 PARTS, PLACES = 1025, 2
-"""Into how many steps each look along it cuts, and at how many places the second look is."""
+"""The number of steps of each search along the line, and of places in the second search."""
 
 STEEP = np.log(np.finfo("float64").max)
 """The log-det of a map so steep that overflow is no surprise."""

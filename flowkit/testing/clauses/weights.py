@@ -20,7 +20,7 @@ from flowkit.testing.judging import SIDES, Broken, Undecided, clause, point, req
 from flowkit.testing.points import points_of
 
 STEP = 2.0**-6
-"""How far "derived" moves weights, as a part of their size: enough to show, and no other map."""
+"""The relative move of weights in "derived": enough to show, and no other map."""
 
 
 def depends_on_data(subject):

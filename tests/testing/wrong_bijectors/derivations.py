@@ -15,7 +15,7 @@ class DerivedOnceForEver(Scale):
         memory = self.__dict__.setdefault("memory", {})
         if inverse not in memory:
             made = super()._derive(x_shape, inverse)
-            memory[inverse] = {name: ops.convert_to_numpy(value) for name, value in made.items()}
+            memory[inverse] = {k: v if v is None else ops.convert_to_numpy(v) for k, v in made.items()}
         return memory[inverse]
 
 

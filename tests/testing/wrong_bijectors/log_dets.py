@@ -4,8 +4,9 @@ import math
 
 from keras import ops
 
-from flowkit.bijectors import ActNorm, Conv1x1, Elementwise, Scale
+from flowkit.bijectors import ActNorm, Conv1x1, Elementwise, EmergingConv, PeriodicConv, Pointwise, Scale
 from flowkit.contract import Bijector, BijectorSpec, Domain
+from flowkit.transforms import MixtureOfLogistics
 from tests.testing.wrong_bijectors.registry import breaks
 
 
@@ -202,3 +203,40 @@ def _sinh(x):
 
 def _cosh(x):
     return (ops.exp(x) + ops.exp(-x)) / 2
+
+
+class ScaledTheOtherWay(MixtureOfLogistics):
+    """The log-slope of the mixture less that of the scale after it."""
+
+    def forward(self, x, log_weights, means, log_scales, log_scale, shift):
+        y, log_slope = super().forward(x, log_weights, means, log_scales, log_scale, shift)
+        return y, log_slope - 2 * log_scale
+
+
+@breaks("log-det", (2,))
+class MixtureSignFlip(Pointwise):
+    def __init__(self, **kwargs):
+        super().__init__(ScaledTheOtherWay(2), **kwargs)
+
+    def get_config(self):
+        return {
+            key: value for key, value in super().get_config().items() if key in ("name", "dtype", "trainable")
+        }
+
+
+@breaks("log-det", (2, 3, 2))
+class EmergingWithoutPlaces(EmergingConv):
+    """The diagonal of one place alone."""
+
+    def _derive(self, x_shape, inverse):
+        derived = super()._derive(x_shape, inverse)
+        return {**derived, "log_det": derived["log_det"] / (x_shape[1] * x_shape[2])}
+
+
+@breaks("log-det", (2, 3, 2))
+class PeriodicTwice(PeriodicConv):
+    """The log-det of the real blocks, which count each frequency twice."""
+
+    def _derive(self, x_shape, inverse):
+        derived = super()._derive(x_shape, inverse)
+        return {**derived, "log_det": 2 * derived["log_det"]}

@@ -7,8 +7,8 @@ from keras import ops
 from flowkit.bijectors import Pointwise
 from flowkit.conditioners import MLP
 from flowkit.contract.shapes import event_size
-from flowkit.data import Dequantize
-from flowkit.surjections import Augment, DequantizeColumns, Slice
+from flowkit.data import Dequantize, VariationalDequantize
+from flowkit.surjections import Augment, DequantizeColumns, MaxPool, Slice, Sort
 from flowkit.transforms import Gaussian
 from tests.testing.drawing_layers import Folded, Signed
 from tests.testing.residual_layers import Hutchinson
@@ -18,6 +18,38 @@ from tests.testing.wrong_bijectors.registry import breaks
 def bare(config):
     """A config without the arguments that a class here fixes."""
     return {key: value for key, value in config.items() if key in ("name", "dtype", "trainable")}
+
+
+class Variational(VariationalDequantize):
+    def __init__(self, **kwargs):
+        super().__init__(Pointwise(Gaussian(), MLP([4])), **kwargs)
+
+    def get_config(self):
+        return bare(super().get_config())
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)
+
+
+@breaks("log-det")
+class NoiseWithoutItsDensity(Variational):
+    """Variational dequantisation that adds the volume of a cell, and forgets log q(u | x)."""
+
+    def _forward(self, x, noise):
+        y, _ = super()._forward(x, noise)
+        return y, self.log_volume(event_size(x.shape))
+
+
+@breaks("log-det")
+class NoiseBeforeTheSigmoid(Variational):
+    """q is the density of the logit of u, not of u."""
+
+    def _forward(self, x, noise):
+        eps = ops.reshape(noise, ops.shape(x))
+        logit, _ = self.density.run(eps, self._context(x), inverse=False)
+        y, log_det = super()._forward(x, noise)
+        return y, log_det - ops.sum(ops.log_sigmoid(logit) + ops.log_sigmoid(-logit), axis=-1)
 
 
 class Sliced(Slice):
@@ -123,7 +155,7 @@ class StaleDensity(Sliced):
 
     def _inverse(self, z, noise):
         x, _ = super()._inverse(z, noise)
-        return x, -self._dropped.log_prob(noise, z)
+        return x, -self._drop(ops.concatenate([z, noise], axis=-1))[1]
 
 
 @breaks("inverse log-det", (2,))
@@ -131,7 +163,8 @@ class StaleWhenDropped(Sliced):
     """The density of what is dropped is taken given other numbers than those that are kept."""
 
     def _forward(self, x):
-        return x[..., :1], self._dropped.log_prob(x[..., 1:], 0.5 * x[..., :1])
+        kept, dropped = x[..., :1], x[..., 1:]
+        return kept, self._drop(ops.concatenate([0.5 * kept, dropped], axis=-1))[1]
 
 
 @breaks("inverse log-det", (2,))
@@ -285,3 +318,19 @@ class EstimateNotNegated(Wide):
     def _inverse(self, z, noise):
         x = self._solve(z)
         return x, self._series(x, noise)
+
+
+@breaks("log-det", (2, 2, 1))
+class DistancesWithoutTheirDensity(MaxPool):
+    """Only which entry is the largest counts."""
+
+    def _log_density(self, distances):
+        return ops.zeros_like(distances[:, 0, 0, 0, 0]) - math.log(4)
+
+
+@breaks("log-det")
+class OrderedGapsAsTheyAre(Sort):
+    """Forgets that the logarithm of a gap has a slope."""
+
+    def _volume(self, log_gaps, shape):
+        return 0.0 * ops.sum(log_gaps, axis=-1) + math.lgamma(shape[-1] + 1)

@@ -2,8 +2,9 @@
 
 from keras import ops
 
-from flowkit.bijectors import Chain, Elementwise, Logit, Sigmoid, Softplus
+from flowkit.bijectors import Chain, Elementwise, Logit, Pointwise, Sigmoid, Softplus
 from flowkit.contract import BijectorSpec, Domain
+from flowkit.transforms import MixtureOfLogistics
 from tests.testing.wrong_bijectors.registry import breaks
 
 
@@ -62,3 +63,24 @@ class SquaredNorm(Elementwise):
 def sigmoid_then_logit():
     """The identity by way of (0, 1): 1 - 1e-8 is 1 in float32, and its logit infinite."""
     return Chain([Sigmoid(), Logit()])
+
+
+class ByTheDistributionFunction(MixtureOfLogistics):
+    """The logit of a probability, which rounds to 1 far out: Flow++ as its authors published it."""
+
+    def forward(self, x, log_weights, means, log_scales, log_scale, shift):
+        reach = (ops.expand_dims(x, -2) - means) * ops.exp(-log_scales)
+        probability = ops.sum(ops.exp(log_weights) * ops.sigmoid(reach), axis=-2)
+        _, log_slope = super().forward(x, log_weights, means, log_scales, log_scale, shift)
+        return ops.log(probability / (1 - probability)) * ops.exp(log_scale) + shift, log_slope
+
+
+@breaks("finite", (2,), says="a finite output and log-det from forward")
+class SaturatedTails(Pointwise):
+    def __init__(self, **kwargs):
+        super().__init__(ByTheDistributionFunction(2), **kwargs)
+
+    def get_config(self):
+        return {
+            key: value for key, value in super().get_config().items() if key in ("name", "dtype", "trainable")
+        }

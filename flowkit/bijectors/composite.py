@@ -1,0 +1,107 @@
+"""Bijectors that run other layers: one traversal runs, adapts and refreshes them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from flowkit.contract import Bijector, FlowLayer
+from flowkit.contract.conditioner import adapt_conditioner, refresh_conditioner, refreshes
+from flowkit.contract.noise import deal, given
+from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
+
+
+def proceed(part: Any, x: Any, noise: Any) -> bool:
+    """Return False: the default visitor of `Composite._travel`."""
+    return False
+
+
+class Composite(Bijector):
+    """A bijector that runs other layers: the base class of `Chain`, `Repeat` and `MultiScale`.
+
+    A subclass defines:
+
+    - `_members`: the layers that it runs, in the order of the forward direction;
+    - `_networks`: the conditioners that it calls between them, each may be None;
+    - `_shapes(x_shape)`: the shape of the data of each member, for data of `x_shape`;
+    - `_travel(x, context, noise, inverse, visit)`: run a direction and return (output, list of log-dets). It calls
+      `visit(part, input, noise)` before it runs a part, and may stop if that returns True.
+    """
+
+    composite = True
+    _members: Sequence[FlowLayer]
+    _networks: Sequence[Any] = ()
+
+    def _shapes(self, x_shape):
+        raise NotImplementedError
+
+    def _travel(self, x, context, noise, inverse, visit=proceed):
+        raise NotImplementedError
+
+    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
+        y, log_dets = self._travel(x, context, noise, inverse)
+        return y, engine.add_up(log_dets)
+
+    @property
+    def num_classes(self) -> int | None:
+        counts = [getattr(part, "num_classes", None) for part in (*self._members, *self._networks)]
+        return next((count for count in counts if count is not None), None)
+
+    def forgets(self, *, inverse: bool) -> bool:
+        return any(member.forgets(inverse=inverse) for member in self._members)
+
+    # Noise
+
+    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
+        return sum(self._shares(x_shape, inverse=inverse), ())
+
+    def _shares(self, x_shape, *, inverse):
+        """Return what each member needs of noise."""
+        pairs = zip(self._members, self._shapes(x_shape), strict=True)
+        return [member.noise_needs(shape, inverse=inverse) for member, shape in pairs]
+
+    def _deal(self, noise, x, *, inverse):
+        """Return the noise of each member, for the input `x` of a direction; None for no noise."""
+        if noise is None:
+            return [None] * len(self._members)
+        shape = as_tuple(x.shape)
+        x_shape = self.compute_inverse_shape(shape) if inverse else shape
+        return deal(noise, self._shares(x_shape, inverse=inverse))
+
+    # Adapting and refreshing
+
+    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        def adapt(part, x, share):
+            if isinstance(part, FlowLayer):
+                part.run_adapt(x, context, again, **given(share))
+            else:
+                adapt_conditioner(part, x, context, again)
+
+        self._travel(x, context, noise, False, adapt)
+
+    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+        def adapt(part, z, share):
+            part.run_adapt_inverse(z, context, again, **given(share))
+
+        self._travel(z, context, noise, True, adapt)
+
+    @property
+    def refreshes(self) -> bool:
+        return self._refreshing() > 0
+
+    def _refreshing(self):
+        """Return how many parts are refreshed."""
+        return sum(member.refreshes for member in self._members) + sum(map(refreshes, self._networks))
+
+    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+        left = self._refreshing()
+
+        def refresh(part, x, share):
+            nonlocal left
+            if not isinstance(part, FlowLayer):
+                refresh_conditioner(part, x, context)
+            elif part.refreshes:
+                part.run_refresh(x, context, **given(share))
+                left -= 1
+            return left == 0
+
+        self._travel(x, context, noise, False, refresh)

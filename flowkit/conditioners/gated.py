@@ -1,0 +1,273 @@
+"""Deep convolutional networks: those of Flow++, with gates and self-attention, and residual ones."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.conditioners.scaled import ScaledConv
+from flowkit.contract import Conditioner
+from flowkit.contract.adaptation import adapted_flag
+from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Positive
+from flowkit.contract.conditioner import as_type
+from flowkit.contract.configured import Configured
+from flowkit.engines import engine
+from flowkit.numerics import matmul, mean
+
+
+class NormalizedConv(Configured, keras.Layer):
+    """y = W * x + b, stride 1, same size; `adapt(x)` sets W and b so that y has mean 0 and deviation `scale`.
+
+    W ~ N(0, 0.05) before. The scale goes into W, so that nothing but W and b is trained.
+    """
+
+    def __init__(self, features, kernel_size: Count = 3, *, scale: Positive = 1.0, **kwargs):
+        super().__init__(**kwargs)
+        self.features, self.kernel_size, self.scale = features, kernel_size, scale
+
+    def build(self, x_shape):
+        k = self.kernel_size
+        normal = keras.initializers.RandomNormal(stddev=0.05)
+        self.kernel = self.add_weight(shape=(k, k, x_shape[-1], self.features), initializer=normal, name="W")
+        self.bias = self.add_weight(shape=(self.features,), initializer="zeros", name="b")
+        self.flag = adapted_flag(self)
+
+    def call(self, x):
+        kernel = self.kernel.value
+        ones = engine.constant(np.ones, self.features, like=kernel)
+        return engine.convolve(x, engine.scaled_kernel(kernel, ones), self.bias.value)
+
+    def adapt(self, x):
+        y = ops.cast(self.call(x), self.variable_dtype)
+        center = mean(y, axis=(0, 1, 2))
+        size = ops.sqrt(mean(ops.square(y - center), axis=(0, 1, 2))) / self.scale
+        # A channel that does not vary stays as it is, and so does one that is normalised but for rounding.
+        done = ops.logical_and(ops.abs(size - 1) < 1e-3, ops.abs(center) < 1e-3 * self.scale)
+        kept = ops.logical_or(done, size < 1e-6)
+        factor = 1 / ops.where(kept, ops.ones_like(size), size)
+        shift = ops.where(kept, ops.zeros_like(center), center)
+        self.kernel.assign(self.kernel.value * factor)
+        self.bias.assign((self.bias.value - shift) * factor)
+        self.flag.assign(True)
+
+
+class GatedConv(keras.Layer):
+    """x + a sigmoid(b), (a, b) = conv(f(conv(f(x)) + conv(f(context)))) with f(h) = elu([h, -h])."""
+
+    def __init__(self, width, kernel_size, dropout, *, steered=False, **kwargs):
+        super().__init__(**kwargs)
+        common = {"dtype": self.dtype_policy}
+        self.width = width
+        self.first = NormalizedConv(width, 3, **common)
+        self.second = NormalizedConv(2 * width, kernel_size, scale=0.1, **common)
+        self.steering = NormalizedConv(width, 1, **common) if steered else None
+        self.dropout = keras.layers.Dropout(dropout, **common) if dropout else None
+
+    def build(self, x_shape, context_shape=None):
+        self.first.build((*x_shape[:-1], 2 * self.width))
+        self.second.build((*x_shape[:-1], 2 * self.width))
+        if self.steering is not None:
+            self.steering.build((*x_shape[:-1], 2 * context_shape[-1]))
+
+    def call(self, x, context=None):
+        h = self.first.call(concat_elu(x))
+        if self.steering is not None and context is not None:
+            h = h + self.steering.call(concat_elu(context))
+        h = concat_elu(h)
+        return x + gated(self.second.call(h if self.dropout is None else self.dropout(h)))
+
+
+class GatedSelfAttention(keras.Layer):
+    """x + a sigmoid(b), (a, b) a linear map of what each place attends to, with learned `positions` added to x."""
+
+    def __init__(self, width, heads, dropout, **kwargs):
+        super().__init__(**kwargs)
+        common = {"dtype": self.dtype_policy}
+        self.width, self.heads = width, heads
+        self.first = NormalizedConv(3 * width, 1, **common)
+        self.second = NormalizedConv(2 * width, 1, scale=0.1, **common)
+        self.dropout = keras.layers.Dropout(dropout, **common) if dropout else None
+
+    def build(self, x_shape):
+        self.first.build(x_shape)
+        self.second.build(x_shape)
+
+    def call(self, x, positions):
+        height, width = x.shape[1:3]
+        size = self.width // self.heads
+        h = engine.reshape(self.first.call(x + positions), (-1, height * width, 3, self.heads, size))
+        query, key, value = engine.unstack(
+            engine.transpose(h, (2, 0, 3, 1, 4))
+        )  # (batch, heads, places, size)
+        weights = ops.softmax(matmul(query, engine.transpose(key, (0, 1, 3, 2))) / math.sqrt(size))
+        seen = engine.transpose(matmul(weights, value), (0, 2, 1, 3))
+        seen = engine.reshape(seen, (-1, height, width, self.width))
+        return x + gated(self.second.call(seen if self.dropout is None else self.dropout(seen)))
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class GatedAttention(Conditioner):
+    """3x3 convolution, `blocks` x (gated convolution, layer norm, gated self-attention, layer norm), 3x3 convolution.
+
+    (batch, h, w, c) -> (batch, h, w, features). A gated convolution is x + a sigmoid(b) with (a, b) = conv(f(conv(f(x))
+    + conv(f(context)))), f(h) = elu([h, -h]), a 3x3 kernel and then 1x1 ones. Self-attention has `heads` heads, and
+    adds a learned vector for each place: so weights belong to one size of image. `dropout` acts in training, in each
+    convolution and attention.
+
+    `context` ("none", "optional", "required") is a map (batch, h, w, k), or a vector (batch, k).
+
+    The first batch (`adapt`) scales each kernel, so that its outputs have mean 0 and deviation 1; 0.1 of those that are
+    added to x, and of the answer. Raises ValueError if `width` is no multiple of `heads`. Ho, Chen, Srinivas, Duan &
+    Abbeel, Flow++ (2019), section 3.3.
+
+    >>> net = GatedAttention(8, blocks=1, heads=2, features=6)
+    >>> tuple(net(ops.ones((2, 4, 4, 3))).shape)
+    (2, 4, 4, 6)
+    """
+
+    fixed_axes = "all"
+
+    def __init__(
+        self,
+        width: Count = 96,
+        *,
+        blocks: Blocks = 10,
+        heads: Count = 4,
+        dropout: Fraction = 0.0,
+        features: Count | None = None,
+        context: ContextWord = "none",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(features=features, context=context, **kwargs)
+        if width % heads:
+            raise ValueError(
+                f"GatedAttention's width: expected a multiple of heads={heads}, received {width}."
+            )
+        self.width, self.blocks, self.heads, self.dropout = width, blocks, heads, dropout
+        common = {"dtype": self.dtype_policy}
+        steered = context != "none"
+        self.first = NormalizedConv(width, 3, **common)
+        self.convs = [GatedConv(width, 1, dropout, steered=steered, **common) for _ in range(blocks)]
+        self.attentions = [GatedSelfAttention(width, heads, dropout, **common) for _ in range(blocks)]
+        self.norms = [keras.layers.LayerNormalization(epsilon=1e-5, **common) for _ in range(2 * blocks)]
+
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        hidden = (None, *x_shape[1:-1], self.width)
+        self.positions = self.add_weight(
+            shape=hidden[1:], initializer=keras.initializers.RandomNormal(stddev=0.01), name="positions"
+        )
+        self.first.build(x_shape)
+        for conv in self.convs:
+            conv.build(hidden, context_shape)
+        for layer in (*self.attentions, *self.norms):
+            layer.build(hidden)
+        self.last = NormalizedConv(self.features, 3, scale=0.1, dtype=self.dtype_policy)
+        self.last.build(hidden)
+
+    def call(self, x: Any, context: Any = None) -> Any:
+        if context is not None:
+            context = as_type(context, self.compute_dtype)
+            context = context[:, None, None] if len(context.shape) == 2 else context
+        h, positions = self.first.call(x), self.positions.value
+        parts = zip(self.convs, self.norms[::2], self.attentions, self.norms[1::2], strict=True)
+        for conv, after_conv, attention, after_attention in parts:
+            h = after_conv(conv.call(h, context))
+            h = after_attention(attention.call(h, positions))
+        return self.last.call(h)
+
+    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
+        return (*x_shape[:-1], self.features)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class GatedConvNet(Conditioner):
+    """3x3 convolution, then `blocks` gated convolutions of 3x3 kernels: a map that `GatedAttention` takes as context.
+
+    (batch, h, w, c) -> (batch, h, w / columns, features). First, `columns` neighbouring columns become channels. The
+    gated convolutions, `dropout` and `adapt` are those of `GatedAttention`. Ho et al., Flow++ (2019).
+
+    >>> tuple(GatedConvNet(8, columns=2)(ops.ones((2, 4, 4, 3))).shape)
+    (2, 4, 2, 8)
+    """
+
+    def __init__(
+        self,
+        features: Count = 32,
+        *,
+        blocks: Blocks = 3,
+        columns: Count = 1,
+        dropout: Fraction = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(features=features, **kwargs)
+        self.blocks, self.columns, self.dropout = blocks, columns, dropout
+        self.first = NormalizedConv(features, 3, dtype=self.dtype_policy)
+        self.convs = [GatedConv(features, 3, dropout, dtype=self.dtype_policy) for _ in range(blocks)]
+
+    def build(self, x_shape: Any) -> None:
+        hidden = self.compute_output_shape(x_shape)
+        self.first.build((*hidden[:-1], x_shape[-1] * self.columns))
+        for conv in self.convs:
+            conv.build(hidden)
+
+    def call(self, x: Any, context: Any = None) -> Any:
+        _, height, width, channels = x.shape
+        h = engine.reshape(x, (-1, height, width // self.columns, channels * self.columns))
+        h = self.first.call(h)
+        for conv in self.convs:
+            h = conv.call(h)
+        return h
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        batch, height, width, _ = x_shape
+        return (batch, height, width and width // self.columns, self.features)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ResidualConvNet(Conditioner):
+    """3x3 convolution, `blocks` x (h + conv(relu(conv(relu(h)))), 3x3 kernels), 3x3 convolution that starts at zero.
+
+    (batch, h, w, c) -> (batch, h, w, features). Convolutions are normalised by the first batch, as in `GatedAttention`.
+    He, Zhang, Ren & Sun, Identity Mappings in Deep Residual Networks (2016); for couplings Dinh, Sohl-Dickstein &
+    Bengio, Real NVP (2017).
+
+    >>> tuple(ResidualConvNet(8, blocks=1, features=6)(ops.ones((2, 4, 4, 3))).shape)
+    (2, 4, 4, 6)
+    """
+
+    def __init__(
+        self, width: Count = 64, *, blocks: Blocks = 8, features: Count | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(features=features, **kwargs)
+        self.width, self.blocks = width, blocks
+        scales = [1.0, *(scale for _ in range(blocks) for scale in (1.0, 0.1))]
+        self.convs = [NormalizedConv(width, 3, scale=scale, dtype=self.dtype_policy) for scale in scales]
+
+    def build(self, x_shape: Any) -> None:
+        hidden = (*x_shape[:-1], self.width)
+        self.last = ScaledConv(self.features, 3, zeros=True, dtype=self.dtype_policy)
+        for conv, shape in zip([*self.convs, self.last], [x_shape, *[hidden] * len(self.convs)], strict=True):
+            conv.build(shape)
+
+    def call(self, x: Any, context: Any = None) -> Any:
+        first, *convs = self.convs
+        h = first.call(x)
+        for one, two in zip(convs[::2], convs[1::2], strict=True):
+            h = h + two.call(ops.relu(one.call(ops.relu(h))))
+        return self.last.call(ops.relu(h))
+
+    def compute_output_shape(self, x_shape: Any) -> Any:
+        return (*x_shape[:-1], self.features)
+
+
+def concat_elu(x):
+    """Return elu([x, -x]) on the last axis."""
+    return ops.elu(engine.concatenate([x, -x]))
+
+
+def gated(h):
+    """Return a sigmoid(b) for the halves (a, b) of the last axis."""
+    first, second = engine.split(h, [h.shape[-1] // 2, h.shape[-1] // 2])
+    return first * ops.sigmoid(second)

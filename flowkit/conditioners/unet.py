@@ -1,0 +1,209 @@
+"""Velocity fields of continuous flows of images."""
+
+from typing import Annotated, Any
+
+import keras
+from keras import ops
+
+from flowkit.conditioners.context import ContextBias
+from flowkit.conditioners.dense import Dense
+from flowkit.conditioners.field import time_features
+from flowkit.contract import Conditioner, ContractError
+from flowkit.contract.arguments import ContextWord, Count, Widths, whole
+from flowkit.engines import engine
+from flowkit.numerics import matmul, mean
+
+
+def normalize_groups(x: Any, groups: int, scale: Any = 0.0, shift: Any = 0.0) -> Any:
+    """Return y (1 + scale) + shift, where y is x with mean 0 and variance 1 over each group of channels of a sample.
+
+    x is (batch, h, w, c); `scale` and `shift` are (batch, c). Wu & He, Group Normalization (2018).
+
+    >>> x = keras.random.normal((2, 4, 4, 6), seed=0)
+    >>> float(ops.std(normalize_groups(x, 3))) > 0.99
+    True
+    """
+    share = x.shape[-1] // groups
+    # Small tensors hold the statistics, so that few operations pass over x.
+    first, second = (
+        mean(engine.reshape(mean(power, axis=(1, 2)), (-1, groups, share)), axis=-1) for power in (x, x * x)
+    )
+    inverse = ops.rsqrt(second - first * first + 1e-5)
+    factor = ops.repeat(inverse, share, axis=-1) * (1 + scale)
+    offset = shift - ops.repeat(first, share, axis=-1) * factor
+    return x * factor[:, None, None] + offset[:, None, None]
+
+
+class _Part(keras.Layer):
+    """A part of a U-Net, built for a number of channels."""
+
+    def __init__(self, width, groups, dtype):
+        super().__init__(dtype=dtype)
+        self.width, self.groups = width, groups
+
+    def _convolution(self, channels, kernel_initializer="glorot_uniform"):
+        layer = keras.layers.Conv2D(
+            self.width,
+            3,
+            padding="same",
+            data_format="channels_last",
+            kernel_initializer=kernel_initializer,
+            dtype=self.dtype_policy,
+        )
+        layer.build((None, None, None, channels))
+        return layer
+
+    def _dense(self, channels, width, kernel_initializer="glorot_uniform"):
+        layer = Dense(width, kernel_initializer=kernel_initializer, dtype=self.dtype_policy)
+        layer.build((None, channels))
+        return layer
+
+
+class _Residual(_Part):
+    """x + convolutions of x, the second of which starts at zero; features of the time scale and shift between them."""
+
+    def build(self, channels, features):
+        self.first = self._convolution(channels)
+        self.second = self._convolution(self.width, "zeros")
+        self.modulation = self._dense(features, 2 * self.width, "zeros")
+        self.skip = None if channels == self.width else self._dense(channels, self.width)
+
+    def call(self, x, features):
+        h = self.first.call(ops.silu(normalize_groups(x, self.groups)))
+        scale, shift = engine.split(self.modulation.call(features), (self.width, self.width))
+        h = normalize_groups(h, self.groups, scale, shift)
+        return (x if self.skip is None else self.skip.call(x)) + self.second.call(ops.silu(h))
+
+
+class _Attention(_Part):
+    """x + what each place reads of all places (one head); starts at zero."""
+
+    def build(self):
+        self.read = self._dense(self.width, 3 * self.width)
+        self.last = self._dense(self.width, self.width, "zeros")
+
+    def call(self, x):
+        shape = x.shape
+        places = engine.reshape(normalize_groups(x, self.groups), (-1, shape[1] * shape[2], shape[3]))
+        query, key, value = engine.split(self.read.call(places), (self.width,) * 3)
+        weights = ops.softmax(matmul(query, ops.swapaxes(key, 1, 2)) * self.width**-0.5)
+        return x + engine.reshape(self.last.call(matmul(weights, value)), (-1, *shape[1:]))
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class UNet(Conditioner):
+    """v(x, t) of images for `flowkit.bijectors.Continuous`: (batch, h, w, c) -> (batch, h, w, features), 0 at first.
+
+    `hidden` are the channels at each resolution, each half of the one before: sides are multiples of
+    2^(len(hidden) - 1). On the way down and on the way up each has `blocks` residual blocks of two 3x3 convolutions
+    with normalised groups of channels (`groups` of them); the way up also reads the way down. At the lowest resolution
+    each place attends to all. cos(pi k t) and sin(pi k t), k = 1, ..., `frequencies`, scale and shift inside of the
+    blocks, and so does a context: labels (batch,) with `num_classes`, or vectors (batch, k).
+
+    Raises ValueError for channels that `groups` does not divide, ContractError for other sides. Ronneberger, Fischer &
+    Brox, U-Net (2015); Ho, Jain & Abbeel, Denoising Diffusion Probabilistic Models (2020).
+
+    >>> field = UNet([8, 16], features=1)
+    >>> tuple(field(ops.ones((4, 6, 6, 1)), ops.zeros((4,))).shape)
+    (4, 6, 6, 1)
+    """
+
+    event_rank = 3
+
+    def __init__(
+        self,
+        hidden: Widths = (64, 64),
+        *,
+        features: Count | None = None,
+        blocks: Count = 1,
+        groups: Count = 8,
+        frequencies: Annotated[int, whole(1, 64)] = 8,
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        self.hidden, self.blocks, self.groups, self.frequencies = hidden, blocks, groups, frequencies
+        if not hidden or any(width % groups for width in hidden):
+            raise ValueError(
+                f"UNet's hidden: got {list(hidden)}, expected channels for at least one resolution, multiples of "
+                f"groups={groups}. Change hidden or groups."
+            )
+        self.bias = None
+        if context != "none":
+            self.bias = ContextBias(hidden[-1], num_classes=num_classes, dtype=self.dtype_policy)
+
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        multiple = 2 ** (len(self.hidden) - 1)
+        if any(side is None or side % multiple for side in x_shape[1:3]):
+            raise ContractError(
+                "event shape",
+                self,
+                expected=f"images whose sides are multiples of {multiple}, for {len(self.hidden)} resolutions",
+                received=f"shape {tuple(x_shape)}",
+                hint="Pass fewer numbers in hidden=, or images of another size.",
+            )
+        part = _Part(self.hidden[-1], self.groups, self.dtype_policy)
+        self.time = part._dense(2 * self.frequencies, part.width)
+        self.time_again = part._dense(part.width, part.width)
+        self.first = _Part(self.hidden[0], self.groups, self.dtype_policy)._convolution(x_shape[-1])
+        channels, self.down, self.up = self.hidden[0], [], []
+        for width in self.hidden:
+            self.down.append(self._residuals(channels, width))
+            channels = width
+        self.attention = None
+        if any(side > multiple for side in x_shape[1:3]):  # more than one place at the lowest resolution
+            self.attention = _Attention(channels, self.groups, self.dtype_policy)
+            self.attention.build()
+        self.middle = self._residuals(channels, channels)
+        for width in reversed(self.hidden[:-1]):
+            self.up.append(self._residuals(channels + width, width))
+            channels = width
+        self.last = _Part(self.features, 1, self.dtype_policy)._convolution(channels, "zeros")
+        if self.bias is not None:
+            self.bias.build(context_shape)
+
+    def _residuals(self, channels, width):
+        made = []
+        for number in range(self.blocks):
+            block = _Residual(width, self.groups, self.dtype_policy)
+            block.build(width if number else channels, self.hidden[-1])
+            made.append(block)
+        return made
+
+    def call(self, x: Any, t: Any, context: Any = None) -> Any:
+        features = self.time.call(ops.cast(time_features(t, self.frequencies), self.compute_dtype))
+        if context is not None and self.bias is not None:
+            features = features + self.bias.call(context, rank=2)
+        features = ops.silu(self.time_again.call(ops.silu(features)))
+        h, kept = self.first.call(x), []
+        for number, blocks in enumerate(self.down):
+            if number:
+                h = halved(h)
+            for block in blocks:
+                h = block.call(h, features)
+            kept.append(h)
+        h = kept.pop()
+        if self.attention is not None:
+            h = self.attention.call(h)
+        for block in self.middle:
+            h = block.call(h, features)
+        for blocks in self.up:
+            h = ops.repeat(ops.repeat(h, 2, axis=1), 2, axis=2)
+            h = engine.concatenate([h, kept.pop()])
+            for block in blocks:
+                h = block.call(h, features)
+        return self.last.call(ops.silu(normalize_groups(h, self.groups)))
+
+    def compute_output_shape(self, x_shape: Any, *other_shapes: Any) -> Any:
+        return (*x_shape[:-1], self.features)
+
+
+def halved(x: Any) -> Any:
+    """Return the means of blocks of 2 x 2 places: (batch, h, w, c) -> (batch, h / 2, w / 2, c).
+
+    >>> tuple(halved(ops.ones((1, 4, 6, 3))).shape)
+    (1, 2, 3, 3)
+    """
+    _, h, w, c = x.shape
+    return mean(engine.reshape(x, (-1, h // 2, 2, w // 2, 2, c)), axis=(2, 4))

@@ -1,0 +1,7 @@
+"""Posteriors of a simulator's parameters: simulation-based inference by flows."""
+
+from flowkit.posteriors.nle import LikelihoodPosterior
+from flowkit.posteriors.npe import Posterior
+from flowkit.posteriors.training import posterior
+
+__all__ = ["LikelihoodPosterior", "Posterior", "posterior"]

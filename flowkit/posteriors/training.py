@@ -1,0 +1,201 @@
+"""From a simulator and a prior to a posterior: simulate, train, and simulate again where the posterior is."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from numpy.typing import ArrayLike
+
+from flowkit import zoo
+from flowkit.bijectors import Chain, SoftBounds
+from flowkit.conditioners import StandardizedContext
+from flowkit.contract.arguments import one_of, real, whole_number
+from flowkit.flow.flow import Flow
+from flowkit.posteriors.nle import LikelihoodPosterior
+from flowkit.posteriors.npe import Posterior
+from flowkit.posteriors.prior import Prior, PriorLike, as_prior
+from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated
+from flowkit.training import Validation
+
+_NETWORK = {"layers": 5, "hidden": (50, 50), "bins": 10, "bound": 3.0, "residual": True}
+
+
+def posterior(
+    simulator: Simulator | None = None,
+    prior: PriorLike | None = None,
+    *,
+    pairs: tuple[ArrayLike, ArrayLike] | None = None,
+    simulations: int = 10_000,
+    rounds: int = 1,
+    observation: ArrayLike | None = None,
+    method: str = "npe",
+    embedding: keras.Layer | None = None,
+    features: int | None = None,
+    epochs: int = 1000,
+    patience: int = 20,
+    batch_size: int = 200,
+    learning_rate: float = 5e-4,
+    validation: float = 0.1,
+    seed: int = 0,
+    verbose: int = 1,
+    model: str = "nsf",
+    **options: Any,
+) -> Posterior:
+    """Return the posterior of a simulator's parameters, p(theta | x), learned from pairs.
+
+    - `simulator`: x = simulator(theta), from parameters (n, features), numpy float32, to data (n, *event).
+    - `prior`: a list of (low, high), one for each parameter, or a dict {name: (low, high)}, uniform; a
+      `flowkit.distributions.Distribution`, with `features=` the number of parameters; a `flowkit.Flow`; or a function
+      n -> n rows. Draws of the posterior never leave the bounds of a prior that has any.
+    - `pairs`: (theta, x), simulated before, in place of the first round's simulations. For one round neither simulator
+      nor prior is needed then.
+    - `simulations`: the number of all rounds together.
+    - `method`: "npe" learns p(theta | x), neural posterior estimation; "nle" learns p(x | theta), neural likelihood
+      estimation, for x that are vectors and a prior of known density, see `LikelihoodPosterior`.
+    - `observation`: the data of interest. With `rounds` above 1 later rounds simulate only where its posterior is.
+    - `embedding`: a Keras layer that makes a vector of x, trained with the flow: `flowkit.conditioners.DeepSet()` for
+      sets, `keras.layers.GRU(32)` for series, a convolution for images. It receives x standardised.
+    - `epochs`: at most. Training ends after `patience` epochs without a better score on a share `validation` of the
+      pairs, which are not trained on, and keeps the weights of the best.
+    - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=8`.
+
+    Simulations that hold NaN or infinity are counted and left out, which does not change p(theta | x) of finite data;
+    for "nle" they are refused. Raises ValueError for arrays of other shapes, and for a call without what `method` and
+    `rounds` need.
+
+    Papamakarios & Murray, Fast epsilon-free Inference of Simulation Models with Bayesian Conditional Density Estimation
+    (2016); Deistler, Goncalves & Macke, Truncated Proposals for Scalable and Hassle-Free Simulation-Based Inference
+    (2022); Papamakarios, Sterratt & Murray, Sequential Neural Likelihood (2019).
+
+    >>> rng = np.random.default_rng(0)
+    >>> def simulator(theta):
+    ...     return theta + 0.1 * rng.normal(size=theta.shape)
+    >>> options = {"simulations": 200, "epochs": 2, "layers": 2, "hidden": [8], "verbose": 0}
+    >>> found = posterior(simulator, {"rate": (0, 1), "size": (0, 2)}, **options)
+    >>> theta = found.sample(100, np.array([0.5, 0.5]), seed=0)
+    >>> theta.shape, bool((theta > 0).all() and (theta < [1, 2]).all())
+    ((100, 2), True)
+    """
+    one_of("posterior's method", method, ("npe", "nle"))
+    rounds = whole_number(rounds, "posterior's rounds", least=1)
+    simulations = whole_number(simulations, "posterior's simulations", least=2 * rounds)
+    real(0, 1, "a share between 0 and 1", "()")(validation, "posterior's validation")
+    known = None if prior is None else as_prior(prior, features)
+    _refuse_missing(simulator, known, pairs, method, rounds, observation, embedding)
+    rng = np.random.default_rng(seed)
+    size = simulations // rounds
+    if pairs is None:
+        theta = known.draw(size, rng)
+        x = simulated(simulator, theta)
+    else:
+        theta, x = given_pairs(pairs, None if known is None else known.features)
+        known = _prior_of(theta) if known is None else known
+    how = {"epochs": epochs, "patience": patience, "batch_size": batch_size, "validation": validation}
+    kind = Posterior if method == "npe" else LikelihoodPosterior
+    found = None
+    for number in range(rounds):
+        if found is not None:
+            more = found.proposals(size, rng)
+            theta, x = np.concatenate([theta, more]), np.concatenate([x, simulated(simulator, more)])
+        theta, x = finite_pairs(theta, x, leave_out=method == "npe")
+        keras.utils.set_random_seed(seed + number)
+        flow = _flow(theta, x, known, method, embedding, model, options)
+        found = kind(flow, known, theta, x, simulator=simulator, observation=observation, rounds=number + 1)
+        score, took = _train(flow, *found.events(theta, x), rng=rng, learning_rate=learning_rate, **how)
+        if verbose:
+            what = "p(theta | x)" if method == "npe" else "p(x | theta)"
+            print(
+                f"round {number + 1} of {rounds}: {len(theta):,} simulations, {took} epochs, log {what} = {score:.3f} "
+                "nats on average over pairs held out"
+            )
+    return found
+
+
+def _refuse_missing(simulator, prior, pairs, method, rounds, observation, embedding):
+    """Raise ValueError for a call that lacks what its method and rounds need."""
+    if pairs is None and (simulator is None or prior is None):
+        raise ValueError(
+            "posterior: got no pairs, expected a simulator and a prior. Pass both, or pairs=(theta, x)."
+        )
+    if rounds > 1 and (simulator is None or prior is None or observation is None):
+        raise ValueError(
+            f"posterior's rounds: got {rounds}, expected 1 without a simulator, a prior and an observation: later "
+            "rounds simulate where the posterior of the observation is."
+        )
+    if method == "nle" and (prior is None or prior.density is None):
+        raise ValueError(
+            "posterior: got method='nle' and a prior of unknown density, expected a box, a Distribution or a Flow."
+        )
+    if method == "nle" and embedding is not None:
+        raise ValueError(
+            "posterior: got method='nle' and an embedding, expected none: the likelihood is that of all data. Return "
+            "summaries from the simulator, or take method='npe'."
+        )
+
+
+def _prior_of(theta):
+    """Return the prior of pairs, of which only these draws are known."""
+
+    def draw(n, rng):
+        return theta[rng.integers(len(theta), size=n)]
+
+    return Prior(theta.shape[1], draw)
+
+
+def _flow(theta, x, prior, method, embedding, model, options):
+    """Return an untrained flow of parameters given data, or of data given parameters."""
+    one_of("posterior's model", model, sorted(zoo.VECTORS))
+    if method == "npe":
+        event, context, domains = theta, x, prior.domains
+        if embedding is None and x.ndim > 2:
+            raise ValueError(
+                f"posterior: got data of shape {x.shape[1:]}, expected vectors. Pass an embedding= that makes one of "
+                "them: flowkit.conditioners.DeepSet() for a set, keras.layers.GRU(32) for a series, or a convolution."
+            )
+    else:
+        event, context, domains = x, theta, None
+        if x.ndim > 2:
+            raise ValueError(
+                f"posterior: got data of shape {x.shape[1:]} and method='nle', expected vectors. Take method='npe'."
+            )
+    if embedding is not None:
+        first = [keras.Input(x.shape[1:]), StandardizedContext()]
+        embedding = keras.Sequential([*first, embedding], name="embedding")
+    if model == "nsf":
+        options = _NETWORK | options
+        if event.shape[1] == 1:
+            model = "nsf_autoregressive"  # a coupling needs two
+        else:
+            options = {"marginals": False} | options
+    ends = [(domain.low, domain.high) for domain in domains or ()]
+    boxed = len(ends) > 0 and bool(np.isfinite(ends).all())
+    if domains and not boxed:
+        options = {"domains": domains} | options
+    inner = zoo.VECTORS[model](
+        features=event.shape[1], context=context.shape[-1], embedding=embedding, **options
+    )
+    if not boxed:
+        return inner
+    flow = Flow(
+        Chain([SoftBounds(ends), inner.bijector]), inner.base, embedding=inner.embedding, name="posterior"
+    )
+    flow.build({"x": (None, *event.shape[1:]), "context": (None, *context.shape[1:])})
+    return flow
+
+
+def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning_rate, validation):
+    """Fit a flow and keep the weights that are best on pairs held out; return their score and the number of epochs."""
+    order = rng.permutation(len(events))
+    held = min(max(1, round(validation * len(events))), len(events) - 1)
+    held, rows = order[:held], order[held:]
+    best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
+    flow.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=5.0, use_ema=True))
+    done = flow.fit(
+        events[rows],
+        context=context[rows],
+        batch_size=min(whole_number(batch_size, "posterior's batch_size", least=1), len(rows)),
+        epochs=whole_number(epochs, "posterior's epochs", least=1),
+        callbacks=[best],
+        verbose=0,
+    )
+    return -np.inf if best.best is None else -best.best, len(done.epoch)

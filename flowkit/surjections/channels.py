@@ -1,0 +1,80 @@
+"""Base class of the layers that drop channels in one direction and draw them in the other."""
+
+import math
+from typing import Annotated, Any
+
+from keras import ops
+
+from flowkit.contract import ContractError, Domain, FlowLayer, Surjection, sum_event
+from flowkit.contract.arguments import instance
+
+Density = Annotated[FlowLayer, instance(FlowLayer, "a bijector, or None")] | None
+
+
+class ChannelSurjection(Surjection):
+    """A layer between whole events and their first channels: it drops the last channels, or draws them.
+
+    The dropped channels follow q(dropped | kept). `density` is a bijector from `dropped`, with `kept` as its context,
+    to standard normals; None is a standard normal q. Raises ContractError for a bijector that needs noise itself, and
+    for one that does not map the real numbers onto themselves.
+    """
+
+    def __init__(self, density: Density, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if density is not None and not density.spec.domain == density.spec.codomain == Domain.REAL:
+            raise ContractError(
+                "domain",
+                self,
+                expected="a density from the real numbers onto them, where standard normals are",
+                received=f"{density.spec.domain} to {density.spec.codomain}",
+            )
+        if density is not None and density.spec.noise != "none":
+            raise ContractError(
+                "noise", self, expected="a density without noise", received=f"noise={density.spec.noise!r}"
+            )
+        self.density = density
+
+    def _build_density(self, x_shape, kept, dropped):
+        self._channels, self._kept, self._dropped = x_shape[-1], kept, dropped
+        if self.density is not None:
+            self.density._check_shape((*x_shape[:-1], dropped))
+            self.density.build_for((*x_shape[:-1], dropped), (*x_shape[:-1], kept))
+
+    def _split(self, whole):
+        """Return (dropped, kept) channels."""
+        return whole[..., self._kept :], whole[..., : self._kept]
+
+    def _drop(self, whole):
+        """Return (kept, log q(dropped | kept))."""
+        (eps, kept), log_det = self._split(whole), 0.0
+        if self.density is not None:
+            eps, log_det = self.density.run(eps, kept, inverse=False)
+        return kept, _standard(eps) + log_det
+
+    def _draw(self, kept, noise):
+        """Return (the whole event, -log q(drawn | kept))."""
+        eps, log_det = self._latents(kept, noise), 0.0
+        dropped = eps
+        if self.density is not None:
+            dropped, log_det = self.density.run(eps, kept, inverse=True)
+        return ops.concatenate([kept, dropped], axis=-1), log_det - _standard(eps)
+
+    def _latents(self, kept, noise):
+        """Return the flat `noise` as latents of the density."""
+        shape = (*kept.shape[:-1], self._dropped)
+        if self.density is not None:
+            shape = self.density.compute_output_shape(shape)
+        return ops.reshape(noise, (-1, *shape[1:]))
+
+    def _adapt_density(self, whole, again):
+        if self.density is not None:
+            self.density.run_adapt(*self._split(whole), again)
+
+    @property
+    def refreshes(self) -> bool:
+        return self.density is not None and self.density.refreshes
+
+
+def _standard(eps):
+    """Return the log-density of standard normals, (batch,)."""
+    return -0.5 * sum_event(eps * eps + math.log(2 * math.pi))

@@ -1,0 +1,255 @@
+"""A simulator and a prior in, a posterior out: known answers, bounds, rounds, and what is refused."""
+
+import keras
+import numpy as np
+import pytest
+
+import flowkit
+from flowkit.distributions import Normal
+
+SMALL = {"layers": 2, "hidden": (16, 16), "verbose": 0}
+NOISE = 0.5
+BOX = [(0.0, 1.0), (-2.0, 2.0)]
+
+
+def noisy(theta):
+    """x = theta + 0.5 e, with noise that follows from theta."""
+    rng = np.random.default_rng(int(1e6 * abs(float(theta.sum()))) % 2**31)
+    return theta + NOISE * rng.normal(size=theta.shape)
+
+
+@pytest.fixture(scope="module")
+def linear():
+    """A posterior that is known: N(x / (1 + s^2), s^2 / (1 + s^2)) for theta ~ N(0, 1) and noise of deviation s."""
+    return flowkit.posterior(
+        noisy,
+        Normal(),
+        features=2,
+        simulations=2000,
+        epochs=25,
+        batch_size=100,
+        learning_rate=1e-2,
+        observation=[1.0, -1.0],
+        **SMALL,
+    )
+
+
+def test_a_normal_posterior_is_found(linear):
+    variance = NOISE**2 / (1 + NOISE**2)
+    theta = np.random.default_rng(1).normal(size=(1000, 2)).astype("float32")
+    x = noisy(theta).astype("float32")
+    away = theta - x / (1 + NOISE**2)
+    exact = -0.5 * (away**2).sum(axis=1) / variance - np.log(2 * np.pi * variance)
+    assert -0.03 < (exact - linear.log_prob(theta, x)).mean() < 0.1
+    drawn = linear.sample(2000, seed=0)
+    np.testing.assert_allclose(drawn.mean(axis=0), [0.8, -0.8], atol=0.15)
+    np.testing.assert_allclose(drawn.std(axis=0), variance**0.5, rtol=0.2)
+
+
+def test_observations_come_alone_or_in_rows(linear):
+    many = np.array([[1.0, -1.0], [0.0, 0.0], [2.0, 1.0]])
+    assert linear.sample(4, many[0], seed=0).shape == (4, 2)
+    assert linear.sample(4, many, seed=0).shape == (4, 3, 2)
+    np.testing.assert_array_equal(linear.sample(4, seed=0), linear.sample(4, many[0], seed=0))
+    theta = np.zeros((3, 2))
+    np.testing.assert_allclose(
+        linear.log_prob(theta, many), [linear.log_prob(theta[:1], row)[0] for row in many], rtol=1e-4
+    )
+
+
+def test_it_is_drawn_and_checked(linear):
+    figure = linear.plot(true=[1.0, -1.0])
+    assert [axes.get_ylabel() for axes in figure.axes] == ["parameter 0", "", "parameter 1", ""]
+    found = linear.check(pairs=200, draws=19)
+    assert {"calibration", "coverage", "tarp", "recovery"} <= found.findings.keys()
+    assert found.findings["tarp"].passed
+    assert min(found.numbers["recovery"]["correlation"]) > 0.8
+    new = linear.prior.draw(50, np.random.default_rng(5))
+    assert linear.check(new, noisy(new), draws=9).rows == 50
+
+
+def test_later_rounds_simulate_where_the_posterior_is(linear):
+    theta = linear.proposals(500, np.random.default_rng(0))
+    assert theta.shape == (500, 2)
+    center, deviation = linear.sample(1000, seed=1).mean(axis=0), linear.sample(1000, seed=1).std(axis=0)
+    away = np.abs(theta - center) / deviation
+    assert 2 < away.max() < 6
+    assert np.percentile(away, 50) > 1  # the prior is flat there, the posterior is not
+
+
+@pytest.mark.parametrize("method", ["npe", "nle"])
+def test_two_rounds(method, capsys):
+    found = flowkit.posterior(
+        noisy,
+        BOX,
+        method=method,
+        rounds=2,
+        observation=[0.5, 0.0],
+        simulations=400,
+        epochs=2,
+        **SMALL | {"verbose": 1},
+    )
+    assert found.theta.shape == (400, 2)
+    assert found.rounds == 2
+    assert "round 2 of 2: 400 simulations, 2 epochs, log p(" in capsys.readouterr().out
+    with pytest.raises(
+        ValueError, match=r"after 2 rounds, expected one of all data. Train one with rounds=1"
+    ):
+        found.check()
+
+
+def test_draws_and_densities_keep_within_the_prior():
+    names = {"rate": BOX[0], "size": BOX[1]}
+    found = flowkit.posterior(noisy, names, simulations=300, epochs=1, **SMALL)
+    drawn = found.sample(500, np.array([[0.0, -2.0], [9.0, 9.0]]), seed=0)
+    low, high = np.array(BOX).T
+    assert ((drawn > low) & (drawn < high)).all()
+    scores = found.log_prob([[0.5, 0.0], [1.5, 0.0], [0.5, -2.5]], [0.0, 0.0])
+    assert np.isfinite(scores).tolist() == [True, False, False]
+    assert [axes.get_xlabel() for axes in found.plot([0.5, 0.0]).axes[2:]] == ["rate", "size"]
+    # Nodes that crowd at the bounds.
+    t = (np.arange(100) + 0.5) / 100
+    u, weight = t - np.sin(2 * np.pi * t) / (2 * np.pi), 1 - np.cos(2 * np.pi * t)
+    grid = np.stack(np.meshgrid(u, 4 * u - 2), axis=-1).reshape(-1, 2)
+    mass = 4 * (np.exp(found.log_prob(grid, [0.5, 0.0])) * np.outer(weight, weight).ravel()).mean()
+    assert abs(mass - 1) < 0.01
+
+
+def test_a_likelihood_makes_a_posterior():
+    """Of one parameter in (-2, 2): N(x, s^2) within the bounds."""
+    found = flowkit.posterior(
+        noisy,
+        [(-2, 2)],
+        method="nle",
+        simulations=1500,
+        epochs=12,
+        batch_size=50,
+        learning_rate=1e-2,
+        layers=1,
+        hidden=(16,),
+        verbose=0,
+    )
+    drawn = found.sample(1500, [1.8], seed=0)
+    assert np.abs(drawn).max() < 2
+    grid = np.linspace(-2, 2, 400)
+    exact = np.exp(-0.5 * ((grid - 1.8) / NOISE) ** 2)
+    mean = (grid * exact).sum() / exact.sum()
+    assert abs(drawn.mean() - mean) < 0.15
+    assert found.log_prob([[3.0]], [1.8])[0] == -np.inf
+    assert found.check(pairs=50, draws=9).rows == 50
+
+
+@pytest.mark.parametrize(
+    ("event", "embedding"),
+    [
+        ((6, 2), lambda: flowkit.conditioners.DeepSet(4, hidden=[8])),
+        ((6, 2), lambda: keras.layers.GRU(4)),
+        (
+            (6, 6, 1),
+            lambda: keras.Sequential(
+                [keras.layers.Conv2D(2, 3), keras.layers.Flatten(), keras.layers.Dense(4)]
+            ),
+        ),
+    ],
+    ids=["set", "series", "image"],
+)
+def test_sets_series_and_images_are_embedded(event, embedding, tmp_path):
+    rng = np.random.default_rng(0)
+    theta = rng.normal(size=(60, 2))
+    x = 100 + rng.normal(size=(60, *event))
+    found = flowkit.posterior(pairs=(theta, x), embedding=embedding(), epochs=1, **SMALL)
+    assert found.sample(3, x[0], seed=0).shape == (3, 2)
+    seen = found.flow.embedding.layers[0](x.astype("float32"))
+    assert abs(float(keras.ops.mean(seen))) < 0.2  # standardised before
+    found.flow.save(tmp_path / "flow.keras")
+    again = keras.saving.load_model(tmp_path / "flow.keras")
+    np.testing.assert_allclose(
+        again.log_prob(theta[:5], x[:5]), found.flow.log_prob(theta[:5], x[:5]), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_simulations_that_fail_are_counted():
+    def failing(theta):
+        x = noisy(theta)
+        x[theta[:, 0] > 0.9] = np.nan
+        return x
+
+    with pytest.warns(
+        UserWarning, match=r"\d+ of 200 simulations hold NaN or infinity, the first for the parameters"
+    ):
+        found = flowkit.posterior(failing, BOX, simulations=200, epochs=1, **SMALL)
+    assert 150 < len(found.theta) < 200
+    with pytest.raises(ValueError, match=r"of 200 simulations hold NaN or infinity.* or take method='npe'"):
+        flowkit.posterior(failing, BOX, simulations=200, method="nle", **SMALL)
+    with pytest.raises(
+        ValueError, match=r"200 of 200 simulations hold NaN or infinity.* Repair the simulator"
+    ):
+        flowkit.posterior(lambda theta: noisy(theta) * np.nan, BOX, simulations=200, **SMALL)
+
+
+ROWS = np.zeros((9, 2))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({}, "expected a simulator and a prior"),
+        ({"simulator": noisy}, "expected a simulator and a prior"),
+        ({"simulator": noisy, "prior": 3}, r"prior: got 3, expected a list of \(low, high\)"),
+        (
+            {"simulator": noisy, "prior": [(0, 1), (2, 1)]},
+            r"\(2.0, 1.0\) for parameter 1, expected finite numbers",
+        ),
+        ({"simulator": noisy, "prior": Normal()}, "expected features=, the number of parameters"),
+        (
+            {"simulator": noisy, "prior": lambda n: np.zeros(n)},
+            r"prior: got draws of shape \(16,\) from prior\(16\)",
+        ),
+        (
+            {"simulator": lambda theta: theta[:5], "prior": BOX},
+            r"simulator: got an array of shape \(5, 2\), expected",
+        ),
+        (
+            {"simulator": lambda theta: theta.sum(), "prior": BOX},
+            r"simulator: got an array of shape \(\), expected",
+        ),
+        ({"simulator": lambda theta: ["a"] * len(theta), "prior": BOX}, "expected an array of numbers"),
+        ({"pairs": 3}, r"pairs: got 3, expected \(theta, x\)"),
+        ({"pairs": (ROWS, ROWS[:5])}, r"arrays of shapes \(9, 2\) and \(5, 2\), expected \(n, d\)"),
+        ({"pairs": (ROWS, ROWS), "prior": [(0, 1)]}, r"shapes \(9, 2\) and \(9, 2\), expected \(n, 1\)"),
+        ({"pairs": (ROWS * np.nan, ROWS)}, r"as parameters in row 0, expected finite numbers"),
+        (
+            {"pairs": (ROWS, np.zeros((9, 4, 2)))},
+            r"data of shape \(4, 2\), expected vectors. Pass an embedding=",
+        ),
+        ({"pairs": (ROWS, ROWS), "method": "nle"}, "a prior of unknown density"),
+        (
+            {"pairs": (ROWS, ROWS), "rounds": 2},
+            "got 2, expected 1 without a simulator, a prior and an observation",
+        ),
+        ({"pairs": (ROWS, ROWS), "method": "abc"}, "method expects one of 'npe', 'nle'"),
+        (
+            {"simulator": noisy, "prior": BOX, "method": "nle", "embedding": keras.layers.Dense(2)},
+            "method='nle' and an embedding, expected none",
+        ),
+    ],
+)
+def test_a_call_that_cannot_work_is_refused(arguments, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        flowkit.posterior(**arguments, **SMALL)
+
+
+def test_observations_that_do_not_fit_are_refused(linear):
+    with pytest.raises(ValueError, match=r"got an array of shape \(3,\), expected \(2,\), or \(b, 2\)"):
+        linear.sample(3, np.zeros(3))
+    with pytest.raises(ValueError, match="got NaN or infinity"):
+        linear.sample(3, [np.nan, 0.0])
+    with pytest.raises(ValueError, match=r"parameters of shape \(2,\) and 1 observations"):
+        linear.log_prob([0.0, 0.0])
+    with pytest.raises(ValueError, match="got 2 observations, expected one"):
+        linear.plot(np.zeros((2, 2)))
+    nothing = flowkit.posterior(pairs=(ROWS + np.arange(9)[:, None], ROWS + np.eye(9, 2)), epochs=1, **SMALL)
+    with pytest.raises(ValueError, match="got no observation"):
+        nothing.sample(3)
+    with pytest.raises(ValueError, match="got no pairs and no simulator"):
+        nothing.check()

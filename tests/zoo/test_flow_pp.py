@@ -1,0 +1,256 @@
+"""Flow++ against its formulas, evaluated in float64 numpy without shared code, and the published size."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from arrays import f64
+from tolerance import PARITY
+
+from flowkit import recipes, zoo
+from flowkit.bijectors import Coupling
+from flowkit.conditioners import GatedAttention
+from flowkit.contract.noise import Need
+from flowkit.data import Dequantize
+from flowkit.flow.noise import counted
+
+pytestmark = pytest.mark.one_engine
+
+CARD = Path(__file__).parents[2] / "zoo" / "flow_pp" / "README.md"
+SHAPE = (4, 8, 2)
+SMALL = {"width": 8, "mixtures": 3, "blocks": 1, "heads": 2, "couplings": (1, 2, 1), "dequantizer_blocks": 1}
+
+
+# The specification: NHWC, kernels HWIO
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def conv(x, layer):
+    kernel = f64(layer.kernel)
+    p = kernel.shape[0] // 2
+    _, h, w, _ = x.shape
+    padded = np.pad(x, [(0, 0), (p, p), (p, p), (0, 0)])
+    taps = [(i, j) for i in range(2 * p + 1) for j in range(2 * p + 1)]
+    return sum(padded[:, i : i + h, j : j + w] @ kernel[i, j] for i, j in taps) + f64(layer.bias)
+
+
+def concat_elu(x):
+    both = np.concatenate([x, -x], axis=-1)
+    return np.where(both > 0, both, np.expm1(both))
+
+
+def gate(h):
+    a, b = np.split(h, 2, axis=-1)
+    return a * sigmoid(b)
+
+
+def gated_conv(x, layer, context):
+    h = conv(concat_elu(x), layer.first)
+    if context is not None:
+        h = h + conv(concat_elu(context), layer.steering)
+    return x + gate(conv(concat_elu(h), layer.second))
+
+
+def attention(x, layer, positions, heads):
+    n, h, w, c = x.shape
+    q, k, v = (
+        (conv(x + positions, layer.first)).reshape(n, h * w, 3, heads, c // heads).transpose(2, 0, 3, 1, 4)
+    )
+    logits = q @ k.transpose(0, 1, 3, 2) / math.sqrt(c // heads)
+    weights = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    seen = (weights @ v).transpose(0, 2, 1, 3).reshape(n, h, w, c)
+    return x + gate(conv(seen, layer.second))
+
+
+def layer_norm(x, layer):
+    mean = x.mean(axis=-1, keepdims=True)
+    variance = np.square(x - mean).mean(axis=-1, keepdims=True)
+    return (x - mean) / np.sqrt(variance + 1e-5) * f64(layer.gamma) + f64(layer.beta)
+
+
+def network(x, net, context):
+    h = conv(x, net.first)
+    for block in range(net.blocks):
+        h = layer_norm(gated_conv(h, net.convs[block], context), net.norms[2 * block])
+        h = attention(h, net.attentions[block], f64(net.positions), net.heads)
+        h = layer_norm(h, net.norms[2 * block + 1])
+    return conv(h, net.last)
+
+
+def mixture(x, raw, k):
+    """(y, log dy/dx) from raw numbers (..., c, 3 k + 2): weights, means, log-scales, s, t."""
+    logits, means, log_scales = raw[..., :k], raw[..., k : 2 * k], raw[..., 2 * k : 3 * k]
+    weights = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    log_scales = 7 * np.tanh(log_scales / 7)
+    reach = (x[..., None] - means - np.linspace(-1, 1, k)) * np.exp(-log_scales)
+    below, density = (
+        weights * sigmoid(reach),
+        weights * sigmoid(reach) * sigmoid(-reach) * np.exp(-log_scales),
+    )
+    below, density = below.sum(axis=-1), density.sum(axis=-1)
+    s, t = np.tanh(raw[..., -2]), raw[..., -1]
+    return np.log(below / (1 - below)) * np.exp(s) + t, np.log(density / (below * (1 - below))) + s
+
+
+def step(x, parts, context):
+    _, actnorm, _, *matrices, coupling, _ = parts
+    n, h, w, c = x.shape
+    x = (x.reshape(n, -1) + f64(actnorm.shift)) * np.exp(f64(actnorm.logs))
+    total = f64(actnorm.logs).sum()
+    halves = []
+    for half, on_columns in zip(np.split(x.reshape(n, h, w, c), 2, axis=-1), matrices, strict=True):
+        matrix = f64(on_columns.bijector.kernel)
+        halves.append(half @ matrix)
+        total = total + h * w * np.linalg.slogdet(matrix)[1]
+    k = coupling.transform.components
+    raw = network(halves[0], coupling.conditioner, context).reshape(n, h, w, c // 2, 3 * k + 2)
+    moved, log_slope = mixture(halves[1], raw, k)
+    return np.concatenate([halves[0], moved], axis=-1)[..., ::-1], total + log_slope.sum((1, 2, 3))
+
+
+def steps(x, repeat, context=None):
+    total = 0.0
+    for one in repeat.copies():
+        x, log_det = step(x, one.parts, context)
+        total = total + log_det
+    return x, total
+
+
+def folded(x):
+    n, h, w, c = x.shape
+    return x.reshape(n, h, w // 2, 2 * c)
+
+
+def log_normal(x):
+    return -0.5 * (np.square(x) + np.log(2 * np.pi)).reshape(len(x), -1).sum(axis=1)
+
+
+def specified_log_prob(flow, images, eps):
+    """log P(x) - log q(u | x) in nats for one draw of eps."""
+    dequantizer, image = flow.dequantize, images / 256 - 0.5
+    context = conv(folded(image), dequantizer.embedding.first)
+    for layer in dequantizer.embedding.convs:
+        context = gated_conv(context, layer, None)
+    logit, log_det = steps(folded(eps), dequantizer.density.parts[1], context)
+    u = sigmoid(logit.reshape(images.shape))
+    log_q = log_normal(eps) - log_det - np.log(u * (1 - u)).sum((1, 2, 3))
+    t = (images + u) * 0.9 / 256 + 0.05
+    x = np.log(t / (1 - t))
+    total = (np.log(0.9 / 256) - np.log(t * (1 - t))).sum((1, 2, 3))
+    _, _, first, _, _, _, second, _, third, _ = flow.bijector.parts
+    x, log_det = steps(folded(x), first)
+    total, x = total + log_det, x.reshape(images.shape)
+    n, h, w, c = x.shape  # blocks of 2 x 2 places, whose channels stand together
+    x = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(n, h // 2, w // 2, 4 * c)
+    x, log_det = steps(x, second)
+    total = total + log_det
+    x, log_det = steps(folded(x), third)
+    return log_normal(x) + total + log_det - log_q
+
+
+@pytest.fixture(scope="module")
+def flow():
+    return zoo.flow_pp(input_shape=SHAPE, lu=False, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return np.random.default_rng(0).integers(0, 256, (16, *SHAPE), dtype="uint8")
+
+
+@pytest.mark.two_engines
+def test_log_prob_is_that_of_the_formulas(flow, images, perturb):
+    perturb(flow)
+    eps = counted((Need("normal", math.prod(SHAPE)),), 0, 3).reshape(3, *SHAPE).astype("float64")
+    expected = specified_log_prob(flow, images[:3], eps)
+    np.testing.assert_allclose(flow.log_prob(images[:3]), expected, rtol=PARITY)
+    assert (flow.decode(flow.encode(images)) == images).all()
+
+
+def test_it_has_as_many_parameters_as_published():
+    """31,443,440 for CIFAR-10 in the published code. Blocks are alike, so two small models give the count."""
+
+    def size(blocks):
+        flow = zoo.flow_pp(input_shape=(32, 32, 3), blocks=blocks, lu=False)
+        return sum(math.prod(weight.shape) for weight in flow.trainable_weights)
+
+    one = size(1)
+    assert one + 9 * (size(2) - one) == 31_443_440
+
+
+def test_by_default_it_is_the_published_model():
+    flow = zoo.flow_pp(input_shape=(4, 4, 1), width=4, blocks=1)
+    repeats = [part for part in flow.bijector.parts if hasattr(part, "n")]
+    assert [repeat.n for repeat in repeats] == [4, 2, 3]
+    coupling = repeats[0].block.parts[-2]
+    assert (coupling.transform.components, coupling.conditioner.dropout) == (32, 0.2)
+    assert flow.dequantize.density.parts[1].n == 4
+    assert flow.exact == "bound"
+
+
+def test_adapting_normalises_what_a_network_answers():
+    x = np.random.default_rng(0).normal(3, 5, size=(64, 4, 4, 2)).astype("float32")
+    coupling = Coupling(GatedAttention(8, blocks=1, heads=2), "additive").adapt(x)
+    answer = f64(coupling.conditioner(x[..., :1]))
+    np.testing.assert_allclose(answer.mean(), 0.0, atol=1e-4)
+    np.testing.assert_allclose(answer.std(), 0.1, rtol=1e-3)
+
+
+def test_several_draws_give_a_tighter_bound(flow, images, perturb):
+    perturb(flow)
+    one = np.mean([flow.log_prob(images, seed=seed) for seed in range(5)])
+    many = flow.log_prob(images, samples=20).mean()
+    assert one < many
+    bits = flow.bits_per_dim(images, samples=20).mean()
+    np.testing.assert_allclose(bits, -many / (math.prod(SHAPE) * math.log(2)), rtol=1e-5)
+
+
+def test_uniform_dequantisation():
+    flow = zoo.flow_pp(input_shape=SHAPE, dequantize="uniform", data_levels=17, **SMALL)
+    assert type(flow.dequantize) is Dequantize
+    assert flow.dequantize.levels == 17
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"input_shape": (4, 6, 1)}, r"a width that is a multiple of 4, received \(4, 6, 1\)"),
+        ({"couplings": (4, 2)}, r"expected three numbers.*received \[4, 2\]"),
+        ({"dequantize": "none"}, "flow_pp's dequantize expects one of 'variational', 'uniform'"),
+        ({"width": 6, "heads": 4}, "expected a multiple of heads=4, received 6"),
+        ({"dropout": 1.0}, "flow_pp's dropout: expected"),
+    ],
+)
+def test_what_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        zoo.flow_pp(**{"input_shape": SHAPE, **SMALL, **arguments})
+
+
+@pytest.mark.parametrize("name", ["flow_pp/digits", "flow_pp/fashion-mnist"])
+def test_the_card_says_how_many_parameters_a_recipe_has(name):
+    recipe = recipes.read_recipe(name)
+    flow = recipes.build_flow(recipe, recipes.load_data(recipe, "test"))
+    count = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
+    (row,) = [line for line in CARD.read_text("utf-8").splitlines() if line.startswith(f"| `{name}`")]
+    assert f"| {count:,} |" in row
+
+
+def test_cifar10_is_trained_as_published():
+    recipe = recipes.read_recipe("flow_pp/cifar10")
+    optimizer = recipes.build_optimizer(recipe, 782).inner_optimizer
+    rate = optimizer.get_config()["learning_rate"]["config"]
+    assert (rate["peak"], rate["warmup_steps"]) == (3e-4, 2000)
+    assert (optimizer.ema_momentum, optimizer.global_clipnorm) == (0.999, 1.0)
+    published = {
+        "width": 96,
+        "mixtures": 32,
+        "blocks": 10,
+        "couplings": [4, 2, 3],
+        "dropout": 0.2,
+        "lu": False,
+    }
+    assert {key: recipe.model[key] for key in published} == published
