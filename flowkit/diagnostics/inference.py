@@ -28,7 +28,7 @@ class InferenceReport:
     - `samples`: the draws, (n, *event); `log_weights`: log w, (n,).
     - `weights`: the Pareto-smoothed weights, which add up to 1: sum(weights * f(samples)) estimates the mean of f.
     - `effective_sample_size`: 1 / sum(weights^2), the number of draws of p that are worth as much.
-    - `k_hat`: the shape of the tail of w. The variance of w is infinite above 0.5, so that standard errors are too small.
+    - `k_hat`: the shape of the tail of w. Above 0.5 the variance of w is infinite, and standard errors are too small.
     - `log_normaliser`, `standard_error`: the estimate of log Z = log of the integral of p, and its standard error.
     - `elbo`: the mean of log w, a lower bound of log Z.
 
@@ -66,8 +66,8 @@ class InferenceReport:
             )
         else:
             verdict = (
-                f"Do not trust these weights: k-hat {self.k_hat:.2f} is not below {reliable(n):.2f}, so a few draws can "
-                "change every estimate. Train longer, use a larger flow, or wider tails, base=StudentT(8)."
+                f"Do not trust these weights: k-hat {self.k_hat:.2f} is not below {reliable(n):.2f}, so a few draws "
+                "can change every estimate. Train longer, use a larger flow, or wider tails, base=StudentT(8)."
             )
         return (
             f"{verdict} {n:,} draws are worth {self.effective_sample_size:,.0f} draws of the density; "
