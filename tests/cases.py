@@ -11,6 +11,7 @@ from flowkit.conditioners import (
     MLP,
     AngularMADE,
     AngularMLP,
+    CausalTransformer,
     ConvNet,
     Field,
     GatedAttention,
@@ -20,6 +21,7 @@ from flowkit.conditioners import (
     ScaledConv,
     TopPrior,
     UNet,
+    ViT,
 )
 from flowkit.testing import Case
 from flowkit.transforms import (
@@ -27,6 +29,7 @@ from flowkit.transforms import (
     Bernstein,
     ByColumn,
     CircularRationalQuadratic,
+    Gaussian,
     LinearSpline,
     MixtureOfLogistics,
     QuadraticSpline,
@@ -130,14 +133,14 @@ MIXING = [
 ]
 
 CONVOLUTIONS = [
-    Case("EmergingConv", lambda: fb.EmergingConv(seed=3), ((2, 3, 2), (3, 1, 3))),
+    Case("EmergingConv", lambda: fb.EmergingConv(seed=3), ((2, 3, 2),)),
     Case("EmergingConv(5)", lambda: fb.EmergingConv(5, seed=3), ((3, 4, 1),)),
-    Case("PeriodicConv", lambda: fb.PeriodicConv(seed=3), ((2, 3, 2), (1, 4, 3))),
+    Case("PeriodicConv", lambda: fb.PeriodicConv(seed=3), ((2, 3, 2),)),
     Case("PeriodicConv(5)", lambda: fb.PeriodicConv(5, seed=3), ((2, 6, 1),)),
     Case(
         "Repeat(convolutions)",
         lambda: fb.Repeat(fb.Chain([fb.EmergingConv(), fb.PeriodicConv()]), 2),
-        ((2, 2, 2),),
+        ((1, 2, 2),),
     ),
     Case("Haar", fb.Haar, ((2, 4, 1), (2, 2, 3))),
 ]
@@ -276,6 +279,38 @@ ONE_BY_ONE = [
     Case("Pointwise(spline)", lambda: fb.Pointwise(RationalQuadratic(4)), ((3,), (2, 2))),
     Case("Pointwise(mixture)", lambda: fb.Pointwise(SigmoidMixture(2)), ((2,),)),
     Case("Pointwise(context)", lambda: fb.Pointwise("affine", MLP([6])), ((1,), (2,))),
+]
+
+
+def by_places(order=None, jacobi=False, **options):
+    """An autoregressive layer of an image, place by place."""
+    network = lambda: CausalTransformer(4, depth=1, heads=2, **options)  # noqa: E731
+    return lambda: fb.Autoregressive(network(), Gaussian(min_scale=0.1), order=order, jacobi=jacobi)
+
+
+def of_patches(splits, seed=0, **options):
+    network = lambda: ViT(4, depth=1, heads=2, **options)  # noqa: E731
+    return lambda: fb.PatchCoupling(network(), splits=splits, seed=seed)
+
+
+PATCHES = [
+    Case("PatchCoupling(channels)", of_patches(["channels"]), ((1, 3, 2),)),
+    Case("PatchCoupling(vstripes-inv)", of_patches(["vstripes-inv"]), ((1, 2, 2),)),
+    Case(
+        "PatchCoupling(labels)",
+        of_patches(["checkerboard"], context="optional", num_classes=3),
+        ((2, 1, 2),),
+        labels,
+    ),
+    Case("Repeat(PatchCoupling)", lambda: fb.Repeat(of_patches(["channels", "hstripes"])(), 2), ((2, 1, 2),)),
+    Case("Autoregressive(places)", by_places(), ((1, 3, 2),)),
+    Case(
+        "Autoregressive(places, reversed)",
+        by_places("reversed", context="optional", num_classes=3),
+        ((2, 2, 1),),
+        labels,
+    ),
+    Case("Autoregressive(places, jacobi)", by_places(jacobi=True), ((3, 2),)),
 ]
 
 
@@ -447,6 +482,7 @@ ALL = [
     *CONTINUOUS,
     *COUPLINGS,
     *ONE_BY_ONE,
+    *PATCHES,
     *ARRANGED,
     *BY_COLUMN,
     *CONTEXTS,
@@ -467,7 +503,7 @@ ONE_ENGINE = {
         "Squeeze(1)",
         "Reshape(source)",
         "ActNorm(factor=1)",
-        *("Haar", "GIN(image)", "EmergingConv(5)", "PeriodicConv(5)", "Repeat(convolutions)"),
+        *("Haar", "GIN", "GIN(image)", "EmergingConv(5)", "PeriodicConv(5)", "Repeat(convolutions)"),
     ),
     *("Coupling(swap)", "Coupling(contiguous)", "Coupling(additive swap)", "Coupling(mask)"),
     *("Coupling(checkerboard swap)", "Coupling(checkerboard additive)", "MultiScale(contiguous)"),
@@ -484,6 +520,9 @@ ONE_ENGINE = {
     *("Chain(empty)", "Chain(pointwise)", "MultiScale(bare)", "MultiScale(priors)", "MultiScale(top prior)"),
     # A network that hears a context, in front of a map that has been asked: each layer's own tests do that too.
     *("Planar(context)", "Radial(context)", "Residual(context)", "Autoregressive(context)"),
+    # The network and the gathering of halves are those of another case.
+    *("PatchCoupling(channels)", "PatchCoupling(labels)", "Repeat(PatchCoupling)"),
+    *("Autoregressive(places, reversed)", "Autoregressive(places, jacobi)"),
     # The solvers' arithmetic is asked of each engine by a linear field, in their own tests.
     *(case.name for case in CONTINUOUS[2:]),
     # Each transform is asked of each engine in a coupling; how a layer feeds it is Python.

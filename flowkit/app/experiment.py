@@ -1,7 +1,7 @@
 """Make a flow that is ready for `fit`, and load its data, from a validated recipe."""
 
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -229,16 +229,7 @@ def hold_out(recipe: Recipe, dataset: Split) -> tuple[Split, Split | None]:
             "--set data.validation=0"
         )
     order = np.random.default_rng(recipe.training.seed).permutation(count)
-    return _taken(dataset, np.sort(order[held:])), _taken(dataset, np.sort(order[:held]))
-
-
-def _taken(dataset, rows):
-    """Return the images or rows at some places."""
-    if isinstance(dataset, data.Table):
-        return dataset.take(rows)
-    images, labels = dataset.images, dataset.labels
-    images = images.taken(rows) if isinstance(images, data.LazyImages) else images[rows]
-    return replace(dataset, images=images, labels=None if labels is None else labels[rows])
+    return dataset.take(np.sort(order[held:])), dataset.take(np.sort(order[:held]))
 
 
 def for_workers(recipe: Recipe, count: int) -> Recipe:

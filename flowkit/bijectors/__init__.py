@@ -18,6 +18,7 @@ from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.linear import LULinear, MatrixExponential
 from flowkit.bijectors.multiscale import MultiScale
 from flowkit.bijectors.on_columns import OnColumns
+from flowkit.bijectors.patch_coupling import PatchCoupling
 from flowkit.bijectors.pointwise import Pointwise
 from flowkit.bijectors.rearrange import Flatten, Permute, Reshape, Squeeze
 from flowkit.bijectors.repeat import Repeat
@@ -56,6 +57,7 @@ __all__ = [
     "MatrixExponential",
     "MultiScale",
     "OnColumns",
+    "PatchCoupling",
     "PeriodicConv",
     "Permute",
     "Planar",

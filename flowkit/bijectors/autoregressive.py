@@ -1,5 +1,6 @@
 """Autoregressive layers: each entry is changed given those before it."""
 
+import math
 from typing import Annotated, Any
 
 import keras
@@ -29,12 +30,20 @@ class Autoregressive(Steered):
     all entries until nothing changes, at most as many times as there are entries, and as often as that if gradients are
     taken. For the fastest samples, take `Inverse` of it (an inverse autoregressive flow), whose densities are slower.
 
-    `order` is that in which entries come: None as they stand, "reversed", or a permutation, `order[k]` the index of
-    the k-th. Of the conditioner's answer, numbers of one kind stand together: the first of all entries, then the next.
+    - `order`: that in which entries come: None as they stand, "reversed", or a permutation, `order[k]` the index of
+      the k-th. Of the conditioner's answer, numbers of one kind stand together: the first of all entries, then the
+      next.
+    - `jacobi`: ask any conditioner for all entries until nothing changes (Jacobi iterations), also one that could
+      answer for one entry after the other. Few passes are needed if entries depend weakly on most others.
 
-    Events are vectors. Raises ValueError for an order that is no permutation, ContractError for one of another length,
+    Events are vectors. With a `flowkit.conditioners.CausalTransformer` they are sequences (places, channels) or images:
+    places, in row-major order, take the role of entries, and all channels of a place are changed at once.
+
+    Raises ValueError for an order that is no permutation, ContractError for one of another length,
     for a transform between two different sets, and if the conditioner's answer has the wrong shape. Papamakarios,
-    Pavlakou & Murray, Masked Autoregressive Flow (2017); Kingma et al., Inverse Autoregressive Flow (2016).
+    Pavlakou & Murray, Masked Autoregressive Flow (2017); Kingma et al., Inverse Autoregressive Flow (2016); Zhai et
+    al., Normalizing Flows are Capable Generative Models (2024); Song et al., Accelerating Feedforward Computation via
+    Parallel Nonlinear Equation Solving (2021).
 
     >>> from flowkit.conditioners import MADE
     >>> z, log_det = Autoregressive(MADE([32]))(ops.ones((4, 6)))
@@ -48,6 +57,7 @@ class Autoregressive(Steered):
         transform: str | Transform | None = None,
         *,
         order: Annotated[str, words("reversed")] | Wholes | None = None,
+        jacobi: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(conditioner, Affine("tanh") if transform is None else transform, **kwargs)
@@ -55,18 +65,24 @@ class Autoregressive(Steered):
             raise ValueError(
                 f"Autoregressive's order: expected a permutation of 0, 1, 2, ..., received {order}."
             )
-        self.order = order
+        self.order, self.jacobi = order, jacobi
         # Its input is in order.
         self._moves = self.transform.in_order(self.order) if self.transform.by_column else self.transform
         solved = self.transform.inverse_kind == "iterative"
         self._refuse_two_sets()
-        self.spec = self._steered_spec(event_rank=1, inverse="iterative" if solved else "sequential")
+        self.spec = self._steered_spec(
+            event_rank=getattr(conditioner, "event_rank", 1),
+            inverse="iterative" if solved else "sequential",
+        )
 
     def build(self, x_shape: Any, context_shape: Any = None) -> None:
-        size = x_shape[-1]
+        if self._is_map(context_shape, x_shape):
+            context_shape = _in_a_row(as_tuple(context_shape))
+        seen = _in_a_row(as_tuple(x_shape))
+        size = seen[1]
         if isinstance(self.order, list) and len(self.order) != size:
             raise shape_error(self, f"{len(self.order)} entries, for its order", x_shape)
-        self.transform.check_columns(self, size)
+        self.transform.check_columns(self, seen[-1])
         # A layer of Keras's cannot say whether it is, and the checker can.
         if not getattr(self.conditioner, "autoregressive", True):
             raise ContractError(
@@ -79,9 +95,8 @@ class Autoregressive(Steered):
         if isinstance(self.order, list):
             self.indices = new_weight(self, "indices", np.array(self.order), trainable=False, dtype="int32")
             self.back = new_weight(self, "back", np.argsort(self.order), trainable=False, dtype="int32")
-        build_conditioner(
-            self, self.conditioner, size * self.transform.parameters, as_tuple(x_shape), context_shape
-        )
+        features = seen[-1] * self.transform.parameters
+        build_conditioner(self, self.conditioner, features, seen, context_shape)
 
     def _derive(self, x_shape, inverse):
         in_turn = self._in_turn() if inverse else None
@@ -89,10 +104,20 @@ class Autoregressive(Steered):
 
     def _in_turn(self):
         """Return the conditioner's `in_turn`, or None; a transform that differs by column needs all entries at once."""
-        return None if self.transform.by_column else in_turn_of(self.conditioner)
+        return None if self.jacobi or self.transform.by_column else in_turn_of(self.conditioner)
 
     def _seen(self, x, context):
+        if self._is_map(getattr(context, "shape", None), x.shape):
+            context = self._in_order(ops.reshape(context, (-1, *_in_a_row(context.shape)[1:])))
+        x = x if len(x.shape) < 4 else ops.reshape(x, (-1, *_in_a_row(x.shape)[1:]))
         return self._in_order(x), context
+
+    def _is_map(self, context_shape, x_shape):
+        """Return True for a context with a vector for each place of an event, which come in its order."""
+        return context_shape is not None and len(context_shape) == len(x_shape) > 2
+
+    def _seen_shape(self, x_shape):
+        return _in_a_row(as_tuple(x_shape))
 
     def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
         # The network reads the data, which are not there yet.
@@ -105,16 +130,19 @@ class Autoregressive(Steered):
         if self.order is None:
             return x
         if self.order == "reversed":
-            return ops.flip(x, axis=-1)
-        return ops.take(x, self.back if back else self.indices, axis=-1)
+            return ops.flip(x, axis=1)
+        return ops.take(x, self.back if back else self.indices, axis=1)
 
     def run(
         self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
     ) -> tuple[Any, Any]:
-        x = self._in_order(x)
+        event = x.shape[1:]
+        x, context = self._seen(x, context)
         derived = derive_from(self, x.shape, inverse) if derived is None else derived
         y, log_slope = (self._find if inverse else self._move)(x, context, derived)
-        return self._in_order(y, back=True), 0.0 if self.spec.log_det == "zero" else sum_event(log_slope)
+        y = self._in_order(y, back=True)
+        y = y if len(event) < 3 else ops.reshape(y, (-1, *event))
+        return y, 0.0 if self.spec.log_det == "zero" else sum_event(log_slope)
 
     def _move(self, x, context, derived):
         return self._moves.forward(x, *self._prepare(x, context, derived))
@@ -123,10 +151,30 @@ class Autoregressive(Steered):
         """Return (x, log dx/dz) of `z`, both in order."""
         in_turn = self._in_turn()
         if in_turn is not None:
-            begun = in_turn.begin(ops.shape(z)[0], context, self.compute_dtype, derived)
-            return find_in_turn(z, self._moves, *begun)
+
+            def begin(context):
+                return in_turn.begin(ops.shape(z)[0], context, self.compute_dtype, derived)
+
+            begun, weight = begin(context), self._guidance(context)
+            return find_in_turn(z, self._moves, *(_guided(begun, begin(None), weight) if weight else begun))
 
         def found(x):
             return self._moves.inverse(z, *self._prepare(x, context, derived))
 
         return (find_in_passes if engine.records_gradients() else find_fixed_point)(found, z)
+
+
+def _in_a_row(shape):
+    """Return the shape of events whose places stand in a row: (batch, places, channels); of vectors, their own."""
+    return shape if len(shape) < 4 else (shape[0], math.prod(shape[1:-1]), shape[-1])
+
+
+def _guided(begun, free, weight):
+    """Return (state, answer) of answers with a context, `begun`, that move away from those without, `free`."""
+
+    def answer(k, x, states):
+        h, state = begun[1](k, x, states[0])
+        h_free, state_free = free[1](k, x, states[1])
+        return h + weight * (h - h_free), (state, state_free)
+
+    return (begun[0], free[0]), answer

@@ -10,10 +10,11 @@ from keras import ops, tree
 
 from flowkit import engines
 from flowkit.bijectors import solvers
+from flowkit.bijectors.guidance import Weight, guidance
 from flowkit.bijectors.replay import Backprop, Drift, changes
 from flowkit.bijectors.solvers import ADAPTIVE, LIBRARIES, SOLVERS, Solver
 from flowkit.contract import Bijector, BijectorSpec, Conditioner, ContractError
-from flowkit.contract.arguments import Count, Positive, instance, is_number, real, words
+from flowkit.contract.arguments import Count, Positive, instance, is_number, words
 from flowkit.contract.conditioner import as_type, context_of
 from flowkit.contract.derived import freezes, goes_with
 from flowkit.contract.errors import label
@@ -27,7 +28,6 @@ EXACT = 16
 Field = Annotated[
     Any, instance(keras.Layer, "a Keras layer called as field(x, t), such as conditioners.Field")
 ]
-Weight = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -211,7 +211,9 @@ class Continuous(Bijector):
 
         Without `integrate` the integrands are 0.
         """
-        key = integrate and solvers.divergence(), bool(self.kinetic or self.jacobian), self.guidance
+        weight = guidance()
+        weight = self.guidance if weight is None else weight
+        key = integrate and solvers.divergence(), bool(self.kinetic or self.jacobian), weight
         if key not in self._step.rates:
             self._step.rates[key] = engine.compile_pure(lambda *args: self._rate_of(*args, *key))
         run = self._step.rates[key]

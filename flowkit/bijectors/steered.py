@@ -5,6 +5,7 @@ from typing import Any
 
 from keras import ops
 
+from flowkit.bijectors.guidance import guidance
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.conditioner import (
     Network,
@@ -143,7 +144,18 @@ class Steered(Conditioned):
         return x_shape
 
     def _answer(self, given, context, derived=None):
-        """Return the conditioner's output for what it sees: (batch, *places, parameters, channels)."""
+        """Return the conditioner's output h for what it sees: (batch, *places, parameters, channels).
+
+        In the scope of a guidance w it is h + w (h - h without a context).
+        """
+        h, weight = self._answer_to(given, context, derived), self._guidance(context)
+        return h + weight * (h - self._answer_to(given, None, derived)) if weight else h
+
+    def _guidance(self, context):
+        """Return the weight of the guidance in scope; None for none, and for a layer without an optional context."""
+        return guidance() if context is not None and self.spec.context == "optional" else None
+
+    def _answer_to(self, given, context, derived):
         return ask_dealt(
             self.conditioner,
             given,

@@ -5,7 +5,7 @@ A conditioner is called as `h = net(x)`, or `net(x, context=...)` if its attribu
 in. One that has `adapt(x)` takes part in data-dependent initialisation.
 """
 
-from flowkit.conditioners.context import StandardizedContext
+from flowkit.conditioners.context import LabelDropout, StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.deep_set import DeepSet
 from flowkit.conditioners.field import Field
@@ -15,6 +15,7 @@ from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, ResidualMLP
 from flowkit.conditioners.priors import PlacePrior, TopPrior
 from flowkit.conditioners.scaled import ScaledConv, ScaledDense
+from flowkit.conditioners.transformer import CausalTransformer, ViT
 from flowkit.conditioners.unet import UNet
 
 __all__ = [
@@ -22,11 +23,13 @@ __all__ = [
     "MLP",
     "AngularMADE",
     "AngularMLP",
+    "CausalTransformer",
     "ConvNet",
     "DeepSet",
     "Field",
     "GatedAttention",
     "GatedConvNet",
+    "LabelDropout",
     "LipschitzMLP",
     "PlacePrior",
     "ResidualConvNet",
@@ -37,4 +40,5 @@ __all__ = [
     "StandardizedContext",
     "TopPrior",
     "UNet",
+    "ViT",
 ]

@@ -8,6 +8,7 @@ from keras import ops
 
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.adaptation import adapted_flag
+from flowkit.contract.arguments import Count, Fraction
 from flowkit.contract.configured import Configured
 from flowkit.engines import engine
 from flowkit.numerics import matmul
@@ -161,3 +162,31 @@ class StandardizedContext(Configured, keras.Layer):
 
     def compute_output_shape(self, context_shape: Any) -> Any:
         return tuple(context_shape)
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class LabelDropout(Configured, keras.Layer):
+    """Labels (batch,), of which training replaces a part `rate` by -1, no label: an embedding of a flow.
+
+    Networks with an optional context and `num_classes`, such as `ViT` and `CausalTransformer`, take a label below 0 for
+    no label. So they learn both densities, and `Flow.sample(guidance=)` can move samples away from the one without
+    labels. Ho & Salimans, Classifier-Free Diffusion Guidance (2022).
+
+    >>> ops.convert_to_numpy(LabelDropout(10, rate=0.5)(np.array([3, 7]))).tolist()  # not in training
+    [3, 7]
+    """
+
+    def __init__(self, num_classes: Count, *, rate: Fraction = 0.1, **kwargs: Any) -> None:
+        super().__init__(**{"autocast": False, **kwargs})
+        self.num_classes, self.rate = num_classes, rate
+        self.seeds = keras.random.SeedGenerator()
+
+    def call(self, labels: Any, training: bool = False) -> Any:
+        labels = ops.cast(labels, "int32")
+        if not training or not self.rate:
+            return labels
+        dropped = keras.random.uniform(ops.shape(labels), seed=self.seeds) < self.rate
+        return ops.where(dropped, -ops.ones_like(labels), labels)
+
+    def compute_output_shape(self, labels_shape: Any) -> Any:
+        return tuple(labels_shape)

@@ -47,12 +47,7 @@ class Domain:
         >>> Domain.intervals((0, 1), (0, 1)) == Domain.UNIT_INTERVAL
         True
         """
-        columns = [cls.interval(low, high) for low, high in bounds]
-        if not columns:
-            raise ValueError("Domain.intervals expects (low, high) for each column, received none.")
-        if all(column == columns[0] for column in columns):
-            return columns[0]
-        return cls("interval", tuple(c.low for c in columns), tuple(c.high for c in columns))
+        return cls.each(*(cls.interval(low, high) for low, high in bounds))
 
     @classmethod
     def circle(cls, low: float, high: float) -> "Domain":
@@ -70,11 +65,13 @@ class Domain:
         """
         if not columns or any(c.kind not in ("interval", "circle", "whole") or c.columns for c in columns):
             raise ValueError(
-                f"Domain.each expects an interval, a circle or whole numbers for each column, received {columns}."
+                "Domain.each expects an interval, a circle or whole numbers for each column, received "
+                f"{columns or 'none'}."
             )
-        if all(c.kind == "interval" for c in columns):
-            return cls.intervals(*((c.low, c.high) for c in columns))
-        return cls(*(tuple(getattr(c, part) for c in columns) for part in ("kind", "low", "high")))
+        low, high = (tuple(getattr(c, end) for c in columns) for end in ("low", "high"))
+        if any(c.kind != "interval" for c in columns):
+            return cls(tuple(c.kind for c in columns), low, high)
+        return columns[0] if len(set(columns)) == 1 else cls("interval", low, high)
 
     @property
     def columns(self) -> "list[Domain] | None":

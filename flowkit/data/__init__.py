@@ -31,6 +31,7 @@ from flowkit.data.content_hash import content_hash
 from flowkit.data.dataset import Dataset
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns
+from flowkit.data.gaussian_noise import GaussianNoise
 from flowkit.data.lazy_images import LazyImages
 from flowkit.data.source import NAMES, absolute, load
 from flowkit.data.table import Table, load_table
@@ -44,6 +45,7 @@ __all__ = [
     "Columns",
     "Dataset",
     "Dequantize",
+    "GaussianNoise",
     "LazyImages",
     "Table",
     "VariationalDequantize",

@@ -8,12 +8,12 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import BijectorSpec, ContractError, Domain, FlowLayer, sum_event
-from flowkit.contract.arguments import instance
+from flowkit.contract.arguments import instance, whole
 from flowkit.contract.conditioner import Network, adapt_conditioner, ask
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for
 from flowkit.contract.shapes import event_size
-from flowkit.data.dequantize import Dequantize
+from flowkit.data.dequantize import Dequantize, Levels
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -49,11 +49,11 @@ class VariationalDequantize(Dequantize):
         density: Annotated[FlowLayer, instance(FlowLayer, "a bijector")],
         embedding: Network = None,
         *,
-        n_bits: int | None = 8,
-        levels: int | None = None,
+        n_bits: Annotated[int, whole(1, 8)] | None = 8,
+        levels: Levels | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(8 if n_bits is None else n_bits, levels=levels, **kwargs)
+        super().__init__(n_bits, levels=levels, **kwargs)
         spec = density.spec
         if spec.noise != "none" or not spec.domain == spec.codomain == Domain.REAL:
             raise ContractError(

@@ -217,6 +217,24 @@ class Engine:
         """Return max(x, 0); it may overwrite `x`, which nothing else may read."""
         return ops.relu(x)
 
+    def layer_norm(self, x, scale, bias, epsilon):
+        """Return (x - mean) / sqrt(variance + epsilon) * scale + bias over the last axis, in the type of `scale`."""
+        x = ops.cast(x, scale.dtype)
+        x = x - self.mean(x, axis=-1, keepdims=True)
+        return x * ops.rsqrt(self.mean(ops.square(x), axis=-1, keepdims=True) + epsilon) * scale + bias
+
+    def attend(self, q, k, v, mask=None):
+        """Return softmax(q k^T / sqrt(d)) v for queries (..., n, d), keys (..., m, d) and values (..., m, d).
+
+        `mask`, of bools that broadcast to (..., n, m), is True for what a query may attend to.
+        """
+        scores = self.matmul(q * q.shape[-1] ** -0.5, ops.swapaxes(k, -1, -2))
+        if str(v.dtype).endswith("float16"):
+            scores = ops.cast(scores, "float32")
+        if mask is not None:
+            scores = ops.where(mask, scores, ops.full_like(scores, -1e9))
+        return self.matmul(ops.cast(ops.softmax(scores), v.dtype), v)
+
     # Loops
 
     def iterate(self, step, times, state, alive=None):

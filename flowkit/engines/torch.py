@@ -247,6 +247,15 @@ class TorchEngine(TorchGroup):
         # In place saves a third of the time of Glow's networks on CPU, most of it page faults.
         return torch.relu(x) if torch.is_grad_enabled() else x.relu_()
 
+    def layer_norm(self, x, scale, bias, epsilon):
+        return torch.nn.functional.layer_norm(x.to(scale.dtype), scale.shape, scale, bias, epsilon)
+
+    def attend(self, q, k, v, mask=None):
+        if maybe_current_level() is not None:  # the kernel has neither forward mode nor `vmap`
+            return super().attend(q, k, v, mask)
+        # Half the time on CPU. It has no second derivatives, except in torch.nn.attention.sdpa_kernel(MATH).
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
     # Loops
 
     def iterate(self, step, times, state, alive=None):

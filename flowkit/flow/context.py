@@ -29,6 +29,17 @@ def context_kind(flow: Any) -> str:
     return needed_by(flow.bijector, flow.base, flow)
 
 
+def guidance_of(flow: Any, weight: float, context: Any) -> float | None:
+    """Return the weight of a guidance; None for 0. Raises ValueError without an optional context."""
+    if weight and (context is None or context_kind(flow) != "optional"):
+        found = "no context" if context is None else f"a context that is {context_kind(flow)!r}"
+        raise ValueError(
+            f"guidance: got {weight} with {found}, expected a context of a flow that can do without it. Pass "
+            "context=labels to a flow such as zoo.tarflow(num_classes=10)."
+        )
+    return weight or None
+
+
 def classes_of(embedding: Any) -> int | None:
     """Return how many rows a table of labels has, if the embedding is one or begins with one; None otherwise."""
     if getattr(embedding, "num_classes", None) is not None:

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.guidance import Weight, guided
 from flowkit.bijectors.solvers import positions_alone, solving
 from flowkit.contract import FlowLayer
 from flowkit.contract.arguments import Count, checked, whole
@@ -264,6 +265,15 @@ class Flow(FlowModel):
         with positions_alone():
             return self._through(z, context, noise, inverse=True)[0]
 
+    def _backward_without_noise(self, z, context, noise=None):
+        """Return `_backward`, one step up the gradient of log p: the mean of the data given its noisy values."""
+        y = self._backward(z, context, noise)
+        with guided(None):  # the density itself, without guidance
+            _, (score,) = engine.gradients(
+                lambda tensors: ops.sum(self._log_density(tensors[0], context, self._noise_for(y))), [y]
+            )
+        return y + self.dequantize.std**2 * score
+
     def _encode_and_score(self, y, context, noise=None):
         z, log_det = self._through(y, context, noise)
         log_prob = self.base.log_prob(z, context=context) + log_det
@@ -330,10 +340,11 @@ class Flow(FlowModel):
         One draw of the noise gives an estimate that is right on average, or a lower bound on average, as for
         dequantised data. A bound that is also estimated counts as a bound.
         """
-        likelihood = self.bijector.spec.likelihood
-        if self.dequantize is not None or "bound" in likelihood:
+        parts = [self.bijector] if self.dequantize is None else [self.bijector, self.dequantize]
+        words = {part.spec.likelihood for part in parts}
+        if any("bound" in word for word in words):
             return "bound"
-        return "exact" if likelihood == "exact" else "estimate"
+        return "exact" if words == {"exact"} else "estimate"
 
     @locked
     def log_prob(
@@ -380,6 +391,7 @@ class Flow(FlowModel):
         check: Check = "warn",
         spread: bool = False,
         steps: Count | None = None,
+        guidance: Weight = 0.0,
     ) -> Any:
         """Return `n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
@@ -388,12 +400,19 @@ class Flow(FlowModel):
         number for each level. The same seed on the same engine gives the same samples, whatever the batch size.
         `check`: as for `encode`. `steps`: for `Continuous` layers, so many steps in place of their own.
 
+        `guidance` = w draws from other layers than `log_prob` scores with: a network's output h becomes
+        h + w (h - h without a context), in layers with an optional context, such as those of `zoo.tarflow`.
+        A flow with `dequantize=GaussianNoise(std)` takes the noise off its draws: y + std^2 grad log p(y).
+
         `spread=True` shares the work in a group of processes (`flowkit.distributed`). All of them call it with the same
         arguments; each decodes its part of the rows, and all receive all rows: those of one process, but for rounding.
         Without a seed all draw from the main process's; `check` is done in each. Raises ValueError, in all, if their
-        arguments differ; any other error in one is a `flowkit.distributed.ProcessFailed` in the others.
+        arguments differ; any other error in one is a `flowkit.distributed.ProcessFailed` in the others. Raises
+        ValueError for a guidance below 0, or without a context that is optional.
         """
-        with failing_together() if spread else contextlib.nullcontext(), solving(steps=steps):
+        weight = contexts.guidance_of(self, guidance, context)
+        spreading = failing_together() if spread else contextlib.nullcontext()
+        with spreading, solving(steps=steps), guided(weight):
             return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked

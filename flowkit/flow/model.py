@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar, cast
 import keras
 
 from flowkit.bijectors import solvers
+from flowkit.bijectors.guidance import guidance
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.configured import engine_neutral
@@ -287,9 +288,9 @@ class FlowModel(keras.Model):
     def _compiled_function(self) -> Callable[..., Any]:
         # A bound method is the same each time, so that it is compiled once; a closure is not.
         compiled = functools.lru_cache(maxsize=32)(
-            lambda function, solver: engine.compile_inference(function, self)
+            lambda function, scopes: engine.compile_inference(function, self)
         )
-        return lambda function: compiled(function, solvers.scope())
+        return lambda function: compiled(function, (solvers.scope(), guidance()))
 
     # Weights and files
 

@@ -2,7 +2,7 @@
 
 import math
 import operator
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -13,6 +13,7 @@ from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.shapes import as_tuple
+from flowkit.data.gaussian_noise import GaussianNoise
 from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.batches import batch_size_of, count, default_batch_size, one_of_few, run, run_in_batches
@@ -49,7 +50,7 @@ def sample(
     total = math.prod(lead)
     rows = distributed.mine(np.arange(total)) if spread else np.arange(total)
     first, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
-    compute = _with_log_prob if score else decoded
+    compute = _with_log_prob if score else _drawn_data
     pieces = [
         compute(flow, z, seen, batch_size, _noise_seed(numbers), start)
         for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop)
@@ -67,7 +68,7 @@ def _with_log_prob(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log_prob of the data)."""
     if flow.exact == "exact" and not flow.bijector.forgets(inverse=False):
         return _scored(flow, z, context, batch_size, seed, first)
-    x, finite = decoded(flow, z, context, batch_size, seed, first)
+    x, finite = _drawn_data(flow, z, context, batch_size, seed, first)
     return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
 
 
@@ -97,17 +98,31 @@ def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tu
     return x, log_q
 
 
+def _drawn_data(flow, z, context, batch_size, seed, first):
+    """Return `decoded` of latents that were drawn: noise that training added is taken off."""
+    noisy = isinstance(flow.dequantize, GaussianNoise)
+    function = flow._backward_without_noise if noisy else flow._backward
+    return decoded(flow, z, context, batch_size, seed, first, function)
+
+
 def decoded(
-    flow: Any, z: Any, context: Any, batch_size: Any, seed: int, first: int = 0
+    flow: Any,
+    z: Any,
+    context: Any,
+    batch_size: Any,
+    seed: int,
+    first: int = 0,
+    function: Callable[..., Any] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (data of latents, stored values with `dequantize`; which rows are finite).
 
-    `first` is the number of the first row among all whose noise differs.
+    `first` is the number of the first row among all whose noise differs. `function` None is the flow's way back.
     """
+    function = flow._backward if function is None else function
 
     def backward(start, stop, piece):
         noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
-        y = ops.convert_to_numpy(run(flow, flow._backward, *piece, noise))
+        y = ops.convert_to_numpy(run(flow, function, *piece, noise))
         return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
 
     return run_in_batches(backward, (z, context), len(z), batch_size_of(flow, batch_size))

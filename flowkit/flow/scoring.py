@@ -70,7 +70,8 @@ def log_prob_of_draws(
     """Return log p of checked data from `samples` draws of the noise together, float64: see `Flow.bits_per_dim`."""
     score = functools.partial(densities, flow, x, context, batch_size, seed, first=first)
     draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
-    if "estimated" in flow.bijector.spec.likelihood:
+    parts = [flow.bijector] if flow.dequantize is None else [flow.bijector, flow.dequantize]
+    if any("estimated" in part.spec.likelihood for part in parts):
         return draws.mean(axis=0)
     return functools.reduce(np.logaddexp, draws) - math.log(samples)
 

@@ -28,7 +28,7 @@ class LikelihoodPosterior(Posterior):
     def _sample(self, n, rows, seed):
         rng = np.random.default_rng(seed)
         drawn = [rng.permutation(self._tempered(row, max(n, _LEAST), rng))[:n] for row in rows]
-        return np.stack(drawn, axis=1).astype("float32")
+        return np.stack(drawn, axis=1)
 
     def _tempered(self, row, size, rng):
         """Return draws of the posterior of one observation."""

@@ -42,15 +42,16 @@ ORDERS = ("shift-scale", "scale-shift")
 class Affine(Transform):
     """y = (x + shift) * scale, log dy/dx = log scale, with raw numbers (shift, s).
 
-    `scale` is "sigmoid", sigmoid(s + 2) in (0, 1), as published for Glow: raw numbers of 0 multiply by 0.88; or
-    "tanh", exp(b tanh(s / b)) in (e^-b, e^b), b the `bound`: raw numbers of 0 are the identity. Both are bounded above;
-    the published one has no bound below, so that its inverse can overflow at latents unlike those of the data.
-    `min_scale` = m > 0 makes it m + (1 - m) sigmoid(s + 2), whose inverse grows at most by 1/m. `order` says which of
-    the two raw numbers comes first ("shift-scale", "scale-shift").
+    `scale` is "sigmoid", sigmoid(s + 2) in (0, 1), as published for Glow: raw numbers of 0 multiply by 0.88;
+    "sigmoid2", 2 sigmoid(s) in (0, 2), as published for Jet; or "tanh", exp(b tanh(s / b)) in (e^-b, e^b), b the
+    `bound`. Raw numbers of 0 are the identity for the last two. All are bounded above; the published ones have no
+    bound below, so that their inverses can overflow at latents unlike those of the data. `min_scale` = m > 0 makes the
+    first m + (1 - m) sigmoid(s + 2), whose inverse grows at most by 1/m. `order` says which of the two raw numbers
+    comes first ("shift-scale", "scale-shift").
 
-    Raises ValueError for other words, a `min_scale` outside [0, 1), or above 0 with "tanh", and a `bound` that is not
-    positive, or is given with "sigmoid". Dinh,
-    Sohl-Dickstein & Bengio, Real NVP (2017); Kingma & Dhariwal, Glow (2018).
+    Raises ValueError for other words, a `min_scale` outside [0, 1), or above 0 without "sigmoid", and a `bound` that
+    is not positive, or is given without "tanh". Dinh, Sohl-Dickstein & Bengio, Real NVP (2017); Kingma & Dhariwal,
+    Glow (2018); Kolesnikov, Pinto & Tschannen, Jet (2024).
 
     >>> affine = Affine("tanh")
     >>> y, log_scale = affine.forward(ops.ones((1, 2)), *affine.prepare(ops.zeros((1, 2, 2))))
@@ -62,16 +63,16 @@ class Affine(Transform):
 
     def __init__(
         self,
-        scale: Annotated[str, words("sigmoid", "tanh")] = "sigmoid",
+        scale: Annotated[str, words("sigmoid", "sigmoid2", "tanh")] = "sigmoid",
         *,
         min_scale: Fraction = 0.0,
         bound: Positive = 2.0,
         order: Annotated[str, words(*ORDERS)] = "shift-scale",
     ) -> None:
         if min_scale and scale != "sigmoid":
-            raise ValueError(f"Affine's min_scale: expected 0 for scale='tanh', received {min_scale}.")
+            raise ValueError(f"Affine's min_scale: expected 0 for scale={scale!r}, received {min_scale}.")
         if bound != 2.0 and scale != "tanh":
-            raise ValueError(f"Affine's bound: expected 2.0 for scale='sigmoid', received {bound}.")
+            raise ValueError(f"Affine's bound: expected 2.0 for scale={scale!r}, received {bound}.")
         self.scale, self.min_scale, self.bound, self.order = scale, min_scale, bound, order
 
     @property
@@ -87,6 +88,9 @@ class Affine(Transform):
         """Return (log_scale, scale), each by itself: the exp of a logarithm costs more, and is less exact."""
         if self.scale == "sigmoid" and not self.min_scale:
             return engine.log_sigmoid_and_sigmoid(s + 2)
+        if self.scale == "sigmoid2":
+            log_sigmoid, sigmoid = engine.log_sigmoid_and_sigmoid(s)
+            return log_sigmoid + math.log(2), 2 * sigmoid
         if self.scale == "sigmoid":
             scale = self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2)
             return ops.log(scale), scale

@@ -1,7 +1,7 @@
 """Named architectures, one keyword-only function each, which returns a `Flow`; and trained ones by name.
 
-`glow`, `flow_pp` and `realnvp_images` are for images, `flow_matching` for both, all others for vectors, the rows of a
-table; docs/families.md says which to take. Of vectors:
+`glow`, `jet`, `tarflow`, `flow_pp` and `realnvp_images` are for images, `flow_matching` for both, all others for
+vectors, the rows of a table; docs/families.md says which to take. Of vectors:
 
 - `features`: the number of entries of a vector, or the names of a table's columns, which makes the weights now; None
   leaves it to the first data.
@@ -20,7 +20,9 @@ context that no embedding reads.
 
 from flowkit.zoo._flow_pp import flow_pp
 from flowkit.zoo._glow import glow
+from flowkit.zoo._jet import jet
 from flowkit.zoo._realnvp import realnvp_images
+from flowkit.zoo._tarflow import tarflow
 from flowkit.zoo.continuous import ffjord, flow_matching
 from flowkit.zoo.couplings import circular_nsf, nice, nsf, realnvp
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
@@ -50,12 +52,14 @@ VECTORS = {
         circular_nsf,
     )
 }
-# What a recipe may name: of images the first four.
+# What a recipe may name: of images the first six.
 ARCHITECTURES = {
     "glow": glow,
     "flow_pp": flow_pp,
     "realnvp_images": realnvp_images,
     "flow_matching": flow_matching,
+    "jet": jet,
+    "tarflow": tarflow,
     **VECTORS,
 }
 
@@ -66,9 +70,11 @@ __all__ = [
     "flow_matching",
     "flow_pp",
     "glow",
+    "jet",
     "load",
     "pretrained",
     "realnvp_images",
     "table_front",
+    "tarflow",
     *VECTORS,
 ]

@@ -1,7 +1,6 @@
 """Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma & Dhariwal, 2018)."""
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from flowkit.bijectors import (
     ActNorm,
@@ -16,18 +15,11 @@ from flowkit.bijectors import (
     Squeeze,
 )
 from flowkit.conditioners import ConvNet, ScaledConv, TopPrior
-from flowkit.contract.arguments import LARGEST, Count, checked, real, shown, whole, whole_number, words
-from flowkit.data.dequantize import Dequantize
+from flowkit.contract.arguments import Count, checked, real, whole, words
 from flowkit.flow.flow import Flow
 from flowkit.flow.labelled import LabelledFlow
 from flowkit.transforms import Additive, Affine
-
-
-def image_shape(value: Any, name: str) -> tuple[int, ...]:
-    """Return the shape of an image. Raises ValueError unless it is (height, width, channels)."""
-    if not isinstance(value, list | tuple) or len(value) != 3:
-        raise ValueError(f"{name}: expected (height, width, channels), received {shown(value)}.")
-    return tuple(whole_number(side, f"each of {name}", least=1, most=LARGEST) for side in value)
+from flowkit.zoo._images import ImageShape, built, dequantizer
 
 
 @checked
@@ -46,7 +38,7 @@ def glow(
     classifier_weight: Annotated[float, real(0, 1e6, "a number from 0 to 1e+06")] = 0.0,
     lu: bool = True,
     backprop: str = "stored",
-    input_shape: Annotated[Sequence[int], image_shape] | None = None,
+    input_shape: ImageShape | None = None,
 ) -> Flow:
     """Glow: `levels` x (squeeze, `steps` x (actnorm, 1x1 convolution, coupling), split).
 
@@ -98,16 +90,11 @@ def glow(
         top_prior=TopPrior(learn=learn_top, num_classes=num_classes) if learn_top or num_classes else None,
         min_scale=min_scale,
     )
-    dequantize = None
-    if data_levels is not None or n_bits is not None:
-        dequantize = Dequantize(n_bits, levels=data_levels)
+    dequantize = dequantizer(n_bits, data_levels)
     if classifier_weight:
         if num_classes is None:
             raise ValueError("glow's classifier_weight expects num_classes=, received none.")
         flow = LabelledFlow(bijector, label_weight=classifier_weight, dequantize=dequantize, name="glow")
     else:
         flow = Flow(bijector, dequantize=dequantize, name="glow")
-    if input_shape is not None:
-        images = (None, *input_shape)
-        flow.build(images if num_classes is None else {"x": images, "context": (None,)})
-    return flow
+    return built(flow, input_shape, num_classes)

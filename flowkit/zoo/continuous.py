@@ -1,7 +1,6 @@
 """Families of continuous flows: trained by likelihood, or by flow matching."""
 
 import math
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from flowkit.bijectors import Continuous, Scale, Squeeze, Unconstrain
@@ -10,8 +9,7 @@ from flowkit.bijectors.solvers import SOLVERS
 from flowkit.conditioners import Field, UNet
 from flowkit.contract.arguments import Count, Widths, shown, whole, words
 from flowkit.data.dequantize import Dequantize
-from flowkit.zoo._glow import image_shape
-from flowkit.zoo._realnvp import EDGE
+from flowkit.zoo._images import EDGE, ImageShape
 from flowkit.zoo.family import Layers, Plan, family
 from flowkit.zoo.table_front import table_front
 
@@ -68,7 +66,7 @@ def ffjord(
 def flow_matching(
     plan: Plan,
     *,
-    input_shape: Annotated[Sequence[int], image_shape] | None = None,
+    input_shape: ImageShape | None = None,
     num_classes: Count | None = None,
     data_levels: Annotated[int, whole(2, 256)] = 256,
     hidden: Widths = (64, 64),

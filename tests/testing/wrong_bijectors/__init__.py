@@ -20,6 +20,7 @@ from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     saving,
     solvers,
     states,
+    transformers,
 )
 from tests.testing.wrong_bijectors.registry import WRONG
 

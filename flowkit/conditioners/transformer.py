@@ -1,0 +1,368 @@
+"""Transformers over the places of an event: a vision transformer and a causal one."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.conditioners.context import ContextNetwork, rows_of
+from flowkit.contract.arguments import Blocks, ContextWord, Count, whole
+from flowkit.contract.conditioner import as_type, deal
+from flowkit.contract.derived import as_keyword, derive_from
+from flowkit.contract.shapes import as_tuple
+from flowkit.engines import engine
+from flowkit.numerics import mean
+
+HEAD = 64
+"""The channels of a head if the number of heads is not given, as published for Jet and TarFlow."""
+
+
+def normal(deviation: float) -> Callable[..., Any]:
+    """Return an initializer that draws from N(0, deviation^2), by numpy, so that no backend compiles it."""
+
+    def draw(shape, dtype):
+        return ops.convert_to_tensor(_rng().normal(0, deviation, shape), dtype=dtype)
+
+    return draw
+
+
+def glorot(fan_in: int, fan_out: int) -> Callable[..., Any]:
+    """Return Glorot and Bengio's uniform initializer for matrices of this size, also for a stack of them."""
+
+    def draw(shape, dtype):
+        limit = math.sqrt(6 / (fan_in + fan_out))
+        return ops.convert_to_tensor(_rng().uniform(-limit, limit, shape), dtype=dtype)
+
+    return draw
+
+
+def _rng():
+    return np.random.default_rng(keras.initializers.RandomNormal().seed)  # Keras's own default seed
+
+
+class Transformer(ContextNetwork):
+    """Base class of `ViT` and `CausalTransformer`: (batch, *places, channels) -> (batch, *places, features).
+
+    A linear layer, plus learned positions, then `depth` times h + attention(norm(h)) and h + mlp(norm(h)), then a
+    linear layer that starts at zero. The weights of all `depth` layers are stored together: one variable of shape
+    (depth, *shape) for each weight.
+
+    A subclass sets the attributes below and writes `_mixed`, `_before_blocks` and `_after_blocks` if it differs there.
+    """
+
+    approximate = False  # the gelu: by tanh, or exact
+    epsilon = 1e-5  # of the layer norms
+    ends_with_norm = False
+    fixed_axes = "all"  # there is a position for each place
+
+    def __init__(
+        self,
+        width: Count = 512,
+        *,
+        depth: Blocks = 2,
+        heads: Count | None = None,
+        expansion: Annotated[int, whole(1, 64)] = 4,
+        features: Count | None = None,
+        context: ContextWord = "none",
+        num_classes: Count | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        self.width, self.depth, self.heads, self.expansion = width, depth, heads, expansion
+        self._heads = max(1, width // HEAD) if heads is None else heads
+        if width % self._heads:
+            raise ValueError(
+                f"{type(self).__name__}'s width: got {width}, expected a multiple of the {self._heads} heads. "
+                "Pass heads=."
+            )
+        self.bias = None
+
+    def _start_of_positions(self):
+        return normal(1 / math.sqrt(self.width))
+
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        width, wide = self.width, self.expansion * self.width
+        self.channels, places = x_shape[-1], math.prod(as_tuple(x_shape)[1:-1])
+        self.weights_by_name: dict[str, Any] = {}
+        self._add_linear("in", (), self.channels, width)
+        self._add("positions", (places, width), self._start_of_positions())
+        if self.context != "none":
+            self._build_context(context_shape)
+        stack = (self.depth,)
+        self._add_norm("attention_norm", stack)
+        self._add_linear("qkv", stack, width, 3 * width, glorot(width, width))
+        self._add_linear("projection", stack, width, width)
+        self._add_norm("mlp_norm", stack)
+        self._add_linear("up", stack, width, wide)
+        self._add_linear("down", stack, wide, width)
+        if self.ends_with_norm:
+            self._add_norm("norm", ())
+        self._add_linear("out", (), width, self.features, "zeros")
+
+    def _build_context(self, context_shape):
+        self.bias = self._context_bias(self.width)
+        self.bias.build(context_shape)
+
+    def _add(self, name, shape, start):
+        self.weights_by_name[name] = self.add_weight(
+            shape=shape, initializer=start, name=name, autocast=False
+        )
+
+    def _add_linear(self, name, stack, size, width, start=None):
+        self._add(f"{name}_kernel", (*stack, size, width), start or glorot(size, width))
+        self._add(f"{name}_bias", (*stack, width), "zeros")
+
+    def _add_norm(self, name, stack):
+        self._add(f"{name}_scale", (*stack, self.width), "ones")
+        self._add(f"{name}_bias", (*stack, self.width), "zeros")
+
+    def run(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+        # Weights are cast where they are derived, so that Keras's entry is not needed in low precision either.
+        return self.call(as_type(x, self.compute_dtype), context, **as_keyword(derived))
+
+    def _derive(self, x_shape: Any) -> dict[str, Any]:
+        # Norms are computed in the precision of the weights.
+        return {
+            name: weight.value if "norm" in name else as_type(weight.value, self.compute_dtype)
+            for name, weight in self.weights_by_name.items()
+        }
+
+    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+        derived = derive_from(self, x.shape) if derived is None else derived
+        h = self._before_blocks(self._embedded(x, context, derived["positions"], derived), context, derived)
+        for layer in self._weights_by_layer(derived):
+            h = self._block(h, layer, self._mixed)
+        return engine.reshape(self._after_blocks(h, derived), (-1, *x.shape[1:-1], self.features))
+
+    def _embedded(self, x, context, positions, derived):
+        """Return the first layer's output for some places, (batch, n, width)."""
+        h = _linear(x, derived, "in")
+        if self.bias is not None:
+            h = self._with_context(h, context)
+        return engine.reshape(h, (-1, positions.shape[0], self.width)) + positions
+
+    def _with_context(self, h, context):
+        """Return `h` with what the context adds to it; a label below 0 adds the mean of all labels, as none does."""
+        if self.num_classes is None or self.context != "optional":
+            return self._steered(h, context)
+        table = as_type(self.bias.kernel.value, self.compute_dtype)
+        row = mean(table, axis=0)
+        if context is not None:
+            known = context >= 0
+            rows = rows_of(table, ops.where(known, context, ops.zeros_like(context)))
+            row = ops.where(ops.expand_dims(known, -1), rows, row)
+        return h + ops.reshape(row, (-1, *(1,) * (len(h.shape) - 2), self.width))
+
+    def _weights_by_layer(self, derived):
+        """Return for each layer its weights by name."""
+        names = [name for name, weight in self.weights_by_name.items() if name.startswith(_STACKED)]
+        rows = zip(*(engine.unstack(derived[name]) for name in names), strict=True)
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def _block(self, h, layer, mix):
+        """Return one layer's output; `mix(q, k, v)` mixes values (batch, heads, n, d) of its places."""
+        n, head = h.shape[1], self.width // self._heads
+        qkv = engine.reshape(
+            _linear(self._norm(h, layer, "attention_norm"), layer, "qkv"), (-1, n, 3, self._heads, head)
+        )
+        mixed = mix(*engine.unstack(engine.transpose(qkv, (2, 0, 3, 1, 4))))
+        mixed = engine.reshape(engine.transpose(mixed, (0, 2, 1, 3)), (-1, n, self.width))
+        h = h + _linear(mixed, layer, "projection")
+        wide = ops.gelu(_linear(self._norm(h, layer, "mlp_norm"), layer, "up"), approximate=self.approximate)
+        return h + _linear(wide, layer, "down")
+
+    def _norm(self, h, weights, name):
+        y = engine.layer_norm(h, weights[f"{name}_scale"], weights[f"{name}_bias"], self.epsilon)
+        return as_type(y, self.compute_dtype)
+
+    def _mixed(self, q, k, v):
+        return engine.attend(q, k, v)
+
+    def _before_blocks(self, h, context, derived):
+        return h
+
+    def _after_blocks(self, h, derived):
+        h = self._norm(h, derived, "norm") if self.ends_with_norm else h
+        return _linear(h, derived, "out")
+
+
+_STACKED = ("attention_norm", "qkv", "projection", "mlp_norm", "up", "down")
+
+
+def _linear(x, weights, name):
+    """Return x W + b on the last axis; in rows, which backends compute in one call."""
+    kernel, shape = weights[f"{name}_kernel"], x.shape
+    y = engine.dense(engine.reshape(x, (-1, shape[-1])), kernel, weights[f"{name}_bias"])
+    return engine.reshape(y, (-1, *shape[1:-1], kernel.shape[-1]))
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class ViT(Transformer):
+    """A vision transformer over the places of an event: each place hears all others.
+
+    (batch, *places, channels) -> (batch, *places, features): a linear layer of `width`, plus a learned position for
+    each place, `depth` layers of attention with `heads` heads (None: one for each 64 channels) and an MLP of
+    `expansion` times the width, a layer norm, and a linear layer that starts at zero.
+
+    `context` ("none", "optional", "required") enters the first layer as a bias: labels (batch,) with `num_classes`,
+    vectors (batch, k), or a map (batch, *places, k). A sequence (batch, n, k) beside an image enters by
+    cross-attention, whose output starts at zero. With an optional context and `num_classes`, a label below 0 means no
+    label.
+
+    Raises ValueError for a width that is no multiple of the heads. Dosovitskiy et al., An Image is Worth 16x16 Words
+    (2021); as used by Kolesnikov, Pinto & Tschannen, Jet (2024).
+
+    >>> net = ViT(16, depth=1, features=6)
+    >>> tuple(net(ops.ones((2, 4, 4, 3))).shape)
+    (2, 4, 4, 6)
+    """
+
+    approximate = True
+    epsilon = 1e-6
+    ends_with_norm = True
+    crosses = False  # the context is a sequence
+
+    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+        rank = None if context_shape is None or isinstance(context_shape, dict) else len(context_shape)
+        self.crosses = self.context != "none" and rank == 3 and len(x_shape) != 3
+        super().build(x_shape, context_shape)
+
+    def _build_context(self, context_shape):
+        if not self.crosses:
+            super()._build_context(context_shape)
+            return
+        width = self.width
+        self._add_linear("query", (), width, width)
+        self._add_linear("keys_values", (), context_shape[-1], 2 * width, glorot(context_shape[-1], width))
+        self._add_linear("answer", (), width, width, "zeros")
+
+    def _before_blocks(self, h, context, derived):
+        if not self.crosses or context is None:
+            return h
+        head = self.width // self._heads
+
+        def heads_of(x, parts):
+            x = engine.reshape(x, (-1, x.shape[1], parts, self._heads, head))
+            return engine.unstack(engine.transpose(x, (2, 0, 3, 1, 4)))
+
+        (q,) = heads_of(_linear(h, derived, "query"), 1)
+        k, v = heads_of(_linear(as_type(context, self.compute_dtype), derived, "keys_values"), 2)
+        mixed = engine.transpose(engine.attend(q, k, v), (0, 2, 1, 3))
+        return h + _linear(engine.reshape(mixed, (-1, h.shape[1], self.width)), derived, "answer")
+
+
+@keras.saving.register_keras_serializable("flowkit")
+class CausalTransformer(Transformer):
+    """A transformer whose output for a place depends on the places before it, and on the context.
+
+    (batch, *places, channels) -> (batch, *places, features), places in row-major order: a linear layer of `width`,
+    plus a learned position for each place, `depth` layers of causal attention with `heads` heads (None: one for each
+    64 channels) and an MLP of `expansion` times the width, a linear layer that starts at zero, and a shift by one
+    place. The output for the first place is 0.
+
+    `context` ("none", "optional", "required") enters the first layer as a bias: labels (batch,) with `num_classes`,
+    vectors (batch, k), or a map (batch, *places, k). With an optional context and `num_classes`, a label below 0, or
+    no context, stands for the mean of all labels.
+
+    In `Autoregressive`, the inverse finds one place after another and keeps the keys and values of each layer, so all
+    outputs together cost about as much as one pass.
+
+    Raises ValueError for a width that is no multiple of the heads. Zhai et al., Normalizing Flows are Capable
+    Generative Models (2024).
+
+    >>> net = CausalTransformer(16, depth=1, features=6)
+    >>> tuple(net(ops.ones((2, 4, 4, 3))).shape)
+    (2, 4, 4, 6)
+    """
+
+    autoregressive = True
+    event_rank = (2, 3)  # of the events whose places it takes one by one
+
+    def _start_of_positions(self):
+        return normal(0.01)
+
+    def _mixed(self, q, k, v):
+        return engine.attend(q, k, v, engine.constant(_until, q.shape[-2], like=q) > 0)
+
+    def _after_blocks(self, h, derived):
+        h = super()._after_blocks(h, derived)
+        return ops.pad(h[:, :-1], [[0, 0], [1, 0], [0, 0]])
+
+    @functools.cached_property
+    def in_turn(self) -> "TransformerInTurn":
+        """Return the outputs one after another, for the inverse."""
+        return TransformerInTurn(self)
+
+
+def _until(n):
+    """Return 1 if a place may attend to another: itself and those before it, (n, n)."""
+    return np.tril(np.ones((n, n), "float32"))
+
+
+class TransformerInTurn:
+    """The outputs of a built `CausalTransformer` one after another, with the keys and values of the places before.
+
+    Row k of a buffer belongs to place k - 1, which is what the output for place k needs; row 0 is never read, except by
+    the output for the first place, which is 0 anyway.
+    """
+
+    def __init__(self, network):
+        self.network = network
+
+    def derive(self):
+        """Return what depends on weights alone."""
+        return self.network._derive(None)
+
+    def begin(self, batch, context, dtype, derived):
+        """Return (state, answer) for a batch: see `flowkit.conditioners.made_in_turn.MADEInTurn.begin`.
+
+        `x` is (places, batch, channels), and the output for a place is (batch, parameters, channels).
+        """
+        network, own = self.network, self.network.compute_dtype
+        count, layers = derived["positions"].shape[-2], network._weights_by_layer(derived)
+        rows = engine.Rows(range(1, count + 1))
+        indices = engine.constant(np.arange, count, like=derived["attention_norm_scale"])
+        parameters = network.features // network.channels
+        buffer = (count, batch, network._heads, network.width // network._heads)
+        if context is not None and len(context.shape) == 3:  # a map: one vector for each place
+            context = ops.swapaxes(context, 0, 1)
+
+        def answer(k, x, state):
+            before = max(k - 1, 0) if isinstance(k, int) else ops.maximum(k - 1, 0)
+            seen = context
+            if context is not None and len(context.shape) == 3:
+                seen = ops.expand_dims(_row(context, before), 1)
+            token = ops.expand_dims(as_type(_row(x, before), own), 1)
+            h = network._embedded(token, seen, _row(derived["positions"], before)[None], derived)
+            after = []
+            for layer, caches in zip(layers, state, strict=True):
+                kept = []
+
+                def mix(q, k_new, v_new, caches=caches, kept=kept):
+                    for cache, new in zip(caches, (k_new, v_new), strict=True):
+                        kept.append(rows.written(cache, k, ops.transpose(new, (2, 0, 1, 3))))
+                    known = [ops.transpose(rows.known(cache, k), (1, 2, 0, 3)) for cache in kept]
+                    return engine.attend(q, *known, self._heard(k, indices, known[0].shape[2]))
+
+                h = network._block(h, layer, mix)
+                after.append(tuple(kept))
+            h = as_type(_linear(h, derived, "out"), dtype)[:, 0]
+            begun = float(k > 0) if isinstance(k, int) else ops.cast(k > 0, h.dtype)
+            return deal(begun * h, parameters, "contiguous"), tuple(after)
+
+        zeros = [ops.zeros(buffer, dtype=own) for _ in range(2 * len(layers))]
+        return tuple(zip(zeros[::2], zeros[1::2], strict=True)), answer
+
+    def _heard(self, k, indices, count):
+        """Return which of the first `count` rows of a buffer the output for place k needs: (1, count)."""
+        first = min(k, 1) if isinstance(k, int) else ops.cast(ops.minimum(k, 1), indices.dtype)
+        last = k if isinstance(k, int) else ops.cast(k, indices.dtype)
+        return ops.logical_and(indices[:count] >= first, indices[:count] <= last)[None]
+
+
+def _row(x, k):
+    return x[k] if isinstance(k, int) else ops.take(x, k, axis=0)

@@ -1,0 +1,79 @@
+"""TarFlow: Normalizing Flows are Capable Generative Models (Zhai et al., 2024)."""
+
+import math
+from typing import Annotated
+
+from flowkit.bijectors import Autoregressive, Chain, Inverse, Repeat, Scale, Squeeze
+from flowkit.bijectors.replay import Backprop
+from flowkit.conditioners import CausalTransformer
+from flowkit.conditioners.context import LabelDropout
+from flowkit.contract.arguments import Blocks, Count, Fraction, Positive, checked, words
+from flowkit.data.gaussian_noise import GaussianNoise
+from flowkit.flow.flow import Flow
+from flowkit.transforms import Gaussian
+from flowkit.zoo._images import ImageShape, built, dequantizer
+
+
+@checked
+def tarflow(
+    *,
+    blocks: Blocks = 8,
+    depth: Blocks = 8,
+    width: Count = 768,
+    heads: Count | None = None,
+    patch: Count = 2,
+    min_scale: Fraction = 0.0,
+    noise: Annotated[str, words("uniform", "gaussian")] = "uniform",
+    noise_std: Positive = 0.05,
+    num_classes: Count | None = None,
+    label_dropout: Fraction = 0.1,
+    jacobi: bool = False,
+    n_bits: int = 8,
+    data_levels: int | None = None,
+    backprop: Backprop = "stored",
+    input_shape: ImageShape | None = None,
+) -> Flow:
+    """TarFlow: patches, then `blocks` causal transformers, z_i = (x_i - mu(x_<i)) exp(-a(x_<i)) for each patch i.
+
+    Pixels are scaled to [-1, 1]. Every other block takes the patches in reversed order. Made as published. Density
+    takes one pass of each network; sampling finds one patch after another and keeps the keys and values of those
+    before.
+
+    - `depth`, `width`, `heads` (None: `width` / 64): of the transformer of a block.
+    - `patch`: the side of a square patch; 2 for images of 64x64.
+    - `min_scale` > 0 bounds exp(a) to (m, 1/m), which is not bounded as published (see `flowkit.transforms.Gaussian`).
+    - `noise`: "uniform" dequantizes, for likelihoods. "gaussian" adds noise of the deviation `noise_std`, in units of
+      pixels in [-1, 1], for samples, off which `Flow.sample` takes it again (see `flowkit.data.GaussianNoise`).
+    - `num_classes`: densities given a class; the context is integer labels (batch,), or none. `label_dropout` is the
+      part of the labels that training leaves out, which `flow.sample(n, labels, guidance=2.0)` needs.
+    - `jacobi`: sampling finds all patches at once, in passes until nothing changes.
+    - `n_bits`, `data_levels`, `input_shape`: as in `glow`.
+    - `backprop`: "stored" or "recompute", as in `Chain`.
+
+    Raises ValueError for an unknown word, a number out of range and a width that is no multiple of the heads,
+    ContractError for images that are not divided into patches.
+
+    >>> import numpy as np
+    >>> flow = tarflow(blocks=2, depth=1, width=8, input_shape=(4, 4, 1))
+    >>> images = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), dtype="uint8")
+    >>> flow.log_prob(images).shape, flow.sample(2, seed=0).shape
+    ((16,), (2, 4, 4, 1))
+    """
+    context = "none" if num_classes is None else "optional"
+
+    def block(order):
+        network = CausalTransformer(width, depth=depth, heads=heads, context=context, num_classes=num_classes)
+        return Autoregressive(network, Gaussian(min_scale=min_scale), order=order, jacobi=jacobi)
+
+    pair = Chain([block(None), block("reversed")])
+    pairs = [Repeat(pair, blocks // 2, backprop=backprop)] if blocks > 1 else []
+    last = [Chain([block(None)], backprop=backprop)] if blocks % 2 else []
+    flow = Flow(
+        Chain([Scale(math.log(2)), Squeeze(patch), *pairs, *last, Inverse(Squeeze(patch))]),
+        embedding=None if num_classes is None else LabelDropout(num_classes, rate=label_dropout),
+        dequantize=dequantizer(n_bits, data_levels)
+        if noise == "uniform"
+        else GaussianNoise(noise_std / 2, n_bits, levels=data_levels),
+        name="tarflow",
+    )
+    return built(flow, input_shape, num_classes)

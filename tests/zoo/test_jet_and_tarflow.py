@@ -1,0 +1,315 @@
+"""Jet and TarFlow against their published formulas, in float64 numpy without shared code, with copied weights."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from arrays import f64
+from keras import ops
+
+import flowkit
+from flowkit import zoo
+from flowkit.bijectors import Scale
+from flowkit.bijectors.guidance import guided
+from flowkit.conditioners import LabelDropout
+from flowkit.contract import ContractError
+from flowkit.data import GaussianNoise
+from flowkit.engines import engine
+
+SHAPE = (8, 4, 3)
+CLOSE = {"atol": 2e-5, "rtol": 2e-5}
+
+
+# The published formulas
+
+
+def patches(x, p):
+    """(batch, h, w, c) -> (batch, places, c p p): channels in the order of `Squeeze`."""
+    b, h, w, c = x.shape
+    x = x.reshape(b, h // p, p, w // p, p, c).transpose(0, 1, 3, 5, 2, 4)
+    return x.reshape(b, (h // p) * (w // p), c * p * p)
+
+
+def image(tokens, p, shape):
+    h, w, c = shape
+    x = tokens.reshape(-1, h // p, w // p, c, p, p).transpose(0, 1, 4, 2, 5, 3)
+    return x.reshape(-1, h, w, c)
+
+
+def normed(x, weights, name, epsilon):
+    x = x - x.mean(-1, keepdims=True)
+    x = x / np.sqrt((x**2).mean(-1, keepdims=True) + epsilon)
+    return x * weights[f"{name}_scale"] + weights[f"{name}_bias"]
+
+
+def linear(x, weights, name):
+    return x @ weights[f"{name}_kernel"] + weights[f"{name}_bias"]
+
+
+def gelu(x, approximate):
+    if approximate:
+        return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
+    return 0.5 * x * (1 + np.vectorize(math.erf)(x / math.sqrt(2)))
+
+
+def attention(h, weights, heads, causal):
+    b, n, width = h.shape
+    q, k, v = np.split(linear(h, weights, "qkv"), 3, axis=-1)
+    q, k, v = (a.reshape(b, n, heads, -1) for a in (q, k, v))
+    scores = np.einsum("bqhd,bkhd->bhqk", q, k) / math.sqrt(width / heads)
+    if causal:
+        scores[..., np.triu(np.ones((n, n), bool), 1)] = -np.inf
+    share = np.exp(scores - scores.max(-1, keepdims=True))
+    share /= share.sum(-1, keepdims=True)
+    return linear(np.einsum("bhqk,bkhd->bqhd", share, v).reshape(b, n, width), weights, "projection")
+
+
+def transformer(h, weights, heads, *, causal, approximate, epsilon):
+    """All layers, after the first linear one and the positions."""
+    stacked = ("attention_norm", "qkv", "projection", "mlp_norm", "up", "down")
+    for row in range(len(weights["qkv_kernel"])):
+        layer = {name: value[row] for name, value in weights.items() if name.startswith(stacked)}
+        h = h + attention(normed(h, layer, "attention_norm", epsilon), layer, heads, causal)
+        wide = gelu(linear(normed(h, layer, "mlp_norm", epsilon), layer, "up"), approximate)
+        h = h + linear(wide, layer, "down")
+    return h
+
+
+def weights_of(network):
+    return {name: f64(weight) for name, weight in network.weights_by_name.items()}
+
+
+def jet_coupling(x, layer, heads):
+    """One coupling of patches, by one-hot matrices as published."""
+    weights, (b, n, c) = weights_of(layer.conditioner), x.shape
+    entries = f64(layer.indices).astype(int)
+    if layer.chosen == "channels":
+        one_hot = np.eye(c)[:, entries[: c // 2].tolist() + entries[n * c // 2 :][: c // 2].tolist()]
+        kept, changed = np.split(x @ one_hot, 2, axis=-1)
+    else:
+        one_hot = np.eye(n)[:, entries.reshape(n, c)[:, 0] // c]
+        kept, changed = np.split(np.einsum("bnc,nm->bmc", x, one_hot), 2, axis=1)
+        kept, changed = kept.reshape(b, n, c // 2), changed.reshape(b, n, c // 2)
+    h = linear(kept, weights, "in") + weights["positions"]
+    h = transformer(h, weights, heads, causal=False, approximate=True, epsilon=1e-6)
+    bias, raw = np.split(linear(normed(h, weights, "norm", 1e-6), weights, "out"), 2, axis=-1)
+    changed = (changed + bias) * 2 / (1 + np.exp(-raw))
+    log_det = (math.log(2) - np.log1p(np.exp(-raw))).sum((1, 2))
+    if layer.chosen == "channels":
+        return np.concatenate([kept, changed], axis=-1) @ one_hot.T, log_det
+    halves = [half.reshape(b, n // 2, c) for half in (kept, changed)]
+    return np.einsum("bmc,nm->bnc", np.concatenate(halves, axis=1), one_hot), log_det
+
+
+def tarflow_block(x, layer, heads, labels):
+    """One block as published, but for the sum in place of the mean of the log-det."""
+    weights = weights_of(layer.conditioner)
+    x = x[:, ::-1] if layer.order else x
+    table = f64(layer.conditioner.bias.kernel)
+    row = table.mean(0) if labels is None else table[labels][:, None]
+    h = linear(x, weights, "in") + row + weights["positions"]
+    h = linear(transformer(h, weights, heads, causal=True, approximate=False, epsilon=1e-5), weights, "out")
+    h = np.concatenate([np.zeros_like(h[:, :1]), h[:, :-1]], axis=1)
+    mean, a = np.split(h, 2, axis=-1)
+    z = (x - mean) * np.exp(-a)
+    return (z[:, ::-1] if layer.order else z), -a.sum((1, 2))
+
+
+# Both families
+
+
+@pytest.fixture
+def x():
+    return np.random.default_rng(0).normal(size=(3, *SHAPE)).astype("float32")
+
+
+@pytest.fixture(scope="module")
+def jet(perturb):
+    return perturb(zoo.jet(depth=6, block_depth=2, width=8, heads=2, patch=2, n_bits=None, input_shape=SHAPE))
+
+
+@pytest.fixture(scope="module")
+def tarflow(perturb):
+    return perturb(
+        zoo.tarflow(blocks=3, depth=2, width=8, heads=2, num_classes=3, label_dropout=0.5, input_shape=SHAPE),
+        scale=0.05,
+    )
+
+
+def repeated(flow):
+    """The couplings, or the blocks, of a flow, in their order."""
+    copies = flow.bijector.parts[2].copies()
+    if isinstance(copies[0], flowkit.bijectors.Chain):
+        copies = [part for pair in copies for part in pair.parts]
+    return [*copies, *(part for chain in flow.bijector.parts[3:-1] for part in chain.parts)]
+
+
+def test_jet_computes_the_published_formulas(jet, x):
+    tokens, total = patches(2 * x.astype("float64"), 2), x[0].size * math.log(2)
+    chosen = [layer.chosen for layer in repeated(jet)]
+    assert chosen == ["channels"] * 4 + ["checkerboard", "channels"]
+    for layer in repeated(jet):
+        tokens, log_det = jet_coupling(tokens, layer, heads=2)
+        total = total + log_det
+    z, log_det = jet.bijector(x)
+    np.testing.assert_allclose(f64(z), image(tokens, 2, SHAPE), **CLOSE)
+    np.testing.assert_allclose(f64(log_det), total, **CLOSE)
+
+
+@pytest.mark.parametrize("labels", [None, [0, 2, 1]])
+def test_tarflow_computes_the_published_formulas(tarflow, x, labels):
+    tokens, total = patches(2 * x.astype("float64"), 2), x[0].size * math.log(2)
+    for layer in repeated(tarflow):
+        tokens, log_det = tarflow_block(tokens, layer, 2, labels)
+        total = total + log_det
+    context = None if labels is None else np.array(labels)
+    z, log_det = tarflow.bijector(x, context=context)
+    np.testing.assert_allclose(f64(z), image(tokens, 2, SHAPE), **CLOSE)
+    np.testing.assert_allclose(f64(log_det), total, **CLOSE)
+
+
+def linear_size(size, width):
+    return (size + 1) * width
+
+
+def layer_size(width):
+    return 4 * width + sum(
+        linear_size(*sizes)
+        for sizes in ((width, 3 * width), (width, width), (width, 4 * width), (4 * width, width))
+    )
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(("width", "channels", "places"), [(16, 12, 8), (64, 3, 32)])
+def test_the_numbers_of_parameters_are_those_of_the_published_code(width, channels, places):
+    """Counted by hand: of the published layers, with their biases, positions, norms and table of classes."""
+    patch = math.isqrt(channels // 3)
+    options = {"width": width, "patch": patch, "input_shape": SHAPE}
+    jet = zoo.jet(depth=3, block_depth=2, spatial=False, **options) if channels % 2 == 0 else None
+    if jet is not None:
+        half = channels // 2
+        coupling = linear_size(half, width) + places * width + 2 * layer_size(width) + 2 * width
+        assert _trained(jet) == 3 * (coupling + linear_size(width, channels))
+    tarflow = zoo.tarflow(blocks=3, depth=2, num_classes=5, **options)
+    block = linear_size(channels, width) + (places + 5) * width + 2 * layer_size(width)
+    assert _trained(tarflow) == 3 * (block + linear_size(width, 2 * channels))
+
+
+def _trained(flow):
+    return sum(math.prod(weight.shape) for weight in flow.trainable_weights)
+
+
+@pytest.mark.two_engines
+class TestSampling:
+    def test_with_keys_and_values_kept_is_that_of_full_passes(self, tarflow):
+        passes = zoo.tarflow(
+            blocks=3,
+            depth=2,
+            width=8,
+            heads=2,
+            num_classes=3,
+            label_dropout=0.5,
+            jacobi=True,
+            input_shape=SHAPE,
+        )
+        passes.set_weights(tarflow.get_weights())
+        z = np.random.default_rng(1).normal(size=(3, *SHAPE)).astype("float32")
+        labels = np.array([2, 0, 1])
+        kept, log_det = tarflow.bijector.inverse(z, context=labels)
+        whole, log_det_whole = passes.bijector.inverse(z, context=labels)
+        np.testing.assert_allclose(f64(kept), f64(whole), **CLOSE)
+        np.testing.assert_allclose(f64(log_det), f64(log_det_whole), **CLOSE)
+        again, _ = tarflow.bijector(kept, context=labels)
+        np.testing.assert_allclose(f64(again), z, atol=1e-4)
+
+    def test_guidance_moves_samples_away_from_those_without_labels(self, tarflow):
+        block = repeated(tarflow)[-1]
+        labels, tokens = np.array([0, 1, 2]), (3, 4, 2, 12)
+        z = np.random.default_rng(2).normal(size=tokens).astype("float32")
+        with guided(1.5):
+            x, log_det = block.inverse(z, context=labels)
+            back, log_det_back = block(x, context=labels)
+        np.testing.assert_allclose(f64(back), z, atol=1e-4)
+        np.testing.assert_allclose(f64(log_det), -f64(log_det_back), atol=1e-4)
+        # The second place follows from the first, which is as it was.
+        first = f64(x).reshape(3, 8, 12)
+        assert (first[:, 0] == z.reshape(3, 8, 12)[:, 0]).all()
+        (mean, a), (free_mean, free_a) = (self.parameters(block, f64(x), some) for some in (labels, None))
+        mean, a = mean + 1.5 * (mean - free_mean), a + 1.5 * (a - free_a)
+        np.testing.assert_allclose(first, z.reshape(3, 8, 12) * np.exp(a) + mean, **CLOSE)
+
+    def parameters(self, block, x, labels):
+        h = block.conditioner(x.reshape(3, 8, 12).astype("float32"), context=labels)
+        return np.split(f64(h), 2, axis=-1)
+
+    def test_guidance_needs_a_context_that_is_optional(self, tarflow, jet):
+        assert tarflow.sample(2, [0, 1], guidance=2.0, seed=0).shape == (2, 2, *SHAPE)
+        for flow, context, weight in ((tarflow, None, 1.0), (jet, None, 1.0), (tarflow, [0], -1.0)):
+            with pytest.raises(ValueError, match=r"guidance: (got|expected)"):
+                flow.sample(2, context, guidance=weight)
+
+
+@pytest.mark.one_engine
+def test_a_place_depends_on_those_before_it_alone(tarflow, x):
+    network = repeated(tarflow)[0].conditioner
+    tokens = ops.convert_to_tensor(patches(x, 2))
+    _, (gradient,) = engine.gradients(lambda given: ops.sum(network(given[0])[:, 5] ** 2), [tokens])
+    gradient = np.abs(f64(gradient)).max((0, 2))
+    assert (gradient[:5] > 0).all()
+    assert (gradient[5:] == 0).all()
+
+
+@pytest.mark.one_engine
+def test_training_alone_drops_labels():
+    layer, labels = LabelDropout(10, rate=0.5), np.arange(1000) % 10
+    np.testing.assert_array_equal(f64(layer(labels)), labels)
+    seen = f64(layer(labels, training=True))
+    assert 400 < (seen == -1).sum() < 600
+    assert (seen == labels)[seen >= 0].all()
+
+
+@pytest.mark.two_engines
+def test_samples_lose_the_noise_that_training_adds():
+    """For data of deviation 1/2 with noise of deviation s, the mean given y is y (1 - 4 s^2)."""
+    flow = flowkit.Flow(Scale(math.log(2)), dequantize=GaussianNoise(0.25))
+    flow.build((None, 2, 2, 1))
+    assert flow.exact == "estimate"
+    images = np.random.default_rng(0).integers(0, 256, (8, 2, 2, 1), dtype="uint8")
+    assert (flow.decode(flow.encode(images)) == images).all()
+    latents = flowkit.flow.sampling.latents(flow, 16, None, 1.0, seed=3)
+    expected = flow.dequantize.as_stored(latents / 2 * (1 - 4 * 0.25**2))
+    off = flow.sample(16, seed=3).astype(int) - expected
+    assert np.abs(off).max() <= 1  # by rounding
+    scores = [flow.log_prob(images, seed=seed) for seed in range(4)]
+    np.testing.assert_allclose(flow.log_prob(images, samples=4), flow.log_prob(images, samples=4), rtol=0)
+    assert np.ptp(scores, axis=0).min() > 0
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    ("make", "error", "says"),
+    [
+        (lambda: zoo.jet(width=100, heads=3), ValueError, "got 100, expected a multiple of the 3 heads"),
+        (
+            lambda: zoo.tarflow(noise="none"),
+            ValueError,
+            "tarflow's noise expects one of 'uniform', 'gaussian'",
+        ),
+        (
+            lambda: zoo.jet(depth=5, width=8, patch=4, input_shape=(12, 12, 1)),
+            ContractError,
+            "expected two halves of equal size for the split 'checkerboard'",
+        ),
+        (lambda: zoo.jet(width=8, patch=4, input_shape=(10, 8, 1)), ContractError, "multiple"),
+        (
+            lambda: flowkit.bijectors.PatchCoupling(None, splits=["stripes"]),
+            ValueError,
+            "a split expects one of",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused(make, error, says):
+    keras.utils.set_random_seed(0)
+    with pytest.raises(error, match=says):
+        make()
