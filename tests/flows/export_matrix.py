@@ -49,6 +49,12 @@ def written(family, slow):
 
 def small(family, perturb):
     """A small flow of a family, off its start."""
+    if family == "jet":
+        return perturb(
+            zoo.jet(depth=2, block_depth=1, width=4, patch=2, spatial=False, input_shape=(4, 4, 1))
+        )
+    if family == "tarflow":
+        return perturb(zoo.tarflow(blocks=2, depth=1, width=4, min_scale=0.1, input_shape=(4, 4, 1)))
     if family == "glow":
         return perturb(zoo.glow(levels=2, steps=1, width=4, min_scale=0.5, input_shape=(4, 4, 1)))
     options = {"features": 2, "layers": 1, "hidden": [4], **_MORE.get(family, {})}
