@@ -135,6 +135,8 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOpt
     arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
     if table.optimizer == "glow-adamax" and decay:
         arguments["beta_2"] = decay
+    given = {"beta_2": table.beta_2, "weight_decay": table.weight_decay}
+    arguments |= {name: value for name, value in given.items() if value is not None}
     rate = _schedule(table, steps_per_epoch)
     return training.GuardedOptimizer(optimizers()[table.optimizer](rate, **arguments))
 

@@ -242,7 +242,7 @@ class Continuous(Bijector):
         v, products = engine.jacobian_products(
             lambda x: self._velocity(x, t, context, guidance),
             x,
-            [direction + ops.zeros_like(x) for direction in directions],
+            [direction + ops.zeros_like(x) for direction in engine.unstack(directions)],
         )
         return v, ops.stack(products)
 
