@@ -189,7 +189,8 @@ def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning
     held = min(max(1, round(validation * len(events))), len(events) - 1)
     held, rows = order[:held], order[held:]
     best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
-    flow.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=5.0, use_ema=True))
+    # Without this decay, flows of few simulations memorise them: see docs/posteriors.md.
+    flow.compile(keras.optimizers.AdamW(learning_rate, weight_decay=1.0, global_clipnorm=5.0, use_ema=True))
     done = flow.fit(
         events[rows],
         context=context[rows],
