@@ -34,7 +34,7 @@ class GaussianNoise(Dequantize):
     def __init__(
         self,
         std: Positive,
-        n_bits: int = 8,
+        n_bits: int | None = 8,
         *,
         levels: int | None = None,
         seed: int | None = None,

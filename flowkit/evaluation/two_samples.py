@@ -1,14 +1,13 @@
 """The classifier two-sample test: can a network tell two sets of draws apart?"""
 
-from typing import Any
-
 import keras
 import numpy as np
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import whole_number
 
 
-def c2st(x: Any, y: Any, *, folds: int = 5, epochs: int = 100, seed: int = 0) -> float:
+def c2st(x: Tensor, y: Tensor, *, folds: int = 5, epochs: int = 100, seed: int = 0) -> float:
     """Return the share of rows that a classifier assigns to the right one of two samples: 0.5 if they are alike.
 
     1 says that the samples have nothing in common. The classifier is a network of two hidden layers, 10 units for each
