@@ -17,6 +17,9 @@ from flowkit.posteriors.prior import Prior, PriorLike, as_prior
 from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated
 from flowkit.training import Validation
 
+_DECAY = (
+    0.01  # share of each weight that an epoch takes away; without it flows of few simulations memorise them
+)
 _NETWORK = {"layers": 5, "hidden": (50, 50), "bins": 10, "bound": 3.0, "residual": True}
 
 
@@ -189,12 +192,15 @@ def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning
     held = min(max(1, round(validation * len(events))), len(events) - 1)
     held, rows = order[:held], order[held:]
     best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
-    # Without this decay, flows of few simulations memorise them: see docs/posteriors.md.
-    flow.compile(keras.optimizers.AdamW(learning_rate, weight_decay=1.0, global_clipnorm=5.0, use_ema=True))
+    batch_size = min(whole_number(batch_size, "posterior's batch_size", least=1), len(rows))
+    decay = _DECAY / (
+        learning_rate * -(-len(rows) // batch_size)
+    )  # AdamW multiplies it by the rate in each step
+    flow.compile(keras.optimizers.AdamW(learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True))
     done = flow.fit(
         events[rows],
         context=context[rows],
-        batch_size=min(whole_number(batch_size, "posterior's batch_size", least=1), len(rows)),
+        batch_size=batch_size,
         epochs=whole_number(epochs, "posterior's epochs", least=1),
         callbacks=[best],
         verbose=0,
