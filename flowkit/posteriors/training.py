@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from flowkit import zoo
 from flowkit.bijectors import Chain, SoftBounds
 from flowkit.conditioners import StandardizedContext
-from flowkit.contract.arguments import one_of, real, whole_number
+from flowkit.contract.arguments import one_of, positive, real, whole_number
 from flowkit.flow.flow import Flow
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
@@ -83,6 +83,7 @@ def posterior(
     rounds = whole_number(rounds, "posterior's rounds", least=1)
     simulations = whole_number(simulations, "posterior's simulations", least=2 * rounds)
     real(0, 1, "a share between 0 and 1", "()")(validation, "posterior's validation")
+    positive(learning_rate, "posterior's learning_rate")
     known = None if prior is None else as_prior(prior, features)
     _refuse_missing(simulator, known, pairs, method, rounds, observation, embedding)
     rng = np.random.default_rng(seed)
