@@ -1,14 +1,22 @@
 """The optimizer that Glow was trained with."""
 
 import math
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import keras
 from keras import ops
 
 from flowkit.contract import Tensor
-from flowkit.contract.arguments import Between0And1, Fraction, Positive, checked
+from flowkit.contract.arguments import Between0And1, Fraction, Positive, checked, positive
 from flowkit.contract.configured import one_line
+
+
+def _rate(given, name):
+    """Return a schedule or function as it is, and a number above 0 as a float."""
+    return given if callable(given) else positive(given, name)
+
+
+Rate = Annotated[float | keras.optimizers.schedules.LearningRateSchedule, _rate]
 
 
 @keras.saving.register_keras_serializable(package="flowkit")
@@ -39,7 +47,7 @@ class GlowAdamax(keras.optimizers.Adamax):
     @checked
     def __init__(
         self,
-        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 1e-3,
+        learning_rate: Rate = 1e-3,
         beta_1: Fraction = 0.9,
         beta_2: Between0And1 = 0.999,
         epsilon: Positive = 1e-8,
