@@ -51,6 +51,8 @@ def small(family, perturb):
     """A small flow of a family, off its start."""
     if family == "glow":
         return perturb(zoo.glow(levels=2, steps=1, width=4, min_scale=0.5, input_shape=(4, 4, 1)))
+    if family == "flow_matching":
+        return perturb(zoo.flow_matching(input_shape=(4, 4, 1), hidden=[8], solver="euler", steps=2))
     options = {"features": 2, "layers": 1, "hidden": [4], **_MORE.get(family, {})}
     keras.utils.set_random_seed(0)
     return perturb(
