@@ -259,20 +259,21 @@ class Flow(FlowModel):
 
     def _forward(self, y, context, noise=None):
         with positions_alone():
-            return self._through(y, context, noise)[0]
+            return self._through(y, context, self._unestimated(y, noise, inverse=False))[0]
 
     def _backward(self, z, context, noise=None):
         with positions_alone():
-            return self._through(z, context, noise, inverse=True)[0]
+            return self._through(z, context, self._unestimated(z, noise, inverse=True), inverse=True)[0]
 
-    def _backward_without_noise(self, z, context, noise=None):
-        """Return `_backward`, one step up the gradient of log p: the mean of the data given its noisy values."""
-        y = self._backward(z, context, noise)
-        with guided(None):  # the density itself, without guidance
-            _, (score,) = engine.gradients(
-                lambda tensors: ops.sum(self._log_density(tensors[0], context, self._noise_for(y))), [y]
-            )
-        return y + self.dequantize.std**2 * score
+    def _unestimated(self, x, noise, inverse):
+        """Return `noise`, or zeros in place of None if nothing but an estimate of log-dets needs it, as in exports."""
+        spec = self.bijector.spec
+        if noise is not None or spec.likelihood != "estimated" or not spec.draws(inverse=inverse):
+            return noise
+        shape = as_tuple(x.shape)
+        x_shape = self.bijector.compute_inverse_shape(shape) if inverse else shape
+        size = sum(count for _, count in self.bijector.noise_needs(x_shape, inverse=inverse))
+        return ops.reshape(0 * x, (-1, event_size(shape)))[:, :1] + ops.zeros((1, size), dtype=x.dtype)
 
     def _encode_and_score(self, y, context, noise=None):
         z, log_det = self._through(y, context, noise)
