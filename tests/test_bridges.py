@@ -158,7 +158,8 @@ def test_shapes_and_densities_on_jax(perturb):
     key = jax.random.key(0)
     x = q.sample(key, (5,))
     assert x.shape == (5, 4, 2)
-    np.testing.assert_array_equal(x, jax.jit(lambda key: q.sample(key, (5,)))(key))
+    # A compiled program rounds in another order.
+    np.testing.assert_allclose(x, jax.jit(lambda key: q.sample(key, (5,)))(key), rtol=1e-5, atol=1e-6)
     assert (x != q.sample(jax.random.key(1), (5,))).any()
     expected = [flow.log_prob(np.asarray(part), CONTEXT) for part in x]
     np.testing.assert_allclose(q.log_prob(x), expected, rtol=1e-4, atol=1e-5)
@@ -245,7 +246,7 @@ def test_draws_follow_a_key_of_jax(perturb):
     first, again, other = (draw(jax.random.key(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).all()
-    np.testing.assert_array_equal(flow.draw(4, seed=jax.random.PRNGKey(0))[0], first)
+    np.testing.assert_allclose(flow.draw(4, seed=jax.random.PRNGKey(0))[0], first, rtol=1e-6)
 
 
 # What cannot be one

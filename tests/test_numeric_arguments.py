@@ -90,7 +90,7 @@ HANDED_OUT = {
     "Posterior",
     "Table",
 }
-# Where these make sense: no entry, an event that is a single number, a number below 0, no bits.
+# Where these make sense: no entry, an event that is a single number, a number below 0.
 FINE = {
     *((name, "order", "[]") for name in ("Autoregressive", "Permute")),
     *((name, "angles", "[]") for name in ("AngularMADE", "AngularMLP")),
@@ -99,10 +99,6 @@ FINE = {
     ("DequantizeColumns", "missing", "[]"),
     ("Uniform", "low", "-1"),
     ("ReverseKL", "alpha", "-1"),
-    ("flow_pp", "n_bits", "None"),
-    ("glow", "n_bits", "None"),
-    ("realnvp_images", "n_bits", "None"),
-    ("tarflow", "n_bits", "None"),
 }
 
 ASKED = {

@@ -2,7 +2,6 @@
 
 import warnings
 from dataclasses import dataclass
-from typing import Any
 
 import keras
 import numpy as np
@@ -15,6 +14,7 @@ from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.contract.arguments import whole_number
 from flowkit.distributed.failed import failing_together
+from flowkit.flow import Flow
 from flowkit.objectives import FlowMatching
 
 Split = data.Dataset | data.Table
@@ -28,7 +28,7 @@ class Experiment:
     """
 
     recipe: Recipe
-    flow: Any
+    flow: Flow
     train: Split
     test: Split
     batches: data.Batches
@@ -67,7 +67,7 @@ def of_tables(recipe: Recipe) -> bool:
     return Tables.takes(recipe)
 
 
-def build_flow(recipe: Recipe, dataset: Split | None) -> Any:
+def build_flow(recipe: Recipe, dataset: Split | None) -> Flow:
     """Return the recipe's flow for the data of `dataset`, neither compiled nor adapted.
 
     `input_shape` and, if an image does not have 256 values, `data_levels` come from the data; from a table `features`
@@ -135,6 +135,8 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOpt
     arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
     if table.optimizer == "glow-adamax" and decay:
         arguments["beta_2"] = decay
+    given = {"beta_2": table.beta_2, "weight_decay": table.weight_decay}
+    arguments |= {name: value for name, value in given.items() if value is not None}
     rate = _schedule(table, steps_per_epoch)
     return training.GuardedOptimizer(optimizers()[table.optimizer](rate, **arguments))
 
@@ -180,7 +182,7 @@ def _polyak_decay(table, steps_per_epoch):
     return 1 - 1 / steps
 
 
-def load(recipe: Recipe, split: str) -> Any:
+def load(recipe: Recipe, split: str) -> Split:
     """Return the recipe's "train", "validation" or "test" as the model takes it; the first is without the second.
 
     With `crop`, each image gives one square of it, always the same. In a group of processes images stay on the disk if

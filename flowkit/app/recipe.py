@@ -78,6 +78,8 @@ class TrainingTable(BaseModel):
     polyak_epochs: Rate | None = None
     ema: Decay | None = None  # decay of averaged weights; 0: no averaging
     clip_norm: Rate | None = None  # of all gradients together
+    beta_2: Share | None = None  # of the squares of gradients; None: the optimizer's own
+    weight_decay: Rate | None = None  # times the learning rate; None: the optimizer's own
     precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the networks
     adapt_batch: Count = 256  # images or rows that ActNorm takes its statistics from
     checkpoint_minutes: Rate = 10.0  # between checkpoints within an epoch; the end of each writes one too

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from keras import ops
 
+from flowkit.contract.tensor import Tensor
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -88,7 +90,7 @@ class Domain:
             raise ValueError(f"Domain.whole expects whole numbers low < high, received ({low}, {high}).")
         return cls("whole", float(low), float(high))
 
-    def contains(self, x: Any) -> Any:
+    def contains(self, x: Tensor) -> Tensor:
         """Return True if every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
         if isinstance(self.kind, tuple):
             return all(column.contains(x[..., i]) for i, column in enumerate(self.columns or ()))
@@ -107,7 +109,7 @@ class Domain:
             inside = ops.logical_and(ops.all(x > low), ops.all(x < high))
         return bool(ops.convert_to_numpy(inside))
 
-    def from_real(self, t: Any) -> Any:
+    def from_real(self, t: Tensor) -> Tensor:
         """Return points of the domain, one for each real tensor `t` of the same shape: how checkers draw."""
         if self.columns is not None:
             drawn = [column.from_real(t[..., i]) for i, column in enumerate(self.columns)]

@@ -50,7 +50,7 @@ def sample(
     total = math.prod(lead)
     rows = distributed.mine(np.arange(total)) if spread else np.arange(total)
     first, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
-    compute = _with_log_prob if score else _drawn_data
+    compute = _with_log_prob if score else _noise_free
     pieces = [
         compute(flow, z, seen, batch_size, _noise_seed(numbers), start)
         for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop)
@@ -68,7 +68,7 @@ def _with_log_prob(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log_prob of the data)."""
     if flow.exact == "exact" and not flow.bijector.forgets(inverse=False):
         return _scored(flow, z, context, batch_size, seed, first)
-    x, finite = _drawn_data(flow, z, context, batch_size, seed, first)
+    x, finite = _noise_free(flow, z, context, batch_size, seed, first)
     return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
 
 
@@ -98,7 +98,7 @@ def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tu
     return x, log_q
 
 
-def _drawn_data(flow, z, context, batch_size, seed, first):
+def _noise_free(flow, z, context, batch_size, seed, first):
     """Return `decoded` of latents that were drawn: noise that training added is taken off."""
     noisy = isinstance(flow.dequantize, GaussianNoise)
     function = flow._backward_without_noise if noisy else flow._backward
@@ -170,17 +170,16 @@ def blocks(
         start = number * most
         low, high = max(first, start), min(stop, start + most)
         own = min(most, count - start)
-        rows = start + np.minimum(
-            np.arange(min(most, one_of_few(own))), own - 1
-        )  # few sizes, few compiled programs
+        # More rows than needed, so that few programs are compiled.
+        rows = start + np.minimum(np.arange(min(most, one_of_few(own))), own - 1)
         z = np.zeros((0, *event), flow.base.compute_dtype)
         if own:
             seed = _mixed(numbers, number)
-            z = _drawn(flow.base, (len(rows), *event), _repeated(context, rows), temperature, seed)
+            z = _block(flow.base, (len(rows), *event), _repeated(context, rows), temperature, seed)
         yield low, z[low - start : high - start], _repeated(context, np.arange(low, high))
 
 
-def _drawn(base, shape, context, temperature, seed):
+def _block(base, shape, context, temperature, seed):
     context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
 
     def draw(generator):

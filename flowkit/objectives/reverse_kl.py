@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Fraction, Number
 from flowkit.objectives.objective import Objective, expect_shape
 
@@ -98,7 +99,7 @@ class ReverseKL(Objective):
                 "upper bound of the divergence."
             )
 
-    def check_draws(self, flow: Any, context: Any) -> None:
+    def check_draws(self, flow: Any, context: Context) -> None:
         """Raise ValueError unless `log_density` has the right shape and is finite for most draws of the flow."""
         if self.alpha != 1 and context is not None:
             raise ValueError(
@@ -115,7 +116,7 @@ class ReverseKL(Objective):
                 "the flow that region (domains= of the zoo); otherwise check log_density on flow.sample(5)."
             )
 
-    def __call__(self, flow: Any, x: Any, context: Any) -> Any:
+    def __call__(self, flow: Any, x: Tensor, context: Context) -> Tensor:
         seen = flow.embed(context)
         draws, log_q, log_p = self._draw(flow, ops.shape(x)[0], context, seen)
         if self.anneal:

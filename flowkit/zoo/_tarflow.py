@@ -28,7 +28,7 @@ def tarflow(
     num_classes: Count | None = None,
     label_dropout: Fraction = 0.1,
     jacobi: bool = False,
-    n_bits: int = 8,
+    n_bits: int | None = 8,
     data_levels: int | None = None,
     backprop: Backprop = "stored",
     input_shape: ImageShape | None = None,
