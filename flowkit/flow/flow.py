@@ -29,7 +29,7 @@ from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
 from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.flow.model import FlowModel, locked
-from flowkit.flow.noise import varies
+from flowkit.flow.noise import noise_of_positions, varies
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
 from flowkit.objectives.objective import expect_shape
 
@@ -262,21 +262,13 @@ class Flow(FlowModel):
 
     def _forward(self, y, context, noise=None):
         with positions_alone():
-            return self._through(y, context, self._unestimated(y, noise, inverse=False))[0]
+            return self._through(y, context, noise_of_positions(self, y, noise, inverse=False))[0]
 
     def _backward(self, z, context, noise=None):
         with positions_alone():
-            return self._through(z, context, self._unestimated(z, noise, inverse=True), inverse=True)[0]
-
-    def _unestimated(self, x, noise, inverse):
-        """Return `noise`, or zeros in place of None if nothing but an estimate of log-dets needs it, as in exports."""
-        spec = self.bijector.spec
-        if noise is not None or spec.likelihood != "estimated" or not spec.draws(inverse=inverse):
-            return noise
-        shape = as_tuple(x.shape)
-        x_shape = self.bijector.compute_inverse_shape(shape) if inverse else shape
-        size = sum(count for _, count in self.bijector.noise_needs(x_shape, inverse=inverse))
-        return ops.reshape(0 * x, (-1, event_size(shape)))[:, :1] + ops.zeros((1, size), dtype=x.dtype)
+            return self._through(z, context, noise_of_positions(self, z, noise, inverse=True), inverse=True)[
+                0
+            ]
 
     def _encode_and_score(self, y, context, noise=None):
         z, log_det = self._through(y, context, noise)
