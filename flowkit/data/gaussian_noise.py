@@ -1,15 +1,15 @@
 """Gaussian noise in place of dequantisation."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 from keras import ops
 
 from flowkit.contract import BijectorSpec
-from flowkit.contract.arguments import Positive
+from flowkit.contract.arguments import Positive, Seed, whole
 from flowkit.contract.configured import one_line
 from flowkit.contract.shapes import event_size
-from flowkit.data.dequantize import Dequantize
+from flowkit.data.dequantize import Dequantize, Levels
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -34,10 +34,10 @@ class GaussianNoise(Dequantize):
     def __init__(
         self,
         std: Positive,
-        n_bits: int | None = 8,
+        n_bits: Annotated[int, whole(1, 8)] | None = 8,
         *,
-        levels: int | None = None,
-        seed: int | None = None,
+        levels: Levels | None = None,
+        seed: Seed | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(n_bits, levels=levels, seed=seed, **kwargs)

@@ -1,6 +1,7 @@
 """Jet and TarFlow against their published formulas, in float64 numpy without shared code, with copied weights."""
 
 import math
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,7 +10,7 @@ from arrays import f64
 from keras import ops
 
 import flowkit
-from flowkit import zoo
+from flowkit import recipes, zoo
 from flowkit.bijectors import Scale
 from flowkit.bijectors.guidance import guided
 from flowkit.conditioners import LabelDropout
@@ -194,6 +195,25 @@ def test_the_numbers_of_parameters_are_those_of_the_published_code(width, channe
     tarflow = zoo.tarflow(blocks=3, depth=2, num_classes=5, **options)
     block = linear_size(channels, width) + (places + 5) * width + 2 * layer_size(width)
     assert _trained(tarflow) == 3 * (block + linear_size(width, 2 * channels))
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("name", [n for n in recipes.available() if n.startswith(("jet/", "tarflow/"))])
+def test_the_card_says_how_many_parameters_a_recipe_has(name):
+    recipe = recipes.read_recipe(name)
+    model, (side, colours) = recipe.model, (64, 3) if "imagenet" in name else (28, 1)
+    places, channels, width = (side // model["patch"]) ** 2, colours * model["patch"] ** 2, model["width"]
+    if model["name"] == "jet":
+        one = linear_size(channels // 2, width) + model["block_depth"] * layer_size(width) + 2 * width
+        count = model["depth"] * (one + places * width + linear_size(width, channels))
+    else:
+        classes = model["num_classes"] or 0
+        one = linear_size(channels, width) + model["depth"] * layer_size(width) + classes * width
+        count = model["blocks"] * (one + places * width + linear_size(width, 2 * channels))
+    card = Path(__file__).parents[2] / "zoo" / model["name"] / "README.md"
+    (row,) = [line for line in card.read_text("utf-8").splitlines() if line.startswith(f"| [`{name}`]")]
+    assert f"| {count:,} |" in row
+    assert recipes.build_optimizer(recipe, 1000).inner_optimizer.beta_2 == (recipe.training.beta_2 or 0.999)
 
 
 def _trained(flow):
