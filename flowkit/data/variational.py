@@ -83,14 +83,19 @@ class VariationalDequantize(Dequantize):
         eps = self._as_density(ops.reshape(noise, ops.shape(x)))
         logit, log_det = self.density.run(eps, self._context(self._level(x)), inverse=False)
         y, volume = super()._forward(x, ops.sigmoid(logit))
-        return y, volume - sum_event(_log_normal(eps) - _log_slope(logit)) + log_det
+        return y, volume - self._log_q(eps, logit, log_det)
 
     def _inverse(self, y):
         x, volume = super()._inverse(y)
         level = self._level(x)
         logit = self._logit(y, level)
         eps, log_det = self.density.run(logit, self._context(level), inverse=True)
-        return x, volume + sum_event(_log_normal(eps) - _log_slope(logit)) + log_det
+        return x, volume + self._log_q(eps, logit, -log_det)
+
+    def _log_q(self, eps, logit, log_det):
+        """Return log q(u | x), (batch,), of u = sigmoid(logit); `log_det` is that from eps to the logit."""
+        log_q = sum_event(_log_normal(eps) - _log_slope(logit)) - log_det
+        return ops.cast(log_q, self.compute_dtype)
 
     def _level(self, x):
         return ops.floor(x / self.step) if self.step > 1 else x
