@@ -53,7 +53,7 @@ class VariationalDequantize(Dequantize):
         levels: Levels | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(n_bits, levels=levels, **kwargs)
+        super().__init__(n_bits, levels=levels, **{"dtype": None, **kwargs})  # that of its density
         spec = density.spec
         if spec.noise != "none" or not spec.domain == spec.codomain == Domain.REAL:
             raise ContractError(
