@@ -131,9 +131,12 @@ def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw
 
 
 def undithered(flow: Any, x: np.ndarray) -> np.ndarray:
-    """Return continuous values for the middle of the noise: with `Dequantize` the middles of the bins of `x`."""
+    """Return the middles of the bins of `x`; with another dequantizer the values for the middle of its noise."""
     if flow.dequantize is None:
         return x
+    if isinstance(flow.dequantize, Dequantize):
+        with engine.no_grad():
+            return ops.convert_to_numpy(flow.dequantize.within(x, np.full(x.shape, 0.5, "float32")))
     needs = flow.dequantize.noise_needs(x.shape, inverse=False)
     middles = [
         np.full((len(x), size), {"uniform": 0.5, "normal": 0.0}[kind], "float32") for kind, size in needs
