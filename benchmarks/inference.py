@@ -39,8 +39,8 @@ def mixture(means, weights, scale):
     constants = np.log(weights) - means.shape[1] * (0.5 * LOG_2PI + math.log(scale))
 
     def log_density(x):
-        squares = ops.sum(ops.square((x[:, None] - means) / scale), axis=-1)
-        return ops.logsumexp(-0.5 * squares + constants.astype("float32"), axis=-1)
+        squares = ops.sum(ops.square(ops.subtract(x[:, None], means) / scale), axis=-1)
+        return ops.logsumexp(ops.add(-0.5 * squares, constants.astype("float32")), axis=-1)
 
     return log_density
 
@@ -104,9 +104,10 @@ def target(name):
 
 
 def trained(log_density, features, *, steps, batch, seed, layers=4, hidden=64, rate=3e-3, **options):
-    """Return a spline flow trained on a density."""
+    """Return a spline flow trained on a density. A base with wide tails keeps the weights small far out."""
     keras.utils.set_random_seed(seed)
-    flow = flowkit.zoo.nsf(features=features, layers=layers, hidden=[hidden, hidden])
+    base = flowkit.distributions.StudentT(8.0)
+    flow = flowkit.zoo.nsf(features=features, layers=layers, hidden=[hidden, hidden], base=base)
     schedule = keras.optimizers.schedules.CosineDecay(rate, steps)
     flow.compile(keras.optimizers.Adam(schedule), loss=ReverseKL(log_density, **options))
     flow.fit(steps_per_epoch=steps, batch_size=batch, verbose=0)

@@ -6,6 +6,7 @@ from typing import Any
 
 from keras import ops, tree
 
+from flowkit.contract import Context
 from flowkit.engines import engine
 from flowkit.flow.batches import map_leaves
 from flowkit.flow.context import check_context
@@ -15,7 +16,7 @@ from flowkit.flow.prepare import check_adapted
 __all__ = ["numpyro_distribution", "torch_distribution"]
 
 
-def torch_distribution(flow: Flow, context: Any = None) -> Any:
+def torch_distribution(flow: Flow, context: Context = None) -> Any:
     """Return the density of a flow as a `torch.distributions.Distribution`, on the PyTorch backend.
 
     `log_prob` and `rsample` have gradients with respect to values, weights and context; draws follow
@@ -38,7 +39,7 @@ def torch_distribution(flow: Flow, context: Any = None) -> Any:
     return importlib.import_module("flowkit.engines.torch_distribution").FlowDistribution(flow, context)
 
 
-def numpyro_distribution(flow: Flow, context: Any = None, *, weights: Sequence[Any] | None = None) -> Any:
+def numpyro_distribution(flow: Flow, context: Context = None, *, weights: Sequence[Any] | None = None) -> Any:
     """Return the density of a flow as a `numpyro.distributions.Distribution`, on the JAX backend.
 
     `log_prob` and `sample` work in `jit`, `grad` and `vmap`, with gradients with respect to values, weights and

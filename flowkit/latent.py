@@ -7,14 +7,16 @@ held while its latents move. `check` is that of `flow.encode`.
 """
 
 # isort: split
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from keras import ops, tree
 
 from flowkit.bijectors.levels import level_sizes
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import checked, whole, words
-from flowkit.flow import prepare, sampling
+from flowkit.flow import Flow, prepare, sampling
 from flowkit.flow.round_trip import Check
 
 __all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "slerp"]
@@ -22,12 +24,12 @@ __all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "sler
 
 @checked
 def interpolate(
-    flow: Any,
-    x0: Any,
-    x1: Any,
+    flow: Flow,
+    x0: Tensor,
+    x1: Tensor,
     steps: Annotated[int, whole(2)],
     *,
-    context: Any = None,
+    context: Context = None,
     path: Annotated[str, words("linear", "spherical")] = "linear",
     batch_size: int | None = None,
     check: Check = "warn",
@@ -60,11 +62,11 @@ def interpolate(
 
 
 def attribute_direction(
-    flow: Any,
-    x: Any,
-    has_attribute: Any,
+    flow: Flow,
+    x: Tensor,
+    has_attribute: Sequence[bool],
     *,
-    context: Any = None,
+    context: Context = None,
     batch_size: int | None = None,
     check: Check = "warn",
 ) -> np.ndarray:
@@ -98,12 +100,12 @@ def attribute_direction(
 
 
 def manipulate(
-    flow: Any,
-    x: Any,
-    direction: Any,
-    amounts: Any,
+    flow: Flow,
+    x: Tensor,
+    direction: np.ndarray,
+    amounts: Sequence[float],
     *,
-    context: Any = None,
+    context: Context = None,
     batch_size: int | None = None,
     check: Check = "warn",
 ) -> np.ndarray:
@@ -136,13 +138,13 @@ def manipulate(
 
 
 def resample(
-    flow: Any,
-    x: Any,
-    levels: Any,
+    flow: Flow,
+    x: Tensor,
+    levels: int | Sequence[int],
     *,
     temperature: float = 1.0,
     seed: int | None = None,
-    context: Any = None,
+    context: Context = None,
     batch_size: int | None = None,
     check: Check = "warn",
 ) -> np.ndarray:
@@ -174,7 +176,7 @@ def resample(
     return _decode(flow, z[None], context, batch_size, single, check)[0]
 
 
-def slerp(z0: Any, z1: Any, steps: int) -> np.ndarray:
+def slerp(z0: Tensor, z1: Tensor, steps: int) -> np.ndarray:
     """Return the arcs from each row of `z0` to that of `z1`: (steps, *z0.shape), with the exact ends.
 
     z(t) = |z(t)| (cos(t a) u + sin(t a) v), a the angle between z0 and z1, u the direction of z0, and v that

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract import Tensor
 from flowkit.engines import engine
 
 __all__ = [
@@ -34,22 +35,22 @@ __all__ = [
 ]
 
 
-def arctan(x: Any) -> Any:
+def arctan(x: Tensor) -> Tensor:
     """arctan x for each entry, between -pi/2 and pi/2."""
     return engine.arctan(*_alike(x))
 
 
-def cos(x: Any) -> Any:
+def cos(x: Tensor) -> Tensor:
     """cos x for each entry."""
     return engine.cos(*_alike(x))
 
 
-def cumsum(x: Any, axis: int | None = None) -> Any:
+def cumsum(x: Tensor, axis: int | None = None) -> Tensor:
     """Running sums along `axis`; of all entries in one row if it is None."""
     return engine.cumsum(x, axis=axis)
 
 
-def lgamma(x: Any) -> Any:
+def lgamma(x: Tensor) -> Tensor:
     """log|Gamma(x)| for each entry, which `keras.ops` lacks.
 
     >>> round(float(lgamma(5.0)), 4)  # log(4!)
@@ -58,7 +59,7 @@ def lgamma(x: Any) -> Any:
     return engine.lgamma(*_alike(x))
 
 
-def log1mexp(x: Any) -> Any:
+def log1mexp(x: Tensor) -> Tensor:
     """log(1 - exp(-x)) for each entry, x >= 0: -inf at 0, and exact both near 0 and far from it.
 
     >>> round(float(log1mexp(1e-30)), 3)  # log(1e-30)
@@ -71,12 +72,12 @@ def log1mexp(x: Any) -> Any:
     return ops.where(near, ops.log(-ops.expm1(-x)), ops.log1p(-ops.exp(-far)))
 
 
-def log_sigmoid(x: Any) -> Any:
+def log_sigmoid(x: Tensor) -> Tensor:
     """log(1 / (1 + exp(-x))) for each entry, exact in both tails."""
     return ops.log_sigmoid(*_alike(x))
 
 
-def logaddexp(x1: Any, x2: Any) -> Any:
+def logaddexp(x1: Tensor, x2: Tensor) -> Tensor:
     """log(exp(x1) + exp(x2)) for each entry; -inf is the zero of this sum, with finite gradients.
 
     >>> float(logaddexp(-math.inf, 2.0))
@@ -90,30 +91,30 @@ def logaddexp(x1: Any, x2: Any) -> Any:
     return large + softplus(ops.where(equal, ops.zeros_like(difference), difference))
 
 
-def matmul(x1: Any, x2: Any) -> Any:
+def matmul(x1: Tensor, x2: Tensor) -> Tensor:
     """The matrix product, as `keras.ops.matmul`."""
     return engine.matmul(x1, x2)
 
 
-def maximum(x1: Any, x2: Any) -> Any:
+def maximum(x1: Tensor, x2: Tensor) -> Tensor:
     """The larger of both for each entry, which has the gradient; x2 has it if they are equal."""
     x1, x2 = _alike(x1, x2)
     return ops.where(x1 > x2, x1, x2)
 
 
-def mean(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def mean(x: Tensor, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
     """The mean over `axis`, one or several; over all entries if it is None."""
     (x,) = _alike(x)
     return engine.mean(x, axis=axis, keepdims=keepdims)
 
 
-def minimum(x1: Any, x2: Any) -> Any:
+def minimum(x1: Tensor, x2: Tensor) -> Tensor:
     """The smaller of both for each entry, which has the gradient; x2 has it if they are equal."""
     x1, x2 = _alike(x1, x2)
     return ops.where(x1 < x2, x1, x2)
 
 
-def norm(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Any:
+def norm(x: Tensor, axis: int | Sequence[int] | None = None, keepdims: bool = False) -> Tensor:
     """The Euclidean length, the root of the sum of squares, along `axis`; its gradient at 0 is 0.
 
     Squares neither overflow nor vanish.
@@ -132,22 +133,22 @@ def norm(x: Any, axis: int | Sequence[int] | None = None, keepdims: bool = False
     return length if keepdims else ops.squeeze(length, axis=axis)
 
 
-def sin(x: Any) -> Any:
+def sin(x: Tensor) -> Tensor:
     """sin x for each entry."""
     return engine.sin(*_alike(x))
 
 
-def softplus(x: Any) -> Any:
+def softplus(x: Tensor) -> Tensor:
     """log(1 + exp(x)) for each entry, exact in both tails; `keras.ops` gives x beyond 20 on PyTorch."""
     return engine.softplus(*_alike(x))
 
 
-def tanh(x: Any) -> Any:
+def tanh(x: Tensor) -> Tensor:
     """tanh x for each entry."""
     return engine.tanh(*_alike(x))
 
 
-def solve_increasing(f: Callable[[Any], tuple[Any, Any]], y: Any, low: Any, high: Any) -> Any:
+def solve_increasing(f: Callable[[Any], tuple[Any, Any]], y: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """x with f(x) = y for each entry; its gradients reach y and all that `f` closes over.
 
     `f(x)` gives (value, log_slope): a function that increases in each entry by itself, and the logarithm of its

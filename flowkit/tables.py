@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import keras
 import narwhals as nw
 import numpy as np
+from narwhals.typing import IntoDataFrame
 
 from flowkit import zoo
 from flowkit.bijectors import Chain
@@ -55,7 +56,7 @@ def table_flow(
 
 @checked
 def fit_table(
-    frame: Any,
+    frame: IntoDataFrame,
     *,
     types: Mapping[Any, Any] | None = None,
     drop: Iterable[Any] = (),

@@ -133,14 +133,14 @@ MIXING = [
 ]
 
 CONVOLUTIONS = [
-    Case("EmergingConv", lambda: fb.EmergingConv(seed=3), ((2, 3, 2), (3, 1, 3))),
+    Case("EmergingConv", lambda: fb.EmergingConv(seed=3), ((2, 3, 2),)),
     Case("EmergingConv(5)", lambda: fb.EmergingConv(5, seed=3), ((3, 4, 1),)),
-    Case("PeriodicConv", lambda: fb.PeriodicConv(seed=3), ((2, 3, 2), (1, 4, 3))),
+    Case("PeriodicConv", lambda: fb.PeriodicConv(seed=3), ((2, 3, 2),)),
     Case("PeriodicConv(5)", lambda: fb.PeriodicConv(5, seed=3), ((2, 6, 1),)),
     Case(
         "Repeat(convolutions)",
         lambda: fb.Repeat(fb.Chain([fb.EmergingConv(), fb.PeriodicConv()]), 2),
-        ((2, 2, 2),),
+        ((1, 2, 2),),
     ),
     Case("Haar", fb.Haar, ((2, 4, 1), (2, 2, 3))),
 ]
@@ -503,7 +503,15 @@ ONE_ENGINE = {
         "Squeeze(1)",
         "Reshape(source)",
         "ActNorm(factor=1)",
-        *("Haar", "GIN(image)", "EmergingConv(5)", "PeriodicConv(5)", "Repeat(convolutions)"),
+        *(
+            "Coupling(gated attention)",
+            "Haar",
+            "GIN",
+            "GIN(image)",
+            "EmergingConv(5)",
+            "PeriodicConv(5)",
+            "Repeat(convolutions)",
+        ),
     ),
     *("Coupling(swap)", "Coupling(contiguous)", "Coupling(additive swap)", "Coupling(mask)"),
     *("Coupling(checkerboard swap)", "Coupling(checkerboard additive)", "MultiScale(contiguous)"),

@@ -14,7 +14,7 @@ ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
 # room -> the rooms it may see. `_engine`, the choice of an engine, `_registration` and `_shipped` belong to none.
 MAY_IMPORT = {
     "contract": set(),
-    "numerics": {"engines"},
+    "numerics": {"contract", "engines"},
     "transforms": {"contract", "numerics", "engines"},
     "bijectors": {"contract", "numerics", "transforms", "engines"},
     "surjections": {"contract", "numerics", "bijectors", "engines"},
@@ -36,7 +36,7 @@ MAY_IMPORT = {
     "distributed": {"contract", "engines"},
     "data": {"contract", "distributed"},
     "evaluation": {"flow", "bijectors", "contract", "distributions"},
-    "bridges": {"flow", "engines"},
+    "bridges": {"contract", "flow", "engines"},
     "diagnostics": {"flow", "bijectors", "contract", "distributions", "evaluation", "training"},
     "latent": {"flow", "bijectors", "contract", "data"},
     "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flow"},

@@ -98,8 +98,8 @@ def test_divergences_of_normals_are_found_by_samples():
     other = torch.distributions.Independent(torch.distributions.Normal(torch.zeros(2), torch.ones(2)), 1)
     kl = torch.distributions.kl_divergence
     for pair in ((q, same), (same, q), (q, q)):
-        assert float(kl(*pair)) == pytest.approx(0.0, abs=1e-5)
-    assert float(kl(q, other)) == pytest.approx(float(kl(same, other)), abs=0.25)
+        assert float(kl(*pair).detach()) == pytest.approx(0.0, abs=1e-5)
+    assert float(kl(q, other).detach()) == pytest.approx(float(kl(same, other)), abs=0.25)
     kl(q, other).backward()
     assert all(weight.grad is not None for weight in flow.parameters() if weight.requires_grad)
 
@@ -158,7 +158,8 @@ def test_shapes_and_densities_on_jax(perturb):
     key = jax.random.key(0)
     x = q.sample(key, (5,))
     assert x.shape == (5, 4, 2)
-    np.testing.assert_array_equal(x, jax.jit(lambda key: q.sample(key, (5,)))(key))
+    # A compiled program rounds in another order.
+    np.testing.assert_allclose(x, jax.jit(lambda key: q.sample(key, (5,)))(key), rtol=1e-5, atol=1e-6)
     assert (x != q.sample(jax.random.key(1), (5,))).any()
     expected = [flow.log_prob(np.asarray(part), CONTEXT) for part in x]
     np.testing.assert_allclose(q.log_prob(x), expected, rtol=1e-4, atol=1e-5)
@@ -245,7 +246,7 @@ def test_draws_follow_a_key_of_jax(perturb):
     first, again, other = (draw(jax.random.key(seed)) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert (first != other).all()
-    np.testing.assert_array_equal(flow.draw(4, seed=jax.random.PRNGKey(0))[0], first)
+    np.testing.assert_allclose(flow.draw(4, seed=jax.random.PRNGKey(0))[0], first, rtol=1e-6)
 
 
 # What cannot be one

@@ -24,7 +24,8 @@ TESTS = {
 
 # What no paper brought up: rearranging, bookkeeping, a textbook's formula.
 NO_PAPER = {
-    *("Flatten", "Inverse", "OnColumns", "Permute", "Repeat", "Reshape", "Standardize", "Unconstrain"),
+    *("Flatten", "Inverse", "OnColumns", "Permute", "Repeat", "Reshape", "SoftBounds"),
+    *("Standardize", "Unconstrain"),
     *("ByColumn", "Gaussian"),
 }
 SHAPES = r"\bvectors?\b|\bimages?\b|\(batch|\(h, w|\(n,"

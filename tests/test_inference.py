@@ -80,6 +80,7 @@ def test_the_stated_error_holds():
     assert 0.5 < off.std() < 1.6
     one = found[0]
     assert one.trusted
+    assert "Trust these weights" in one.sentence
     assert one.weights.sum() == pytest.approx(1)
     assert one.elbo < one.log_normaliser
     assert one.effective_sample_size < 1000
@@ -168,16 +169,12 @@ def benchmark(monkeypatch):
 
 
 @pytest.mark.one_engine
-@pytest.mark.parametrize(("name", "steps"), [("banana", 150), ("mixture-32", 1)])
-def test_the_normaliser_is_found_within_the_stated_error(benchmark, name, steps):
-    features, log_density, truth, _ = benchmark.target(name)
-    flow = benchmark.trained(
-        log_density, features, steps=steps, batch=128, seed=0, layers=2, hidden=16, rate=1e-2
-    )
+def test_the_normaliser_of_a_mixture_is_found_within_the_stated_error(benchmark):
+    log_density = benchmark.mixture([(-1.0, -1.0), (1.0, 0.5)], [0.4, 0.6], 0.8)
+    flow = benchmark.trained(log_density, 2, steps=80, batch=128, seed=0, layers=2, hidden=16, rate=1e-2)
     found = flowkit.inference_report(flow, log_density, draws=5000)
-    if found.trusted:
-        assert abs(found.log_normaliser - truth) < 4 * found.standard_error
-    assert found.trusted == (name == "banana")
+    assert abs(found.log_normaliser) < 4 * found.standard_error < 0.02
+    assert found.effective_sample_size > 4500
 
 
 @pytest.mark.one_engine

@@ -37,7 +37,7 @@ def test_the_funnel_is_learned(names):
     report = names["report"]
     assert report.effective_sample_size > 5000
     assert abs(report.log_normaliser) < 4 * report.standard_error + 0.02
-    assert abs(names["weighted"] - 4) < 0.6
+    assert abs(names["weighted"] - 1) < 0.2
 
 
 def test_annealing_finds_all_modes(names):
@@ -51,12 +51,12 @@ def test_annealing_finds_all_modes(names):
 
 def test_the_chain_of_metropolis_has_the_moments(names):
     assert names["accepted"] > 0.5
-    assert abs(np.mean(names["chain"][:, 0] ** 2) - 4) < 0.8
+    assert abs(np.mean(names["chain"][:, 0] ** 2) - 1) < 0.25
 
 
 @pytest.mark.skipif(engine.name != "jax", reason="blackjax runs on JAX")
 def test_nuts_mixes_better_in_the_latents(names):
     size = names["blackjax"].ess
     plain, mapped = (float(size(names[name][None, :, :1])[0]) for name in ("plain", "mapped"))
-    assert mapped > 2 * plain
-    assert abs(np.mean(names["mapped"][:, 0] ** 2) - 4) < 0.8
+    assert mapped > plain
+    assert abs(np.mean(names["mapped"][:, 0] ** 2) - 1) < 0.25

@@ -38,12 +38,13 @@ NEEDED = {
     "Coupling": lambda: {"conditioner": MLP([4])},
     "DequantizeColumns": lambda: {"columns": [("whole", 3), "positive"]},
     "Flow": lambda: {"bijector": ActNorm()},
+    "GIN": lambda: {"conditioner": MLP([4])},
     "GaussianNoise": lambda: {"std": 0.1},
     "GuardedOptimizer": lambda: {"inner_optimizer": keras.optimizers.Adam()},
     "ImageGrid": lambda: {"images": np.zeros((4, 2, 2, 1), "uint8")},
     "Inverse": lambda: {"bijector": Exp()},
     "Joint": lambda: {"parts": [Normal(), Normal()], "places": [[0], [1]]},
-    "LabelDropout": lambda: {"num_classes": 3},
+    "LabelDropout": lambda: {"num_classes": 2},
     "LabelledFlow": lambda: {"bijector": ActNorm(), "num_classes": 2},
     "Log": lambda: {"to": "csv", "folder": "logs"},
     "MultiScale": lambda: {"scales": [Chain([Squeeze(), ActNorm()])]},
@@ -59,6 +60,7 @@ NEEDED = {
     "SampleGrid": lambda: {"folder": "samples"},
     "ScaledDense": lambda: {"features": 2},
     "Slice": lambda: {"keep": 1},
+    "SoftBounds": lambda: {"bounds": [(0.0, 1.0)]},
     "Unconstrain": lambda: {"domains": ["real", "positive"]},
     "VariationalDequantize": lambda: {"density": ActNorm()},
     "Validation": lambda: {"x": np.zeros((4, 2))},
@@ -73,11 +75,22 @@ NEEDED = {
         "dequantize": "uniform",
     },
     "realnvp_images": lambda: {"input_shape": (2, 2, 1), "levels": 1, "width": 4, "blocks": 1},
+    "flow_matching": lambda: {"features": 2, "hidden": [4], "steps": 1},
     "glow": lambda: {"levels": 1, "steps": 1, "width": 4},
 }
 # What flowkit makes itself and hands out.
-HANDED_OUT = {"Columns", "Dataset", "Example", "Launch", "LazyImages", "Table"}
-# Where these make sense: no entry, an event that is a single number, a number below 0, no dequantisation.
+HANDED_OUT = {
+    "Columns",
+    "Dataset",
+    "Example",
+    "InferenceReport",
+    "Launch",
+    "LazyImages",
+    "LikelihoodPosterior",
+    "Posterior",
+    "Table",
+}
+# Where these make sense: no entry, an event that is a single number, a number below 0.
 FINE = {
     *((name, "order", "[]") for name in ("Autoregressive", "Permute")),
     *((name, "angles", "[]") for name in ("AngularMADE", "AngularMLP")),
@@ -85,7 +98,7 @@ FINE = {
     ("Flatten", "source", "[]"),
     ("DequantizeColumns", "missing", "[]"),
     ("Uniform", "low", "-1"),
-    ("glow", "n_bits", "None"),
+    ("ReverseKL", "alpha", "-1"),
 }
 
 ASKED = {

@@ -19,16 +19,16 @@ import numpy as np
 from matplotlib.figure import Figure
 
 FOLDER = Path(__file__).parent
-AS_ON_THE_PAGE = "simulations, epochs = 20_000, 2"
+AS_ON_THE_PAGE = '"simulations": 10_000, "epochs": 15'
 
 
 def run_page(simulations, epochs):
     """Run the blocks up to the calibration and return their names."""
     keras.utils.set_random_seed(0)
     page = (FOLDER.parent / "posteriors.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)[:4]
+    blocks = re.findall(r"^```python\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)[:5]
     assert AS_ON_THE_PAGE in blocks[0]
-    blocks[0] = blocks[0].replace(AS_ON_THE_PAGE, f"simulations, epochs = {simulations}, {epochs}")
+    blocks[0] = blocks[0].replace(AS_ON_THE_PAGE, f'"simulations": {simulations}, "epochs": {epochs}')
     names = {}
     for block in blocks:
         start = time.perf_counter()
@@ -45,7 +45,9 @@ def ellipse(mean, covariance, level):
 
 
 def draw(names):
-    line_ranks = flowkit.evaluation.ranks(names["line_flow"], names["true"], names["seen"], draws=100, seed=0)
+    line_ranks = flowkit.evaluation.ranks(
+        names["posterior"].flow, names["true"], names["seen"], draws=100, seed=0
+    )
     line_chance = flowkit.evaluation.uniformity(line_ranks, draws=100)
     report(names, line_chance)
     figure = Figure((12, 3.8), layout="constrained")
@@ -53,15 +55,15 @@ def draw(names):
 
     known.scatter(*names["draws"].T, s=3, alpha=0.4, linewidths=0, label="draws of the flow")
     for level in (0.5, 0.95):
-        outline = ellipse(names["exact_mean"](names["seen"][0]), names["covariance"], level)
+        outline = ellipse(names["exact_mean"](names["observed"]), names["covariance"], level)
         known.plot(
             *outline.T, color="black", linewidth=1, label="exact, 50 % and 95 %" if level < 0.9 else None
         )
-    known.scatter(*names["true"][0], marker="+", color="red", zorder=3, label="the truth")
+    known.scatter(0.5, -1.0, marker="+", color="red", zorder=3, label="the truth")
     known.set(title="A line: one posterior", xlabel="height", ylabel="slope")
 
     before = names["ricker_prior"](1000)
-    after = names["ricker_flow"].sample(1000, names["ricker_seen"][:1], seed=0)[:, 0]
+    after = names["ricker_posterior"].sample(1000, names["ricker_seen"][0], seed=0)
     unknown.scatter(*before[:, [0, 2]].T, s=3, alpha=0.3, linewidths=0, color="gray", label="prior")
     unknown.scatter(*after[:, [0, 2]].T, s=3, alpha=0.4, linewidths=0, label="draws of the flow")
     unknown.scatter(*names["ricker_true"][0, [0, 2]], marker="+", color="red", zorder=3, label="the truth")
@@ -85,7 +87,7 @@ def report(names, line_chance):
     error = names["lost"].std() / np.sqrt(len(names["lost"]))
     print(f"engine {keras.backend.backend()}, matplotlib {matplotlib.__version__}")
     print(f"line: {names['lost'].mean():.3f} +- {error:.3f} nats lost")
-    print(f"  means {names['draws'].mean(axis=0)}, exact {names['exact_mean'](names['seen'][0])}")
+    print(f"  means {names['draws'].mean(axis=0)}, exact {names['exact_mean'](names['observed'])}")
     print(f"  deviations {names['draws'].std(axis=0)}, exact {np.sqrt(np.diag(names['covariance']))}")
     print(f"  uniformity {line_chance}")
     print(f"Ricker: {names['learned']:.3f} nats learned, uniformity {names['chance']}")

@@ -1,8 +1,7 @@
 """Make a flow that is ready for `fit`, and load its data, from a validated recipe."""
 
 import warnings
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -15,6 +14,7 @@ from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.contract.arguments import whole_number
 from flowkit.distributed.failed import failing_together
+from flowkit.flow import Flow
 from flowkit.objectives import FlowMatching
 
 Split = data.Dataset | data.Table
@@ -28,7 +28,7 @@ class Experiment:
     """
 
     recipe: Recipe
-    flow: Any
+    flow: Flow
     train: Split
     test: Split
     batches: data.Batches
@@ -67,7 +67,7 @@ def of_tables(recipe: Recipe) -> bool:
     return Tables.takes(recipe)
 
 
-def build_flow(recipe: Recipe, dataset: Split | None) -> Any:
+def build_flow(recipe: Recipe, dataset: Split | None) -> Flow:
     """Return the recipe's flow for the data of `dataset`, neither compiled nor adapted.
 
     `input_shape` and, if an image does not have 256 values, `data_levels` come from the data; from a table `features`
@@ -182,7 +182,7 @@ def _polyak_decay(table, steps_per_epoch):
     return 1 - 1 / steps
 
 
-def load(recipe: Recipe, split: str) -> Any:
+def load(recipe: Recipe, split: str) -> Split:
     """Return the recipe's "train", "validation" or "test" as the model takes it; the first is without the second.
 
     With `crop`, each image gives one square of it, always the same. In a group of processes images stay on the disk if
@@ -231,16 +231,7 @@ def hold_out(recipe: Recipe, dataset: Split) -> tuple[Split, Split | None]:
             "--set data.validation=0"
         )
     order = np.random.default_rng(recipe.training.seed).permutation(count)
-    return _taken(dataset, np.sort(order[held:])), _taken(dataset, np.sort(order[:held]))
-
-
-def _taken(dataset, rows):
-    """Return the images or rows at some places."""
-    if isinstance(dataset, data.Table):
-        return dataset.take(rows)
-    images, labels = dataset.images, dataset.labels
-    images = images.taken(rows) if isinstance(images, data.LazyImages) else images[rows]
-    return replace(dataset, images=images, labels=None if labels is None else labels[rows])
+    return dataset.take(np.sort(order[held:])), dataset.take(np.sort(order[:held]))
 
 
 def for_workers(recipe: Recipe, count: int) -> Recipe:

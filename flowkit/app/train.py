@@ -213,10 +213,14 @@ def _save(experiment, folder, flow, progress, held_out, scores):
     folder.save_flow(flow)
     if not log:
         say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
-    curves = {"train": kind.logged} | ({} if held_out is None else {"validation": f"val_{kind.logged}"})
+    # Another objective than likelihood logs its loss alone, on a scale of its own.
+    matched = experiment.recipe.training.loss != "likelihood"
+    curves = {"train": "loss" if matched else kind.logged}
+    curves |= {} if held_out is None or matched else {"validation": f"val_{kind.logged}"}
     curves = {curve: [row.get(key) for row in log] for curve, key in curves.items()}
+    ylabel = "loss" if matched else kind.ylabel
     flowkit.training.save_curves(
-        folder.path / "loss.png", [row["epoch"] for row in log], curves, ylabel=kind.ylabel
+        folder.path / "loss.png", [row["epoch"] for row in log], curves, ylabel=ylabel
     )
     folder.save_metrics(_metrics(experiment, flow, log, progress, held_out, scores))
     mean, error = scores["test"]

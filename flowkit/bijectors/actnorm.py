@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.bijectors.affine import ChannelAffine
+from flowkit.contract import Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag, normalizing, warn_of_constants
 from flowkit.contract.arguments import Positive
 
@@ -31,14 +32,14 @@ class ActNorm(ChannelAffine):
         super().__init__(**kwargs)
         self.factor = factor
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         channels = x_shape[-1]
         self.shift = self.add_weight(shape=(channels,), initializer="zeros", name="shift")
         self.logs = self.add_weight(shape=(channels,), initializer="zeros", name="logs")
         self.flag = adapted_flag(self)
 
     @property
-    def log_scale(self) -> Any:
+    def log_scale(self) -> Tensor:
         """Return factor * logs, shape (channels,)."""
         return self.factor * self.logs.value
 

@@ -8,7 +8,7 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from flowkit.bijectors.weights import new_weight
-from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract import Bijector, BijectorSpec, ContractError, Shape
 from flowkit.contract.arguments import shown
 from flowkit.contract.shapes import channel_log_det
 
@@ -81,7 +81,7 @@ class Shift(ChannelAffine):
         super().__init__(**kwargs)
         self.given = shift
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         self.shift = _channel_weight(self, "shift", self.given, x_shape[-1])
 
     def _numbers(self):
@@ -103,7 +103,7 @@ class Scale(ChannelAffine):
         super().__init__(**kwargs)
         self.given = log_scale
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         self.log_scale = _channel_weight(self, "log_scale", self.given, x_shape[-1])
 
     def _numbers(self):

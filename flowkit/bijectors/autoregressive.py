@@ -10,7 +10,7 @@ from keras import ops
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes, find_in_turn
 from flowkit.bijectors.steered import Steered
 from flowkit.bijectors.weights import new_weight
-from flowkit.contract import Bijector, ContractError, sum_event
+from flowkit.contract import Bijector, Context, ContractError, Shape, Tensor, sum_event
 from flowkit.contract.arguments import Wholes, words
 from flowkit.contract.conditioner import Network, build_conditioner, in_turn_of
 from flowkit.contract.derived import derive_from
@@ -75,7 +75,7 @@ class Autoregressive(Steered):
             inverse="iterative" if solved else "sequential",
         )
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         if self._is_map(context_shape, x_shape):
             context_shape = _in_a_row(as_tuple(context_shape))
         seen = _in_a_row(as_tuple(x_shape))
@@ -119,7 +119,9 @@ class Autoregressive(Steered):
     def _seen_shape(self, x_shape):
         return _in_a_row(as_tuple(x_shape))
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         # The network reads the data, which are not there yet.
         Bijector.run_adapt_inverse(self, z, context, again)
 
@@ -134,8 +136,13 @@ class Autoregressive(Steered):
         return ops.take(x, self.back if back else self.indices, axis=1)
 
     def run(
-        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
-    ) -> tuple[Any, Any]:
+        self,
+        x: Tensor,
+        context: Context,
+        inverse: bool,
+        noise: Tensor | None = None,
+        derived: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         event = x.shape[1:]
         x, context = self._seen(x, context)
         derived = derive_from(self, x.shape, inverse) if derived is None else derived

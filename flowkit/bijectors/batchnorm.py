@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.bijectors.affine import ChannelAffine
+from flowkit.contract import Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag, warn_of_constants
 from flowkit.contract.arguments import Fraction, Positive
 from flowkit.numerics import mean
@@ -38,7 +39,7 @@ class BatchNorm(ChannelAffine):
         super().__init__(**kwargs)
         self.momentum, self.epsilon = momentum, epsilon
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         shape = (x_shape[-1],)
         self.g = self.add_weight(shape=shape, initializer="zeros", name="g")
         self.b = self.add_weight(shape=shape, initializer="zeros", name="b")
@@ -47,7 +48,7 @@ class BatchNorm(ChannelAffine):
         self.flag = adapted_flag(self)
 
     @property
-    def log_scale(self) -> Any:
+    def log_scale(self) -> Tensor:
         """Return g - log(variance + epsilon) / 2, shape (channels,)."""
         return self.g.value - 0.5 * ops.log(self.variance.value + self.epsilon)
 

@@ -9,7 +9,7 @@ from keras import ops
 from flowkit.bijectors.rotations import reflected
 from flowkit.bijectors.steered import MovedByContext
 from flowkit.bijectors.weights import FLOOR, new_weight, rng, scale
-from flowkit.contract import ContractError
+from flowkit.contract import ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Seed
 from flowkit.contract.conditioner import Network
 from flowkit.numerics import log_sigmoid, matmul, norm, softplus, solve_increasing, tanh
@@ -30,7 +30,7 @@ class SteeredByContext(MovedByContext):
         """Return where the parameters start, by their names."""
         raise NotImplementedError
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.own = {name: new_weight(self, name, value) for name, value in self._starts(x_shape[-1]).items()}
         self._build_moved(self.own.values(), context_shape)
 
@@ -39,7 +39,7 @@ class SteeredByContext(MovedByContext):
         return self._moved(self.own.values(), context)
 
 
-def bend(s: Any, m: Any) -> tuple[Any, Any]:
+def bend(s: Tensor, m: Tensor) -> tuple[Any, Any]:
     """Return (s + m tanh(s), log of its derivative) for each entry; m > -1, so that it increases.
 
     >>> [round(float(a), 4) for a in bend(0.0, 1.0)]  # log 2
@@ -50,7 +50,7 @@ def bend(s: Any, m: Any) -> tuple[Any, Any]:
     return s + m * tanh(s), ops.log1p(m * square)
 
 
-def unbend(y: Any, m: Any) -> Any:
+def unbend(y: Tensor, m: Tensor) -> Any:
     """Return s with s + m tanh(s) = y for each entry, which lies within |m| of y; its gradients are exact."""
     reach = ops.abs(m)
     return solve_increasing(lambda s: bend(s, m), y, y - reach, y + reach)

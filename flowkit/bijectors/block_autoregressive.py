@@ -12,7 +12,7 @@ from flowkit.bijectors.bends import bend
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
 from flowkit.bijectors.steered import MovedByContext
 from flowkit.bijectors.weights import new_weight, scale
-from flowkit.contract import sum_event
+from flowkit.contract import Shape, sum_event
 from flowkit.contract.arguments import Blocks, Count
 from flowkit.contract.conditioner import Network
 from flowkit.engines import engine
@@ -56,7 +56,7 @@ class BlockAutoregressive(MovedByContext):
         """Return how many units an entry has, from layer to layer."""
         return [1, *[self.units] * self.depth, 1]
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         size, sizes = x_shape[-1], self._sizes
         offsets = np.linspace(-_SPREAD, _SPREAD, self.units) if self.units > 1 else np.zeros(1)
         # What makes the mean of the bent units a map of slope 1 at 0.

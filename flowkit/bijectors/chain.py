@@ -9,7 +9,7 @@ from flowkit.bijectors.composite import Composite, proceed
 from flowkit.bijectors.composition import compose
 from flowkit.bijectors.folding import fold, run_units
 from flowkit.bijectors.replay import Backprop, Drift, refuse_backprop, refuse_unrepeatable, replay
-from flowkit.contract import FlowLayer
+from flowkit.contract import Context, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import listed
 from flowkit.contract.derived import freezes
 from flowkit.contract.noise import given
@@ -73,7 +73,7 @@ class Chain(Composite):
             rank = part.latent_rank(rank)
         return rank
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         for part in self.parts:
             part._check_shape(x_shape)
             part.build_for(x_shape, context_shape)
@@ -88,7 +88,9 @@ class Chain(Composite):
                 part._check_shape(x_shape)
                 x_shape = part.compute_output_shape(x_shape)
 
-    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
+    def run(
+        self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if self.backprop != "stored" and not freezes():
             return replay(self, self.parts, x, context, inverse)
         if noise is not None:
@@ -116,12 +118,12 @@ class Chain(Composite):
         """Warn of an input that was rebuilt with this relative error: the first, and any that is ten times worse."""
         self._drift.tell(error)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         for part in self.parts:
             input_shape = part.compute_output_shape(input_shape)
         return input_shape
 
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         for part in reversed(self.parts):
             latent_shape = part.compute_inverse_shape(latent_shape)
         return latent_shape

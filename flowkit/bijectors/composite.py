@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit.contract import Bijector, FlowLayer
+from flowkit.contract import Bijector, Context, FlowLayer, Shape, Tensor
 from flowkit.contract.conditioner import adapt_conditioner, refresh_conditioner, refreshes
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 
 
-def proceed(part: Any, x: Any, noise: Any) -> bool:
+def proceed(part: Any, x: Tensor, noise: Tensor) -> bool:
     """Return False: the default visitor of `Composite._travel`."""
     return False
 
@@ -37,7 +37,9 @@ class Composite(Bijector):
     def _travel(self, x, context, noise, inverse, visit=proceed):
         raise NotImplementedError
 
-    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
+    def run(
+        self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         y, log_dets = self._travel(x, context, noise, inverse)
         return y, engine.add_up(log_dets)
 
@@ -51,7 +53,7 @@ class Composite(Bijector):
 
     # Noise
 
-    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
+    def noise_needs(self, x_shape: Shape, *, inverse: bool) -> Tensor:
         return sum(self._shares(x_shape, inverse=inverse), ())
 
     def _shares(self, x_shape, *, inverse):
@@ -69,7 +71,7 @@ class Composite(Bijector):
 
     # Adapting and refreshing
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         def adapt(part, x, share):
             if isinstance(part, FlowLayer):
                 part.run_adapt(x, context, again, **given(share))
@@ -78,7 +80,9 @@ class Composite(Bijector):
 
         self._travel(x, context, noise, False, adapt)
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         def adapt(part, z, share):
             part.run_adapt_inverse(z, context, again, **given(share))
 
@@ -92,7 +96,7 @@ class Composite(Bijector):
         """Return how many parts are refreshed."""
         return sum(member.refreshes for member in self._members) + sum(map(refreshes, self._networks))
 
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         left = self._refreshing()
 
         def refresh(part, x, share):

@@ -13,7 +13,7 @@ from flowkit.bijectors import solvers
 from flowkit.bijectors.guidance import Weight, guidance
 from flowkit.bijectors.replay import Backprop, Drift, changes
 from flowkit.bijectors.solvers import ADAPTIVE, LIBRARIES, SOLVERS, Solver
-from flowkit.contract import Bijector, BijectorSpec, Conditioner, ContractError
+from flowkit.contract import Bijector, BijectorSpec, Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, instance, is_number, words
 from flowkit.contract.conditioner import as_type, context_of
 from flowkit.contract.derived import freezes, goes_with
@@ -118,12 +118,12 @@ class Continuous(Bijector):
     def num_classes(self) -> int | None:
         return getattr(self.field, "num_classes", None)
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return math.prod(x_shape[1:])
 
     # Building
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self._refuse_many(x_shape)
         if getattr(self.field, "features", 0) is None:
             self.field.features = x_shape[-1]
@@ -178,7 +178,7 @@ class Continuous(Bijector):
 
     # The field
 
-    def velocity(self, x: Any, t: Any, context: Any = None) -> Any:
+    def velocity(self, x: Tensor, t: Tensor, context: Context = None) -> Tensor:
         """Return dx/dt at x and times t, (batch,) or one number for all. Raises ValueError for t outside [0, 1]."""
         if is_number(t) or isinstance(t, np.ndarray):
             if np.min(t) < 0 or np.max(t) > 1:
@@ -242,7 +242,7 @@ class Continuous(Bijector):
         v, products = engine.jacobian_products(
             lambda x: self._velocity(x, t, context, guidance),
             x,
-            [direction + ops.zeros_like(x) for direction in directions],
+            [direction + ops.zeros_like(x) for direction in engine.unstack(directions)],
         )
         return v, ops.stack(products)
 
@@ -276,7 +276,7 @@ class Continuous(Bijector):
         if solver.name in LIBRARIES:
             y, integrals, arrived, _ = self._by_library(solver, x, given, begin, end)
             self._refuse_late(ops.cast(arrived, x.dtype), solver)
-            y = ops.where(arrived, y, math.nan * y)
+            y = ops.where(arrived, y, ops.full_like(y, math.nan))
             self._refuse_nan(x, y)
             return y, integrals
         learns = engine.records_gradients() and not freezes()
@@ -297,7 +297,8 @@ class Continuous(Bijector):
         else:
             y, integrals = self._run(solver, x, given)
         if solver.adaptive:
-            y = ops.where(solvers.spread(found.progress >= 1, y), y, math.nan * y)
+            # A constant: the gradient of a product with NaN would be NaN for all rows.
+            y = ops.where(solvers.spread(found.progress >= 1, y), y, ops.full_like(y, math.nan))
         self._refuse_nan(x, y)
         return y, integrals
 
@@ -391,7 +392,7 @@ class Continuous(Bijector):
                 hint="The field overflows: lower the learning rate, clip gradients, or take a bounded activation.",
             )
 
-    def evaluations(self, x: Any, context: Any = None, inverse: bool = False) -> int:
+    def evaluations(self, x: Tensor, context: Context = None, inverse: bool = False) -> int:
         """Return how often a direction calls the field for x, all samples at once. Adaptive steps run to be counted.
 
         >>> from flowkit.conditioners import Field
@@ -413,7 +414,7 @@ class Continuous(Bijector):
         return 1 + stages * int(ops.convert_to_numpy(found.attempts))
 
     def solver_error(
-        self, x: Any, context: Any = None, noise: Any = None, inverse: bool = False
+        self, x: Tensor, context: Context = None, noise: Tensor | None = None, inverse: bool = False
     ) -> tuple[Any, Any]:
         """Return how far (output, log_det) are from those with twice as many steps, (batch,) each.
 

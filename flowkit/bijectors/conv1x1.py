@@ -9,6 +9,7 @@ from scipy import linalg
 
 from flowkit.bijectors.linear import LULinear, Start
 from flowkit.bijectors.weights import new_weight
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import Seed
 from flowkit.engines import engine
 
@@ -55,17 +56,17 @@ class Conv1x1(LULinear):
     def _raw_sizes(self, sizes):
         return np.log(sizes)
 
-    def matrix(self, inverse: bool = False) -> Any:
+    def matrix(self, inverse: bool = False) -> Tensor:
         """Return W, or its inverse, by two triangular solves if W is factored."""
         if self.lu:
             return super().matrix(inverse)
         return ops.inv(engine.tensor(self.kernel)) if inverse else engine.tensor(self.kernel)
 
-    def inverse_matrix(self) -> Any:
+    def inverse_matrix(self) -> Tensor:
         """Return the inverse of W."""
         return self.matrix(inverse=True)
 
-    def log_abs_det(self) -> Any:
+    def log_abs_det(self) -> Tensor:
         """Return log|det W|, a scalar."""
         if self.lu:
             return ops.sum(self.raw.value, axis=-1)
@@ -74,7 +75,7 @@ class Conv1x1(LULinear):
         r = ops.qr(engine.tensor(self.kernel))[1]
         return ops.sum(ops.log(ops.abs(ops.diagonal(r, axis1=-2, axis2=-1))), axis=-1)
 
-    def assign(self, matrix: Any) -> None:
+    def assign(self, matrix: Tensor) -> None:
         """Set W to `matrix`, (channels, channels), factored anew if `lu`. Raises ValueError for a singular one."""
         matrix = ops.convert_to_numpy(matrix).astype("float64")
         if not np.isfinite(np.linalg.slogdet(matrix)[1]):

@@ -8,7 +8,7 @@ from keras import ops
 
 from flowkit.bijectors.linear import eye
 from flowkit.bijectors.weights import new_weight, rng
-from flowkit.contract import Bijector, BijectorSpec
+from flowkit.contract import Bijector, BijectorSpec, Shape
 from flowkit.contract.arguments import Seed, whole_number
 from flowkit.contract.shapes import places
 from flowkit.engines import engine
@@ -67,7 +67,7 @@ class EmergingConv(_Convolution):
 
     spec = BijectorSpec(event_rank=3, log_det="constant", inverse="sequential")
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         k, channels = self.kernel_size, x_shape[-1]
         self.kernel = new_weight(self, "W", self._taps(2, k, k, channels, channels))
         self.log_scale = self.add_weight(shape=(2, channels), initializer="zeros", name="log_scale")
@@ -152,7 +152,7 @@ class PeriodicConv(_Convolution):
 
     spec = BijectorSpec(event_rank=3, log_det="constant")
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         k, channels = self.kernel_size, x_shape[-1]
         start = self._taps(k, k, channels, channels)
         rotation = np.linalg.qr(rng(self.seed).normal(size=(channels, channels)))[0]

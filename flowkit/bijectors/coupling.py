@@ -1,5 +1,6 @@
 """Coupling layers: one part of the event passes through and decides what happens to the other."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.steered import Steered
-from flowkit.contract import ContractError
+from flowkit.contract import Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import one_of, words
 from flowkit.contract.conditioner import LAYOUTS, Network, build_conditioner
 from flowkit.contract.errors import shape_error
@@ -161,7 +162,7 @@ class Coupling(Steered):
         conditioner: Network,
         transform: str | Transform = "affine",
         *,
-        split: Any = "channels",
+        split: str | Sequence[bool] = "channels",
         swap: bool = False,
         layout: Annotated[str, words(*LAYOUTS)] = "interleaved",
         **kwargs: Any,
@@ -174,7 +175,7 @@ class Coupling(Steered):
         self._refuse_two_sets()
         self.spec = self._steered_spec()
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         event = as_tuple(x_shape)[1:]
         if not self._parts.divides(event):
             self._refuse_undivided(as_tuple(x_shape))
@@ -228,13 +229,18 @@ class Coupling(Steered):
         return moved, engine.row_sums(self._parts.only_changed(log_slope))
 
     def run(
-        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
-    ) -> tuple[Any, Any]:
+        self,
+        x: Tensor,
+        context: Context,
+        inverse: bool,
+        noise: Tensor | None = None,
+        derived: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         kept, given = self._parts.part(x)
         moved, log_det = self._move(given, self._prepare(kept, context, derived), inverse)
         return self._parts.join(kept, moved), log_det
 
-    def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
+    def rebuild(self, y: Tensor, context: Context, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
         # What is kept is the same on both sides, so the network answers once for both directions.
         (kept, moved), (kept_nudge, moved_nudge) = self._parts.part(y), self._parts.part(nudge)
         prepared = self._prepare(kept + kept_nudge, context)

@@ -1,12 +1,11 @@
 """Maps of each entry by itself, between the real line, the positive numbers and bounded intervals."""
 
 import math
-from typing import Any
 
 import keras
 from keras import ops
 
-from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, sum_event
+from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Domain, Tensor, sum_event
 from flowkit.contract.checks import pair
 from flowkit.numerics import log1mexp, log_sigmoid, softplus, tanh
 
@@ -27,8 +26,13 @@ class Elementwise(Bijector):
     """
 
     def run(
-        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
-    ) -> tuple[Any, Any]:
+        self,
+        x: Tensor,
+        context: Context,
+        inverse: bool,
+        noise: Tensor | None = None,
+        derived: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         y, log_derivative = pair(super().run(x, context, inverse=inverse, noise=noise, derived=derived))
         return y, sum_event(ops.broadcast_to(self._for_each(log_derivative, y), ops.shape(y)))
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import keras
 
-from flowkit.contract import Bijector
+from flowkit.contract import Bijector, Context, Shape, Tensor
 from flowkit.contract.flow_layer import Part
 from flowkit.contract.noise import given
 
@@ -24,7 +24,7 @@ class Inverse(Bijector):
         self.bijector = bijector
         self.spec = bijector.spec.inverted()
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.bijector.build_for(self.bijector.compute_inverse_shape(x_shape), context_shape)
 
     def _check_shape(self, x_shape):
@@ -34,23 +34,25 @@ class Inverse(Bijector):
         # The inner bijector's own check of the direction that it will run.
         self.bijector._check_input(x, context, not inverse)
 
-    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
+    def run(
+        self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         return self.bijector.run(x, context, inverse=not inverse, **given(noise))
 
-    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
+    def noise_needs(self, x_shape: Shape, *, inverse: bool) -> Tensor:
         return self.bijector.noise_needs(self.bijector.compute_inverse_shape(x_shape), inverse=not inverse)
 
     def forgets(self, *, inverse: bool) -> bool:
         return self.bijector.forgets(inverse=not inverse)
 
-    def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
+    def rebuild(self, y: Tensor, context: Context, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
         return self.bijector.rebuild(y, context, inverse=not inverse, nudge=nudge)
 
     @property
     def refreshes(self) -> bool:
         return self.bijector.refreshes
 
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         if self.bijector.spec.draws(inverse=False):
             raise NotImplementedError(
                 f"Inverse({type(self.bijector).__name__}) cannot refresh: f's own inputs are this layer's outputs, and "
@@ -60,10 +62,12 @@ class Inverse(Bijector):
         x, _ = self.run(x, context, inverse=False, noise=noise)
         self.bijector.run_refresh(x, context)
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         self.bijector.run_adapt_inverse(x, context, again, **given(noise))
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         self.bijector.run_adapt(z, context, again, **given(noise))
 
     @property
@@ -74,8 +78,8 @@ class Inverse(Bijector):
         # A reshape does not say what it was before.
         return rank if self.bijector.latent_rank(rank) == rank else None
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return self.bijector.compute_inverse_shape(input_shape)
 
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         return self.bijector.compute_output_shape(latent_shape)

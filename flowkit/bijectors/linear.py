@@ -9,7 +9,7 @@ from keras import ops
 from scipy import linalg
 
 from flowkit.bijectors.weights import new_weight, raw_scale, rng, scale
-from flowkit.contract import Bijector, BijectorSpec
+from flowkit.contract import Bijector, BijectorSpec, Shape, Tensor
 from flowkit.contract.arguments import Seed, words
 from flowkit.contract.shapes import places
 from flowkit.engines import engine
@@ -41,7 +41,7 @@ class Linear(Bijector):
         super().__init__(**kwargs)
         self.init, self.use_bias, self.seed = init, bias, seed
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         self._build(x_shape[-1])
         if self.use_bias:
             self.bias = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="bias")
@@ -53,11 +53,11 @@ class Linear(Bijector):
         """Return standard normal numbers from the seed."""
         return rng(self.seed).normal(size=shape)
 
-    def matrix(self, inverse: bool = False) -> Any:
+    def matrix(self, inverse: bool = False) -> Tensor:
         """Return W of z = x W + b, or its inverse, (channels, channels)."""
         raise NotImplementedError
 
-    def log_abs_det(self) -> Any:
+    def log_abs_det(self) -> Tensor:
         """Return log|det W|, a scalar."""
         raise NotImplementedError
 
@@ -86,7 +86,7 @@ class Linear(Bijector):
         return self._times(z, derived["factors"]), derived["log_det"]
 
 
-def eye(size: int, like: Any) -> Any:
+def eye(size: int, like: Tensor) -> Any:
     """Return the identity matrix in the type of `like`."""
     return ops.eye(size, dtype=like.dtype)
 
@@ -153,7 +153,7 @@ class LULinear(Linear):
     def _raw_sizes(self, sizes):
         return raw_scale(sizes)
 
-    def matrix(self, inverse: bool = False) -> Any:
+    def matrix(self, inverse: bool = False) -> Tensor:
         """Return P L U, or its inverse. What the weights hold on the other side of a triangle is not used."""
         lower = ops.tril(self.lower.value, -1) + eye(self.raw.shape[-1], self.raw.value)
         upper = triangle(self.upper.value, self.sign.value * self._sizes())
@@ -162,7 +162,7 @@ class LULinear(Linear):
         half = ops.solve_triangular(lower, ops.swapaxes(engine.tensor(self.permutation), -1, -2), lower=True)
         return ops.solve_triangular(upper, half, lower=False)
 
-    def log_abs_det(self) -> Any:
+    def log_abs_det(self) -> Tensor:
         """Return sum(log|u_ii|)."""
         return ops.sum(ops.log(self._sizes()), axis=-1)
 
@@ -171,7 +171,7 @@ SQUARINGS = 12
 """At most so many: exp(M) is exact up to rounding for norms of M up to 2^11, far beyond what fits into float32."""
 
 
-def exponential(matrix: Any) -> Any:
+def exponential(matrix: Tensor) -> Any:
     """Return exp(M) = I + M + M^2 / 2 + ..., by scaling and squaring: the series of M / 2^s, squared s times.
 
     s is the least with which the largest sum of a column's sizes is at most 1/2, and then 16 terms, grouped by four
@@ -224,11 +224,11 @@ class MatrixExponential(Linear):
             start = (drawn - drawn.T) / math.sqrt(channels)
         self.exponent = new_weight(self, "M", start)
 
-    def matrix(self, inverse: bool = False) -> Any:
+    def matrix(self, inverse: bool = False) -> Tensor:
         """Return exp(M), or exp(-M)."""
         exponent = engine.tensor(self.exponent)
         return exponential(-exponent if inverse else exponent)
 
-    def log_abs_det(self) -> Any:
+    def log_abs_det(self) -> Tensor:
         """Return trace(M)."""
         return ops.sum(ops.diagonal(engine.tensor(self.exponent), axis1=-2, axis2=-1), axis=-1)

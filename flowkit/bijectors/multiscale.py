@@ -1,7 +1,7 @@
 """The multi-scale architecture: some latents leave early, the rest goes on."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import keras
@@ -11,7 +11,7 @@ from keras import ops
 from flowkit.bijectors.composite import Composite, proceed
 from flowkit.bijectors.composition import compose_scales
 from flowkit.bijectors.levels import level_shapes
-from flowkit.contract import ContractError, FlowLayer
+from flowkit.contract import Context, ContractError, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Fraction, listed, words
 from flowkit.contract.conditioner import (
     LAYOUTS,
@@ -56,7 +56,7 @@ class MultiScale(Composite):
         scales: Annotated[Iterable[Any], listed(FlowLayer, "bijectors")],
         *,
         priors: Iterable[Any] | None = None,
-        top_prior: Any = None,
+        top_prior: keras.Layer = None,
         prior_layout: Annotated[str, words(*LAYOUTS)] = "interleaved",
         min_scale: Fraction = 0.0,
         **kwargs: Any,
@@ -85,11 +85,11 @@ class MultiScale(Composite):
     def _shapes(self, x_shape):
         return [shape for shape, _ in level_shapes(self, as_tuple(x_shape))]
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         shapes = self.build_parts(x_shape, context_shape)
         self.event, self.latent_events = as_tuple(x_shape)[1:], [left[1:] for _, left in shapes]
 
-    def build_parts(self, x_shape: Any, context_shape: Any = None) -> Any:
+    def build_parts(self, x_shape: Shape, context_shape: Shape | None = None) -> Any:
         """Make the weights of scales and priors, and leave the size of the data open for `build`.
 
         Weights belong to channels: a flow whose weights come from elsewhere need not know more. Returns
@@ -107,7 +107,9 @@ class MultiScale(Composite):
 
     # Running
 
-    def run_levels(self, x: Any, context: Any = None, noise: Any = None, visit: Any = proceed) -> Any:
+    def run_levels(
+        self, x: Tensor, context: Context = None, noise: Tensor | None = None, visit: Any = proceed
+    ) -> Any:
         """Yield for each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
 
         Latents are (batch, h, w, c); a log-det is (batch,), or a scalar if it does not depend on x. `visit(part, input,
@@ -154,7 +156,7 @@ class MultiScale(Composite):
         # The top prior has one output for the whole batch if its input is the same for all samples.
         return z, log_det[0] if log_slope.shape[0] == 1 else log_det
 
-    def before_top_prior(self, z: Any, context: Any = None) -> Any:
+    def before_top_prior(self, z: Tensor, context: Context = None) -> Tensor:
         """Return what the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
         last = self.split_latents(z)[-1]
         return self._whiten(last, self.top_prior, last, context, inverse=True)[0]
@@ -164,7 +166,7 @@ class MultiScale(Composite):
 
     # Latents of all levels as one flat tensor
 
-    def split_latents(self, z: Any) -> list[Any]:
+    def split_latents(self, z: Tensor) -> list[Any]:
         """Return the flat latents (batch, dim) as one map (batch, h, w, c) for each level."""
         self._require_size()
         parts, start = [], 0
@@ -174,7 +176,7 @@ class MultiScale(Composite):
             start = stop
         return parts
 
-    def join_latents(self, parts: Any) -> Any:
+    def join_latents(self, parts: Sequence[Tensor]) -> Tensor:
         """Return one map for each level, as from `split_latents`, as flat latents (batch, dim)."""
         self._require_size()
         flat = [engine.reshape(p, (-1, math.prod(e))) for p, e in zip(parts, self.latent_events, strict=True)]
@@ -185,12 +187,12 @@ class MultiScale(Composite):
     def latent_rank(self, rank: int | None) -> int | None:
         return 1
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         built = as_tuple(input_shape)[1:] == getattr(self, "event", None)
         left = self.latent_events if built else [z[1:] for _, z in level_shapes(self, as_tuple(input_shape))]
         return (input_shape[0], sum(map(math.prod, left)))
 
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         self._require_size()
         dim = self.compute_output_shape((None, *self.event))[1]
         if tuple(latent_shape[1:]) != (dim,):

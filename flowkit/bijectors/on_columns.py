@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from flowkit.bijectors.unconstrain import domain_of_column
-from flowkit.contract import Bijector, ContractError, Domain
+from flowkit.contract import Bijector, Context, ContractError, Domain, Shape, Tensor
 from flowkit.contract.arguments import shown
 from flowkit.contract.columns import ColumnError, check_count, join, pick
 from flowkit.contract.flow_layer import Part
@@ -33,7 +33,7 @@ class OnColumns(Bijector):
     """
 
     def __init__(
-        self, bijector: Part, columns: Sequence[bool], *, others: Any = "real", **kwargs: Any
+        self, bijector: Part, columns: Sequence[bool], *, others: str | Domain = "real", **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         marks = np.asarray(columns)
@@ -76,7 +76,7 @@ class OnColumns(Bijector):
     def _inner(self, shape):
         return (*shape[:-1], len(self._groups[0]))
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         inner = self._inner(x_shape)
         self.bijector.build_for(inner, context_shape)
         if tuple(self.bijector.compute_output_shape(inner)) != tuple(inner):
@@ -84,15 +84,19 @@ class OnColumns(Bijector):
                 "event shape", self, expected="a bijector that keeps the shape", received=f"{self.bijector!r}"
             )
 
-    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
+    def run(
+        self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         own, others = (pick(x, places) if places else None for places in self._groups)
         moved, log_det = self.bijector.run(own, context, inverse=inverse)
         return moved if others is None else join([moved, others], self._groups), log_det
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         self._adapted_by(self.bijector.run_adapt, x, context, again)
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         self._adapted_by(self.bijector.run_adapt_inverse, z, context, again)
 
     def _adapted_by(self, adapt, x, context, again):
@@ -107,5 +111,5 @@ class OnColumns(Bijector):
     def refreshes(self) -> bool:
         return self.bijector.refreshes
 
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         self.bijector.run_refresh(pick(x, self._groups[0]), context)

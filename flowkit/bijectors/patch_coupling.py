@@ -10,7 +10,7 @@ from keras import ops
 
 from flowkit.bijectors.coupling import Coupling
 from flowkit.bijectors.weights import new_weight
-from flowkit.contract import ContractError
+from flowkit.contract import ContractError, Shape
 from flowkit.contract.arguments import Seed, one_of
 from flowkit.contract.conditioner import Network
 from flowkit.contract.shapes import as_tuple
@@ -117,7 +117,7 @@ class PatchCoupling(Coupling):
         """Return the split that `seed` chooses."""
         return self.splits[self.seed % len(self.splits)]
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         super().build(x_shape, context_shape)
         order = self.order(as_tuple(x_shape)[1:])
         self.indices = new_weight(self, "indices", order, trainable=False, dtype="int32")

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.bijectors.steered import Steered
-from flowkit.contract import sum_event
+from flowkit.contract import Context, Shape, Tensor, sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import words
 from flowkit.contract.conditioner import NetworkOfContext, build_on_context
@@ -53,7 +53,7 @@ class Pointwise(Steered):
             self.rows_to_adapt = 10_000
         self.spec = self._steered_spec(context="none" if conditioner is None else "required")
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         channels, parameters = x_shape[-1], self.transform.parameters
         self.transform.check_columns(self, channels)
         if self.conditioner is None or self.init == "data":
@@ -64,12 +64,17 @@ class Pointwise(Steered):
             return
         build_on_context(self, self.conditioner, channels * parameters, context_shape)
 
-    def _derive(self, x_shape: Any, inverse: bool) -> Any:
+    def _derive(self, x_shape: Shape, inverse: bool) -> Any:
         return None  # its conditioner reads the context, whose shape is not known here
 
     def run(
-        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
-    ) -> tuple[Any, Any]:
+        self,
+        x: Tensor,
+        context: Context,
+        inverse: bool,
+        noise: Tensor | None = None,
+        derived: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         if self.conditioner is None:
             raw = ops.expand_dims(engine.tensor(self.raw), 0)
         else:
@@ -83,14 +88,16 @@ class Pointwise(Steered):
             return y, 0.0
         return y, sum_event(ops.broadcast_to(log_slope, ops.shape(y)))
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         if self.init == "data" and (again or not self.adapted):
             rows = ops.convert_to_numpy(ops.reshape(x, (-1, x.shape[-1])))
             self.raw.assign(self.transform.fitted(rows.astype("float64")))
             self.flag.assign(True)
         super().run_adapt(x, context, again)
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         if self.init == "data" and (again or not self.adapted):
             # Latents are standard normal, and what they become is free: it stays as it is.
             self.flag.assign(True)

@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.weights import new_weight, rng
-from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract import Bijector, BijectorSpec, ContractError, Shape
 from flowkit.contract.arguments import LARGEST, Count, Seed, Wholes, shown, whole_number, words
 from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
@@ -46,7 +46,7 @@ class Reshape(Bijector):
         super().__init__(**kwargs)
         self.target, self.source = target, source
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         self.source = tuple(x_shape[1:])
 
     def _forward(self, x):
@@ -69,10 +69,10 @@ class Reshape(Bijector):
     def latent_rank(self, rank: int | None) -> int | None:
         return len(self.target)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], *self._latent_event(input_shape))
 
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         if self.source is None:
             self._refuse("a first call on data, or source=", tuple(latent_shape[1:]))
         expected = self._latent_event((None, *self.source))
@@ -138,12 +138,12 @@ class Squeeze(Bijector):
         z = engine.transpose(z, (0, 1, 4, 2, 5, 3))
         return engine.reshape(z, (-1, h * f, w * f, c // (f * f))), 0.0
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         f = self.factor
         b, h, w, c = input_shape
         return (b, h and h // f, w and w // f, c * f * f)
 
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         f = self.factor
         if len(latent_shape) != 4 or latent_shape[-1] % (f * f):
             raise shape_error(self, f"latents (batch, h, w, c) with c a multiple of {f * f}", latent_shape)
@@ -174,7 +174,7 @@ class Permute(Bijector):
         super().__init__(**kwargs)
         self.order, self.seed = order, seed
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         indices = self._indices(x_shape[-1])
         # A weight, since a shuffle must survive saving; both ways, since argsort at each call is waste.
         self.indices = new_weight(self, "indices", indices, trainable=False, dtype="int32")

@@ -19,7 +19,7 @@ from flowkit.bijectors.replay import (
     replay,
     smallest,
 )
-from flowkit.contract import Bijector, ContractError
+from flowkit.contract import Bijector, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import whole
 from flowkit.contract.derived import apart, freezes, once
 from flowkit.contract.errors import label
@@ -105,7 +105,7 @@ class Repeat(Composite):
 
     # Weights
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.block._check_shape(x_shape)
         copies = [self.block, *(self._copy(i) for i in range(1, self.n))]
         # A layer that is frozen now may be trained later: its variables are made as those of any other.
@@ -214,7 +214,9 @@ class Repeat(Composite):
 
     # Running
 
-    def run(self, x: Any, context: Any, inverse: bool, noise: Any = None) -> tuple[Any, Any]:
+    def run(
+        self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if self.backprop != "stored" and not freezes():
             return replay(self, [self], x, context, inverse)
         rows, shape, derived = self._rows(), as_tuple(x.shape), None

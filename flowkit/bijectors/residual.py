@@ -8,9 +8,10 @@ import keras
 from keras import ops, tree
 
 from flowkit.bijectors.steered import Conditioned
-from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, is_number, words
 from flowkit.contract.conditioner import (
+    Network,
     ask,
     build_conditioner,
     context_of,
@@ -45,7 +46,7 @@ class LogDetSeries:
             self.terms = self.most = terms or next(n for n in range(1, 10**6) if left_out(c, n) <= 1e-3)
             self.bias = left_out(c, self.most)
 
-    def log_det(self, g: Callable[[Any], Any], x: Any, noise: Any) -> Any:
+    def log_det(self, g: Callable[[Any], Any], x: Tensor, noise: Tensor) -> Any:
         """Return the estimate for (batch, size) points x from uniform numbers, (batch,); g is differentiated at x.
 
         Its value is that of the series. Its gradient is that of e^T J(x) u with u = e - J e + J^2 e - ..., a constant:
@@ -135,7 +136,7 @@ class Residual(Conditioned):
 
     def __init__(
         self,
-        conditioner: Any,
+        conditioner: Network,
         *,
         trace: Annotated[str, words(*LogDetSeries.KINDS)] = "exact",
         terms: Count | None = None,
@@ -172,17 +173,19 @@ class Residual(Conditioned):
             likelihood="estimated" if estimated else "exact",
         )
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         build_conditioner(self, self.conditioner, x_shape[-1], tuple(x_shape), context_shape)
 
     def _seen(self, x, context):
         return x, context
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         # The network reads the data, which are not there yet.
         Bijector.run_adapt_inverse(self, z, context, again)
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return x_shape[-1] + (self.trace == "roulette")
 
     def _derive(self, x_shape, inverse):

@@ -8,13 +8,13 @@ from keras import ops
 
 from flowkit.bijectors.linear import Linear, eye, triangle
 from flowkit.bijectors.weights import new_weight, scale
-from flowkit.contract import BijectorSpec, ContractError
+from flowkit.contract import BijectorSpec, ContractError, Tensor
 from flowkit.contract.arguments import LARGEST, Count, Positive, whole_number
 from flowkit.engines import engine
 from flowkit.numerics import matmul, norm, tanh
 
 
-def reflected(vectors: Any, columns: int | None = None) -> Any:
+def reflected(vectors: Tensor, columns: int | None = None) -> Any:
     """Return the first `columns` (None: all) of the orthogonal matrix H_1 H_2 ... H_k, H_i = I - 2 v_i v_i^T / |v_i|^2.
 
     `vectors` are (..., k, size), one v_i to a row, of any length but 0; the result is (..., size, columns). In
@@ -84,12 +84,12 @@ class HouseholderRotation(Reflected):
     def _build(self, channels):
         self.vectors = new_weight(self, "vectors", self._vectors(channels)[0])
 
-    def matrix(self, inverse: bool = False) -> Any:
+    def matrix(self, inverse: bool = False) -> Tensor:
         """Return Q, or its transpose."""
         matrix = reflected(self.vectors.value)
         return ops.swapaxes(matrix, -1, -2) if inverse else matrix
 
-    def log_abs_det(self) -> Any:
+    def log_abs_det(self) -> Tensor:
         """Return 0.0, as of every rotation."""
         return 0.0
 
@@ -120,7 +120,7 @@ class CayleyRotation(Linear):
             start = self._drawn(channels, channels) / np.sqrt(channels)
         self.raw = new_weight(self, "M", start)
 
-    def matrix(self, inverse: bool = False) -> Any:
+    def matrix(self, inverse: bool = False) -> Tensor:
         """Return Q, or its transpose."""
         raw = engine.tensor(self.raw)
         skew = raw - ops.swapaxes(raw, -1, -2)
@@ -129,7 +129,7 @@ class CayleyRotation(Linear):
         skew = -skew if inverse else skew
         return ops.solve(one + skew, one - skew)
 
-    def log_abs_det(self) -> Any:
+    def log_abs_det(self) -> Tensor:
         """Return 0.0, as of every rotation."""
         return 0.0
 
@@ -157,7 +157,7 @@ class QRLinear(Reflected):
         self.upper = new_weight(self, "R", np.zeros((channels, channels)))
         self.raw = new_weight(self, "raw_diagonal", np.zeros(channels))
 
-    def matrix(self, inverse: bool = False) -> Any:
+    def matrix(self, inverse: bool = False) -> Tensor:
         """Return Q R, or its inverse."""
         rotation = reflected(self.vectors.value)
         upper = triangle(self.upper.value, scale(self.raw.value))
@@ -165,7 +165,7 @@ class QRLinear(Reflected):
             return ops.solve_triangular(upper, ops.swapaxes(rotation, -1, -2), lower=False)
         return matmul(rotation, upper)
 
-    def log_abs_det(self) -> Any:
+    def log_abs_det(self) -> Tensor:
         """Return sum(log r_ii)."""
         return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
@@ -200,7 +200,7 @@ class SVDLinear(Reflected):
     def _log_s(self):
         return self.bound * tanh(self.raw.value / self.bound)
 
-    def matrix(self, inverse: bool = False) -> Any:
+    def matrix(self, inverse: bool = False) -> Tensor:
         """Return U diag(s) V, or its inverse."""
         left, right = reflected(self.first.value), reflected(self.second.value)
         if inverse:
@@ -208,7 +208,7 @@ class SVDLinear(Reflected):
         log_s = -self._log_s() if inverse else self._log_s()
         return matmul(left * ops.exp(log_s)[..., None, :], right)
 
-    def log_abs_det(self) -> Any:
+    def log_abs_det(self) -> Tensor:
         """Return sum(log s)."""
         return ops.sum(self._log_s(), axis=-1)
 
@@ -263,12 +263,12 @@ class Woodbury(Linear):
         left = matmul(columns, upper - eye(self.rank, upper)) + free
         return left, -ops.solve_triangular(upper, rows, lower=False) if inverse else rows
 
-    def matrix(self, inverse: bool = False) -> Any:
+    def matrix(self, inverse: bool = False) -> Tensor:
         """Return I + U V, or its inverse, (channels, channels)."""
         left, right = self.factors(inverse)
         return eye(left.shape[-2], left) + matmul(left, right)
 
-    def log_abs_det(self) -> Any:
+    def log_abs_det(self) -> Tensor:
         """Return sum(log t_ii)."""
         return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 

@@ -42,7 +42,7 @@ class SoftBounds(Elementwise):
 
     >>> z, log_det = SoftBounds([(0.0, 10.0)])(ops.convert_to_tensor([[5.0], [0.1]]))
     >>> [round(float(n), 3) for n in (z[0, 0], z[1, 0], log_det[0])]
-    [5.0, -0.079, 0.0]
+    [5.0, -0.278, 0.0]
     """
 
     def __init__(

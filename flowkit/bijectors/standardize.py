@@ -1,12 +1,11 @@
 """The columns of a table brought to mean 0 and deviation 1."""
 
-from typing import Any
-
 import keras
 import numpy as np
 from keras import ops
 
 from flowkit.bijectors.affine import ChannelAffine
+from flowkit.contract import Shape
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.columns import ColumnError
 
@@ -32,7 +31,7 @@ class Standardize(ChannelAffine):
 
     rows_to_adapt = 10_000
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         shape = (x_shape[-1],)
         self.mean = self.add_weight(shape=shape, initializer="zeros", name="mean", trainable=False)
         self.log_std = self.add_weight(shape=shape, initializer="zeros", name="log_std", trainable=False)

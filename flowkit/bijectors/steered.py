@@ -6,7 +6,7 @@ from typing import Any
 from keras import ops
 
 from flowkit.bijectors.guidance import guidance
-from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Tensor
 from flowkit.contract.conditioner import (
     Network,
     NetworkOfContext,
@@ -51,17 +51,19 @@ class Conditioned(Bijector):
         """Return what the conditioner is called with: (input, context)."""
         return context, None
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         adapt_conditioner(self.conditioner, *self._seen(x, context), again)
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
 
     @property
     def refreshes(self) -> bool:
         return refreshes(self.conditioner)
 
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         refresh_conditioner(self.conditioner, *self._seen(x, context))
 
 

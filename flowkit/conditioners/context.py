@@ -6,7 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import Conditioner, ContractError
+from flowkit.contract import Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import Count, Fraction
 from flowkit.contract.configured import Configured
@@ -101,7 +101,7 @@ class ContextNetwork(Conditioner):
             return h
         return h + self.bias.call(context, rank=len(h.shape))
 
-    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
+    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return (*x_shape[:-1], self.features)
 
 
@@ -123,14 +123,14 @@ class StandardizedContext(Configured, keras.Layer):
     [[1.0, 1.0]]
     """
 
-    def build(self, context_shape: Any) -> None:
+    def build(self, context_shape: Shape) -> None:
         self._check(context_shape)
         shape = (context_shape[-1],)
         self.mean = self.add_weight(shape=shape, initializer="zeros", name="mean", trainable=False)
         self.scale = self.add_weight(shape=shape, initializer="ones", name="scale", trainable=False)
         self.flag = adapted_flag(self)
 
-    def adapt(self, context: Any) -> None:
+    def adapt(self, context: Context) -> None:
         self._check(dict.fromkeys(context) if isinstance(context, dict) else context.shape)
         context = ops.convert_to_numpy(context).astype("float64")
         context = context.reshape(-1, context.shape[-1])
@@ -141,7 +141,7 @@ class StandardizedContext(Configured, keras.Layer):
         self.scale.assign(np.where(varies, 1 / np.where(varies, std, 1.0), 1.0).astype(self.variable_dtype))
         self.flag.assign(True)
 
-    def call(self, context: Any) -> Any:
+    def call(self, context: Context) -> Tensor:
         self._check(dict.fromkeys(context) if isinstance(context, dict) else context.shape)
         # In the weights' precision: a network in bfloat16 would round a column far from 0 before its mean is taken off.
         context = ops.cast(context, self.variable_dtype)
@@ -160,7 +160,7 @@ class StandardizedContext(Configured, keras.Layer):
             hint="Pass an embedding= that makes one vector of labels or of several inputs.",
         )
 
-    def compute_output_shape(self, context_shape: Any) -> Any:
+    def compute_output_shape(self, context_shape: Shape) -> Shape:
         return tuple(context_shape)
 
 
@@ -181,12 +181,12 @@ class LabelDropout(Configured, keras.Layer):
         self.num_classes, self.rate = num_classes, rate
         self.seeds = keras.random.SeedGenerator()
 
-    def call(self, labels: Any, training: bool = False) -> Any:
+    def call(self, labels: Tensor, training: bool = False) -> Tensor:
         labels = ops.cast(labels, "int32")
         if not training or not self.rate:
             return labels
         dropped = keras.random.uniform(ops.shape(labels), seed=self.seeds) < self.rate
         return ops.where(dropped, -ops.ones_like(labels), labels)
 
-    def compute_output_shape(self, labels_shape: Any) -> Any:
+    def compute_output_shape(self, labels_shape: Shape) -> Shape:
         return tuple(labels_shape)

@@ -7,6 +7,7 @@ from keras import ops
 
 from flowkit.conditioners.context import ContextNetwork
 from flowkit.conditioners.scaled import ScaledConv
+from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import ContextWord, Count
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import as_keyword, derive_from
@@ -45,7 +46,7 @@ class ConvNet(ContextNetwork):
         self.last = ScaledConv(features, 3, zeros=True, **common, name="l_last")
         self.bias = self._context_bias(width, name="context")
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         hidden = (*x_shape[:-1], self.width)
         self.last.features = self.features
         self.first.build(x_shape)
@@ -54,11 +55,11 @@ class ConvNet(ContextNetwork):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def run(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+    def run(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         # Each of its layers casts for itself, so that Keras's entry is not needed in low precision either.
         return self.call(as_type(x, self.compute_dtype), context, **as_keyword(derived))
 
-    def _derive(self, x_shape: Any) -> dict[str, Any]:
+    def _derive(self, x_shape: Shape) -> dict[str, Any]:
         hidden = (*x_shape[:-1], self.width)
         return {
             "first": self.first._derive(x_shape),
@@ -66,7 +67,7 @@ class ConvNet(ContextNetwork):
             "last": self.last._derive(hidden),
         }
 
-    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+    def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         derived = derive_from(self, x.shape) if derived is None else derived
         if context is None or self.bias is None:
             layers = [
@@ -77,7 +78,7 @@ class ConvNet(ContextNetwork):
         h = engine.rectify(self._steered(self.first.call(x, derived["first"]), context))
         return self.last.call(engine.rectify(self.second.call(h, derived["second"])), derived["last"])
 
-    def adapt(self, x: Any, context: Any = None) -> Any:
+    def adapt(self, x: Tensor, context: Context = None) -> Any:
         """Normalise the hidden activations on this batch, in the order in which data flow. Returns `self`."""
         if not self.built:
             self.build(x.shape, None if context is None else context.shape)

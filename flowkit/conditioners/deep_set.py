@@ -5,6 +5,7 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
+from flowkit.contract import Shape, Tensor
 from flowkit.contract.arguments import Count, Widths, words
 from flowkit.contract.configured import Configured
 
@@ -26,7 +27,7 @@ class DeepSet(Configured, keras.Layer):
     >>> layer = DeepSet(features=4, hidden=[8])
     >>> x = ops.reshape(ops.arange(12, dtype="float32"), (1, 6, 2))
     >>> y = layer(x)
-    >>> tuple(y.shape), bool(ops.max(ops.abs(layer(x[:, ::-1]) - y)) < 1e-5)
+    >>> tuple(y.shape), bool(ops.max(ops.abs(layer(ops.flip(x, axis=1)) - y)) < 1e-5)
     ((1, 4), True)
     """
 
@@ -46,14 +47,14 @@ class DeepSet(Configured, keras.Layer):
     def _dense(self, units, activation):
         return keras.layers.Dense(units, activation, dtype=self.dtype_policy)
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         if len(x_shape) != 3:
             raise ValueError(f"DeepSet: got inputs of shape {tuple(x_shape)}, expected sets (batch, n, k).")
         sizes = [x_shape[-1], *self.hidden, *self.hidden]
         for layer, size in zip([*self.of_entries, *self.of_set], sizes, strict=True):
             layer.build((None, size))
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         for layer in self.of_entries:
             x = layer(x)
         x = _POOLING[self.pooling](x, axis=1)
@@ -61,5 +62,5 @@ class DeepSet(Configured, keras.Layer):
             x = layer(x)
         return x
 
-    def compute_output_shape(self, x_shape: Any) -> Any:
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
         return (x_shape[0], self.features)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import keras
 
 from flowkit.conditioners.context import ContextNetwork
-from flowkit.contract import ContractError
+from flowkit.contract import Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import as_type, deal
 from flowkit.contract.derived import derive_from
@@ -78,7 +78,7 @@ class DenseNetwork(ContextNetwork):
     def _dense(self, units, **options):
         return Dense(units, dtype=self.dtype_policy, **options)
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         if isinstance(x_shape, dict):
             names = ", ".join(map(repr, x_shape))
             hint = "Pass the flow an embedding= that makes one vector of them."
@@ -91,14 +91,21 @@ class DenseNetwork(ContextNetwork):
         if self.bias is not None:
             self.bias.build(context_shape)
 
-    def _derive(self, x_shape: Any) -> dict[str, Any]:
+    def _derive(self, x_shape: Shape) -> dict[str, Any]:
         return {"layers": [layer.derive() for layer in (*self.hidden_layers, self.last)]}
 
-    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+    def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         *hidden, last = self._weights(x, derived)
         return self.last.call(self._hidden(x, context, hidden), last)
 
-    def run_dealt(self, x: Any, context: Any, parameters: int, layout: str, derived: Any = None) -> Any:
+    def run_dealt(
+        self,
+        x: Tensor,
+        context: Context,
+        parameters: int,
+        layout: str,
+        derived: dict[str, Tensor] | None = None,
+    ) -> Tensor:
         dtype = self.compute_dtype
         if dtype != self.variable_dtype or isinstance(x, dict):
             return super().run_dealt(x, context, parameters, layout, derived)

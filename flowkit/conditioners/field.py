@@ -8,13 +8,13 @@ from keras import ops
 
 from flowkit.conditioners.context import ContextBias
 from flowkit.conditioners.dense import Activation, Dense
-from flowkit.contract import Conditioner
+from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.arguments import ContextWord, Count, Widths, whole
 from flowkit.engines import engine
 from flowkit.numerics import cos, matmul, sin, tanh
 
 
-def time_features(t: Any, frequencies: int) -> Any:
+def time_features(t: Tensor, frequencies: int) -> Any:
     """Return cos(pi k t) and sin(pi k t) for k = 1, ..., frequencies: (batch, 2 frequencies).
 
     >>> tuple(time_features(ops.zeros((5,)), 3).shape)
@@ -28,7 +28,7 @@ def _frequencies(count):
     return np.pi * np.arange(1, count + 1)
 
 
-def value_and_slope(activation: Any, h: Any) -> tuple[Any, Any]:
+def value_and_slope(activation: Any, h: Tensor) -> tuple[Any, Any]:
     """Return (f(h), f'(h)) of an activation f of each entry.
 
     >>> value, slope = value_and_slope(keras.activations.tanh, ops.zeros((1, 1)))
@@ -81,7 +81,7 @@ class Field(Conditioner):
         if context != "none":
             self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         seen, time = x_shape[-1], 2 * self.frequencies
         sizes = [seen if self.squash else seen + time, *self.hidden]
         widths = [*self.hidden, self.features]
@@ -102,10 +102,12 @@ class Field(Conditioner):
         dense.build((None, size))
         return dense
 
-    def call(self, x: Any, t: Any, context: Any = None) -> Any:
+    def call(self, x: Tensor, t: Tensor, context: Context = None) -> Tensor:
         return self._through(x, t, context)[0]
 
-    def jacobian_products(self, x: Any, t: Any, directions: Any, context: Any = None) -> tuple[Any, Any]:
+    def jacobian_products(
+        self, x: Tensor, t: Tensor, directions: Tensor, context: Context = None
+    ) -> tuple[Any, Any]:
         """Return (v, J e for each direction e), J = dv/dx of each sample; `directions` are (k, batch or 1, features).
 
         All directions go through the layers beside x, in half the time that PyTorch takes by reverse mode.
@@ -137,5 +139,5 @@ class Field(Conditioner):
                 pushed = pushed * slope
         return h, pushed
 
-    def compute_output_shape(self, x_shape: Any, *other_shapes: Any) -> Any:
+    def compute_output_shape(self, x_shape: Shape, *other_shapes: Shape) -> Shape:
         return (*x_shape[:-1], self.features)

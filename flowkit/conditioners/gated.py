@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.conditioners.scaled import ScaledConv
-from flowkit.contract import Conditioner
+from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Positive
 from flowkit.contract.conditioner import as_type
@@ -153,7 +153,7 @@ class GatedAttention(Conditioner):
         self.attentions = [GatedSelfAttention(width, heads, dropout, **common) for _ in range(blocks)]
         self.norms = [keras.layers.LayerNormalization(epsilon=1e-5, **common) for _ in range(2 * blocks)]
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         hidden = (None, *x_shape[1:-1], self.width)
         self.positions = self.add_weight(
             shape=hidden[1:], initializer=keras.initializers.RandomNormal(stddev=0.01), name="positions"
@@ -166,7 +166,7 @@ class GatedAttention(Conditioner):
         self.last = NormalizedConv(self.features, 3, scale=0.1, dtype=self.dtype_policy)
         self.last.build(hidden)
 
-    def call(self, x: Any, context: Any = None) -> Any:
+    def call(self, x: Tensor, context: Context = None) -> Tensor:
         if context is not None:
             context = as_type(context, self.compute_dtype)
             context = context[:, None, None] if len(context.shape) == 2 else context
@@ -177,7 +177,7 @@ class GatedAttention(Conditioner):
             h = after_attention(attention.call(h, positions))
         return self.last.call(h)
 
-    def compute_output_shape(self, x_shape: Any, context_shape: Any = None) -> Any:
+    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return (*x_shape[:-1], self.features)
 
 
@@ -206,13 +206,13 @@ class GatedConvNet(Conditioner):
         self.first = NormalizedConv(features, 3, dtype=self.dtype_policy)
         self.convs = [GatedConv(features, 3, dropout, dtype=self.dtype_policy) for _ in range(blocks)]
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         hidden = self.compute_output_shape(x_shape)
         self.first.build((*hidden[:-1], x_shape[-1] * self.columns))
         for conv in self.convs:
             conv.build(hidden)
 
-    def call(self, x: Any, context: Any = None) -> Any:
+    def call(self, x: Tensor, context: Context = None) -> Tensor:
         _, height, width, channels = x.shape
         h = engine.reshape(x, (-1, height, width // self.columns, channels * self.columns))
         h = self.first.call(h)
@@ -220,7 +220,7 @@ class GatedConvNet(Conditioner):
             h = conv.call(h)
         return h
 
-    def compute_output_shape(self, x_shape: Any) -> Any:
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
         batch, height, width, _ = x_shape
         return (batch, height, width and width // self.columns, self.features)
 
@@ -245,20 +245,20 @@ class ResidualConvNet(Conditioner):
         scales = [1.0, *(scale for _ in range(blocks) for scale in (1.0, 0.1))]
         self.convs = [NormalizedConv(width, 3, scale=scale, dtype=self.dtype_policy) for scale in scales]
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         hidden = (*x_shape[:-1], self.width)
         self.last = ScaledConv(self.features, 3, zeros=True, dtype=self.dtype_policy)
         for conv, shape in zip([*self.convs, self.last], [x_shape, *[hidden] * len(self.convs)], strict=True):
             conv.build(shape)
 
-    def call(self, x: Any, context: Any = None) -> Any:
+    def call(self, x: Tensor, context: Context = None) -> Tensor:
         first, *convs = self.convs
         h = first.call(x)
         for one, two in zip(convs[::2], convs[1::2], strict=True):
             h = h + two.call(ops.relu(one.call(ops.relu(h))))
         return self.last.call(ops.relu(h))
 
-    def compute_output_shape(self, x_shape: Any) -> Any:
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
         return (*x_shape[:-1], self.features)
 
 

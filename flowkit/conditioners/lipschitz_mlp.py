@@ -6,6 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.conditioners.context import ContextNetwork
+from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import Between0And1, ContextWord, Count, Widths, words
 from flowkit.contract.derived import derive_from
 from flowkit.contract.precision import full_precision
@@ -15,7 +16,7 @@ STEPS = 8
 """Of `spectral_bound`: for kernels of rank 256 the bound is then 0.5 per cent above the norm."""
 
 
-def spectral_bound(kernel: Any) -> Any:
+def spectral_bound(kernel: Tensor) -> Any:
     """Return an upper bound of the largest singular value of a matrix, never below it and close above.
 
     By Gram iteration: G = W^T W, then G <- (G / |G|)^2 again and again; the Frobenius norm of the last is no less than
@@ -69,7 +70,7 @@ class LipschitzMLP(ContextNetwork):
         activation: Annotated[str, words("lipswish", "sin")] = "lipswish",
         context: ContextWord = "none",
         num_classes: Count | None = None,
-        dtype: Any = None,
+        dtype: str | keras.DTypePolicy | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -82,7 +83,7 @@ class LipschitzMLP(ContextNetwork):
         self.hidden, self.lipschitz, self.activation = hidden, lipschitz, activation
         self.bias = self._context_bias(self.hidden[0])
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         sizes = [x_shape[-1], *self.hidden, self.features]
         self.kernels, self.shifts, self.betas = [], [], []
         for k, size in enumerate(sizes[1:]):
@@ -102,14 +103,14 @@ class LipschitzMLP(ContextNetwork):
         scales = [ops.maximum(1.0, spectral_bound(k.value) / most) for k in self.kernels]
         return [k.value / scale[..., None, None] for k, scale in zip(self.kernels, scales, strict=True)]
 
-    def _derive(self, x_shape: Any) -> dict[str, Any]:
+    def _derive(self, x_shape: Shape) -> dict[str, Any]:
         return {
             "kernels": self.scaled_kernels(),
             "shifts": [shift.value for shift in self.shifts],
             "betas": [softplus(beta.value) for beta in self.betas],
         }
 
-    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+    def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         derived = derive_from(self, x.shape) if derived is None else derived
         h = ops.cast(x, self.compute_dtype)
         for k, kernel in enumerate(derived["kernels"]):

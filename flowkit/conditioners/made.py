@@ -11,7 +11,7 @@ import numpy as np
 from flowkit.conditioners.dense import Activation, DenseNetwork
 from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.conditioners.mlp import MLP, Places, ResidualMLP, check_places, without_seam
-from flowkit.contract import ContractError
+from flowkit.contract import ContractError, Shape
 from flowkit.contract.arguments import Blocks, ContextWord, Count, WholeLists, Wholes, Widths, shown
 from flowkit.contract.conditioner import deal
 from flowkit.engines import engine
@@ -41,7 +41,7 @@ class MaskedLayers(DenseNetwork):
         """Return the masked layers, the last one included."""
         return [*self.hidden_layers, self.last]
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         size = x_shape[-1]
         if not self.features or self.features % size:
             raise ContractError(
@@ -266,7 +266,7 @@ class AngularMADE(MADE):
         super().__init__(hidden, **kwargs)
         self.angles = angles
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         check_places(self, self.angles, x_shape[-1])
         super().build(x_shape, context_shape)
 

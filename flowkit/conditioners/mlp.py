@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from flowkit.conditioners.dense import Activation, DenseNetwork, activate
-from flowkit.contract import ContractError
+from flowkit.contract import ContractError, Shape, Tensor
 from flowkit.contract.arguments import Blocks, ContextWord, Count, Widths, whole_numbers
 from flowkit.contract.columns import pick
 from flowkit.numerics import cos, sin
@@ -109,7 +109,7 @@ class ResidualMLP(DenseNetwork):
         self.bias = self._context_bias(self.width)
         self.gates = [self._context_bias(self.width) for _ in range(self.blocks)] if gated else []
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         super().build(x_shape, context_shape)
         self.gate_biases = []
         for number, gate in enumerate(self.gates):
@@ -165,7 +165,7 @@ class AngularMLP(MLP):
         super().__init__(hidden, **kwargs)
         self.angles = angles
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         size = x_shape[-1]
         check_places(self, self.angles, size)
         seen = size + len(range(size) if self.angles is None else self.angles)
@@ -189,7 +189,7 @@ def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:
         )
 
 
-def without_seam(x: Any, angles: Sequence[int] | None) -> Any:
+def without_seam(x: Tensor, angles: Sequence[int] | None) -> Any:
     """Return columns as a network sees them: those at `angles` (None: all) as cosines and sines."""
     if angles is None:
         return ops.concatenate([cos(x), sin(x)], axis=-1)

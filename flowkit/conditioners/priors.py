@@ -7,6 +7,7 @@ from keras import ops
 
 from flowkit.conditioners.context import rows_of
 from flowkit.conditioners.scaled import ScaledConv
+from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import Count
 from flowkit.contract.configured import Configured
 from flowkit.contract.shapes import as_tuple
@@ -36,7 +37,7 @@ class TopPrior(Configured, keras.Layer):
         self.context = "none" if num_classes is None else "required"
         self.conv = ScaledConv(zeros=True, edge_bias=edge_bias, dtype=self.dtype_policy, name="p")
 
-    def build(self, z_shape: Any, context_shape: Any = None) -> None:
+    def build(self, z_shape: Shape, context_shape: Shape | None = None) -> None:
         features = 2 * z_shape[-1]
         if self.learn:
             self.conv.features = features
@@ -47,11 +48,11 @@ class TopPrior(Configured, keras.Layer):
             )
             self.embedding.build(context_shape)
 
-    def run_inside(self, z: Any, context: Any = None) -> Any:
+    def run_inside(self, z: Tensor, context: Context = None) -> Tensor:
         """Return `self(z, context)` of a built layer, without Keras's `__call__`."""
         return self.call(z, context)
 
-    def call(self, z: Any, context: Any = None) -> Any:
+    def call(self, z: Tensor, context: Context = None) -> Tensor:
         _, height, width, channels = as_tuple(z.shape)  # to an exporter's tracer, sizes are tensors
         shape = (1, height, width, 2 * channels)
         # Of an image of zeros a convolution leaves what does not depend on it.
@@ -60,7 +61,7 @@ class TopPrior(Configured, keras.Layer):
             h = h + ops.reshape(self.embedding(context), (-1, 1, 1, 2 * channels))
         return h
 
-    def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> Any:
+    def compute_output_shape(self, z_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return (*z_shape[:-1], 2 * z_shape[-1])
 
 
@@ -103,16 +104,16 @@ class PlacePrior(Configured, keras.Layer):
         self.num_classes = num_classes
         self.context = "none" if num_classes is None else "required"
 
-    def build(self, z_shape: Any, context_shape: Any = None) -> None:
+    def build(self, z_shape: Shape, context_shape: Shape | None = None) -> None:
         _, height, width, channels = z_shape
         self.table = self.add_weight(
             shape=(self.num_classes or 1, height, width, 2 * channels), initializer="zeros", name="table"
         )
 
-    def call(self, z: Any, context: Any = None) -> Any:
+    def call(self, z: Tensor, context: Context = None) -> Tensor:
         if self.num_classes is None:
             return engine.tensor(self.table)
         return rows_of(self.table, context)
 
-    def compute_output_shape(self, z_shape: Any, context_shape: Any = None) -> Any:
+    def compute_output_shape(self, z_shape: Shape, context_shape: Shape | None = None) -> Shape:
         return (*z_shape[:-1], 2 * z_shape[-1])

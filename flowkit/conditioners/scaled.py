@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.contract import Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag, normalizing
 from flowkit.contract.arguments import Count, Positive
 from flowkit.contract.conditioner import as_type
@@ -51,7 +52,7 @@ class ScaledConv(Configured, keras.Layer):
         self.features, self.kernel_size, self.zeros, self.factor = features, kernel_size, zeros, factor
         self.edge_bias = edge_bias and kernel_size > 1
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         k, channels = self.kernel_size, x_shape[-1] + self.edge_bias
         self.kernel = self.add_weight(
             shape=(k, k, channels, self.features),
@@ -66,15 +67,15 @@ class ScaledConv(Configured, keras.Layer):
         if not self.zeros:
             self.flag = adapted_flag(self)
 
-    def run_inside(self, x: Any, derived: Any = None) -> Any:
+    def run_inside(self, x: Tensor, derived: dict[str, Tensor] | None = None) -> Tensor:
         """Return `self(x)` of a built layer, without Keras's `__call__`."""
         return self.call(as_type(x, self.compute_dtype), derived)
 
-    def call(self, x: Any, derived: Any = None) -> Any:
+    def call(self, x: Tensor, derived: dict[str, Tensor] | None = None) -> Tensor:
         derived = derive_from(self, x.shape) if derived is None else derived
         return engine.convolve(x, derived["kernel"], derived["bias"])
 
-    def _derive(self, x_shape: Any) -> dict[str, Any]:
+    def _derive(self, x_shape: Shape) -> dict[str, Any]:
         scale, channels = self._scale(), x_shape[-1]
         kernel = self.kernel.value[..., :channels, :] if self.edge_bias else self.kernel.value
         return {
@@ -82,7 +83,7 @@ class ScaledConv(Configured, keras.Layer):
             "bias": self._as_computed(self._rest(x_shape, scale)),
         }
 
-    def answer_to_zeros(self, x_shape: Any) -> Any:
+    def answer_to_zeros(self, x_shape: Shape) -> Tensor:
         """Return the output for an image of zeros of `x_shape`: (1, h, w, features)."""
         rest = self._as_computed(self._rest(x_shape, self._scale()))
         return rest if self.edge_bias else ops.broadcast_to(rest, (1, *x_shape[1:3], self.features))
@@ -109,7 +110,7 @@ class ScaledConv(Configured, keras.Layer):
         low = self.compute_dtype != self.variable_dtype
         return ops.cast(tensor, self.compute_dtype) if low else tensor
 
-    def adapt(self, x: Any) -> Any:
+    def adapt(self, x: Tensor) -> Any:
         """Set bias and logs so that this batch leaves with mean 0 and variance 1. Returns the output."""
         if not self.zeros:
             self.bias.assign(ops.zeros(self.bias.shape))
@@ -120,7 +121,7 @@ class ScaledConv(Configured, keras.Layer):
             self.flag.assign(True)
         return self(x)
 
-    def compute_output_shape(self, x_shape: Any) -> Any:
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
         return (*x_shape[:-1], self.features)
 
 
@@ -157,14 +158,14 @@ class ScaledDense(Configured, keras.Layer):
         super().__init__(**kwargs)
         self.features, self.factor = features, factor
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         shapes = {"W": (x_shape[-1], self.features), "b": (self.features,), "logs": (self.features,)}
         self.kernel, self.bias, self.logs = (
             self.add_weight(shape=shape, initializer="zeros", name=name) for name, shape in shapes.items()
         )
 
-    def call(self, x: Any) -> Any:
+    def call(self, x: Tensor) -> Tensor:
         return (matmul(x, self.kernel) + self.bias) * ops.exp(self.factor * self.logs.value)
 
-    def compute_output_shape(self, x_shape: Any) -> Any:
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
         return (*x_shape[:-1], self.features)

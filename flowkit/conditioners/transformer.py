@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.conditioners.context import ContextNetwork, rows_of
+from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import Blocks, ContextWord, Count, whole
 from flowkit.contract.conditioner import as_type, deal
 from flowkit.contract.derived import as_keyword, derive_from
@@ -84,7 +85,7 @@ class Transformer(ContextNetwork):
     def _start_of_positions(self):
         return normal(1 / math.sqrt(self.width))
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         width, wide = self.width, self.expansion * self.width
         self.channels, places = x_shape[-1], math.prod(as_tuple(x_shape)[1:-1])
         self.weights_by_name: dict[str, Any] = {}
@@ -120,18 +121,18 @@ class Transformer(ContextNetwork):
         self._add(f"{name}_scale", (*stack, self.width), "ones")
         self._add(f"{name}_bias", (*stack, self.width), "zeros")
 
-    def run(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+    def run(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         # Weights are cast where they are derived, so that Keras's entry is not needed in low precision either.
         return self.call(as_type(x, self.compute_dtype), context, **as_keyword(derived))
 
-    def _derive(self, x_shape: Any) -> dict[str, Any]:
+    def _derive(self, x_shape: Shape) -> dict[str, Any]:
         # Norms are computed in the precision of the weights.
         return {
             name: weight.value if "norm" in name else as_type(weight.value, self.compute_dtype)
             for name, weight in self.weights_by_name.items()
         }
 
-    def call(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+    def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         derived = derive_from(self, x.shape) if derived is None else derived
         h = self._before_blocks(self._embedded(x, context, derived["positions"], derived), context, derived)
         for layer in self._weights_by_layer(derived):
@@ -226,7 +227,7 @@ class ViT(Transformer):
     ends_with_norm = True
     crosses = False  # the context is a sequence
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         rank = None if context_shape is None or isinstance(context_shape, dict) else len(context_shape)
         self.crosses = self.context != "none" and rank == 3 and len(x_shape) != 3
         super().build(x_shape, context_shape)

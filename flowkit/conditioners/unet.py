@@ -8,13 +8,13 @@ from keras import ops
 from flowkit.conditioners.context import ContextBias
 from flowkit.conditioners.dense import Dense
 from flowkit.conditioners.field import time_features
-from flowkit.contract import Conditioner, ContractError
+from flowkit.contract import Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import ContextWord, Count, Widths, whole
 from flowkit.engines import engine
 from flowkit.numerics import matmul, mean
 
 
-def normalize_groups(x: Any, groups: int, scale: Any = 0.0, shift: Any = 0.0) -> Any:
+def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor = 0.0) -> Any:
     """Return y (1 + scale) + shift, where y is x with mean 0 and variance 1 over each group of channels of a sample.
 
     x is (batch, h, w, c); `scale` and `shift` are (batch, c). Wu & He, Group Normalization (2018).
@@ -133,7 +133,7 @@ class UNet(Conditioner):
         if context != "none":
             self.bias = ContextBias(hidden[-1], num_classes=num_classes, dtype=self.dtype_policy)
 
-    def build(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         multiple = 2 ** (len(self.hidden) - 1)
         if any(side is None or side % multiple for side in x_shape[1:3]):
             raise ContractError(
@@ -151,8 +151,10 @@ class UNet(Conditioner):
         for width in self.hidden:
             self.down.append(self._residuals(channels, width))
             channels = width
-        self.attention = _Attention(channels, self.groups, self.dtype_policy)
-        self.attention.build()
+        self.attention = None
+        if any(side > multiple for side in x_shape[1:3]):  # more than one place at the lowest resolution
+            self.attention = _Attention(channels, self.groups, self.dtype_policy)
+            self.attention.build()
         self.middle = self._residuals(channels, channels)
         for width in reversed(self.hidden[:-1]):
             self.up.append(self._residuals(channels + width, width))
@@ -169,7 +171,7 @@ class UNet(Conditioner):
             made.append(block)
         return made
 
-    def call(self, x: Any, t: Any, context: Any = None) -> Any:
+    def call(self, x: Tensor, t: Tensor, context: Context = None) -> Tensor:
         features = self.time.call(ops.cast(time_features(t, self.frequencies), self.compute_dtype))
         if context is not None and self.bias is not None:
             features = features + self.bias.call(context, rank=2)
@@ -181,7 +183,9 @@ class UNet(Conditioner):
             for block in blocks:
                 h = block.call(h, features)
             kept.append(h)
-        h = self.attention.call(kept.pop())
+        h = kept.pop()
+        if self.attention is not None:
+            h = self.attention.call(h)
         for block in self.middle:
             h = block.call(h, features)
         for blocks in self.up:
@@ -191,11 +195,11 @@ class UNet(Conditioner):
                 h = block.call(h, features)
         return self.last.call(ops.silu(normalize_groups(h, self.groups)))
 
-    def compute_output_shape(self, x_shape: Any, *other_shapes: Any) -> Any:
+    def compute_output_shape(self, x_shape: Shape, *other_shapes: Shape) -> Shape:
         return (*x_shape[:-1], self.features)
 
 
-def halved(x: Any) -> Any:
+def halved(x: Tensor) -> Any:
     """Return the means of blocks of 2 x 2 places: (batch, h, w, c) -> (batch, h / 2, w / 2, c).
 
     >>> tuple(halved(ops.ones((1, 4, 6, 3))).shape)

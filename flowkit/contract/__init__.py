@@ -6,14 +6,19 @@ from flowkit.contract.errors import ContractError
 from flowkit.contract.flow_layer import Bijector, FlowLayer, Surjection
 from flowkit.contract.shapes import sum_event
 from flowkit.contract.spec import BijectorSpec
+from flowkit.contract.tensor import AnySeed, Context, Shape, Tensor
 
 __all__ = [
+    "AnySeed",
     "Bijector",
     "BijectorSpec",
     "Conditioner",
+    "Context",
     "ContractError",
     "Domain",
     "FlowLayer",
+    "Shape",
     "Surjection",
+    "Tensor",
     "sum_event",
 ]

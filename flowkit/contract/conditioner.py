@@ -12,6 +12,7 @@ from flowkit.contract.derived import as_keyword, derive_from, goes_with
 from flowkit.contract.errors import ContractError
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import as_tuple
+from flowkit.contract.tensor import Context, Shape, Tensor
 
 LAYOUTS = ("interleaved", "contiguous")
 
@@ -58,7 +59,7 @@ class Conditioner(Configured, keras.Layer):
         super().__init__(**kwargs)
         self.features, self.context, self.num_classes = features, context, num_classes
 
-    def run(self, x: Any, context: Any = None, derived: Any = None) -> Any:
+    def run(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         """Return `self(x, context)` of a built network, without Keras's `__call__` if the precision needs none.
 
         The entry costs a third of eager torch's time, and torch would compile each network anew for its name.
@@ -69,7 +70,14 @@ class Conditioner(Configured, keras.Layer):
             floats_as(x, own) if isinstance(x, dict) else as_type(x, own), context, **as_keyword(derived)
         )
 
-    def run_dealt(self, x: Any, context: Any, parameters: int, layout: str, derived: Any = None) -> Any:
+    def run_dealt(
+        self,
+        x: Tensor,
+        context: Context,
+        parameters: int,
+        layout: str,
+        derived: dict[str, Tensor] | None = None,
+    ) -> Tensor:
         """Return what `run` returns, as (batch, *places, parameters, channels): see `deal`.
 
         A network with a linear layer at its end may override it: its weights are quicker put in order than its answers.
@@ -111,7 +119,7 @@ def context_of(conditioner: Any) -> str:
 
 
 def build_conditioner(
-    owner: Any, conditioner: Any, features: int, x_shape: tuple[Any, ...], context_shape: Any = None
+    owner: Any, conditioner: Any, features: int, x_shape: tuple[Any, ...], context_shape: Shape | None = None
 ) -> tuple[int | None, ...]:
     """Set the number of channels of a conditioner's output, build it for its inputs, and return its output's shape.
 
@@ -133,7 +141,7 @@ def build_conditioner(
     return output
 
 
-def build_on_context(owner: Any, conditioner: Any, features: int, context_shape: Any) -> None:
+def build_on_context(owner: Any, conditioner: Any, features: int, context_shape: Shape) -> None:
     """Build a conditioner whose input is the context, and whose output is one vector for each sample.
 
     Raises ContractError, in the name of its `owner`, for no context, for labels if the conditioner has no classes (it
@@ -169,7 +177,9 @@ def in_turn_of(conditioner: Any) -> Any:
     return conditioner.in_turn if goes_with(type(conditioner), "in_turn", "call") else None
 
 
-def ask(conditioner: Any, x: Any, context: Any, dtype: str, derived: Any = None) -> Any:
+def ask(
+    conditioner: Any, x: Tensor, context: Context, dtype: str, derived: dict[str, Tensor] | None = None
+) -> Any:
     """Return a conditioner's output in the type `dtype`; `derived` is what `derive` returned, or None."""
     # `run_inside` is the same of layers that are no `Conditioner`.
     inside = conditioner.run if isinstance(conditioner, Conditioner) else None
@@ -179,7 +189,7 @@ def ask(conditioner: Any, x: Any, context: Any, dtype: str, derived: Any = None)
     return as_type(h, dtype)
 
 
-def as_type(x: Any, dtype: str) -> Any:
+def as_type(x: Tensor, dtype: str) -> Any:
     """Return `x` in a type, by name; as it is if that is its own, since `keras.ops` takes longer to find that out."""
     # By the words that the engine has for it: Keras's way to the name of a type takes ten times as long.
     return x if str(x.dtype).rpartition(".")[2] == dtype else ops.cast(x, dtype)
@@ -187,12 +197,12 @@ def as_type(x: Any, dtype: str) -> Any:
 
 def ask_dealt(
     conditioner: Any,
-    x: Any,
-    context: Any,
+    x: Tensor,
+    context: Context,
     dtype: str,
     parameters: int,
     layout: str,
-    derived: Any = None,
+    derived: dict[str, Tensor] | None = None,
 ) -> Any:
     """Return a conditioner's output as (batch, *places, parameters, channels), in the type `dtype`."""
     if not isinstance(conditioner, Conditioner):
@@ -201,7 +211,7 @@ def ask_dealt(
     return as_type(conditioner.run_dealt(x, context, parameters, layout, **as_keyword(derived)), dtype)
 
 
-def adapt_conditioner(conditioner: Any, x: Any, context: Any, again: bool = True) -> None:
+def adapt_conditioner(conditioner: Any, x: Tensor, context: Context, again: bool = True) -> None:
     """Adapt a conditioner and its layers to a batch; do nothing for None.
 
     `again=False` leaves alone what was adapted before.
@@ -222,7 +232,7 @@ def refreshes(conditioner: Any) -> bool:
     return hasattr(conditioner, "refresh")
 
 
-def refresh_conditioner(conditioner: Any, x: Any, context: Any) -> None:
+def refresh_conditioner(conditioner: Any, x: Tensor, context: Context) -> None:
     """Call a conditioner's `refresh` on a batch, if it has one."""
     if refreshes(conditioner):
         conditioner.refresh(x) if context_of(conditioner) == "none" else conditioner.refresh(
@@ -230,7 +240,7 @@ def refresh_conditioner(conditioner: Any, x: Any, context: Any) -> None:
         )
 
 
-def deal(h: Any, parameters: int, layout: str) -> Any:
+def deal(h: Tensor, parameters: int, layout: str) -> Any:
     """Return an answer (batch, *places, channels * parameters) as (batch, *places, parameters, channels).
 
     "interleaved": those of one channel stand together; "contiguous": those of one kind. Published Glow interleaves in

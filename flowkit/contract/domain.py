@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from keras import ops
 
+from flowkit.contract.tensor import Tensor
+
 
 @dataclass(frozen=True)
 class Domain:
@@ -47,12 +49,7 @@ class Domain:
         >>> Domain.intervals((0, 1), (0, 1)) == Domain.UNIT_INTERVAL
         True
         """
-        columns = [cls.interval(low, high) for low, high in bounds]
-        if not columns:
-            raise ValueError("Domain.intervals expects (low, high) for each column, received none.")
-        if all(column == columns[0] for column in columns):
-            return columns[0]
-        return cls("interval", tuple(c.low for c in columns), tuple(c.high for c in columns))
+        return cls.each(*(cls.interval(low, high) for low, high in bounds))
 
     @classmethod
     def circle(cls, low: float, high: float) -> "Domain":
@@ -70,11 +67,13 @@ class Domain:
         """
         if not columns or any(c.kind not in ("interval", "circle", "whole") or c.columns for c in columns):
             raise ValueError(
-                f"Domain.each expects an interval, a circle or whole numbers for each column, received {columns}."
+                "Domain.each expects an interval, a circle or whole numbers for each column, received "
+                f"{columns or 'none'}."
             )
-        if all(c.kind == "interval" for c in columns):
-            return cls.intervals(*((c.low, c.high) for c in columns))
-        return cls(*(tuple(getattr(c, part) for c in columns) for part in ("kind", "low", "high")))
+        low, high = (tuple(getattr(c, end) for c in columns) for end in ("low", "high"))
+        if any(c.kind != "interval" for c in columns):
+            return cls(tuple(c.kind for c in columns), low, high)
+        return columns[0] if len(set(columns)) == 1 else cls("interval", low, high)
 
     @property
     def columns(self) -> "list[Domain] | None":
@@ -91,7 +90,7 @@ class Domain:
             raise ValueError(f"Domain.whole expects whole numbers low < high, received ({low}, {high}).")
         return cls("whole", float(low), float(high))
 
-    def contains(self, x: Any) -> Any:
+    def contains(self, x: Tensor) -> Tensor:
         """Return True if every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
         if isinstance(self.kind, tuple):
             return all(column.contains(x[..., i]) for i, column in enumerate(self.columns or ()))
@@ -110,7 +109,7 @@ class Domain:
             inside = ops.logical_and(ops.all(x > low), ops.all(x < high))
         return bool(ops.convert_to_numpy(inside))
 
-    def from_real(self, t: Any) -> Any:
+    def from_real(self, t: Tensor) -> Tensor:
         """Return points of the domain, one for each real tensor `t` of the same shape: how checkers draw."""
         if self.columns is not None:
             drawn = [column.from_real(t[..., i]) for i, column in enumerate(self.columns)]

@@ -18,6 +18,7 @@ from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import as_tuple, context_shape
 from flowkit.contract.spec import BijectorSpec
+from flowkit.contract.tensor import AnySeed, Context, Shape, Tensor
 
 
 class FlowLayer(Configured, keras.Layer):
@@ -43,7 +44,7 @@ class FlowLayer(Configured, keras.Layer):
         _refuse_public_names(cls)
         cls._handed = {hook: goes_with(cls, "_derive", hook) for hook in FlowLayer._handed}
 
-    def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self._adapted: bool | None = None  # as last seen; None if that was before a change of weights
         self._fixed: tuple[int | None, ...] | None = None
@@ -56,10 +57,10 @@ class FlowLayer(Configured, keras.Layer):
         def build(self, *args: Any, **kwargs: Any) -> None:
             """Declare any arguments: Keras's own has another name for its argument."""
 
-    def _forward(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    def _forward(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         raise NotImplementedError(_missing_hook(self, "_forward", "x"))
 
-    def _inverse(self, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+    def _inverse(self, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
         raise NotImplementedError(_missing_hook(self, "_inverse", "z"))
 
     def _adapt(self, *args: Any, **kwargs: Any) -> None:
@@ -76,7 +77,7 @@ class FlowLayer(Configured, keras.Layer):
     def _refresh(self, *args: Any, **kwargs: Any) -> None:
         """Refresh what changes once in a training step, such as a running mean; nothing by default."""
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         """Return how many random numbers the hooks need for a sample of data of `x_shape`."""
         raise NotImplementedError(
             f"{type(self).__name__} has noise in its spec, and no noise_size(self, x_shape)."
@@ -93,17 +94,19 @@ class FlowLayer(Configured, keras.Layer):
         """Return the rank of a latent event for data events of `rank`; None if it depends."""
         return rank
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return the latent's shape for data of `input_shape`."""
         return input_shape
 
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         """Return the data's shape for latents of `latent_shape`."""
         return latent_shape
 
     # What users call
 
-    def call(self, x: Any, context: Any = None, inverse: bool = False, noise: Any = None) -> Any:
+    def call(
+        self, x: Tensor, context: Context = None, inverse: bool = False, noise: Tensor | None = None
+    ) -> Tensor:
         """Return (output, log_det) of one direction. Raises ContractError for an input that does not fit."""
         self._check_input(x, context, inverse)
         self._check_noise(x, inverse, noise)
@@ -114,18 +117,20 @@ class FlowLayer(Configured, keras.Layer):
         y, log_det = pair(self.run(x, context, inverse=inverse, **given(noise)))
         return y, self._per_sample(log_det, x)
 
-    def __call__(self, x: Any, *args: Any, inverse: bool = False, **kwargs: Any) -> tuple[Any, Any]:
+    def __call__(self, x: Tensor, *args: Any, inverse: bool = False, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if inverse and not self.built:  # Keras would take the latent's shape for the data's
             x = x if hasattr(x, "shape") else ops.convert_to_tensor(x)
             context = args[0] if args else kwargs.get("context")
             self.build_for(self.compute_inverse_shape(as_tuple(x.shape)), context_shape(context))
         return super().__call__(x, *args, inverse=inverse, **kwargs)
 
-    def inverse(self, z: Any, context: Any = None, noise: Any = None) -> tuple[Any, Any]:
+    def inverse(
+        self, z: Tensor, context: Context = None, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return (x, log_det) of latents `z`, log_det = log|det dx/dz|. Builds the layer if necessary."""
         return self(z, context=context, inverse=True, **given(noise))
 
-    def draw_noise(self, x_shape: Any, seed: Any = None, *, inverse: bool = False) -> Any:
+    def draw_noise(self, x_shape: Shape, seed: AnySeed = None, *, inverse: bool = False) -> Tensor:
         """Return the numbers that a direction needs for data of shape (batch, *event): (batch, k), or None for none.
 
         `seed` is a whole number or a `keras.random.SeedGenerator`.
@@ -134,11 +139,11 @@ class FlowLayer(Configured, keras.Layer):
 
     def adapt(
         self,
-        x: Any,
-        context: Any = None,
+        x: Tensor,
+        context: Context = None,
         *,
         again: bool = True,
-        noise: Any = None,
+        noise: Tensor | None = None,
         inverse: bool = False,
     ) -> Self:
         """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`.
@@ -169,8 +174,13 @@ class FlowLayer(Configured, keras.Layer):
     # What combinators call: the hooks of built parts, without Keras's entry
 
     def run(
-        self, x: Any, context: Any, inverse: bool, noise: Any = None, derived: Any = None
-    ) -> tuple[Any, Any]:
+        self,
+        x: Tensor,
+        context: Context,
+        inverse: bool,
+        noise: Tensor | None = None,
+        derived: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
         """Call one direction's hook with the arguments that it declares. The log-det may still be a scalar."""
         hook = self._inverse if inverse else self._forward
         more = given(noise) if self.spec.draws(inverse=inverse) else {}
@@ -178,7 +188,7 @@ class FlowLayer(Configured, keras.Layer):
             more["derived"] = derive_from(self, x.shape, inverse) if derived is None else derived
         return hook(x, **more) if self.spec.context == "none" else hook(x, context, **more)
 
-    def noise_needs(self, x_shape: Any, *, inverse: bool) -> Any:
+    def noise_needs(self, x_shape: Shape, *, inverse: bool) -> Tensor:
         """Return the numbers that a direction needs for a sample of data of `x_shape`: one `Need` per kind, in turn."""
         if not self.spec.draws(inverse=inverse):
             return ()
@@ -190,7 +200,7 @@ class FlowLayer(Configured, keras.Layer):
         """Return True if that direction forgets something, so that the other, after it, gives another point."""
         return False
 
-    def rebuild(self, y: Any, context: Any, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
+    def rebuild(self, y: Tensor, context: Context, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
         """Return (x, output, log_det) of one direction, found from its output `y` alone; x counts as a constant.
 
         The hook runs on x + nudge. `nudge` is zero, and what gradients are taken with respect to. A
@@ -199,12 +209,14 @@ class FlowLayer(Configured, keras.Layer):
         x = ops.stop_gradient(self.run(y, context, inverse=not inverse)[0])
         return x, *self.run(x + nudge, context, inverse=inverse)
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         """Call the `_adapt` hook, unless `again` is False and it has run before."""
         if again or not self.adapted:
             self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         """Adapt to latents: normalise what leaves in the inverse direction."""
         if again or not self.adapted:
             self._adapt_inverse(z) if self.spec.context == "none" else self._adapt_inverse(z, context)
@@ -214,11 +226,11 @@ class FlowLayer(Configured, keras.Layer):
         """Return True if something in the layer is refreshed once in a training step."""
         return type(self)._refresh is not FlowLayer._refresh
 
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         """Call the `_refresh` hook. What it assigns carries no gradients."""
         self._refresh(x) if self.spec.context == "none" else self._refresh(x, context)
 
-    def build_for(self, x_shape: Any, context_shape: Any = None) -> None:
+    def build_for(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         """Build for data of `x_shape`; pass the context's shape if `build` takes it."""
         build_for(self, x_shape, context_shape)
 
@@ -229,7 +241,7 @@ class FlowLayer(Configured, keras.Layer):
     # Shapes for Keras
 
     @property
-    def output_shape(self) -> Any:
+    def output_shape(self) -> Shape:
         """Return the latent's shape for the data that the layer was built for: what Keras's `summary` shows."""
         if self._built_on is None:
             raise AttributeError(f"{label(self)} has no output_shape before it is built")
@@ -244,7 +256,7 @@ class FlowLayer(Configured, keras.Layer):
         return None if shape is None else as_tuple(shape)
 
     def compute_output_spec(
-        self, x: Any, context: Any = None, inverse: bool = False, noise: Any = None
+        self, x: Tensor, context: Context = None, inverse: bool = False, noise: Tensor | None = None
     ) -> Any:
         self._check_input(x, context, inverse)
         self._see_adapted()

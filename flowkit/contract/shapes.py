@@ -2,12 +2,13 @@
 
 import math
 import numbers
-from typing import Any
 
 from keras import ops, tree
 
+from flowkit.contract.tensor import Tensor
 
-def sum_event(x: Any) -> Any:
+
+def sum_event(x: Tensor) -> Tensor:
     """Sum over all axes but the first: one number for each sample, shape (batch,).
 
     >>> sum_event(ops.ones((2, 3, 4))).shape[0]

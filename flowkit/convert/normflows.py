@@ -23,7 +23,7 @@ from flowkit.flow.flow import Flow
 from flowkit.zoo import glow
 
 
-def from_normflows(model: Any, *, n_bits: int | None = None, check: Any = None) -> Flow:
+def from_normflows(model: Any, *, n_bits: int | None = None, check: str | bool | None = None) -> Flow:
     """Return a `Flow` with the weights of a normflows `MultiscaleFlow` that is a Glow: the same densities.
 
     - `model`: levels of `GlowBlock`s and a `Squeeze` each, channel-wise merges, and as base densities

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from keras import ops
 
 from flowkit.bijectors import Conv1x1
+from flowkit.contract import Tensor
 from flowkit.contract.adaptation import mark_adapted
 from flowkit.convert.published import check_published, separate_steps, slots
 from flowkit.convert.weights import Weights, arrays_of, check_log_prob
@@ -21,7 +21,11 @@ _STEP = re.compile(r"model/(\d+)/(\d+)/(.+)")
 
 
 def from_openai(
-    variables: Any, *, n_bits: int | None = 8, input_shape: Sequence[int] | None = None, check: Any = None
+    variables: Tensor,
+    *,
+    n_bits: int | None = 8,
+    input_shape: Sequence[int] | None = None,
+    check: str | bool | None = None,
 ) -> Flow:
     """Return a `Flow` with the weights of a checkpoint of Glow's published code: the same latents and densities.
 

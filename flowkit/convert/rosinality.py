@@ -1,11 +1,11 @@
 """Weights of rosinality's glow-pytorch."""
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from flowkit.contract import Tensor
 from flowkit.convert.openai import make
 from flowkit.convert.published import (
     conv,
@@ -25,7 +25,11 @@ _CONSTANTS = ("u_mask", "l_mask", "l_eye")
 
 
 def from_rosinality(
-    state_dict: Any, *, n_bits: int | None = 5, input_shape: Sequence[int] | None = None, check: Any = None
+    state_dict: Mapping[str, Tensor],
+    *,
+    n_bits: int | None = 5,
+    input_shape: Sequence[int] | None = None,
+    check: str | bool | None = None,
 ) -> Flow:
     """Return a `Flow` with the weights of rosinality's `Glow`: the same densities.
 

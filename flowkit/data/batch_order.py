@@ -9,6 +9,7 @@ import numpy as np
 from keras import tree
 
 from flowkit import distributed
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Count, Seed, whole_number
 from flowkit.contract.configured import Configured
 from flowkit.data.content_hash import fingerprint
@@ -55,8 +56,8 @@ class Batches(Configured, keras.utils.PyDataset):
 
     def __init__(
         self,
-        x: Any,
-        context: Any = None,
+        x: Tensor,
+        context: Context = None,
         *,
         batch_size: Count,
         epoch_steps: Count | None = None,

@@ -17,7 +17,7 @@ _PER_BYTE = 4  # bytes of memory for each byte of text: the shortest number take
 _LONGEST_LINE = 2**24  # characters
 _ADVICE = (
     "Write numbers with a decimal point, drop or fill in rows with missing entries, or leave the column out, as "
-    "pandas' frame.drop(columns=[...]) does."
+    "pandas' frame.drop(columns=[...]) does. With polars installed, `flowkit train table` reads such columns."
 )
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -56,6 +56,11 @@ class Dataset:
 
     def __len__(self):
         return len(self.images)
+
+    def take(self, rows: np.ndarray) -> "Dataset":
+        """Return the images at some places."""
+        images = self.images.taken(rows) if isinstance(self.images, LazyImages) else self.images[rows]
+        return replace(self, images=images, labels=None if self.labels is None else self.labels[rows])
 
     def __repr__(self):
         # The generated repr would print the pixels.

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import BijectorSpec, Domain, Surjection
+from flowkit.contract import BijectorSpec, Domain, Shape, Surjection, Tensor
 from flowkit.contract.arguments import Seed, whole
 from flowkit.contract.shapes import event_size
 from flowkit.data.validate import Levels, validate_images
@@ -72,7 +72,7 @@ class Dequantize(Surjection):
 
     noise_kind = "uniform"
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return event_size(x_shape)
 
     def forgets(self, *, inverse: bool) -> bool:
@@ -95,7 +95,7 @@ class Dequantize(Surjection):
         """Return -size ln(levels), in nats: from the density of y to the probability of x."""
         return -size * math.log(self.levels)
 
-    def as_stored(self, y: Any) -> Any:
+    def as_stored(self, y: Tensor) -> Tensor:
         """Return the stored values (uint8) that `y`, a numpy array, belongs to; the way back.
 
         Entries outside [-1/2, 1/2) become the nearest value, and NaN becomes 0.
@@ -104,7 +104,7 @@ class Dequantize(Surjection):
         level = np.floor((y + 0.5) * self.levels)
         return (np.minimum(level, self.levels - 1) * self.step).astype(np.uint8)
 
-    def validate(self, x: Any) -> Any:
+    def validate(self, x: Tensor) -> Tensor:
         """Return `x` as uint8 images. Raises ValueError for NaN, fractions, and values out of range."""
         return validate_images(x, self.stored_levels)
 

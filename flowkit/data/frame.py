@@ -7,12 +7,15 @@ from typing import Any
 
 import narwhals as nw
 import numpy as np
+from narwhals.typing import IntoDataFrame
+
+from flowkit.contract import Tensor
 
 LIBRARIES = ("pandas", "polars")
 MOST_COLUMNS = 2**16  # of a table whose columns have names
 
 
-def is_frame(x: Any) -> bool:
+def is_frame(x: Tensor) -> bool:
     """Return True for a DataFrame of pandas or polars, or of a class derived from one."""
     return nw.dependencies.is_pandas_dataframe(x) or nw.dependencies.is_polars_dataframe(x)
 
@@ -50,12 +53,12 @@ class Columns:
         check_names(self.names)
 
     @classmethod
-    def of(cls, frame: Any) -> "Columns":
+    def of(cls, frame: IntoDataFrame) -> "Columns":
         """Return the columns of `frame`. Raises ValueError for repeated names, and names of other types."""
         library = "pandas" if nw.dependencies.is_pandas_dataframe(frame) else "polars"
         return cls(tuple(frame.columns), library)
 
-    def values(self, frame: Any) -> np.ndarray:
+    def values(self, frame: IntoDataFrame) -> np.ndarray:
         """Return the entries of `frame`, (rows, columns), its columns put in order by their names.
 
         A column without missing entries keeps its type, as far as one array has one. Raises ValueError, with the
@@ -66,7 +69,7 @@ class Columns:
             [_numbers(series, name) for series, name in zip(columns, self.names, strict=True)], axis=1
         )
 
-    def in_order(self, frame: Any) -> list[Any]:
+    def in_order(self, frame: IntoDataFrame) -> list[Any]:
         """Return the columns of `frame` in order, as narwhals series.
 
         Raises ValueError, with the names, for columns that are missing or additional.

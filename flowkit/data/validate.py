@@ -1,10 +1,11 @@
 """Checks on arrays of images and labels, with errors that say what to do."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import keras
 import numpy as np
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import checked, whole
 
 Levels = Annotated[int, whole(2, 256)]
@@ -12,7 +13,7 @@ _AT_ONCE = 2**16
 
 
 @checked
-def validate_images(x: Any, levels: Levels = 256, name: str = "images") -> np.ndarray:
+def validate_images(x: Tensor, levels: Levels = 256, name: str = "images") -> np.ndarray:
     """Check that `x` holds whole-number images and return them as a uint8 array.
 
     Args:
@@ -39,7 +40,7 @@ between 0.5 and 0.5. They look scaled to 0..1: pass (x * 255).round().astype("ui
     return _as_uint8(x, levels, name)
 
 
-def validate_labels(labels: Any, count: int | None, name: str = "labels") -> np.ndarray:
+def validate_labels(labels: Tensor, count: int | None, name: str = "labels") -> np.ndarray:
     """Check that `labels` holds one whole number per image and return them as int64.
 
     Args:

@@ -7,13 +7,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import BijectorSpec, ContractError, Domain, FlowLayer, sum_event
-from flowkit.contract.arguments import instance
+from flowkit.contract import BijectorSpec, Context, ContractError, Domain, FlowLayer, Shape, Tensor, sum_event
+from flowkit.contract.arguments import instance, whole
 from flowkit.contract.conditioner import Network, adapt_conditioner, ask
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for
 from flowkit.contract.shapes import event_size
-from flowkit.data.dequantize import Dequantize
+from flowkit.data.dequantize import Dequantize, Levels
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -49,11 +49,11 @@ class VariationalDequantize(Dequantize):
         density: Annotated[FlowLayer, instance(FlowLayer, "a bijector")],
         embedding: Network = None,
         *,
-        n_bits: int | None = 8,
-        levels: int | None = None,
+        n_bits: Annotated[int, whole(1, 8)] | None = 8,
+        levels: Levels | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(8 if n_bits is None else n_bits, levels=levels, **kwargs)
+        super().__init__(n_bits, levels=levels, **kwargs)
         spec = density.spec
         if spec.noise != "none" or not spec.domain == spec.codomain == Domain.REAL:
             raise ContractError(
@@ -70,7 +70,7 @@ class VariationalDequantize(Dequantize):
             log_det_error=256.0 * self.levels,  # of u rounding leaves `levels` epsilons, of its logit less
         )
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         context = tuple(x_shape)
         if self.embedding is not None:
             build_for(self.embedding, context)
@@ -111,12 +111,14 @@ class VariationalDequantize(Dequantize):
         image = self._image(level)
         return image if self.embedding is None else ask(self.embedding, image, None, self.compute_dtype)
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         level = self._level(x)
         adapt_conditioner(self.embedding, self._image(level), None, again)
         self.density.run_adapt(ops.reshape(noise, ops.shape(x)), self._context(level), again)
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         level = self._level(super()._inverse(z)[0])
         adapt_conditioner(self.embedding, self._image(level), None, again)
         self.density.run_adapt_inverse(self._logit(z, level), self._context(level), again)
@@ -125,10 +127,10 @@ class VariationalDequantize(Dequantize):
     def refreshes(self) -> bool:
         return self.density.refreshes
 
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         self.density.run_refresh(ops.reshape(noise, ops.shape(x)), self._context(self._level(x)))
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return event_size(x_shape)
 
 

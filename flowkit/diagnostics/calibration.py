@@ -1,9 +1,8 @@
 """Simulation-based calibration of a conditional flow."""
 
-from typing import Any
-
 import numpy as np
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import Finding, band_plot, holm
 from flowkit.evaluation import rank_band, ranks, uniformity
@@ -14,8 +13,8 @@ LEVEL = 0.01
 
 def calibration(
     flow: Flow,
-    x: Any,
-    context: Any,
+    x: Tensor,
+    context: Context,
     *,
     draws: int = 99,
     level: float = LEVEL,

@@ -2,10 +2,10 @@
 
 import functools
 import math
-from typing import Any
 
 import numpy as np
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import Finding, band_plot
 from flowkit.evaluation.calibration import pieces, rank_band
@@ -18,8 +18,8 @@ _SETS = 2_000  # drawn by chance, to find how far a right flow goes
 
 def coverage(
     flow: Flow,
-    x: Any,
-    context: Any = None,
+    x: Tensor,
+    context: Context = None,
     *,
     samples: int = 2_000,
     draws: int = 99,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from flowkit.contract import Tensor
 from flowkit.training.pictures import new_figure
 
 BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#888888"
@@ -61,7 +62,7 @@ class Finding:
         )
 
 
-def holm(p: Any) -> np.ndarray:
+def holm(p: Tensor) -> np.ndarray:
     """Adjust the p-values of m tests, an array (m,), by Holm's step-down method.
 
     The i-th smallest, i from 0, becomes the largest of (m - j) p_(j) for j = 0..i, at most 1. If tests below a level

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 from scipy.special import logsumexp
 
+from flowkit.contract import Context
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import BLUE, plot
 from flowkit.flow.batches import batch_size_of, count, map_leaves
@@ -24,11 +25,11 @@ _PRIOR = 10  # draws that the prior of k-hat, 0.5, counts as
 class InferenceReport:
     """Importance weights w = p(x) / q(x) of draws of a flow q, and what they say about it. Made by `inference_report`.
 
-    - `sentence`: the result in words; `trusted`: True if the weights have a reliable mean.
+    - `sentence`: the result in words; `trusted`: True if means under the weights are reliable.
     - `samples`: the draws, (n, *event); `log_weights`: log w, (n,).
     - `weights`: the Pareto-smoothed weights, which add up to 1: sum(weights * f(samples)) estimates the mean of f.
     - `effective_sample_size`: 1 / sum(weights^2), the number of draws of p that are worth as much.
-    - `k_hat`: the shape of the tail of w; k-hat >= 0.5 means infinite variance, >= 1 an infinite mean.
+    - `k_hat`: the shape of the tail of w. Above 0.5 the variance of w is infinite, and standard errors are too small.
     - `log_normaliser`, `standard_error`: the estimate of log Z = log of the integral of p, and its standard error.
     - `elbo`: the mean of log w, a lower bound of log Z.
 
@@ -57,12 +58,17 @@ class InferenceReport:
     def sentence(self) -> str:
         """The result in words."""
         n = len(self.weights)
-        if self.trusted:
-            verdict = f"Trust these weights: k-hat {self.k_hat:.2f} is below {reliable(n):.2f}."
+        if self.k_hat < min(0.5, reliable(n)):
+            verdict = f"Trust these weights: k-hat {self.k_hat:.2f} is below 0.5."
+        elif self.trusted:
+            verdict = (
+                f"Trust means of these weights, but not their errors: k-hat {self.k_hat:.2f} is above 0.5, so the "
+                "variance of the weights is infinite and stated errors may be too small."
+            )
         else:
             verdict = (
                 f"Do not trust these weights: k-hat {self.k_hat:.2f} is not below {reliable(n):.2f}, so a few draws "
-                "dominate every estimate. Train longer, or use a larger flow or wider tails."
+                "can change every estimate. Train longer, use a larger flow, or wider tails, base=StudentT(8)."
             )
         return (
             f"{verdict} {n:,} draws are worth {self.effective_sample_size:,.0f} draws of the density; "
@@ -94,7 +100,7 @@ class InferenceReport:
 def inference_report(
     flow: Flow,
     log_density: Callable[..., Any],
-    context: Any = None,
+    context: Context = None,
     *,
     draws: int = 10_000,
     batch_size: int | None = None,
@@ -117,7 +123,7 @@ def inference_report(
 
     >>> import flowkit
     >>> flow = flowkit.zoo.nsf(features=2, layers=2, hidden=[8]).adapt()
-    >>> flowkit.inference_report(flow, lambda x: -2.0 * ops.sum(x**4, axis=-1), draws=500).trusted
+    >>> flowkit.inference_report(flow, lambda x: -0.1 * ops.sum(x**2, axis=-1), draws=500).trusted
     False
     """
     draws = whole_number(draws, "inference_report's draws", least=_FEWEST)

@@ -1,18 +1,18 @@
 """The bits per dimension of each level of a multi-scale flow."""
 
 import math
-from typing import Any
 
 import numpy as np
 
 from flowkit.bijectors.levels import level_sizes
+from flowkit.contract import Context, Tensor
 from flowkit.diagnostics.finding import BLUE, GREY, Finding, plot
 from flowkit.evaluation import level_bits
 from flowkit.flow.flow import Flow
 
 
 def level_shares(
-    flow: Flow, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
+    flow: Flow, x: Tensor, context: Context = None, *, batch_size: int | None = None, seed: int = 0
 ) -> Finding:
     """Divide the bits per dimension among the levels: `flowkit.evaluation.level_bits`, in the mean over `x`.
 

@@ -1,10 +1,9 @@
 """Memorisation: samples that lie nearer to the training data than new data do."""
 
-from typing import Any
-
 import numpy as np
 from scipy import stats
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding
 from flowkit.flow import prepare
@@ -18,9 +17,9 @@ _DISTANCES = 2**24  # that are held at once
 
 def memorisation(
     flow: Flow,
-    x: Any,
-    train: Any,
-    context: Any = None,
+    x: Tensor,
+    train: Tensor,
+    context: Context = None,
     *,
     samples: int = 1_000,
     level: float = 0.01,

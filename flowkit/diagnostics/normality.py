@@ -1,11 +1,11 @@
 """Normality: tests of the latents of data against the base density, entry by entry and by their length."""
 
 from types import MethodType
-from typing import Any
 
 import numpy as np
 from scipy import stats
 
+from flowkit.contract import Context, Tensor
 from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, holm
 from flowkit.distributions import Normal
 from flowkit.flow import prepare, sampling, scoring
@@ -17,8 +17,8 @@ _LINES = 40  # of a QQ plot
 
 def normality(
     flow: Flow,
-    x: Any,
-    context: Any = None,
+    x: Tensor,
+    context: Context = None,
     *,
     level: float = 0.01,
     batch_size: int | None = None,
@@ -74,7 +74,7 @@ def normality(
 
 
 def latents(
-    flow: Flow, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
+    flow: Flow, x: Tensor, context: Context = None, *, batch_size: int | None = None, seed: int = 0
 ) -> np.ndarray:
     """Return the latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
     forward = MethodType(_forward, flow)  # equal each time, so that it is compiled once

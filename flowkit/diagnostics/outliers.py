@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
+from flowkit.contract import Context, Tensor
 from flowkit.diagnostics.finding import BLUE, ORANGE, Finding
 from flowkit.flow.flow import Flow
 from flowkit.training.pictures import new_figure
@@ -18,11 +19,11 @@ _TITLES = {
 
 def typicality(
     flow: Flow,
-    x: Any,
-    reference: Any,
-    context: Any = None,
+    x: Tensor,
+    reference: Tensor,
+    context: Context = None,
     *,
-    reference_context: Any = None,
+    reference_context: Context = None,
     batch_size: int | None = None,
     seed: int = 0,
 ) -> np.ndarray:
@@ -52,10 +53,10 @@ def typicality(
 def likelihood_ratio(
     flow: Flow,
     background: Flow,
-    x: Any,
-    context: Any = None,
+    x: Tensor,
+    context: Context = None,
     *,
-    background_context: Any = None,
+    background_context: Context = None,
     batch_size: int | None = None,
     seed: int = 0,
 ) -> np.ndarray:
@@ -80,13 +81,13 @@ def likelihood_ratio(
 
 def outliers(
     flow: Flow,
-    x: Any,
-    outside: Any,
-    context: Any = None,
+    x: Tensor,
+    outside: Tensor,
+    context: Context = None,
     *,
-    outside_context: Any = None,
-    reference: Any = None,
-    reference_context: Any = None,
+    outside_context: Context = None,
+    reference: Tensor | None = None,
+    reference_context: Context = None,
     background: Flow | None = None,
     batch_size: int | None = None,
     seed: int = 0,

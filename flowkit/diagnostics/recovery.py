@@ -1,9 +1,8 @@
 """Recovery: what draws of a conditional flow say about the entries that were true."""
 
-from typing import Any
-
 import numpy as np
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import GREY, Finding
 from flowkit.evaluation.calibration import pieces
@@ -15,7 +14,7 @@ _MOST = 6  # entries that are drawn
 
 
 def recovery(
-    flow: Flow, x: Any, context: Any, *, draws: int = 99, batch_size: int | None = None, seed: int = 0
+    flow: Flow, x: Tensor, context: Context, *, draws: int = 99, batch_size: int | None = None, seed: int = 0
 ) -> Finding:
     """Compare each entry of x_i with the mean and the deviation of draws from p(x | context_i).
 

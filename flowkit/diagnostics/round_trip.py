@@ -1,9 +1,8 @@
 """Round trip: the error of data that come back from their latents."""
 
-from typing import Any
-
 import numpy as np
 
+from flowkit.contract import Context, Tensor
 from flowkit.diagnostics.finding import BLUE, Finding, plot
 from flowkit.flow.flow import Flow
 from flowkit.flow.round_trip import TOLERANCE
@@ -11,7 +10,7 @@ from flowkit.flow.round_trip import TOLERANCE
 _PERCENTILES = (50, 90, 99, 100)
 
 
-def round_trip(flow: Flow, x: Any, context: Any = None, *, batch_size: int | None = None) -> Finding:
+def round_trip(flow: Flow, x: Tensor, context: Context = None, *, batch_size: int | None = None) -> Finding:
     """Report percentiles of `flow.round_trip_error(x)`; it passes if the largest is at most 1e-3 of a row's size.
 
     >>> from flowkit import Flow

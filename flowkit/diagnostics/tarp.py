@@ -1,9 +1,8 @@
 """Tests of accuracy with random points: a test of conditional draws in all entries at once."""
 
-from typing import Any
-
 import numpy as np
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.calibration import LEVEL
 from flowkit.diagnostics.finding import Finding, band_plot
@@ -15,8 +14,8 @@ from flowkit.flow.flow import Flow
 
 def tarp(
     flow: Flow,
-    x: Any,
-    context: Any,
+    x: Tensor,
+    context: Context,
     *,
     draws: int = 99,
     level: float = LEVEL,

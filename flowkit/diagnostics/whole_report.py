@@ -4,6 +4,7 @@ import html
 from pathlib import Path
 from typing import Any
 
+from flowkit.contract import Context, Tensor
 from flowkit.diagnostics.calibration import LEVEL, calibration, most_entries
 from flowkit.diagnostics.coverage import coverage
 from flowkit.diagnostics.finding import Finding, png
@@ -106,12 +107,12 @@ class Report:
 
 def report(
     flow: Flow,
-    x: Any,
-    context: Any = None,
+    x: Tensor,
+    context: Context = None,
     *,
-    train: Any = None,
-    outside: Any = None,
-    outside_context: Any = None,
+    train: Tensor | None = None,
+    outside: Tensor | None = None,
+    outside_context: Context = None,
     background: Flow | None = None,
     samples: int = 2_000,
     draws: int = 99,

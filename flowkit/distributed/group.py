@@ -3,12 +3,13 @@
 import atexit
 import io
 import os
-from typing import Annotated, Any
+from typing import Annotated
 
 import keras
 import numpy as np
 
 from flowkit import engines
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import Positive, checked, whole
 from flowkit.distributed.ending import end_on_errors, leave_at_exit
 from flowkit.distributed.failed import exchanged, leave
@@ -134,7 +135,7 @@ def barrier() -> None:
     gather(np.zeros(0, "uint8"))
 
 
-def gather(rows: Any) -> np.ndarray:
+def gather(rows: Tensor) -> np.ndarray:
     """Return the rows of all processes in the order of their ranks. All call it, with any number of rows.
 
     >>> gather(np.arange(3)).tolist()
@@ -149,7 +150,7 @@ def gather(rows: Any) -> np.ndarray:
     return np.concatenate([np.load(io.BytesIO(data), allow_pickle=False) for data in given])
 
 
-def mine(rows: Any) -> Any:
+def mine(rows: Tensor) -> Tensor:
     """Return this process's part of rows that all processes have: `gather` puts the parts together again.
 
     >>> mine(np.arange(3)).tolist()

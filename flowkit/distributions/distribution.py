@@ -1,10 +1,11 @@
 """Base classes of base densities: of all, and of those with a network of the context."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import keras
 
-from flowkit.contract import Domain
+from flowkit.contract import AnySeed, Context, Domain, Tensor
 from flowkit.contract.conditioner import NetworkOfContext, adapt_conditioner, ask
 from flowkit.contract.configured import Configured
 from flowkit.contract.precision import full_precision
@@ -40,17 +41,22 @@ class Distribution(Configured, keras.Layer):
     domain: ClassVar[Domain] = Domain.REAL
     reparameterized = True
 
-    def __init__(self, *, dtype: Any = None, **kwargs: Any) -> None:
+    def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         # As for bijectors: under a mixed policy only networks compute in low precision.
         super().__init__(dtype=full_precision(dtype), **kwargs)
 
-    def log_prob(self, z: Any, context: Any = None) -> Any:
+    def log_prob(self, z: Tensor, context: Context = None) -> Tensor:
         """Return log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
         raise NotImplementedError(f"{type(self).__name__} has no log_prob(self, z, context=None).")
 
     def sample(
-        self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
-    ) -> Any:
+        self,
+        shape: tuple[int, ...],
+        *,
+        temperature: float | Sequence[float] = 1.0,
+        seed: AnySeed = None,
+        context: Context = None,
+    ) -> Tensor:
         """Return draws of `shape` = (batch, *event)."""
         raise NotImplementedError(
             f"{type(self).__name__} has no sample(self, shape, *, temperature, seed, context)."
@@ -75,10 +81,10 @@ class Conditioned(Distribution):
     def num_classes(self) -> int | None:
         return getattr(self.conditioner, "num_classes", None)
 
-    def _answer(self, context: Any) -> Any:
+    def _answer(self, context: Context) -> Any:
         return ask(self.conditioner, context, None, self.compute_dtype)
 
-    def adapt(self, z: Any, context: Any = None) -> Any:
+    def adapt(self, z: Tensor, context: Context = None) -> Any:
         """Adapt the network to a batch of contexts, if something in it depends on data. Returns `self`."""
         adapt_conditioner(self.conditioner, context, None)
         return self

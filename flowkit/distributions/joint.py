@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import keras
 
-from flowkit.contract import Domain
+from flowkit.contract import AnySeed, Context, Domain, Shape, Tensor
 from flowkit.contract.arguments import WholeLists, listed
 from flowkit.contract.columns import join, pick
 from flowkit.contract.errors import shape_error
@@ -54,14 +54,14 @@ class Joint(Distribution):
     def num_classes(self) -> int | None:
         return next((part.num_classes for part in self.parts if part.num_classes is not None), None)
 
-    def build(self, z_shape: Any, context_shape: Any = None) -> None:
+    def build(self, z_shape: Shape, context_shape: Shape | None = None) -> None:
         columns = sum(map(len, self.places))
         if len(z_shape) != 2 or z_shape[-1] != columns:
             raise shape_error(self, f"vectors of {columns} columns", z_shape)
         for part, some in zip(self.parts, self.places, strict=True):
             build_for(part, (*z_shape[:-1], len(some)), context_shape)
 
-    def log_prob(self, z: Any, context: Any = None) -> Any:
+    def log_prob(self, z: Tensor, context: Context = None) -> Tensor:
         """Return log p(z | context) in nats, (batch,), for z of shape (batch, columns)."""
         total = 0.0
         for part, some in zip(self.parts, self.places, strict=True):
@@ -69,8 +69,13 @@ class Joint(Distribution):
         return total
 
     def sample(
-        self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
-    ) -> Any:
+        self,
+        shape: tuple[int, ...],
+        *,
+        temperature: float | Sequence[float] = 1.0,
+        seed: AnySeed = None,
+        context: Context = None,
+    ) -> Tensor:
         """Return draws of `shape` = (batch, columns)."""
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed  # parts must differ
         drawn = [
@@ -84,7 +89,7 @@ class Joint(Distribution):
         ]
         return join(drawn, self.places)
 
-    def adapt(self, z: Any, context: Any = None) -> "Joint":
+    def adapt(self, z: Tensor, context: Context = None) -> "Joint":
         """Adapt each part that depends on data to its columns. Returns `self`."""
         for part, some in zip(self.parts, self.places, strict=True):
             if hasattr(part, "adapt"):

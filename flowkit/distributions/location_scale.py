@@ -1,12 +1,13 @@
 """Densities of one shape, moved and stretched: z = mean + exp(logs) eps, with eps from a standard density."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from flowkit.contract import sum_event
+from flowkit.contract import AnySeed, Context, Shape, Tensor, sum_event
 from flowkit.contract.arguments import Fraction, Positive
 from flowkit.contract.conditioner import Network, build_on_context
 from flowkit.distributions.distribution import Conditioned
@@ -49,15 +50,15 @@ class LocationScale(Conditioned):
             )
         self.learn = learn
 
-    def standard_log_density(self, eps: Any) -> Any:
+    def standard_log_density(self, eps: Tensor) -> Tensor:
         """Return log p0(eps) for each entry."""
         raise NotImplementedError(f"{type(self).__name__} has no standard_log_density(self, eps).")
 
-    def standard_sample(self, shape: tuple[int, ...], seed: Any) -> Any:
+    def standard_sample(self, shape: tuple[int, ...], seed: AnySeed) -> Tensor:
         """Return draws from p0, of `shape`."""
         raise NotImplementedError(f"{type(self).__name__} has no standard_sample(self, shape, seed).")
 
-    def build(self, z_shape: Any, context_shape: Any = None) -> None:
+    def build(self, z_shape: Shape, context_shape: Shape | None = None) -> None:
         event = tuple(z_shape[1:])
         if self.learn:
             self.raw = self.add_weight(shape=(2, *event), initializer="zeros", name="raw")
@@ -76,7 +77,7 @@ class LocationScale(Conditioned):
         flat = ops.reshape(raw, (-1, 2, math.prod(event)))
         return [ops.reshape(a, (-1, *event)) for a in self._transform.prepare(flat)]
 
-    def log_prob(self, z: Any, context: Any = None) -> Any:
+    def log_prob(self, z: Tensor, context: Context = None) -> Tensor:
         """Return log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
         prepared = self._mean_and_logs(tuple(z.shape[1:]), context)
         if prepared is None:
@@ -85,8 +86,13 @@ class LocationScale(Conditioned):
         return sum_event(self.standard_log_density(eps) + log_slope)
 
     def sample(
-        self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
-    ) -> Any:
+        self,
+        shape: tuple[int, ...],
+        *,
+        temperature: float | Sequence[float] = 1.0,
+        seed: AnySeed = None,
+        context: Context = None,
+    ) -> Tensor:
         """Return draws of `shape` = (batch, *event); `temperature` multiplies the scale."""
         eps = temperature * self.standard_sample(tuple(shape), seed)
         prepared = self._mean_and_logs(tuple(shape[1:]), context)
@@ -104,10 +110,10 @@ class Normal(LocationScale):
     -1.8379
     """
 
-    def standard_log_density(self, eps: Any) -> Any:
+    def standard_log_density(self, eps: Tensor) -> Tensor:
         return -0.5 * (ops.square(eps) + math.log(2 * math.pi))
 
-    def standard_sample(self, shape: Any, seed: int) -> Any:
+    def standard_sample(self, shape: Shape, seed: int) -> Tensor:
         return keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
 
 
@@ -121,10 +127,10 @@ class Logistic(LocationScale):
     -1.3863
     """
 
-    def standard_log_density(self, eps: Any) -> Any:
+    def standard_log_density(self, eps: Tensor) -> Tensor:
         return log_sigmoid(eps) + log_sigmoid(-eps)
 
-    def standard_sample(self, shape: Any, seed: int) -> Any:
+    def standard_sample(self, shape: Shape, seed: int) -> Tensor:
         # Uniform numbers stay away from 0 and 1, where the logit is infinite.
         edge = 2.0**-24
         u = keras.random.uniform(shape, edge, 1 - edge, dtype=self.compute_dtype, seed=seed)
@@ -148,12 +154,12 @@ class StudentT(LocationScale):
         super().__init__(**kwargs)
         self.df = df
 
-    def standard_log_density(self, eps: Any) -> Any:
+    def standard_log_density(self, eps: Tensor) -> Tensor:
         n = self.df
         constant = math.lgamma((n + 1) / 2) - math.lgamma(n / 2) - 0.5 * math.log(n * math.pi)
         return constant - 0.5 * (n + 1) * ops.log1p(ops.square(eps) / n)
 
-    def standard_sample(self, shape: Any, seed: int) -> Any:
+    def standard_sample(self, shape: Shape, seed: int) -> Tensor:
         # A normal over the root of a chi-squared, which is twice a gamma, by its degrees of freedom.
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
         normal = keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)

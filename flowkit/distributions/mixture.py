@@ -1,12 +1,14 @@
 """A mixture of Gaussians."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from flowkit.contract import AnySeed, Context, Shape, Tensor
 from flowkit.contract.arguments import Count, Fraction, Seed
 from flowkit.contract.conditioner import Network, build_on_context
 from flowkit.distributions.distribution import Conditioned
@@ -46,7 +48,7 @@ class Mixture(Conditioned):
         super().__init__(conditioner, min_scale, **kwargs)
         self.components, self.seed = components, seed
 
-    def build(self, z_shape: Any, context_shape: Any = None) -> None:
+    def build(self, z_shape: Shape, context_shape: Shape | None = None) -> None:
         self.size = math.prod(z_shape[1:])
         shape = (self.components, self.size)
         means = np.random.default_rng(self.seed).normal(size=shape)
@@ -69,7 +71,7 @@ class Mixture(Conditioned):
             both = both + ops.reshape(h[:, k:], (-1, k, 2, d))
         return ops.log_softmax(raw, axis=-1), *self._transform.prepare(both)
 
-    def log_prob(self, z: Any, context: Any = None) -> Any:
+    def log_prob(self, z: Tensor, context: Context = None) -> Tensor:
         """Return log p(z | context) in nats, (batch,), for z of shape (batch, *event)."""
         log_weights, means, logs = self._prepared(context)
         eps, log_slope = self._transform.forward(ops.reshape(z, (-1, 1, self.size)), means, logs)
@@ -77,8 +79,13 @@ class Mixture(Conditioned):
         return ops.logsumexp(log_weights + ops.sum(each, axis=-1), axis=-1)
 
     def sample(
-        self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
-    ) -> Any:
+        self,
+        shape: tuple[int, ...],
+        *,
+        temperature: float | Sequence[float] = 1.0,
+        seed: AnySeed = None,
+        context: Context = None,
+    ) -> Tensor:
         """Return draws of `shape` = (batch, *event); `temperature` multiplies the scales of the components."""
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
         rows = shape[0]

@@ -1,12 +1,13 @@
 """The uniform distribution on a box."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from flowkit.contract import Domain, sum_event
+from flowkit.contract import AnySeed, Context, Domain, Tensor, sum_event
 from flowkit.contract.arguments import Number
 from flowkit.distributions.distribution import Distribution
 
@@ -29,15 +30,20 @@ class Uniform(Distribution):
         self.low, self.high = low, high
         self.domain = Domain.interval(low, high)
 
-    def log_prob(self, z: Any, context: Any = None) -> Any:
+    def log_prob(self, z: Tensor, context: Context = None) -> Tensor:
         """Return log p(z) in nats, (batch,), for z of shape (batch, *event)."""
         inside = ops.logical_and(z >= self.low, z < self.high)
         level = -math.log(self.high - self.low)
         return sum_event(ops.where(inside, ops.full_like(z, level), ops.full_like(z, -math.inf)))
 
     def sample(
-        self, shape: tuple[int, ...], *, temperature: Any = 1.0, seed: Any = None, context: Any = None
-    ) -> Any:
+        self,
+        shape: tuple[int, ...],
+        *,
+        temperature: float | Sequence[float] = 1.0,
+        seed: AnySeed = None,
+        context: Context = None,
+    ) -> Tensor:
         """Return draws of `shape` = (batch, *event)."""
         if not isinstance(temperature, (int, float)) or temperature != 1:
             raise ValueError(

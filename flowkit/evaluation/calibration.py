@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import whole_number
 from flowkit.flow import prepare
 from flowkit.flow.context import context_kind
@@ -17,8 +17,8 @@ _NUMBERS = 2**24  # of draws that are held at once: 64 MiB in float32
 
 def ranks(
     flow: Flow,
-    x: Any,
-    context: Any,
+    x: Tensor,
+    context: Context,
     *,
     draws: int = 100,
     seed: int | None = None,
@@ -70,7 +70,7 @@ def pieces(draws: int, size: int, source: np.random.SeedSequence) -> Iterator[tu
         yield min(at_once, draws - first), int(seed)
 
 
-def uniformity(ranks: Any, *, draws: int, seed: int = 0) -> np.ndarray:
+def uniformity(ranks: np.ndarray, *, draws: int, seed: int = 0) -> np.ndarray:
     """Return the probability of ranks at least as uneven, if uniform on 0, ..., `draws`: for each entry, (*event).
 
     The statistic is the largest distance of their distribution from the uniform one, in standard deviations,

@@ -3,22 +3,22 @@
 # isort: split
 import math
 from types import MethodType
-from typing import Any
 
 import numpy as np
 from keras import ops
 
 from flowkit.bijectors.levels import find_levels
+from flowkit.contract import Context, Tensor
 from flowkit.contract.shapes import event_size
 from flowkit.distributions import Normal
-from flowkit.flow import prepare, scoring
+from flowkit.flow import Flow, prepare, scoring
 from flowkit.flow.noise import refuse_varying
 
 __all__ = ["level_bits"]
 
 
 def level_bits(
-    flow: Any, x: Any, context: Any = None, *, batch_size: int | None = None, seed: int = 0
+    flow: Flow, x: Tensor, context: Context = None, *, batch_size: int | None = None, seed: int = 0
 ) -> np.ndarray:
     """Divide `flow.bits_per_dim(x)` among the levels, numpy (n, levels): a row adds up to that number.
 
@@ -53,7 +53,7 @@ def level_bits(
     return _in_bits(flow, nats)
 
 
-def level_bits_in_a_group(flow: Any, x: Any, context: Any = None) -> np.ndarray:
+def level_bits_in_a_group(flow: Flow, x: Tensor, context: Context = None) -> np.ndarray:
     """Return `level_bits` of rows that all processes have: each scores its part."""
     check_scored_by_level(flow, "level_bits")
     with flow.lock:
@@ -75,7 +75,7 @@ def _in_bits(flow, nats):
     return -nats.astype("float64") / (math.prod(flow.event_shape) * math.log(2))
 
 
-def check_scored_by_level(flow: Any, wanted: str) -> None:
+def check_scored_by_level(flow: Flow, wanted: str) -> None:
     """Raise ValueError, beginning with `wanted`, for a flow whose levels cannot be scored one by one."""
     find_levels(flow.bijector, wanted)
     if not isinstance(flow.base, Normal):

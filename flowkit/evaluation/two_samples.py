@@ -1,14 +1,13 @@
 """The classifier two-sample test: can a network tell two sets of draws apart?"""
 
-from typing import Any
-
 import keras
 import numpy as np
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import whole_number
 
 
-def c2st(x: Any, y: Any, *, folds: int = 5, epochs: int = 100, seed: int = 0) -> float:
+def c2st(x: Tensor, y: Tensor, *, folds: int = 5, epochs: int = 100, seed: int = 0) -> float:
     """Return the share of rows that a classifier assigns to the right one of two samples: 0.5 if they are alike.
 
     1 says that the samples have nothing in common. The classifier is a network of two hidden layers, 10 units for each
@@ -42,12 +41,13 @@ def c2st(x: Any, y: Any, *, folds: int = 5, epochs: int = 100, seed: int = 0) ->
     right = 0
     for number, part in enumerate(parts):
         others = np.setdiff1d(np.arange(2 * n), part)
+        batch_size = min(256, -(-len(others) // 10))  # at least ten steps in an epoch
         keras.utils.set_random_seed(seed + number)
         network = keras.Sequential(
             [*(keras.layers.Dense(10 * x.shape[1], "relu") for _ in range(2)), keras.layers.Dense(1)]
         )
         network.compile(keras.optimizers.Adam(5e-3), keras.losses.BinaryCrossentropy(from_logits=True))
-        network.fit(rows[others], labels[others, None], batch_size=256, epochs=epochs, verbose=0)
+        network.fit(rows[others], labels[others, None], batch_size=batch_size, epochs=epochs, verbose=0)
         logits = network.predict(rows[part], batch_size=4096, verbose=0)[:, 0]
         right += int(((logits > 0) == (labels[part] > 0)).sum())
     return right / (2 * n)

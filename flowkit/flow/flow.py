@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import math
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import keras
@@ -11,7 +12,7 @@ from keras import ops
 
 from flowkit.bijectors.guidance import Weight, guided
 from flowkit.bijectors.solvers import positions_alone, solving
-from flowkit.contract import FlowLayer
+from flowkit.contract import AnySeed, Context, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Count, checked, whole
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for, refuse_late
@@ -64,11 +65,11 @@ class Flow(FlowModel):
     def __init__(
         self,
         bijector: FlowLayer,
-        base: Any = None,
+        base: keras.Layer | None = None,
         *,
-        embedding: Any = None,
-        dequantize: Any = None,
-        dtype: Any = None,
+        embedding: keras.Layer | None = None,
+        dequantize: keras.Layer | None = None,
+        dtype: str | keras.DTypePolicy | None = None,
         **kwargs: Any,
     ) -> None:
         prepare.check_parts(bijector, base, embedding, dequantize)
@@ -92,7 +93,7 @@ class Flow(FlowModel):
 
     # What Keras calls
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
         x_shape, c_shape = (prepare.plain_shape(shape) for shape in prepare.unpack(input_shape))
         self.bijector._check_shape(x_shape)
@@ -107,13 +108,13 @@ class Flow(FlowModel):
         refuse_late(self.base)
         self.built = True
 
-    def __call__(self, inputs: Any, *args: Any, context: Any = None, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Tensor, *args: Any, context: Context = None, **kwargs: Any) -> Tensor:
         """Return log_prob of `x`, with a `context` or none, or of `{"x": ..., "context": ...}`, with gradients."""
         self._put_back()
         inputs = inputs if context is None else {"x": inputs, "context": context}
         return super().__call__(inputs, *args, **kwargs)
 
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Return log_prob in nats, (batch,): noise is drawn anew at each call.
 
         In training on another objective than likelihood return that objective's losses, {"loss": (batch,)}.
@@ -152,12 +153,12 @@ class Flow(FlowModel):
 
     def compute_loss(
         self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor | None = None,
         training: bool = True,
-    ) -> Any:
+    ) -> Tensor:
         """Return the mean of the losses (weighted if weights are given), plus the layers' own.
 
         In training they are the objective's; in evaluation -log_prob in nats.
@@ -170,7 +171,9 @@ class Flow(FlowModel):
             losses = losses * ops.cast(sample_weight, losses.dtype)
         return engine.replica_share(sum(self.losses, mean(losses)))
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+    def compute_metrics(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> dict[str, Any]:
         """Return the loss; of scored images also nll and bits_per_dim, of rows nll if it differs from the loss."""
         if isinstance(y_pred, dict):
             return {"loss": self.get_metrics_result()["loss"]}
@@ -188,8 +191,8 @@ class Flow(FlowModel):
 
     def stateless_call(
         self,
-        trainable_variables: Any,
-        non_trainable_variables: Any,
+        trainable_variables: Sequence[Tensor],
+        non_trainable_variables: Sequence[Tensor],
         *given: Any,
         return_losses: bool = False,
         **more: Any,
@@ -213,7 +216,7 @@ class Flow(FlowModel):
         self._jax_state = None  # of an earlier step; never put back over these weights
         return super()._get_jax_state(**kinds | {"purge_model_variables": False})
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return (batch,), the shape of log_prob."""
         return (prepare.unpack(input_shape)[0][0],)
 
@@ -297,7 +300,7 @@ class Flow(FlowModel):
         noise = drawn(self.bijector.noise_needs(event, inverse=True), rows, self.compute_dtype, seed)
         return self._invert_and_score(z, seen, noise)
 
-    def embed(self, context: Any) -> Any:
+    def embed(self, context: Context) -> Tensor:
         """Return what the bijector and the base receive for a context: the embedding's output, or the context itself.
 
         Tensors with gradients, for an objective of your own, which receives the context as it was passed.
@@ -306,7 +309,7 @@ class Flow(FlowModel):
             return context
         return floats_as(self.embedding(context), self.compute_dtype)
 
-    def draw(self, n: int, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
+    def draw(self, n: int, context: Context = None, seed: AnySeed = None) -> tuple[Tensor, Tensor]:
         """Return `n` draws (x, log q(x)), x = f^-1(z) for z from the base: tensors with gradients, also in training.
 
         x is (n, *event), log q(x) (n,); for a context of b rows (n, b, *event) and (n, b). `seed` is a whole number, a
@@ -348,7 +351,13 @@ class Flow(FlowModel):
 
     @locked
     def log_prob(
-        self, x: Any, context: Any = None, *, samples: int = 1, batch_size: int | None = None, seed: int = 0
+        self,
+        x: Tensor,
+        context: Context = None,
+        *,
+        samples: int = 1,
+        batch_size: int | None = None,
+        seed: int = 0,
     ) -> np.ndarray:
         """Return log p(x) in nats, numpy (batch,): exact, or what `exact` says, with one draw of the noise.
 
@@ -365,7 +374,13 @@ class Flow(FlowModel):
 
     @locked
     def bits_per_dim(
-        self, x: Any, context: Any = None, *, samples: int = 1, batch_size: int | None = None, seed: int = 0
+        self,
+        x: Tensor,
+        context: Context = None,
+        *,
+        samples: int = 1,
+        batch_size: int | None = None,
+        seed: int = 0,
     ) -> np.ndarray:
         """Return -log_prob / (D ln 2) for each sample, numpy (batch,): bits for each dimension as stored.
 
@@ -383,7 +398,7 @@ class Flow(FlowModel):
     def sample(
         self,
         n: Rows,
-        context: Any = None,
+        context: Context = None,
         *,
         temperature: float = 1.0,
         seed: int | None = None,
@@ -392,7 +407,7 @@ class Flow(FlowModel):
         spread: bool = False,
         steps: Count | None = None,
         guidance: Weight = 0.0,
-    ) -> Any:
+    ) -> Tensor:
         """Return `n` draws, numpy (n, *event); for a context of b rows (n, b, *event). uint8 with `dequantize`.
 
         A flow that was fitted on a frame draws a frame of the same columns, if there is no context.
@@ -420,7 +435,7 @@ class Flow(FlowModel):
     def sample_and_log_prob(
         self,
         n: Rows,
-        context: Any = None,
+        context: Context = None,
         *,
         temperature: float = 1.0,
         seed: int | None = None,
@@ -434,8 +449,8 @@ class Flow(FlowModel):
     @checked
     def encode(
         self,
-        x: Any,
-        context: Any = None,
+        x: Tensor,
+        context: Context = None,
         *,
         batch_size: int | None = None,
         check: Check = "warn",
@@ -461,13 +476,13 @@ class Flow(FlowModel):
     @checked
     def decode(
         self,
-        z: Any,
-        context: Any = None,
+        z: Tensor,
+        context: Context = None,
         *,
         batch_size: int | None = None,
         check: Check = "warn",
         seed: int = 0,
-    ) -> Any:
+    ) -> Tensor:
         """Return the data of latents `z`, numpy: uint8 with `dequantize`. `decode(encode(x))` is x.
 
         A flow that was fitted on a frame gives a frame. `check`: see `encode`.
@@ -486,7 +501,9 @@ class Flow(FlowModel):
         return sampling.as_frame(self, x)
 
     @locked
-    def round_trip_error(self, x: Any, context: Any = None, *, batch_size: int | None = None) -> np.ndarray:
+    def round_trip_error(
+        self, x: Tensor, context: Context = None, *, batch_size: int | None = None
+    ) -> np.ndarray:
         """Return how far f^-1(f(x)) is from x, as a part of the size of x, numpy (n,): rounding, if all is right.
 
         The largest difference of a row's entries, over its largest entry, or that of the median row if this is more.

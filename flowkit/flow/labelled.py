@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.conditioners import ScaledDense
-from flowkit.contract import Bijector, ContractError
+from flowkit.contract import Bijector, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, checked
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
@@ -55,11 +55,11 @@ class LabelledFlow(Flow):
     def __init__(
         self,
         bijector: Bijector,
-        base: Any = None,
+        base: keras.Layer | None = None,
         *,
         num_classes: Count | None = None,
         label_weight: Positive = 0.01,
-        dequantize: Any = None,
+        dequantize: keras.Layer | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(bijector, base, dequantize=dequantize, **kwargs)
@@ -80,7 +80,9 @@ class LabelledFlow(Flow):
         self.label_bits = MeanOfCounted(name="label_bits")
         self.label_error = MeanOfCounted(name="label_error")
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
+    def compile(
+        self, optimizer: str | keras.Optimizer = "rmsprop", loss: Objective | None = None, **options: Any
+    ) -> None:
         """As `Flow.compile`, on likelihood alone: the classifier's part of the loss is added to it."""
         if isinstance(loss, Objective) and not is_likelihood(loss):
             raise ValueError(
@@ -93,7 +95,7 @@ class LabelledFlow(Flow):
     def num_classes(self) -> int | None:
         return self._classes
 
-    def build(self, input_shape: Any) -> None:
+    def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
         latent = as_tuple(self.bijector.compute_output_shape((None, *self.event_shape)))
         top = self._levels.latent_events[-1] if self._levels else latent
@@ -104,18 +106,18 @@ class LabelledFlow(Flow):
         log_prob = log_prob if volume is None else log_prob + volume
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch = prepare.unpack(input_shape)[0][0]
         return {"log_prob": (batch,), "logits": (batch, self.num_classes)}
 
     def compute_loss(
         self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
+        y_pred: Tensor = None,
+        sample_weight: Tensor | None = None,
         training: bool = True,
-    ) -> Any:
+    ) -> Tensor:
         """Return the mean of -log_prob + label_weight * D * -log p(label | features), in nats."""
         data, _ = prepare.unpack(x)
         loss = super().compute_loss(x, y, y_pred["log_prob"], sample_weight, training)
@@ -126,7 +128,9 @@ class LabelledFlow(Flow):
         share = engine.replica_share(mean(surprise))
         return loss + self.label_weight * event_size(data.shape) * share
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+    def compute_metrics(
+        self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
+    ) -> dict[str, Any]:
         _, labels = prepare.unpack(x)
         surprise = self._surprise(x, y_pred["logits"])
         told = ops.cast(ops.argmax(y_pred["logits"], axis=-1), "int32")
@@ -138,7 +142,7 @@ class LabelledFlow(Flow):
         return super().compute_metrics(x, y, y_pred["log_prob"], sample_weight)
 
     @locked
-    def label_log_prob(self, x: Any, *, batch_size: int | None = None, seed: int = 0) -> np.ndarray:
+    def label_log_prob(self, x: Tensor, *, batch_size: int | None = None, seed: int = 0) -> np.ndarray:
         """Return log p(class | features of x) in nats, numpy (n, num_classes). `argmax(-1)` is the class.
 
         Noise follows from `seed`, as in `log_prob`.

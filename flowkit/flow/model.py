@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import keras
+import numpy as np
 
 from flowkit.bijectors import solvers
 from flowkit.bijectors.guidance import guidance
-from flowkit.contract import ContractError, FlowLayer
+from flowkit.contract import Context, ContractError, FlowLayer, Tensor
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.configured import engine_neutral
 from flowkit.contract.inside import layers_inside
@@ -61,7 +62,9 @@ class FlowModel(keras.Model):
         self.calls = 0  # whose round trip could be checked, since the weights changed
         self.has_other_losses = False  # than the objective's, when `compute_loss` ran last
 
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, **options: Any) -> None:
+    def compile(
+        self, optimizer: str | keras.Optimizer = "rmsprop", loss: Objective | None = None, **options: Any
+    ) -> None:
         """Keras's `compile`, with an objective of `flowkit.objectives` as loss; None is `MaximumLikelihood()`.
 
         Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
@@ -112,7 +115,7 @@ class FlowModel(keras.Model):
             )
 
     @locked
-    def adapt(self, x: Any = None, context: Any = None, *, again: bool = True) -> Self:
+    def adapt(self, x: Tensor | None = None, context: Context = None, *, again: bool = True) -> Self:
         """Set what depends on data (each ActNorm's statistics) from the batch `x`. Returns `self`.
 
         The embedding adapts to the context, the bijector to the data, the base to their latents. `fit` does it
@@ -132,15 +135,15 @@ class FlowModel(keras.Model):
     @locked
     def fit(
         self,
-        x: Any = None,
-        y: Any = None,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
         batch_size: int | None = None,
         epochs: int = 1,
         *,
-        context: Any = None,
+        context: Context = None,
         validation_data: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
+        sample_weight: Tensor | None = None,
+        class_weight: dict[int, float] | None = None,
         **kwargs: Any,
     ) -> Any:
         """Keras's `fit`, with `context=` for arrays; adapts to the first batch if that is not done yet.
@@ -178,12 +181,12 @@ class FlowModel(keras.Model):
     @locked
     def evaluate(
         self,
-        x: Any = None,
-        y: Any = None,
+        x: Tensor | None = None,
+        y: Tensor | None = None,
         batch_size: int | None = None,
         *,
-        context: Any = None,
-        sample_weight: Any = None,
+        context: Context = None,
+        sample_weight: Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
         """Keras's `evaluate`, with `context=` for arrays; `x` and `y` are those of `fit`.
@@ -198,7 +201,7 @@ class FlowModel(keras.Model):
         return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
 
     @locked
-    def predict(self, x: Any, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Any:
+    def predict(self, x: Tensor, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
         data = prepare.ready(self, x, None, None, None, batch_size)
         return super().predict(data.x, batch_size, *args, **kwargs)
@@ -208,13 +211,13 @@ class FlowModel(keras.Model):
     @locked
     def train_on_batch(
         self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
-        class_weight: Any = None,
+        x: Tensor,
+        y: Tensor | None = None,
+        sample_weight: Tensor | None = None,
+        class_weight: dict[int, float] | None = None,
         return_dict: bool = False,
         *,
-        context: Any = None,
+        context: Context = None,
     ) -> Any:
         """Keras's `train_on_batch`, with `context=`; `x` and `y` are those of `fit`.
 
@@ -231,12 +234,12 @@ class FlowModel(keras.Model):
     @locked
     def test_on_batch(
         self,
-        x: Any,
-        y: Any = None,
-        sample_weight: Any = None,
+        x: Tensor,
+        y: Tensor | None = None,
+        sample_weight: Tensor | None = None,
         return_dict: bool = False,
         *,
-        context: Any = None,
+        context: Context = None,
     ) -> Any:
         """Keras's `test_on_batch`, with `context=`; `x` and `y` are those of `fit`.
 
@@ -246,7 +249,7 @@ class FlowModel(keras.Model):
         return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     @locked
-    def predict_on_batch(self, x: Any) -> Any:
+    def predict_on_batch(self, x: Tensor) -> Tensor:
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().predict_on_batch(prepare.ready(self, x, None, None, None, math.inf).x)
 
@@ -295,12 +298,12 @@ class FlowModel(keras.Model):
     # Weights and files
 
     @locked
-    def get_weights(self) -> Any:
+    def get_weights(self) -> list[np.ndarray]:
         """Return the weights, also in the middle of an epoch."""
         return super().get_weights()
 
     @locked
-    def set_weights(self, weights: Any) -> None:
+    def set_weights(self, weights: Tensor) -> None:
         """Set the weights."""
         super().set_weights(weights)
         self._forget()
@@ -352,8 +355,8 @@ class FlowModel(keras.Model):
         self,
         folder: str | os.PathLike[str],
         *,
-        rows: Any = None,
-        context: Any = None,
+        rows: Tensor | None = None,
+        context: Context = None,
         about: Mapping[str, Any] | None = None,
         extra: Mapping[str, bytes] | None = None,
     ) -> None:
@@ -379,7 +382,7 @@ class FlowModel(keras.Model):
 
     @locked
     def export(  # type: ignore[override]
-        self, path: str | Path, what: str = "decode", format: str = "onnx", *, context: Any = None
+        self, path: str | Path, what: str = "decode", format: str = "onnx", *, context: Context = None
     ) -> float:
         """Write one of the flow's functions to `path`, for any batch size, with its weights as constants.
 
@@ -399,7 +402,11 @@ class FlowModel(keras.Model):
         return export(self, path, what, format, context)
 
     def summary(
-        self, line_length: int | None = None, *, print_fn: Any = None, expand_nested: bool = False
+        self,
+        line_length: int | None = None,
+        *,
+        print_fn: Callable[[str], None] | None = None,
+        expand_nested: bool = False,
     ) -> None:
         """Print the flow's parts in their order: level, latents, weights, log-det, and what training keeps of them.
 
@@ -416,7 +423,9 @@ class FlowModel(keras.Model):
 
         show(self, line_length, print_fn, expand_nested)
 
-    def plot(self, x: Any = None, context: Any = None, *, samples: int = 1000, seed: int = 0) -> Any:
+    def plot(
+        self, x: Tensor | None = None, context: Context = None, *, samples: int = 1000, seed: int = 0
+    ) -> Any:
         """Return a matplotlib figure: the density of one or two columns, pairs of samples of more, or sampled images.
 
         `x` are rows to draw beside the flow; `context` is the one condition to draw for a conditional flow. Draws the
@@ -441,7 +450,7 @@ class FlowModel(keras.Model):
         return {**super().get_config(), **saving.config_of(self)}
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Any:
+    def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> Self:
         return saving.from_config(cls, config, custom_objects)
 
     def get_compile_config(self) -> dict[str, Any] | None:

@@ -455,7 +455,7 @@ def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Pac
             "long an epoch is: fit(steps_per_epoch=1000, batch_size=256)."
         )
     steps = -(-count(context) // size) if steps is None else whole_number(steps, "steps_per_epoch", least=1)
-    first, last = options.get("initial_epoch", 0) * steps, options["epochs"] * steps
+    first, last = options.get("initial_epoch", 0) * steps, max(1, options["epochs"]) * steps
     batches = _context_batches(context, size, first, last)
     changed = {"batch_size": None, "steps_per_epoch": steps, "shuffle": False}
     data = Packed(batches, None, (None, head(context, _DRAWS)))

@@ -170,17 +170,16 @@ def blocks(
         start = number * most
         low, high = max(first, start), min(stop, start + most)
         own = min(most, count - start)
-        rows = start + np.minimum(
-            np.arange(min(most, one_of_few(own))), own - 1
-        )  # few sizes, few compiled programs
+        # More rows than needed, so that few programs are compiled.
+        rows = start + np.minimum(np.arange(min(most, one_of_few(own))), own - 1)
         z = np.zeros((0, *event), flow.base.compute_dtype)
         if own:
             seed = _mixed(numbers, number)
-            z = _drawn(flow.base, (len(rows), *event), _repeated(context, rows), temperature, seed)
+            z = _block(flow.base, (len(rows), *event), _repeated(context, rows), temperature, seed)
         yield low, z[low - start : high - start], _repeated(context, np.arange(low, high))
 
 
-def _drawn(base, shape, context, temperature, seed):
+def _block(base, shape, context, temperature, seed):
     context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
 
     def draw(generator):

@@ -7,6 +7,7 @@ import keras
 import narwhals as nw
 import numpy as np
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Count, checked, whole
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
@@ -36,7 +37,7 @@ class TableFlow(Flow):
 
     columns: TypedColumns
 
-    def log_prob(self, x: Any, context: Any = None, **options: Any) -> Any:
+    def log_prob(self, x: Tensor, context: Context = None, **options: Any) -> Tensor:
         """Return log p of each row of a frame, as a Series with the frame's index: see `Flow.log_prob`.
 
         It is named "log_prob" if it is exact, and "log_prob_bound" if it is a lower bound.
@@ -49,7 +50,7 @@ class TableFlow(Flow):
         series = nw.new_series(name, log_prob, backend=nw.get_native_namespace(x))
         return _with_index(series, x)
 
-    def sample(self, n: int, context: Any = None, **options: Any) -> Any:
+    def sample(self, n: int, context: Context = None, **options: Any) -> Tensor:
         """Return `n` rows as a frame; given a frame of b rows, n for each of them, with the given columns.
 
         The rows of a conditional table are n times the b rows in their order. See `Flow.sample`.
@@ -64,7 +65,13 @@ class TableFlow(Flow):
 
     @checked
     def impute(
-        self, x: Any, context: Any = None, *, sweeps: Count = 5, candidates: Candidates = 32, seed: int = 0
+        self,
+        x: Tensor,
+        context: Context = None,
+        *,
+        sweeps: Count = 5,
+        candidates: Candidates = 32,
+        seed: int = 0,
     ) -> Any:
         """Return a frame with its missing entries drawn from p(missing entries | the others of the row).
 

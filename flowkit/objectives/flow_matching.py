@@ -6,7 +6,7 @@ from typing import Annotated, Any, Protocol, runtime_checkable
 import keras
 from keras import ops
 
-from flowkit.contract import sum_event
+from flowkit.contract import AnySeed, Context, Tensor, sum_event
 from flowkit.contract.arguments import Fraction, shown, words
 from flowkit.objectives.objective import Objective, expect_shape
 
@@ -31,7 +31,7 @@ class HasVelocity(Protocol):
     True
     """
 
-    def velocity(self, x: Any, t: Any, context: Any = None) -> Any:
+    def velocity(self, x: Tensor, t: Tensor, context: Context = None) -> Tensor:
         """Return dx/dt at x and the times t, of the shape of x."""
 
 
@@ -46,20 +46,20 @@ def split_velocity(bijector: Any) -> tuple[list[Any], Any]:
     return [*parts[:-1], *before], last
 
 
-def linear(t: Any) -> tuple[Any, Any, Any, Any]:
+def linear(t: Tensor) -> tuple[Any, Any, Any, Any]:
     """Return (a, b, da/dt, db/dt) of x_t = a x + b z with a = t, b = 1 - t: straight lines."""
     one = ops.ones_like(t)
     return t, 1 - t, one, -one
 
 
-def cosine(t: Any) -> tuple[Any, Any, Any, Any]:
+def cosine(t: Tensor) -> tuple[Any, Any, Any, Any]:
     """Return (a, b, da/dt, db/dt) with a = sin(pi t / 2), b = cos(pi t / 2): a^2 + b^2 = 1."""
     angle = math.pi / 2 * t
     a, b = ops.sin(angle), ops.cos(angle)
     return a, b, math.pi / 2 * b, -math.pi / 2 * a
 
 
-def variance_preserving(t: Any) -> tuple[Any, Any, Any, Any]:
+def variance_preserving(t: Tensor) -> tuple[Any, Any, Any, Any]:
     """Return (a, b, da/dt, db/dt) with log a = -5 s^2 + s^2 / 40 - s / 20, s = 1 - t, b^2 = 1 - a^2, as in diffusion.
 
     Song et al., Score-Based Generative Modeling through Stochastic Differential Equations (2021): rates 0.1 to 20.
@@ -74,7 +74,7 @@ def variance_preserving(t: Any) -> tuple[Any, Any, Any, Any]:
 PATHS = {"linear": linear, "cosine": cosine, "variance_preserving": variance_preserving}
 
 
-def optimal_pairs(x: Any, z: Any, seed: Any) -> Any:
+def optimal_pairs(x: Tensor, z: Tensor, seed: AnySeed) -> Any:
     """Return rows of z, one drawn for each row of x, so that |x - z|^2 is small and each row of z as likely as others.
 
     The plan is that of entropic optimal transport, by Sinkhorn's normalisation of rows and columns in turn. Cuturi,
@@ -171,7 +171,7 @@ class FlowMatching(Objective):
                 f"FlowMatching's teacher: got a flow of {self.teacher.event_shape}, expected one of {flow.event_shape}."
             )
 
-    def __call__(self, flow: Any, x: Any, context: Any) -> Any:
+    def __call__(self, flow: Any, x: Tensor, context: Context) -> Tensor:
         z = None
         if self.teacher is not None:
             z = ops.stop_gradient(self.teacher._forward(x, self.teacher.embed(context)))

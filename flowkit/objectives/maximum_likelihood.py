@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from flowkit.contract import Context, Tensor
 from flowkit.objectives.objective import Objective
 
 
@@ -21,5 +22,5 @@ class MaximumLikelihood(Objective):
     1.8379
     """
 
-    def __call__(self, flow: Any, x: Any, context: Any) -> Any:
+    def __call__(self, flow: Any, x: Tensor, context: Context) -> Tensor:
         return -flow._log_density(x, flow.embed(context), flow._noise_for(x))

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.configured import Configured
 
 
@@ -35,10 +36,10 @@ class Objective(Configured):
     def check(self, flow: Any) -> None:
         """Raise if `flow` cannot be trained with this objective. Called by `compile` and by `fit`."""
 
-    def check_draws(self, flow: Any, context: Any) -> None:
+    def check_draws(self, flow: Any, context: Context) -> None:
         """Raise if the objective fails on draws of the flow. Called by `fit` without data, after `adapt`."""
 
-    def __call__(self, flow: Any, x: Any, context: Any) -> Any:
+    def __call__(self, flow: Any, x: Tensor, context: Context) -> Tensor:
         """Return one loss per sample, (batch,)."""
         raise NotImplementedError(f"{type(self).__name__} has no __call__(self, flow, x, context).")
 

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Fraction, Number
 from flowkit.objectives.objective import Objective, expect_shape
 
@@ -98,7 +99,7 @@ class ReverseKL(Objective):
                 "upper bound of the divergence."
             )
 
-    def check_draws(self, flow: Any, context: Any) -> None:
+    def check_draws(self, flow: Any, context: Context) -> None:
         """Raise ValueError unless `log_density` has the right shape and is finite for most draws of the flow."""
         if self.alpha != 1 and context is not None:
             raise ValueError(
@@ -106,7 +107,7 @@ class ReverseKL(Objective):
                 "one density. Leave alpha out."
             )
         rows = 256 if context is None else len(keras.tree.flatten(context)[0])
-        log_p = self._draw(flow, rows, context, seed=0)[2]
+        log_p = self._draw(flow, rows, context, flow.embed(context), seed=0)[2]
         finite = int(ops.convert_to_numpy(ops.isfinite(log_p)).sum())
         if 2 * finite < rows:
             raise ValueError(
@@ -115,21 +116,22 @@ class ReverseKL(Objective):
                 "the flow that region (domains= of the zoo); otherwise check log_density on flow.sample(5)."
             )
 
-    def __call__(self, flow: Any, x: Any, context: Any) -> Any:
-        draws, log_q, log_p = self._draw(flow, ops.shape(x)[0], context)
+    def __call__(self, flow: Any, x: Tensor, context: Context) -> Tensor:
+        seen = flow.embed(context)
+        draws, log_q, log_p = self._draw(flow, ops.shape(x)[0], context, seen)
         if self.anneal:
             log_p = log_p * ops.clip(x[:, 0] / self.anneal, LEAST, 1.0)
         if self.stick_the_landing:
             # The two scores add up to 0; their gradient is that of the weights at fixed x.
-            seen, fixed = flow.embed(context), ops.stop_gradient(draws)
+            fixed = ops.stop_gradient(draws)
             score = flow._log_density(fixed, seen, flow._noise_for(fixed))
             log_q = log_q - (score - ops.stop_gradient(score))
         losses = log_q - log_p
         return losses if self.alpha == 1 else self._renyi(losses)
 
-    def _draw(self, flow, rows, context, seed=None):
-        """Return draws, their log q and their log p."""
-        draws, log_q = flow._draw_and_score(rows, flow.embed(context), seed)
+    def _draw(self, flow, rows, context, seen, seed=None):
+        """Return draws, their log q and their log p; `seen` is the embedded context."""
+        draws, log_q = flow._draw_and_score(rows, seen, seed)
         log_p = self.log_density(draws) if context is None else self.log_density(draws, context)
         expect_shape("log_density", log_p, log_q.shape)
         return draws, log_q, log_p

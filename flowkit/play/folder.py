@@ -7,13 +7,14 @@ import shutil
 import tempfile
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from flowkit.bijectors.levels import level_sizes
+from flowkit.contract import Tensor
 from flowkit.contract.noise import Need
+from flowkit.flow import Flow
 from flowkit.flow.context import context_kind
 from flowkit.flow.noise import counted
 from flowkit.play.runtime import FILES, copy_runtime
@@ -24,11 +25,11 @@ LEARNED = 1000  # images that directions are learned from, and that log p is com
 
 
 def write_page(
-    flow: Any,
+    flow: Flow,
     folder: str | Path,
     *,
-    train: Any,
-    test: Any,
+    train: Tensor,
+    test: Tensor,
     name: str = "a flow",
     temperature: float = 0.7,
     ort: str | Path | None = None,

@@ -28,7 +28,7 @@ class LikelihoodPosterior(Posterior):
     def _sample(self, n, rows, seed):
         rng = np.random.default_rng(seed)
         drawn = [rng.permutation(self._tempered(row, max(n, _LEAST), rng))[:n] for row in rows]
-        return np.stack(drawn, axis=1).astype("float32")
+        return np.stack(drawn, axis=1)
 
     def _tempered(self, row, size, rng):
         """Return draws of the posterior of one observation."""
@@ -48,5 +48,5 @@ class LikelihoodPosterior(Posterior):
     def _log_prob(self, theta, rows):
         return self.prior.log_prob(theta) + self._likelihood(theta, rows)
 
-    def events(self, theta, x):
+    def events(self, theta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return x, theta

@@ -87,6 +87,7 @@ def _move(theta, prior, likelihood, power, log_prior, log_likelihood, rng):
         # A whole difference of two draws leads from one mode to another.
         scale = np.where(rng.uniform(size=(len(half), 1)) < 0.1, 1.0, 2.38 / np.sqrt(2 * d))
         moved = theta[half] + scale * (theta[one] - theta[two]) + spread * rng.normal(size=(len(half), d))
+        moved = moved.astype(theta.dtype)  # before its bounds are checked
         moved_prior = log_prior(moved)
         moved_likelihood = np.full(len(half), -np.inf)
         if (inside := np.isfinite(moved_prior)).any():

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from flowkit import zoo
 from flowkit.bijectors import Chain, SoftBounds
 from flowkit.conditioners import StandardizedContext
-from flowkit.contract.arguments import one_of, real, whole_number
+from flowkit.contract.arguments import one_of, positive, real, whole_number
 from flowkit.flow.flow import Flow
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
@@ -17,6 +17,9 @@ from flowkit.posteriors.prior import Prior, PriorLike, as_prior
 from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated
 from flowkit.training import Validation
 
+_DECAY = (
+    0.01  # share of each weight that an epoch takes away; without it flows of few simulations memorise them
+)
 _NETWORK = {"layers": 5, "hidden": (50, 50), "bins": 10, "bound": 3.0, "residual": True}
 
 
@@ -34,7 +37,7 @@ def posterior(
     epochs: int = 1000,
     patience: int = 20,
     batch_size: int = 200,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 5e-4,
     validation: float = 0.1,
     seed: int = 0,
     verbose: int = 1,
@@ -80,6 +83,7 @@ def posterior(
     rounds = whole_number(rounds, "posterior's rounds", least=1)
     simulations = whole_number(simulations, "posterior's simulations", least=2 * rounds)
     real(0, 1, "a share between 0 and 1", "()")(validation, "posterior's validation")
+    positive(learning_rate, "posterior's learning_rate")
     known = None if prior is None else as_prior(prior, features)
     _refuse_missing(simulator, known, pairs, method, rounds, observation, embedding)
     rng = np.random.default_rng(seed)
@@ -189,11 +193,15 @@ def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning
     held = min(max(1, round(validation * len(events))), len(events) - 1)
     held, rows = order[:held], order[held:]
     best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
-    flow.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=5.0, use_ema=True))
+    batch_size = min(whole_number(batch_size, "posterior's batch_size", least=1), len(rows))
+    decay = _DECAY / (
+        learning_rate * -(-len(rows) // batch_size)
+    )  # AdamW multiplies it by the rate in each step
+    flow.compile(keras.optimizers.AdamW(learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True))
     done = flow.fit(
         events[rows],
         context=context[rows],
-        batch_size=min(whole_number(batch_size, "posterior's batch_size", least=1), len(rows)),
+        batch_size=batch_size,
         epochs=whole_number(epochs, "posterior's epochs", least=1),
         callbacks=[best],
         verbose=0,

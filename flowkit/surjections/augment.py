@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from flowkit.contract import BijectorSpec
+from flowkit.contract import BijectorSpec, Context, Shape, Tensor
 from flowkit.contract.arguments import Count
 from flowkit.contract.errors import shape_error
 from flowkit.surjections.channels import ChannelSurjection, Density
@@ -33,10 +33,10 @@ class Augment(ChannelSurjection):
         self.extra = extra
         self.spec = BijectorSpec(noise="forward", likelihood="bound")
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         self._build_density(x_shape, x_shape[-1], self.extra)
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return math.prod(x_shape[1:-1]) * self.extra
 
     def _forward(self, x, noise):
@@ -45,23 +45,25 @@ class Augment(ChannelSurjection):
     def _inverse(self, z):
         return self._drop(z)
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         if self.density is not None and not self.density.adapted:
             raise NotImplementedError(
                 "Augment cannot adapt its density: the entries that it would be adapted to are its own draws. Use "
                 "parts without statistics, or adapt them beforehand."
             )
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         self._adapt_density(z, again)
 
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         self.density.run_refresh(*self._split(self._draw(x, noise)[0]))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], input_shape[-1] + self.extra)
 
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         channels = self._channels if self.built else latent_shape[-1] - self.extra
         if latent_shape[-1] != channels + self.extra or channels < 1:
             number = channels + self.extra if self.built else f"more than extra={self.extra}"

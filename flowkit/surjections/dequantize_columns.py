@@ -9,7 +9,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.unconstrain import Unconstrain, domain_of_column
-from flowkit.contract import BijectorSpec, Domain, Surjection, sum_event
+from flowkit.contract import BijectorSpec, Context, Domain, Shape, Surjection, Tensor, sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import shown, whole_number, whole_numbers
 from flowkit.contract.columns import check_count, join, pick
@@ -105,7 +105,7 @@ class DequantizeColumns(Surjection):
             likelihood="bound",
         )
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         size = (len(self._unconstrain.columns),)
         self.mean = self.add_weight(shape=size, initializer="zeros", name="mean", trainable=False)
         self.std = self.add_weight(shape=size, initializer="ones", name="std", trainable=False)
@@ -117,15 +117,15 @@ class DequantizeColumns(Surjection):
         super()._check_shape(x_shape)
         check_count(self, x_shape, "as it was made for")
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], len(self._unconstrain.columns))
 
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         if latent_shape[-1] != len(self._unconstrain.columns):
             raise shape_error(self, f"latents of {len(self._unconstrain.columns)} coordinates", latent_shape)
         return (*latent_shape[:-1], len(self.columns))
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return self._drawn
 
     def _forward(self, x, noise):
@@ -255,7 +255,7 @@ class DequantizeColumns(Surjection):
         z = (self._middles(x) - self.mean.value) / self.std.value
         return ops.where(ops.isnan(z), ops.zeros_like(z), z)
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         if again or not self.flag.value:
             z = ops.convert_to_numpy(self._middles(x)).astype("float64")
             present = np.isfinite(z)
@@ -267,7 +267,9 @@ class DequantizeColumns(Surjection):
             self.flag.assign(True)
         adapt_conditioner(self.conditioner, self._seen(x), None, again)
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         self.run_adapt(self._recorded(z), context, again)
 
 

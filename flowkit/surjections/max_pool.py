@@ -1,12 +1,11 @@
 """Max-pooling as a surjection."""
 
 import math
-from typing import Any
 
 import keras
 from keras import ops
 
-from flowkit.contract import BijectorSpec, Surjection, sum_event
+from flowkit.contract import BijectorSpec, Shape, Surjection, sum_event
 from flowkit.contract.shapes import event_size
 from flowkit.engines import engine
 
@@ -29,10 +28,10 @@ class MaxPool(Surjection):
     spec = BijectorSpec(event_rank=3, event_multiple=(2, 2, 1), noise="inverse")
     noise_kind = "uniform"
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         self.log_rate = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="log_rate")
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return 3 * event_size(x_shape) // 4
 
     def _blocks(self, x):
@@ -66,10 +65,10 @@ class MaxPool(Surjection):
         x = engine.transpose(engine.reshape(x, (-1, height, width, channels, 2, 2)), (0, 1, 4, 2, 5, 3))
         return engine.reshape(x, (-1, 2 * height, 2 * width, channels)), -self._log_density(distances)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         batch, height, width, channels = input_shape
         return (batch, height and height // 2, width and width // 2, channels)
 
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         batch, height, width, channels = latent_shape
         return (batch, height and 2 * height, width and 2 * width, channels)

@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from flowkit.contract import BijectorSpec, ContractError
+from flowkit.contract import BijectorSpec, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count
 from flowkit.contract.errors import shape_error
 from flowkit.surjections.channels import ChannelSurjection, Density
@@ -32,12 +32,12 @@ class Slice(ChannelSurjection):
         self.keep = keep
         self.spec = BijectorSpec(noise="inverse")
 
-    def build(self, x_shape: Any) -> None:
+    def build(self, x_shape: Shape) -> None:
         if not x_shape[-1] > self.keep:
             raise shape_error(self, f"more than keep={self.keep} channels", x_shape)
         self._build_density(x_shape, self.keep, x_shape[-1] - self.keep)
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return math.prod(x_shape[1:-1]) * (x_shape[-1] - self.keep)
 
     def _forward(self, x):
@@ -46,20 +46,22 @@ class Slice(ChannelSurjection):
     def _inverse(self, z, noise):
         return self._draw(z, noise)
 
-    def run_adapt(self, x: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         self._adapt_density(x, again)
 
-    def run_adapt_inverse(self, z: Any, context: Any, again: bool = True, noise: Any = None) -> None:
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
         if self.density is not None:
             self.density.run_adapt_inverse(self._latents(z, noise), z, again)
 
-    def run_refresh(self, x: Any, context: Any, noise: Any = None) -> None:
+    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         self.density.run_refresh(*self._split(x))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.keep)
 
-    def compute_inverse_shape(self, latent_shape: Any) -> Any:
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         if not self.built:
             raise ContractError(
                 "event shape",

@@ -1,13 +1,12 @@
 """Surjections that forget a symmetry: the sign of an entry, or the order of entries."""
 
 import math
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import BijectorSpec, Domain, Surjection, sum_event
+from flowkit.contract import BijectorSpec, Domain, Shape, Surjection, sum_event
 from flowkit.contract.shapes import event_size, places
 from flowkit.engines import engine
 from flowkit.numerics import cumsum, maximum
@@ -29,7 +28,7 @@ class Absolute(Surjection):
     spec = BijectorSpec(codomain=Domain.POSITIVE, log_det="constant", noise="inverse")
     noise_kind = "uniform"
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return event_size(x_shape)
 
     def _forward(self, x):
@@ -57,7 +56,7 @@ class Sort(Surjection):
     spec = BijectorSpec(noise="inverse")
     noise_kind = "uniform"
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return event_size(x_shape)
 
     def _forward(self, x):
@@ -92,7 +91,7 @@ class StochasticPermute(Surjection):
     spec = BijectorSpec(noise="both", likelihood="bound", log_det="zero")
     noise_kind = "uniform"
 
-    def noise_size(self, x_shape: Any) -> int:
+    def noise_size(self, x_shape: Shape) -> int:
         return int(x_shape[-1])
 
     def _forward(self, x, noise):

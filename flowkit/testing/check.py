@@ -2,29 +2,29 @@
 
 import inspect
 from collections.abc import Sequence
-from typing import Any
 
 import hypothesis.strategies as st
 
+from flowkit.contract import Context, FlowLayer
 from flowkit.engines import engine
 from flowkit.testing.checker import Check, profile_of, results_of
 from flowkit.testing.clauses import CLAUSES, known
-from flowkit.testing.examples import failing, replayed
+from flowkit.testing.examples import Example, failing, replayed
 from flowkit.testing.report import Report, Result
 
 
 def check_bijector(
-    bijector: Any,
+    bijector: FlowLayer,
     *,
     event_shapes: Sequence[Sequence[int]] | None = None,
     examples: int | None = None,
     clauses: Sequence[str] | None = None,
     waived: dict[str, str] | None = None,
-    context: Any = None,
+    context: Context = None,
     profile: str = "full",
     seed: int = 0,
-    replay: Any = None,
-    drawn: Any = None,
+    replay: Example | None = None,
+    drawn: str | None = None,
     raises: bool = True,
 ) -> Report:
     """Check a bijector against every clause; raise `ContractError` for the first that is broken, or return a report.

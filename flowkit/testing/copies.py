@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from flowkit.contract import Tensor
 from flowkit.engines import engine
 
 SCALE = 0.3
@@ -15,7 +16,7 @@ STEPS = 8
 """The refreshing steps after a jump of the weights, so that a power iteration has caught up."""
 
 
-def randomize(layer: Any, seed: int = 0, scale: Any = SCALE) -> Any:
+def randomize(layer: keras.Layer, seed: int = 0, scale: Tensor = SCALE) -> Any:
     """Add normal noise to every trainable weight of the built `layer`, reproducibly. Returns `layer`.
 
     Vectors move by `scale`, kernels by scale / sqrt(fan in), so that what a unit receives changes by

@@ -3,13 +3,12 @@
 import contextlib
 import functools
 import math
-from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
+from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Domain
 from flowkit.contract.inside import build_for
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
@@ -34,10 +33,10 @@ _OVERFLOWING = -1e30  # a log-density that ends here, not near -100, does not co
 
 
 def check_distribution(
-    distribution: Any,
+    distribution: keras.Layer,
     *,
     event_shape: tuple[int, ...] = (2,),
-    context: Any = None,
+    context: Context = None,
     draws: int = 200_000,
     seed: int = 0,
 ) -> dict[str, str]:

@@ -4,11 +4,12 @@ import ast
 import math
 import re
 from dataclasses import dataclass
-from typing import Any
 
 import hypothesis
 import hypothesis.strategies as st
 import numpy as np
+
+from flowkit.contract import Tensor
 
 ROWS = 3
 """The number of samples of one example: enough to permute, few enough to be quick."""
@@ -56,14 +57,14 @@ class Example:
     values: tuple[float, ...] = (0.0,)
     scales: tuple[int, ...] = (1,)
 
-    def real(self, shape: tuple[int, ...]) -> Any:
+    def real(self, shape: tuple[int, ...]) -> Tensor:
         """Return the (ROWS, *shape) array of real numbers."""
         rng = np.random.default_rng([self.seed, 1])
         size = ROWS * int(np.prod(shape))
         t = np.resize(np.asarray(self.values, "float64"), size) + self.noise * rng.normal(size=size)
         return t.reshape(ROWS, *shape)
 
-    def weight(self) -> Any:
+    def weight(self) -> Tensor:
         """Return a key that sorts examples: simpler ones first."""
         scales = sum(self.scales), len(self.scales)
         plainness = sum(abs(v) + (v != int(v)) for v in self.values)

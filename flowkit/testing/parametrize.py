@@ -1,13 +1,13 @@
 """The clauses as pytest items: one for each bijector and clause, with a name that says which."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 
-from flowkit.contract import FlowLayer
+from flowkit.contract import FlowLayer, Tensor
 from flowkit.engines import engine
 from flowkit.testing.checker import Check, profile_of
 from flowkit.testing.clauses import CLAUSES, known
@@ -59,7 +59,7 @@ class Case:
                 pytrace=False,
             )
 
-    def run(self, clause: str, profile: str | None = None) -> Any:
+    def run(self, clause: str, profile: str | None = None) -> Tensor:
         """Return the `Result` of a clause."""
         return _checker(self, OPTIONS["examples"], profile or OPTIONS["profile"]).run(clause)
 
@@ -77,7 +77,7 @@ def _reason(waivers, clause):
 
 
 def parametrize_bijectors(
-    bijectors: Any,
+    bijectors: Iterable[FlowLayer],
     *,
     clauses: Sequence[str] | None = None,
     waived: dict[str, Any] | None = None,

@@ -4,13 +4,13 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from flowkit._engine import run_on
-from flowkit.contract import ContractError
+from flowkit.contract import Context, ContractError
 from flowkit.contract.precision import rounding_unit
 from flowkit.testing.clauses.gradients import gradients
 from flowkit.testing.examples import Example
@@ -28,11 +28,11 @@ _WORKER = "from flowkit.testing.parity import answer; answer(*__import__('sys').
 
 
 def check_parity(
-    make: Any,
+    make: str | Callable[..., Any],
     backends: Sequence[str] = ("jax", "torch", "tensorflow"),
     *,
     event_shape: Sequence[int] | None = None,
-    context: Any = None,
+    context: Context = None,
     seed: int = 1,
 ) -> dict[str, dict[str, np.ndarray]]:
     """Raise `ContractError` if backends differ in output, log-det or their gradients, in either direction.

@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from flowkit.contract import ContractError
+from flowkit.contract import ContractError, FlowLayer
 from flowkit.testing.causes import Cause
 
 
@@ -17,7 +17,7 @@ class BrokenPromise(ContractError):
     def __init__(
         self,
         clause: str,
-        bijector: Any,
+        bijector: FlowLayer,
         *,
         expected: object,
         received: object,

@@ -1,13 +1,22 @@
 """The optimizer that Glow was trained with."""
 
 import math
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import keras
 from keras import ops
 
-from flowkit.contract.arguments import Between0And1, Fraction, Positive, checked
+from flowkit.contract import Tensor
+from flowkit.contract.arguments import Between0And1, Fraction, Positive, checked, positive
 from flowkit.contract.configured import one_line
+
+
+def _rate(given, name):
+    """Return a schedule or function as it is, and a number above 0 as a float."""
+    return given if callable(given) else positive(given, name)
+
+
+Rate = Annotated[float | keras.optimizers.schedules.LearningRateSchedule, _rate]
 
 
 @keras.saving.register_keras_serializable(package="flowkit")
@@ -38,7 +47,7 @@ class GlowAdamax(keras.optimizers.Adamax):
     @checked
     def __init__(
         self,
-        learning_rate: Any = 1e-3,
+        learning_rate: Rate = 1e-3,
         beta_1: Fraction = 0.9,
         beta_2: Between0And1 = 0.999,
         epsilon: Positive = 1e-8,
@@ -49,7 +58,7 @@ class GlowAdamax(keras.optimizers.Adamax):
         # The one that is shown: the present one cannot be read in a step that JAX traces.
         self._given_rate = learning_rate if callable(learning_rate) else float(f"{learning_rate:.6g}")
 
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
         # 1 - b2^t as -expm1(t ln b2): float32 would lose four digits of 1 - 0.9987.
         t = ops.cast(self.iterations + 1, "float32")
         started = ops.sqrt(-ops.expm1(t * math.log(self.beta_2)))

@@ -12,7 +12,7 @@ from typing import Any
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | Path, *, keep: Any = None) -> Iterator[Path]:
+def atomic_path(path: str | Path, *, keep: str | Path | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path` that replaces it when the block ends without an error.
 
     The new file is flushed to the disk, then renamed over the old one in a single step, so that readers see the old

@@ -4,11 +4,12 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import keras
 from keras import ops
 
 
 @contextlib.contextmanager
-def averaged_weights(model: Any) -> Iterator[Any]:
+def averaged_weights(model: keras.Model) -> Iterator[Any]:
     """Give `model` the moving average of its weights in a block, and put its weights back bit for bit.
 
     average <- m average + (1 - m) weights after each step, with m the optimizer's `ema_momentum` (Polyak & Juditsky,

@@ -1,10 +1,12 @@
 """Skip training steps with gradients that are not finite, and stop a training that takes no others."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import keras
 from keras import ops
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import Count, checked, instance
 from flowkit.contract.configured import Configured, engine_neutral, one_line
 from flowkit.engines import engine
@@ -55,7 +57,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner_optimizer
 
-    def build(self, variables: Any) -> None:
+    def build(self, variables: Tensor) -> None:
         if engine.replicas() > 1:
             raise ValueError(
                 f"GuardedOptimizer expects one replica, received {engine.replicas()} of tf.distribute: compile "
@@ -66,7 +68,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         self.skipped = self.add_variable(shape=(), dtype="int32", name="skipped")
         self.skipped_in_a_row = self.add_variable(shape=(), dtype="int32", name="skipped_in_a_row")
 
-    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+    def apply(self, grads: Sequence[Tensor], trainable_variables: Sequence[Tensor] | None = None) -> None:
         if not self.built:
             self.build(trainable_variables)
 
@@ -85,7 +87,10 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
             ops.cond(finite, step, skip)
 
     def stateless_apply(
-        self, optimizer_variables: Any, grads: Any, trainable_variables: Any
+        self,
+        optimizer_variables: Sequence[Tensor],
+        grads: Sequence[Tensor],
+        trainable_variables: Sequence[Tensor],
     ) -> tuple[list[Any], list[Any]]:
         # Both branches of a compiled cond are traced: they return values and assign nothing. LossScaleOptimizer
         # passes variables in place of values.
@@ -108,7 +113,7 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         return super().variables + self.inner_optimizer.variables
 
     @property
-    def learning_rate(self) -> Any:
+    def learning_rate(self) -> Tensor:
         return self.inner_optimizer.learning_rate
 
     @learning_rate.setter
@@ -116,16 +121,16 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
         self.inner_optimizer.learning_rate = learning_rate
 
     @property
-    def iterations(self) -> Any:
+    def iterations(self) -> Tensor:
         return self.inner_optimizer.iterations
 
-    def scale_loss(self, loss: Any) -> Any:
+    def scale_loss(self, loss: Tensor) -> Tensor:
         # The gradients of a loss that has overflowed may be finite. Times NaN they are not.
         loss = self.inner_optimizer.scale_loss(loss)
         one = loss - loss + 1  # or NaN: written so, it needs no number from the CPU
         return loss * ops.stop_gradient(one)
 
-    def finalize_variable_values(self, var_list: Any) -> None:
+    def finalize_variable_values(self, var_list: Sequence[keras.Variable]) -> None:
         self.inner_optimizer.finalize_variable_values(var_list)
         # On JAX, weights and averages now share buffers, which a second `fit` could not donate.
         for variable in var_list:

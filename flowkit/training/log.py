@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import distributed
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Count, whole, words
 from flowkit.contract.configured import Configured
 from flowkit.training.atomic import atomic_path
@@ -290,8 +291,8 @@ class Log(Configured, keras.callbacks.Callback):
         classes: Count | None = None,
         temperature: Temperature = 1.0,
         levels: Levels = 256,
-        latents: Any = None,
-        context: Any = None,
+        latents: Tensor | None = None,
+        context: Context = None,
         config: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()

@@ -11,8 +11,10 @@ import numpy as np
 from PIL import Image
 
 from flowkit import distributed
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import Count, Seed, checked, is_number, whole
 from flowkit.contract.configured import Configured
+from flowkit.flow import Flow
 from flowkit.flow.plotting import MOST_COLUMNS, draw_pairs
 from flowkit.training.atomic import atomic_path
 from flowkit.training.averaging import averaged_weights
@@ -36,7 +38,7 @@ Padding = Annotated[int, whole(0)]
 
 @checked
 def image_grid(
-    images: Any, columns: Count | None = None, padding: Padding = 2, levels: Levels = 256
+    images: Tensor, columns: Count | None = None, padding: Padding = 2, levels: Levels = 256
 ) -> np.ndarray:
     """Return n images side by side in `columns` columns, the square root of n rounded up by default.
 
@@ -87,7 +89,7 @@ def enlarged(grid: np.ndarray, zoom: int | None = None) -> np.ndarray:
     return grid.repeat(zoom, axis=0).repeat(zoom, axis=1)
 
 
-def save_png(path: str | Path, array: Any) -> None:
+def save_png(path: str | Path, array: Tensor) -> None:
     """Write a uint8 array, `(H, W)` or `(H, W, 3)`, as a PNG file, in a single step.
 
     Raises ValueError for another array.
@@ -113,7 +115,7 @@ class ImageGrid:
     @checked
     def __init__(
         self,
-        images: Any,
+        images: Tensor,
         columns: Count | None = None,
         padding: Padding = 2,
         levels: Levels = 256,
@@ -192,7 +194,7 @@ def histogram_picture(values: Any, name: str) -> np.ndarray:
 
 
 def sample_grid(
-    flow: Any,
+    flow: Flow,
     count: int = 64,
     *,
     classes: int | None = None,
@@ -269,7 +271,9 @@ class SampleGrid(Configured, keras.callbacks.Callback):
             save_png(self.folder / f"epoch-{epoch + 1:03d}.png", enlarged(grid))
 
 
-def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] | None = None) -> None:
+def save_pairs(
+    path: str | Path, data: np.ndarray, samples: np.ndarray, names: Sequence[Any] | None = None
+) -> None:
     """Draw two tables, `(rows, columns)`, to a PNG file: data below the diagonal, samples above, both on it.
 
     Draws at most 2,000 rows of each, and the first 10 columns. An axis shows 99.8 percent of both, but at most half the
@@ -290,7 +294,7 @@ def save_pairs(path: str | Path, data: Any, samples: Any, names: Sequence[Any] |
     save_figure(path, figure)
 
 
-def save_quantiles(path: str | Path, latents: Any, expected: Any) -> None:
+def save_quantiles(path: str | Path, latents: Tensor, expected: np.ndarray) -> None:
     """Draw the quantiles of `latents` over those of `expected`, draws of their density, to a PNG file: a QQ plot.
 
     Both are `(rows, columns)`. A column on the diagonal is distributed as it should be; at most 40 are drawn.

@@ -45,7 +45,7 @@ class ProgressBar(Configured, keras.callbacks.Callback):
         batch_size: Count,
         *,
         of: Annotated[str, words("images", "rows")] = "images",
-        console: Any = None,
+        console: Console | None = None,
     ) -> None:
         super().__init__()
         self.batch_size, self.of = batch_size, of

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import Positive, checked, real, whole
 from flowkit.contract.configured import one_line
 
@@ -33,7 +34,7 @@ class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
         super().__init__()
         self.peak, self.warmup_steps, self.name = peak, warmup_steps, name
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Tensor) -> Tensor:
         step = ops.cast(step, "float32")
         return self.peak * ops.minimum(1.0, (step + 1.0) / float(max(self.warmup_steps, 1)))
 
@@ -75,7 +76,7 @@ class WarmUpCosine(WarmUp):
             )
         self.total_steps, self.floor = total_steps, floor
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Tensor) -> Tensor:
         rate = super().__call__(step)
         step = ops.cast(step, "float32")
         progress = (step - float(self.warmup_steps)) / float(self.total_steps - self.warmup_steps)

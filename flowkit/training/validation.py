@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Count, shown
 from flowkit.contract.configured import Configured
 from flowkit.flow.scoring import score_in_a_group
@@ -47,7 +48,12 @@ class Validation(Configured, keras.callbacks.Callback):
     """
 
     def __init__(
-        self, x: Any, context: Any = None, *, early_stopping: Count | None = None, keep_best: bool = False
+        self,
+        x: Tensor,
+        context: Context = None,
+        *,
+        early_stopping: Count | None = None,
+        keep_best: bool = False,
     ) -> None:
         super().__init__()
         if not hasattr(x, "__len__") or isinstance(x, str):

@@ -1,11 +1,12 @@
 """Shifts and scales."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import keras
 from keras import ops
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import Between0And1, Fraction, Positive, words
 from flowkit.engines import engine
 from flowkit.numerics import softplus
@@ -25,13 +26,13 @@ class Additive(Transform):
     parameters = 1
     log_det = "zero"
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         return (h[..., 0, :],)
 
-    def forward(self, x: Any, shift: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         return x + shift, 0.0
 
-    def inverse(self, y: Any, shift: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
         return y - shift, 0.0
 
 
@@ -79,7 +80,7 @@ class Affine(Transform):
     def bounded(self) -> bool:
         return self.scale == "tanh" or self.min_scale > 0
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         first, second = engine.unstack(h, axis=-2)
         shift, s = (first, second) if self.order == "shift-scale" else (second, first)
         return shift, *self._scale_of(s)
@@ -97,10 +98,10 @@ class Affine(Transform):
         log_scale = self.bound * engine.tanh(s / self.bound)
         return log_scale, ops.exp(log_scale)
 
-    def forward(self, x: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, shift: Tensor, log_scale: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         return (x + shift) * scale, log_scale
 
-    def inverse(self, y: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, shift: Tensor, log_scale: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         return y / scale - shift, -log_scale
 
 
@@ -132,7 +133,7 @@ class ScaleShift(Transform):
     ) -> None:
         self.scale, self.least = scale, least
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         shift, s = h[..., 0, :], h[..., 1, :]
         if self.scale == "softclip":
             log_scale = soft_clipped(s, -math.log(self.least))
@@ -140,10 +141,10 @@ class ScaleShift(Transform):
         scale = (softplus(s) if self.scale == "softplus" else ops.sigmoid(s + 2)) + self.least
         return shift, ops.log(scale), scale
 
-    def forward(self, x: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, shift: Tensor, log_scale: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         return x * scale + shift, log_scale
 
-    def inverse(self, y: Any, shift: Any, log_scale: Any, scale: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, shift: Tensor, log_scale: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         return (y - shift) / scale, -log_scale
 
 
@@ -177,15 +178,15 @@ class Gaussian(Transform):
     def bounded(self) -> bool:
         return self.min_scale > 0
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         mean, logs = h[..., 0, :], h[..., 1, :]
         if self.min_scale:
             bound = -math.log(self.min_scale)
             logs = bound * (2 * ops.sigmoid(2 * logs / bound) - 1)  # a tanh, in float64 on JAX too
         return mean, logs
 
-    def forward(self, x: Any, mean: Any, logs: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, mean: Tensor, logs: Tensor) -> tuple[Tensor, Tensor]:
         return (x - mean) * ops.exp(-logs), -logs
 
-    def inverse(self, y: Any, mean: Any, logs: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, mean: Tensor, logs: Tensor) -> tuple[Tensor, Tensor]:
         return y * ops.exp(logs) + mean, logs

@@ -1,12 +1,12 @@
 """A transform of its own for each column."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import keras
 from keras import ops
 
-from flowkit.contract import ContractError, Domain
+from flowkit.contract import ContractError, Domain, Tensor
 from flowkit.contract.arguments import listed
 from flowkit.contract.columns import join, pick
 from flowkit.contract.spec import BijectorSpec, weakest
@@ -51,7 +51,7 @@ class ByColumn(Transform):
     def parameters(self) -> int:
         return max(transform.parameters for transform in self.transforms)
 
-    def in_order(self, order: Any) -> "ByColumn":
+    def in_order(self, order: Sequence[int]) -> "ByColumn":
         """Return the same for columns in another order: None, "reversed", or the indices of the first, second ..."""
         if order is None:
             return self
@@ -73,16 +73,16 @@ class ByColumn(Transform):
                 hint=hint,
             )
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         # How many tensors a transform prepares only it knows: each direction has it prepare its own.
         if h.shape[-1] != len(self.transforms):
             raise ValueError(f"ByColumn expects {len(self.transforms)} columns, received {h.shape[-1]}.")
         return (h,)
 
-    def forward(self, x: Any, h: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         return self._each(x, h, inverse=False)
 
-    def inverse(self, y: Any, h: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         return self._each(y, h, inverse=True)
 
     def _each(self, x, h, inverse):

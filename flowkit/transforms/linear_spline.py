@@ -1,11 +1,11 @@
 """Splines of straight lines."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import keras
 from keras import ops
 
-from flowkit.contract import Domain
+from flowkit.contract import Domain, Tensor
 from flowkit.contract.arguments import Positive, whole
 from flowkit.transforms.knots import bin_of, knots_of, picked
 from flowkit.transforms.transform import Transform
@@ -45,13 +45,13 @@ class LinearSpline(Transform):
     def parameters(self) -> int:
         return self.bins
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         return knots_of(ops.zeros_like(h), *self._ends), knots_of(h, *self._ends)
 
-    def forward(self, x: Any, knots: Any, images: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, knots: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         return self._move(x, knots, images)
 
-    def inverse(self, y: Any, knots: Any, images: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, knots: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         return self._move(y, images, knots)
 
     def _move(self, given, starts, ends):

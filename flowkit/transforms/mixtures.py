@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import Count, real
 from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid, maximum, minimum, tanh
@@ -46,16 +47,18 @@ class SigmoidMixture(Solved):
     def parameters(self) -> int:
         return 3 * self.units
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         n = self.units
         steps = engine.constant(even_steps, n, self.spread, like=h)
         log_weights = ops.log_softmax(h[..., :n, :], axis=-2)
         return log_weights, slopes_of(h[..., n : 2 * n, :]), h[..., 2 * n :, :] + steps
 
-    def forward(self, x: Any, log_weights: Any, slopes: Any, shifts: Any) -> tuple[Any, Any]:
+    def forward(
+        self, x: Tensor, log_weights: Tensor, slopes: Tensor, shifts: Tensor
+    ) -> tuple[Tensor, Tensor]:
         return logit_of_mixture(slopes * ops.expand_dims(x, -2) + shifts, log_weights, ops.log(slopes))
 
-    def bracket(self, y: Any, log_weights: Any, slopes: Any, shifts: Any) -> tuple[Any, Any]:
+    def bracket(self, y: Tensor, log_weights: Tensor, slopes: Tensor, shifts: Tensor) -> tuple[Any, Any]:
         return least_and_largest((ops.expand_dims(y, -2) - shifts) / slopes)
 
 
@@ -119,26 +122,38 @@ class MixtureOfLogistics(Solved):
     def parameters(self) -> int:
         return 3 * self.components + 2
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         n = self.components
         means = h[..., n : 2 * n, :] + engine.constant(even_steps, n, self.spread, like=h)
         log_scales = _LARGEST * tanh(h[..., 2 * n : 3 * n, :] / _LARGEST)
         return ops.log_softmax(h[..., :n, :], axis=-2), means, log_scales, tanh(h[..., -2, :]), h[..., -1, :]
 
     def forward(
-        self, x: Any, log_weights: Any, means: Any, log_scales: Any, log_scale: Any, shift: Any
-    ) -> tuple[Any, Any]:
+        self,
+        x: Tensor,
+        log_weights: Tensor,
+        means: Tensor,
+        log_scales: Tensor,
+        log_scale: Tensor,
+        shift: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         reach = (ops.expand_dims(x, -2) - means) * ops.exp(-log_scales)
         logit, log_slope = logit_of_mixture(reach, log_weights, -log_scales)
         return logit * ops.exp(log_scale) + shift, log_slope + log_scale
 
     def bracket(
-        self, y: Any, log_weights: Any, means: Any, log_scales: Any, log_scale: Any, shift: Any
+        self,
+        y: Tensor,
+        log_weights: Tensor,
+        means: Tensor,
+        log_scales: Tensor,
+        log_scale: Tensor,
+        shift: Tensor,
     ) -> tuple[Any, Any]:
         logit = ops.expand_dims((y - shift) * ops.exp(-log_scale), -2)
         return least_and_largest(means + ops.exp(log_scales) * logit)
 
-    def fitted(self, x: Any) -> Any:
+    def fitted(self, x: Tensor) -> Tensor:
         means, widths = components_of(x, self.components)
         n, channels = self.components, x.shape[1]
         log_scales = np.clip(np.log(widths) / _LARGEST, -0.99, 0.99)

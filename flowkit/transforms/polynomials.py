@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import Count, Positive, whole
 from flowkit.engines import engine
 from flowkit.numerics import cumsum
@@ -46,13 +47,13 @@ class Bernstein(StraightTails):
     def parameters(self) -> int:
         return self.degree + 1
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         slopes, shift = slopes_of(h[..., :-1, :]), h[..., -1:, :]
         above = cumsum(slopes, axis=-2) * (2 * self.bound / self.degree)
         heights = ops.concatenate([ops.zeros_like(shift), above], axis=-2)
         return heights - 0.5 * above[..., -1:, :] + shift, slopes
 
-    def within(self, x: Any, heights: Any, slopes: Any) -> tuple[Any, Any]:
+    def within(self, x: Tensor, heights: Tensor, slopes: Tensor) -> tuple[Any, Any]:
         x = ops.expand_dims(x, -2)
         u, v = (self.bound + x) / (2 * self.bound), (self.bound - x) / (2 * self.bound)
         basis = _powers(u, self.degree) * ops.flip(_powers(v, self.degree), axis=-2)
@@ -108,12 +109,12 @@ class SumOfSquares(StraightTails):
     def parameters(self) -> int:
         return self.terms * (self.degree + 1) + 1
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         coefficients = [h[..., j * self.terms : (j + 1) * self.terms, :] for j in range(self.degree + 1)]
         constant = coefficients[0] + engine.constant(starts, self.terms, like=h)
         return h[..., -1, :], constant, *coefficients[1:]
 
-    def within(self, x: Any, shift: Any, *coefficients: Any) -> tuple[Any, Any]:
+    def within(self, x: Tensor, shift: Tensor, *coefficients: Tensor) -> tuple[Any, Any]:
         # (batch, *places, nodes, terms, channels), the last node at x itself, of no weight.
         u = ops.expand_dims(ops.expand_dims(x, -2), -2) / self.bound
         u = u * ops.expand_dims(engine.constant(nodes, self.degree + 1, like=x), -1)

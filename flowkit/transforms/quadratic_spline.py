@@ -1,10 +1,11 @@
 """Splines whose slope is piecewise linear."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import keras
 from keras import ops
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import Positive, whole, words
 from flowkit.engines import engine
 from flowkit.numerics import cumsum, maximum, minimum
@@ -20,7 +21,7 @@ class LinearSlopes(Transform):
     channels) each.
     """
 
-    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         knots, images, slopes = prepared
         inside, within, tail = _clipped(x, knots, slopes)
         start, end = bin_of(inside, knots)
@@ -30,7 +31,7 @@ class LinearSlopes(Transform):
         y = y0 + 0.5 * w * xi * (v0 * (1 + rest) + v1 * xi)
         return y + tail * (x - inside), ops.log(ops.where(within, v0 * rest + v1 * xi, tail))
 
-    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         knots, images, slopes = prepared
         inside, within, tail = _clipped(y, images, slopes)
         start, end = bin_of(inside, images)
@@ -101,7 +102,7 @@ class QuadraticSpline(LinearSlopes):
     def parameters(self) -> int:
         return 2 * self.bins + (1 if self.tails == "affine" else -1)
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         raw, slopes = engine.split(h, [self.bins, self.parameters - self.bins], axis=-2)
         knots = knots_of(raw, -self.bound, self.bound)
         widths = distances(knots)

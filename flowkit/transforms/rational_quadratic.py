@@ -1,12 +1,12 @@
 """Rational-quadratic splines: on an interval, clipped softly, and on the circle."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import keras
 from keras import ops
 
-from flowkit.contract import Domain
+from flowkit.contract import Domain, Tensor
 from flowkit.contract.arguments import Between0And1, Positive, whole, words
 from flowkit.engines import engine
 from flowkit.transforms.affine import soft_clipped
@@ -58,7 +58,7 @@ class RationalQuadratic(Transform):
     def parameters(self) -> int:
         return 3 * self.bins + (1 if self.tails == "affine" else -1)
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         widths, heights, slopes = engine.split(
             h, [self.bins, self.bins, self.parameters - 2 * self.bins], axis=-2
         )
@@ -69,10 +69,10 @@ class RationalQuadratic(Transform):
             slopes = ops.concatenate([end, slopes, end], axis=-2)
         return x, y, slopes
 
-    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         return self._move(x, prepared, inverse=False)
 
-    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         return self._move(y, prepared, inverse=True)
 
     def _move(self, given, prepared, inverse):
@@ -149,7 +149,7 @@ class SoftClippedSpline(RationalQuadratic):
         super().__init__(bins, bound=bound)
         self.least = least
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         most = -math.log(self.least)
         widths, heights, slopes = engine.split(h, [self.bins, self.bins, self.bins - 1], axis=-2)
         x, y = (
@@ -193,17 +193,17 @@ class CircularRationalQuadratic(Transform):
     def parameters(self) -> int:
         return 3 * self.bins + 1
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         widths, heights, slopes, rotation = engine.split(h, [self.bins, self.bins, self.bins, 1], axis=-2)
         x, y = (knots_of(raw, -math.pi, math.pi) for raw in (widths, heights))
         slopes = slopes_of(slopes)
         return ops.squeeze(rotation, -2), x, y, ops.concatenate([slopes, slopes[..., :1, :]], axis=-2)
 
-    def forward(self, x: Any, rotation: Any, *knots: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, rotation: Tensor, *knots: Tensor) -> tuple[Tensor, Tensor]:
         y, log_slope = spline(wrapped(x), *knots)
         return wrapped(y + rotation), log_slope
 
-    def inverse(self, y: Any, rotation: Any, *knots: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, rotation: Tensor, *knots: Tensor) -> tuple[Tensor, Tensor]:
         x, log_slope = spline_inverse(wrapped(y - rotation), *knots)
         return wrapped(x), log_slope
 

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from keras import ops
 
+from flowkit.contract import Tensor
 from flowkit.numerics import maximum, minimum, solve_increasing
 from flowkit.transforms.transform import Transform
 
@@ -30,11 +31,11 @@ class Solved(Transform):
 
     inverse_kind: ClassVar[str] = "iterative"
 
-    def bracket(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
+    def bracket(self, y: Tensor, *prepared: Tensor) -> tuple[Any, Any]:
         """Return (low, high), for each entry, between which its x lies."""
         raise NotImplementedError(f"{type(self).__name__} has no bracket(self, y, *prepared).")
 
-    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         def f(x):
             return self.forward(x, *prepared)
 
@@ -66,16 +67,16 @@ class StraightTails(Solved):
 
     bound: float
 
-    def within(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
+    def within(self, x: Tensor, *prepared: Tensor) -> tuple[Any, Any]:
         """Return (y, dy/dx), for entries between -bound and bound."""
         raise NotImplementedError(f"{type(self).__name__} has no within(self, x, *prepared).")
 
-    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         inside = ops.clip(x, -self.bound, self.bound)
         y, slope = self.within(inside, *prepared)
         return y + slope * (x - inside), ops.log(slope)
 
-    def bracket(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
+    def bracket(self, y: Tensor, *prepared: Tensor) -> tuple[Any, Any]:
         # Where the lines have y, if y is beyond the ends.
         first, first_slope = self.within(ops.full_like(y, -self.bound), *prepared)
         last, last_slope = self.within(ops.full_like(y, self.bound), *prepared)

@@ -2,7 +2,7 @@
 
 from typing import Any, ClassVar
 
-from flowkit.contract import Domain
+from flowkit.contract import Domain, Tensor
 from flowkit.contract.configured import Configured
 
 
@@ -47,19 +47,19 @@ class Transform(Configured):
     bounded = False
     by_column: ClassVar[bool] = False  # True if it moves columns differently: it has `in_order`
 
-    def prepare(self, h: Any) -> tuple[Any, ...]:
+    def prepare(self, h: Tensor) -> tuple[Tensor, ...]:
         """Return what both directions use of the raw numbers `h`, (batch, *places, parameters, channels)."""
         raise NotImplementedError(f"{type(self).__name__} has no prepare(self, h).")
 
-    def forward(self, x: Any, *prepared: Any) -> tuple[Any, Any]:
+    def forward(self, x: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         """Return (y, log dy/dx), for each entry."""
         raise NotImplementedError(f"{type(self).__name__} has no forward(self, x, *prepared).")
 
-    def inverse(self, y: Any, *prepared: Any) -> tuple[Any, Any]:
+    def inverse(self, y: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         """Return (x, log dx/dy), for each entry."""
         raise NotImplementedError(f"{type(self).__name__} has no inverse(self, y, *prepared).")
 
-    def run(self, x: Any, prepared: tuple[Any, ...], inverse: bool) -> tuple[Any, Any]:
+    def run(self, x: Tensor, prepared: tuple[Any, ...], inverse: bool) -> tuple[Tensor, Tensor]:
         """Return what `forward` returns, or `inverse`."""
         return (self.inverse if inverse else self.forward)(x, *prepared)
 
@@ -69,7 +69,7 @@ class Transform(Configured):
         What is the same for each entry moves any number; what differs by column has it. `hint` says what to do.
         """
 
-    def fitted(self, x: Any) -> Any:
+    def fitted(self, x: Tensor) -> Tensor:
         """Raw numbers (parameters, channels) that make each channel of `x`, numpy rows, near to standard normal.
 
         A transform may have it, for layers that start from data.

@@ -1,11 +1,12 @@
 """Integrals of a positive network."""
 
 import math
-from typing import Annotated, Any
+from typing import Annotated
 
 import keras
 from keras import ops
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import Count, Positive, whole
 from flowkit.engines import engine
 from flowkit.numerics import cumsum, tanh
@@ -49,7 +50,7 @@ class UnconstrainedMonotone(LinearSlopes):
     def parameters(self) -> int:
         return 3 * self.units + 2
 
-    def prepare(self, h: Any) -> Any:
+    def prepare(self, h: Tensor) -> Tensor:
         n = self.units
         outer, inner = h[..., :n, :], 1 + h[..., n : 2 * n, :]
         offset = h[..., 2 * n : 3 * n, :] + engine.constant(even_steps, n, self.bound, like=h)

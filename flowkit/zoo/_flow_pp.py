@@ -1,6 +1,5 @@
 """Flow++: Improving Flow-Based Generative Models with Variational Dequantization and Architecture Design (2019)."""
 
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from flowkit.bijectors import (
@@ -17,21 +16,20 @@ from flowkit.bijectors import (
     Unconstrain,
 )
 from flowkit.conditioners import GatedAttention, GatedConvNet
-from flowkit.contract.arguments import Blocks, Count, Fraction, Wholes, checked, words
+from flowkit.contract.arguments import Blocks, Count, Fraction, Wholes, checked, whole, words
 from flowkit.contract.flow_layer import FlowLayer
 from flowkit.data import Dequantize, VariationalDequantize
 from flowkit.flow.flow import Flow
 from flowkit.transforms import MixtureOfLogistics
-from flowkit.zoo._images import image_shape
+from flowkit.zoo._images import EDGE, ImageShape
 
-EDGE = 0.5 / 0.9  # so that [-1/2, 1/2] becomes [0.05, 0.95] before the logit
 COUPLINGS = 4  # of the dequantiser
 
 
 @checked
 def flow_pp(
     *,
-    input_shape: Annotated[Sequence[int], image_shape],
+    input_shape: ImageShape,
     width: Count = 96,
     mixtures: Count = 32,
     blocks: Blocks = 10,
@@ -41,7 +39,7 @@ def flow_pp(
     dequantize: Annotated[str, words("variational", "uniform")] = "variational",
     dequantizer_width: Count | None = None,
     dequantizer_blocks: Blocks = 2,
-    n_bits: int = 8,
+    n_bits: Annotated[int, whole(1, 8)] = 8,
     data_levels: int | None = None,
     lu: bool = True,
 ) -> Flow:

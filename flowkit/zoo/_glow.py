@@ -31,7 +31,7 @@ def glow(
     coupling: Annotated[str, words("affine", "additive")] = "affine",
     min_scale: Annotated[float, real(0, 0.999, "a number from 0 to 0.999")] = 0.0,
     permutation: Annotated[str, words("conv1x1", "emerging", "periodic", "shuffle", "reverse")] = "conv1x1",
-    n_bits: int = 8,
+    n_bits: int | None = 8,
     data_levels: int | None = None,
     learn_top: bool = True,
     num_classes: Count | None = None,

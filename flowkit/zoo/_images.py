@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from flowkit.contract.arguments import LARGEST, shown, whole_number
 from flowkit.data.dequantize import Dequantize
 
+EDGE = 0.5 / 0.9  # so that [-1/2, 1/2] becomes [0.05, 0.95] before the logit
+
 
 def image_shape(value: Any, name: str) -> tuple[int, ...]:
     """Return the shape of an image. Raises ValueError unless it is (height, width, channels)."""

@@ -1,6 +1,5 @@
 """Real NVP for images: Density Estimation using Real NVP (Dinh, Sohl-Dickstein & Bengio, 2017)."""
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from flowkit.bijectors import BatchNorm, Chain, Coupling, MultiScale, Squeeze, Unconstrain
@@ -9,19 +8,17 @@ from flowkit.contract.arguments import Blocks, Count, checked, whole
 from flowkit.data import Dequantize
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Affine
-from flowkit.zoo._images import image_shape
-
-EDGE = 0.5 / 0.9  # so that [-1/2, 1/2] becomes [0.05, 0.95] before the logit
+from flowkit.zoo._images import EDGE, ImageShape
 
 
 @checked
 def realnvp_images(
     *,
-    input_shape: Annotated[Sequence[int], image_shape],
+    input_shape: ImageShape,
     levels: Annotated[int, whole(1, 16)] = 2,
     width: Count = 64,
     blocks: Blocks = 8,
-    n_bits: int = 8,
+    n_bits: Annotated[int, whole(1, 8)] = 8,
     data_levels: int | None = None,
 ) -> Flow:
     """Real NVP for images: a logit, then `levels` of couplings by checkerboards and by channels.

@@ -1,16 +1,15 @@
 """Families of continuous flows: trained by likelihood, or by flow matching."""
 
 import math
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 from flowkit.bijectors import Continuous, Scale, Squeeze, Unconstrain
-from flowkit.bijectors.continuous import EXACT
+from flowkit.bijectors.continuous import EXACT, Weight
 from flowkit.bijectors.solvers import SOLVERS
 from flowkit.conditioners import Field, UNet
-from flowkit.contract.arguments import Count, Widths, shown, words
+from flowkit.contract.arguments import Count, Widths, shown, whole, words
 from flowkit.data.dequantize import Dequantize
-from flowkit.zoo._images import image_shape
+from flowkit.zoo._images import EDGE, ImageShape
 from flowkit.zoo.family import Layers, Plan, family
 from flowkit.zoo.table_front import table_front
 
@@ -28,8 +27,8 @@ def ffjord(
     steps: Count = 10,
     squash: bool = False,
     trace: Trace | None = None,
-    kinetic: float = 0.0,
-    jacobian: float = 0.0,
+    kinetic: Weight = 0.0,
+    jacobian: Weight = 0.0,
 ) -> list[Any]:
     """FFJORD: `layers` of z = x(0), dx/dt = v(x, t) from x(1) = x, v a network. Trained by likelihood.
 
@@ -67,16 +66,16 @@ def ffjord(
 def flow_matching(
     plan: Plan,
     *,
-    input_shape: Annotated[Sequence[int], image_shape] | None = None,
+    input_shape: ImageShape | None = None,
     num_classes: Count | None = None,
-    data_levels: int = 256,
+    data_levels: Annotated[int, whole(2, 256)] = 256,
     hidden: Widths = (64, 64),
     solver: SolverName = "rk4",
     steps: Count = 10,
     frequencies: Count = 3,
     trace: Trace | None = None,
     optional: bool = False,
-    guidance: float = 0.0,
+    guidance: Weight = 0.0,
 ) -> list[Any]:
     """Flow matching: samples solve dx/dt = v(x, t) from noise at t = 0 to data at t = 1, v a network that regresses.
 
@@ -126,10 +125,10 @@ def flow_matching(
 def _image_front(channels):
     """Return the layers from dequantised images, [-1/2, 1/2), to blocks of 2 x 2 pixels on the scale of the latents.
 
-    By a logit with room at both ends, as in Dinh, Sohl-Dickstein & Bengio, Real NVP (2017): without it the density
-    would be too narrow at black and white for a solver of few steps.
+    By a logit with room at both ends, as in Real NVP: without it the density would be too narrow at black and white for
+    a solver of few steps.
     """
-    return [Unconstrain([(-0.55, 0.55)] * channels), Scale(math.log(0.5)), Squeeze()]
+    return [Unconstrain([(-EDGE, EDGE)] * channels), Scale(math.log(0.5)), Squeeze()]
 
 
 def _refuse_vectors(plan):

@@ -172,8 +172,14 @@ def _couplings(
     def coupling(swap):
         if residual:
             gated = plan.context > 0
-            blocks = len(hidden)
-            network = ResidualMLP(hidden[0], blocks=blocks, context=plan.reads, gated=gated, damped=True)
+            network = ResidualMLP(
+                hidden[0],
+                blocks=len(hidden),
+                context=plan.reads,
+                gated=gated,
+                activate_last=False,
+                damped=True,
+            )
         else:
             network = MLP(hidden, context=plan.reads)
         return Coupling(network, transform, swap=swap)

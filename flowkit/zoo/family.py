@@ -43,9 +43,9 @@ class Plan:
     family: str
     features: Features = None
     context: Annotated[int, whole(0)] = 0
-    domains: Any = None
-    base: Any = None
-    embedding: Any = None
+    domains: Sequence[Any] | Mapping[Any, Any] | None = None
+    base: keras.Layer | None = None
+    embedding: keras.Layer | None = None
     front: Any = None
     image: tuple[int, ...] | None = None
     dequantize: Any = None

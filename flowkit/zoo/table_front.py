@@ -10,7 +10,10 @@ from flowkit.contract.arguments import shown, whole_number
 
 
 def table_front(
-    *, features: int | None = None, domains: Any = None, standardize: bool = True
+    *,
+    features: int | None = None,
+    domains: Sequence[Any] | Mapping[Any, Any] | None = None,
+    standardize: bool = True,
 ) -> list[FlowLayer]:
     """Return the bijectors that take the columns of a table as they come, to be put before other layers.
 
@@ -35,14 +38,14 @@ def table_front(
     return [*front, Standardize()] if standardize else front
 
 
-def angular_columns(domains: Any, features: int | None) -> list[bool]:
+def angular_columns(domains: Sequence[Any] | Mapping[Any, Any] | None, features: int | None) -> list[bool]:
     """Return True if each column is circular; nothing for `domains` None. Raises what `table_front` does."""
     if domains is None:
         return []
     return [domain_of_column(d, i).kind == "circle" for i, d in enumerate(each_domain(domains, features))]
 
 
-def refuse_angles(domains: Any, features: int | None) -> None:
+def refuse_angles(domains: Sequence[Any] | Mapping[Any, Any] | None, features: int | None) -> None:
     """Raise ValueError for a circular column, by its place; says who takes them."""
     circular = angular_columns(domains, features)
     if any(circular):
@@ -53,7 +56,9 @@ def refuse_angles(domains: Any, features: int | None) -> None:
         )
 
 
-def each_domain(domains: Any, features: int | None, names: Sequence[Any] = ()) -> list[Any]:
+def each_domain(
+    domains: Sequence[Any] | Mapping[Any, Any] | None, features: int | None, names: Sequence[Any] = ()
+) -> list[Any]:
     """Return the domain of each column, as a list; a dict may use `names` of columns. Raises what `table_front` does.
 
     >>> each_domain({"age": "positive", 2: (0, 1)}, 3, names=["age", "height", "share"])

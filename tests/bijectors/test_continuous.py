@@ -91,6 +91,7 @@ def test_gradients_are_the_same_whatever_is_kept(solver, perturb):
         found[backprop] = [array(grad) for grad in engine.gradients(loss, given)[1]]
     for backprop, grads in found.items():
         for one, other in zip(found["stored"], grads, strict=True):
+            assert np.isfinite(one).all()
             np.testing.assert_allclose(other, one, atol=2e-3 if backprop == "reversible" else 1e-5, rtol=1e-4)
 
 
@@ -134,7 +135,7 @@ def test_solvers_of_other_libraries_agree(backprop, perturb):
     found = []
     for solver in ("dopri5", library):
         kept = "stored" if solver == "dopri5" else backprop
-        layer = built(perturb, solver, backprop=kept, rtol=1e-6, atol=1e-6)
+        layer = built(perturb, solver, backprop=kept, rtol=1e-5, atol=1e-5)
 
         def loss(given, layer=layer):
             with keras.StatelessScope(list(zip(layer.trainable_variables, given[1:], strict=True))):
@@ -146,7 +147,8 @@ def test_solvers_of_other_libraries_agree(backprop, perturb):
         assert layer.evaluations(tensor(X, "float32")) > 6
         found.append([array(value), *(array(grad) for grad in grads)])
     for one, other in zip(*found, strict=True):
-        np.testing.assert_allclose(other, one, atol=1e-3, rtol=1e-3)
+        assert np.isfinite(one).all()
+        np.testing.assert_allclose(other, one, atol=5e-3, rtol=1e-3)
     with pytest.raises(
         ContractError, match="all samples to arrive within max_steps=1, received one that did not"
     ):

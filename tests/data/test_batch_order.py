@@ -328,7 +328,7 @@ def test_shift_of_nothing_and_of_too_much(rng):
     images = rng.integers(0, 256, (3, 6, 6, 3)).astype(np.uint8)
     assert np.array_equal(augment.shift(0)(images, rng), images)
     assert np.array_equal(augment.shift(0.1)(images, rng), images)  # less than a pixel
-    with pytest.raises(ValueError, match=r"expected 0\.\.1, received 3"):
+    with pytest.raises(ValueError, match=r"max_fraction: expected a number in \[0, 1\], received 3"):
         augment.shift(3)
 
 
@@ -384,5 +384,5 @@ def test_distort_stays_within_what_it_is_told(rng):
     assert 10 < max(angles) <= 15 + 2.6  # half a pixel's diagonal at distance 16 is 2.5 degrees
     assert -15 - 2.6 <= min(angles) < -10
     assert turned.dtype == np.uint8
-    with pytest.raises(ValueError, match=r"zoom in 0\.\.1, received 15, 0.02 and 1"):
+    with pytest.raises(ValueError, match=r"zoom: expected a number in \[0, 1\), received 1"):
         augment.distort(zoom=1)

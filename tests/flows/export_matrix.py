@@ -24,6 +24,14 @@ _MORE = {
     "gaussianization": {"components": 2},
     "residual": {"lipschitz": 0.5},
     "circular_nsf": {"bins": 2},
+    "flow_matching": {"steps": 2},
+}
+_IMAGES = {
+    "glow": {"levels": 2, "steps": 1, "width": 4, "min_scale": 0.5},
+    "flow_pp": {"width": 4, "mixtures": 2, "blocks": 1, "couplings": (1, 1, 1), "dequantize": "uniform"},
+    "realnvp_images": {"levels": 1, "width": 4, "blocks": 1},
+    "jet": {"depth": 1, "width": 8, "patch": 2},
+    "tarflow": {"blocks": 1, "depth": 1, "width": 8, "patch": 2},
 }
 
 
@@ -49,18 +57,15 @@ def written(family, slow):
 
 def small(family, perturb):
     """A small flow of a family, off its start."""
-    if family == "jet":
-        return perturb(
-            zoo.jet(depth=2, block_depth=1, width=4, patch=2, spatial=False, input_shape=(4, 4, 1))
-        )
-    if family == "tarflow":
-        return perturb(zoo.tarflow(blocks=2, depth=1, width=4, min_scale=0.1, input_shape=(4, 4, 1)))
-    if family == "glow":
-        return perturb(zoo.glow(levels=2, steps=1, width=4, min_scale=0.5, input_shape=(4, 4, 1)))
-    options = {"features": 2, "layers": 1, "hidden": [4], **_MORE.get(family, {})}
+    rng = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
+    if family in _IMAGES:
+        flow = zoo.ARCHITECTURES[family](input_shape=(4, 4, 1), **_IMAGES[family])
+        return perturb(flow.adapt(rng.integers(0, 256, (64, 4, 4, 1), dtype="uint8")))
+    depth = {} if family == "flow_matching" else {"layers": 1}
+    options = {"features": 2, "hidden": [4], **depth, **_MORE.get(family, {})}
     return perturb(
-        zoo.VECTORS[family](**options).adapt(
-            np.random.default_rng(0).normal(size=(64, options["features"])).astype("float32")
+        zoo.ARCHITECTURES[family](**options).adapt(
+            rng.normal(size=(64, options["features"])).astype("float32")
         )
     )

@@ -122,19 +122,17 @@ def test_what_a_reverse_divergence_cannot_learn_is_refused():
         spec = BijectorSpec(domain=Domain.whole(0, 255))
 
     with pytest.raises(
-        ValueError, match=r"a bound of it alone\. Use ReverseKL\(log_density, stick_the_landing=F"
+        ValueError, match=r"log_prob is a bound, .*Use ReverseKL\(log_density, stick_the_landing=F"
     ):
         compiled(Augment(1))
     compiled(Augment(1), stick_the_landing=False)
     compiled(Slice(1))
-    with pytest.raises(
-        ValueError, match=r"an inverse that carries gradients, received none\. Turn it around"
-    ):
+    with pytest.raises(ValueError, match=r"got a bijector with no inverse, .* Turn it around"):
         compiled(OneWay())
-    with pytest.raises(ValueError, match="received one that is solved for, without gradients"):
+    with pytest.raises(ValueError, match="an inverse that is solved without gradients"):
         compiled(Solved())
     compiled(Inverse(Solved()))
-    with pytest.raises(ValueError, match="a flow of continuous data"):
+    with pytest.raises(ValueError, match="expected one of continuous data"):
         compiled(Whole())
 
 

@@ -86,8 +86,10 @@ def gradients_of(objective, flow, start, rows=256):
 
 
 def moved():
-    flow = Flow(Chain([Scale(0.2), Shift(0.4)]))
+    flow = Flow(Chain([Scale(), Shift()]))
     flow.build((None, 1))
+    for weight, value in zip(flow.trainable_variables, (0.2, 0.4), strict=True):
+        weight.assign([value])
     return flow
 
 

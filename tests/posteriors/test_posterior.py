@@ -25,9 +25,10 @@ def linear():
         noisy,
         Normal(),
         features=2,
-        simulations=3000,
-        epochs=12,
-        learning_rate=5e-3,
+        simulations=2000,
+        epochs=25,
+        batch_size=100,
+        learning_rate=1e-2,
         observation=[1.0, -1.0],
         **SMALL,
     )
@@ -40,9 +41,9 @@ def test_a_normal_posterior_is_found(linear):
     away = theta - x / (1 + NOISE**2)
     exact = -0.5 * (away**2).sum(axis=1) / variance - np.log(2 * np.pi * variance)
     assert -0.03 < (exact - linear.log_prob(theta, x)).mean() < 0.1
-    drawn = linear.sample(2000, seed=0)
-    np.testing.assert_allclose(drawn.mean(axis=0), [0.8, -0.8], atol=0.15)
-    np.testing.assert_allclose(drawn.std(axis=0), variance**0.5, rtol=0.2)
+    drawn = linear.sample(200, x[:200], seed=0)
+    np.testing.assert_allclose(drawn.mean(axis=0), x[:200] / (1 + NOISE**2), atol=0.4)
+    np.testing.assert_allclose(drawn.std(axis=0).mean(axis=0), variance**0.5, rtol=0.1)
 
 
 def test_observations_come_alone_or_in_rows(linear):
@@ -70,10 +71,10 @@ def test_it_is_drawn_and_checked(linear):
 def test_later_rounds_simulate_where_the_posterior_is(linear):
     theta = linear.proposals(500, np.random.default_rng(0))
     assert theta.shape == (500, 2)
-    center, deviation = linear.sample(1000, seed=1).mean(axis=0), linear.sample(1000, seed=1).std(axis=0)
-    away = np.abs(theta - center) / deviation
-    assert 2 < away.max() < 6
-    assert np.percentile(away, 50) > 1  # the prior is flat there, the posterior is not
+    drawn = linear.sample(2000, seed=1)
+    # All within the region that has nearly all of the posterior; flat there, as the prior is.
+    assert (linear.log_prob(drawn) > linear.log_prob(theta).min()).mean() > 0.998
+    assert (theta.std(axis=0) > 1.2 * drawn.std(axis=0)).all()
 
 
 @pytest.mark.parametrize("method", ["npe", "nle"])
@@ -106,10 +107,12 @@ def test_draws_and_densities_keep_within_the_prior():
     scores = found.log_prob([[0.5, 0.0], [1.5, 0.0], [0.5, -2.5]], [0.0, 0.0])
     assert np.isfinite(scores).tolist() == [True, False, False]
     assert [axes.get_xlabel() for axes in found.plot([0.5, 0.0]).axes[2:]] == ["rate", "size"]
-    side = np.linspace(0.0025, 0.9975, 100), np.linspace(-1.99, 1.99, 100)
-    grid = np.stack(np.meshgrid(*side), axis=-1).reshape(-1, 2)
-    mass = np.exp(found.log_prob(grid, [0.5, 0.0])).mean() * 4
-    assert abs(mass - 1) < 0.03
+    # Nodes that crowd at the bounds.
+    t = (np.arange(100) + 0.5) / 100
+    u, weight = t - np.sin(2 * np.pi * t) / (2 * np.pi), 1 - np.cos(2 * np.pi * t)
+    grid = np.stack(np.meshgrid(u, 4 * u - 2), axis=-1).reshape(-1, 2)
+    mass = 4 * (np.exp(found.log_prob(grid, [0.5, 0.0])) * np.outer(weight, weight).ravel()).mean()
+    assert abs(mass - 1) < 0.01
 
 
 def test_a_likelihood_makes_a_posterior():
@@ -119,8 +122,9 @@ def test_a_likelihood_makes_a_posterior():
         [(-2, 2)],
         method="nle",
         simulations=1500,
-        epochs=6,
-        learning_rate=5e-3,
+        epochs=12,
+        batch_size=50,
+        learning_rate=1e-2,
         layers=1,
         hidden=(16,),
         verbose=0,
@@ -236,7 +240,7 @@ def test_a_call_that_cannot_work_is_refused(arguments, message):
 
 
 def test_observations_that_do_not_fit_are_refused(linear):
-    with pytest.raises(ValueError, match=r"got an array of shape \(3,\), expected \(2\), or \(b, 2\)"):
+    with pytest.raises(ValueError, match=r"got an array of shape \(3,\), expected \(2,\), or \(b, 2\)"):
         linear.sample(3, np.zeros(3))
     with pytest.raises(ValueError, match="got NaN or infinity"):
         linear.sample(3, [np.nan, 0.0])
@@ -244,7 +248,7 @@ def test_observations_that_do_not_fit_are_refused(linear):
         linear.log_prob([0.0, 0.0])
     with pytest.raises(ValueError, match="got 2 observations, expected one"):
         linear.plot(np.zeros((2, 2)))
-    nothing = flowkit.posterior(pairs=(ROWS + np.arange(9)[:, None], ROWS + np.eye(9, 2)), epochs=1, **SMALL)
+    nothing = flowkit.posterior(pairs=np.random.default_rng(0).normal(size=(2, 9, 2)), epochs=1, **SMALL)
     with pytest.raises(ValueError, match="got no observation"):
         nothing.sample(3)
     with pytest.raises(ValueError, match="got no pairs and no simulator"):

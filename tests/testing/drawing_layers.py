@@ -97,7 +97,12 @@ DRAWING = [
     Case("Dequantize(5 bits)", Dequantize(5), ((3,),)),
     Case("Dequantize(17 levels)", Dequantize(levels=17), ((3,),)),
     Case("VariationalDequantize", lambda: VariationalDequantize(fb.Pointwise("affine", MLP([4]))), ((3,),)),
-    Case("VariationalDequantize(images)", lambda: of_images(n_bits=5), ((2, 2, 1),)),
+    Case(
+        "VariationalDequantize(images)",
+        lambda: of_images(n_bits=5),
+        ((2, 2, 1),),
+        tolerated={"inverse log-det": "so near to an end of its cell u has lost the digits of its logit"},
+    ),
     Case(
         "DequantizeColumns",
         lambda: DequantizeColumns([("whole", 3), ("category", 3), "positive"], conditioner=MLP([4])),

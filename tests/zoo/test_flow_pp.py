@@ -1,13 +1,14 @@
 """Flow++ against its formulas, evaluated in float64 numpy without shared code, and the published size."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from arrays import f64
 from tolerance import PARITY
 
-from flowkit import zoo
+from flowkit import recipes, zoo
 from flowkit.bijectors import Coupling
 from flowkit.conditioners import GatedAttention
 from flowkit.contract.noise import Need
@@ -16,6 +17,7 @@ from flowkit.flow.noise import counted
 
 pytestmark = pytest.mark.one_engine
 
+CARD = Path(__file__).parents[2] / "zoo" / "flow_pp" / "README.md"
 SHAPE = (4, 8, 2)
 SMALL = {"width": 8, "mixtures": 3, "blocks": 1, "heads": 2, "couplings": (1, 2, 1), "dequantizer_blocks": 1}
 
@@ -226,3 +228,29 @@ def test_uniform_dequantisation():
 def test_what_is_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
         zoo.flow_pp(**{"input_shape": SHAPE, **SMALL, **arguments})
+
+
+@pytest.mark.parametrize("name", ["flow_pp/digits", "flow_pp/fashion-mnist"])
+def test_the_card_says_how_many_parameters_a_recipe_has(name):
+    recipe = recipes.read_recipe(name)
+    flow = recipes.build_flow(recipe, recipes.load_data(recipe, "test"))
+    count = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
+    (row,) = [line for line in CARD.read_text("utf-8").splitlines() if line.startswith(f"| `{name}`")]
+    assert f"| {count:,} |" in row
+
+
+def test_cifar10_is_trained_as_published():
+    recipe = recipes.read_recipe("flow_pp/cifar10")
+    optimizer = recipes.build_optimizer(recipe, 782).inner_optimizer
+    rate = optimizer.get_config()["learning_rate"]["config"]
+    assert (rate["peak"], rate["warmup_steps"]) == (3e-4, 2000)
+    assert (optimizer.ema_momentum, optimizer.global_clipnorm) == (0.999, 1.0)
+    published = {
+        "width": 96,
+        "mixtures": 32,
+        "blocks": 10,
+        "couplings": [4, 2, 3],
+        "dropout": 0.2,
+        "lu": False,
+    }
+    assert {key: recipe.model[key] for key in published} == published

@@ -328,7 +328,7 @@ class DistancesWithoutTheirDensity(MaxPool):
         return ops.zeros_like(distances[:, 0, 0, 0, 0]) - math.log(4)
 
 
-@breaks("log-det")
+@breaks("log-det", (2,))
 class OrderedGapsAsTheyAre(Sort):
     """Forgets that the logarithm of a gap has a slope."""
 
