@@ -99,7 +99,7 @@ class Batches(Configured, keras.utils.PyDataset):
                 )
         self.epoch = 0
         self._order = (None, None)
-        self._in_epoch = False
+        self._in_epoch, self._first, self._next = False, False, 0
 
     @cached_property
     def fingerprint(self) -> str:
@@ -141,6 +141,7 @@ class Batches(Configured, keras.utils.PyDataset):
         index = whole_number(index, "index", least=0)
         if index >= self.num_batches:
             raise IndexError(f"index: expected 0..{self.num_batches - 1}, received {index}.")
+        self._refuse_another_order(index)
         epoch, index = self.epoch, self.step + index
         round_, step = divmod(epoch * self._whole_epoch + index, self._pass_steps)
         share = self.batch_size // self.processes
@@ -170,12 +171,21 @@ class Batches(Configured, keras.utils.PyDataset):
     # one, it calls an end without a begin.
 
     def on_epoch_begin(self) -> None:
-        self._in_epoch = True
+        self._in_epoch = self._first = True
 
     def on_epoch_end(self) -> None:
         if self._in_epoch:
             self.epoch += 1
-        self._in_epoch = False
+        self._in_epoch, self._first, self._next = False, False, 0
+
+    def _refuse_another_order(self, index):
+        # A thread of TensorFlow's may read on behind the batch that has built the model.
+        if self._first and index not in (0, self._next):
+            raise ValueError(
+                "Batches: got batches in another order, expected fit(..., shuffle=False). "
+                "Pass shuffle=False: they are shuffled already, each epoch anew, by (seed, epoch)."
+            )
+        self._first, self._next = False, index + 1
 
     def for_fit(self) -> keras.callbacks.Callback:
         """Return a callback for one `fit`, which then begins where these batches are now. `Flow.fit` adds its own.
@@ -186,7 +196,7 @@ class Batches(Configured, keras.utils.PyDataset):
 
         def begin(logs):
             self.epoch, self.step = epoch, step
-            self._in_epoch = False
+            self._in_epoch, self._first, self._next = False, False, 0
 
         return keras.callbacks.LambdaCallback(on_train_begin=begin)
 

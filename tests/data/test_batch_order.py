@@ -1,6 +1,7 @@
 """The order of batches: fixed by (seed, epoch), whatever Keras does around it."""
 
 import copy
+import random
 
 import keras
 import numpy as np
@@ -295,6 +296,14 @@ def test_a_callback_may_move_the_epoch():
     model, data = Recording(4), batches(EVENTS, batch_size=4)
     model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[data.for_fit(), jump])
     assert np.array_equal(model.seen()[-15:], np.concatenate([expected(epoch, 4) for epoch in (0, 2, 4)]))
+
+
+def test_fit_that_would_shuffle_again_raises():
+    """Keras's default would reorder the batches by the global `random`, which nobody restores."""
+    random.seed(0)
+    model, data = Recording(1), batches(EVENTS, batch_size=1)
+    with pytest.raises(Exception, match="Pass shuffle=False"):  # tensorflow has a class of its own
+        model.fit(data, epochs=1, verbose=0)
 
 
 def test_copies_are_independent():
