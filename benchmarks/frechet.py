@@ -14,7 +14,6 @@ from pathlib import Path
 
 import keras
 import numpy as np
-import scipy.linalg
 
 import flowkit  # before Keras, which chooses its backend on import
 from flowkit.app.trained import trained
@@ -42,8 +41,9 @@ def distance(first, second):
     """Return the Fréchet distance of the normal distributions with the moments of two arrays of rows."""
     means = [rows.mean(axis=0) for rows in (first, second)]
     covariances = [np.cov(rows, rowvar=False) for rows in (first, second)]
-    root = scipy.linalg.sqrtm(covariances[0] @ covariances[1]).real
-    return float(np.square(means[0] - means[1]).sum() + np.trace(sum(covariances) - 2 * root))
+    # By eigenvalues, since features that are 0 for all images make the product singular.
+    roots = np.sqrt(np.maximum(np.linalg.eigvals(covariances[0] @ covariances[1]).real, 0))
+    return float(np.square(means[0] - means[1]).sum() + np.trace(sum(covariances)) - 2 * roots.sum())
 
 
 def main():

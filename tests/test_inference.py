@@ -177,11 +177,6 @@ def test_the_normaliser_of_a_mixture_is_found_within_the_stated_error(benchmark)
     assert found.effective_sample_size > 4500
 
 
-@pytest.mark.one_engine
-def test_the_table_of_the_page_is_that_of_the_benchmark(benchmark):
-    assert benchmark.table() in (ROOT / "docs" / "inference.md").read_text("utf-8")
-
-
 @pytest.mark.long
 @pytest.mark.one_engine
 def test_the_logistic_regression_is_found_within_the_stated_error(benchmark):

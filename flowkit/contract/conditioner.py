@@ -94,7 +94,7 @@ def network(value: Any, name: str) -> Any:
     return value
 
 
-Network = Annotated[Any, network]
+Network = Annotated[keras.Layer | None, network]
 
 
 def network_of_context(value: Any, name: str) -> Any:
@@ -110,7 +110,7 @@ def network_of_context(value: Any, name: str) -> Any:
     return value
 
 
-NetworkOfContext = Annotated[Any, network_of_context]
+NetworkOfContext = Annotated[keras.Layer | None, network_of_context]
 
 
 def context_of(conditioner: Any) -> str:

@@ -79,13 +79,17 @@ class Dequantize(Surjection):
         return inverse or self.step > 1
 
     def _forward(self, x, noise):
+        return self.within(x, noise), self.log_volume(event_size(x.shape))
+
+    def within(self, x: Tensor, noise: Tensor) -> Tensor:
+        """Return y of stored values and of u in [0, 1), of as many entries; u = 1/2 is the middle of the bins."""
         x = ops.cast(x, self.compute_dtype)
         noise = ops.reshape(ops.cast(noise, self.compute_dtype), ops.shape(x))
         if self.step > 1:
             x = ops.floor(x / self.step)
         # In float32 a value above 127 plus noise close to 1 may round to the next value.
         y = ops.minimum(x + noise, x + (1 - 2**-16))
-        return y / self.levels - 0.5, self.log_volume(event_size(x.shape))
+        return y / self.levels - 0.5
 
     def _inverse(self, y):
         level = ops.clip(ops.floor((y + 0.5) * self.levels), 0, self.levels - 1)

@@ -53,7 +53,7 @@ class VariationalDequantize(Dequantize):
         levels: Levels | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(n_bits, levels=levels, **kwargs)
+        super().__init__(n_bits, levels=levels, **{"dtype": None, **kwargs})  # that of its density
         spec = density.spec
         if spec.noise != "none" or not spec.domain == spec.codomain == Domain.REAL:
             raise ContractError(
@@ -80,17 +80,22 @@ class VariationalDequantize(Dequantize):
 
     def _forward(self, x, noise):
         x = ops.cast(x, self.compute_dtype)
-        eps = ops.reshape(ops.cast(noise, self.compute_dtype), ops.shape(x))
+        eps = self._as_density(ops.reshape(noise, ops.shape(x)))
         logit, log_det = self.density.run(eps, self._context(self._level(x)), inverse=False)
         y, volume = super()._forward(x, ops.sigmoid(logit))
-        return y, volume - sum_event(_log_normal(eps) - _log_slope(logit)) + log_det
+        return y, volume - self._log_q(eps, logit, log_det)
 
     def _inverse(self, y):
         x, volume = super()._inverse(y)
         level = self._level(x)
         logit = self._logit(y, level)
         eps, log_det = self.density.run(logit, self._context(level), inverse=True)
-        return x, volume + sum_event(_log_normal(eps) - _log_slope(logit)) + log_det
+        return x, volume + self._log_q(eps, logit, -log_det)
+
+    def _log_q(self, eps, logit, log_det):
+        """Return log q(u | x), (batch,), of u = sigmoid(logit); `log_det` is that from eps to the logit."""
+        log_q = sum_event(_log_normal(eps) - _log_slope(logit)) - log_det
+        return ops.cast(log_q, self.compute_dtype)
 
     def _level(self, x):
         return ops.floor(x / self.step) if self.step > 1 else x
@@ -98,8 +103,12 @@ class VariationalDequantize(Dequantize):
     def _logit(self, y, level):
         """Return the logit of u of continuous values, which rounding must not take to 0 or 1."""
         tiny = np.finfo(keras.backend.standardize_dtype(y.dtype)).eps.item()
-        u = ops.clip((y + 0.5) * self.levels - level, tiny, 1 - tiny)
+        u = self._as_density(ops.clip((y + 0.5) * self.levels - level, tiny, 1 - tiny))
         return ops.log(u) - ops.log1p(-u)
+
+    def _as_density(self, x):
+        """Return `x` in the precision of `density`, which may have more digits than pixels."""
+        return ops.cast(x, self.density.compute_dtype)
 
     def _image(self, level):
         return level / self.levels - 0.5
@@ -109,12 +118,15 @@ class VariationalDequantize(Dequantize):
         if self.density.spec.context == "none":
             return None
         image = self._image(level)
-        return image if self.embedding is None else ask(self.embedding, image, None, self.compute_dtype)
+        if self.embedding is None:
+            return self._as_density(image)
+        return ask(self.embedding, image, None, self.density.compute_dtype)
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         level = self._level(x)
         adapt_conditioner(self.embedding, self._image(level), None, again)
-        self.density.run_adapt(ops.reshape(noise, ops.shape(x)), self._context(level), again)
+        eps = self._as_density(ops.reshape(noise, ops.shape(x)))
+        self.density.run_adapt(eps, self._context(level), again)
 
     def run_adapt_inverse(
         self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
@@ -128,7 +140,8 @@ class VariationalDequantize(Dequantize):
         return self.density.refreshes
 
     def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
-        self.density.run_refresh(ops.reshape(noise, ops.shape(x)), self._context(self._level(x)))
+        eps = self._as_density(ops.reshape(noise, ops.shape(x)))
+        self.density.run_refresh(eps, self._context(self._level(x)))
 
     def noise_size(self, x_shape: Shape) -> int:
         return event_size(x_shape)

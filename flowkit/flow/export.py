@@ -91,8 +91,9 @@ def _to_compare_on(flow, function, given, context):
             f"export expects a flow that computes in float32, received one that computes in "
             f"{' and '.join(sorted(low))}: save it, and load it after keras.config.set_dtype_policy('float32')."
         )
-    inverse = given == "z"
-    if flow.bijector.spec.draws(inverse=inverse):
+    inverse, spec = given == "z", flow.bijector.spec
+    scores = function not in ("_forward", "_backward")
+    if spec.draws(inverse=inverse) and (scores or spec.likelihood != "estimated"):
         raise ContractError(
             "export",
             flow,

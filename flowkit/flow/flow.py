@@ -29,7 +29,7 @@ from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
 from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.flow.model import FlowModel, locked
-from flowkit.flow.noise import varies
+from flowkit.flow.noise import noise_of_positions, varies
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
 from flowkit.objectives.objective import expect_shape
 
@@ -262,20 +262,13 @@ class Flow(FlowModel):
 
     def _forward(self, y, context, noise=None):
         with positions_alone():
-            return self._through(y, context, noise)[0]
+            return self._through(y, context, noise_of_positions(self, y, noise, inverse=False))[0]
 
     def _backward(self, z, context, noise=None):
         with positions_alone():
-            return self._through(z, context, noise, inverse=True)[0]
-
-    def _backward_without_noise(self, z, context, noise=None):
-        """Return `_backward`, one step up the gradient of log p: the mean of the data given its noisy values."""
-        y = self._backward(z, context, noise)
-        with guided(None):  # the density itself, without guidance
-            _, (score,) = engine.gradients(
-                lambda tensors: ops.sum(self._log_density(tensors[0], context, self._noise_for(y))), [y]
-            )
-        return y + self.dequantize.std**2 * score
+            return self._through(z, context, noise_of_positions(self, z, noise, inverse=True), inverse=True)[
+                0
+            ]
 
     def _encode_and_score(self, y, context, noise=None):
         z, log_det = self._through(y, context, noise)

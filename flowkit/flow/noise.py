@@ -9,6 +9,7 @@ from keras import ops
 from flowkit.contract import Surjection
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.noise import Needs
+from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
 
@@ -59,6 +60,17 @@ def counted_for(
     needs = layer.noise_needs(x_shape, inverse=inverse)
     stream = "inverse" if inverse else "forward"
     return counted(needs, start, start + shape[0], seed=seed, draw=draw, stream=stream)
+
+
+def noise_of_positions(flow: Any, x: Any, noise: Any, *, inverse: bool) -> Any:
+    """Return `noise`, or zeros in place of None if nothing but an estimate of log-dets needs it, as in exports."""
+    layer = flow.bijector
+    if noise is not None or layer.spec.likelihood != "estimated" or not layer.spec.draws(inverse=inverse):
+        return noise
+    shape = as_tuple(x.shape)
+    x_shape = layer.compute_inverse_shape(shape) if inverse else shape
+    size = sum(count for _, count in layer.noise_needs(x_shape, inverse=inverse))
+    return ops.reshape(0 * x, (-1, event_size(shape)))[:, :1] + ops.zeros((1, size), dtype=x.dtype)
 
 
 def _uniform(numbers):
@@ -119,9 +131,12 @@ def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw
 
 
 def undithered(flow: Any, x: np.ndarray) -> np.ndarray:
-    """Return continuous values for the middle of the noise: with `Dequantize` the middles of the bins of `x`."""
+    """Return the middles of the bins of `x`; with another dequantizer the values for the middle of its noise."""
     if flow.dequantize is None:
         return x
+    if isinstance(flow.dequantize, Dequantize):
+        with engine.no_grad():
+            return ops.convert_to_numpy(flow.dequantize.within(x, np.full(x.shape, 0.5, "float32")))
     needs = flow.dequantize.noise_needs(x.shape, inverse=False)
     middles = [
         np.full((len(x), size), {"uniform": 0.5, "normal": 0.0}[kind], "float32") for kind, size in needs

@@ -162,7 +162,6 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (16, *SHAPE), dtype="uint8")
 
 
-@pytest.mark.two_engines
 def test_log_prob_is_that_of_the_formulas(flow, images, perturb):
     perturb(flow)
     eps = counted((Need("normal", math.prod(SHAPE)),), 0, 3).reshape(3, *SHAPE).astype("float64")
