@@ -1,6 +1,5 @@
 """The model: a bijector and the base density of its latents."""
 
-import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -20,13 +19,13 @@ from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
-from flowkit.distributed.failed import failing_together
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
+from flowkit.flow.group import together_if_spread
 from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.flow.model import FlowModel, locked
 from flowkit.flow.noise import continuous, noise_of_positions, varies, without_noise
@@ -378,6 +377,7 @@ class Flow(FlowModel):
         return scoring.in_bits(log_prob, x.shape)
 
     @locked
+    @together_if_spread
     @checked
     def sample(
         self,
@@ -410,8 +410,7 @@ class Flow(FlowModel):
         ValueError for a guidance below 0, or without a context that is optional.
         """
         weight = contexts.guidance_of(self, guidance, context)
-        spreading = failing_together() if spread else contextlib.nullcontext()
-        with spreading, solving(steps=steps), guided(weight):
+        with solving(steps=steps), guided(weight):
             return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked
