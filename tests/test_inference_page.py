@@ -35,21 +35,20 @@ def names():
 
 def test_the_funnel_is_learned(names):
     report = names["report"]
-    assert report.effective_sample_size > 5000  # 9,705 on PyTorch
-    if engine.name == "torch":
-        assert not report.trusted  # k-hat 1.3, from the wide end
+    assert report.effective_sample_size > 9000  # 9,705 on PyTorch, 9,866 on JAX
+    assert not report.trusted  # k-hat 1.3 and 1.15, from the wide end
     assert abs(report.log_normaliser) < 4 * report.standard_error + 0.02
     assert abs(names["weighted"] - 1) < 0.2
 
 
 def test_annealing_finds_all_modes(names):
-    log_z = {
-        name: names["flowkit"].inference_report(one, names["three_modes"]).log_normaliser
-        for name, one in names["found"].items()
-    }
-    assert abs(log_z["annealed"]) < 0.1  # -0.005 on PyTorch
-    if engine.name == "torch":
-        assert log_z["plain"] < -0.1  # -0.26: 0.3 % of the draws lie in one mode of the three
+    plain, annealed = (
+        names["flowkit"].inference_report(names["found"][name], names["three_modes"])
+        for name in ("plain", "annealed")
+    )
+    assert plain.effective_sample_size < 1000  # 358 on PyTorch, 179 on JAX
+    assert annealed.effective_sample_size > 9000  # 9,301 and 9,243
+    assert abs(annealed.log_normaliser) < 4 * annealed.standard_error
 
 
 def test_the_chain_of_metropolis_has_the_moments(names):
@@ -60,6 +59,6 @@ def test_the_chain_of_metropolis_has_the_moments(names):
 @pytest.mark.skipif(engine.name != "jax", reason="blackjax runs on JAX")
 def test_nuts_mixes_better_in_the_latents(names):
     size = names["blackjax"].ess
-    plain, mapped = (float(size(names[name][None, :, :1])[0]) for name in ("plain", "mapped"))
+    plain, mapped = (float(size(names[name][None, :, 0])) for name in ("plain", "mapped"))
     assert mapped > plain
     assert abs(np.mean(names["mapped"][:, 0] ** 2) - 1) < 0.25
