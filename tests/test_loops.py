@@ -34,6 +34,7 @@ def test_the_loops_on_torch(monkeypatch):
 
 
 @pytest.mark.skipif(engine.name != "jax", reason="the page for JAX")
+@pytest.mark.long
 def test_the_loops_on_jax(monkeypatch):
     names = run("jax-loop.md", monkeypatch)
     assert names["nats"] < 2.4

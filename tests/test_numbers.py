@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from flowkit import zoo
+
 pytestmark = pytest.mark.one_engine
 
 ROOT = Path(__file__).parents[1]
@@ -42,6 +44,12 @@ def test_a_description_counts_the_images_that_a_run_trained_on(name):
         [],
         [metadata["measured"].get("train_images")],
     )
+
+
+def test_readme_counts_the_architectures():
+    others = {"ARCHITECTURES", "VECTORS", "load", "pretrained", "table_front"}
+    counted = re.search(r"(\d+) architectures", (ROOT / "README.md").read_text("utf-8"))[1]
+    assert int(counted) == len(set(zoo.__all__) - others)
 
 
 def test_the_tables_of_speed_are_those_of_the_last_release(monkeypatch):

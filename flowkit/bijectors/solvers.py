@@ -1,9 +1,9 @@
 """Explicit Runge-Kutta methods: tableaus as data, one function for a step, grids of fixed and of adaptive steps."""
 
 import contextlib
-import contextvars
 import functools
 import operator
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
@@ -106,10 +106,11 @@ class Solver:
         )
 
 
-_SCOPE: contextvars.ContextVar[tuple[int | None, bool]] = contextvars.ContextVar(
-    "scope", default=(None, False)
-)
-_DIVERGENCE: contextvars.ContextVar[bool] = contextvars.ContextVar("divergence", default=True)
+_OUTSIDE: tuple[int | None, bool] = (None, False)  # of `solving`
+# Thread -> (steps, finer), and threads that need positions alone. `torch.compile` reads these, and stops at context
+# variables.
+_SCOPES: dict[int, tuple[int | None, bool]] = {}
+_POSITIONS: set[int] = set()
 
 
 @contextlib.contextmanager
@@ -118,36 +119,43 @@ def solving(*, steps: int | None = None, finer: bool = False) -> Iterator[None]:
 
     With `steps` the classical Runge-Kutta method takes the place of an adaptive one.
     """
-    token = _SCOPE.set((steps, finer))
+    thread = threading.get_ident()
+    before = scope()
+    _SCOPES[thread] = (steps, finer)
     try:
         yield
     finally:
-        _SCOPE.reset(token)
+        _SCOPES[thread] = before
+        if before == _OUTSIDE:
+            del _SCOPES[thread]
 
 
 @contextlib.contextmanager
 def positions_alone() -> Iterator[None]:
     """Return a scope in which `Continuous` layers integrate no divergence: their log_det is 0."""
-    token = _DIVERGENCE.set(False)
+    thread = threading.get_ident()
+    inside = thread in _POSITIONS
+    _POSITIONS.add(thread)
     try:
         yield
     finally:
-        _DIVERGENCE.reset(token)
+        if not inside:
+            _POSITIONS.discard(thread)
 
 
 def divergence() -> bool:
     """Return False in the scope of `positions_alone`."""
-    return _DIVERGENCE.get()
+    return not _POSITIONS or threading.get_ident() not in _POSITIONS
 
 
 def scope() -> tuple[int | None, bool]:
     """Return what `solving` has set, (None, False) outside of it: another program is compiled for each."""
-    return _SCOPE.get()
+    return _SCOPES.get(threading.get_ident(), _OUTSIDE) if _SCOPES else _OUTSIDE
 
 
 def in_scope(solver: Solver) -> Solver:
     """Return `solver`, or what the scope of `solving` makes of it."""
-    steps, finer = _SCOPE.get()
+    steps, finer = scope()
     if steps is not None:
         solver = replace(solver, name="rk4" if solver.adaptive else solver.name, steps=steps)
     return solver.finer() if finer else solver

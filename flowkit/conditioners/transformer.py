@@ -114,7 +114,7 @@ class Transformer(ContextNetwork):
         )
 
     def _add_linear(self, name, stack, size, width, start=None):
-        self._add(f"{name}_kernel", (*stack, size, width), start or glorot(size, width))
+        self._add(f"{name}_weight", (*stack, size, width), start or glorot(size, width))
         self._add(f"{name}_bias", (*stack, width), "zeros")
 
     def _add_norm(self, name, stack):
@@ -196,7 +196,7 @@ _STACKED = ("attention_norm", "qkv", "projection", "mlp_norm", "up", "down")
 
 def _linear(x, weights, name):
     """Return x W + b on the last axis; in rows, which backends compute in one call."""
-    kernel, shape = weights[f"{name}_kernel"], x.shape
+    kernel, shape = weights[f"{name}_weight"], x.shape
     y = engine.dense(engine.reshape(x, (-1, shape[-1])), kernel, weights[f"{name}_bias"])
     return engine.reshape(y, (-1, *shape[1:-1], kernel.shape[-1]))
 

@@ -1,6 +1,5 @@
 """The model: a bijector and the base density of its latents."""
 
-import contextlib
 import functools
 import math
 from collections.abc import Sequence
@@ -20,16 +19,16 @@ from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
-from flowkit.distributed.failed import failing_together
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
+from flowkit.flow.group import together_if_spread
 from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.flow.model import FlowModel, locked
-from flowkit.flow.noise import noise_of_positions, varies
+from flowkit.flow.noise import continuous, noise_of_positions, varies, without_noise
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
 from flowkit.objectives.objective import expect_shape
 
@@ -124,7 +123,7 @@ class Flow(FlowModel):
         if training and not is_likelihood(self.objective):
             return self._objective_losses(x, context)
         context = self.embed(context)
-        y, volume = self._continuous(x)
+        y, volume = continuous(self, x)
         noise = self._noise_for(y)
         if training and self.bijector.refreshes:
             self.bijector.run_refresh(ops.stop_gradient(y), context, **given(noise))
@@ -138,7 +137,7 @@ class Flow(FlowModel):
     def _objective_losses(self, x, context):
         """Return what `call` returns in training on another objective: {"loss": (batch,)}."""
         if self.objective.needs_data:
-            x, _ = self._continuous(x)
+            x, _ = continuous(self, x)
         if self.bijector.refreshes:
             seen = self.embed(context)
             y = x if self.objective.needs_data else self._draw_and_score(ops.shape(x)[0], seen)[0]
@@ -242,17 +241,6 @@ class Flow(FlowModel):
             for weight in bijector.variables
         )
 
-    def _continuous(self, x):
-        """Return (continuous values of `x`, the dequantizer's part of log_prob or None if it is constant)."""
-        dequantize = self.dequantize
-        if dequantize is None:
-            return x, None
-        seeds = dequantize.noise if isinstance(dequantize, Dequantize) else self.noise
-        needs = dequantize.noise_needs(x.shape, inverse=False)
-        noise = drawn(needs, ops.shape(x)[0], dequantize.compute_dtype, seeds)
-        y, log_det = dequantize.run(ops.cast(x, dequantize.compute_dtype), None, inverse=False, noise=noise)
-        return y, log_det if varies(dequantize) else None
-
     def _noise_for(self, y):
         """Return the numbers that the bijector needs to score continuous values; None for none."""
         if not self._draws:
@@ -266,9 +254,11 @@ class Flow(FlowModel):
 
     def _backward(self, z, context, noise=None):
         with positions_alone():
-            return self._through(z, context, noise_of_positions(self, z, noise, inverse=True), inverse=True)[
-                0
-            ]
+            noise = noise_of_positions(self, z, noise, inverse=True)
+            return self._through(z, context, noise, inverse=True)[0]
+
+    def _backward_without_noise(self, z, context, noise=None):
+        return without_noise(self, self._backward(z, context, noise), context)
 
     def _encode_and_score(self, y, context, noise=None):
         z, log_det = self._through(y, context, noise)
@@ -387,6 +377,7 @@ class Flow(FlowModel):
         return scoring.in_bits(log_prob, x.shape)
 
     @locked
+    @together_if_spread
     @checked
     def sample(
         self,
@@ -419,8 +410,7 @@ class Flow(FlowModel):
         ValueError for a guidance below 0, or without a context that is optional.
         """
         weight = contexts.guidance_of(self, guidance, context)
-        spreading = failing_together() if spread else contextlib.nullcontext()
-        with spreading, solving(steps=steps), guided(weight):
+        with solving(steps=steps), guided(weight):
             return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked

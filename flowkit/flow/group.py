@@ -1,9 +1,10 @@
 """Train by several processes and devices: check that they agree, and begin with the same weights."""
 
 import contextlib
+import functools
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from keras import tree
 from flowkit import distributed
 from flowkit.contract.arguments import shown
 from flowkit.data.batch_order import Batches
-from flowkit.distributed.failed import naming_the_lost
+from flowkit.distributed.failed import failing_together, naming_the_lost
 from flowkit.distributed.group import started
 from flowkit.distributed.launcher import launched
 from flowkit.engines import engine
@@ -152,3 +153,14 @@ def together(flow: Any) -> Iterator[None]:
 def rows_of_all(x: Any, context: Any) -> tuple[Any, Any]:
     """Return the rows of all processes, in the order of their ranks."""
     return distributed.gather(x), None if context is None else tree.map_structure(distributed.gather, context)
+
+
+def together_if_spread(method: Callable[..., Any]) -> Callable[..., Any]:
+    """Let an error in one process of a group, of a wrong argument too, end a method with `spread=True` in all."""
+
+    @functools.wraps(method)
+    def run(self, *args, spread=False, **options):
+        with failing_together() if spread else contextlib.nullcontext():
+            return method(self, *args, spread=spread, **options)
+
+    return run

@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from flowkit.contract import Surjection
+from flowkit.bijectors.guidance import guided
+from flowkit.contract import Context, Surjection, Tensor
 from flowkit.contract.arguments import shown, whole_number
-from flowkit.contract.noise import Needs
+from flowkit.contract.noise import Needs, drawn
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
@@ -119,6 +120,27 @@ def refuse_varying(dequantize: Any, what: str) -> None:
             f"{what}: got {shown(dequantize)}, whose log-det varies, expected Dequantize() or none: its log-det is a "
             "part of log_prob, from stored values on, alone."
         )
+
+
+def continuous(flow: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Return (continuous values of `x`, the dequantizer's part of log_prob or None if it is constant)."""
+    dequantize = flow.dequantize
+    if dequantize is None:
+        return x, None
+    seeds = dequantize.noise if isinstance(dequantize, Dequantize) else flow.noise
+    needs = dequantize.noise_needs(x.shape, inverse=False)
+    noise = drawn(needs, ops.shape(x)[0], dequantize.compute_dtype, seeds)
+    y, log_det = dequantize.run(ops.cast(x, dequantize.compute_dtype), None, inverse=False, noise=noise)
+    return y, log_det if varies(dequantize) else None
+
+
+def without_noise(flow: Any, y: Tensor, context: Context) -> Tensor:
+    """Return the mean of the data given their noisy values `y`: one step up the gradient of log p."""
+    with guided(None):  # the density itself, without guidance
+        _, (score,) = engine.gradients(
+            lambda tensors: ops.sum(flow._log_density(tensors[0], context, flow._noise_for(y))), [y]
+        )
+    return y + flow.dequantize.std**2 * score
 
 
 def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0) -> tuple[Any, Any]:

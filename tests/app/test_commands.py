@@ -546,7 +546,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["sample", "TRAINED", "-o", "grid"], "expected a name that ends in .png or .csv, received grid"),
         (["sample", "TRAINED", "-o", "grid.jpg"], "expected a name that ends in .png or .csv, received grid.jpg"),
         (["sample", "TRAINED", "-o", "."], "file '.' is a directory"),
-        (["sample", "TRAINED", "-o", "PICTURE/a.png"], "picture.png/a.png: "),
+        (["sample", "TRAINED", "-o", "PICTURE/a.png"], "picture.png: "),
         (["sample", "PICTURE"], "picture.png: expected the folder of a run, found a file"),
         (["sample", "."], ".: expected the folder of a run, found one without a recipe.toml"),
         (["play", "PICTURE"], "picture.png: expected the folder of a run, found a file"),

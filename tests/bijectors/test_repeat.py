@@ -103,6 +103,7 @@ def gradients(bijector, x, context=None, inverse=False):
     return numpy(engine.gradients(loss, [ops.convert_to_tensor(v) for v in variables])[1])
 
 
+@pytest.mark.one_engine
 def test_a_weight_first_read_without_gradients_has_its_gradient(perturb):
     """The fixed point of a residual layer's inverse reads the context's weights in a scope without gradients."""
     layer = Repeat(Residual(LipschitzMLP([4], context="required")), 2)

@@ -47,7 +47,7 @@ def test_what_it_refuses():
         UNet([8, 8], features=1).build((None, 7, 8, 1))
 
 
-@pytest.mark.every_engine
+@pytest.mark.one_engine
 def test_its_gradients_are_those_of_finite_differences(perturb):
     with engine.float64():
         field = UNet([2, 4], groups=2, features=1)

@@ -79,7 +79,7 @@ def test_levels_bound_the_values():
     assert validate_images(digits, levels=17) is digits
     with pytest.raises(ValueError, match=r"0\.\.15, received values from 16 to 16"):
         validate_images(digits, levels=16)
-    with pytest.raises(ValueError, match=r"expected 2\.\.256"):
+    with pytest.raises(ValueError, match="from 2 to 256"):
         validate_images(digits, levels=65536)
 
 

@@ -149,8 +149,10 @@ def test_angles_and_hours_beside_real_columns_have_an_exact_density():
 
 def test_a_plot_shows_codes_of_data_and_samples(flow, conditional, frame):
     axes = flow.plot(frame, samples=50).axes
-    data, drawn = (line.get_xdata() for line in axes[1].lines)  # of the column "size"
     assert len(axes) == 36
+    # Of the second column, "size": samples above the diagonal, data below.
+    drawn = np.ma.getdata(axes[1].collections[0].get_offsets())[:, 0]
+    data = np.ma.getdata(axes[6].collections[0].get_offsets())[:, 1]
     assert {*drawn[~np.isnan(drawn)]} <= {*range(int(frame["size"].max()) + 1)}
     assert data.tolist() == (frame["size"] - frame["size"].min()).tolist()
     given = frame[["kind", "income", "hour"]].head(1)

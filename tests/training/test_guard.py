@@ -220,5 +220,5 @@ def test_compiled_model_survives_save_and_load(tmp_path):
 
 
 def test_wraps_only_optimizers():
-    with pytest.raises(TypeError, match="received str"):
+    with pytest.raises(TypeError, match=r"expected a keras\.optimizers\.Optimizer, received 'adam'"):
         training.GuardedOptimizer("adam")

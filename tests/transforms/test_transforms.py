@@ -181,7 +181,10 @@ def test_it_is_known_by_its_arguments(transform):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Affine("exp"), "Affine's scale expects one of 'sigmoid', 'tanh', received 'exp'"),
+        (
+            lambda: Affine("exp"),
+            "Affine's scale expects one of 'sigmoid', 'sigmoid2', 'tanh', received 'exp'",
+        ),
         (lambda: Affine("tanh", min_scale=0.1), "expected 0 for scale='tanh', received 0.1"),
         (lambda: Affine(min_scale=1.0), r"min_scale: expected a number in \[0, 1\)"),
         (lambda: Affine(order="shift"), "Affine's order expects one of"),

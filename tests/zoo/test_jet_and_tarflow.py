@@ -45,7 +45,7 @@ def normed(x, weights, name, epsilon):
 
 
 def linear(x, weights, name):
-    return x @ weights[f"{name}_kernel"] + weights[f"{name}_bias"]
+    return x @ weights[f"{name}_weight"] + weights[f"{name}_bias"]
 
 
 def gelu(x, approximate):
@@ -69,7 +69,7 @@ def attention(h, weights, heads, causal):
 def transformer(h, weights, heads, *, causal, approximate, epsilon):
     """All layers, after the first linear one and the positions."""
     stacked = ("attention_norm", "qkv", "projection", "mlp_norm", "up", "down")
-    for row in range(len(weights["qkv_kernel"])):
+    for row in range(len(weights["qkv_weight"])):
         layer = {name: value[row] for name, value in weights.items() if name.startswith(stacked)}
         h = h + attention(normed(h, layer, "attention_norm", epsilon), layer, heads, causal)
         wide = gelu(linear(normed(h, layer, "mlp_norm", epsilon), layer, "up"), approximate)
