@@ -1,5 +1,6 @@
 """Seeds, weights off their start, a few lines on another engine, and which of many cases every engine is asked."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -41,6 +42,17 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_programs():
+    """Forget JAX's compiled programs after each module: each maps memory, and Linux allows 65,530 maps a process."""
+    yield
+    if keras.backend.backend() == "jax":
+        import jax
+
+        gc.collect()
+        jax.clear_caches()
 
 
 @pytest.fixture
