@@ -246,7 +246,7 @@ class Repeat(Composite):
                 else:
                     x, more = run_units(units, derived[i], x, context, inverse)
                     log_dets += more
-        # What was assigned to the copies' weights, such as statistics of a BatchNormalization.
+        # Keep values that were assigned to the copies' weights, such as statistics of a BatchNormalization.
         for place in rows.assigned:
             self._held.columns[place].assign(ops.stack(rows.unstacked[place]))
         return x, log_dets

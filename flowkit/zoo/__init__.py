@@ -52,7 +52,7 @@ VECTORS = {
         circular_nsf,
     )
 }
-# What a recipe may name: of images the first six.
+# Names that a recipe may use; the first six are families of images.
 ARCHITECTURES = {
     "glow": glow,
     "flow_pp": flow_pp,

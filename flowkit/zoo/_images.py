@@ -1,4 +1,4 @@
-"""What families of images have in common: the shape of an image, how pixels become continuous, and weights made now."""
+"""Share code among families of images: check the shape, dequantise, build."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
