@@ -12,7 +12,7 @@ def c2st(x: Tensor, y: Tensor, *, folds: int = 5, epochs: int = 100, seed: int =
 
     1 says that the samples have nothing in common. The classifier is a network of two hidden layers, 10 units for each
     column, trained on all but one of `folds` parts and tested on that part, each in turn. Columns are standardised by
-    `x`. The longer sample is cut to the length of the shorter one.
+    `x`. Random rows of the longer sample are left out, so that both have equally many.
 
     A number of tests, not a p-value: equal samples of n rows each give 0.5 with a standard error of 0.5 / sqrt(2 n).
     Raises ValueError for samples that are not rows of as many columns, or of fewer than `folds` rows, and for NaN.
