@@ -1,6 +1,6 @@
 """Histogram equalisation: pixel values onto the real line by their own distribution."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from flowkit.bijectors.weights import new_weight
 from flowkit.contract import BijectorSpec, Context, Domain, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import whole
-from flowkit.numerics import log_sigmoid
+from flowkit.numerics import cumsum, log_sigmoid
 
 SPARE = 1e-3  # the share of a bin beyond each end
 LEAST = 1e-4  # of a level, beside its own share: none is impossible
@@ -25,7 +25,7 @@ class Equalize(Elementwise):
     each end, with a share of 0.001, keeps z finite. `adapt` sets the shares from data; before, levels have equal ones.
     The result has a logistic distribution, however often a value such as 0 occurs.
 
-    Raises ValueError for fewer than 2 levels.
+    Raises ValueError for fewer than 2 levels. Gonzalez & Woods, Digital Image Processing (2018), section 3.3.
 
     >>> z, log_det = Equalize(levels=4)(ops.zeros((1, 3)))
     >>> [round(float(n), 4) for n in ops.convert_to_numpy(z)[0]]
@@ -34,7 +34,7 @@ class Equalize(Elementwise):
 
     rows_to_adapt = 10_000
 
-    def __init__(self, levels: Annotated[int, whole(2, 2**16)] = 256, **kwargs) -> None:
+    def __init__(self, levels: Annotated[int, whole(2, 2**16)] = 256, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.levels = levels
         self.spec = BijectorSpec(domain=Domain.interval(-0.5 - 1 / levels, 0.5 + 1 / levels))
@@ -59,11 +59,11 @@ class Equalize(Elementwise):
         self.flag.assign(True)  # the data are free: shares stay as they are
         super().run_adapt_inverse(z, context, again)
 
-    def _derive(self, x_shape, inverse):
+    def _derive(self, x_shape: Shape, inverse: bool) -> dict[str, Tensor]:
         """Return the share of each bin, and those of all bins before it and after it."""
         shares = ops.convert_to_tensor(self.shares)
-        before = ops.cumsum(shares) - shares
-        after = ops.flip(ops.cumsum(ops.flip(shares))) - shares
+        before = cumsum(shares, axis=-1) - shares
+        after = ops.flip(cumsum(ops.flip(shares, axis=-1), axis=-1), axis=-1) - shares
         return {"share": shares, "before": before, "after": after}
 
     def _forward(self, x, derived):
@@ -71,7 +71,10 @@ class Equalize(Elementwise):
         start = ops.clip(ops.floor(place), 0, self.levels + 1)
         share, before, after = _rows(derived, ops.cast(start, "int32"))
         part = ops.clip(place - start, 0, 1)
-        log_below, log_above = ops.log(before + share * part), ops.log(after + share * (1 - part))
+        # A number that is rounded to an end of the domain must not give the logarithm of 0.
+        log_below, log_above = (
+            ops.log(ops.maximum(side, 1e-30)) for side in (before + share * part, after + share * (1 - part))
+        )
         return log_below - log_above, ops.log(share * self.levels) - log_below - log_above
 
     def _inverse(self, z, derived):

@@ -103,9 +103,9 @@ class CausalConvNet(Conditioner):
         return engine.dense(ops.relu(h), derived["last"], derived["last_bias"])
 
     @functools.cached_property
-    def in_turn(self) -> "CausalConvNetInTurn":
-        """Return the outputs one after another, for the inverse."""
-        return CausalConvNetInTurn(self)
+    def in_turn(self) -> "CausalConvNetInTurn | None":
+        """Return the outputs one after another, for the inverse; None if rounding would differ from `call`'s."""
+        return CausalConvNetInTurn(self) if self.compute_dtype in ("float32", "float64") else None
 
 
 def _bounded(x):

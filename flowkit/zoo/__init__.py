@@ -1,7 +1,7 @@
 """Named architectures, one keyword-only function each, which returns a `Flow`; and trained ones by name.
 
-`glow`, `jet`, `tarflow`, `flow_pp`, `maf_images` and `realnvp_images` are for images, `flow_matching` for both, all others for
-vectors, the rows of a table; docs/families.md says which to take. Of vectors:
+`glow`, `jet`, `tarflow`, `flow_pp`, `maf_images` and `realnvp_images` are for images, `flow_matching` for both, all
+others for vectors, the rows of a table; docs/families.md says which to take. Of vectors:
 
 - `features`: the number of entries of a vector, or the names of a table's columns, which makes the weights now; None
   leaves it to the first data.
