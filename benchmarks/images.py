@@ -4,7 +4,7 @@
     KERAS_BACKEND=torch python benchmarks/images.py glow/fashion-mnist maf_images/fashion-mnist --seconds 60
 
 Each recipe trains in a process of its own for the given processor time of one thread, with its schedule stretched to as
-many steps as fit. Test images are scored after each tenth of it, outside of the measured time, by the weights of that
+many steps as fit. Test images are scored after each sixth of it, outside of the measured time, by the weights of that
 moment, and at the end by the averaged ones. Sampling is the processor time of 16 images, memory the largest resident
 size of the process while it trained. Writes images.json and docs/images/image-families.png.
 """
@@ -24,7 +24,7 @@ from flowkit import recipes
 from flowkit.engines import engine
 
 HERE = Path(__file__).parent
-POINTS, TESTED, SAMPLED = 10, 500, 16
+POINTS, TESTED, SAMPLED = 6, 250, 16
 REAL_NVP = "realnvp_images"  # which has no recipe of its own: that of glow/fashion-mnist with this model
 REAL_NVP_MODEL = {"name": REAL_NVP, "levels": 2, "width": 32, "blocks": 2}
 NAMES = [

@@ -42,9 +42,10 @@ def maf_images(
     (16,)
     """
     network = CausalConvNet(width, columns=input_shape[1], depth=depth, reach=reach)
+    dequantize = dequantizer(n_bits, data_levels)
     layers = [
-        Equalize(data_levels or 2 ** (n_bits or 8)),
+        Equalize(256 if dequantize is None else dequantize.levels),
         Autoregressive(network, MixtureOfLogistics(mixtures, spread=3.0)),
     ]
-    flow = Flow(Chain(layers), dequantize=dequantizer(n_bits, data_levels), name="maf_images")
+    flow = Flow(Chain(layers), dequantize=dequantize, name="maf_images")
     return built(flow, input_shape, None)
