@@ -36,15 +36,7 @@ def built(perturb, *args, size=3, field=None, **options):
     return layer
 
 
-@pytest.mark.every_engine
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"steps": 10},
-        # Other backends run it in test_gradients_are_the_same_whatever_is_kept, with fewer steps to compile.
-        pytest.param({"solver": "dopri5", "rtol": 1e-6, "atol": 1e-6}, marks=pytest.mark.one_engine),
-    ],
-)
+@pytest.mark.parametrize("options", [{"steps": 10}, {"solver": "dopri5", "rtol": 1e-6, "atol": 1e-6}])
 def test_a_linear_field_is_the_matrix_exponential(options):
     layer = Continuous(Linear(), **options)
     z, log_det = layer(X)
