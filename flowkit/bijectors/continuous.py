@@ -100,6 +100,7 @@ class Continuous(Bijector):
                 "Continuous's backprop: got 'reversible', expected 'recompute' or 'stored' for solver='dopri5', "
                 "whose steps back would be others."
             )
+        self.penalty = _Penalty(dtype=self.dtype_policy) if kinetic or jacobian else None
         self.estimated = trace in ("rademacher", "gaussian")
         # What tolerances leave; that of steps of one length is measured with twice as many.
         left = 16 * (rtol + atol) / 2.0**-23 if solver in ADAPTIVE else 0.0
@@ -213,7 +214,7 @@ class Continuous(Bijector):
         """
         weight = guidance()
         weight = self.guidance if weight is None else weight
-        key = integrate and solvers.divergence(), bool(self.kinetic or self.jacobian), weight
+        key = integrate and solvers.divergence(), self.penalty is not None, weight
         if key not in self._step.rates:
             self._step.rates[key] = engine.compile_pure(lambda *args: self._rate_of(*args, *key))
         run = self._step.rates[key]
@@ -259,9 +260,9 @@ class Continuous(Bijector):
 
     def _forward(self, x, context=None, noise=None):
         z, integrals = self._solve(x, context, noise, 1.0, 0.0)
-        if (self.kinetic or self.jacobian) and engine.records_gradients():
+        if self.penalty is not None:
             energy, squares = ops.unstack(-ops.mean(integrals[:, 1:], axis=0))
-            self.add_loss(self.kinetic * energy + self.jacobian * squares)
+            self.penalty(self.kinetic * energy + self.jacobian * squares)
         return z, integrals[:, 0]
 
     def _inverse(self, z, context=None, noise=None):
@@ -335,7 +336,7 @@ class Continuous(Bijector):
     def _nothing(self, x):
         """Return integrals of 0."""
         zero = solvers.zeros_for(x)[:, None]
-        return ops.repeat(zero, 3, axis=1) if self.kinetic or self.jacobian else zero
+        return zero if self.penalty is None else ops.repeat(zero, 3, axis=1)
 
     def _run(self, solver, x, given):
         """Solve step by step."""
@@ -431,6 +432,15 @@ class Continuous(Bijector):
             better, log_det_better = self(x, context=context, inverse=inverse, **given)
         axes = tuple(range(1, len(y.shape)))
         return ops.max(ops.abs(y - better), axis=axes), ops.abs(log_det - log_det_better)
+
+
+class _Penalty(keras.Layer):
+    """Add a number to the loss in training. Keras passes `training` on to its own calls alone, which a solve skips."""
+
+    def call(self, penalty, training=False):
+        if training:
+            self.add_loss(penalty)
+        return penalty
 
 
 class _Step:

@@ -10,8 +10,9 @@ from flowkit.conditioners.dense import Dense
 from flowkit.conditioners.field import time_features
 from flowkit.contract import Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import ContextWord, Count, Widths, whole
+from flowkit.contract.conditioner import as_type
 from flowkit.engines import engine
-from flowkit.numerics import matmul, mean
+from flowkit.numerics import matmul, maximum, mean
 
 
 def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor = 0.0) -> Any:
@@ -23,15 +24,17 @@ def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor 
     >>> float(ops.std(normalize_groups(x, 3))) > 0.99
     True
     """
-    share = x.shape[-1] // groups
+    own, share = keras.backend.standardize_dtype(x.dtype), x.shape[-1] // groups
+    x = ops.cast(x, "float32") if own.endswith("float16") else x
     # Small tensors hold the statistics, so that few operations pass over x.
     first, second = (
         mean(engine.reshape(mean(power, axis=(1, 2)), (-1, groups, share)), axis=-1) for power in (x, x * x)
     )
-    inverse = ops.rsqrt(second - first * first + 1e-5)
+    variance = second - first * first
+    inverse = ops.rsqrt(maximum(variance, 0 * variance) + 1e-5)  # rounding may take it below 0
     factor = ops.repeat(inverse, share, axis=-1) * (1 + scale)
     offset = shift - ops.repeat(first, share, axis=-1) * factor
-    return x * factor[:, None, None] + offset[:, None, None]
+    return as_type(x * factor[:, None, None] + offset[:, None, None], own)
 
 
 class _Part(keras.Layer):

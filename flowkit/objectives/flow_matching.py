@@ -201,11 +201,10 @@ class FlowMatching(Objective):
         if not self.drop_context or context is None:
             return layer.velocity(x, t, context)
         rows = ops.shape(x)[0]
-        free = (
-            math.ceil(self.drop_context * rows)
-            if isinstance(rows, int)
-            else rows // round(1 / self.drop_context)
-        )
+        if isinstance(rows, int):
+            free = math.ceil(self.drop_context * rows)
+        else:  # a tensor, in a graph for batches of any size
+            free = ops.cast(ops.ceil(self.drop_context * ops.cast(rows, "float32")), "int32")
         kept = keras.tree.map_structure(lambda part: part[free:], context)
         return ops.concatenate(
             [layer.velocity(x[:free], t[:free], None), layer.velocity(x[free:], t[free:], kept)]

@@ -24,6 +24,15 @@ def test_groups_are_normalised_then_scaled_and_shifted():
     np.testing.assert_allclose(f64(found), wanted, atol=1e-4)
 
 
+@pytest.mark.two_engines
+@pytest.mark.parametrize(("mean", "dtype"), [(1, "bfloat16"), (300, "float32")])
+def test_groups_far_from_zero_do_not_become_nan(mean, dtype):
+    x = ops.cast(tensor(mean + 0.01 * X, "float32"), dtype)
+    found = normalize_groups(x, 1)
+    assert found.dtype == x.dtype
+    assert np.isfinite(array(ops.cast(found, "float32"))).all()
+
+
 @pytest.mark.one_engine
 def test_it_reads_time_and_labels_and_does_without_them(perturb):
     field = UNet([4, 8], groups=2, features=2, context="optional", num_classes=3)
