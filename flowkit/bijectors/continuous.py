@@ -10,8 +10,8 @@ from keras import ops, tree
 
 from flowkit import engines
 from flowkit.bijectors import solvers
-from flowkit.bijectors.guidance import Weight, guidance
 from flowkit.bijectors.replay import Backprop, Drift, changes
+from flowkit.bijectors.settings import Weight, setting, settings
 from flowkit.bijectors.solvers import ADAPTIVE, LIBRARIES, SOLVERS, Solver
 from flowkit.contract import Bijector, BijectorSpec, Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, instance, is_number, words
@@ -212,9 +212,9 @@ class Continuous(Bijector):
 
         Without `integrate` the integrands are 0.
         """
-        weight = guidance()
-        weight = self.guidance if weight is None else weight
-        key = integrate and solvers.divergence(), self.penalty is not None, weight
+        found = settings()
+        weight = self.guidance if found.guidance is None else found.guidance
+        key = integrate and found.log_det, self.penalty is not None, weight
         if key not in self._step.rates:
             self._step.rates[key] = engine.compile_pure(lambda *args: self._rate_of(*args, *key))
         run = self._step.rates[key]
@@ -318,7 +318,7 @@ class Continuous(Bijector):
         )
 
     def solver_in_scope(self) -> Solver:
-        """Return the solver, or what the scope `solvers.solving` makes of it."""
+        """Return the solver, or what the `settings` make of it."""
         return solvers.in_scope(Solver(self.solver, self.steps, self.rtol, self.atol, self.max_steps))
 
     def _one(self, x, number, given, solver):
@@ -428,7 +428,7 @@ class Continuous(Bijector):
         """
         given = {} if noise is None else {"noise": noise}
         y, log_det = self(x, context=context, inverse=inverse, **given)
-        with solvers.solving(finer=True):
+        with setting(finer=True):
             better, log_det_better = self(x, context=context, inverse=inverse, **given)
         axes = tuple(range(1, len(y.shape)))
         return ops.max(ops.abs(y - better), axis=axes), ops.abs(log_det - log_det_better)
