@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from flowkit.conditioners.context import ContextBias
 from flowkit.conditioners.dense import Dense
-from flowkit.conditioners.field import time_features
-from flowkit.contract import Conditioner, Context, ContractError, Shape, Tensor
+from flowkit.conditioners.field import TimeNetwork
+from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import ContextWord, Count, Widths, whole
 from flowkit.contract.conditioner import as_type
+from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
 from flowkit.numerics import matmul, maximum, mean
 
@@ -94,7 +94,7 @@ class _Attention(_Part):
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class UNet(Conditioner):
+class UNet(TimeNetwork):
     """v(x, t) of images for `flowkit.bijectors.Continuous`: (batch, h, w, c) -> (batch, h, w, features), 0 at first.
 
     `hidden` are the channels at each resolution, each half of the one before: sides are multiples of
@@ -132,20 +132,14 @@ class UNet(Conditioner):
                 f"UNet's hidden: got {list(hidden)}, expected channels for at least one resolution, multiples of "
                 f"groups={groups}. Change hidden or groups."
             )
-        self.bias = None
-        if context != "none":
-            self.bias = ContextBias(hidden[-1], num_classes=num_classes, dtype=self.dtype_policy)
+        self.bias = self._context_bias(hidden[-1])
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         multiple = 2 ** (len(self.hidden) - 1)
         if any(side is None or side % multiple for side in x_shape[1:3]):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"images whose sides are multiples of {multiple}, for {len(self.hidden)} resolutions",
-                received=f"shape {tuple(x_shape)}",
-                hint="Pass fewer numbers in hidden=, or images of another size.",
-            )
+            expected = f"images whose sides are multiples of {multiple}, for {len(self.hidden)} resolutions"
+            hint = "Pass fewer numbers in hidden=, or images of another size."
+            raise shape_error(self, expected, x_shape, hint)
         part = _Part(self.hidden[-1], self.groups, self.dtype_policy)
         self.time = part._dense(2 * self.frequencies, part.width)
         self.time_again = part._dense(part.width, part.width)
@@ -175,9 +169,7 @@ class UNet(Conditioner):
         return made
 
     def call(self, x: Tensor, t: Tensor, context: Context = None) -> Tensor:
-        features = self.time.call(ops.cast(time_features(t, self.frequencies), self.compute_dtype))
-        if context is not None and self.bias is not None:
-            features = features + self.bias.call(context, rank=2)
+        features = self._steered(self.time.call(self._features_of(t)), context)
         features = ops.silu(self.time_again.call(ops.silu(features)))
         h, kept = self.first.call(x), []
         for number, blocks in enumerate(self.down):
@@ -197,9 +189,6 @@ class UNet(Conditioner):
             for block in blocks:
                 h = block.call(h, features)
         return self.last.call(ops.silu(normalize_groups(h, self.groups)))
-
-    def compute_output_shape(self, x_shape: Shape, *other_shapes: Shape) -> Shape:
-        return (*x_shape[:-1], self.features)
 
 
 def halved(x: Tensor) -> Any:

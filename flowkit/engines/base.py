@@ -182,18 +182,6 @@ class Engine:
         """Return x W + b on the last axis; computed in `place`, from `Rows`, if there is one."""
         return ops.matmul(x, kernel) + bias
 
-    def dealt_dense(self, x, kernel, bias, parameters):
-        """Return x W + b as (batch, *places, parameters, channels); W holds the parameters of a channel side by side.
-
-        The weights are reordered, since a batch with more rows than the kernel has more outputs than weights.
-        Interleaved outputs cost couplings on tables a fifth of a training step.
-        """
-        channels = bias.shape[0] // parameters
-        # By indices: of a transposed matrix XLA lays out the product as it would have been without.
-        order = np.arange(bias.shape[0]).reshape(channels, parameters).T.reshape(-1)
-        h = self.dense(x, ops.take(kernel, order, axis=-1), ops.take(bias, order))
-        return ops.reshape(h, (-1, *x.shape[1:-1], parameters, channels))
-
     def convolve(self, x, kernel, bias):
         """Convolve `x` (batch, h, w, c) with an odd `kernel` of `scaled_kernel`, and add `bias`.
 
