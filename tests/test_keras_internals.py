@@ -2,6 +2,7 @@
 
 import ast
 import collections
+import functools
 import importlib
 import inspect
 import re
@@ -90,6 +91,11 @@ def used():
     return found
 
 
+@functools.cache
+def assigned_by_keras(cls):
+    return set(assigned(ast.parse(textwrap.dedent(inspect.getsource(cls)))))
+
+
 def overridden():
     """name -> files: private names of a class of ours that a class of Keras above it has as well."""
     found = {}
@@ -103,8 +109,7 @@ def overridden():
             cls = getattr(module, node.name, None)
             for base in inspect.getmro(cls) if cls else ():
                 if base.__module__.startswith("keras."):
-                    source = ast.parse(textwrap.dedent(inspect.getsource(base)))
-                    for name in private & set(assigned(source)):
+                    for name in private & assigned_by_keras(base):
                         found.setdefault(name, set()).add(path.relative_to(ROOT).as_posix())
     return found
 

@@ -83,20 +83,37 @@ def test_every_function_is_held_here():
     assert {case.partition(" ")[0] for case in CASES} | {"solve_increasing"} == set(numerics.__all__)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["eager", "compiled"])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("case", CASES)
-def test_values_have_the_precision_of_their_type(case, dtype, compiled):
-    function, args, truth = CASES[case]
+def hold(case, result, dtype):
+    """Compare the values of a case with the truth, within a few roundings of their type."""
+    _, args, truth = CASES[case]
     expected = np.asarray(truth(*(x.astype("float64") for x in args)))
-    with precision(dtype):
-        if compiled:
-            function = engine.compile_fully(function, keras.layers.Identity())
-        result = array(function(*(tensor(x, dtype) for x in args)))
     assert result.dtype == dtype
     assert result.shape == expected.shape
     scale = np.maximum(np.abs(expected), TERMS.get(case.partition(" ")[0], 0))
     assert np.max(np.abs(result - expected) - ROUNDINGS * np.finfo(dtype).eps * scale) <= 0
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES)
+def test_values_have_the_precision_of_their_type(case, dtype):
+    function, args, _ = CASES[case]
+    with precision(dtype):
+        hold(case, array(function(*(tensor(x, dtype) for x in args))), dtype)
+
+
+@pytest.mark.every_engine
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_compiled_values_have_it_too(dtype):
+    """All functions in one program: each compilation takes a while."""
+
+    def every(inputs):
+        return {case: function(*inputs[case]) for case, (function, *_) in CASES.items()}
+
+    with precision(dtype):
+        inputs = {case: [tensor(x, dtype) for x in args] for case, (_, args, _) in CASES.items()}
+        results = engine.compile_fully(every, keras.layers.Identity())(inputs)
+        for case, result in results.items():
+            hold(case, array(result), dtype)
 
 
 # Sums, which are exact beside their terms; those of Lanczos's series, by which engines compute lgamma, begin at 8.

@@ -210,10 +210,10 @@ def test_the_checker_catches(wrong, clause, options):
     def make(kind):
         return lambda: kind(Field([6]), "midpoint", steps=4, **options)
 
-    given = {"event_shapes": [(2,)], "examples": 6, "clauses": [clause]}
+    given = {"event_shapes": [(2,)], "examples": 2, "clauses": [clause]}
     check_bijector(make(Continuous), **given)
     with pytest.raises(ContractError, match=f"broke '{clause}'"):
-        check_bijector(make(wrong), **given)
+        check_bijector(make(wrong), **given | {"examples": 6})  # two may show nothing
 
 
 @pytest.mark.one_engine
