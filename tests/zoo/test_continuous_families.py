@@ -79,8 +79,8 @@ def test_images_are_matched_scored_and_drawn():
 @pytest.mark.one_engine
 def test_probabilities_of_all_images_add_up(perturb):
     """Bits per dimension by the solver are right: those of 16 images add up to the part of draws that are in range."""
-    solver = {"trace": "exact", "solver": "midpoint", "steps": 4}
-    flow = zoo.flow_matching(input_shape=(2, 2, 1), data_levels=2, hidden=[8], **solver)
+    solved = {"trace": "exact", "solver": "midpoint", "steps": 4}
+    flow = zoo.flow_matching(input_shape=(2, 2, 1), data_levels=2, hidden=[8], **solved)
     perturb(flow.bijector.parts[-1], scale=0.3)
     images = np.array(list(np.ndindex(2, 2, 2, 2)), "uint8").reshape(16, 2, 2, 1)
     log_prob = -flow.bits_per_dim(images, samples=32) * 4 * np.log(2)
