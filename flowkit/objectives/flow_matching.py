@@ -8,6 +8,7 @@ from keras import ops
 
 from flowkit.contract import AnySeed, Context, Tensor, sum_event
 from flowkit.contract.arguments import Fraction, shown, words
+from flowkit.engines import engine
 from flowkit.objectives.objective import Objective, expect_shape
 
 SHARPNESS, ROUNDS = 20.0, 20
@@ -174,7 +175,8 @@ class FlowMatching(Objective):
     def __call__(self, flow: Any, x: Tensor, context: Context) -> Tensor:
         z = None
         if self.teacher is not None:
-            z = ops.stop_gradient(self.teacher._forward(x, self.teacher.embed(context)))
+            with engine.no_grad():
+                z = ops.stop_gradient(self.teacher._forward(x, self.teacher.embed(context)))
         context = flow.embed(context)
         before, layer = split_velocity(flow.bijector)
         for part in before:
