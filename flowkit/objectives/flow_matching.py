@@ -9,6 +9,7 @@ from keras import ops
 from flowkit.contract import AnySeed, Context, Tensor, sum_event
 from flowkit.contract.arguments import Fraction, shown, words
 from flowkit.engines import engine
+from flowkit.numerics import cos, sin
 from flowkit.objectives.objective import Objective, expect_shape
 
 SHARPNESS, ROUNDS = 20.0, 20
@@ -56,7 +57,7 @@ def linear(t: Tensor) -> tuple[Any, Any, Any, Any]:
 def cosine(t: Tensor) -> tuple[Any, Any, Any, Any]:
     """Return (a, b, da/dt, db/dt) with a = sin(pi t / 2), b = cos(pi t / 2): a^2 + b^2 = 1."""
     angle = math.pi / 2 * t
-    a, b = ops.sin(angle), ops.cos(angle)
+    a, b = sin(angle), cos(angle)
     return a, b, math.pi / 2 * b, -math.pi / 2 * a
 
 
