@@ -21,6 +21,8 @@ VENV   := .venv$(SUFFIX)
 RUN    ?= runs/$(subst /,-,$(basename $(RECIPE)))$(SUFFIX)
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# pytest rewrites every test module, which takes each worker ten seconds: keep what the first worker wrote.
+unexport PYTHONDONTWRITEBYTECODE
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .DEFAULT_GOAL := help

@@ -28,8 +28,8 @@ import flowkit  # before Keras, which takes its engine when it is imported
 # isort: split
 import keras
 import numpy as np
-from inference.tasks import TASKS
 from measuring.records import Records
+from simulators import TASKS
 
 NEW, DRAWS = 2000, 1000
 KEY = ("task", "contender", "engine", "simulations", "seed")

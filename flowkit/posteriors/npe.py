@@ -91,8 +91,11 @@ class Posterior:
         drawn = self.sample(samples, x, seed=seed)
         if drawn.ndim != 2:
             raise ValueError(f"plot: got {drawn.shape[1]} observations, expected one.")
+        features = self.prior.features
+        if true is not None and np.shape(true) != (features,):
+            raise ValueError(f"plot's true: got shape {np.shape(true)}, expected ({features},).")
         before = self.prior.draw(samples, np.random.default_rng(seed))
-        names = self.prior.names or [f"parameter {i}" for i in range(self.prior.features)]
+        names = self.prior.names or [f"parameter {i}" for i in range(features)]
         return pair_plot(before, drawn, list(names), labels=("prior", "posterior"), mark=true)
 
     def check(

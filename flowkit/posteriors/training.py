@@ -60,6 +60,7 @@ def posterior(
       sets, `keras.layers.GRU(32)` for series, a convolution for images. It receives x standardised.
     - `epochs`: at most. Training ends after `patience` epochs without a better score on a share `validation` of the
       pairs, which are not trained on, and keeps the weights of the best.
+    - `verbose`: 1 prints the score of held-out pairs after epochs 1, 2, 4, 8, ... and each round; 0 prints nothing.
     - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=8`.
 
     Simulations that hold NaN or infinity are counted and left out, which does not change p(theta | x) of finite data;
@@ -96,6 +97,7 @@ def posterior(
         known = _prior_of(theta) if known is None else known
     how = {"epochs": epochs, "patience": patience, "batch_size": batch_size, "validation": validation}
     kind = Posterior if method == "npe" else LikelihoodPosterior
+    what = "p(theta | x)" if method == "npe" else "p(x | theta)"
     found = None
     for number in range(rounds):
         if found is not None:
@@ -105,9 +107,17 @@ def posterior(
         keras.utils.set_random_seed(seed + number)
         flow = _flow(theta, x, known, method, embedding, model, options)
         found = kind(flow, known, theta, x, simulator=simulator, observation=observation, rounds=number + 1)
-        score, took = _train(flow, *found.events(theta, x), rng=rng, learning_rate=learning_rate, **how)
         if verbose:
-            what = "p(theta | x)" if method == "npe" else "p(x | theta)"
+            print(f"round {number + 1} of {rounds}: training on {len(theta):,} simulations", flush=True)
+        score, took = _train(
+            flow,
+            *found.events(theta, x),
+            rng=rng,
+            learning_rate=learning_rate,
+            lines=[_Lines(what)] if verbose else [],
+            **how,
+        )
+        if verbose:
             print(
                 f"round {number + 1} of {rounds}: {len(theta):,} simulations, {took} epochs, log {what} = {score:.3f} "
                 "nats on average over pairs held out"
@@ -187,7 +197,20 @@ def _flow(theta, x, prior, method, embedding, model, options):
     return flow
 
 
-def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning_rate, validation):
+class _Lines(keras.callbacks.Callback):
+    """Print the score of the held-out pairs after epochs 1, 2, 4, 8, ..."""
+
+    def __init__(self, what):
+        super().__init__()
+        self.what = what
+
+    def on_epoch_end(self, epoch, logs=None):
+        number = epoch + 1
+        if number & epoch == 0:
+            print(f"  epoch {number}: log {self.what} = {-logs['val_loss']:.3f} nats", flush=True)
+
+
+def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning_rate, validation, lines):
     """Fit a flow and keep the weights that are best on pairs held out; return their score and the number of epochs."""
     order = rng.permutation(len(events))
     held = min(max(1, round(validation * len(events))), len(events) - 1)
@@ -203,7 +226,7 @@ def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning
         context=context[rows],
         batch_size=batch_size,
         epochs=whole_number(epochs, "posterior's epochs", least=1),
-        callbacks=[best],
+        callbacks=[best, *lines],
         verbose=0,
     )
     return -np.inf if best.best is None else -best.best, len(done.epoch)

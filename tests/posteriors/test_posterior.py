@@ -61,6 +61,8 @@ def test_observations_come_alone_or_in_rows(linear):
 def test_it_is_drawn_and_checked(linear):
     figure = linear.plot(true=[1.0, -1.0])
     assert [axes.get_ylabel() for axes in figure.axes] == ["parameter 0", "", "parameter 1", ""]
+    with pytest.raises(ValueError, match=r"plot's true: got shape \(1,\), expected \(2,\)"):
+        linear.plot(true=[1.0])
     found = linear.check(pairs=200, draws=19)
     assert {"calibration", "coverage", "tarp", "recovery"} <= found.findings.keys()
     assert found.findings["tarp"].passed
@@ -92,7 +94,9 @@ def test_two_rounds(method, capsys):
     )
     assert found.theta.shape == (400, 2)
     assert found.rounds == 2
-    assert "round 2 of 2: 400 simulations, 2 epochs, log p(" in capsys.readouterr().out
+    lines = capsys.readouterr().out
+    assert "round 2 of 2: 400 simulations, 2 epochs, log p(" in lines
+    assert lines.count("  epoch 2: log p(") == 2
     with pytest.raises(
         ValueError, match=r"after 2 rounds, expected one of all data. Train one with rounds=1"
     ):
