@@ -167,11 +167,6 @@ class ContextColumns(TypedColumns):
         """Return how many numbers networks see of a row."""
         return sum(len(kind.features(np.ones(1))) for kind in self.types)
 
-    def values(self, frame: Any, *, gaps: bool = False) -> np.ndarray:
-        seen, wrong = self.coded(frame, gaps=gaps)
-        refuse(wrong)
-        return seen
-
     def coded(self, frame: Any, *, gaps: bool = False) -> tuple[np.ndarray, dict[int, WrongEntry]]:
         codes, wrong = super().coded(frame, gaps=gaps)
         parts = [kind.features(codes[:, place]) for place, kind in enumerate(self.types)]

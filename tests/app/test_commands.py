@@ -360,6 +360,13 @@ def test_all_recipes_and_trained_flows_are_listed_without_a_backend():
         assert re.search(rf"^  {name} +[^ ]", done.stdout, re.MULTILINE)
 
 
+def test_a_list_fits_into_the_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "70")
+    assert main(["list"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 70
+
+
 def test_a_dry_run_prints_each_value_and_makes_nothing(recipe, tmp_path, capsys):
     words = ["--out", str(tmp_path / "run"), "--epochs", "7", "--set", "data.limit=none", "--dry-run"]
     assert main(["train", recipe, *words]) == 0
