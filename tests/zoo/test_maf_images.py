@@ -21,7 +21,6 @@ def images():
     return np.random.default_rng(0).integers(0, 256, (6, 6, 5, 2), dtype="uint8")
 
 
-@pytest.mark.two_engines
 def test_it_decodes_what_it_encoded_and_samples(images, perturb):
     flow = zoo.maf_images(input_shape=(6, 5, 2), width=8, depth=1, reach=2, mixtures=2)
     perturb(flow.adapt(images))
