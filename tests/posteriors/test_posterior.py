@@ -30,7 +30,6 @@ def linear():
         batch_size=100,
         learning_rate=1e-2,
         observation=[1.0, -1.0],
-        bound=5.0,  # two layers that are the identity beyond 3 leave 0.4 % of the draws there, far from the posterior
         **SMALL,
     )
 
