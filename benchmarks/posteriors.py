@@ -4,8 +4,8 @@
     python benchmarks/posteriors.py --tasks moons slcp --simulations 1000 --contenders flowkit nle --seeds 1
     python benchmarks/posteriors.py --print
 
-Each contender receives the same pairs and its own defaults: `flowkit.posterior` with method "npe" or "nle", and sbi's
-NPE with its spline flow. Measured are
+Each contender receives the same pairs and its own defaults: `flowkit.posterior` with method "npe" or "nle", or with
+splines that end at 3 as sbi's do, and sbi's NPE with its spline flow. Measured are
 
 - the mean of -log q(theta | x) over 2,000 new pairs, in nats (npe only);
 - C2ST by `flowkit.evaluation.c2st`, of 1,000 draws against exact ones, the mean over observations: 0.5 is best;
@@ -15,6 +15,7 @@ Each measurement is a line of JSON in `--out`. sbi needs `pip install 'sbi>=0.27
 """
 
 import argparse
+import functools
 import os
 import tempfile
 import time
@@ -35,13 +36,13 @@ NEW, DRAWS = 2000, 1000
 KEY = ("task", "contender", "engine", "simulations", "seed")
 
 
-def of_flowkit(task, pairs, seed, method="npe"):
+def of_flowkit(task, pairs, seed, method="npe", **options):
     """Return (log_prob of pairs, draws of observations) of our posterior."""
     prior = task.box
     if prior is None:
         prior = flowkit.Flow(flowkit.bijectors.Scale(-float(np.log(task.deviation[0]))))
         prior.build((None, len(task.deviation)))
-    posterior = flowkit.posterior(None, prior, pairs=pairs, method=method, seed=seed, verbose=0)
+    posterior = flowkit.posterior(None, prior, pairs=pairs, method=method, seed=seed, verbose=0, **options)
     return posterior.log_prob, lambda n, x: posterior.sample(n, x, seed=seed)
 
 
@@ -95,6 +96,7 @@ def of_sbi(task, pairs, seed):
 CONTENDERS = {
     "sbi": (of_sbi, "`sbi`, NPE, its `nsf`"),
     "flowkit": (of_flowkit, "`flowkit.posterior`"),
+    "bound3": (functools.partial(of_flowkit, bound=3.0), "`flowkit.posterior(bound=3)`"),
     "nle": (of_nle, '`flowkit.posterior(method="nle")`'),
 }
 

@@ -13,6 +13,11 @@ def installed(package):
     return importlib.util.find_spec(package) is not None
 
 
+def pip_install(extra):
+    """Return the command that installs an extra of flowkit, for an error."""
+    return f"pip install 'keras-flowkit[{extra}]', or in a clone pip install -e '.[{extra}]'"
+
+
 def choose_engine():
     """Set `KERAS_BACKEND` to the first installed backend, unless it is set or Keras has started."""
     if os.environ.get("KERAS_BACKEND") or "keras" in sys.modules:

@@ -238,7 +238,7 @@ COUPLINGS = [
     Case("Coupling(tanh)", coupling(transform=Affine("tanh")), VECTOR),
     Case("Coupling(min_scale)", coupling(transform=Affine(min_scale=0.25)), VECTOR),
     Case("Coupling(swap)", coupling(swap=True), VECTOR),
-    Case("Coupling(contiguous)", coupling(layout="contiguous"), VECTOR),
+    Case("Coupling(interleaved)", coupling(layout="interleaved"), VECTOR),
     Case("Coupling(scale-shift)", coupling(transform=Affine(order="scale-shift")), VECTOR),
     Case("Coupling(additive swap)", coupling(transform="additive", swap=True), VECTOR),
     Case("Coupling(checkerboard)", coupling(split="checkerboard"), ((4,), (2, 3, 1))),
@@ -522,7 +522,7 @@ ONE_ENGINE = {
             "Repeat(convolutions)",
         ),
     ),
-    *("Coupling(swap)", "Coupling(contiguous)", "Coupling(additive swap)", "Coupling(mask)"),
+    *("Coupling(swap)", "Coupling(interleaved)", "Coupling(additive swap)", "Coupling(mask)"),
     *("Coupling(checkerboard swap)", "Coupling(checkerboard additive)", "MultiScale(contiguous)"),
     # Two lines of arithmetic, which the transforms' own tests ask of each engine.
     *(

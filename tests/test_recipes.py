@@ -68,8 +68,8 @@ def test_defaults_are_filled_in():
         ("width = 8", "width = true", "model.width: expected a valid integer, received True"),
         ("width = 8", "width = 1979-05-27", "model.width: expected a valid integer, received datetime.date(1979, 5, 27)"),
         ("epochs = 2", "epochs = 0", "training.epochs: expected greater than or equal to 1, received 0"),
-        ("ema = 0.9", "ema = [0.9]", "training.ema: expected a valid number, received [0.9]"),
-        ("ema = 0.9", "ema = nan", "training.ema: expected a finite number, received nan"),
+        ("ema = 0.9", "ema = [0.9]", "training.ema: expected a valid number or expected 'auto', received [0.9]"),
+        ("ema = 0.9", "ema = nan", "training.ema: expected a finite number or expected 'auto', received nan"),
         ('"cosine"', '"cosin"', "training.schedule: expected 'constant' or 'cosine', received 'cosin'"),
         ('name = "glow"', 'name = "glwo"', "model.name: expected a family, received 'glwo'; the nearest is glow"),
         ('name = "glow"', "name = ['glow']", "model.name: expected a family, received ['glow']"),
@@ -232,6 +232,16 @@ def test_averages_that_reach_back_to_the_first_steps_are_noted(ema, noted):
     said = [str(w.message) for w in caught if "reach back" in str(w.message)]
     assert bool(said) == noted
     assert all("the whole run's 40" in line and "--set training.ema=0" in line for line in said)
+
+
+@pytest.mark.parametrize(("steps_per_epoch", "decay"), [(50, 0.9), (4, 0.0)])
+def test_averages_of_recipes_for_own_data_reach_back_a_tenth_of_the_run(steps_per_epoch, decay):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        made = optimizer("training.ema=auto", "training.warmup_steps=0", steps_per_epoch=steps_per_epoch)
+    assert made.use_ema == (decay > 0)
+    assert not decay or made.ema_momentum == decay
+    assert all(recipes.read_recipe(name).training.ema == "auto" for name in ("images", "table"))
 
 
 def test_warm_up_in_epochs_is_by_step():

@@ -31,6 +31,8 @@ def use(backend, *, trains=False, shares=False):
         # `convert` imports TensorFlow for its checkpoints, and TensorFlow prints lines about oneDNN.
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+    # By default threads of PyTorch spin after each small operation: nine times the processor time on two busy cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     require_engine()
     if "keras" not in sys.modules and os.environ.get("RANK", "0") in ("0", ""):  # which takes some seconds
         say(f"starting {os.environ['KERAS_BACKEND']}")

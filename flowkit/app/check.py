@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from flowkit._engine import ENGINES, installed, run_on
+from flowkit._engine import ENGINES, installed, pip_install, run_on
 from flowkit.app.backend import main_alone
 from flowkit.app.failure import CommandError, debugging
 
@@ -47,9 +47,7 @@ def check(
             )
     for package in ("hypothesis", "pytest"):
         if not installed(package):
-            raise CommandError(
-                f"flowkit.testing needs {package}, which is not installed: pip install hypothesis pytest"
-            )
+            raise CommandError(f"flowkit.testing needs {package}: {pip_install('testing')}")
     _check_name(target)
     main_alone()
     shapes = None if event_shapes is None else _shapes(event_shapes)

@@ -130,8 +130,11 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOpt
     """Return the recipe's optimizer: schedule, clipping and averaging, guarded against bad steps."""
     table = recipe.training
     decay = _polyak_decay(table, steps_per_epoch)
-    ema = decay if table.ema is None else table.ema
-    _note_long_averages(ema, table.epochs * steps_per_epoch)
+    ema, total = decay if table.ema is None else table.ema, table.epochs * steps_per_epoch
+    if ema == "auto":
+        ema = max(0.0, 1 - 10 / total)
+    else:
+        _note_long_averages(ema, total)
     arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
     if table.optimizer == "glow-adamax" and decay:
         arguments["beta_2"] = decay

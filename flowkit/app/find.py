@@ -6,6 +6,11 @@ from pathlib import Path
 from flowkit._shipped import closest, preset_folders, recipe_files
 from flowkit.app.failure import RecipeError
 
+OWN = {
+    "images": "a folder of pictures",
+    "table": "a table such as a .csv file",
+}  # recipes for data of one's own
+
 
 def find(name: str) -> Path:
     """Return the path of a recipe: a file, or a name such as `glow/digits` among those of flowkit.
@@ -34,8 +39,10 @@ def hint(path: Path) -> str:
     """Return what to do about `path`, which is no run: the end of a message."""
     name, presets = path.as_posix(), preset_folders()
     runs = [recipe.parent.as_posix() for recipe in path.parent.glob("*/recipe.toml")]
-    if near := difflib.get_close_matches(name, [*runs, *presets], n=1, cutoff=0.7):
-        return f"did you mean {near[0]}?"
+    if near := difflib.get_close_matches(name, [*runs, *presets], cutoff=0.7):
+        like = [difflib.SequenceMatcher(None, other, name).ratio() for other in near]
+        near = [other for other, ratio in zip(near, like, strict=True) if ratio > like[0] - 0.05]
+        return f"did you mean {' or '.join(near)}?"
     if name in recipe_files():
         return f"{name} is a recipe: `flowkit train {name}` makes a run of it"
     return f"`flowkit train` makes one; trained flows are {', '.join(presets)}"

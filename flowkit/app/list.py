@@ -1,6 +1,9 @@
 """`flowkit list`: the recipes and trained flows that come with flowkit, with a line about each. Loads no backend."""
 
 import json
+import shutil
+import sys
+import textwrap
 
 from flowkit._shipped import preset_folders, recipe_files
 from flowkit.app.options import Json
@@ -20,10 +23,12 @@ def list(json_: Json = False):
         print(json.dumps(found, indent=2))
         return
     width = max(map(len, found["recipes"]))
+    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for kind, use in _USES.items():
         print(f"{kind}: {use}")
         for name, line in found[kind].items():
-            print(f"  {name:{width}}  {line}")
+            line = f"  {name:{width}}  {line}"
+            print(textwrap.fill(line, columns, subsequent_indent=" " * (width + 4)) if columns else line)
 
 
 def _purpose(recipe):

@@ -11,7 +11,8 @@ from flowkit.app.failure import RecipeError
 from flowkit.app.tables import Tables
 from flowkit.data.bounded import MAX_BYTES
 from flowkit.data.dataset import split_rows
-from flowkit.data.mixed_table import SUFFIXES, coded, read_frame, typed_columns
+from flowkit.data.mixed_table import SUFFIXES, coded, read_frame, right_rows, typed_columns
+from flowkit.data.typed_columns import require_columns
 
 
 class MixedTables(Tables):
@@ -41,14 +42,13 @@ class MixedTables(Tables):
         drop = list(table.drop)
         if table.columns is not None:
             kept = {*table.columns, *table.given}
-            if unknown := [name for name in table.columns if name not in frame.columns]:
-                raise RecipeError(f"data.columns: got {unknown[0]!r}, expected names of {frame.columns}")
             drop += [name for name in frame.columns if name not in kept and name not in drop]
         try:
+            require_columns("columns", table.columns or (), frame.columns)
             columns, given = typed_columns(frame, table.types or {}, table.given, drop)
         except ValueError as error:
             raise RecipeError(f"{table.source}: {error}") from error
-        return _cut(coded(frame, columns, given, str(table.source)), split, cut, table.limit)
+        return _cut(right_rows(frame, columns, given, str(table.source)), split, cut, table.limit)
 
     def family(self, name, table):
         """Return the function that makes a flow."""
@@ -63,8 +63,13 @@ class MixedTables(Tables):
     def of_source(self, flow, source, split, *, cut=True, limit=None, max_bytes=MAX_BYTES):
         """Return the table `source`, its first `limit` rows, in the codes of the flow's columns."""
         known = flow.columns, flow.context_columns
-        table = coded(_frame(source, max_bytes, known=known), *known, str(source))
+        table = right_rows(_frame(source, max_bytes, known=known), *known, str(source))
         return _cut(table, split, cut, limit)
+
+    def to_score(self, flow, source):
+        """Return (the table `source` in the codes of the flow's columns, {row: a wrong entry})."""
+        known = flow.columns, flow.context_columns
+        return coded(_frame(source, MAX_BYTES, known=known), *known, str(source))
 
     def given(self, flow, table):
         """Return (codes, what the flow is conditioned on or None)."""

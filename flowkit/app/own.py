@@ -4,7 +4,7 @@ import importlib.util
 from pathlib import Path
 
 from flowkit import data
-from flowkit.app.failure import RecipeError
+from flowkit.app.find import OWN
 from flowkit.data.bounded import FileError
 from flowkit.data.mixed_table import SUFFIXES, read_frame
 from flowkit.data.source import existing_path
@@ -18,13 +18,10 @@ _BATCH, _BATCHES = 256, 8  # rows in a batch, and the fewest batches in an epoch
 def inferred(recipe, source):
     """Return {key: value} of a recipe by its data, such as {"model.levels": 3}; {} for other recipes than these two.
 
-    Raises RecipeError without a source, and what `data.load` and `data.load_table` do.
+    Raises what `data.load` and `data.load_table` do.
     """
-    if recipe not in ("images", "table"):
+    if recipe not in OWN:
         return {}
-    if source is None:
-        kind = "a folder of pictures" if recipe == "images" else "a table such as a .csv file"
-        raise RecipeError(f"flowkit train {recipe}: expected --data, {kind}, received none")
     if recipe == "table":
         mixed = Path(source).suffix.lower() in SUFFIXES and importlib.util.find_spec("polars")
         rows = len(read_frame(existing_path(source)[0]) if mixed else data.load_table(source))

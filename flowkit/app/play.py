@@ -37,8 +37,10 @@ def play(
     from flowkit import play
     from flowkit.app.images import Images
     from flowkit.app.trained import data_of, trained
+    from flowkit.flow.export import require
     from flowkit.play.server import serving
 
+    require("onnx")
     folder = trained(run)
     flow, recipe = folder.load_flow(), folder.recipe()
     if flow.dequantize is None:
@@ -51,6 +53,7 @@ def play(
     temperature = 0.7 if recipe is None else recipe.sampling.temperature
     # Not with the folders of this machine: others may see the page.
     name = Path(run).name if Path(run).is_absolute() else run
+    print(f"exporting {name} to ONNX and reading its data, which takes a minute or so", flush=True)
     write = functools.partial(
         play.write_page, flow, train=train, test=test, name=name, temperature=temperature, ort=ort
     )

@@ -76,7 +76,8 @@ class TrainingTable(BaseModel):
     schedule: Literal["constant", "cosine"] = "constant"
     # Glow's 1 - 1 / (steps in so many epochs): decay of averaged weights, and glow-adamax's beta_2.
     polyak_epochs: Rate | None = None
-    ema: Decay | None = None  # decay of averaged weights; 0: no averaging
+    # Decay of averaged weights; 0: no averaging; "auto": averages reach back a tenth of the run.
+    ema: Decay | Literal["auto"] | None = None
     clip_norm: Rate | None = None  # of all gradients together
     beta_2: Share | None = None  # of the squares of gradients; None: the optimizer's own
     weight_decay: Rate | None = None  # times the learning rate; None: the optimizer's own

@@ -20,7 +20,8 @@ def score(
 ):
     """Write the log-likelihood of each row of a table in nats, beside the columns that the flow does not read.
 
-    Such a column may be the number or the name of a row.
+    Such a column may be the number or the name of a row. A row with an entry that the flow excludes, such as a number
+    out of its range or an unseen category, has -inf.
     """
     if output.resolve() == Path(data).resolve():
         raise CommandError(f"--output: got the table {data} itself, expected another file.")
@@ -30,14 +31,19 @@ def score(
     from flowkit.app.mixed import MixedTables
     from flowkit.app.trained import kind_of_flow, trained
     from flowkit.data.mixed_table import read_frame
+    from flowkit.data.typed_columns import in_words
 
     flow = trained(run).load_flow()
     kind = kind_of_flow(flow, run)
     if kind.rows == "images":
         raise CommandError(f"{run}: expected a flow of tables, got one of images. Use flowkit evaluate.")
-    table = kind.of_source(flow, data, "test", cut=False)
+    table, wrong = kind.to_score(flow, data)
     x, context = kind.given(flow, table)
-    scores = np.asarray(flow.log_prob(x, context, samples=samples), "float64")
+    scores = np.full(len(x), -np.inf)
+    if len(wrong) < len(x):  # a wrong row has the entries of a right one
+        scores = np.asarray(flow.log_prob(x, context, samples=samples), "float64")
+        scores[[*wrong]] = -np.inf
+    right = len(x) - len(wrong)
     name = "log_prob" if flow.exact == "exact" else f"log_prob_{flow.exact}"
     others = {"row": np.arange(len(x))}
     if isinstance(kind, MixedTables):
@@ -45,6 +51,11 @@ def score(
         known |= {*flow.context_columns.names} if flow.context_columns else set()
         unread = {column: frame[column].to_list() for column in frame.columns if column not in known}
         others = unread or others
-    save_table(output, [*others, name], zip(*others.values(), scores.tolist(), strict=True))
-    print(f"{name} {scores.mean():.4f} nats on average  ({data}, {len(x)} rows)")
+    shown = [f"{score:.7g}" for score in scores]
+    save_table(output, [*others, name], zip(*others.values(), shown, strict=True))
+    if wrong:
+        print(f"{len(wrong)} of {len(x)} rows are excluded and have -inf, the first: got {in_words(wrong)}")
+    if right:
+        mean = np.delete(scores, [*wrong]).mean()
+        print(f"{name} {mean:.4f} nats on average  ({data}, {right} rows)")
     print(f"scores {output}")

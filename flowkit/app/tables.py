@@ -2,6 +2,7 @@
 
 import inspect
 import json
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -10,8 +11,10 @@ from flowkit import data, distributed, training, zoo
 from flowkit.app.failure import RecipeError, say
 from flowkit.app.images import mean_and_error
 from flowkit.data.frame import is_frame
+from flowkit.data.typed_columns import WrongEntry
 from flowkit.flow import prepare, scoring
 from flowkit.flow.context import context_kind
+from flowkit.flow.plotting import types_of
 from flowkit.zoo.table_front import each_domain
 
 _OF_IMAGES = ("size", "channels", "crop", "augment")  # keys of [data] that say nothing of a table
@@ -115,7 +118,7 @@ class Tables:
                 samples = flow.columns.values(samples) if is_frame(samples) else samples
             else:
                 samples = flow.sample(1, test.context[: sampling.count], **how)[0]
-            training.save_pairs(folder.pairs, _filled(test.values), _filled(samples), test.names)
+            training.save_pairs(folder.pairs, test.values, samples, test.names, types_of(flow))
             hint = (
                 None if self.codes else positive_columns(experiment.recipe, train.values, samples, test.names)
             )
@@ -135,6 +138,23 @@ class Tables:
     def of_source(self, flow, source, split, *, cut=True):
         """Return the table `source`."""
         return data.load_table(source, split, cut=cut)
+
+    def to_score(self, flow, source):
+        """Return (the table `source`, {row: a wrong entry} of its rows outside of the domains of the flow's columns).
+
+        Such a row has the numbers of a right one.
+        """
+        table = self.of_source(flow, source, "test", cut=False)
+        x, domain = self.given(flow, table)[0].copy(), flow.bijector.spec.domain
+        outside = prepare.outside(x, domain)
+        names = flow.columns.names if flow.columns else range(x.shape[1])
+        wrong = {}
+        for row, place in reversed(np.argwhere(outside).tolist()):
+            expected = f"one in {domain if domain.columns is None else domain.columns[place]}"
+            wrong[row] = WrongEntry(names[place], f"{x[row, place]:.10g}", expected)
+        if len(wrong) < len(x):
+            x[list(wrong)] = x[~outside.any(axis=1)][:1]
+        return replace(table, values=x, names=flow.columns and flow.columns.names), wrong
 
     def given(self, flow, table):
         """Return (numbers in the order of the flow's columns, None); raise a RecipeError for another table."""
@@ -166,11 +186,6 @@ class Tables:
     def mean_score(self, flow, table, samples=1):
         """Return the mean log-likelihood in nats, and its standard error; each process scores its part."""
         return mean_and_error(-scoring.score_in_a_group(flow, *self.given(flow, table), samples)[1])
-
-
-def _filled(values):
-    """Return values with a missing entry one below the smallest of its column, for a picture."""
-    return np.where(np.isnan(values), np.nanmin(values, axis=0) - 1, values)
 
 
 def positive_columns(recipe, rows, samples, names):

@@ -11,7 +11,7 @@ import flowkit
 from flowkit.app import interrupt
 from flowkit.app.backend import note_missed_gpu, use
 from flowkit.app.failure import FAILED, CommandError, on_main, printable, say, together
-from flowkit.app.find import find
+from flowkit.app.find import OWN, find
 from flowkit.app.options import Backend, Data, recipe_names
 
 
@@ -55,8 +55,11 @@ def train(
     In several processes: torchrun --nproc-per-node 8 -m flowkit train ...
     """
     find(recipe)  # a mistyped name is refused before the engine is loaded
+    if recipe in OWN and data is None:
+        raise CommandError(f"train {recipe}: expected --data, {OWN[recipe]}, received none")
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers
+    from flowkit.app.mixed import MixedTables
     from flowkit.app.own import inferred
     from flowkit.app.recipe import column_type, dumps, read_recipe
     from flowkit.app.run_folder import RunFolder
@@ -78,6 +81,8 @@ def train(
     chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *by_option]), workers)
     if dry_run:
         if flowkit.distributed.is_main():
+            if recipe == "table" and MixedTables.takes(chosen):
+                MixedTables().load(chosen, "train")  # raises for columns that are not there or have no type
             print(dumps(chosen), end="")
         return
     if own and flowkit.distributed.is_main():

@@ -13,6 +13,7 @@ import numpy as np
 
 from flowkit.contract.arguments import shown
 
+Wrong = dict[int, tuple[str, str]]  # {row: (received, expected)}
 UNITS = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
@@ -49,26 +50,31 @@ class Number:
     def step(self) -> float:
         return 1.0 if self.decimals is None else 10.0**-self.decimals
 
-    def codes(self, series: Any) -> tuple[np.ndarray, Any]:
-        """Return (codes, NaN for missing entries; (row, received, expected) of the first bad entry, or None)."""
-        if wrong := self._first_unreadable(series):
-            return np.zeros(len(series)), wrong
-        values = self._numbers(series)
+    def codes(self, series: Any) -> tuple[np.ndarray, Wrong]:
+        """Return (codes, NaN for missing entries; {row: (received, expected)} of entries that the type excludes)."""
+        values, wrong = self._numbers(series)
         absent = np.isnan(values)
         if self.decimals is None:
             low, high = bounds_of(self.domain)
             inside = np.isfinite(values) & (values > low) & (values < high)
             if _is_circular(self.domain):
                 inside |= (values == low) | (values == high)
-            return values, self._first(~absent & ~inside, values, f"a number in ({low:g}, {high:g})")
-        scaled = (values - self.low) / self.step
-        codes = np.round(scaled)
-        bad = ~absent & ~(np.abs(scaled - codes) < 1e-3)
-        wrong = self._first(bad, values, f"steps of {self.step:g}, as in training")
+            return values, wrong | self._excluded(
+                ~absent & ~inside, values, f"a number in ({low:g}, {high:g})"
+            )
+        with np.errstate(invalid="ignore"):  # infinite entries are off all steps
+            scaled = (values - self.low) / self.step
+            codes = np.round(scaled)
+            off = ~absent & ~(np.abs(scaled - codes) < 1e-3)
+        wrong |= self._excluded(off, values, f"steps of {self.step:g}, as in training")
         if self.domain == "circular":
             codes = np.where(codes == self.levels, 0.0, codes)
-        outside = ~absent & ~bad & ~((codes >= 0) & (codes < self.levels))
-        return codes, wrong or self._first(outside, values, f"{self.span}, the range of the training data")
+        outside = ~absent & ~off & ~((codes >= 0) & (codes < self.levels))
+        return codes, wrong | self._excluded(outside, values, f"{self.span}, the range of the column")
+
+    def drawable(self, codes: np.ndarray) -> np.ndarray:
+        """Return codes as numbers on an axis."""
+        return codes if self.decimals is None else self.low + codes * self.step
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         """Return the column's entries of codes, as a narwhals series without a name."""
@@ -125,17 +131,16 @@ class Number:
         return bounds_of(self.domain) if _is_circular(self.domain) else None
 
     def _numbers(self, series):
-        return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64")
-
-    def _first_unreadable(self, series):
-        """Return (row, received, expected) of the first entry of another kind, such as a word, or None."""
+        """Return (entries as numbers, NaN for missing ones and words; {row: (received, expected)} of words)."""
         if series.dtype.is_numeric() or series.dtype == nw.Boolean:
-            return None
-        return _first_other(series, float, "a number")
+            return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64"), {}
+        return _read(series, float, math.nan, "a number")
 
-    def _first(self, bad, values, expected):
-        row = int(np.argmax(bad))
-        return (row, f"{values[row]:g}", expected) if bad.any() else None
+    def _excluded(self, bad, values, expected):
+        return {row: (self._shown(values[row]), expected) for row in np.flatnonzero(bad).tolist()}
+
+    def _shown(self, number):
+        return f"{number:.10g}"
 
     @property
     def span(self) -> str:
@@ -167,15 +172,18 @@ class Date(Number):
     zone: str | None = None
 
     def _numbers(self, series):
-        moments = moments_of(series)
+        if series.dtype in (nw.Datetime, nw.Date):
+            moments, wrong = moments_of(series), {}
+        else:
+            moments, wrong = _read(series, np.datetime64, np.datetime64("NaT"), "a date")
+            moments = moments.astype("datetime64[us]")
         absent = np.isnat(moments)
         since = (moments - np.datetime64(self.origin, "us")).astype("float64")
-        return np.where(absent, math.nan, since / _microseconds(self.unit))
+        return np.where(absent, math.nan, since / _microseconds(self.unit)), wrong
 
-    def _first_unreadable(self, series):
-        return (
-            None if series.dtype in (nw.Datetime, nw.Date) else _first_other(series, np.datetime64, "a date")
-        )
+    def drawable(self, codes: np.ndarray) -> np.ndarray:
+        origin = (np.datetime64(self.origin, "us") - np.datetime64(0, "us")).astype("float64")
+        return (origin + (self.low + codes) * _microseconds(self.unit)) / _microseconds("D")
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         absent = np.isnan(codes)
@@ -191,9 +199,8 @@ class Date(Number):
             return found
         return found.dt.replace_time_zone("UTC").dt.convert_time_zone(self.zone)
 
-    def _first(self, bad, values, expected):
-        row = int(np.argmax(bad))
-        return (row, str(self._moment(values[row])), expected) if bad.any() else None
+    def _shown(self, number):
+        return str(self._moment(number))
 
     def _moment(self, number):
         micro = np.timedelta64(int(number * _microseconds(self.unit)), "us")
@@ -240,18 +247,20 @@ class Category:
     def _count(self):
         return len(self.values) + (self.missing and not self.ordered)
 
-    def codes(self, series: Any) -> tuple[np.ndarray, Any]:
-        """Return (codes, NaN for missing entries; (row, received, expected) of the first bad entry, or None)."""
+    def codes(self, series: Any) -> tuple[np.ndarray, Wrong]:
+        """Return (codes, NaN for missing entries; {row: (received, expected)} of unknown categories)."""
         places = {value: place for place, value in enumerate(self.values)}
         absent, entries = absent_of(series), series.to_list()
         codes = [
             math.nan if gone else places.get(entry, -1) for entry, gone in zip(entries, absent, strict=True)
         ]
-        if -1 not in codes:
-            return np.asarray(codes, "float64"), None
-        row = codes.index(-1)
         expected = f"one of the {len(self.values)} categories of the training data, {self.span}"
-        return np.asarray(codes, "float64"), (row, shown(entries[row]), expected)
+        wrong = {row: (shown(entries[row]), expected) for row, code in enumerate(codes) if code == -1}
+        return np.asarray(codes, "float64"), wrong
+
+    def drawable(self, codes: np.ndarray) -> np.ndarray:
+        """Return codes as numbers on an axis, NaN for missing entries."""
+        return np.where(codes > len(self.values) - 1, math.nan, codes)
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         """Return the column's entries of codes, as a narwhals series without a name."""
@@ -320,15 +329,15 @@ def absent_of(series: Any) -> np.ndarray:
     return np.asarray(absent, bool)
 
 
-def _first_other(series, read, expected):
-    """Return (row, received, expected) of the first entry that `read` raises for; None if there is none."""
-    entries, absent = series.to_list(), absent_of(series)
-    for row in np.flatnonzero(~absent).tolist():
+def _read(series, read, nothing, expected):
+    """Return (entries by `read`, `nothing` for those it raises for; {row: (received, expected)} of these)."""
+    entries, found, wrong = series.to_list(), [nothing] * len(series), {}
+    for row in np.flatnonzero(~absent_of(series)).tolist():
         try:
-            read(entries[row])
+            found[row] = read(entries[row])
         except (TypeError, ValueError):
-            return row, shown(entries[row]), expected
-    return None
+            wrong[row] = (shown(entries[row]), expected)
+    return np.asarray(found), wrong
 
 
 def moments_of(series):

@@ -21,6 +21,7 @@ from flowkit.data.csv_file import is_number
 
 MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
 MOST_CATEGORIES = 256  # of a column of text, unless its type is given
+_ENUMERATED = 256  # levels of which all are likely to be in the data; the range of more is widened
 _DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
 
 
@@ -74,6 +75,8 @@ def _number(values, asked, dtype, missing):
             on_steps = on_steps and _is_whole((high - low) / step)
         if on_steps and 1 < levels <= MOST_LEVELS:
             circular = "circular" if word == "circular" else "real"
+            if asked in (None, "whole") and levels > _ENUMERATED:
+                low, levels = _widened(low, levels, step)
             return Number(circular, float(low), levels, decimals, dtype, missing)
     if word == "whole":
         if decimals is None or not on_steps:
@@ -81,6 +84,19 @@ def _number(values, asked, dtype, missing):
         raise ValueError(f"a range of {levels:,} whole numbers, expected 2 to {MOST_LEVELS:,}")
     domain = asked if asked is not None else "positive" if values.min() > 0 else "real"
     return Number(tuple(domain) if isinstance(domain, list) else domain, dtype=dtype, missing=missing)
+
+
+def _widened(low, levels, step):
+    """Return (low, levels) with a tenth of the range more on both sides, in which other rows may lie.
+
+    Numbers of one sign keep it: 0 is added to neither positive nor negative ones.
+    """
+    more = min(levels // 10, (MOST_LEVELS - levels) // 2)
+    first = round(low / step)
+    last = first + levels - 1
+    start = first - more if first < 0 else max(first - more, min(first, 1))
+    stop = last + more if last > 0 else min(last + more, max(last, -1))
+    return start * step, stop - start + 1
 
 
 def _wanted(asked):
@@ -135,7 +151,7 @@ def _date(series, missing):
 
 def _with_quantiles(kind, series):
     """Return the type with the quantiles of its codes, a whole number k spread over [k, k + 1)."""
-    codes, _ = kind.codes(series)
+    codes, _ = kind.codes(series)  # all are right
     codes = codes[~np.isnan(codes)]
     if kind.decimals is not None:
         codes = codes + np.random.default_rng(0).random(len(codes))

@@ -10,7 +10,7 @@ from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, regular_size
 from flowkit.data.column_types import Category
 from flowkit.data.csv_file import fields_of, is_number, names_of
 from flowkit.data.table import Table
-from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
+from flowkit.data.typed_columns import ContextColumns, TypedColumns, WrongEntry, refuse, split_names
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 _MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]  # as programs write it
@@ -86,16 +86,29 @@ def typed_columns(
     return inferred.some(names), inferred.some(given, ContextColumns)
 
 
-def coded(frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str) -> Table:
-    """Return the rows of a frame as a `Table` of codes; columns that are not known are left out.
+def coded(
+    frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str
+) -> tuple[Table, dict[int, WrongEntry]]:
+    """Return the rows of a frame as a `Table` of codes, and their wrong entries as `TypedColumns.coded` does.
 
-    Raises FileError for a column that is not there, and for an entry that its type cannot be.
+    Columns that are not known are left out. Raises FileError for a column that is not there.
     """
+    for names in (columns.names, given.names if given else ()):
+        if gone := [one for one in names if one not in frame.columns]:
+            raise FileError(f"{name}: got no column {gone[0]!r}, expected {list(names)}.")
+    values, wrong = columns.coded(frame[list(columns.names)])
+    context = None
+    if given is not None:
+        context, wrong_given = given.coded(frame[list(given.names)])
+        wrong = wrong_given | wrong
+    return Table(values, columns.names, name, columns, context, given), wrong
+
+
+def right_rows(frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str) -> Table:
+    """Return the rows of a frame as `coded` does; raise FileError if one is wrong."""
+    table, wrong = coded(frame, columns, given, name)
     try:
-        for names in (columns.names, given.names if given else ()):
-            if gone := [one for one in names if one not in frame.columns]:
-                raise ValueError(f"got no column {gone[0]!r}, expected {list(names)}.")
-        context = None if given is None else given.values(frame[list(given.names)])
-        return Table(columns.values(frame[list(columns.names)]), columns.names, name, columns, context, given)
+        refuse(wrong)
     except ValueError as error:
         raise FileError(f"{name}: {error}") from None
+    return table

@@ -157,7 +157,7 @@ def load(
     if found.images.ndim == 0:
         raise FileError(f"{found.name}: expected an array of images, received a scalar.")
     count = len(found.images)
-    rows = split_rows(count, split, found.name) if found.whole else np.arange(count)
+    rows = split_rows(count, split, found.name, "images") if found.whole else np.arange(count)
     rows = rows[:limit]
     labels, classes = None if found.labels is None else found.labels[rows], found.classes
     images = images_of(found.images, rows, found.name, max_bytes, in_memory)

@@ -1,15 +1,25 @@
 """The columns of a mixed table with their types: frames to codes and back, with errors that name column and row."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
 
+from flowkit._shipped import closest
 from flowkit.data.column_types import ColumnType, Number, restored_type, stored_type
 from flowkit.data.frame import Columns
 from flowkit.data.infer_type import infer_type
+
+
+class WrongEntry(NamedTuple):
+    """An entry that the type of its column excludes, in words."""
+
+    column: Any
+    received: str
+    expected: str
 
 
 @dataclass(frozen=True)
@@ -17,7 +27,7 @@ class TypedColumns(Columns):
     """The columns of a mixed table: their names, the library of its frames, and a type for each.
 
     `values(frame)` are codes, as `flowkit.surjections.DequantizeColumns` takes them, and `frame(values)` are entries
-    of the types, categories and ranges of the data that the types were inferred from. Printed, they are one table.
+    of the types, categories and ranges of the columns. Printed, they are one table.
 
     >>> import pandas  # doctest: +SKIP
     >>> frame = pandas.DataFrame({"size": [1, 3, 2], "kind": ["b", "a", "b"]})  # doctest: +SKIP
@@ -38,8 +48,7 @@ class TypedColumns(Columns):
         Raises ValueError with the names of *all* columns that need a decision, and for names that are no columns.
         """
         columns, types = Columns.of(frame), dict(types or {})
-        if unknown := [name for name in types if name not in columns.names]:
-            raise ValueError(f"types: got {unknown[0]!r}, expected names of columns, {list(columns.names)}.")
+        require_columns("types", types, columns.names)
         found, undecided = [], []
         for name, series in zip(columns.names, columns.in_order(frame), strict=True):
             try:
@@ -49,9 +58,11 @@ class TypedColumns(Columns):
         if undecided:
             listed = "; ".join(f"{name!r}: {why}" for name, why in undecided)
             names = [name for name, _ in undecided]
+            dropped = ",".join(map(str, names))
             raise ValueError(
                 f"got {len(undecided)} column{'s' * (len(undecided) > 1)} without a type: {listed}. Leave them out, "
-                f"drop={names}, or give a type, as types={{{names[0]!r}: 'category'}}."
+                f"drop={names} (--drop {dropped}), or give a type, types={{{names[0]!r}: 'category'}} "
+                f"(--types '{names[0]}=category')."
             )
         return cls(columns.names, columns.library, tuple(found))
 
@@ -81,22 +92,38 @@ class TypedColumns(Columns):
         With `gaps`, missing entries are NaN in all columns, also in those without any in the data. Raises ValueError,
         with column and row, for an entry that the column's type cannot be.
         """
-        codes = []
+        codes, wrong = self.coded(frame, gaps=gaps)
+        refuse(wrong)
+        return codes
+
+    def coded(self, frame: Any, *, gaps: bool = False) -> tuple[np.ndarray, dict[int, WrongEntry]]:
+        """Return the codes of a frame as `values` does, and {row: its first wrong entry} of the rows with one.
+
+        Such a row has the codes of a right row, or NaN if there is none.
+        """
+        columns, wrong = [], {}
         for series, name, kind in zip(self.in_order(frame), self.names, self.types, strict=True):
-            column, wrong = kind.codes(series)
+            column, found = kind.codes(series)
             absent = np.isnan(column)
             if absent.any() and not gaps:
                 column = np.where(absent, kind.missing_code, column)
                 if not kind.missing:
-                    wrong = (int(np.argmax(absent)), "a missing entry", "none, as in training")
-            if wrong is not None:
-                row, received, expected = wrong
-                raise ValueError(
-                    f"got {received} in column {name!r} of row {row}, counted from 0, expected {expected}. Leave the "
-                    f"row out, or fit with another type, types={{{name!r}: ...}}."
-                )
-            codes.append(column)
-        return np.stack(codes, axis=1)
+                    gone = dict.fromkeys(
+                        np.flatnonzero(absent).tolist(), ("a missing entry", "none, as in training")
+                    )
+                    found = gone | found
+            for row, (received, expected) in found.items():
+                wrong.setdefault(row, WrongEntry(name, received, expected))
+            columns.append(column)
+        codes = np.stack(columns, axis=1)
+        if wrong:
+            right = np.setdiff1d(np.arange(len(codes)), list(wrong))
+            codes[list(wrong)] = codes[right[0]] if len(right) else math.nan
+        return codes, wrong
+
+    def drawable(self, values: np.ndarray) -> np.ndarray:
+        """Return codes, (rows, columns), as numbers on axes: NaN if missing, dates in days, categories by place."""
+        return np.stack([kind.drawable(values[:, place]) for place, kind in enumerate(self.types)], axis=1)
 
     def frame(self, values: np.ndarray) -> Any:
         """Return codes, (rows, columns), as a frame of the same library; unchanged without a library."""
@@ -140,10 +167,10 @@ class ContextColumns(TypedColumns):
         """Return how many numbers networks see of a row."""
         return sum(len(kind.features(np.ones(1))) for kind in self.types)
 
-    def values(self, frame: Any, *, gaps: bool = False) -> np.ndarray:
-        codes = super().values(frame, gaps=gaps)
+    def coded(self, frame: Any, *, gaps: bool = False) -> tuple[np.ndarray, dict[int, WrongEntry]]:
+        codes, wrong = super().coded(frame, gaps=gaps)
         parts = [kind.features(codes[:, place]) for place, kind in enumerate(self.types)]
-        return np.stack([part for several in parts for part in several], axis=1)
+        return np.stack([part for several in parts for part in several], axis=1), wrong
 
 
 def restored_columns(stored: Any) -> Columns | None:
@@ -157,6 +184,30 @@ def restored_columns(stored: Any) -> Columns | None:
     return kind(tuple(stored["names"]), stored["library"], types)
 
 
+def refuse(wrong: dict[int, WrongEntry]) -> None:
+    """Raise ValueError, with the first of them, for rows that the types of columns exclude."""
+    if wrong:
+        name = wrong[min(wrong)].column
+        raise ValueError(
+            f"got {in_words(wrong)}. Leave the row out, or train with another type, types={{{name!r}: ...}} "
+            f"(--types '{name}=...')."
+        )
+
+
+def in_words(wrong: Mapping[int, WrongEntry]) -> str:
+    """Return where the first wrong entry is, what it is and what it should be."""
+    row = min(wrong)
+    name, received, expected = wrong[row]
+    return f"{received} in column {name!r} of row {row}, counted from 0, expected {expected}"
+
+
+def require_columns(argument: str, listed: Iterable[Any], names: Sequence[Any]) -> None:
+    """Raise ValueError, with the nearest name, for one that is no column."""
+    if unknown := [name for name in listed if name not in names]:
+        near = closest(str(unknown[0]), list(map(str, names)))
+        raise ValueError(f"{argument}: got {unknown[0]!r}, expected names of columns; {near}.")
+
+
 def split_names(
     names: Sequence[Any], given: Iterable[Any], drop: Iterable[Any]
 ) -> tuple[list[Any], list[Any]]:
@@ -165,9 +216,8 @@ def split_names(
     Raises ValueError for names that are no columns, for one that is dropped and given, and if none is left.
     """
     given, drop = list(given), list(drop)
-    for argument, listed in (("given", given), ("drop", drop)):
-        if unknown := [name for name in listed if name not in names]:
-            raise ValueError(f"{argument}: got {unknown[0]!r}, expected names of columns, {list(names)}.")
+    require_columns("given", given, names)
+    require_columns("drop", drop, names)
     if both := [name for name in given if name in drop]:
         raise ValueError(f"got column {both[0]!r} in given= and in drop=, expected it in one of them.")
     left = [name for name in names if name not in given and name not in drop]

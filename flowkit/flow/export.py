@@ -13,6 +13,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from flowkit._engine import pip_install
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.derived import frozen
@@ -283,9 +284,8 @@ def require(format: str) -> None:
         )
     missing = [package for package in packages[name] if importlib.util.find_spec(package) is None]
     if missing:
-        raise ImportError(
-            f"{format!r} on {name} needs packages that are missing: pip install {' '.join(missing)}"
-        )
+        extra = "export" if name == "torch" else f"export-{name}"
+        raise ImportError(f"{format!r} on {name} needs {', '.join(missing)}: {pip_install(extra)}")
     # Later ones name the JAX that they support.
     if "jax2onnx" in packages[name] and _version("jax2onnx") <= (0, 17, 1) and _version("jax") >= (0, 12):
         raise ImportError(

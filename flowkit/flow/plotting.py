@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
+from flowkit.data.column_types import Category, Date
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow.prepare import as_array, names_of
@@ -15,6 +16,7 @@ _GRID = 100  # points along each axis of a density
 _DOTS = 2_000
 _FAINT = 0.3  # opacity of a dot among 2,000
 _IMAGES = 16
+_WORDS = 6  # categories at most that an axis names
 
 
 def draw(flow: Any, x: Any, context: Any, samples: int, seed: int) -> Any:
@@ -38,8 +40,15 @@ def draw(flow: Any, x: Any, context: Any, samples: int, seed: int) -> Any:
     names = names_of(flow) or [f"column {i}" for i in range(shape[0])]
     # Between whole numbers, and for missing entries, there is no density to draw.
     coded = isinstance(flow.columns, TypedColumns) and flow.exact == "bound"
-    picture = _pairs if coded else {1: _curve, 2: _density}.get(shape[0], _pairs)
+    if coded or shape[0] > 2:
+        return pair_plot(data, drawn, names, types=types_of(flow))
+    picture = _curve if shape[0] == 1 else _density
     return picture(flow, drawn, data, context, names)
+
+
+def types_of(flow: Any) -> TypedColumns | None:
+    """Return the types of a flow's columns, None for numbers."""
+    return flow.columns if isinstance(flow.columns, TypedColumns) else None
 
 
 def _curve(flow, drawn, data, context, names):
@@ -65,11 +74,6 @@ def _density(flow, drawn, data, context, names):
     return figure
 
 
-def _pairs(flow, drawn, data, context, names):
-    """Draw pairs of columns: samples, and data beside them if there are any."""
-    return pair_plot(data, drawn, names)
-
-
 def pair_plot(data: Any, samples: Any, names: Sequence[Any], **options: Any) -> Any:
     """Return a figure of pairs of the first 6 columns; see `draw_pairs` for `options`."""
     from matplotlib import pyplot
@@ -89,21 +93,31 @@ def draw_pairs(
     *,
     labels: tuple[str, str] = ("data", "samples"),
     mark: Any = None,
+    types: TypedColumns | None = None,
 ) -> list[tuple[float, float]]:
     """Draw pairs of the columns `names`: data below the diagonal, samples above, both on it; without data samples.
 
     Draws at most 2,000 rows of each. An axis shows 99.8 percent of both, but at most half the data's width beyond the
-    data on each side. Returns the limits of the axes. `mark`: a row to mark.
+    data on each side. Returns the limits of the axes. `mark`: a row to mark. `types`: of columns that hold codes.
     """
+    if types is not None:
+        samples = types.drawable(samples)
+        data = None if data is None else types.drawable(data)
     below, tables = (samples, "C1"), [(samples, "C1", labels[1])]
     if data is not None:
         below, tables = (data, "C0"), [(data, "C0", labels[0]), *tables]
     columns = len(names)
     limits = [_limits(below[0][:, i], samples[:, i]) for i in range(columns)]
+    kinds = [None] * columns if types is None else types.types[:columns]
+    limits = [
+        (-0.5, len(kind.values) - 0.5) if isinstance(kind, Category) else ends
+        for kind, ends in zip(kinds, limits, strict=True)
+    ]
     grid = figure.subplots(columns, columns, squeeze=False)
     for (row, column), axes in np.ndenumerate(grid):
         if row == column:
-            bins = np.linspace(*limits[row], 41)
+            kind = kinds[row]
+            bins = np.linspace(*limits[row], 1 + (len(kind.values) if isinstance(kind, Category) else 40))
             for table, colour, label in tables:
                 axes.hist(table[:, row], bins, density=True, histtype="step", color=colour, label=label)
         else:
@@ -116,13 +130,35 @@ def draw_pairs(
             axes.axvline(mark[column], color="black", linewidth=0.8)
         elif mark is not None:
             axes.plot(mark[column], mark[row], "+", color="black")
-        axes.set(xlim=limits[column], xticks=[], yticks=[])
+        axes.set(xlim=limits[column])
+        axes.tick_params(labelsize=6, length=2, pad=1)
+        axes.tick_params(labelbottom=row == columns - 1, labelleft=row > 0 and column == 0)
+        _set_ticks(axes.xaxis, kinds[column])
+        if row == column:
+            axes.set_yticks([])  # of a density
+        else:
+            _set_ticks(axes.yaxis, kinds[row])
         if row == columns - 1:
             axes.set_xlabel(str(names[column])[:16], fontsize=8)
+            axes.tick_params(axis="x", labelrotation=45 if isinstance(kinds[column], Category | Date) else 0)
         if column == 0:
             axes.set_ylabel(str(names[row])[:16], fontsize=8)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
     return limits
+
+
+def _set_ticks(axis, kind):
+    """Set a few ticks: names of categories, dates, or numbers."""
+    from matplotlib import dates, ticker
+
+    if isinstance(kind, Category):
+        some = range(0, len(kind.values), 1 + (len(kind.values) - 1) // _WORDS)
+        axis.set_ticks(list(some), labels=[str(kind.values[place])[:10] for place in some])
+    elif isinstance(kind, Date):
+        axis.set_major_locator(dates.AutoDateLocator(minticks=2, maxticks=4))
+        axis.set_major_formatter(dates.AutoDateFormatter(axis.get_major_locator()))
+    else:
+        axis.set_major_locator(ticker.MaxNLocator(3))
 
 
 def _dots(count):

@@ -186,8 +186,25 @@ def _first_place(wrong, names):
 
 def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:
     """Raise ValueError if `x` has entries outside of a bijector's domain, where its log-det is no number."""
-    if domain.kind in ("circle", "simplex") or domain == Domain.REAL or not x.size:
+    wrong = outside(x, domain)
+    if not wrong.any():
         return
+    place = tuple(np.argwhere(wrong)[0])
+    wanted = domain if domain.columns is None else domain.columns[place[-1]]
+    turn = ""
+    if wanted.kind == "circle":
+        turn = f", as {wanted.low:g} + (x - {wanted.low:g}) % {wanted.high - wanted.low:g}"
+    raise ValueError(
+        f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} "
+        f"{_first_place(wrong, names)}. Bring such entries inside{turn}, or begin with another bijector (of the zoo: "
+        "other domains=)."
+    )
+
+
+def outside(x: np.ndarray, domain: Domain) -> np.ndarray:
+    """Return which entries of `x` are outside of a bijector's domain."""
+    if domain.kind in ("circle", "simplex") or domain == Domain.REAL or not x.size:
+        return np.zeros(x.shape, bool)
     if domain.columns is not None and x.shape[-1] != len(domain.columns):
         raise ValueError(
             f"Flow expects {len(domain.columns)} columns, as many as it has domains, received {x.shape[-1]}: give a "
@@ -198,19 +215,7 @@ def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:
     # A column's circle is closed: rounding may bring a number to its upper end, which is the lower one.
     inside = np.where(kinds == "interval", (x > low) & (x < high), (x >= low) & (x <= high))
     inside &= (kinds != "whole") | (x == np.floor(x))
-    inside |= np.isnan(x)  # of missing entries, since others were refused before
-    if inside.all():
-        return
-    place = tuple(np.argwhere(~inside)[0])
-    wanted = domain if domain.columns is None else domain.columns[place[-1]]
-    turn = ""
-    if wanted.kind == "circle":
-        turn = f", as {wanted.low:g} + (x - {wanted.low:g}) % {wanted.high - wanted.low:g}"
-    raise ValueError(
-        f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} "
-        f"{_first_place(~inside, names)}. Bring such entries inside{turn}, or begin with another bijector (of the zoo: "
-        "other domains=)."
-    )
+    return ~inside & ~np.isnan(x)  # missing entries, since others were refused before
 
 
 def _rounded(x, dtype, domain):

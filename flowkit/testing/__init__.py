@@ -1,15 +1,16 @@
 """The contract checker: point it at a bijector and learn which promises it breaks, with the smallest failing case.
 
-Needs Hypothesis: `pip install hypothesis pytest`.
+Needs Hypothesis and pytest: `pip install 'keras-flowkit[testing]'`, or in a clone `pip install -e '.[testing]'`.
 """
 
 try:
     import hypothesis  # noqa: F401
     import pytest  # noqa: F401
 except ImportError as error:
+    from flowkit._engine import pip_install
+
     raise ImportError(
-        f"flowkit.testing needs {error.name}, which is not installed: pip install hypothesis pytest",
-        name=error.name,
+        f"flowkit.testing needs {error.name}: {pip_install('testing')}", name=error.name
     ) from None
 
 from flowkit.testing.adapters import adapt

@@ -14,6 +14,7 @@ from flowkit import distributed
 from flowkit.contract import Tensor
 from flowkit.contract.arguments import Count, Seed, checked, is_number, whole
 from flowkit.contract.configured import Configured
+from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow import Flow
 from flowkit.flow.plotting import MOST_COLUMNS, draw_pairs
 from flowkit.training.atomic import atomic_path
@@ -272,12 +273,17 @@ class SampleGrid(Configured, keras.callbacks.Callback):
 
 
 def save_pairs(
-    path: str | Path, data: np.ndarray, samples: np.ndarray, names: Sequence[Any] | None = None
+    path: str | Path,
+    data: np.ndarray,
+    samples: np.ndarray,
+    names: Sequence[Any] | None = None,
+    types: TypedColumns | None = None,
 ) -> None:
     """Draw two tables, `(rows, columns)`, to a PNG file: data below the diagonal, samples above, both on it.
 
     Draws at most 2,000 rows of each, and the first 10 columns. An axis shows 99.8 percent of both, but at most half the
-    data's width beyond the data on each side; a line below counts the rows outside. Raises ValueError for tables of
+    data's width beyond the data on each side; a line below counts the rows outside. `types` are those of the columns of
+    a mixed table, which holds codes; missing entries are counted and not drawn. Raises ValueError for tables of
     different columns.
     """
     data, samples = np.asarray(data, "float64"), np.asarray(samples, "float64")
@@ -288,9 +294,19 @@ def save_pairs(
     names = [f"column {i}" for i in range(data.shape[1])] if names is None else names
     names = names[:MOST_COLUMNS]
     figure = new_figure(1 + 1.3 * len(names), 1 + 1.3 * len(names))
-    limits = draw_pairs(figure, data, samples, names)
-    outside = f"data {_outside(data, limits)}, samples {_outside(samples, limits)}"
-    figure.supxlabel(f"rows outside of the axes: {outside}", fontsize=8)
+    limits = draw_pairs(figure, data, samples, names, types=types)
+    gaps = []
+    if types is not None:
+        data, samples = types.drawable(data), types.drawable(samples)
+        gaps = [place for place, kind in enumerate(types.types[: len(names)]) if kind.missing]
+    outside = f"data {_outside(data, limits, gaps)}, samples {_outside(samples, limits, gaps)}"
+    lines = [f"rows outside of the axes: {outside}"]
+    for place in gaps:
+        there, drawn = (np.isnan(table[:, place]).mean() for table in (data, samples))
+        lines.append(
+            f"missing {names[place]}, not drawn: {there:.1%} of the data, {drawn:.1%} of the samples"
+        )
+    figure.supxlabel("\n".join(lines), fontsize=8)
     save_figure(path, figure)
 
 
@@ -322,9 +338,11 @@ def save_quantiles(path: str | Path, latents: Tensor, expected: np.ndarray) -> N
     save_figure(path, figure)
 
 
-def _outside(table, limits):
-    """Count the rows with an entry outside the axes or that is no number, in words."""
+def _outside(table, limits, gaps=()):
+    """Count the rows with an entry outside the axes or NaN, in words; NaN in columns `gaps` does not count."""
     low, high = np.transpose(limits)
     shown = table[:, : len(limits)]
-    inside = ((shown >= low) & (shown <= high)).all(axis=1)
+    inside = (shown >= low) & (shown <= high)
+    inside[:, gaps] |= np.isnan(shown[:, gaps])
+    inside = inside.all(axis=1)
     return f"{len(table) - int(inside.sum()):,} of {len(table):,}"

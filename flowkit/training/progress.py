@@ -114,10 +114,18 @@ class ProgressBar(Configured, keras.callbacks.Callback):
         if skipped := (logs or {}).get("skipped"):
             line += f"  {skipped} step{'s' * (skipped != 1)} skipped, gradients not finite"
         if remaining := self.params["epochs"] - epoch - 1:
-            # The first epoch includes compilation: leave it out as soon as there is another.
-            timed = self._epoch_seconds[1:] or self._epoch_seconds
-            line += f"  {_clock(remaining * sum(timed) / len(timed))} left"
+            line += f"  {_clock(remaining * self._seconds_per_epoch())} left"
         self._print(line)
+
+    def _seconds_per_epoch(self):
+        """Return the mean time of an epoch without compilation, which the first step includes."""
+        first, *others = self._epoch_seconds
+        if others:
+            return sum(others) / len(others)
+        steps = self._latest + 1
+        return (
+            first if steps < 2 or self.first_step is None else (first - self.first_step) * steps / (steps - 1)
+        )
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.close()

@@ -360,6 +360,13 @@ def test_all_recipes_and_trained_flows_are_listed_without_a_backend():
         assert re.search(rf"^  {name} +[^ ]", done.stdout, re.MULTILINE)
 
 
+def test_a_list_fits_into_the_terminal(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "70")
+    assert main(["list"]) == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 70
+
+
 def test_a_dry_run_prints_each_value_and_makes_nothing(recipe, tmp_path, capsys):
     words = ["--out", str(tmp_path / "run"), "--epochs", "7", "--set", "data.limit=none", "--dry-run"]
     assert main(["train", recipe, *words]) == 0
@@ -414,7 +421,9 @@ def test_play_hands_on_the_run_and_names_no_folder_of_this_machine(trained, tmp_
     asked = []
     monkeypatch.setattr(play, "write_page", lambda flow, folder, **how: asked.append(how) or folder)
     assert main(["play", str(trained), "--out", str(tmp_path / "page")]) == 0
-    assert capsys.readouterr().out.startswith(f"page {tmp_path / 'page' / 'index.html'}")
+    exporting, page = capsys.readouterr().out.splitlines()
+    assert exporting.startswith(f"exporting {trained.name} to ONNX")
+    assert page.startswith(f"page {tmp_path / 'page' / 'index.html'}")
     assert asked[0]["name"] == trained.name
     assert len(asked[0]["test"]) == 64
     assert (
@@ -568,6 +577,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["sample", "glow/fashion-mnits"], "found none; did you mean glow/fashion-mnist?"),
         (["sample", "./glow/digits"], "found none; did you mean glow/digits?"),
         (["sample", "TRAINEDD"], "found none; did you mean TRAINED?"),
+        (["sample", "glow/fashion-mnist-ful"], "found none; did you mean glow/fashion-mnist-full?"),
         (["diagnose", "TRAINED/flow.keras"], "a flow alone does not say what data it is of: --data SOURCE gives"),
         (["diagnose", "TRAINED", "--rows", "1"], "Invalid value for '--rows'"),
         (["compare", "TRAINED"], "expected two runs or more, received 1"),

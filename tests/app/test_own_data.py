@@ -1,11 +1,14 @@
 """`flowkit train images` and `flowkit train table`: what they choose by the data of their user."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from flowkit import recipes
 from flowkit.app import main
+from flowkit.app.find import hint
 from flowkit.app.own import inferred
 
 pytestmark = pytest.mark.one_engine
@@ -57,7 +60,7 @@ def test_batches_of_a_small_table_are_small(tmp_path):
 @pytest.mark.parametrize("recipe", ["images", "table"])
 def test_without_data_the_command_says_what_to_give(recipe, capsys):
     assert main(["train", recipe]) == 2
-    assert f"flowkit train {recipe}: expected --data, a " in capsys.readouterr().err
+    assert f"flowkit: train {recipe}: expected --data, a " in capsys.readouterr().err
 
 
 def test_a_folder_of_pictures_is_trained_on(tmp_path, capsys):
@@ -69,3 +72,12 @@ def test_a_folder_of_pictures_is_trained_on(tmp_path, capsys):
     assert "chosen by the data: data.size = [8, 8], model.levels = 2" in capsys.readouterr().out
     recipe = recipes.read_recipe(str(tmp_path / "run" / "recipe.toml"))
     assert (recipe.model["num_classes"], recipe.data.size) == (2, [8, 8])
+
+
+def test_all_runs_that_are_about_equally_near_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("table", "table2", "other"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "recipe.toml").touch()
+    assert hint(Path("runs/tabel")) == "did you mean runs/table or runs/table2?"
+    assert hint(Path("runs/othr")) == "did you mean runs/other?"

@@ -219,7 +219,7 @@ def test_bad_npy(tmp_path, images):
     with pytest.raises(ValueError, match="received a scalar"):
         load(path)
     np.save(path, images[:1])
-    with pytest.raises(ValueError, match="at least 2 rows or images"):
+    with pytest.raises(ValueError, match="at least 2 images"):
         load(path)
 
 

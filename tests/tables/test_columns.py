@@ -1,5 +1,6 @@
 """Types of columns: entries keep the types of the data, ends of ranges, missing entries, and refusals."""
 
+import narwhals as nw
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -82,6 +83,48 @@ def test_steps_are_taken_if_the_ends_lie_on_them(asked, word):
     columns = TypedColumns.infer(frame, {"a": asked})
     assert columns.types[0].word == word
     assert columns.frame(columns.values(frame))["a"].to_list() == pytest.approx(frame["a"].to_list())
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "asked", "ends"),
+    [
+        (10.0, 40.0, None, (7.0, 43.0)),
+        (0.05, 30.05, None, (0.01, 33.05)),
+        (0.0, 30.0, None, (0.0, 33.0)),
+        (-30.0, 0.0, None, (-33.0, 0.0)),
+        (-10.0, 20.0, None, (-13.0, 23.0)),
+        (10.0, 40.0, (0, 50), (0.0, 50.0)),
+        (10.0, 12.55, None, (10.0, 12.55)),  # of 256 levels
+    ],
+)
+def test_a_range_of_many_steps_is_widened_on_both_sides_but_not_across_0(low, high, asked, ends):
+    values = np.round(np.linspace(low, high, 400), 2)
+    values[::3] = np.round(low + (high - low) / 2, 1) + 0.01  # which repeats
+    values[[0, -1]] = low, high
+    (kind,) = TypedColumns.infer(pd.DataFrame({"a": values}), asked and {"a": asked}).types
+    assert kind.decimals == 2
+    assert (kind.low, kind.low + (kind.levels - 1) * kind.step) == pytest.approx(ends)
+    assert kind.codes(pd_series([low, high]))[1] == {}
+
+
+def pd_series(values):
+    return nw.from_native(pd.Series(values), series_only=True)
+
+
+def test_wrong_entries_are_all_found_and_their_rows_filled():
+    frame = pl.DataFrame({"size": [1, 2, 3, 4] * 9, "kind": ["a", "b"] * 18})
+    columns = TypedColumns.infer(frame)
+    new = pl.DataFrame({"size": ["1", "x", "9", "2", None], "kind": ["a", "a", "c", "c", "b"]})
+    codes, wrong = columns.coded(new)
+    assert {row: (one.column, one.received) for row, one in wrong.items()} == {
+        1: ("size", "'x'"),
+        2: ("size", "9"),
+        3: ("kind", "'c'"),
+        4: ("size", "a missing entry"),
+    }
+    assert codes.tolist() == [[0.0, 0.0]] * 5
+    with pytest.raises(ValueError, match=r"'x' in column 'size' of row 1, .* \(--types 'size=...'\)"):
+        columns.values(new)
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,39 @@ def test_scores_keep_the_columns_that_the_flow_does_not_read(trained, table, tmp
     assert np.isfinite(scores["log_prob_bound"].to_numpy()).all()
 
 
+def test_wrong_rows_have_no_likelihood_and_the_first_is_named(trained, table, tmp_path):
+    folder, _ = trained
+    rows = (
+        pl.read_csv(table)
+        .head(5)
+        .with_columns(
+            bikers=pl.Series([1, 99, 2, 3, 2]), weather=pl.Series(["rain", "rain", "clear", "snow", "rain"])
+        )
+    )
+    rows.write_csv(tmp_path / "new.csv")
+    printed = run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv")
+    assert "2 of 5 rows are excluded and have -inf, the first: got 99 in column 'bikers' of row 1" in printed
+    assert "3 rows)" in printed
+    scores = pl.read_csv(tmp_path / "scores.csv")["log_prob_bound"].to_numpy()
+    assert np.isneginf(scores).tolist() == [False, True, False, True, False]
+    rows[1:2].write_csv(tmp_path / "new.csv")
+    assert "1 of 1 rows" in run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv")
+
+
+def test_names_that_are_no_columns_name_the_nearest(table, tmp_path, capsys):
+    words = ["train", "table", "--data", str(table), "--dry-run"]
+    for option in (
+        ["--drop", "wether"],
+        ["--drop", "id", "--given", "wether"],
+        ["--types", "wether=category"],
+    ):
+        assert main([*words, *option]) == 2
+        assert "got 'wether', expected names of columns; the nearest is weather" in capsys.readouterr().err
+    (tmp_path / "one.csv").write_text("a,b\n1,2\n")
+    assert main(["train", "table", "--data", str(tmp_path / "one.csv")]) == 2
+    assert "expected at least 2 rows for a 90/10 split" in capsys.readouterr().err
+
+
 def test_scores_do_not_overwrite_the_table(trained, table, monkeypatch, capsys):
     folder, _ = trained
     monkeypatch.chdir(table.parent)

@@ -406,7 +406,8 @@ def test_without_hypothesis_the_command_says_what_to_install():
     # TensorFlow may talk as well.
     said = [line for line in done.stderr.splitlines() if line.startswith("flowkit")]
     assert said == [
-        "flowkit: flowkit.testing needs hypothesis, which is not installed: pip install hypothesis pytest"
+        "flowkit: flowkit.testing needs hypothesis: pip install 'keras-flowkit[testing]', or in a clone "
+        "pip install -e '.[testing]'"
     ]
     assert "Traceback" not in done.stderr
 

@@ -88,6 +88,14 @@ def test_plain_lines_where_there_is_no_terminal():
     assert progress.images_per_second > 0
 
 
+def test_the_time_left_does_not_include_compilation():
+    progress = training.ProgressBar(8)
+    progress.first_step, progress._latest, progress._epoch_seconds = 60.0, 9, [69.0]
+    assert progress._seconds_per_epoch() == 10.0
+    progress._epoch_seconds = [69.0, 11.0, 13.0]
+    assert progress._seconds_per_epoch() == 12.0
+
+
 def test_an_epoch_of_one_step_has_no_speed():
     text = io.StringIO()
     progress = training.ProgressBar(40, console=Console(file=text, force_terminal=False, width=200))

@@ -1,10 +1,13 @@
 """Pictures of tables: written whole, whatever the numbers."""
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
-from flowkit.flow.plotting import _limits
+from flowkit.data.typed_columns import TypedColumns
+from flowkit.flow.plotting import _limits, draw_pairs
 from flowkit.training import save_pairs, save_quantiles
 from flowkit.training.pictures import _outside
 
@@ -59,6 +62,28 @@ def test_axes_reach_to_samples_beyond_the_data_and_the_rest_is_counted():
     rows = np.stack([far, np.zeros(len(far))], axis=1)
     rows[:3, 1] = np.nan
     assert _outside(rows, [(low, high), (-1.0, 1.0)]) == "23 of 1,021"
+
+
+def test_a_mixed_table_is_drawn_in_its_entries_without_the_missing_ones():
+    frame = pd.DataFrame(
+        {
+            "kind": ["cat", "dog", None] * 20,
+            "day": pd.Timestamp("2020-02-01") + pd.to_timedelta(np.arange(60), unit="D"),
+            "age": [None, *np.round(np.linspace(20, 30, 29), 1)] * 2,
+        }
+    )
+    types = TypedColumns.infer(frame)
+    codes = types.values(frame)
+    figure = Figure()
+    limits = draw_pairs(figure, codes, codes, types.names, types=types)
+    assert limits[0] == (-0.5, 1.5)
+    assert limits[2] == pytest.approx((19.5, 30.5), abs=0.1)
+    figure.canvas.draw()
+    bottom = [[text.get_text() for text in axes.get_xticklabels()] for axes in figure.axes[6:9]]
+    assert bottom[0] == ["cat", "dog"]
+    assert all(text.startswith("2020") for text in bottom[1])
+    drawn = types.drawable(codes)
+    assert _outside(drawn, limits, gaps=[0, 2]) == "0 of 60"
 
 
 def test_tables_of_other_columns_are_refused(tmp_path):
