@@ -108,7 +108,7 @@ def draw(rows, path):
         for row in rows:
             x = [point[column] for point in row["curve"]]
             axes[column].plot(x, [point[2] for point in row["curve"]], label=row["name"].split("/")[0])
-        axes[column].set(xlabel=label, ylabel="test bits/dim", ylim=(2.9, 5.5))
+        axes[column].set(xlabel=label, ylabel="test bits/dim", ylim=(3, 8))
     axes[1].set_xscale("log")
     axes[0].legend(fontsize=8)
     labels = [row["name"].split("/")[0] for row in rows]
