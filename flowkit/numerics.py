@@ -37,12 +37,12 @@ __all__ = [
 
 def arctan(x: Tensor) -> Tensor:
     """arctan x for each entry, between -pi/2 and pi/2."""
-    return engine.arctan(*_alike(x))
+    return engine.function("arctan", *_alike(x))
 
 
 def cos(x: Tensor) -> Tensor:
     """cos x for each entry."""
-    return engine.cos(*_alike(x))
+    return engine.function("cos", *_alike(x))
 
 
 def cumsum(x: Tensor, axis: int | None = None) -> Tensor:
@@ -135,7 +135,7 @@ def norm(x: Tensor, axis: int | Sequence[int] | None = None, keepdims: bool = Fa
 
 def sin(x: Tensor) -> Tensor:
     """sin x for each entry."""
-    return engine.sin(*_alike(x))
+    return engine.function("sin", *_alike(x))
 
 
 def softplus(x: Tensor) -> Tensor:
@@ -145,7 +145,7 @@ def softplus(x: Tensor) -> Tensor:
 
 def tanh(x: Tensor) -> Tensor:
     """tanh x for each entry."""
-    return engine.tanh(*_alike(x))
+    return engine.function("tanh", *_alike(x))
 
 
 def solve_increasing(f: Callable[[Any], tuple[Any, Any]], y: Tensor, low: Tensor, high: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from flowkit.conditioners import (
     MLP,
     AngularMADE,
     AngularMLP,
+    CausalConvNet,
     CausalTransformer,
     ConvNet,
     Field,
@@ -94,6 +95,7 @@ POINTWISE = [
         "Inverse(Softplus)": lambda: fb.Inverse(fb.Softplus()),
         "Inverse(Tanh)": lambda: fb.Inverse(fb.Tanh()),
         "Inverse(Logit)": lambda: fb.Inverse(fb.Logit()),
+        "Equalize": lambda: fb.Equalize(4),
         "Unconstrain": lambda: fb.Unconstrain(["real", "positive", (0, 1)]),
         "Unconstrain(half-lines)": lambda: fb.Unconstrain([(2, None), (None, 3), (-5, 7.5)]),
         "Unconstrain(circles)": lambda: fb.Unconstrain(["circular", "positive", ("circular", 0, 24)]),
@@ -236,7 +238,7 @@ COUPLINGS = [
     Case("Coupling(tanh)", coupling(transform=Affine("tanh")), VECTOR),
     Case("Coupling(min_scale)", coupling(transform=Affine(min_scale=0.25)), VECTOR),
     Case("Coupling(swap)", coupling(swap=True), VECTOR),
-    Case("Coupling(contiguous)", coupling(layout="contiguous"), VECTOR),
+    Case("Coupling(interleaved)", coupling(layout="interleaved"), VECTOR),
     Case("Coupling(scale-shift)", coupling(transform=Affine(order="scale-shift")), VECTOR),
     Case("Coupling(additive swap)", coupling(transform="additive", swap=True), VECTOR),
     Case("Coupling(checkerboard)", coupling(split="checkerboard"), ((4,), (2, 3, 1))),
@@ -288,6 +290,12 @@ def by_places(order=None, jacobi=False, **options):
     return lambda: fb.Autoregressive(network(), Gaussian(min_scale=0.1), order=order, jacobi=jacobi)
 
 
+def by_window():
+    """An autoregressive layer of an image, of which each place reads a window."""
+    network = CausalConvNet(4, columns=2, depth=1, reach=1)
+    return fb.Autoregressive(network, Gaussian(min_scale=0.1))
+
+
 def of_patches(splits, seed=0, **options):
     network = lambda: ViT(4, depth=1, heads=2, **options)  # noqa: E731
     return lambda: fb.PatchCoupling(network(), splits=splits, seed=seed)
@@ -310,6 +318,7 @@ PATCHES = [
         ((2, 2, 1),),
         labels,
     ),
+    Case("Autoregressive(window)", by_window, ((2, 2, 1),)),
     Case("Autoregressive(places, jacobi)", by_places(jacobi=True), ((3, 2),)),
 ]
 
@@ -513,7 +522,7 @@ ONE_ENGINE = {
             "Repeat(convolutions)",
         ),
     ),
-    *("Coupling(swap)", "Coupling(contiguous)", "Coupling(additive swap)", "Coupling(mask)"),
+    *("Coupling(swap)", "Coupling(interleaved)", "Coupling(additive swap)", "Coupling(mask)"),
     *("Coupling(checkerboard swap)", "Coupling(checkerboard additive)", "MultiScale(contiguous)"),
     # Two lines of arithmetic, which the transforms' own tests ask of each engine.
     *(

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "surjections": {"contract", "numerics", "bijectors", "engines"},
     "conditioners": {"contract", "numerics", "engines"},
     "distributions": {"contract", "numerics", "transforms", "engines"},
-    "objectives": {"contract"},
+    "objectives": {"contract", "numerics", "engines"},
     "flow": {
         "contract",
         "bijectors",

@@ -108,7 +108,7 @@ def test_a_spline_coupling(inverse):
         tails="linear",
         tail_bound=3.0,
     )
-    ours = Coupling(MLP([8]), RationalQuadratic(4, bound=3.0))
+    ours = Coupling(MLP([8]), RationalQuadratic(4, bound=3.0), layout="interleaved")
     ours.build((None, 6))
     first, _, last = layers
     weights = [first.weight.T, first.bias, last.weight.T, last.bias]

@@ -12,6 +12,7 @@ from flowkit.bijectors.conv1x1 import Conv1x1
 from flowkit.bijectors.convolutions import EmergingConv, PeriodicConv
 from flowkit.bijectors.coupling import Coupling
 from flowkit.bijectors.elementwise import Elementwise, Exp, Logit, Sigmoid, Softplus, Tanh
+from flowkit.bijectors.equalize import Equalize
 from flowkit.bijectors.gin import GIN
 from flowkit.bijectors.haar import Haar
 from flowkit.bijectors.inverse import Inverse
@@ -47,6 +48,7 @@ __all__ = [
     "Coupling",
     "Elementwise",
     "EmergingConv",
+    "Equalize",
     "Exp",
     "Flatten",
     "Haar",

@@ -10,8 +10,8 @@ from keras import ops, tree
 
 from flowkit import engines
 from flowkit.bijectors import solvers
-from flowkit.bijectors.guidance import Weight, guidance
 from flowkit.bijectors.replay import Backprop, Drift, changes
+from flowkit.bijectors.settings import Weight, setting, settings
 from flowkit.bijectors.solvers import ADAPTIVE, LIBRARIES, SOLVERS, Solver
 from flowkit.contract import Bijector, BijectorSpec, Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, instance, is_number, words
@@ -100,6 +100,7 @@ class Continuous(Bijector):
                 "Continuous's backprop: got 'reversible', expected 'recompute' or 'stored' for solver='dopri5', "
                 "whose steps back would be others."
             )
+        self.penalty = _Penalty(dtype=self.dtype_policy) if kinetic or jacobian else None
         self.estimated = trace in ("rademacher", "gaussian")
         # What tolerances leave; that of steps of one length is measured with twice as many.
         left = 16 * (rtol + atol) / 2.0**-23 if solver in ADAPTIVE else 0.0
@@ -211,9 +212,9 @@ class Continuous(Bijector):
 
         Without `integrate` the integrands are 0.
         """
-        weight = guidance()
-        weight = self.guidance if weight is None else weight
-        key = integrate and solvers.divergence(), bool(self.kinetic or self.jacobian), weight
+        found = settings()
+        weight = self.guidance if found.guidance is None else found.guidance
+        key = integrate and found.log_det, self.penalty is not None, weight
         if key not in self._step.rates:
             self._step.rates[key] = engine.compile_pure(lambda *args: self._rate_of(*args, *key))
         run = self._step.rates[key]
@@ -259,9 +260,9 @@ class Continuous(Bijector):
 
     def _forward(self, x, context=None, noise=None):
         z, integrals = self._solve(x, context, noise, 1.0, 0.0)
-        if (self.kinetic or self.jacobian) and engine.records_gradients():
+        if self.penalty is not None:
             energy, squares = ops.unstack(-ops.mean(integrals[:, 1:], axis=0))
-            self.add_loss(self.kinetic * energy + self.jacobian * squares)
+            self.penalty(self.kinetic * energy + self.jacobian * squares)
         return z, integrals[:, 0]
 
     def _inverse(self, z, context=None, noise=None):
@@ -317,7 +318,7 @@ class Continuous(Bijector):
         )
 
     def solver_in_scope(self) -> Solver:
-        """Return the solver, or what the scope `solvers.solving` makes of it."""
+        """Return the solver, or what the `settings` make of it."""
         return solvers.in_scope(Solver(self.solver, self.steps, self.rtol, self.atol, self.max_steps))
 
     def _one(self, x, number, given, solver):
@@ -335,7 +336,7 @@ class Continuous(Bijector):
     def _nothing(self, x):
         """Return integrals of 0."""
         zero = solvers.zeros_for(x)[:, None]
-        return ops.repeat(zero, 3, axis=1) if self.kinetic or self.jacobian else zero
+        return zero if self.penalty is None else ops.repeat(zero, 3, axis=1)
 
     def _run(self, solver, x, given):
         """Solve step by step."""
@@ -427,10 +428,19 @@ class Continuous(Bijector):
         """
         given = {} if noise is None else {"noise": noise}
         y, log_det = self(x, context=context, inverse=inverse, **given)
-        with solvers.solving(finer=True):
+        with setting(finer=True):
             better, log_det_better = self(x, context=context, inverse=inverse, **given)
         axes = tuple(range(1, len(y.shape)))
         return ops.max(ops.abs(y - better), axis=axes), ops.abs(log_det - log_det_better)
+
+
+class _Penalty(keras.Layer):
+    """Add a number to the loss in training. Keras passes `training` on to its own calls alone, which a solve skips."""
+
+    def call(self, penalty, training=False):
+        if training:
+            self.add_loss(penalty)
+        return penalty
 
 
 class _Step:

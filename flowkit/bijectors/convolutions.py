@@ -35,10 +35,6 @@ class _Convolution(Bijector):
         super().__init__(**kwargs)
         self.kernel_size, self.seed = kernel_size, seed
 
-    def _taps(self, *shape):
-        """Return what the taps of a kernel start from."""
-        return NOISE * rng(self.seed).normal(size=shape)
-
     def _as_kernel(self, kernel):
         """Return a kernel as the engine's convolution takes it."""
         return engine.scaled_kernel(kernel, engine.constant(np.ones, kernel.shape[-1], like=kernel))
@@ -69,7 +65,7 @@ class EmergingConv(_Convolution):
 
     def build(self, x_shape: Shape) -> None:
         k, channels = self.kernel_size, x_shape[-1]
-        self.kernel = new_weight(self, "W", self._taps(2, k, k, channels, channels))
+        self.kernel = new_weight(self, "W", NOISE * rng(self.seed).normal(size=(2, k, k, channels, channels)))
         self.log_scale = self.add_weight(shape=(2, channels), initializer="zeros", name="log_scale")
 
     def _derive(self, x_shape, inverse):
@@ -154,9 +150,9 @@ class PeriodicConv(_Convolution):
 
     def build(self, x_shape: Shape) -> None:
         k, channels = self.kernel_size, x_shape[-1]
-        start = self._taps(k, k, channels, channels)
-        rotation = np.linalg.qr(rng(self.seed).normal(size=(channels, channels)))[0]
-        start[k // 2, k // 2] = rotation
+        drawn = rng(self.seed)
+        start = NOISE * drawn.normal(size=(k, k, channels, channels))
+        start[k // 2, k // 2] = np.linalg.qr(drawn.normal(size=(channels, channels)))[0]
         self.kernel = new_weight(self, "W", start)
 
     def _derive(self, x_shape, inverse):

@@ -141,8 +141,8 @@ class Coupling(Steered):
     - a boolean mask, of the event's shape or of one that broadcasts to it, True for a.
 
     Of the last three the conditioner sees zeros in b, and answers for every channel. `swap=True` changes the roles of
-    a and b. `layout` ("interleaved", "contiguous") says how the conditioner's channels are dealt out: those of one
-    entry side by side, or those of one kind.
+    a and b. `layout` says which of the conditioner's channels are side by side: those of one kind, "contiguous", or
+    those of one entry, "interleaved", as in the published Glow.
 
     The conditioner is a `Conditioner`, or any Keras layer from a to h.
 
@@ -164,7 +164,7 @@ class Coupling(Steered):
         *,
         split: str | Sequence[bool] = "channels",
         swap: bool = False,
-        layout: Annotated[str, words(*LAYOUTS)] = "interleaved",
+        layout: Annotated[str, words(*LAYOUTS)] = "contiguous",
         **kwargs: Any,
     ) -> None:
         super().__init__(conditioner, transform, **kwargs)

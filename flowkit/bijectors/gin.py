@@ -46,7 +46,7 @@ class GIN(Coupling):
         *,
         bound: Positive = 2.0,
         swap: bool = False,
-        layout: Annotated[str, words(*LAYOUTS)] = "interleaved",
+        layout: Annotated[str, words(*LAYOUTS)] = "contiguous",
         **kwargs: Any,
     ) -> None:
         super().__init__(conditioner, _Balanced("tanh", bound=bound), swap=swap, layout=layout, **kwargs)

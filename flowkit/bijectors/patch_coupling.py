@@ -10,9 +10,10 @@ from keras import ops
 
 from flowkit.bijectors.coupling import Coupling
 from flowkit.bijectors.weights import new_weight
-from flowkit.contract import ContractError, Shape
+from flowkit.contract import Shape
 from flowkit.contract.arguments import Seed, one_of
 from flowkit.contract.conditioner import Network
+from flowkit.contract.errors import shape_error
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.transforms import Affine, Transform
@@ -142,10 +143,5 @@ class PatchCoupling(Coupling):
         return np.concatenate([entries[kept].ravel(), entries[~kept].ravel()])
 
     def _refuse_undivided(self, shape):
-        raise ContractError(
-            "event shape",
-            self,
-            expected=f"two halves of equal size for the split {self.chosen!r}",
-            received=f"shape {shape}",
-            hint="Use an even number of channels, rows and columns, or splits=['channels'].",
-        )
+        hint = "Use an even number of channels, rows and columns, or splits=['channels']."
+        raise shape_error(self, f"two halves of equal size for the split {self.chosen!r}", shape, hint)

@@ -1,16 +1,15 @@
 """Explicit Runge-Kutta methods: tableaus as data, one function for a step, grids of fixed and of adaptive steps."""
 
-import contextlib
 import functools
 import operator
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.settings import settings
 from flowkit.engines import engine
 from flowkit.numerics import maximum, mean, minimum
 
@@ -106,59 +105,12 @@ class Solver:
         )
 
 
-_OUTSIDE: tuple[int | None, bool] = (None, False)  # of `solving`
-# Thread -> (steps, finer), and threads that need positions alone. `torch.compile` reads these, and stops at context
-# variables.
-_SCOPES: dict[int, tuple[int | None, bool]] = {}
-_POSITIONS: set[int] = set()
-
-
-@contextlib.contextmanager
-def solving(*, steps: int | None = None, finer: bool = False) -> Iterator[None]:
-    """Return a scope in which `Continuous` layers take so many steps of one length, or are `finer`.
-
-    With `steps` the classical Runge-Kutta method takes the place of an adaptive one.
-    """
-    thread = threading.get_ident()
-    before = scope()
-    _SCOPES[thread] = (steps, finer)
-    try:
-        yield
-    finally:
-        _SCOPES[thread] = before
-        if before == _OUTSIDE:
-            del _SCOPES[thread]
-
-
-@contextlib.contextmanager
-def positions_alone() -> Iterator[None]:
-    """Return a scope in which `Continuous` layers integrate no divergence: their log_det is 0."""
-    thread = threading.get_ident()
-    inside = thread in _POSITIONS
-    _POSITIONS.add(thread)
-    try:
-        yield
-    finally:
-        if not inside:
-            _POSITIONS.discard(thread)
-
-
-def divergence() -> bool:
-    """Return False in the scope of `positions_alone`."""
-    return not _POSITIONS or threading.get_ident() not in _POSITIONS
-
-
-def scope() -> tuple[int | None, bool]:
-    """Return what `solving` has set, (None, False) outside of it: another program is compiled for each."""
-    return _SCOPES.get(threading.get_ident(), _OUTSIDE) if _SCOPES else _OUTSIDE
-
-
 def in_scope(solver: Solver) -> Solver:
-    """Return `solver`, or what the scope of `solving` makes of it."""
-    steps, finer = scope()
-    if steps is not None:
-        solver = replace(solver, name="rk4" if solver.adaptive else solver.name, steps=steps)
-    return solver.finer() if finer else solver
+    """Return `solver`, or what the `settings` make of it."""
+    found = settings()
+    if found.steps is not None:
+        solver = replace(solver, name="rk4" if solver.adaptive else solver.name, steps=found.steps)
+    return solver.finer() if found.finer else solver
 
 
 def spread(numbers: Any, x: Any) -> Any:

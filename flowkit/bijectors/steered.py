@@ -5,7 +5,7 @@ from typing import Any
 
 from keras import ops
 
-from flowkit.bijectors.guidance import guidance
+from flowkit.bijectors.settings import settings
 from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Tensor
 from flowkit.contract.conditioner import (
     Network,
@@ -155,7 +155,7 @@ class Steered(Conditioned):
 
     def _guidance(self, context):
         """Return the weight of the guidance in scope; None for none, and for a layer without an optional context."""
-        return guidance() if context is not None and self.spec.context == "optional" else None
+        return settings().guidance if context is not None and self.spec.context == "optional" else None
 
     def _answer_to(self, given, context, derived):
         return ask_dealt(

@@ -5,6 +5,7 @@ A conditioner is called as `h = net(x)`, or `net(x, context=...)` if its attribu
 in. One that has `adapt(x)` takes part in data-dependent initialisation.
 """
 
+from flowkit.conditioners.causal import CausalConvNet
 from flowkit.conditioners.context import LabelDropout, StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
 from flowkit.conditioners.deep_set import DeepSet
@@ -23,6 +24,7 @@ __all__ = [
     "MLP",
     "AngularMADE",
     "AngularMLP",
+    "CausalConvNet",
     "CausalTransformer",
     "ConvNet",
     "DeepSet",

@@ -10,7 +10,6 @@ from flowkit.contract import Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import Count, Fraction
 from flowkit.contract.configured import Configured
-from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
@@ -20,11 +19,7 @@ def rows_of(table, labels):
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
     there = ops.reshape(there, (-1, *(1,) * (len(rows.shape) - 1)))
-    return ops.where(there, rows, engine.constant(_nan, like=rows))
-
-
-def _nan():
-    return np.array(np.nan)
+    return ops.where(there, rows, ops.full_like(rows, np.nan))
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -87,7 +82,7 @@ class ContextBias(Configured, keras.Layer):
 
 
 class ContextNetwork(Conditioner):
-    """A network that adds a bias of the context to its first hidden layer, and changes the last axis alone."""
+    """A network that adds a bias of the context to its first hidden layer."""
 
     def _context_bias(self, width, **options):
         """Return the layer that makes the bias of a layer of `width`; None without a context."""
@@ -100,9 +95,6 @@ class ContextNetwork(Conditioner):
         if context is None or self.bias is None:
             return h
         return h + self.bias.call(context, rank=len(h.shape))
-
-    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
-        return (*x_shape[:-1], self.features)
 
 
 @keras.saving.register_keras_serializable("flowkit")

@@ -7,7 +7,7 @@ import keras
 from flowkit.conditioners.context import ContextNetwork
 from flowkit.contract import Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import shown
-from flowkit.contract.conditioner import as_type, deal
+from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import derive_from
 from flowkit.engines import engine
 
@@ -57,12 +57,6 @@ class Dense(keras.layers.Dense):
         derived = self.derive() if derived is None else derived
         return super().call(x) if derived is None else engine.dense(x, **derived)
 
-    def call_dealt(self, x, parameters, layout, derived=None):
-        """Return what `call` does, dealt out by `flowkit.contract.conditioner.deal`."""
-        if layout == "contiguous" or derived is None:
-            return deal(self.call(x, derived), parameters, layout)
-        return engine.dealt_dense(x, **derived, parameters=parameters)
-
 
 class DenseNetwork(ContextNetwork):
     """A network on the last axis that ends in a linear layer, (features), which starts at zero.
@@ -97,21 +91,6 @@ class DenseNetwork(ContextNetwork):
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         *hidden, last = self._weights(x, derived)
         return self.last.call(self._hidden(x, context, hidden), last)
-
-    def run_dealt(
-        self,
-        x: Tensor,
-        context: Context,
-        parameters: int,
-        layout: str,
-        derived: dict[str, Tensor] | None = None,
-    ) -> Tensor:
-        dtype = self.compute_dtype
-        if dtype != self.variable_dtype or isinstance(x, dict):
-            return super().run_dealt(x, context, parameters, layout, derived)
-        *hidden, last = self._weights(x, derived)
-        h = self._hidden(as_type(x, dtype), context, hidden)
-        return self.last.call_dealt(h, parameters, layout, last)
 
     def _weights(self, x, derived):
         shape = None if isinstance(x, dict) else x.shape

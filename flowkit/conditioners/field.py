@@ -6,9 +6,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.conditioners.context import ContextBias
+from flowkit.conditioners.context import ContextNetwork
 from flowkit.conditioners.dense import Activation, Dense
-from flowkit.contract import Conditioner, Context, Shape, Tensor
+from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import ContextWord, Count, Widths, whole
 from flowkit.engines import engine
 from flowkit.numerics import cos, matmul, sin, tanh
@@ -46,8 +46,23 @@ def value_and_slope(activation: Any, h: Tensor) -> tuple[Any, Any]:
     return value, slope
 
 
+class TimeNetwork(ContextNetwork):
+    """Base class of networks v(x, t), which see cos(pi k t) and sin(pi k t), k = 1, ..., `frequencies`."""
+
+    frequencies: int
+
+    def __call__(self, x: Tensor, t: Tensor, *more: Any, **options: Any) -> Tensor:
+        # Before Keras casts its inputs: times in bfloat16 are up to 1/256 apart.
+        return super().__call__(x, self._features_of(t), *more, **options)
+
+    def _features_of(self, t):
+        """Return the features of times (batch,), in the precision of the network; those of features are the same."""
+        found = t if len(t.shape) == 2 else time_features(t, self.frequencies)
+        return ops.cast(found, self.compute_dtype)
+
+
 @keras.saving.register_keras_serializable("flowkit")
-class Field(Conditioner):
+class Field(TimeNetwork):
     """v(x, t) for `flowkit.bijectors.Continuous`: dense layers of the given widths, the last of which starts at zero.
 
     The first layer reads x beside cos(pi k t) and sin(pi k t), k = 1, ..., `frequencies`. With `squash` each layer is
@@ -77,9 +92,7 @@ class Field(Conditioner):
     ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
         self.hidden, self.activation, self.frequencies, self.squash = hidden, activation, frequencies, squash
-        self.bias = None
-        if context != "none":
-            self.bias = ContextBias(self.hidden[0], num_classes=num_classes, dtype=self.dtype_policy)
+        self.bias = self._context_bias(self.hidden[0])
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         seen, time = x_shape[-1], 2 * self.frequencies
@@ -116,7 +129,7 @@ class Field(Conditioner):
 
     def _through(self, x, t, context, pushed=None):
         """Return (v, J e), or (v, None) without directions."""
-        time = ops.cast(time_features(t, self.frequencies), self.compute_dtype)
+        time = self._features_of(t)
         h = x if self.squash else engine.concatenate([x, time])
         for number, layer in enumerate(self.layers):
             derived = layer.derive()
@@ -128,8 +141,7 @@ class Field(Conditioner):
                 gate = ops.sigmoid(gate)
                 h = h * gate + shift
                 pushed = None if pushed is None else pushed * gate
-            if number == 0 and context is not None and self.bias is not None:
-                h = h + self.bias.call(context, rank=2)
+            h = self._steered(h, context) if number == 0 else h
             if number == len(self.hidden):
                 break
             if pushed is None:
@@ -138,6 +150,3 @@ class Field(Conditioner):
                 h, slope = value_and_slope(self.activation, h)
                 pushed = pushed * slope
         return h, pushed
-
-    def compute_output_shape(self, x_shape: Shape, *other_shapes: Shape) -> Shape:
-        return (*x_shape[:-1], self.features)

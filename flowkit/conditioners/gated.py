@@ -1,6 +1,5 @@
 """Deep convolutional networks: those of Flow++, with gates and self-attention, and residual ones."""
 
-import math
 from typing import Any
 
 import keras
@@ -14,7 +13,7 @@ from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Pos
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.configured import Configured
 from flowkit.engines import engine
-from flowkit.numerics import matmul, mean
+from flowkit.numerics import mean
 
 
 class NormalizedConv(Configured, keras.Layer):
@@ -101,8 +100,7 @@ class GatedSelfAttention(keras.Layer):
         query, key, value = engine.unstack(
             engine.transpose(h, (2, 0, 3, 1, 4))
         )  # (batch, heads, places, size)
-        weights = ops.softmax(matmul(query, engine.transpose(key, (0, 1, 3, 2))) / math.sqrt(size))
-        seen = engine.transpose(matmul(weights, value), (0, 2, 1, 3))
+        seen = engine.transpose(engine.attend(query, key, value), (0, 2, 1, 3))
         seen = engine.reshape(seen, (-1, height, width, self.width))
         return x + gated(self.second.call(seen if self.dropout is None else self.dropout(seen)))
 
@@ -176,9 +174,6 @@ class GatedAttention(Conditioner):
             h = after_conv(conv.call(h, context))
             h = after_attention(attention.call(h, positions))
         return self.last.call(h)
-
-    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
-        return (*x_shape[:-1], self.features)
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -257,9 +252,6 @@ class ResidualConvNet(Conditioner):
         for one, two in zip(convs[::2], convs[1::2], strict=True):
             h = h + two.call(ops.relu(one.call(ops.relu(h))))
         return self.last.call(ops.relu(h))
-
-    def compute_output_shape(self, x_shape: Shape) -> Shape:
-        return (*x_shape[:-1], self.features)
 
 
 def concat_elu(x):

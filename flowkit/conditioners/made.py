@@ -13,7 +13,6 @@ from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.conditioners.mlp import MLP, Places, ResidualMLP, check_places, without_seam
 from flowkit.contract import ContractError, Shape
 from flowkit.contract.arguments import Blocks, ContextWord, Count, WholeLists, Wholes, Widths, shown
-from flowkit.contract.conditioner import deal
 from flowkit.engines import engine
 
 
@@ -130,9 +129,6 @@ class _Masked(keras.Layer):
 
     def call(self, x, derived):
         return engine.dense(x, **derived)
-
-    def call_dealt(self, x, parameters, layout, derived):
-        return deal(self.call(x, derived), parameters, layout)
 
 
 def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:

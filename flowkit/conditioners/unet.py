@@ -5,13 +5,14 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from flowkit.conditioners.context import ContextBias
 from flowkit.conditioners.dense import Dense
-from flowkit.conditioners.field import time_features
-from flowkit.contract import Conditioner, Context, ContractError, Shape, Tensor
+from flowkit.conditioners.field import TimeNetwork
+from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import ContextWord, Count, Widths, whole
+from flowkit.contract.conditioner import as_type
+from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
-from flowkit.numerics import matmul, mean
+from flowkit.numerics import matmul, maximum, mean
 
 
 def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor = 0.0) -> Any:
@@ -23,15 +24,17 @@ def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor 
     >>> float(ops.std(normalize_groups(x, 3))) > 0.99
     True
     """
-    share = x.shape[-1] // groups
+    own, share = keras.backend.standardize_dtype(x.dtype), x.shape[-1] // groups
+    x = ops.cast(x, "float32") if own.endswith("float16") else x
     # Small tensors hold the statistics, so that few operations pass over x.
     first, second = (
         mean(engine.reshape(mean(power, axis=(1, 2)), (-1, groups, share)), axis=-1) for power in (x, x * x)
     )
-    inverse = ops.rsqrt(second - first * first + 1e-5)
+    variance = second - first * first
+    inverse = ops.rsqrt(maximum(variance, 0 * variance) + 1e-5)  # rounding may take it below 0
     factor = ops.repeat(inverse, share, axis=-1) * (1 + scale)
     offset = shift - ops.repeat(first, share, axis=-1) * factor
-    return x * factor[:, None, None] + offset[:, None, None]
+    return as_type(x * factor[:, None, None] + offset[:, None, None], own)
 
 
 class _Part(keras.Layer):
@@ -91,7 +94,7 @@ class _Attention(_Part):
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class UNet(Conditioner):
+class UNet(TimeNetwork):
     """v(x, t) of images for `flowkit.bijectors.Continuous`: (batch, h, w, c) -> (batch, h, w, features), 0 at first.
 
     `hidden` are the channels at each resolution, each half of the one before: sides are multiples of
@@ -129,20 +132,14 @@ class UNet(Conditioner):
                 f"UNet's hidden: got {list(hidden)}, expected channels for at least one resolution, multiples of "
                 f"groups={groups}. Change hidden or groups."
             )
-        self.bias = None
-        if context != "none":
-            self.bias = ContextBias(hidden[-1], num_classes=num_classes, dtype=self.dtype_policy)
+        self.bias = self._context_bias(hidden[-1])
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         multiple = 2 ** (len(self.hidden) - 1)
         if any(side is None or side % multiple for side in x_shape[1:3]):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"images whose sides are multiples of {multiple}, for {len(self.hidden)} resolutions",
-                received=f"shape {tuple(x_shape)}",
-                hint="Pass fewer numbers in hidden=, or images of another size.",
-            )
+            expected = f"images whose sides are multiples of {multiple}, for {len(self.hidden)} resolutions"
+            hint = "Pass fewer numbers in hidden=, or images of another size."
+            raise shape_error(self, expected, x_shape, hint)
         part = _Part(self.hidden[-1], self.groups, self.dtype_policy)
         self.time = part._dense(2 * self.frequencies, part.width)
         self.time_again = part._dense(part.width, part.width)
@@ -172,9 +169,7 @@ class UNet(Conditioner):
         return made
 
     def call(self, x: Tensor, t: Tensor, context: Context = None) -> Tensor:
-        features = self.time.call(ops.cast(time_features(t, self.frequencies), self.compute_dtype))
-        if context is not None and self.bias is not None:
-            features = features + self.bias.call(context, rank=2)
+        features = self._steered(self.time.call(self._features_of(t)), context)
         features = ops.silu(self.time_again.call(ops.silu(features)))
         h, kept = self.first.call(x), []
         for number, blocks in enumerate(self.down):
@@ -194,9 +189,6 @@ class UNet(Conditioner):
             for block in blocks:
                 h = block.call(h, features)
         return self.last.call(ops.silu(normalize_groups(h, self.groups)))
-
-    def compute_output_shape(self, x_shape: Shape, *other_shapes: Shape) -> Shape:
-        return (*x_shape[:-1], self.features)
 
 
 def halved(x: Tensor) -> Any:

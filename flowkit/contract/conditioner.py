@@ -24,11 +24,12 @@ class Conditioner(Configured, keras.Layer):
     - `context`: "none", "optional" or "required", as in `BijectorSpec`.
     - `num_classes`: how many classes the labels of its context may name; None for no labels.
 
-    Authors write `call(x, context=None)`, `compute_output_shape`, and `build(x_shape, context_shape=None)` if it has
-    weights; `adapt(x, context=None)` if something in it depends on data, without which layers inside that have an
-    `adapt` and a flag (see `adapted_flag`) take the first batch that reaches them; `refresh(x, context=None)` if
-    something is refreshed once in a training step, such as a spectral norm. A context may be a dict of tensors. Any
-    Keras layer or model may stand in its place, and those of the attributes above that it has are read.
+    Authors write `call(x, context=None)`, `compute_output_shape` unless it changes the channels of x alone, and
+    `build(x_shape, context_shape=None)` if it has weights; `adapt(x, context=None)` if something in it depends on data,
+    without which layers inside that have an `adapt` and a flag (see `adapted_flag`) take the first batch that reaches
+    them; `refresh(x, context=None)` if something is refreshed once in a training step, such as a spectral norm. A
+    context may be a dict of tensors. Any Keras layer or model may stand in its place, and those of the attributes above
+    that it has are read.
 
     `_derive(x_shape)`, optional, returns a dict of tensors that depend on the weights alone: `call` then receives it as
     `derived=`, or None if it was not computed. As in `Bijector`, it works for weights with leading axes.
@@ -70,6 +71,10 @@ class Conditioner(Configured, keras.Layer):
             floats_as(x, own) if isinstance(x, dict) else as_type(x, own), context, **as_keyword(derived)
         )
 
+    def compute_output_shape(self, x_shape: Shape, *context_shape: Shape) -> Shape:
+        """Return the shape of the output, which is that of x but for its channels."""
+        return (*x_shape[:-1], self.features)
+
     def run_dealt(
         self,
         x: Tensor,
@@ -78,10 +83,7 @@ class Conditioner(Configured, keras.Layer):
         layout: str,
         derived: dict[str, Tensor] | None = None,
     ) -> Tensor:
-        """Return what `run` returns, as (batch, *places, parameters, channels): see `deal`.
-
-        A network with a linear layer at its end may override it: its weights are quicker put in order than its answers.
-        """
+        """Return what `run` returns, as (batch, *places, parameters, channels): see `deal`."""
         return deal(self.run(x, context, **as_keyword(derived)), parameters, layout)
 
 
@@ -205,10 +207,7 @@ def ask_dealt(
     derived: dict[str, Tensor] | None = None,
 ) -> Any:
     """Return a conditioner's output as (batch, *places, parameters, channels), in the type `dtype`."""
-    if not isinstance(conditioner, Conditioner):
-        return deal(ask(conditioner, x, context, dtype, derived), parameters, layout)
-    context = None if conditioner.context == "none" else context
-    return as_type(conditioner.run_dealt(x, context, parameters, layout, **as_keyword(derived)), dtype)
+    return deal(ask(conditioner, x, context, dtype, derived), parameters, layout)
 
 
 def adapt_conditioner(conditioner: Any, x: Tensor, context: Context, again: bool = True) -> None:

@@ -127,4 +127,4 @@ def coupling_layer(
         if conditioner.bias is not None:
             conditioner.bias.kernel.assign(kernels[0][:, seen:].T)
 
-    return Coupling(conditioner, transform, split=mask), fill
+    return Coupling(conditioner, transform, split=mask, layout="interleaved"), fill

@@ -76,5 +76,4 @@ def _draw(true, mean, deviation):
         axes.errorbar(*rows, fmt=".", markersize=2, linewidth=0.4, color="C0", ecolor=GREY)
         axes.axline((true[0, entry],) * 2, slope=1, color="black", linewidth=0.8, linestyle="--")
     figure.axes[0].set_ylabel("mean and deviation of draws")
-    figure.tight_layout()
     return figure

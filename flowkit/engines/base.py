@@ -90,21 +90,9 @@ class Engine:
 
     # Functions with full precision: engines override those that `keras.ops` rounds to float32
 
-    def arctan(self, x):
-        """Return arctan x."""
-        return ops.arctan(x)
-
-    def cos(self, x):
-        """Return cos x."""
-        return ops.cos(x)
-
-    def sin(self, x):
-        """Return sin x."""
-        return ops.sin(x)
-
-    def tanh(self, x):
-        """Return tanh x."""
-        return ops.tanh(x)
+    def function(self, name, x):
+        """Return a function of each entry, "arctan", "cos", "sin" or "tanh"."""
+        return getattr(ops, name)(x)
 
     def softplus(self, x):
         """Return log(1 + exp(x)), exact in both tails."""
@@ -181,18 +169,6 @@ class Engine:
     def dense(self, x, kernel, bias, place=None):
         """Return x W + b on the last axis; computed in `place`, from `Rows`, if there is one."""
         return ops.matmul(x, kernel) + bias
-
-    def dealt_dense(self, x, kernel, bias, parameters):
-        """Return x W + b as (batch, *places, parameters, channels); W holds the parameters of a channel side by side.
-
-        The weights are reordered, since a batch with more rows than the kernel has more outputs than weights.
-        Interleaved outputs cost couplings on tables a fifth of a training step.
-        """
-        channels = bias.shape[0] // parameters
-        # By indices: of a transposed matrix XLA lays out the product as it would have been without.
-        order = np.arange(bias.shape[0]).reshape(channels, parameters).T.reshape(-1)
-        h = self.dense(x, ops.take(kernel, order, axis=-1), ops.take(bias, order))
-        return ops.reshape(h, (-1, *x.shape[1:-1], parameters, channels))
 
     def convolve(self, x, kernel, bias):
         """Convolve `x` (batch, h, w, c) with an odd `kernel` of `scaled_kernel`, and add `bias`.

@@ -69,17 +69,8 @@ class JaxEngine(Engine):
 
     # Functions with full precision: `keras.ops` rounds these to float32
 
-    def arctan(self, x):
-        return _keep(jnp.arctan, ops.arctan, x)
-
-    def cos(self, x):
-        return _keep(jnp.cos, ops.cos, x)
-
-    def sin(self, x):
-        return _keep(jnp.sin, ops.sin, x)
-
-    def tanh(self, x):
-        return _keep(jnp.tanh, ops.tanh, x)
+    def function(self, name, x):
+        return _keep(getattr(jnp, name), getattr(ops, name), x)
 
     def lgamma(self, x):
         return jax.lax.lgamma(x)

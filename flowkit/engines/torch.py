@@ -216,13 +216,6 @@ class TorchEngine(TorchGroup):
             return torch.addmm(bias, x, kernel, out=place)
         return torch.matmul(x, kernel) + bias
 
-    def dealt_dense(self, x, kernel, bias, parameters):
-        size = bias.shape[0]
-        shape = size // parameters, parameters
-        kernel = kernel.view(-1, *shape).transpose(1, 2).reshape(-1, size)
-        bias = bias.view(shape).t().reshape(size)
-        return self.dense(x, kernel, bias).view(*x.shape[:-1], parameters, shape[0])
-
     def convolve(self, x, kernel, bias):
         # By views of the channels-last memory, which `keras.ops.conv` copies on both ways. Also for a 1x1 kernel, for
         # which a matrix product was 1.3 to 2 times slower on CPU.

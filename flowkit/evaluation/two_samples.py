@@ -40,14 +40,17 @@ def c2st(x: Tensor, y: Tensor, *, folds: int = 5, epochs: int = 100, seed: int =
     parts = np.array_split(rng.permutation(2 * n), folds)
     right = 0
     for number, part in enumerate(parts):
-        others = np.setdiff1d(np.arange(2 * n), part)
+        others = rng.permutation(np.setdiff1d(np.arange(2 * n), part))
         batch_size = min(256, -(-len(others) // 10))  # at least ten steps in an epoch
-        keras.utils.set_random_seed(seed + number)
-        network = keras.Sequential(
-            [*(keras.layers.Dense(10 * x.shape[1], "relu") for _ in range(2)), keras.layers.Dense(1)]
-        )
+        # Without Keras's seed, which is that of numpy and the backend, and so of the caller's own draws.
+        starts = [keras.initializers.GlorotUniform(3 * (folds * seed + number) + layer) for layer in range(3)]
+        hidden = [
+            keras.layers.Dense(10 * x.shape[1], "relu", kernel_initializer=start) for start in starts[:2]
+        ]
+        network = keras.Sequential([*hidden, keras.layers.Dense(1, kernel_initializer=starts[2])])
         network.compile(keras.optimizers.Adam(5e-3), keras.losses.BinaryCrossentropy(from_logits=True))
-        network.fit(rows[others], labels[others, None], batch_size=batch_size, epochs=epochs, verbose=0)
+        data = rows[others], labels[others, None]
+        network.fit(*data, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0)
         logits = network.predict(rows[part], batch_size=4096, verbose=0)[:, 0]
         right += int(((logits > 0) == (labels[part] > 0)).sum())
     return right / (2 * n)

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.guidance import Weight, guided
-from flowkit.bijectors.solvers import positions_alone, solving
+from flowkit.bijectors.settings import Weight, setting
 from flowkit.contract import AnySeed, Context, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Count, checked, whole
 from flowkit.contract.configured import one_line
@@ -249,11 +248,11 @@ class Flow(FlowModel):
         return drawn(needs, ops.shape(y)[0], self.compute_dtype, self.noise)
 
     def _forward(self, y, context, noise=None):
-        with positions_alone():
+        with setting(log_det=False):
             return self._through(y, context, noise_of_positions(self, y, noise, inverse=False))[0]
 
     def _backward(self, z, context, noise=None):
-        with positions_alone():
+        with setting(log_det=False):
             noise = noise_of_positions(self, z, noise, inverse=True)
             return self._through(z, context, noise, inverse=True)[0]
 
@@ -410,7 +409,7 @@ class Flow(FlowModel):
         ValueError for a guidance below 0, or without a context that is optional.
         """
         weight = contexts.guidance_of(self, guidance, context)
-        with solving(steps=steps), guided(weight):
+        with setting(steps=steps, guidance=weight):
             return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked

@@ -11,8 +11,7 @@ from typing import Any, Self, TypeVar, cast
 import keras
 import numpy as np
 
-from flowkit.bijectors import solvers
-from flowkit.bijectors.guidance import guidance
+from flowkit.bijectors.settings import settings
 from flowkit.contract import Context, ContractError, FlowLayer, Tensor
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.configured import engine_neutral
@@ -291,9 +290,9 @@ class FlowModel(keras.Model):
     def _compiled_function(self) -> Callable[..., Any]:
         # A bound method is the same each time, so that it is compiled once; a closure is not.
         compiled = functools.lru_cache(maxsize=32)(
-            lambda function, scopes: engine.compile_inference(function, self)
+            lambda function, settings: engine.compile_inference(function, self)
         )
-        return lambda function: compiled(function, (solvers.scope(), guidance()))
+        return lambda function: compiled(function, settings())
 
     # Weights and files
 

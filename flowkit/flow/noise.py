@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.guidance import guided
+from flowkit.bijectors.settings import setting
 from flowkit.contract import Context, Surjection, Tensor
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.noise import Needs, drawn
@@ -136,7 +136,7 @@ def continuous(flow: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
 
 def without_noise(flow: Any, y: Tensor, context: Context) -> Tensor:
     """Return the mean of the data given their noisy values `y`: one step up the gradient of log p."""
-    with guided(None):  # the density itself, without guidance
+    with setting(guidance=None):  # the density itself, without guidance
         _, (score,) = engine.gradients(
             lambda tensors: ops.sum(flow._log_density(tensors[0], context, flow._noise_for(y))), [y]
         )

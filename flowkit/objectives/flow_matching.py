@@ -8,6 +8,8 @@ from keras import ops
 
 from flowkit.contract import AnySeed, Context, Tensor, sum_event
 from flowkit.contract.arguments import Fraction, shown, words
+from flowkit.engines import engine
+from flowkit.numerics import cos, sin
 from flowkit.objectives.objective import Objective, expect_shape
 
 SHARPNESS, ROUNDS = 20.0, 20
@@ -55,7 +57,7 @@ def linear(t: Tensor) -> tuple[Any, Any, Any, Any]:
 def cosine(t: Tensor) -> tuple[Any, Any, Any, Any]:
     """Return (a, b, da/dt, db/dt) with a = sin(pi t / 2), b = cos(pi t / 2): a^2 + b^2 = 1."""
     angle = math.pi / 2 * t
-    a, b = ops.sin(angle), ops.cos(angle)
+    a, b = sin(angle), cos(angle)
     return a, b, math.pi / 2 * b, -math.pi / 2 * a
 
 
@@ -174,7 +176,8 @@ class FlowMatching(Objective):
     def __call__(self, flow: Any, x: Tensor, context: Context) -> Tensor:
         z = None
         if self.teacher is not None:
-            z = ops.stop_gradient(self.teacher._forward(x, self.teacher.embed(context)))
+            with engine.no_grad():
+                z = ops.stop_gradient(self.teacher._forward(x, self.teacher.embed(context)))
         context = flow.embed(context)
         before, layer = split_velocity(flow.bijector)
         for part in before:
@@ -201,11 +204,10 @@ class FlowMatching(Objective):
         if not self.drop_context or context is None:
             return layer.velocity(x, t, context)
         rows = ops.shape(x)[0]
-        free = (
-            math.ceil(self.drop_context * rows)
-            if isinstance(rows, int)
-            else rows // round(1 / self.drop_context)
-        )
+        if isinstance(rows, int):
+            free = math.ceil(self.drop_context * rows)
+        else:  # a tensor, in a graph for batches of any size
+            free = ops.cast(ops.ceil(self.drop_context * ops.cast(rows, "float32")), "int32")
         kept = keras.tree.map_structure(lambda part: part[free:], context)
         return ops.concatenate(
             [layer.velocity(x[:free], t[:free], None), layer.velocity(x[free:], t[free:], kept)]

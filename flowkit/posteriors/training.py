@@ -56,8 +56,9 @@ def posterior(
     - `method`: "npe" learns p(theta | x), neural posterior estimation; "nle" learns p(x | theta), neural likelihood
       estimation, for x that are vectors and a prior of known density, see `LikelihoodPosterior`.
     - `observation`: the data of interest. With `rounds` above 1 later rounds simulate only where its posterior is.
-    - `embedding`: a Keras layer that makes a vector of x, trained with the flow: `flowkit.conditioners.DeepSet()` for
-      sets, `keras.layers.GRU(32)` for series, a convolution for images. It receives x standardised.
+    - `embedding`: a Keras layer that makes a vector of x; a copy of it is trained with the flow. Take
+      `flowkit.conditioners.DeepSet()` for sets, `keras.layers.GRU(32)` for series, a convolution for images. It
+      receives x standardised.
     - `epochs`: at most. Training ends after `patience` epochs without a better score on a share `validation` of the
       pairs, which are not trained on, and keeps the weights of the best.
     - `verbose`: 1 prints the score of held-out pairs after epochs 1, 2, 4, 8, ... and each round; 0 prints nothing.
@@ -173,8 +174,13 @@ def _flow(theta, x, prior, method, embedding, model, options):
                 f"posterior: got data of shape {x.shape[1:]} and method='nle', expected vectors. Take method='npe'."
             )
     if embedding is not None:
+        # A copy: what is passed stays as it is, so that no later round or call trains the layer of this flow.
+        given, embedding = embedding, type(embedding).from_config(embedding.get_config())
         first = [keras.Input(x.shape[1:]), StandardizedContext()]
-        embedding = keras.Sequential([*first, embedding], name="embedding")
+        inside = keras.Sequential([*first, embedding], name="embedding")
+        if given.built:
+            embedding.set_weights(given.get_weights())
+        embedding = inside
     if model == "nsf":
         options = _NETWORK | options
         if event.shape[1] == 1:

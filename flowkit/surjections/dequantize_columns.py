@@ -185,7 +185,7 @@ class DequantizeColumns(Surjection):
         gone = ops.cast(number[..., indicators:], x.dtype)
         groups = [self.missing, others] if others else [self.missing]
         gone = join([gone, ops.zeros_like(pick(x, others))] if others else [gone], groups)
-        return ops.where(gone > 0, engine.constant(_nan, like=x), x)
+        return ops.where(gone > 0, ops.full_like(x, math.nan), x)
 
     # Draws
 
@@ -310,10 +310,6 @@ def _weights(bits):
     return np.array(
         [[(other == number) * 2**bit for other, _, b in bits if b == 0] for number, _, bit in bits]
     )
-
-
-def _nan():
-    return np.array(np.nan)
 
 
 def _log_normal(e):

@@ -71,12 +71,7 @@ class Slice(ChannelSurjection):
                 hint="Call .build((None, channels)) first.",
             )
         if latent_shape[-1] != self.keep:
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"latents of {self.keep} channels",
-                received=f"shape {tuple(latent_shape)}",
-            )
+            raise shape_error(self, f"latents of {self.keep} channels", latent_shape)
         return (*latent_shape[:-1], self._channels)
 
     def _fixed_shape(self):

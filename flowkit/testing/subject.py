@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.solvers import solving
+from flowkit.bijectors.settings import setting
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import adapted_flags, mark_adapted
 from flowkit.contract.errors import label
@@ -311,7 +311,7 @@ def _solved(run, finer):
         return run
 
     def solved(*args):
-        with solving(finer=True):
+        with setting(finer=True):
             return run(*args)
 
     return solved

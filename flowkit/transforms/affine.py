@@ -95,7 +95,7 @@ class Affine(Transform):
         if self.scale == "sigmoid":
             scale = self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2)
             return ops.log(scale), scale
-        log_scale = self.bound * engine.tanh(s / self.bound)
+        log_scale = self.bound * engine.function("tanh", s / self.bound)
         return log_scale, ops.exp(log_scale)
 
     def forward(self, x: Tensor, shift: Tensor, log_scale: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:

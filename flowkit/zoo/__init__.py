@@ -1,7 +1,7 @@
 """Named architectures, one keyword-only function each, which returns a `Flow`; and trained ones by name.
 
-`glow`, `jet`, `tarflow`, `flow_pp` and `realnvp_images` are for images, `flow_matching` for both, all others for
-vectors, the rows of a table; docs/families.md says which to take. Of vectors:
+`glow`, `jet`, `tarflow`, `flow_pp`, `maf_images` and `realnvp_images` are for images, `flow_matching` for both, all
+others for vectors, the rows of a table; docs/families.md says which to take. Of vectors:
 
 - `features`: the number of entries of a vector, or the names of a table's columns, which makes the weights now; None
   leaves it to the first data.
@@ -21,6 +21,7 @@ context that no embedding reads.
 from flowkit.zoo._flow_pp import flow_pp
 from flowkit.zoo._glow import glow
 from flowkit.zoo._jet import jet
+from flowkit.zoo._maf_images import maf_images
 from flowkit.zoo._realnvp import realnvp_images
 from flowkit.zoo._tarflow import tarflow
 from flowkit.zoo.continuous import ffjord, flow_matching
@@ -52,7 +53,7 @@ VECTORS = {
         circular_nsf,
     )
 }
-# Names that a recipe may use; the first six are families of images.
+# Names that a recipe may use; the first seven are families of images.
 ARCHITECTURES = {
     "glow": glow,
     "flow_pp": flow_pp,
@@ -60,6 +61,7 @@ ARCHITECTURES = {
     "flow_matching": flow_matching,
     "jet": jet,
     "tarflow": tarflow,
+    "maf_images": maf_images,
     **VECTORS,
 }
 
@@ -72,6 +74,7 @@ __all__ = [
     "glow",
     "jet",
     "load",
+    "maf_images",
     "pretrained",
     "realnvp_images",
     "table_front",

@@ -79,7 +79,7 @@ def glow(
         return [Conv1x1(lu=lu), *([EmergingConv()] if permutation == "emerging" else [])]
 
     def step():
-        return Chain([ActNorm(), *mix(), Coupling(ConvNet(width), transform)])
+        return Chain([ActNorm(), *mix(), Coupling(ConvNet(width), transform, layout="interleaved")])
 
     def scale():
         return Chain([Squeeze(), Repeat(step(), steps)], backprop=backprop)

@@ -5,9 +5,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit.conditioners import MLP, ResidualMLP
+from flowkit.conditioners import ResidualMLP
 from flowkit.conditioners.dense import Dense
-from flowkit.contract.conditioner import ask_dealt, deal
 from flowkit.engines import engine
 
 EPSILON = np.finfo("float32").eps
@@ -44,52 +43,13 @@ def test_it_keeps_float64(perturb):
     np.testing.assert_allclose(answer, x @ kernel + bias, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("layout", ["interleaved", "contiguous"])
-@pytest.mark.parametrize("shape", [(7, 5), (7, 2, 3, 5)])
-def test_weights_dealt_out_give_answers_dealt_out(perturb, shape, layout):
-    layer, x = dense(perturb), ops.convert_to_tensor(numbers(*shape))
-    dealt = layer.call_dealt(x, 3, layout)
-    assert tuple(dealt.shape) == (*shape[:-1], 3, 2)
-    same(dealt, deal(layer.call(x), 3, layout), 16)
-
-
-@pytest.mark.parametrize("layout", ["interleaved", "contiguous"])
-def test_low_rank_weights_count(perturb, layout):
+def test_low_rank_weights_count(perturb):
     layer, x = dense(perturb), ops.convert_to_tensor(numbers(7, 5))
-    before = ops.convert_to_numpy(layer.call_dealt(x, 3, layout))
+    before = ops.convert_to_numpy(layer.call(x))
     layer.enable_lora(2, b_initializer="glorot_uniform")
-    after = ops.convert_to_numpy(layer.call_dealt(x, 3, layout))
+    after = ops.convert_to_numpy(layer.call(x))
     assert np.abs(after - before).max() > 0.01
-    own = deal(keras.layers.Dense.call(layer, x), 3, layout)
-    same(after, own, 16)
-
-
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
-@pytest.mark.parametrize("net", [MLP, ResidualMLP])
-def test_a_network_answers_alike_dealt_out_or_not(perturb, net, policy):
-    network = net(**{"hidden": [8, 8]} if net is MLP else {"width": 8}, features=6, dtype=policy)
-    network.build((None, 5))
-    x = ops.convert_to_tensor(numbers(7, 5))
-    perturb(network, scale=0.5)
-    answer = deal(ops.cast(network.run(x), "float32"), 2, "interleaved")
-    dealt = ask_dealt(network, x, None, "float32", 2, "interleaved")
-    same(dealt, answer, 64)
-
-
-def test_gradients_are_those_of_the_answers_dealt_out(perturb):
-    layer, x = dense(perturb), ops.convert_to_tensor(numbers(7, 5))
-    weights = [ops.convert_to_numpy(w) for w in layer.weights]
-    pull = ops.convert_to_tensor(numbers(7, 3, 2))
-
-    def plain(tensors):
-        return ops.sum(pull * deal(ops.matmul(x, tensors[0]) + tensors[1], 3, "interleaved"))
-
-    def dealt(tensors):
-        return ops.sum(pull * engine.dealt_dense(x, *tensors, 3))
-
-    wanted, received = engine.gradients(plain, weights)[1], engine.gradients(dealt, weights)[1]
-    for one, other in zip(wanted, received, strict=True):
-        same(other, one, 64)
+    same(after, keras.layers.Dense.call(layer, x), 16)
 
 
 def test_gates_of_the_context_and_no_activation_before_the_last_layer(perturb):

@@ -5,7 +5,7 @@ import pytest
 from arrays import array, f64, tensor
 from keras import ops
 
-from flowkit.conditioners import UNet
+from flowkit.conditioners import Field, UNet
 from flowkit.conditioners.unet import normalize_groups
 from flowkit.contract import ContractError
 from flowkit.engines import engine
@@ -22,6 +22,26 @@ def test_groups_are_normalised_then_scaled_and_shifted():
     x, scale, shift = (tensor(part, "float32") for part in (X, scale, shift))
     found = normalize_groups(x, 1, scale, shift)
     np.testing.assert_allclose(f64(found), wanted, atol=1e-4)
+
+
+@pytest.mark.two_engines
+@pytest.mark.parametrize(("mean", "dtype"), [(1, "bfloat16"), (300, "float32")])
+def test_groups_far_from_zero_do_not_become_nan(mean, dtype):
+    x = ops.cast(tensor(mean + 0.01 * X, "float32"), dtype)
+    found = normalize_groups(x, 1)
+    assert found.dtype == x.dtype
+    assert np.isfinite(array(ops.cast(found, "float32"))).all()
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("make", [lambda **how: UNet([4], groups=2, **how), lambda **how: Field([8], **how)])
+def test_networks_in_low_precision_tell_times_apart(perturb, make):
+    field = make(features=2, dtype="mixed_bfloat16")
+    x = tensor(X if isinstance(field, UNet) else X[:, 0, 0], "float32")
+    field.build(x.shape)
+    perturb(field, scale=0.5)
+    early, late = (array(ops.cast(field(x, ops.full((3,), t)), "float32")) for t in (0.9, 0.901))
+    assert np.abs(early - late).max() > 0
 
 
 @pytest.mark.one_engine

@@ -29,6 +29,7 @@ _MORE = {
 _IMAGES = {
     "glow": {"levels": 2, "steps": 1, "width": 4, "min_scale": 0.5},
     "flow_pp": {"width": 4, "mixtures": 2, "blocks": 1, "couplings": (1, 1, 1), "dequantize": "uniform"},
+    "maf_images": {"width": 4, "depth": 1, "reach": 2, "mixtures": 2},
     "realnvp_images": {"levels": 1, "width": 4, "blocks": 1},
     "jet": {"depth": 1, "width": 8, "patch": 2},
     "tarflow": {"blocks": 1, "depth": 1, "width": 8, "patch": 2},

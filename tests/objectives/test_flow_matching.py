@@ -171,6 +171,19 @@ def test_a_context_is_dropped_for_a_part_of_the_batch():
     assert seen == [(2, None), (18, 18)]
 
 
+def test_the_same_part_of_a_batch_goes_without_context_on_all_backends():
+    class Telling(bijectors.Continuous):
+        def velocity(self, x, t, context=None):
+            return 0 * super().velocity(x, t, context) + (0.0 if context is None else 1000.0)
+
+    flow = Flow(Telling(Field([8], context="optional"), steps=2))
+    flow.build({"x": (None, 2), "context": (None, 3)})
+    flow.compile("sgd", loss=FlowMatching(drop_context=0.7))
+    x, context = (np.ones((20, n), "float32") for n in (2, 3))
+    loss = flow.fit(x, context=context, batch_size=20, verbose=0).history["loss"][0]
+    assert loss / 2e6 == pytest.approx(0.3, abs=0.01)
+
+
 def test_options_that_do_not_go_with_a_flow_are_refused():
     with pytest.raises(
         ValueError, match=r"drop_context: got 0\.1, expected 0 for a field with context='none'"

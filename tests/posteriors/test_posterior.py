@@ -173,6 +173,22 @@ def test_sets_series_and_images_are_embedded(event, embedding, tmp_path):
     )
 
 
+def test_an_embedding_is_copied_and_starts_from_the_seed():
+    rng = np.random.default_rng(0)
+    theta, x = rng.normal(size=(60, 2)), rng.normal(size=(60, 6, 1))
+    reader = keras.layers.GRU(4)
+    first, second = (
+        flowkit.posterior(pairs=(theta, x), embedding=reader, epochs=1, **SMALL) for _ in range(2)
+    )
+    assert not reader.built
+    assert first.flow.embedding.layers[-1] is not second.flow.embedding.layers[-1]
+    np.testing.assert_allclose(first.flow.log_prob(theta, x), second.flow.log_prob(theta, x), rtol=1e-4)
+    known = first.flow.embedding.layers[-1]
+    third = flowkit.posterior(pairs=(theta, x), embedding=known, epochs=1, learning_rate=1e-12, **SMALL)
+    for one, other in zip(known.get_weights(), third.flow.embedding.layers[-1].get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=0.05)  # of which a hundredth is decay
+
+
 def test_simulations_that_fail_are_counted():
     def failing(theta):
         x = noisy(theta)

@@ -107,8 +107,8 @@ def step(x, parts, context):
         halves.append(half @ matrix)
         total = total + h * w * np.linalg.slogdet(matrix)[1]
     k = coupling.transform.components
-    raw = network(halves[0], coupling.conditioner, context).reshape(n, h, w, c // 2, 3 * k + 2)
-    moved, log_slope = mixture(halves[1], raw, k)
+    raw = network(halves[0], coupling.conditioner, context).reshape(n, h, w, 3 * k + 2, c // 2)
+    moved, log_slope = mixture(halves[1], np.swapaxes(raw, -1, -2), k)
     return np.concatenate([halves[0], moved], axis=-1)[..., ::-1], total + log_slope.sum((1, 2, 3))
 
 

@@ -12,7 +12,7 @@ from keras import ops
 import flowkit
 from flowkit import recipes, zoo
 from flowkit.bijectors import Scale
-from flowkit.bijectors.guidance import guided
+from flowkit.bijectors.settings import setting
 from flowkit.conditioners import LabelDropout
 from flowkit.contract import ContractError
 from flowkit.data import GaussianNoise
@@ -247,7 +247,7 @@ class TestSampling:
         block = repeated(tarflow)[-1]
         labels, tokens = np.array([0, 1, 2]), (3, 4, 2, 12)
         z = np.random.default_rng(2).normal(size=tokens).astype("float32")
-        with guided(1.5):
+        with setting(guidance=1.5):
             x, log_det = block.inverse(z, context=labels)
             back, log_det_back = block(x, context=labels)
         np.testing.assert_allclose(f64(back), z, atol=1e-4)
