@@ -22,14 +22,15 @@ class Equalize(Elementwise):
     """z = log F(x) - log(1 - F(x)), F the distribution function of all entries: a straight line on each level.
 
     Entries are those of `flowkit.data.Dequantize`: `levels` bins of the same width from -1/2 to 1/2. One more bin at
-    each end, with a share of 0.001, keeps z finite. `adapt` sets the shares from data; before, levels have equal ones.
+    each end, with a share of 0.001, keeps z finite. `adapt` sets the shares from data.
     The result has a logistic distribution, however often a value such as 0 occurs.
 
     Raises ValueError for fewer than 2 levels. Gonzalez & Woods, Digital Image Processing (2018), section 3.3.
 
-    >>> z, log_det = Equalize(levels=4)(ops.zeros((1, 3)))
-    >>> [round(float(n), 4) for n in ops.convert_to_numpy(z)[0]]
-    [0.0, 0.0, 0.0]
+    >>> layer = Equalize(levels=4).adapt(ops.convert_to_tensor([[-0.4], [-0.3], [0.1], [0.4]]))
+    >>> z, log_det = layer(ops.zeros((1, 1)))  # half of the data are below 0
+    >>> round(abs(float(z[0, 0])), 4)
+    0.0
     """
 
     rows_to_adapt = 10_000
