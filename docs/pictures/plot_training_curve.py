@@ -23,7 +23,7 @@ for ax, hidden in zip(axes, (8, 128), strict=True):
     flow.compile(keras.optimizers.Adam(3e-3))
     history = flow.fit(train, validation_data=(held_out,), batch_size=100, epochs=60, verbose=0).history
     ax.plot(history["loss"], label="training")
-    ax.plot(history["val_nll"], label="held out")
+    ax.plot(history["val_loss"], label="held out")
     ax.set(title=f"networks of width {hidden}", xlabel="epoch", ylim=(8.2, 10.5))
 axes[0].set_ylabel("-log p, nats")
 axes[0].legend()

@@ -20,8 +20,8 @@ from flowkit.training import Validation
 _DECAY = (
     0.01  # share of each weight that an epoch takes away; without it flows of few simulations memorise them
 )
-# Splines are the identity beyond `bound`. Beyond 3 a normal base has 0.3 % of its mass, which would stay far from narrow
-# posteriors; beyond 5 it has next to none.
+# Splines are the identity beyond `bound`. Beyond 3 a normal base has 0.3 % of its mass, which would stay far from
+# narrow posteriors; beyond 5 it has next to none.
 _NETWORK = {"layers": 5, "hidden": (50, 50), "bins": 10, "bound": 5.0, "residual": True}
 
 
