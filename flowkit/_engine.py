@@ -14,8 +14,8 @@ def installed(package):
 
 
 def pip_install(extra):
-    """Return the command that installs an extra of flowkit, for an error."""
-    return f"pip install 'keras-flowkit[{extra}]', or in a clone pip install -e '.[{extra}]'"
+    """Return the command that installs an extra of flowkit, which is on no index yet, for an error."""
+    return f"in flowkit's clone run pip install -e '.[{extra}]'"
 
 
 def choose_engine():

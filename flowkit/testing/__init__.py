@@ -1,6 +1,6 @@
 """The contract checker: point it at a bijector and learn which promises it breaks, with the smallest failing case.
 
-Needs Hypothesis and pytest: `pip install 'keras-flowkit[testing]'`, or in a clone `pip install -e '.[testing]'`.
+Needs Hypothesis and pytest: in flowkit's clone run `pip install -e '.[testing]'`.
 """
 
 try:
