@@ -156,8 +156,8 @@ def main():
     add = parser.add_argument
     add("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="NAME")
     add("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME")
-    add("--simulations", nargs="+", type=int, default=[1000, 10_000])
-    add("--seeds", type=int, default=3)
+    add("--simulations", nargs="+", type=int, default=[4000])
+    add("--seeds", type=int, default=1)
     add("--observations", type=int, default=3)
     add("--out", default=str(Path(__file__).parent / "posteriors.jsonl"))
     add("--print", action="store_true")

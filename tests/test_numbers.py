@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,6 +59,15 @@ def test_the_tables_of_speed_are_those_of_the_last_release(monkeypatch):
     released = json.loads((ROOT / "benchmarks" / "released.json").read_text("utf-8"))
     written = (ROOT / "benchmarks" / "speed.md").read_text("utf-8")
     assert written == report(released), "run python benchmarks/report.py"
+
+
+def test_the_posteriors_beside_sbi_are_those_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("posteriors")
+    measured = benchmark.Records(ROOT / "benchmarks" / "posteriors.jsonl", key=benchmark.KEY)
+    table = benchmark.as_markdown(measured, SimpleNamespace(simulations=[4000], seeds=1))
+    assert table.count("\n") > 2
+    assert table in (ROOT / "docs" / "posteriors.md").read_text("utf-8"), f"put this table there:\n{table}"
 
 
 def test_the_page_on_performance_states_no_times_of_its_own():
