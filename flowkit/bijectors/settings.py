@@ -12,7 +12,7 @@ Weight = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
 
 
 class Settings(NamedTuple):
-    """What the scopes of `setting` have set. Another program is compiled for each combination.
+    """Hold what the scopes of `setting` have set. Another program is compiled for each combination.
 
     - `steps`: `Continuous` layers take so many steps of one length; None: their own. The classical Runge-Kutta method
       then takes the place of an adaptive one. With `finer` they take twice as many.

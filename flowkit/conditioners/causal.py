@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.conditioners.transformer import glorot, normal
+from flowkit.conditioners.transformer import InTurn, glorot, normal
 from flowkit.contract import Conditioner, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Blocks, Count, whole
 from flowkit.contract.conditioner import as_type, deal
@@ -112,15 +112,8 @@ def _bounded(x):
     return ops.clip(x, -6, 6)
 
 
-class CausalConvNetInTurn:
+class CausalConvNetInTurn(InTurn):
     """The outputs of a built `CausalConvNet` one after another, each from its window alone."""
-
-    def __init__(self, network):
-        self.network = network
-
-    def derive(self):
-        """Return what depends on weights alone."""
-        return self.network._derive(None)
 
     def begin(self, batch, context, dtype, derived):
         """Return (state, answer) for a batch: see `flowkit.conditioners.made_in_turn.MADEInTurn.begin`.

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.conditioners.context import ContextNetwork, rows_of
-from flowkit.contract import Context, Shape, Tensor
+from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.arguments import Blocks, ContextWord, Count, whole
 from flowkit.contract.conditioner import as_type, deal
 from flowkit.contract.derived import as_keyword, derive_from
@@ -304,19 +304,23 @@ def _until(n):
     return np.tril(np.ones((n, n), "float32"))
 
 
-class TransformerInTurn:
+class InTurn:
+    """Hold a built network of places, whose outputs a subclass returns one after another by `begin`."""
+
+    def __init__(self, network: Conditioner) -> None:
+        self.network = network
+
+    def derive(self) -> dict[str, Any]:
+        """Return what depends on weights alone."""
+        return self.network._derive(None)
+
+
+class TransformerInTurn(InTurn):
     """The outputs of a built `CausalTransformer` one after another, with the keys and values of the places before.
 
     Row k of a buffer belongs to place k - 1, which is what the output for place k needs; row 0 is never read, except by
     the output for the first place, which is 0 anyway.
     """
-
-    def __init__(self, network):
-        self.network = network
-
-    def derive(self):
-        """Return what depends on weights alone."""
-        return self.network._derive(None)
 
     def begin(self, batch, context, dtype, derived):
         """Return (state, answer) for a batch: see `flowkit.conditioners.made_in_turn.MADEInTurn.begin`.
