@@ -1,49 +1,83 @@
-"""FFJORD on two moons beside zuko's CNF (PyTorch) or a small CNF of diffrax (JAX), at as many evaluations of the field.
+"""FFJORD beside zuko's CNF (PyTorch) or a small CNF of diffrax (JAX), at as many evaluations of the field.
 
-    KERAS_BACKEND=torch python benchmarks/continuous.py --seeds 3
-    KERAS_BACKEND=jax python benchmarks/continuous.py --seeds 3
+    KERAS_BACKEND=torch python benchmarks/continuous.py --data FOLDER
+    KERAS_BACKEND=jax python benchmarks/continuous.py --data FOLDER
+    python benchmarks/continuous.py --print
 
-Each library trains a field of two hidden layers of width 64 on the same rows by Adam with a cosine; the other
-library's solver chooses its steps, and flowkit's takes as many evaluations in steps of one length. The two take turns,
-step by step. Prints processor time of one thread for a step (median) and the negative test log-likelihood, and stores
-them in continuous.json.
+Three targets: two moons, eight Gaussians, and MAGIC, the 10 measurements of a gamma-ray telescope, from the folder that
+benchmarks/tables.py describes. Each library trains a field of two hidden layers of width 64 on the same standardised
+rows by Adam with a cosine. The other library's Dormand-Prince solver chooses its steps, to a tolerance of 1e-3; flowkit
+takes as many evaluations in steps of one length. The test rows are scored to a tolerance of 1e-5 by both. Then the two
+take turns, step by step, for processor times of one thread (medians). The results are in continuous.json.
 """
 
 import argparse
 import itertools
 import json
+import os
 import time
 from pathlib import Path
 
-import keras
-import numpy as np
+os.environ.setdefault("KERAS_BACKEND", "torch")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import flowkit  # before Keras, which chooses its backend on import
+
+# isort: split
+import keras
+import numpy as np
+from tabular.data import load
+
 from flowkit.engines import engine
 
 WIDTH, ROWS, RATE = 64, 256, 5e-3
-FILE = Path(__file__).with_name("continuous.json")
+LOOSE, TIGHT = 1e-3, 1e-5
+FINE = 40  # steps of the classical Runge-Kutta method that leave errors far below TIGHT
+STEPS = {"two moons": 200, "eight Gaussians": 200, "MAGIC": 80}
+BESIDE = {"torch": "zuko", "jax": "diffrax"}
+FILE = Path(__file__).with_suffix(".json")
 
 
-def two_moons(n, seed):
+def two_moons(n, rng):
     """Return n rows of two half circles with noise of deviation 0.06."""
-    rng = np.random.default_rng(seed)
     angle, lower = np.pi * rng.random(n), rng.random(n) < 0.5
     x = np.stack([np.cos(angle), np.sin(angle)], axis=1)
     x[lower] = [1.0, 0.5] - x[lower]
-    return (x + rng.normal(0, 0.06, x.shape)).astype("float32")
+    return x + rng.normal(0, 0.06, x.shape)
+
+
+def eight_gaussians(n, rng):
+    """Return n rows around eight places of a circle of radius 2, with noise of deviation 0.2."""
+    angle = np.pi / 4 * rng.integers(8, size=n)
+    return 2 * np.stack([np.cos(angle), np.sin(angle)], axis=1) + rng.normal(0, 0.2, (n, 2))
+
+
+def rows_of(target, steps, folder):
+    """Return (rows of all steps, rows of a test), standardised by the first."""
+    if target == "MAGIC":
+        table = load("magic", folder)
+        train, test = np.resize(table.train, (steps * ROWS, table.train.shape[1])), table.test
+    else:
+        draw, rng = (
+            {"two moons": two_moons, "eight Gaussians": eight_gaussians}[target],
+            np.random.default_rng(1),
+        )
+        train, test = draw(steps * ROWS, rng), draw(4000, rng)
+    mean, std = train.mean(axis=0), train.std(axis=0)
+    return ((train - mean) / std).astype("float32"), ((test - mean) / std).astype("float32")
 
 
 class Zuko:
     """zuko's CNF, with its own activation, initial weights and adaptive solver."""
 
-    def __init__(self, seed, steps):
+    def __init__(self, features, seed, steps):
         import torch
         import zuko
 
         torch.manual_seed(seed)
         self.torch, self.calls = torch, itertools.count()
-        self.flow = zuko.flows.CNF(2, hidden_features=(WIDTH, WIDTH))
+        self.flow = zuko.flows.CNF(features, hidden_features=(WIDTH, WIDTH), atol=LOOSE, rtol=LOOSE)
         field = self.flow.transform.f
         self.flow.transform.f = lambda *given, **more: (next(self.calls), field(*given, **more))[1]
         self.optimizer = torch.optim.Adam(self.flow.parameters(), RATE)
@@ -61,20 +95,23 @@ class Zuko:
         return evaluations
 
     def log_prob(self, x):
-        """Return log p of rows."""
+        """Return log p of rows, to the tight tolerance."""
+        self.flow.transform.atol = self.flow.transform.rtol = TIGHT
         with self.torch.no_grad():
-            return self.flow().log_prob(self.torch.from_numpy(x)).numpy()
+            found = self.flow().log_prob(self.torch.from_numpy(x)).numpy()
+        self.flow.transform.atol = self.flow.transform.rtol = LOOSE
+        return found
 
 
 class Diffrax:
     """A CNF of 40 lines on diffrax, as in its documentation: exact divergence, Dormand-Prince, checkpointed steps."""
 
-    def __init__(self, seed, steps):
+    def __init__(self, features, seed, steps):
         import diffrax
         import jax
         import jax.numpy as jnp
 
-        sizes, rng = (3, WIDTH, WIDTH, 2), np.random.default_rng(seed)
+        sizes, rng = (features + 1, WIDTH, WIDTH, features), np.random.default_rng(seed)
         self.weights = [
             (jnp.asarray(rng.normal(0, a**-0.5, (a, b)), "float32"), jnp.zeros(b))
             for a, b in itertools.pairwise(sizes)
@@ -93,7 +130,7 @@ class Diffrax:
 
             return jax.vmap(one)(state[0])
 
-        def log_prob(weights, x):
+        def log_prob(weights, x, tolerance):
             found = diffrax.diffeqsolve(
                 diffrax.ODETerm(rate),
                 diffrax.Dopri5(),
@@ -102,15 +139,15 @@ class Diffrax:
                 None,
                 (x, jnp.zeros(len(x))),
                 weights,
-                stepsize_controller=diffrax.PIDController(1e-5, 1e-5),
+                stepsize_controller=diffrax.PIDController(tolerance, tolerance),
             )
             z, integral = (part[-1] for part in found.ys)
-            density = -0.5 * jnp.sum(z**2, axis=1) - np.log(2 * np.pi)
+            density = -0.5 * jnp.sum(z**2 + np.log(2 * np.pi), axis=1)
             return density + integral, found.stats["num_steps"]
 
         def step(weights, first, second, number, x):
             def loss(weights):
-                log_p, count = log_prob(weights, x)
+                log_p, count = log_prob(weights, x, LOOSE)
                 return -log_p.mean(), count
 
             (_, count), grads = jax.value_and_grad(loss, has_aux=True)(weights)
@@ -135,26 +172,33 @@ class Diffrax:
         return int(count)
 
     def log_prob(self, x):
-        """Return log p of rows."""
-        return np.asarray(self._log_prob(self.weights, x)[0])
+        """Return log p of rows, to the tight tolerance."""
+        return np.asarray(self._log_prob(self.weights, x, TIGHT)[0])
 
 
 class Ours:
     """flowkit's FFJORD with as many evaluations, in steps of the classical Runge-Kutta method."""
 
-    def __init__(self, seed, steps, evaluations):
+    def __init__(self, rows, seed, steps, evaluations):
         keras.utils.set_random_seed(seed)
-        self.flow = flowkit.zoo.ffjord(features=2, hidden=[WIDTH, WIDTH], steps=max(1, evaluations // 4))
+        self.flow = self.made(rows, evaluations // 4)
         self.flow.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)))
-        self.flow.adapt(two_moons(10_000, seed=0))
+
+    def made(self, rows, steps):
+        """Return a flow of so many steps, adapted to rows."""
+        hidden, features = [WIDTH, WIDTH], rows.shape[1]
+        flow = flowkit.zoo.ffjord(features=features, hidden=hidden, steps=steps, trace="exact")
+        return flow.adapt(rows)
 
     def step(self, x):
         """Train on a batch."""
         self.flow.train_on_batch(x)
 
     def log_prob(self, x):
-        """Return log p of rows."""
-        return self.flow.log_prob(x)
+        """Return log p of rows, by many steps."""
+        fine = self.made(x, FINE)
+        fine.set_weights(self.flow.get_weights())
+        return fine.log_prob(x)
 
 
 def timed(function, *given):
@@ -164,51 +208,73 @@ def timed(function, *given):
     return result, time.process_time() - began
 
 
-def compare(seed, steps):
+def compare(target, steps, seed, folder):
     """Train both, first the other library for the mean number of its evaluations; then time both in turns."""
-    name = {"torch": "zuko", "jax": "diffrax"}[engine.name]
-    rows, test = two_moons(steps * ROWS, seed=1), two_moons(4000, seed=2)
-    mean, std = rows.mean(axis=0), rows.std(axis=0)
-    standard = (rows - mean) / std
-    other = {"zuko": Zuko, "diffrax": Diffrax}[name](seed, steps)
-    counts = [other.step(standard[i * ROWS : (i + 1) * ROWS]) for i in range(steps)]
-    evaluations = round(float(np.mean(counts)))
-    ours = Ours(seed, steps, evaluations)
-    for i in range(steps):
-        ours.step(rows[i * ROWS : (i + 1) * ROWS])
-    scores = {
-        name: float((np.log(std).sum() - other.log_prob((test - mean) / std)).mean()),
-        "flowkit": float(-ours.log_prob(test).mean()),
-    }
+    name = BESIDE[engine.name]
+    rows, test = rows_of(target, steps, folder)
+    batches = rows.reshape(steps, ROWS, -1)
+    other = {"zuko": Zuko, "diffrax": Diffrax}[name](rows.shape[1], seed, steps)
+    evaluations = round(np.mean([other.step(batch) for batch in batches]))
+    ours = Ours(rows, seed, steps, evaluations)
+    for batch in batches:
+        ours.step(batch)
+    nll = {name: -other.log_prob(test).mean(), "flowkit": -ours.log_prob(test).mean()}
     turns, late = [], []
-    for i in range(20):
-        batch = slice(i * ROWS, (i + 1) * ROWS)
-        count, theirs = timed(other.step, standard[batch])
+    for batch in batches[:20]:
+        count, theirs = timed(other.step, batch)
         late.append(count)
-        turns.append((theirs, timed(ours.step, rows[batch])[1]))
-    seconds = np.median(turns, axis=0)
+        turns.append((theirs, timed(ours.step, batch)[1]))
+    milliseconds = 1e3 * np.median(turns, axis=0)
     return {
+        "target": target,
+        "backend": engine.name,
         "seed": seed,
         "steps": steps,
-        "evaluations": {
-            name: [evaluations, round(float(np.mean(late)))],
-            "flowkit": 4 * max(1, evaluations // 4),
-        },
-        "nll": scores,
-        "milliseconds": {name: round(1e3 * seconds[0], 1), "flowkit": round(1e3 * seconds[1], 1)},
+        # Those of the other library in training, and while times were taken.
+        "evaluations": {name: [evaluations, round(np.mean(late))], "flowkit": 4 * (evaluations // 4)},
+        "nll": {key: round(float(value), 4) for key, value in nll.items()},
+        "milliseconds": {name: round(milliseconds[0], 1), "flowkit": round(milliseconds[1], 1)},
     }
 
 
-if __name__ == "__main__":
+def table():
+    """Return the measurements as a table in Markdown; times are those of a step over the evaluations in it."""
+    lines = [
+        "| data | other library | evaluations | nats | flowkit's | ms per evaluation | flowkit's |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in json.loads(FILE.read_text()):
+        name = BESIDE[row["backend"]]
+        trained, late = row["evaluations"][name]
+        own = row["evaluations"]["flowkit"]
+        cells = [row["target"], name, f"{trained}, {own}"]
+        cells += [f"{row['nll'][one]:.2f}" for one in (name, "flowkit")]
+        cells += [
+            f"{row['milliseconds'][one] / count:.2f}" for one, count in ((name, late), ("flowkit", own))
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=400)
+    parser.add_argument("--targets", nargs="+", choices=STEPS, default=list(STEPS), metavar="NAME")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--share", type=float, default=1.0, help="of the steps of training")
+    parser.add_argument("--data", default="data")
+    parser.add_argument("--print", action="store_true")
     options = parser.parse_args()
-    found = json.loads(FILE.read_text()) if FILE.exists() else {}
-    found[engine.name] = []
-    for seed in range(options.seeds):
-        found[engine.name].append(compare(seed, options.steps))
-        print(found[engine.name][-1], flush=True)
+    for target in () if options.print else options.targets:
+        row = compare(target, round(options.share * STEPS[target]), options.seed, options.data)
+        print(row, flush=True)
+        known = json.loads(FILE.read_text()) if FILE.exists() else []
+        known = [old for old in known if (old["target"], old["backend"]) != (target, engine.name)]
+        found = sorted([*known, row], key=lambda row: (list(STEPS).index(row["target"]), row["backend"]))
         FILE.write_text(json.dumps(found, indent=1) + "\n")
+    print(table())
+
+
+if __name__ == "__main__":
+    main()

@@ -70,6 +70,13 @@ def test_the_posteriors_beside_sbi_are_those_measured(monkeypatch):
     assert table in (ROOT / "docs" / "posteriors.md").read_text("utf-8"), f"put this table there:\n{table}"
 
 
+def test_the_continuous_flows_beside_others_are_those_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    table = importlib.import_module("continuous").table()
+    assert table.count("\n") > 2
+    assert table in (ROOT / "docs" / "continuous.md").read_text("utf-8"), f"put this table there:\n{table}"
+
+
 def test_the_page_on_performance_states_no_times_of_its_own():
     """Its chart reads a file; a time in the text would be of another day."""
     page = (ROOT / "docs" / "performance.md").read_text("utf-8")
