@@ -44,6 +44,7 @@ def table_flow(
     domains = columns.codings if front is None else front.coordinates
     if model == "nsf" and len(domains) == 1:
         model = "nsf_autoregressive"  # a coupling needs two
+        options.pop("marginals", None)  # which it has in any case
     given_size = 0 if given is None else given.size
     inner = zoo.VECTORS[model](features=len(domains), domains=list(domains), context=given_size, **options)
     bijector = inner.bijector if front is None else Chain([front, inner.bijector])

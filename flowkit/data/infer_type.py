@@ -22,6 +22,7 @@ from flowkit.data.csv_file import is_number
 MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
 MOST_CATEGORIES = 256  # of a column of text, unless its type is given
 _ENUMERATED = 256  # levels of which all are likely to be in the data; the range of more is widened
+ALL_MISSING = "all entries are missing"
 _DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
 
 
@@ -39,7 +40,7 @@ def infer_type(series: Any, asked: Any = None) -> ColumnType:
 def _inferred(series, asked):
     absent = absent_of(series)
     if absent.all():
-        raise ValueError("all entries are missing")
+        raise ValueError(ALL_MISSING)
     dtype, some = series.dtype, bool(absent.any())
     if asked == "category" or dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
         if asked not in (None, "category"):

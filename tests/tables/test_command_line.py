@@ -139,7 +139,12 @@ def test_samples_are_a_table_of_the_same_types(trained, table, tmp_path):
     assert set(drawn["weather"]) <= {"clear", "rain"}
 
 
-def test_a_conditional_table(table, tmp_path):
+def test_one_column_given_others(table, tmp_path):
+    words = ["--data", table, "--out", tmp_path / "run", "--columns", "bikers", "--given", "weather"]
+    assert "test log-likelihood" in run("train", "table", *words, *SMALL)
+
+
+def test_a_conditional_table(table, tmp_path, capsys):
     folder, output = tmp_path / "run", tmp_path / "samples.csv"
     words = ["--data", table, "--out", folder, "--columns", "bikers,wind", "--given", "weather,humidity"]
     run("train", "table", *words, *SMALL)
@@ -148,6 +153,9 @@ def test_a_conditional_table(table, tmp_path):
     pl.read_csv(table).head(3).write_csv(few)
     run("sample", folder, "-n", 2, "--given", few, "-o", output)
     assert pl.read_csv(output)["weather"].to_list() == pl.read_csv(few)["weather"].to_list() * 2
+    pl.read_csv(few).with_columns(weather=pl.lit("snow")).write_csv(few)
+    assert main(["sample", str(folder), "--given", str(few), "-o", str(output)]) == 2
+    assert "got 'snow' in column 'weather' of row 0" in capsys.readouterr().err
     assert main(["sample", str(folder), "--given", str(few), "-o", str(few)]) == 2
     assert len(pl.read_csv(few)) == 3
 
