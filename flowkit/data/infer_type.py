@@ -23,6 +23,7 @@ MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
 MOST_CATEGORIES = 256  # of a column of text, unless its type is given
 _ENUMERATED = 256  # levels of which all are likely to be in the data; the range of more is widened
 ALL_MISSING = "all entries are missing"
+_SPARSE = 4  # levels for each that occurs, at least, of a column whose values are listed
 _DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
 
 
@@ -60,7 +61,8 @@ def _inferred(series, asked):
         value = values[0].item()
         value = int(value) if dtype.is_integer() else value
         return Category((value,), False, word, some, (1 - absent.mean(), absent.mean()))
-    return _with_quantiles(_number(values, asked, word, some), series)
+    kind = _number(values, asked, word, some)
+    return _with_quantiles(_listed(kind, series) if asked is None else kind, series)
 
 
 def _number(values, asked, dtype, missing):
@@ -146,8 +148,21 @@ def _date(series, missing):
         if levels <= MOST_LEVELS and (moments == moments.astype(f"datetime64[{unit}]")).all():
             steps = {"levels": max(levels, 2), "decimals": 0, "unit": unit, "origin": str(origin)}
             found = Date("real", dtype=name, missing=missing, zone=zone, **steps)
-            return _with_quantiles(found, series)
+            return _with_quantiles(_listed(found, series), series)
     return _with_quantiles(Date("real", dtype=name, missing=missing, origin=str(first), zone=zone), series)
+
+
+def _listed(kind, series):
+    """Return the type with the list of steps that occur, if these are few and others are unlikely in new rows.
+
+    A step that has not been seen has about the share of those seen once as its probability (Good, 1953).
+    """
+    codes, _ = kind.codes(series)
+    steps, counts = np.unique(codes[~np.isnan(codes)], return_counts=True)
+    once = (counts == 1).sum() / len(codes)
+    if 2 <= len(steps) <= min(_ENUMERATED, kind.levels / _SPARSE) and once <= 1e-3:
+        return replace(kind, listed=tuple(steps.astype(int).tolist()))
+    return kind
 
 
 def _with_quantiles(kind, series):
