@@ -24,7 +24,7 @@ from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
 from flowkit.flow.batches import count, head, is_array, real_numbers
 from flowkit.flow.context import check_context, check_embedding, context_kind, embedded, refuse_unread
-from flowkit.flow.group import check_batches, check_division
+from flowkit.flow.group import check_batches
 from flowkit.flow.noise import check_dequantizer
 
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
@@ -347,16 +347,13 @@ def packed(
     y: Any = None,
     context: Any = None,
     sample_weight: Any = None,
-    batch_size: Any = None,
     *,
     learns: bool = False,
-    held_out: float = 0.0,
 ) -> Packed:
     """Return data and context, arrays or a data set, as Keras takes them; build the flow if necessary.
 
     `y` are labels that come with data, another name for the context, which a flow that reads none may ignore. For a
-    flow that `learns`, a `context` that it does not read is an error, and so are columns of whole numbers. A share of
-    the rows, `held_out`, is not in the batches.
+    flow that `learns`, a `context` that it does not read is an error, and so are columns of whole numbers.
     """
     if isinstance(x, dict):
         if context is not None:
@@ -378,7 +375,6 @@ def packed(
     else:
         labels = None if context_kind(flow) == "none" else y
         x, context = checked(flow, x, labels if context is None else context)
-        check_division(len(x) - int(len(x) * held_out), batch_size)
         # Keras drops weights that come without a target. The loss does not look at it.
         target = None if sample_weight is None else np.zeros(len(x), "float32")
         data = Packed(pack(x, context), target, (x, context), arrays=True)
@@ -409,8 +405,7 @@ def to_train(
             "callbacks": callbacks,
             "shuffle": False,
         }  # in its own order, which can be resumed
-    size, held_out = options["batch_size"], options.get("validation_split", 0.0)
-    data = packed(flow, x, y, context, sample_weight, size, learns=True, held_out=held_out)
+    data = packed(flow, x, y, context, sample_weight, learns=True)
     return data, with_validation(flow, options)
 
 
@@ -424,8 +419,7 @@ def with_validation(flow: Any, options: dict[str, Any]) -> dict[str, Any]:
         return options
     given = unpack(given) if isinstance(given, dict) else given
     x, context, weights = (*(given if isinstance(given, tuple | list) else (given,)), None, None)[:3]
-    size = options.get("validation_batch_size") or options["batch_size"]
-    made = packed(flow, x, context, None, weights, size)
+    made = packed(flow, x, context, None, weights)
     return options | {"validation_data": made.x if weights is None else (made.x, made.y, weights)}
 
 
@@ -452,7 +446,6 @@ def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Pac
     refuse_unread(flow, context)
     context = check_context(flow, context)
     size = 32 if options["batch_size"] is None else whole_number(options["batch_size"], "batch_size", least=1)
-    check_division(size, size)
     steps = options.get("steps_per_epoch")
     if steps is None and context is None:
         raise ValueError(
