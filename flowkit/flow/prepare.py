@@ -210,12 +210,11 @@ def outside(x: np.ndarray, domain: Domain) -> np.ndarray:
             f"Flow expects {len(domain.columns)} columns, as many as it has domains, received {x.shape[-1]}: give a "
             "domain for each, 'real' for those that may be anything."
         )
-    low, high = (np.asarray(end, x.dtype) for end in (domain.low, domain.high))
-    kinds = np.array([column.kind for column in domain.columns or [domain]])
     # A column's circle is closed: rounding may bring a number to its upper end, which is the lower one.
-    inside = np.where(kinds == "interval", (x > low) & (x < high), (x >= low) & (x <= high))
-    inside &= (kinds != "whole") | (x == np.floor(x))
-    return ~inside & ~np.isnan(x)  # missing entries, since others were refused before
+    circles = np.array([column.kind == "circle" for column in domain.columns or [domain]])
+    at_end = circles & (x == np.asarray(domain.high, x.dtype))
+    # Missing entries are not outside: others that are NaN were refused before.
+    return ~(domain.inside(x) | at_end | np.isnan(x))
 
 
 def _rounded(x, dtype, domain):
