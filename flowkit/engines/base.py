@@ -2,7 +2,6 @@
 
 import contextlib
 import contextvars
-import importlib
 import logging
 
 import keras
@@ -245,15 +244,6 @@ class Engine:
             f"solver: got {library!r} on Keras's {self.name} backend, expected {backend}. Use 'dopri5', which works on "
             "all backends."
         )
-
-    def library(self, name):
-        """Import an optional library. Raises ImportError that says how to install it."""
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            raise ImportError(
-                f"solver: got {name!r}, which is not installed. pip install {name}, or use 'dopri5'."
-            ) from None
 
     # Gradients
 

@@ -263,7 +263,9 @@ class TorchEngine(TorchGroup):
     def solve_ode(self, library, rate, x, integrals, given, span, **options):
         if library != "torchdiffeq":
             return super().solve_ode(library, rate, x, integrals, given, span, **options)
-        torchdiffeq, calls = self.library(library), itertools.count()
+        import torchdiffeq
+
+        calls = itertools.count()
 
         def slopes(t, state):
             next(calls)

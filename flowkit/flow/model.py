@@ -458,11 +458,10 @@ class FlowModel(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As Keras does, for a model whose `compile` is its own."""
-        # Losses and metrics of Keras's were ignored before they were refused.
-        kept = {key: value for key, value in config.items() if key not in (*_OF_TARGETS, "loss", "objective")}
-        self.compile(**keras.saving.deserialize_keras_object(kept))
-        if "objective" in config:
-            self.objective = keras.saving.deserialize_keras_object(config["objective"])
+        config = keras.saving.deserialize_keras_object(config)
+        objective = config.pop("objective", None)
+        self.compile(**config)
+        self.objective = objective or self.objective
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 

@@ -296,15 +296,10 @@ def refuse_whole(flow: Any, x: Any) -> None:
 
 def peek(dataset: Any) -> tuple[tuple[Any, Any], Any]:
     """Return (the first batch's x and context, the data set as if untouched)."""
-    if dataset is None:
-        raise ValueError(
-            "Flow expects data, received none: only fit with an objective that needs none, such as "
-            "flowkit.objectives.ReverseKL, goes without."
-        )
     if not hasattr(dataset, "__iter__") or isinstance(dataset, list | tuple):
+        received = "none" if dataset is None else type(dataset).__name__
         raise ValueError(
-            f"Flow expects data as a numpy array, a tensor or a data set that Keras takes, received "
-            f"{type(dataset).__name__}."
+            f"Flow expects data as a numpy array, a tensor or a data set that Keras takes, received {received}."
         )
     if isinstance(dataset, keras.utils.PyDataset):
         return peeked(dataset[0]), dataset
