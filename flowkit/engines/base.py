@@ -134,14 +134,6 @@ class Engine:
         """Return `x` with its axes in another order."""
         return ops.transpose(x, axes)
 
-    def row_sums(self, x):
-        """Sum over all axes but the first: one number for each sample."""
-        return ops.sum(x, axis=tuple(range(1, len(x.shape))))
-
-    def add_up(self, log_dets):
-        """Add log-dets, each a number, a scalar or (batch,)."""
-        return sum(log_dets, 0.0)
-
     def reaches(self, x, edges):
         """Return 1.0 where x >= edge, 0.0 elsewhere and for NaN; without gradients."""
         return ops.cast(x >= edges, x.dtype)
@@ -164,8 +156,8 @@ class Engine:
 
     # Layers of networks
 
-    def dense(self, x, kernel, bias, place=None):
-        """Return x W + b on the last axis; computed in `place`, from `Rows`, if there is one."""
+    def dense(self, x, kernel, bias):
+        """Return x W + b on the last axis."""
         return ops.matmul(x, kernel) + bias
 
     def convolve(self, x, kernel, bias):

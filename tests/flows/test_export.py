@@ -180,9 +180,6 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     (tmp_path / "model").mkdir()
     with pytest.raises(ValueError, match="a folder that exists"):
         export.check_name(tmp_path / "model", "saved_model")
-    (tmp_path / "model.bin").write_text("mine")
-    with pytest.raises(ValueError, match=r"would replace .*model\.bin, which is of no earlier export"):
-        export.check_name(tmp_path / "model.xml", "openvino")
     monkeypatch.setitem(
         FORMATS, "onnx", FORMATS["onnx"]._replace(packages={engine.name: ("no_such_package",)})
     )
@@ -195,4 +192,4 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     drawing.build((None, 2))
     with pytest.raises(ContractError, match="draws noise on the way to latents"):
         drawing.export(tmp_path / "flow.onnx", "log_prob")
-    assert sorted(made.name for made in tmp_path.iterdir()) == ["model", "model.bin"]
+    assert sorted(made.name for made in tmp_path.iterdir()) == ["model"]
