@@ -83,7 +83,7 @@ def test_scores_of_a_flow_that_waits_for_adapt_are_refused(call, kind, built, im
         getattr(flow, call)(images if kind == "array" else Rows({"x": images}), verbose=0)
 
 
-@pytest.mark.two_engines
+@pytest.mark.one_engine
 @pytest.mark.parametrize("call", ["train_on_batch", "test_on_batch", "predict_on_batch"])
 def test_single_batches_are_held_to_the_same(call, images):
     flow = glow(input_shape=(8, 8, 1))

@@ -99,6 +99,7 @@ def test_a_file_answers_as_the_flow_or_is_refused(format, context_flow, x, conte
         assert {made.stem for made in tmp_path.iterdir()} == {"flow"}
 
 
+@pytest.mark.one_engine
 def test_images_come_back_from_their_file_which_is_written_without_a_word(
     image_flow, images, tmp_path, caplog, capfd
 ):
