@@ -19,7 +19,7 @@ from flowkit.contract.conditioner import as_type, context_of
 from flowkit.contract.derived import freezes, goes_with
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.shapes import as_tuple
+from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
 
 EXACT = 16
@@ -56,9 +56,8 @@ class Continuous(Bijector):
       (Ho & Salimans, Classifier-Free Diffusion Guidance, 2022).
 
     A solve that has few steps is not the inverse of the solve back: `solver_error(x)` compares it with twice as many
-    steps. Keras's numpy backend, which has no derivatives, samples and cannot score. Raises ContractError for a field
-    that returns another shape, for more than 16 entries with `trace=None`, and outside of compiled programs for a solve
-    that ends in NaN or before its end; compiled ones return NaN.
+    steps. Raises ContractError for a field that returns another shape, for more than 16 entries with `trace=None`,
+    and outside of compiled programs for a solve that ends in NaN or before its end; compiled ones return NaN.
 
     Chen, Rubanova, Bettencourt & Duvenaud, Neural Ordinary Differential Equations (2018); Grathwohl, Chen, Bettencourt,
     Sutskever & Duvenaud, FFJORD (2019).
@@ -232,7 +231,7 @@ class Continuous(Bijector):
             v, products = self._products(x, t, given.get("context"), guidance, directions)
         integrands = [_sums(directions * products)]
         if penalised:
-            integrands += [engine.row_sums(ops.square(v)), _sums(ops.square(products))]
+            integrands += [sum_event(ops.square(v)), _sums(ops.square(products))]
         return v, ops.stack(integrands, axis=-1)
 
     def _products(self, x, t, context, guidance, directions):
@@ -382,7 +381,7 @@ class Continuous(Bijector):
 
     def _refuse_nan(self, x, y):
         """Raise ContractError if a finite row has become NaN, unless this is being compiled."""
-        lost = ops.logical_and(ops.isnan(engine.row_sums(y)), ops.isfinite(engine.row_sums(x)))
+        lost = ops.logical_and(ops.isnan(sum_event(y)), ops.isfinite(sum_event(x)))
         count = engine.known(ops.sum(ops.cast(lost, "int32")))
         if count:
             raise ContractError(

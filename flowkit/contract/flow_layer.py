@@ -1,7 +1,6 @@
 """Base class of Bijector and Surjection: two directions, their checks, and how they are built, run and adapted."""
 
 import contextlib
-import difflib
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import keras
@@ -109,13 +108,13 @@ class FlowLayer(Configured, keras.Layer):
     ) -> Tensor:
         """Return (output, log_det) of one direction. Raises ContractError for an input that does not fit."""
         self._check_input(x, context, inverse)
-        self._check_noise(x, inverse, noise)
+        check_noise(self, x, inverse, noise)
         if not self._adapted and not isinstance(x, keras.KerasTensor):
             self._check_adapted()
         if keras.backend.standardize_dtype(x.dtype) != self.compute_dtype:
             x = ops.cast(x, self.compute_dtype)
         y, log_det = pair(self.run(x, context, inverse=inverse, **given(noise)))
-        return y, self._per_sample(log_det, x)
+        return y, per_sample(self, log_det, x)
 
     def __call__(self, x: Tensor, *args: Any, inverse: bool = False, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if inverse and not self.built:  # Keras would take the latent's shape for the data's
@@ -161,7 +160,7 @@ class FlowLayer(Configured, keras.Layer):
             shape = as_tuple(x.shape)
             self.build_for(self.compute_inverse_shape(shape) if inverse else shape, context_shape(context))
         self._check_input(x, context, inverse)
-        self._check_noise(x, inverse, noise)
+        check_noise(self, x, inverse, noise)
         (self.run_adapt_inverse if inverse else self.run_adapt)(x, context, again, **given(noise))
         self._adapted = None
         return self
@@ -297,9 +296,6 @@ class FlowLayer(Configured, keras.Layer):
                 self._fixed = (None,) * (len(shape) - 1) + (shape[-1],)
         return self._fixed
 
-    def _check_noise(self, x, inverse, noise):
-        check_noise(self, x, inverse, noise)
-
     def _see_adapted(self):
         """Look at the flags. In a step of another model they have no values, and what was last seen stays."""
         with contextlib.suppress(TypeError, NotImplementedError, RuntimeError):
@@ -311,17 +307,10 @@ class FlowLayer(Configured, keras.Layer):
         if self._adapted is False:
             raise waits_for_adapt(self)
 
-    def _per_sample(self, log_det, x):
-        return per_sample(self, log_det, x)
-
 
 def _missing_hook(layer, hook, given):
-    """Return the message for a hook that an author has not written; name a method whose name is nearly the hook's."""
-    message = f"{type(layer).__name__} has no {hook}(self, {given})"
-    own = set(dir(type(layer))) - set(dir(FlowLayer))
-    if near := difflib.get_close_matches(hook, own, n=1, cutoff=0.8):
-        return f"{message}, but {near[0]}: rename that to {hook}."
-    return f"{message}."
+    """Return the message for a hook that an author has not written."""
+    return f"{type(layer).__name__} has no {hook}(self, {given})."
 
 
 def _refuse_public_names(kind):
