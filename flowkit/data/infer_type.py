@@ -21,7 +21,7 @@ from flowkit.data.csv_file import is_number
 
 MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
 MOST_CATEGORIES = 256  # of a column of text, unless its type is given
-_ENUMERATED = 256  # levels of which all are likely to be in the data; the range of more is widened
+_ENUMERATED = 256  # levels of which all are likely to be in the data; the range of more may be widened
 ALL_MISSING = "all entries are missing"
 _SPARSE = 4  # levels for each that occurs, at least, of a column whose values are listed
 _DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
@@ -78,7 +78,7 @@ def _number(values, asked, dtype, missing):
             on_steps = on_steps and _is_whole((high - low) / step)
         if on_steps and 1 < levels <= MOST_LEVELS:
             circular = "circular" if word == "circular" else "real"
-            if asked in (None, "whole") and levels > _ENUMERATED:
+            if asked in (None, "whole") and levels > _ENUMERATED and _others_likely(values):
                 low, levels = _widened(low, levels, step)
             return Number(circular, float(low), levels, decimals, dtype, missing)
     if word == "whole":
@@ -153,16 +153,22 @@ def _date(series, missing):
 
 
 def _listed(kind, series):
-    """Return the type with the list of steps that occur, if these are few and others are unlikely in new rows.
-
-    A step that has not been seen has about the share of those seen once as its probability (Good, 1953).
-    """
+    """Return the type with the list of steps that occur, if these are few and others are unlikely in new rows."""
     codes, _ = kind.codes(series)
-    steps, counts = np.unique(codes[~np.isnan(codes)], return_counts=True)
-    once = (counts == 1).sum() / len(codes)
-    if 2 <= len(steps) <= min(_ENUMERATED, kind.levels / _SPARSE) and once <= 1e-3:
-        return replace(kind, listed=tuple(steps.astype(int).tolist()))
+    codes = codes[~np.isnan(codes)]
+    steps = np.unique(codes).astype(int)
+    if 2 <= len(steps) <= min(_ENUMERATED, kind.levels / _SPARSE) and not _others_likely(codes):
+        return replace(kind, listed=tuple(steps.tolist()))
     return kind
+
+
+def _others_likely(numbers):
+    """Return True if a new row has a number that is not among these with a probability above 0.001.
+
+    The probability is about the share of numbers that occur once (Good, 1953).
+    """
+    _, counts = np.unique(numbers, return_counts=True)
+    return np.count_nonzero(counts == 1) > len(numbers) / 1000
 
 
 def _with_quantiles(kind, series):

@@ -113,6 +113,11 @@ def pd_series(values):
     return nw.from_native(pd.Series(values), series_only=True)
 
 
+def test_a_range_of_many_steps_that_occur_often_is_not_widened():
+    (kind,) = TypedColumns.infer(pd.DataFrame({"day": [*range(1, 366)] * 2})).types
+    assert (kind.low, kind.levels) == (1, 365)
+
+
 def test_few_values_of_a_fine_grid_are_listed():
     wind = [0.0, 0.1045, 0.194, None, 0.2836]
     firsts = pd.to_datetime(["2026-01-01", "2026-02-01", "2026-03-01", "2026-04-01", None])
