@@ -85,8 +85,8 @@ def fit_table(
       are not trained on, are kept.
     - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=4`.
 
-    Samples are frames with the types, categories and ranges of the data; a range of numbers in more than 256 steps, some
-    of which occur once, is a tenth wider on both sides, but not across 0. If numbers or dates are few of the steps
+    Samples are frames with the types, categories and ranges of the data. A range of numbers in more than 256 steps, if
+    some occur once, is a tenth wider on both sides, but not across 0. If numbers or dates are few of the steps
     between their ends, such as the firsts of months, samples are among them, unless `types` has the column.
     `TableFlow` explains `log_prob`.
 
