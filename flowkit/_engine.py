@@ -5,6 +5,7 @@ import os
 import sys
 
 ENGINES = ("jax", "torch", "tensorflow")  # in the order of preference
+_NUMPY = "numpy"  # scores and samples only; Keras borrows its convolutions from JAX
 
 
 def installed(package):
@@ -37,16 +38,17 @@ def require_engine():
             "flowkit found no backend to run on: expected one of jax, torch or tensorflow. "
             "Install one with `pip install jax`, `pip install torch` or `pip install tensorflow`."
         )
-    if backend not in ENGINES:
+    if backend not in (*ENGINES, _NUMPY):
         raise ImportError(
-            f"got KERAS_BACKEND={backend!r}, expected one of {', '.join(ENGINES)}. Set it to one of them."
+            f"got KERAS_BACKEND={backend!r}, expected one of {', '.join(ENGINES)}, {_NUMPY}. Set it to one of them."
         )
-    if not installed(backend):
+    package = "jax" if backend == _NUMPY else backend
+    if not installed(package):
         found = [name for name in ENGINES if installed(name)]
         instead = f"or set KERAS_BACKEND to {' or '.join(found)}" if found else "or choose another backend"
         raise ImportError(
-            f"KERAS_BACKEND={backend!r}, but {backend} is not installed. Install it with "
-            f"`pip install {backend}`, {instead}."
+            f"KERAS_BACKEND={backend!r}, but {package} is not installed. Install it with "
+            f"`pip install {package}`, {instead}."
         )
 
 

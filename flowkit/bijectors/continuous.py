@@ -56,8 +56,9 @@ class Continuous(Bijector):
       (Ho & Salimans, Classifier-Free Diffusion Guidance, 2022).
 
     A solve that has few steps is not the inverse of the solve back: `solver_error(x)` compares it with twice as many
-    steps. Raises ContractError for a field that returns another shape, for more than 16 entries with `trace=None`,
-    and outside of compiled programs for a solve that ends in NaN or before its end; compiled ones return NaN.
+    steps. Keras's numpy backend, which has no derivatives, samples and cannot score. Raises ContractError for a field
+    that returns another shape, for more than 16 entries with `trace=None`, and outside of compiled programs for a solve
+    that ends in NaN or before its end; compiled ones return NaN.
 
     Chen, Rubanova, Bettencourt & Duvenaud, Neural Ordinary Differential Equations (2018); Grathwohl, Chen, Bettencourt,
     Sutskever & Duvenaud, FFJORD (2019).
