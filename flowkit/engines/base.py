@@ -436,18 +436,25 @@ class Engine:
             for name, array in inputs.items()
         ]
         # It logs a line for each scalar that JAX leaves untyped; the file is compared with the flow anyway.
-        log = logging.getLogger("onnx_ir")
-        before = log.level
-        log.setLevel(logging.ERROR)
-        try:
+        with quiet("onnx_ir"):
             signature = [specs] if len(specs) > 1 else specs
             model.export(path, format=format, input_signature=signature, verbose=False)
-        finally:
-            log.setLevel(before)
 
     def read_graph(self, path, format):
         """Return a function (name -> array) -> list of arrays that runs a file of a format of the engine's own."""
         raise NotImplementedError
+
+
+@contextlib.contextmanager
+def quiet(name):
+    """Enter a scope in which the logger of this name logs errors alone."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
 
 
 def _floats(nest):
