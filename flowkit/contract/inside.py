@@ -54,7 +54,8 @@ def refuse_shared(parts: list[keras.Layer]) -> None:
 
     A file would hold it once and be read as if it held two.
     """
-    owners, waiting = {}, [("the flow", part) for part in parts]
+    owners: dict[int, str] = {}
+    waiting = [("the flow", part) for part in parts]
     while waiting:
         owner, layer = waiting.pop(0)
         if id(layer) in owners:

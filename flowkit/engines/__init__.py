@@ -55,13 +55,14 @@ def sparing_tensorflow():
     if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
         yield
         return
-    from keras.src.utils.module_utils import tensorflow
+    from keras.src.utils import module_utils
 
-    before, tensorflow._available = tensorflow._available, False
+    lazy = module_utils.tensorflow
+    before, lazy._available = lazy._available, False
     try:
         yield
     finally:
-        tensorflow._available = before
+        lazy._available = before
 
 
 def spare_tensorflow():

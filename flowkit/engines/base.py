@@ -19,7 +19,7 @@ _KERAS = os.path.join(os.path.dirname(keras.__file__), "src")
 _OPERATIONS = tuple(
     os.path.join(_KERAS, *folder) + os.sep for folder in (("ops",), ("backend", keras.backend.backend()))
 )
-_HARMLESS = ("convert_to_tensor", "_convert_to_tensor", "value", "zeros", "ones", "full", "arange", "eye")
+_HARMLESS = ("convert_to_tensor", "value", "zeros", "ones", "full", "arange", "eye")
 _WITHOUT_GRADIENTS = contextvars.ContextVar("without_gradients", default=False)
 
 
@@ -87,7 +87,7 @@ class Engine:
                 calls.append(min(_floats(inputs), key=_size, default=""))
                 return
             given = calls.pop() if calls else ""
-            made = [] if code.co_name in _HARMLESS else _floats(result)
+            made = [] if code.co_name.lstrip("_") in _HARMLESS else _floats(result)
             if code.co_name == "cast" and made and _size(given) <= _size(made[0]):
                 # A function that casts back has computed in less than it received.
                 around = calls[-1] if calls else ""
