@@ -37,8 +37,6 @@ _CLASSES = {
 
 def _chosen():
     name = keras.backend.backend()
-    if name not in _CLASSES:
-        raise ImportError(f"got Keras's backend {name!r}, expected one of {', '.join(_CLASSES)}.")
     return getattr(importlib.import_module(f"flowkit.engines.{name}"), _CLASSES[name])()
 
 
@@ -57,13 +55,14 @@ def sparing_tensorflow():
     if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
         yield
         return
-    from keras.src.utils.module_utils import tensorflow
+    from keras.src.utils import module_utils
 
-    before, tensorflow._available = tensorflow._available, False
+    lazy = module_utils.tensorflow
+    before, lazy._available = lazy._available, False
     try:
         yield
     finally:
-        tensorflow._available = before
+        lazy._available = before
 
 
 def spare_tensorflow():
