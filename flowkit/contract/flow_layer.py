@@ -1,6 +1,7 @@
 """Base class of Bijector and Surjection: two directions, their checks, and how they are built, run and adapted."""
 
 import contextlib
+import difflib
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import keras
@@ -309,8 +310,12 @@ class FlowLayer(Configured, keras.Layer):
 
 
 def _missing_hook(layer, hook, given):
-    """Return the message for a hook that an author has not written."""
-    return f"{type(layer).__name__} has no {hook}(self, {given})."
+    """Return the message for a hook that an author has not written; name a method whose name is nearly the hook's."""
+    message = f"{type(layer).__name__} has no {hook}(self, {given})"
+    own = set(dir(type(layer))) - set(dir(FlowLayer))
+    if near := difflib.get_close_matches(hook, own, n=1, cutoff=0.8):
+        return f"{message}, but {near[0]}: rename that to {hook}."
+    return f"{message}."
 
 
 def _refuse_public_names(kind):

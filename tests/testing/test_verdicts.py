@@ -75,7 +75,7 @@ class Misspelt(Bijector):
 def test_a_hook_under_another_name_is_told():
     report = check_bijector(Misspelt, **QUICK)
     (note,) = report.notes
-    assert "no _inverse(self, z)" in note
+    assert "no _inverse(self, z), but _inverese: rename that to _inverse" in note
 
 
 def test_what_is_wrong_forward_is_found_without_an_inverse():
