@@ -60,30 +60,20 @@ class Images:
             return replace(dataset, images=data.LazyImages(squares, shape))
         return replace(dataset, images=squares(slice(None)))
 
-    def family(self, name, dataset):
-        """Return the zoo function of that name."""
-        return zoo.ARCHITECTURES[name]
-
-    def arguments(self, recipe, dataset, given):
-        """Return the arguments of the zoo function: those given in [model], and what the data say, if they are here."""
-        table = recipe.data
+    def make(self, recipe, dataset, given):
+        """Return a flow with arguments given in [model], and with those that follow from the data, if they are here."""
+        table, family = recipe.data, zoo.ARCHITECTURES[recipe.model["name"]]
         if dataset is None:
             size, channels = table.size or 32, table.channels or 3
             height, width = size if isinstance(size, list) else (size, size)
         else:
-            takes = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
-            if "data_levels" in takes and dataset.levels != 256:
+            if "data_levels" in inspect.signature(family).parameters and dataset.levels != 256:
                 given = {"data_levels": dataset.levels, **given}
             _check_labels(dataset, given.get("num_classes"))
             height, width, channels = dataset.images.shape[1:]
-        return {**given, "input_shape": (table.crop or height, table.crop or width, channels)}
+        return family(**given, input_shape=(table.crop or height, table.crop or width, channels))
 
     # [training]
-
-    def check(self, recipe, flow, train, held_out, test):
-        """Raise a RecipeError if the images to test with could not be scored."""
-        self.given(flow, test)
-        _check_labels(test, recipe.model.get("num_classes"))
 
     def batches(self, recipe, flow, train):
         """Return batches of augmented images, with the labels of a class-conditional model."""
@@ -98,7 +88,10 @@ class Images:
         )
 
     def adapt(self, recipe, flow, train, *others):
-        """Adapt the flow to some images, augmented as in training."""
+        """Adapt the flow to some images, augmented as in training; check the others."""
+        for dataset in others:
+            self.given(flow, dataset)
+            _check_labels(dataset, recipe.model.get("num_classes"))
         table = recipe.training
         rng = np.random.default_rng(table.seed)
         rows = distributed.mine(rng.permutation(len(train))[: table.adapt_batch])  # `adapt` sees those of all

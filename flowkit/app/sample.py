@@ -102,7 +102,7 @@ def _rows(flow, count, given, how):
         raise CommandError(f"--given: expected {wanted}, received {'none' if given is None else given}")
     if known is None:
         return flow.sample(count, **how)
-    return flow.sample(count, read_frame(Path(given), known=[flow.context_columns])[known], **how)
+    return flow.sample(count, read_frame(given, known=[flow.context_columns])[known], **how)
 
 
 def _save_frame(path, frame):

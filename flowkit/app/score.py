@@ -28,10 +28,10 @@ def score(
     use(backend)
     import numpy as np
 
-    from flowkit.app.mixed import MixedTables
     from flowkit.app.trained import kind_of_flow, trained
     from flowkit.data.mixed_table import read_frame
     from flowkit.data.typed_columns import in_words
+    from flowkit.flow import TableFlow
 
     flow = trained(run).load_flow()
     kind = kind_of_flow(flow, run)
@@ -46,8 +46,8 @@ def score(
     right = len(x) - len(wrong)
     name = "log_prob" if flow.exact == "exact" else f"log_prob_{flow.exact}"
     others = {"row": np.arange(len(x))}
-    if isinstance(kind, MixedTables):
-        frame, known = read_frame(Path(data)), {*flow.columns.names}
+    if isinstance(flow, TableFlow):
+        frame, known = read_frame(data), {*flow.columns.names}
         known |= {*flow.context_columns.names} if flow.context_columns else set()
         unread = {column: frame[column].to_list() for column in frame.columns if column not in known}
         others = unread or others

@@ -11,7 +11,6 @@ from flowkit import presets
 from flowkit.app.experiment import load, with_source
 from flowkit.app.failure import CommandError
 from flowkit.app.images import Images
-from flowkit.app.mixed import MixedTables
 from flowkit.app.recipe import read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
@@ -72,8 +71,6 @@ def kind_of_flow(flow, name):
         raise CommandError(
             f"{name}: expected a flow of known size, got one that was not built: build it, then save it"
         )
-    if isinstance(flow, TableFlow):
-        return MixedTables()
     return Tables() if flow.dequantize is None and len(flow.event_shape) == 1 else Images()
 
 
@@ -98,15 +95,14 @@ def given_label(flow, label):
 def data_of(folder, flow, split, source):
     """Return a split of the data that the flow was trained on, or of `source`, which a flow without recipe needs."""
     recipe = folder.recipe(source)
-    if recipe is not None and isinstance(flow, TableFlow):
-        table = recipe.data
-        how = {"limit": table.limit, "max_bytes": table.max_bytes}
-        return MixedTables().of_source(flow, table.source, split, **how)  # in its own codes
-    if recipe is not None:
-        return load(recipe, split)
-    if source is None:
+    if recipe is None and source is None:
         raise CommandError(
             f"{folder.name}: a flow alone does not say what data it is of: --data SOURCE gives a data set that it was "
             "not trained on, by name or path"
         )
-    return kind_of_flow(flow, folder.name).of_source(flow, source, split)
+    if recipe is None:
+        return kind_of_flow(flow, folder.name).of_source(flow, source, split)
+    if not isinstance(flow, TableFlow):
+        return load(recipe, split)
+    table = recipe.data  # in the flow's own codes
+    return Tables().of_source(flow, table.source, split, limit=table.limit, max_bytes=table.max_bytes)

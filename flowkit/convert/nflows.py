@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from scipy import linalg
 from flowkit.bijectors import Chain, LULinear, OnColumns, Permute, Pointwise
 from flowkit.bijectors.weights import FLOOR
 from flowkit.conditioners import ResidualMLP
+from flowkit.contract.arguments import whole_or_none
 from flowkit.convert.networks import Masked, coupling_layer, masked_layer
 from flowkit.convert.weights import Weights, check_log_prob
 from flowkit.distributions import Normal
@@ -62,11 +62,7 @@ def from_nflows(
     ...
     ValueError: _transform._transforms.0.weight: expected permutations, matrices, couplings or masked networks
     """
-    if bins is not None and not (isinstance(bins, Integral) and bins >= _LEAST_BINS):
-        raise ValueError(
-            f"bins: expected a whole number, {_LEAST_BINS} or more, received {bins!r}. Of fewer bins splines "
-            "of other kinds have as many parameters, so that one could be taken for another"
-        )
+    bins = whole_or_none(bins, "bins", least=_LEAST_BINS)
     port = _Port(Weights(variables), activation, bound, bins)
     weights = port.weights
     if "_distribution._log_z" in weights:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.data.bounded import FileError, check_shape, regular_size
-from flowkit.data.dataset import Found
+from flowkit.data.dataset import Dataset
 from flowkit.data.validate import validate_labels
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -30,14 +30,14 @@ def find_cifar10(folder: Path) -> Path | None:
     return None
 
 
-def read_cifar10(folder: Path, split: str, max_bytes: int) -> Found:
+def read_cifar10(folder: Path, split: str, max_bytes: int) -> Dataset:
     """Return 50,000 train or 10,000 test images, uint8 (n, 32, 32, 3), and their labels."""
     records = [_read(folder / name) for name in _FILES[split]]
     check_shape((sum(map(len, records)), _RECORD), 1, max_bytes, str(folder))
     joined = np.concatenate(records)
     images = joined[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     labels = validate_labels(joined[:, 0], len(joined), name=str(folder))
-    return Found(images, labels, str(folder), whole=False, classes=CLASSES)
+    return Dataset(images, labels, 256, str(folder), CLASSES)
 
 
 def _read(path):

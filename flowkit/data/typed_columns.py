@@ -184,12 +184,12 @@ def restored_columns(stored: Any) -> Columns | None:
     return kind(tuple(stored["names"]), stored["library"], types)
 
 
-def refuse(wrong: dict[int, WrongEntry]) -> None:
-    """Raise ValueError, with the first of them, for rows that the types of columns exclude."""
+def refuse(wrong: dict[int, WrongEntry], where: str = "") -> None:
+    """Raise ValueError, with `where` and the first of them, for rows that the types of columns exclude."""
     if wrong:
         name = wrong[min(wrong)].column
         raise ValueError(
-            f"got {in_words(wrong)}. Leave the row out, or train with another type, types={{{name!r}: ...}} "
+            f"{where}got {in_words(wrong)}. Leave the row out, or train with another type, types={{{name!r}: ...}} "
             f"(--types '{name}=...')."
         )
 
