@@ -143,7 +143,8 @@ def test_names_of_recipes_are_found_and_the_nearest_listed():
     with pytest.raises(recipes.RecipeError, match=r"no recipe '\?'; there are .*glow/digits"):
         recipes.find("?")
     with pytest.raises(
-        recipes.RecipeError, match=r"nsf is a family, not a recipe: .* flowkit's recipes of it are nsf/magic"
+        recipes.RecipeError,
+        match=r"there is no recipe 'nsf'; .*nsf/magic.* For a family of flows write a TOML file",
     ):
         recipes.find("nsf")
     with pytest.raises(recipes.RecipeError, match=r"no recipe 'maf'; .* TOML file whose \[model\] has name"):
@@ -214,10 +215,6 @@ def test_polyak_epochs_is_the_decay_of_averages_and_of_glows_adamax():
     adam = build("training.polyak_epochs=2")
     assert (adam.use_ema, adam.ema_momentum) == (True, 1 - 1 / 100)
     assert not build().use_ema
-    with pytest.raises(recipes.RecipeError, match=r"polyak_epochs = 0.01, which is 0.5 steps: expected more"):
-        build("training.polyak_epochs=0.01")
-    with pytest.raises(recipes.RecipeError, match=r"polyak_epochs = 1e\+30, .*fewer than float32 can tell"):
-        build("training.polyak_epochs=1e30")
 
 
 @pytest.mark.parametrize(

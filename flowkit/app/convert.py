@@ -71,16 +71,9 @@ def _import(source, output, n_bits, input_shape, check):
 
     shape = None if input_shape is None else tuple(map(int, input_shape))
     variables = read_variables(source)
-    names = [name.removeprefix("module.") for name in variables]
-    if any(name.startswith("model/") for name in names):
-        port, names = from_openai, "names of openai/glow"
-    elif any(name.startswith("blocks.") for name in names):
+    port, names = from_openai, "names of openai/glow"
+    if any(name.removeprefix("module.").startswith("blocks.") for name in variables):
         port, names = from_rosinality, "names of rosinality/glow-pytorch"
-    else:
-        raise CommandError(
-            f"{source}: expected names as in openai/glow (model/0/0/...) or rosinality/glow-pytorch "
-            f"(blocks.0.flows.0...), found {', '.join(list(variables)[:3]) or 'none'}"
-        )
     options = {} if n_bits is None else {"n_bits": n_bits}
     flow = port(variables, input_shape=shape, check=check, **options)
     with atomic_path(output) as temporary, warnings.catch_warnings():

@@ -26,15 +26,12 @@ def evaluate(
     In several processes, torchrun -m flowkit evaluate ..., each scores its part.
     """
     use(backend, shares=True)
-    from rich.console import Console
-
-    from flowkit.app.trained import trained
+    from flowkit.app.trained import loaded
     from flowkit.training.atomic import json_text
 
-    with together():  # JAX's processes need each other to load it, so first each looks if it is there
-        folder = trained(run)
+    folder, flow = loaded(run)
     with together():
-        flow, kind, rows, test = _rows(folder, run, data, samples, levels)
+        kind, rows, test = _rows(folder, flow, data, samples, levels)
     mean, error = kind.mean_score(flow, rows, samples)
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
     if (evaluations := _evaluations(flow, kind, rows)) is not None:
@@ -52,7 +49,7 @@ def evaluate(
     if evaluations is not None:
         print(f"{evaluations} evaluations of the velocity field for each batch")
     if levels:
-        Console().print(_level_table(math.prod(flow.event_shape), found["levels"]))
+        _print_levels(math.prod(flow.event_shape), found["levels"])
 
 
 def _evaluations(flow, kind, rows):
@@ -74,15 +71,14 @@ def _evaluations(flow, kind, rows):
     return total
 
 
-def _rows(folder, run, source, samples, levels):
-    """Return (the flow, what it is of, the rows to score, True if they are the test rows of its training data).
+def _rows(folder, flow, source, samples, levels):
+    """Return (what the flow is of, the rows to score, True if they are the test rows of its training data).
 
     Those, wherever they lie now; of another table all rows, unless its file has test rows of its own.
     """
     from flowkit.app.trained import data_of, kind_of_flow
 
-    flow = folder.load_flow()
-    kind, test = kind_of_flow(flow, run), True
+    kind, test = kind_of_flow(flow, folder.name), True
     if kind.rows == "rows":
         if levels or (samples != 1 and flow.exact == "exact"):
             option = "--levels" if levels else "--samples"
@@ -92,7 +88,7 @@ def _rows(folder, run, source, samples, levels):
         test = source is None or _same_data(folder, flow, kind, source)
     rows = data_of(folder, flow, "test", source) if test else kind.of_source(flow, source, "test", cut=False)
     kind.given(flow, rows)  # raises for other data
-    return flow, kind, rows, test
+    return kind, rows, test
 
 
 def _same_data(folder, flow, kind, source):
@@ -126,16 +122,10 @@ def _levels(flow, images, labels):
     return {"latents": latents, "bits_per_dim": means, "standard_error": errors}
 
 
-def _level_table(size, levels):
-    from rich.table import Table
-
-    table = Table("level", "latents", "of all", "bits/dim", "bits/latent", title="What each level carries")
-    for column in table.columns[1:]:
-        column.justify = "right"
+def _print_levels(size, levels):
+    """Print what each level carries: its latents, their share of all, bits per dimension and per latent."""
+    print("level  latents         of all  bits/dim           bits/latent")
     names = [*map(str, range(len(levels["latents"]) - 1)), "all"]
     for name, event, mean, error in zip(names, *levels.values(), strict=True):
-        share = math.prod(event) / size
-        shape = " x ".join(map(str, event))
-        bits = (f"{mean:.4f} +- {error:.4f}", f"{mean / share:.3f}")
-        table.add_row(name, shape, f"{share:.1%}", *bits, end_section=name == names[-2])
-    return table
+        share, shape = math.prod(event) / size, " x ".join(map(str, event))
+        print(f"{name:5}  {shape:14}  {share:6.1%}  {mean:.4f} +- {error:.4f}  {mean / share:11.3f}")

@@ -23,11 +23,6 @@ def find(name: str) -> Path:
         return known[name]
     if path.suffix == ".toml" or path.exists():
         raise RecipeError(f"{name}: expected a recipe file, found {'a folder' if path.is_dir() else 'none'}")
-    if of_family := [other for other in known if other.startswith(f"{name}/")]:
-        raise RecipeError(
-            f'{name} is a family, not a recipe: expected a TOML file whose [model] has name = "{name}"; flowkit\'s '
-            f"recipes of it are {', '.join(of_family)}"
-        )
     raise RecipeError(
         f"there is no recipe {name!r}; {closest(name, known)}. For a family of flows write a TOML file whose [model] "
         f'has name = "{name}".'

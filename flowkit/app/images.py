@@ -28,7 +28,7 @@ class Images:
         """Return "train" or "test" as whole images, "train" with what is held out of it."""
         table = recipe.data
         size = tuple(table.size) if isinstance(table.size, list) else table.size
-        dataset = data.load(
+        return data.load(
             table.source,
             split,
             size=size,
@@ -37,13 +37,6 @@ class Images:
             max_bytes=table.max_bytes,
             in_memory=distributed.world() == 1,
         )
-        height, width = dataset.images.shape[1:3]
-        if table.crop is not None and table.crop > min(height, width):
-            raise RecipeError(
-                f"data.crop = {table.crop}: expected at most {min(height, width)}, since the images of "
-                f"{dataset.name} are {width}x{height}"
-            )
-        return dataset
 
     def trimmed(self, recipe, dataset):
         """Return `dataset` with one square of each image, always the same, if the recipe has a `crop`."""
@@ -75,17 +68,10 @@ class Images:
 
     # [training]
 
-    def batches(self, recipe, flow, train):
-        """Return batches of augmented images, with the labels of a class-conditional model."""
-        table = recipe.training
-        return data.batches(
-            train.images,
-            None if recipe.model.get("num_classes") is None else train.labels,
-            batch_size=table.batch_size,
-            epoch_steps=table.epoch_steps,
-            seed=table.seed,
-            augment=_augmentations(recipe),
-        )
+    def to_train(self, recipe, flow, train):
+        """Return (images, labels of a class-conditional model, what augments a batch)."""
+        labels = None if recipe.model.get("num_classes") is None else train.labels
+        return train.images, labels, _augmentations(recipe)
 
     def adapt(self, recipe, flow, train, *others):
         """Adapt the flow to some images, augmented as in training; check the others."""
@@ -141,10 +127,6 @@ class Images:
 
     def of_source(self, flow, source, split):
         """Return images of `source`, brought to the size of the flow's."""
-        if len(flow.event_shape) != 3:
-            raise RecipeError(
-                f"got a flow of events {flow.event_shape}, expected one of images or of tables. Use it in Python."
-            )
         height, width, channels = flow.event_shape
         return data.load(source, split, size=(height, width), channels=channels)
 

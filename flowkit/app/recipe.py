@@ -137,12 +137,6 @@ class Recipe(BaseModel):
                 )
         return self
 
-    def tables(self) -> dict[str, Any]:
-        """Return the recipe as plain tables, without the keys that are None."""
-        tables = self.model_dump(exclude_none=True)
-        tables["model"] = {key: value for key, value in self.model.items() if value is not None}
-        return tables
-
     def flat(self) -> dict[str, Any]:
         """Return {"model.levels": 3, ...}, also of keys that are None."""
         return {

@@ -8,7 +8,7 @@ from pathlib import Path
 from flowkit.app.failure import CommandError
 from flowkit.app.find import hint
 from flowkit.app.recipe import dumps, read_recipe
-from flowkit.flow.saving import check_file, load_file
+from flowkit.flow.saving import load_file
 from flowkit.training.atomic import atomic_path, json_text, remove_leftovers
 
 try:
@@ -117,7 +117,6 @@ class RunFolder:
                 f"{self.path} holds no flow.keras: training has not come to its end; `flowkit train` goes on "
                 "with --resume"
             )
-        check_file(self.flow_path)
 
     def load_flow(self):
         """Return the trained flow; raise a CommandError if training has not come to its end."""
@@ -138,8 +137,6 @@ class RunFolder:
 
     def _exists(self):
         if not self.recipe_path.exists():
-            if self.path.is_dir():
-                found = "one without a recipe.toml"
-            else:
-                found = "a file" if self.path.exists() else "none"
-            raise CommandError(f"{self.path}: expected the folder of a run, found {found}; {hint(self.path)}")
+            raise CommandError(
+                f"{self.path}: expected the folder of a run, with a recipe.toml, found none; {hint(self.path)}"
+            )

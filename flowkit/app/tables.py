@@ -14,7 +14,7 @@ from flowkit.data.bounded import MAX_BYTES
 from flowkit.data.dataset import split_rows
 from flowkit.data.frame import is_frame
 from flowkit.data.mixed_table import SUFFIXES, coded, read_frame, right_rows, typed_columns
-from flowkit.data.typed_columns import WrongEntry, require_columns
+from flowkit.data.typed_columns import require_columns, wrong_entry
 from flowkit.flow import TableFlow, prepare, scoring
 from flowkit.flow.context import context_kind
 from flowkit.flow.plotting import types_of
@@ -78,13 +78,10 @@ class Tables:
 
     # [training]
 
-    def batches(self, recipe, flow, train):
-        """Return batches of rows."""
-        table = recipe.training
-        x = train.values.astype(flow.compute_dtype)
+    def to_train(self, recipe, flow, train):
+        """Return (rows, what they are conditioned on, no augmentation)."""
         context = None if train.context is None else train.context.astype(flow.compute_dtype)
-        how = {"batch_size": table.batch_size, "epoch_steps": table.epoch_steps, "seed": table.seed}
-        return data.batches(x, context, **how)
+        return train.values.astype(flow.compute_dtype), context, None
 
     def adapt(self, recipe, flow, train, *others):
         """Adapt the flow to all rows, and check all others: not only in the epoch that comes to them."""
@@ -138,7 +135,7 @@ class Tables:
         return _cut(table, split, cut, limit)
 
     def to_score(self, flow, source):
-        """Return (the table `source`, {row: a wrong entry} of its rows that the flow's columns exclude).
+        """Return (the table `source`, {row: a wrong entry, in words} of its rows that the flow's columns exclude).
 
         Such a row has the entries of a right one.
         """
@@ -151,7 +148,7 @@ class Tables:
         names, wrong = table.names or range(x.shape[1]), {}
         for row, place in reversed(np.argwhere(outside).tolist()):
             expected = f"one in {domain if domain.columns is None else domain.columns[place]}"
-            wrong[row] = WrongEntry(names[place], f"{x[row, place]:.10g}", expected)
+            wrong[row] = wrong_entry(f"{x[row, place]:.10g}", names[place], row, expected)
         if len(wrong) < len(x):
             x[list(wrong)] = x[~outside.any(axis=1)][:1]
         return replace(table, values=x), wrong

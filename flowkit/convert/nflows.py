@@ -13,7 +13,7 @@ from flowkit.bijectors import Chain, LULinear, OnColumns, Permute, Pointwise
 from flowkit.bijectors.weights import FLOOR
 from flowkit.conditioners import ResidualMLP
 from flowkit.contract.arguments import whole_or_none
-from flowkit.convert.networks import Masked, coupling_layer, masked_layer
+from flowkit.convert.networks import coupling_layer, masked_layer
 from flowkit.convert.weights import Weights, check_log_prob
 from flowkit.distributions import Normal
 from flowkit.flow.flow import Flow
@@ -155,8 +155,8 @@ def _masked(port, name):
         raw = biases[-1].astype("float64").reshape(size, count)
         _shift_slopes(raw, transform)
         biases[-1] = raw.reshape(-1)
-    network = Masked(kernels, biases, masks, residual)
-    layer, fill = masked_layer(name, network, np.arange(size), transform, port.activation, places)
+    network = kernels, biases, masks
+    layer, fill = masked_layer(name, network, np.arange(size), transform, port.activation, places, residual)
     return [layer], fill
 
 
@@ -277,19 +277,17 @@ def _matrix(port, name):
     triangle = np.zeros((size, size))
     if kind != "unconstrained_diagonal":
         triangle[np.triu_indices(size, 1)] = take("upper_entries")
-    permutation = np.eye(size)
+    matrix = triangle + np.diag(diagonal)
     if kind == "unconstrained_upper_diag":
-        # (L U)^T = (U^T D^-1) (D L^T), with D the diagonal of U: no pivot is smaller than theirs.
-        lower, theirs = (triangle / diagonal[:, None]).T, np.eye(size)
-        theirs[np.tril_indices(size, -1)] = take("lower_entries")
-        upper = diagonal[:, None] * theirs.T
+        lower = np.eye(size)
+        lower[np.tril_indices(size, -1)] = take("lower_entries")
+        matrix = lower @ matrix
     elif kind == "log_upper_diag":
-        permutation, lower, upper = linalg.lu(
-            (reflections("orthogonal.q_vectors") @ (triangle + np.diag(diagonal))).T
-        )
+        matrix = reflections("orthogonal.q_vectors") @ matrix
     else:
         first, second = (reflections(f"orthogonal_{which}.q_vectors") for which in (1, 2))
-        permutation, lower, upper = linalg.lu((first @ np.diag(diagonal) @ second).T)
+        matrix = first @ matrix @ second
+    permutation, lower, upper = linalg.lu(matrix.T)
     pivots = np.diag(upper)
     if np.abs(pivots).min() <= FLOOR:
         raise ValueError(

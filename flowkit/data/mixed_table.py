@@ -9,7 +9,7 @@ from flowkit.data.bounded import MAX_BYTES, FileError, reading
 from flowkit.data.column_types import Category
 from flowkit.data.csv_file import MISSING, read_head
 from flowkit.data.table import Table
-from flowkit.data.typed_columns import ContextColumns, TypedColumns, WrongEntry, refuse, split_names
+from flowkit.data.typed_columns import ContextColumns, TypedColumns, refuse, split_names
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 
@@ -69,7 +69,7 @@ def typed_columns(
 
 def coded(
     frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str
-) -> tuple[Table, dict[int, WrongEntry]]:
+) -> tuple[Table, dict[int, str]]:
     """Return the rows of a frame as a `Table` of codes, and their wrong entries as `TypedColumns.coded` does.
 
     Columns that are not known are left out. Raises FileError for a column that is not there.

@@ -137,11 +137,6 @@ def load(
     if isinstance(source, str) and source in NAMES:
         load_split, levels, classes = NAMES[source]
         found = Dataset(*load_split(split), levels, name, classes)
-    elif not isinstance(source, str | os.PathLike):
-        raise ValueError(
-            f"source: expected a name or a path, received {type(source).__name__}. Arrays go to "
-            "flowkit.data.validate_images, or straight to Flow.fit."
-        )
     else:
         path, key = existing_path(source, NAMES)
         read = functools.partial(read_image, size=size, channels=channels, max_bytes=max_bytes)
@@ -162,9 +157,8 @@ def load(
     rows = rows[:limit]
     images = images_of(found.images, rows, found.name, max_bytes, in_memory)
     labels = None if found.labels is None else found.labels[rows]
-    found = replace(
-        found, images=images, labels=labels, name=name
-    )  # without the whole, before as much again is taken
+    # In place of the whole, before as much again is taken.
+    found = replace(found, images=images, labels=labels, name=name)
     if isinstance(images, LazyImages):
         images = images.mapped(lambda some: bring(some, size, channels, name))
     else:

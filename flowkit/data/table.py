@@ -117,14 +117,9 @@ def load_table(
     else:
         raise FileError(f"{path}: expected {_READ}, received another kind of file. {_ADVICE}")
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
-        advice = ""
-        if values.ndim != 2 and values.size:
-            advice = (
-                " Save it with rows and columns: x[:, None] is one column, x.reshape(len(x), -1) flat rows."
-            )
         raise FileError(
             f"{path}: expected a table of real numbers, (rows, columns), received {values.dtype} of shape "
-            f"{values.shape}.{advice}"
+            f"{values.shape}. Save it with rows and columns: x[:, None] is one column, x.reshape(len(x), -1) flat rows."
         )
     rows = split_rows(len(values), split, path) if whole and cut else np.arange(len(values))
     rows = rows[:limit]

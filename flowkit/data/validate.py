@@ -36,7 +36,7 @@ def validate_images(x: Tensor, levels: Levels = 256, name: str = "images") -> np
         ValueError: images: expected whole numbers in 0..255, received float64 values such as 0.5 \
 between 0.5 and 0.5. They look scaled to 0..1: pass (x * 255).round().astype("uint8").
     """
-    x = with_channels(_as_array(x, name), name)
+    x = with_channels(_as_array(x), name)
     return _as_uint8(x, levels, name)
 
 
@@ -58,7 +58,7 @@ def validate_labels(labels: Tensor, count: int | None, name: str = "labels") -> 
         >>> validate_labels([[1], [2]], 2)
         array([1, 2])
     """
-    labels = _as_array(labels, name)
+    labels = _as_array(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
@@ -81,16 +81,8 @@ def validate_labels(labels: Tensor, count: int | None, name: str = "labels") -> 
     return labels.astype(np.int64)
 
 
-def _as_array(x, name):
-    if keras.ops.is_tensor(x):
-        return keras.ops.convert_to_numpy(x)
-    try:
-        return np.asarray(x)
-    except ValueError as error:
-        raise ValueError(
-            f"{name}: expected one array, received items of different shapes ({error}). "
-            "Crop or resize them to one size first."
-        ) from None
+def _as_array(x):
+    return keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else np.asarray(x)
 
 
 def with_channels(x, name):

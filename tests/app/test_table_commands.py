@@ -182,7 +182,7 @@ def test_circular_columns_are_named_in_a_recipe_and_drawn_inside(folder, tmp_pat
         (["--set", "data.size=8"], "data.size: expected none for nsf, which takes tables, received 8"),
         (
             ["--set", "training.batch_size=500"],
-            "expected at most the number of rows to train on, which is 180",
+            "batch_size: expected at most the 180 events there are",
         ),
         (["--set", "model.features=3"], "model.features is not a key"),
         (["--set", "model.base=3"], "model.base is not a key"),
