@@ -12,7 +12,7 @@ from scipy import linalg
 from flowkit.bijectors import Chain, LULinear, OnColumns, Permute, Pointwise
 from flowkit.bijectors.weights import FLOOR
 from flowkit.conditioners import ResidualMLP
-from flowkit.contract.arguments import whole_or_none
+from flowkit.contract.arguments import whole_number
 from flowkit.convert.networks import coupling_layer, masked_layer
 from flowkit.convert.weights import Weights, check_log_prob
 from flowkit.distributions import Normal
@@ -62,7 +62,8 @@ def from_nflows(
     ...
     ValueError: _transform._transforms.0.weight: expected permutations, matrices, couplings or masked networks
     """
-    bins = whole_or_none(bins, "bins", least=_LEAST_BINS)
+    if bins is not None:
+        whole_number(bins, "bins", least=_LEAST_BINS)
     port = _Port(Weights(variables), activation, bound, bins)
     weights = port.weights
     if "_distribution._log_z" in weights:
