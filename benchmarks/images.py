@@ -69,9 +69,9 @@ def read(name, overrides):
     return recipes.parse_recipe(recipes.dumps({**tables, "model": REAL_NVP_MODEL}), overrides)
 
 
-def fit(name, epochs, epoch_steps):
-    """Train for so many epochs of so many steps; return the flow, its curve and the test images."""
-    overrides = [("training.epochs", epochs), ("training.epoch_steps", epoch_steps)]
+def fit(name, epochs, epoch_steps, *more):
+    """Train for so many epochs of so many steps, with `more` overrides; return the experiment and its curve."""
+    overrides = [("training.epochs", epochs), ("training.epoch_steps", epoch_steps), *more]
     overrides += [("training.ema", 0), ("training.warmup_steps", WARMUP)]
     experiment = recipes.prepare(read(name, overrides))
     curve = Curve(experiment.test.images[:TESTED])
