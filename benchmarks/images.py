@@ -110,7 +110,7 @@ def draw(rows, path):
             axes[column].plot(x, [point[2] for point in row["curve"]], label=row["name"].split("/")[0])
         axes[column].set(xlabel=label, ylabel="test bits/dim", ylim=(3, 8))
     axes[1].set_xscale("log")
-    axes[0].legend(fontsize=8)
+    axes[1].legend(fontsize=8, loc="lower left")
     labels = [row["name"].split("/")[0] for row in rows]
     colors = [f"C{number}" for number in range(len(rows))]
     axes[2].barh(labels, [row["sampling_seconds"] for row in rows], color=colors)
