@@ -6,8 +6,8 @@
 
 Processor time of one thread, medians of turns that the flow and its networks take in one process. The flow trains by
 `fit` with Adam on one batch of 28x28 images. Its networks alone are its own conditioners with weights of their own at
-the shapes that the flow passes: one forward pass, gradients of the weights and of the inputs, and the Adam of
-`contenders/`. Sizes are in `FAMILIES`. Each measurement is a line of image_steps.jsonl.
+the shapes that the flow passes: one forward pass, gradients of the weights and of inputs that depend on
+weights, and the Adam of `contenders/`. Sizes are in `FAMILIES`. Each measurement is a line of image_steps.jsonl.
 """
 
 import argparse
@@ -40,12 +40,24 @@ FAMILIES = {
     "glow": (zoo.glow, {"levels": 2, "steps": 4, "width": 64}),
     "flow_pp": (
         zoo.flow_pp,
-        {"width": 32, "mixtures": 8, "blocks": 1, "couplings": (1, 2, 1), "dequantizer_blocks": 1},
+        {
+            "width": 32,
+            "mixtures": 8,
+            "blocks": 1,
+            "couplings": (1, 2, 1),
+            "dropout": 0.0,
+            "dequantizer_blocks": 1,
+        },
     ),
     "jet": (zoo.jet, {"depth": 6, "block_depth": 2, "width": 64, "spatial": False}),
     "tarflow": (zoo.tarflow, {"blocks": 4, "depth": 2, "width": 64, "patch": 4}),
     "maf_images": (zoo.maf_images, {"width": 128, "depth": 2, "reach": 6, "mixtures": 8}),
 }
+READ_DATA = (
+    "jet",
+    "tarflow",
+    "maf_images",
+)  # families whose first network reads what nothing trained has changed
 BATCH = 32
 WORK = {"batch": BATCH, "precision": "default"}
 KEY = ("family", "backend")
@@ -69,11 +81,13 @@ def inputs_of(network):
     return [ops.convert_to_tensor(draw(size=(BATCH, *shape[1:])), "float32") for shape in shapes if shape]
 
 
-def alone(nets):
-    """Return a contender: networks that train on inputs of their own."""
+def alone(nets, first_reads_data):
+    """Return a contender: networks that train on inputs of their own; `first_reads_data`: without that gradient."""
     given = [inputs_of(network) for network in nets]
 
     def loss(inputs):
+        (x, *context), *others = inputs
+        inputs = [(ops.stop_gradient(x) if first_reads_data else x, *context), *others]
         answers = [
             ask(network, x, context[0] if context else None, "float32")
             for network, (x, *context) in zip(nets, inputs, strict=True)
@@ -120,7 +134,7 @@ def measure(family, turns, steps):
     keras.utils.set_random_seed(0)
     images = np.random.default_rng(0).integers(0, 256, (BATCH, *SHAPE), dtype="uint8")
     flow = Fitted(WORK, make(**sizes, input_shape=SHAPE), images)
-    floor = alone(networks(flow.flow))
+    floor = alone(networks(flow.flow), family in READ_DATA)
     for contender in (flow, floor):
         contender.train(2, lambda: None)  # compiles
     times = [(seconds_of(flow, steps), seconds_of(floor, steps)) for _ in range(turns)]
