@@ -37,6 +37,8 @@ _CLASSES = {
 
 def _chosen():
     name = keras.backend.backend()
+    if name not in _CLASSES:
+        raise ImportError(f"got Keras's backend {name!r}, expected one of {', '.join(_CLASSES)}.")
     return getattr(importlib.import_module(f"flowkit.engines.{name}"), _CLASSES[name])()
 
 
@@ -46,41 +48,27 @@ engine: Engine = _chosen()  # the one that Keras runs on
 # TensorFlow, which Keras imports if it is installed, also if it is not the engine
 
 
-def spare_tensorflow():
-    """Make Keras treat TensorFlow as absent, unless it is the engine or already imported.
-
-    When a layer is stored or cloned, Keras imports TensorFlow to find out if a part is TensorFlow's: two seconds. For
-    processes that run only flowkit, since Keras's own exports to TensorFlow need it.
-    """
-    lazy = _lazy_tensorflow()
-    if lazy is not None:
-        _set_available(lazy, False)
-
-
 @contextlib.contextmanager
 def sparing_tensorflow():
-    """Enter a scope of `spare_tensorflow`."""
-    lazy = _lazy_tensorflow()
-    if lazy is None:
+    """Enter a scope in which Keras treats TensorFlow as absent, unless it is the engine or already imported.
+
+    When a layer is stored or cloned, Keras imports TensorFlow to find out if a part is TensorFlow's: two seconds.
+    """
+    if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
         yield
         return
-    before = _set_available(lazy, False)
+    from keras.src.utils.module_utils import tensorflow
+
+    before, tensorflow._available = tensorflow._available, False
     try:
         yield
     finally:
-        _set_available(lazy, before)
+        tensorflow._available = before
 
 
-def _lazy_tensorflow():
-    """Return Keras's lazy module of TensorFlow, or None if TensorFlow is the engine or already imported."""
-    if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
-        return None
-    from keras.src.utils import module_utils
-
-    return module_utils.tensorflow
+def spare_tensorflow():
+    """Enter such a scope for good, in a process that runs only flowkit: Keras's own exports to TensorFlow need it."""
+    _for_good.enter_context(sparing_tensorflow())
 
 
-def _set_available(lazy, available):
-    """Set whether Keras takes a module for installed, None to find out; return the value before."""
-    before, lazy._available = lazy._available, available
-    return before
+_for_good = contextlib.ExitStack()

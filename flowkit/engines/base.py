@@ -2,7 +2,6 @@
 
 import contextlib
 import contextvars
-import importlib
 import logging
 
 import keras
@@ -136,14 +135,6 @@ class Engine:
         """Return `x` with its axes in another order."""
         return ops.transpose(x, axes)
 
-    def row_sums(self, x):
-        """Sum over all axes but the first: one number for each sample."""
-        return ops.sum(x, axis=tuple(range(1, len(x.shape))))
-
-    def add_up(self, log_dets):
-        """Add log-dets, each a number, a scalar or (batch,)."""
-        return sum(log_dets, 0.0)
-
     def reaches(self, x, edges):
         """Return 1.0 where x >= edge, 0.0 elsewhere and for NaN; without gradients."""
         return ops.cast(x >= edges, x.dtype)
@@ -166,8 +157,8 @@ class Engine:
 
     # Layers of networks
 
-    def dense(self, x, kernel, bias, place=None):
-        """Return x W + b on the last axis; computed in `place`, from `Rows`, if there is one."""
+    def dense(self, x, kernel, bias):
+        """Return x W + b on the last axis."""
         return ops.matmul(x, kernel) + bias
 
     def convolve(self, x, kernel, bias):
@@ -246,15 +237,6 @@ class Engine:
             f"solver: got {library!r} on Keras's {self.name} backend, expected {backend}. Use 'dopri5', which works on "
             "all backends."
         )
-
-    def library(self, name):
-        """Import an optional library. Raises ImportError that says how to install it."""
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            raise ImportError(
-                f"solver: got {name!r}, which is not installed. pip install {name}, or use 'dopri5'."
-            ) from None
 
     # Gradients
 

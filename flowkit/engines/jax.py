@@ -107,7 +107,8 @@ class JaxEngine(Engine):
     def solve_ode(self, library, rate, x, integrals, given, span, **options):
         if library != "diffrax":
             return super().solve_ode(library, rate, x, integrals, given, span, **options)
-        diffrax = self.library(library)
+        import diffrax
+
         adjoints = {
             "recompute": diffrax.RecursiveCheckpointAdjoint,
             "reversible": diffrax.BacksolveAdjoint,
@@ -257,14 +258,11 @@ class JaxEngine(Engine):
         given = [bytearray() for _ in sizes]
         # They pass the memory of the devices, from each process as many bytes as the longest message has.
         for start in range(0, int(sizes.max()), _PIECE):
-            mine = np.frombuffer(data[start : start + _PIECE], "uint8")
-            padded = np.zeros(min(_PIECE, int(sizes.max()) - start), "uint8")
-            padded[: len(mine)] = mine
-            for whole, size, part in zip(
-                given, sizes, multihost_utils.process_allgather(padded), strict=True
-            ):
-                whole += part[: max(0, int(size) - start)].tobytes()
-        return [bytes(whole) for whole in given]
+            mine = data[start : start + _PIECE].ljust(min(_PIECE, int(sizes.max()) - start), b"\0")
+            parts = multihost_utils.process_allgather(np.frombuffer(mine, "uint8"))
+            for whole, part in zip(given, parts, strict=True):
+                whole += part.tobytes()
+        return [bytes(whole[: int(size)]) for whole, size in zip(given, sizes, strict=True)]
 
     def trains_apart(self):
         return self.processes() > 1 and keras.distribution.distribution() is None

@@ -66,21 +66,13 @@ class Rows:
     def known(self, x, k):
         return x.narrow(0, 0, self._ends[k])
 
-    def place(self, x, k):
-        if _records_gradients() or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return None
-        return x.narrow(0, self._ends[k] - self._counts[k], self._counts[k])
-
     def written(self, x, k, rows):
-        if rows._base is x:  # computed in their place
-            return x
-        place = self.place(x, k)
-        if place is None:
-            start, end = self._ends[k] - self._counts[k], self._ends[k]
-            if torch.jit.is_tracing():  # for ONNX, which has no slice to scatter into
-                return torch.cat([x[:start], rows.to(x.dtype), x[end:]])
+        start, end = self._ends[k] - self._counts[k], self._ends[k]
+        if torch.jit.is_tracing():  # for ONNX, which has no slice to scatter into
+            return torch.cat([x[:start], rows.to(x.dtype), x[end:]])
+        if _records_gradients() or torch.compiler.is_compiling():
             return torch.slice_scatter(x, rows.to(x.dtype), 0, start, end)
-        place.copy_(rows)
+        x[start:end] = rows
         return x
 
 
@@ -185,20 +177,6 @@ class TorchEngine(TorchGroup):
     def transpose(self, x, axes):
         return x.permute(axes)
 
-    def row_sums(self, x):
-        return torch.sum(x, tuple(range(1, x.ndim)))
-
-    def add_up(self, log_dets):
-        if torch.compiler.is_exporting():  # shapes are no keys there
-            return sum(log_dets, 0.0)
-        kinds = {}
-        for log_det in log_dets:
-            kinds.setdefault(getattr(log_det, "shape", None), []).append(log_det)
-        total = 0.0
-        for shape, some in kinds.items():
-            total = total + (sum(some) if shape is None or len(some) == 1 else torch.stack(some).sum(0))
-        return total
-
     def reaches(self, x, edges):
         return (x.detach() - edges.detach()).ge_(0.0)  # bools and their cast take eight times as long on CPU
 
@@ -211,9 +189,9 @@ class TorchEngine(TorchGroup):
 
     # Layers of networks
 
-    def dense(self, x, kernel, bias, place=None):
+    def dense(self, x, kernel, bias):
         if x.ndim == 2 and x.dtype == kernel.dtype == bias.dtype:
-            return torch.addmm(bias, x, kernel, out=place)
+            return torch.addmm(bias, x, kernel)
         return torch.matmul(x, kernel) + bias
 
     def convolve(self, x, kernel, bias):
@@ -263,7 +241,9 @@ class TorchEngine(TorchGroup):
     def solve_ode(self, library, rate, x, integrals, given, span, **options):
         if library != "torchdiffeq":
             return super().solve_ode(library, rate, x, integrals, given, span, **options)
-        torchdiffeq, calls = self.library(library), itertools.count()
+        import torchdiffeq
+
+        calls = itertools.count()
 
         def slopes(t, state):
             next(calls)

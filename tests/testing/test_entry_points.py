@@ -405,7 +405,9 @@ def test_without_hypothesis_the_command_says_what_to_install():
     assert done.returncode == USAGE
     # TensorFlow may talk as well.
     said = [line for line in done.stderr.splitlines() if line.startswith("flowkit")]
-    assert said == ["flowkit: flowkit.testing needs hypothesis: in flowkit's clone run pip install -e '.[testing]'"]
+    assert said == [
+        "flowkit: flowkit.testing needs hypothesis: in flowkit's clone run pip install -e '.[testing]'"
+    ]
     assert "Traceback" not in done.stderr
 
 

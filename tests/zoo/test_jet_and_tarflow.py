@@ -250,6 +250,7 @@ class TestSampling:
         again, _ = tarflow.bijector(kept, context=labels)
         np.testing.assert_allclose(f64(again), z, atol=1e-4)
 
+    @pytest.mark.one_engine
     def test_guidance_moves_samples_away_from_those_without_labels(self, tarflow):
         block = repeated(tarflow)[-1]
         labels, tokens = np.array([0, 1, 2]), (3, 4, 2, 12)
@@ -270,6 +271,7 @@ class TestSampling:
         h = block.conditioner(x.reshape(3, 8, 12).astype("float32"), context=labels)
         return np.split(f64(h), 2, axis=-1)
 
+    @pytest.mark.one_engine
     def test_guidance_needs_a_context_that_is_optional(self, tarflow, jet):
         assert tarflow.sample(2, [0, 1], guidance=2.0, seed=0).shape == (2, 2, *SHAPE)
         for flow, context, weight in ((tarflow, None, 1.0), (jet, None, 1.0), (tarflow, [0], -1.0)):
@@ -296,7 +298,7 @@ def test_training_alone_drops_labels():
     assert (seen == labels)[seen >= 0].all()
 
 
-@pytest.mark.two_engines
+@pytest.mark.one_engine
 def test_samples_lose_the_noise_that_training_adds():
     """For data of deviation 1/2 with noise of deviation s, the mean given y is y (1 - 4 s^2)."""
     flow = flowkit.Flow(Scale(math.log(2)), dequantize=GaussianNoise(0.25))
