@@ -13,14 +13,9 @@ weights, and the Adam of `contenders/`. Sizes are in `FAMILIES`. Each measuremen
 import argparse
 import importlib
 import itertools
-import os
 import statistics
 import time
 from pathlib import Path
-
-os.environ.setdefault("KERAS_BACKEND", "torch")
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
 
 import flowkit  # before Keras, which takes its engine when it is imported
 
