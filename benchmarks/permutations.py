@@ -1,6 +1,6 @@
 """Test bits/dim of a small Glow by what permutes its channels, after equally many steps.
 
-    KERAS_BACKEND=torch OMP_NUM_THREADS=1 python benchmarks/permutations.py --steps 150
+    KERAS_BACKEND=torch OMP_NUM_THREADS=1 python benchmarks/permutations.py --steps 100
 
 The recipe glow/fashion-mnist with another `permutation`, its schedule shortened to so many steps, without averaged
 weights; one seed. Prints the table of zoo/glow/README.md and writes permutations.json.
@@ -49,7 +49,7 @@ def as_markdown(measured):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=NAMES)
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--json", type=Path, default=HERE / "permutations.json")
     options = parser.parse_args()
     measured = {"steps": options.steps, "rows": []}
