@@ -67,18 +67,16 @@ class Number:
         with np.errstate(invalid="ignore"):  # infinite entries are off all steps
             scaled = (values - self.low) / self.step
             codes = np.round(scaled)
-            off = ~absent & ~(np.abs(scaled - codes) < 1e-3)
-        wrong |= self._excluded(off, values, f"steps of {self.step:g}, as in training")
+            right = np.abs(scaled - codes) < 1e-3
         if self.domain == "circular":
             codes = np.where(codes == self.levels, 0.0, codes)
-        outside = ~absent & ~off & ~((codes >= 0) & (codes < self.levels))
-        wrong |= self._excluded(outside, values, f"{self.span}, the range of the column")
-        if not self.listed:
-            return codes, wrong
-        unseen = ~absent & ~off & ~outside & ~np.isin(codes, self.listed)
-        expected = f"one of the {len(self.listed)} values of the training data"
-        places = np.where(absent, math.nan, np.searchsorted(self.listed, codes))
-        return places, wrong | self._excluded(unseen, values, expected)
+        right &= (codes >= 0) & (codes < self.levels)
+        expected = f"{self.span} in steps of {self.step:g}, the range of the column"
+        if self.listed:
+            right &= np.isin(codes, self.listed)
+            codes = np.where(absent, math.nan, np.searchsorted(self.listed, codes))
+            expected = f"one of the {len(self.listed)} values of the training data, {self.span}"
+        return codes, wrong | self._excluded(~absent & ~right, values, expected)
 
     def _steps(self, codes):
         """Return the steps above `low` of codes."""

@@ -216,6 +216,13 @@ def test_the_card_says_how_many_parameters_a_recipe_has(name):
     assert recipes.build_optimizer(recipe, 1000).inner_optimizer.beta_2 == (recipe.training.beta_2 or 0.999)
 
 
+@pytest.mark.one_engine
+def test_the_size_of_a_published_checkpoint():
+    """TarFlow for AFHQ at 256x256, 8 x 8 x 768 with patches of 8 and three classes: 472 million, masks included."""
+    block = linear_size(192, 768) + (1024 + 3) * 768 + 8 * layer_size(768) + linear_size(768, 2 * 192)
+    assert round(8 * (block + 1024**2) / 1e6) == 472
+
+
 def _trained(flow):
     return sum(math.prod(weight.shape) for weight in flow.trainable_weights)
 
