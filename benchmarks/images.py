@@ -65,7 +65,7 @@ def read(name, overrides):
     """Return a recipe by name; for Real NVP that of Glow with another model."""
     if name != REAL_NVP:
         return recipes.read_recipe(name, overrides)
-    tables = recipes.read_recipe("glow/fashion-mnist").tables()
+    tables = recipes.read_recipe("glow/fashion-mnist").model_dump()
     return recipes.parse_recipe(recipes.dumps({**tables, "model": REAL_NVP_MODEL}), overrides)
 
 

@@ -110,7 +110,6 @@ def fit_table(
         raise ValueError(
             f"fit_table: got a table of {len(frame)} row{'s' * (len(frame) != 1)}, expected at least 2."
         )
-    types = dict(types or {})
     inferred = TypedColumns.infer(frame.to_native(), types)
     columns, context = inferred.some(names), inferred.some(given, ContextColumns)
     if verbose:

@@ -65,12 +65,12 @@ class Number:
         with np.errstate(invalid="ignore"):  # infinite entries are off all steps
             scaled = (values - self.low) / self.step
             codes = np.round(scaled)
-            off = ~absent & ~(np.abs(scaled - codes) < 1e-3)
-        wrong |= self._excluded(off, values, f"steps of {self.step:g}, as in training")
+            right = np.abs(scaled - codes) < 1e-3
         if self.domain == "circular":
             codes = np.where(codes == self.levels, 0.0, codes)
-        outside = ~absent & ~off & ~((codes >= 0) & (codes < self.levels))
-        return codes, wrong | self._excluded(outside, values, f"{self.span}, the range of the column")
+        right &= (codes >= 0) & (codes < self.levels)
+        expected = f"{self.span} in steps of {self.step:g}, the range of the column"
+        return codes, wrong | self._excluded(~absent & ~right, values, expected)
 
     def drawable(self, codes: np.ndarray) -> np.ndarray:
         """Return codes as numbers on an axis."""

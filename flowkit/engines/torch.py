@@ -3,8 +3,6 @@
 import contextlib
 import itertools
 import os
-import sys
-import traceback
 import types
 
 import keras
@@ -12,7 +10,7 @@ import torch
 from keras import ops, tree
 from torch._C._functorch import maybe_current_level
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes
 
 from flowkit.engines import torch_backprop, torch_export
 from flowkit.engines.torch_group import TorchGroup
@@ -22,27 +20,10 @@ _FLOATS = (torch.float32, torch.float64)
 _FEW = 32  # entries that are summed one after another
 
 
-# The beginnings of the names of operations that compute nothing.
-_HARMLESS = (
-    *("detach", "view", "expand", "lift_fresh", "zeros", "ones", "full", "empty", "arange", "scalar_tensor"),
-    "eye",
-)
-
-
 def _records_gradients():
     return torch.is_grad_enabled() or (
         not torch.compiler.is_compiling() and maybe_current_level() is not None
     )
-
-
-def _floats(values):
-    found = [value.dtype for value in values if torch.is_tensor(value) and value.dtype.is_floating_point]
-    return [str(dtype).removeprefix("torch.") for dtype in found]
-
-
-def _stack():
-    frames = traceback.walk_stack(sys._getframe(2))
-    return [(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in frames][::-1]
 
 
 class Rows:
@@ -111,19 +92,6 @@ class TorchEngine(TorchGroup):
                 yield
         finally:
             torch.set_default_dtype(before)
-
-    def listen(self, hear, function, *args):
-        class Listening(TorchDispatchMode):
-            def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-                made = operation(*args, **(kwargs or {}))
-                name = operation.overloadpacket.__name__
-                if not name.startswith(_HARMLESS):
-                    outputs = made if isinstance(made, (tuple, list)) else (made,)
-                    hear(_floats(args), _floats(outputs), _stack, casts=name == "_to_copy")
-                return made
-
-        with torch.no_grad(), Listening():
-            function(*args)
 
     # Functions with full precision
 

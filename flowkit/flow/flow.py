@@ -429,7 +429,7 @@ class Flow(FlowModel):
 
         `check` says what happens to data that do not come back, those whose `round_trip_error` is above 1e-3:
 
-        - "warn" looks at a few rows, those farthest out among them, and warns. It looks at calls 1, 16, 256, ... since
+        - "warn" looks at the few rows farthest out, and warns. It looks at calls 1, 16, 256, ... since
           the weights were loaded or trained, and never at flows whose layers bound the error;
         - "raise" looks at all, in each call, which takes two to three times as long, and raises ContractError;
         - None does not look.

@@ -22,7 +22,7 @@ from flowkit.data.batch_order import Batches
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
-from flowkit.flow.batches import count, head, is_array, real_numbers
+from flowkit.flow.batches import count, head, is_array, map_leaves, real_numbers
 from flowkit.flow.context import check_context, check_embedding, context_kind, embedded, refuse_unread
 from flowkit.flow.group import check_batches
 from flowkit.flow.noise import check_dequantizer
@@ -459,14 +459,10 @@ def _context_batches(context, size, start, end):
 
     In place of data each row has the completed part of the training, `number / end`.
     """
-    if context is None:
-        for number in itertools.count(start):
-            yield (np.full((size, 1), number / end, "float32"),)
-    n = count(context)
+    n = 1 if context is None else count(context)
     # Of many rows it is not drawn for each batch.
     order = functools.lru_cache(maxsize=2)(lambda turn: np.random.default_rng([n, turn]).permutation(n))
     for number in itertools.count(start):
-        places = np.arange(number * size, (number + 1) * size)
-        dealt = np.array([order(place // n)[place % n] for place in places.tolist()])
+        dealt = [order(place // n)[place % n] for place in range(number * size, (number + 1) * size)]
         done = np.full((size, 1), number / end, "float32")
-        yield (pack(done, tree.map_structure(lambda c: c[dealt], context)),)  # noqa: B023
+        yield (pack(done, map_leaves(lambda c: c[dealt], context)),)  # noqa: B023

@@ -116,14 +116,14 @@ def test_wrong_entries_are_all_found_and_their_rows_filled():
     columns = TypedColumns.infer(frame)
     new = pl.DataFrame({"size": ["1", "x", "9", "2", None], "kind": ["a", "a", "c", "c", "b"]})
     codes, wrong = columns.coded(new)
-    assert {row: (one.column, one.received) for row, one in wrong.items()} == {
-        1: ("size", "'x'"),
-        2: ("size", "9"),
-        3: ("kind", "'c'"),
-        4: ("size", "a missing entry"),
+    assert {row: words.partition(" of row")[0] for row, words in wrong.items()} == {
+        1: "'x' in column 'size'",
+        2: "9 in column 'size'",
+        3: "'c' in column 'kind'",
+        4: "a missing entry in column 'size'",
     }
     assert codes.tolist() == [[0.0, 0.0]] * 5
-    with pytest.raises(ValueError, match=r"'x' in column 'size' of row 1, .* \(--types 'size=...'\)"):
+    with pytest.raises(ValueError, match=r"'x' in column 'size' of row 1, .* \(--types\)"):
         columns.values(new)
 
 
