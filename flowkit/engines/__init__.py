@@ -55,14 +55,12 @@ def sparing_tensorflow():
     if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
         yield
         return
+    from unittest import mock
+
     from keras.src.utils import module_utils
 
-    lazy = module_utils.tensorflow
-    before, lazy._available = lazy._available, False
-    try:
+    with mock.patch.object(module_utils.tensorflow, "_available", False):
         yield
-    finally:
-        lazy._available = before
 
 
 def spare_tensorflow():

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 from keras import ops, tree
 
 
@@ -94,6 +95,14 @@ class Replay(NamedTuple):
         """Return zeros, where possible without memory behind them, of the shape of the input for the output `y`."""
         before = part.compute_output_shape if self.inverse else part.compute_inverse_shape
         return ops.broadcast_to(ops.zeros((), dtype=y.dtype), (ops.shape(y)[0], *before(tuple(y.shape))[1:]))
+
+
+def drift(found: Any, known: Any, y: Any) -> Any:
+    """Return the relative error of a rebuilt input, in the Euclidean norm; 0 if the output `y` had broken before."""
+    size = ops.sqrt(ops.sum(ops.square(known)))
+    least = np.finfo(keras.backend.standardize_dtype(known.dtype)).tiny
+    error = ops.sqrt(ops.sum(ops.square(found - known))) / ops.maximum(size, least)
+    return ops.where(ops.isfinite(ops.sum(y)), error, ops.zeros_like(error))
 
 
 def _sum(one, other):

@@ -2,7 +2,7 @@
 
 import torch
 
-from flowkit.engines.replay import Replay
+from flowkit.engines.replay import Replay, drift
 from flowkit.engines.steps import one_by_one
 
 
@@ -43,7 +43,9 @@ class _Replayed(torch.autograd.Function):
         state = kept[-1], grad, [None] * len(shared)
         (x, grad, more), own = replay.backward(state, kept, shared, values, log_det_grad, _pull)
         if replay.invert:
-            _look(x, *kept, tolerance, on_drift)
+            error = float(drift(x, *kept))
+            if not error <= tolerance:
+                on_drift(error)
         return None, grad, *more, *(grad for some in own for grad in some)
 
 
@@ -61,12 +63,3 @@ def _pull(again, tensors, wanted, *grads):
     sources = [tensor for tensor in tensors if tensor.requires_grad]
     found = iter(torch.autograd.grad(values, sources, grads, allow_unused=True))
     return y, [next(found) if tensor.requires_grad else None for tensor in tensors]
-
-
-def _look(found, known, y, tolerance, on_drift):
-    """Report drift, unless the output is not finite."""
-    size = torch.linalg.vector_norm(known).clamp(min=torch.finfo(known.dtype).tiny)
-    error = torch.linalg.vector_norm(found - known) / size
-    error = float(torch.where(torch.isfinite(y.sum()), error, 0))
-    if not error <= tolerance:
-        on_drift(error)
