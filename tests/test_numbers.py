@@ -70,6 +70,16 @@ def test_the_posteriors_beside_sbi_are_those_measured(monkeypatch):
     assert table in (ROOT / "docs" / "posteriors.md").read_text("utf-8"), f"put this table there:\n{table}"
 
 
+def test_the_mixed_tables_are_those_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("mixed_tables")
+    measured = benchmark.Records(ROOT / "benchmarks" / "mixed_tables.jsonl", key=benchmark.KEY)
+    table = benchmark.as_markdown(measured, benchmark.EPOCHS)
+    assert table.count("\n") > 2
+    page = (ROOT / "docs" / "tutorials" / "mixed-table.md").read_text("utf-8")
+    assert table in page, f"put this table there:\n{table}"
+
+
 def test_the_steps_of_image_families_are_those_measured(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     benchmark = importlib.import_module("image_steps")

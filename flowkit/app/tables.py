@@ -56,6 +56,10 @@ class Tables:
             drop = dict.fromkeys([*drop, *(name for name in frame.columns if name not in kept)])
         try:
             require_columns("columns", table.columns or (), frame.columns)
+            if both := [name for name in table.columns or () if name in table.given]:
+                raise ValueError(
+                    f"got column {both[0]!r} in columns and in given, expected it in one of them."
+                )
             columns, given = typed_columns(frame, table.types or {}, table.given, drop)
         except ValueError as error:
             raise RecipeError(f"{table.source}: {error}") from error

@@ -11,7 +11,7 @@ import numpy as np
 from flowkit._shipped import closest
 from flowkit.data.column_types import ColumnType, Number, restored_type, stored_type
 from flowkit.data.frame import Columns
-from flowkit.data.infer_type import infer_type
+from flowkit.data.infer_type import ALL_MISSING, infer_type
 
 
 @dataclass(frozen=True)
@@ -51,10 +51,11 @@ class TypedColumns(Columns):
             listed = "; ".join(f"{name!r}: {why}" for name, why in undecided)
             names = [name for name, _ in undecided]
             dropped = ",".join(map(str, names))
+            advice = f"Leave them out, drop={names} (--drop {dropped})"
+            for name in [name for name, why in undecided if why != ALL_MISSING][:1]:
+                advice += f", or give a type, types={{{name!r}: 'category'}} (--types '{name}=category')"
             raise ValueError(
-                f"got {len(undecided)} column{'s' * (len(undecided) > 1)} without a type: {listed}. Leave them out, "
-                f"drop={names} (--drop {dropped}), or give a type, types={{{names[0]!r}: 'category'}} "
-                f"(--types '{names[0]}=category')."
+                f"got {len(undecided)} column{'s' * (len(undecided) > 1)} without a type: {listed}. {advice}."
             )
         return cls(columns.names, columns.library, tuple(found))
 
