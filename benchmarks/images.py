@@ -65,13 +65,13 @@ def read(name, overrides):
     """Return a recipe by name; for Real NVP that of Glow with another model."""
     if name != REAL_NVP:
         return recipes.read_recipe(name, overrides)
-    tables = recipes.read_recipe("glow/fashion-mnist").tables()
+    tables = recipes.read_recipe("glow/fashion-mnist").model_dump()
     return recipes.parse_recipe(recipes.dumps({**tables, "model": REAL_NVP_MODEL}), overrides)
 
 
-def fit(name, epochs, epoch_steps):
-    """Train for so many epochs of so many steps; return the flow, its curve and the test images."""
-    overrides = [("training.epochs", epochs), ("training.epoch_steps", epoch_steps)]
+def fit(name, epochs, epoch_steps, *more):
+    """Train for so many epochs of so many steps, with `more` overrides; return the experiment and its curve."""
+    overrides = [("training.epochs", epochs), ("training.epoch_steps", epoch_steps), *more]
     overrides += [("training.ema", 0), ("training.warmup_steps", WARMUP)]
     experiment = recipes.prepare(read(name, overrides))
     curve = Curve(experiment.test.images[:TESTED])
@@ -110,7 +110,7 @@ def draw(rows, path):
             axes[column].plot(x, [point[2] for point in row["curve"]], label=row["name"].split("/")[0])
         axes[column].set(xlabel=label, ylabel="test bits/dim", ylim=(3, 8))
     axes[1].set_xscale("log")
-    axes[0].legend(fontsize=8)
+    axes[1].legend(fontsize=8, loc="lower left")
     labels = [row["name"].split("/")[0] for row in rows]
     colors = [f"C{number}" for number in range(len(rows))]
     axes[2].barh(labels, [row["sampling_seconds"] for row in rows], color=colors)

@@ -14,6 +14,20 @@ from flowkit._registration import register_with_keras
 
 __version__ = "0.1.0"
 
+_ROOMS = (
+    *(
+        "bijectors",
+        "bridges",
+        "conditioners",
+        "convert",
+        "data",
+        "diagnostics",
+        "distributed",
+        "distributions",
+    ),
+    *("engines", "evaluation", "latent", "numerics", "objectives", "play", "posteriors", "presets"),
+    *("surjections", "tables", "testing", "training", "transforms", "zoo"),
+)
 # public name -> the module that defines it (None: the name is itself a submodule)
 _PUBLIC = {
     "Bijector": "flowkit.contract",
@@ -30,28 +44,7 @@ _PUBLIC = {
     "PresetError": "flowkit.presets",
     "upload_preset": "flowkit.presets",
     "inference_report": "flowkit.diagnostics",
-    "engines": None,
-    "bijectors": None,
-    "bridges": None,
-    "conditioners": None,
-    "convert": None,
-    "data": None,
-    "diagnostics": None,
-    "distributed": None,
-    "distributions": None,
-    "evaluation": None,
-    "latent": None,
-    "numerics": None,
-    "objectives": None,
-    "play": None,
-    "posteriors": None,
-    "presets": None,
-    "surjections": None,
-    "tables": None,
-    "testing": None,
-    "training": None,
-    "transforms": None,
-    "zoo": None,
+    **dict.fromkeys(_ROOMS),
 }
 
 __all__ = sorted(_PUBLIC)

@@ -18,7 +18,6 @@ from flowkit.app.experiment import (
     build_optimizer,
     for_workers,
     hold_out,
-    load_other_table,
     of_tables,
     prepare,
 )
@@ -40,7 +39,6 @@ __all__ = [
     "for_workers",
     "hold_out",
     "load_data",
-    "load_other_table",
     "load_table",
     "of_tables",
     "parse_recipe",

@@ -44,6 +44,7 @@ def table_flow(
     domains = columns.codings if front is None else front.coordinates
     if model == "nsf" and len(domains) == 1:
         model = "nsf_autoregressive"  # a coupling needs two
+        options.pop("marginals", None)  # which it has in any case
     given_size = 0 if given is None else given.size
     inner = zoo.VECTORS[model](features=len(domains), domains=list(domains), context=given_size, **options)
     bijector = inner.bijector if front is None else Chain([front, inner.bijector])
@@ -84,8 +85,10 @@ def fit_table(
       are not trained on, are kept.
     - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=4`.
 
-    Samples are frames with the types, categories and ranges of the data; a range of numbers in more than 256 steps is a
-    tenth wider on both sides, but not across 0. `TableFlow` explains `log_prob`.
+    Samples are frames with the types, categories and ranges of the data. A range of numbers in more than 256 steps, if
+    some occur once, is a tenth wider on both sides, but not across 0. If numbers or dates are few of the steps
+    between their ends, such as the firsts of months, samples are among them, unless `types` has the column.
+    `TableFlow` explains `log_prob`.
 
     Raises TypeError for what is no frame, and ValueError for fewer than two rows, for columns without a type, all named
     at once, and for column names that are not there.
@@ -110,7 +113,6 @@ def fit_table(
         raise ValueError(
             f"fit_table: got a table of {len(frame)} row{'s' * (len(frame) != 1)}, expected at least 2."
         )
-    types = dict(types or {})
     inferred = TypedColumns.infer(frame.to_native(), types)
     columns, context = inferred.some(names), inferred.some(given, ContextColumns)
     if verbose:

@@ -54,6 +54,7 @@ def test_wrong_densities_are_told_by_their_shape(truth, wrong, lowest, middle, h
     ]
 
 
+@pytest.mark.one_engine
 def test_ranks_are_counts_of_the_flows_own_draws_in_pieces_too(truth, monkeypatch):
     x, context = (rows[:50] for rows in truth)
     flow = posterior()

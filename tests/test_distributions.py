@@ -102,7 +102,7 @@ def test_heavy_tails_are_fitted_by_a_heavy_base():
     assert abs(nll[StudentT] - 2 * stats.t(2).entropy()) < 0.1
 
 
-@pytest.mark.two_engines
+@pytest.mark.one_engine
 def test_clusters_are_fitted_by_a_mixture():
     rng = np.random.default_rng(0)
     x = (rng.choice([-4.0, 4.0], size=(2000, 1)) + 0.5 * rng.normal(size=(2000, 2))).astype("float32")

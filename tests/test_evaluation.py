@@ -61,6 +61,7 @@ def test_one_scale_for_all_leaves_the_levels_alike():
     assert first == pytest.approx(second, abs=16 * float(EPSILON))
 
 
+@pytest.mark.one_engine
 @pytest.mark.wide
 @pytest.mark.parametrize("options", [{}, {"n_bits": 5}, {"n_bits": None}, {"num_classes": 3}, {"levels": 3}])
 def test_levels_add_up(perturb, images, labels, options):

@@ -47,7 +47,7 @@ def test_the_middle_in_logarithms_is_the_geometric_mean():
     np.testing.assert_allclose(path[1], np.sqrt(x0 * x1), rtol=8 * EPSILON)
 
 
-@pytest.mark.two_engines
+@pytest.mark.one_engine
 @pytest.mark.parametrize("path", ["linear", "spherical"])
 def test_both_ends_are_the_images_themselves(image_flow, images, path):
     strip = latent.interpolate(image_flow, images[:3], images[3:6], 4, path=path)
@@ -67,7 +67,7 @@ def test_one_event_needs_no_batch_axis(image_flow, images):
     assert latent.resample(image_flow, images[0], 0, seed=0).shape == (8, 8, 1)
 
 
-@pytest.mark.two_engines
+@pytest.mark.one_engine
 def test_a_context_is_held_on_the_way(class_flow, images, labels):
     x0, x1 = images[:3], images[3:6]
     strip = latent.interpolate(class_flow, x0, x1, 3, context=labels[:3])

@@ -77,6 +77,34 @@ def test_the_continuous_flows_beside_others_are_those_measured(monkeypatch):
     assert table in (ROOT / "docs" / "continuous.md").read_text("utf-8"), f"put this table there:\n{table}"
 
 
+def test_the_mixed_tables_are_those_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("mixed_tables")
+    measured = benchmark.Records(ROOT / "benchmarks" / "mixed_tables.jsonl", key=benchmark.KEY)
+    table = benchmark.as_markdown(measured, benchmark.EPOCHS)
+    assert table.count("\n") > 2
+    page = (ROOT / "docs" / "tutorials" / "mixed-table.md").read_text("utf-8")
+    assert table in page, f"put this table there:\n{table}"
+
+
+def test_the_steps_of_image_families_are_those_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("image_steps")
+    table = benchmark.as_markdown(
+        benchmark.Records(ROOT / "benchmarks" / "image_steps.jsonl", key=benchmark.KEY)
+    )
+    assert table in (ROOT / "benchmarks" / "README.md").read_text("utf-8"), f"put this table there:\n{table}"
+
+
+def test_the_permutations_of_glow_are_those_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    measured = json.loads((ROOT / "benchmarks" / "permutations.json").read_text("utf-8"))
+    table = importlib.import_module("permutations").as_markdown(measured)
+    card = (ROOT / "zoo" / "glow" / "README.md").read_text("utf-8")
+    assert f"{measured['steps']} steps" in card
+    assert table in card, f"put this table there:\n{table}"
+
+
 def test_the_page_on_performance_states_no_times_of_its_own():
     """Its chart reads a file; a time in the text would be of another day."""
     page = (ROOT / "docs" / "performance.md").read_text("utf-8")

@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 
-from flowkit._engine import ENGINES, require_engine
+from flowkit._engine import require_engine
 from flowkit.app import failure, interrupt
 from flowkit.app.failure import CommandError, say
 
@@ -22,8 +22,6 @@ def use(backend, *, trains=False, shares=False):
     backend does anything. Any other command goes on in the main process alone.
     """
     if backend is not None:
-        if backend not in ENGINES:
-            raise CommandError(f"--backend: expected one of {', '.join(ENGINES)}, received {backend!r}")
         if "keras" in sys.modules and os.environ.get("KERAS_BACKEND") != backend:
             raise CommandError(f"--backend {backend}: Keras already runs on another backend in this process")
         os.environ["KERAS_BACKEND"] = backend

@@ -26,8 +26,6 @@ def compare(
 ):
     """Compare curves, samples and numbers of several runs side by side."""
     use(backend)
-    from rich.console import Console
-
     from flowkit.app.experiment import kind_of
     from flowkit.app.run_folder import RunFolder
     from flowkit.training.atomic import atomic_path, json_text
@@ -46,7 +44,7 @@ def compare(
     if json_:
         print(json_text(dict(zip(names, metrics, strict=True))))
     else:
-        Console().print(_table(names, metrics, kind))
+        _print_numbers(names, metrics, kind)
         print(f"comparison {output}")
 
 
@@ -87,20 +85,14 @@ def drawn(folders, names, kind):
     return figure
 
 
-def _table(names, metrics, kind):
-    from rich.markup import escape
-    from rich.table import Column, Table
-
+def _print_numbers(names, metrics, kind):
     from flowkit.presets.card import shown
 
     keys = ("data", f"test_{kind.score}", "epochs", "parameters", "seconds")
-    columns = (Column(key.replace("_", " "), justify="right") for key in keys)
-    table = Table(Column("run", overflow="fold"), *columns)  # whose end tells runs apart
-    sums = [found.get("data_sha256") for found in metrics]
-    for name, found, data in zip(names, map(shown, metrics), sums, strict=True):
-        mark = "" if data == sums[0] else " *"
-        cells = {**found, "data": Path(found.get("data", "?")).name + mark}
-        table.add_row(*(escape(printable(text)) for text in (name, *(cells.get(key, "?") for key in keys))))
-    if len(set(sums)) > 1:
-        table.caption = "* other data than the first run: scores cannot be compared"
-    return table
+    others = [found.get("data_sha256") != metrics[0].get("data_sha256") for found in metrics]
+    for name, found, other in zip(names, metrics, others, strict=True):
+        cells = {**shown(found), "data": Path(found.get("data", "?")).name + " *" * other}
+        numbers = ", ".join(f"{key.replace('_', ' ')} {cells.get(key, '?')}" for key in keys)
+        print(f"{printable(name)}: {printable(numbers)}")
+    if any(others):
+        print("* other data than the first run: scores cannot be compared")

@@ -2,14 +2,14 @@
 
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import typer
 
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, new_file
+from flowkit.app.options import Backend, new_file, numbers
 
 
 def convert(
@@ -24,7 +24,10 @@ def convert(
         int | None, typer.Option(min=1, max=8, help="Bits of the images that the weights were trained on.")
     ] = None,
     input_shape: Annotated[
-        str | None, typer.Option(metavar="H,W,C", help="The images' size. Default: that of the first data.")
+        Any,
+        typer.Option(
+            parser=numbers, metavar="H,W,C", help="The images' size. Default: that of the first data."
+        ),
     ] = None,
     check: Annotated[
         Path | None,
@@ -66,18 +69,11 @@ def _import(source, output, n_bits, input_shape, check):
     from flowkit.convert import from_openai, from_rosinality, read_variables
     from flowkit.training import atomic_path
 
-    shape = None if input_shape is None else _shape(input_shape)
+    shape = None if input_shape is None else tuple(map(int, input_shape))
     variables = read_variables(source)
-    names = [name.removeprefix("module.") for name in variables]
-    if any(name.startswith("model/") for name in names):
-        port, names = from_openai, "names of openai/glow"
-    elif any(name.startswith("blocks.") for name in names):
+    port, names = from_openai, "names of openai/glow"
+    if any(name.removeprefix("module.").startswith("blocks.") for name in variables):
         port, names = from_rosinality, "names of rosinality/glow-pytorch"
-    else:
-        raise CommandError(
-            f"{source}: expected names as in openai/glow (model/0/0/...) or rosinality/glow-pytorch "
-            f"(blocks.0.flows.0...), found {', '.join(list(variables)[:3]) or 'none'}"
-        )
     options = {} if n_bits is None else {"n_bits": n_bits}
     flow = port(variables, input_shape=shape, check=check, **options)
     with atomic_path(output) as temporary, warnings.catch_warnings():
@@ -87,16 +83,6 @@ def _import(source, output, n_bits, input_shape, check):
     size = "any size" if shape is None else "x".join(map(str, shape))
     bits = f"{flow.dequantize.levels.bit_length() - 1} bits"
     print(f"flow {output}  ({_size(flow.bijector.weights)}, {names}, {bits}, images of {size})")
-
-
-def _shape(text):
-    try:
-        height, width, channels = map(int, text.split(","))
-    except ValueError:
-        raise CommandError(
-            f"--input-shape: expected three numbers as in 32,32,3, received {text!r}"
-        ) from None
-    return height, width, channels
 
 
 def _size(weights):

@@ -8,7 +8,6 @@ import typer
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Data, Json, Run
 
 
@@ -32,25 +31,19 @@ def diagnose(
 ):
     """Report whether a flow is any good: latents, coverage, round trips, memorisation, other data."""
     use(backend)
-    from flowkit.app.trained import data_of, kind_of_flow, trained
+    from flowkit.app.trained import data_of, kind_of_flow, loaded
 
-    folder = trained(run)
-    flow, alone = folder.load_flow(), folder.recipe() is None
+    folder, flow = loaded(run)
     kind = kind_of_flow(flow, run)
     test, train = (kind.given(flow, data_of(folder, flow, split, data)) for split in ("test", "train"))
-    other = None if background is None else trained(background).load_flow()
-    if other is not None and other.event_shape != flow.event_shape:
-        raise CommandError(
-            f"--background {background}: expected a flow of events {flow.event_shape}, received one of "
-            f"{other.event_shape}"
-        )
+    other = None if background is None else loaded(background)[1]
     x, context = _some(*test, rows, seed)
     strange, labels = (None, None) if outside is None else _some(*kind.outside(flow, outside), rows, seed)
     found = flowkit.diagnostics.report(
         flow,
         x,
         context,
-        train=None if alone else train[0],
+        train=None if folder.recipe() is None else train[0],
         outside=strange,
         outside_context=labels,
         background=other,

@@ -1,7 +1,6 @@
 """`flowkit evaluate`: bits per dimension of images that were not trained on; of tables, nats of such rows."""
 
 import math
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -27,15 +26,12 @@ def evaluate(
     In several processes, torchrun -m flowkit evaluate ..., each scores its part.
     """
     use(backend, shares=True)
-    from rich.console import Console
-
-    from flowkit.app.trained import trained
+    from flowkit.app.trained import loaded
     from flowkit.training.atomic import json_text
 
-    with together():  # JAX's processes need each other to load it, so first each looks if it is there
-        folder = trained(run)
+    folder, flow = loaded(run)
     with together():
-        flow, kind, rows, test = _rows(folder, run, data, samples, levels)
+        kind, rows, test = _rows(folder, flow, data, samples, levels)
     mean, error = kind.mean_score(flow, rows, samples)
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
     if (evaluations := _evaluations(flow, kind, rows)) is not None:
@@ -53,7 +49,7 @@ def evaluate(
     if evaluations is not None:
         print(f"{evaluations} evaluations of the velocity field for each batch")
     if levels:
-        Console().print(_level_table(math.prod(flow.event_shape), found["levels"]))
+        _print_levels(math.prod(flow.event_shape), found["levels"])
 
 
 def _evaluations(flow, kind, rows):
@@ -69,63 +65,45 @@ def _evaluations(flow, kind, rows):
     x, context = (None if part is None else part[:_COUNTED] for part in kind.given(flow, rows))
     x, context = prepare.seen(flow, x, context)
     y, total = ops.convert_to_tensor(noise.undithered(flow, x), dtype=flow.compute_dtype), 0
-    for number, part in enumerate(parts):
-        if isinstance(part, Continuous):
-            total += part.evaluations(y, context)
-        if any(isinstance(later, Continuous) for later in parts[number + 1 :]):
-            y, _ = part(y, context=context)
+    for part in parts:
+        total += part.evaluations(y, context) if isinstance(part, Continuous) else 0
+        y, _ = part(y, context=context)
     return total
 
 
-def _rows(folder, run, source, samples, levels):
-    """Return (the flow, what it is of, the rows to score, True if they are the test rows of its training data).
+def _rows(folder, flow, source, samples, levels):
+    """Return (what the flow is of, the rows to score, True if they are the test rows of its training data).
 
     Those, wherever they lie now; of another table all rows, unless its file has test rows of its own.
     """
-    from flowkit.app.experiment import load_other_table
     from flowkit.app.trained import data_of, kind_of_flow
 
-    flow = folder.load_flow()
-    kind = kind_of_flow(flow, run)
-    if kind.rows == "images":
-        rows, test = data_of(folder, flow, "test", source), True
-    elif levels or (samples != 1 and flow.exact == "exact"):
-        option = "--levels" if levels else "--samples"
-        raise CommandError(
-            f"{option}: the flow is one of tables, whose likelihood is exact and comes in one piece"
-        )
-    elif source is not None and (
-        (recipe := folder.recipe(source)) is None or (kind.codes and recipe != folder.recipe())
-    ):
-        rows, test = kind.of_source(flow, source, "test", cut=False), False
-    else:
-        recipe = folder.recipe(source)
-        own = recipe is None or source is None or recipe.data.source == folder.recipe().data.source
-        test = own or _same_data(folder, flow, kind, recipe)
-        rows = data_of(folder, flow, "test", source) if test else load_other_table(recipe)
+    kind, test = kind_of_flow(flow, folder.name), True
+    if kind.rows == "rows":
+        if levels or (samples != 1 and flow.exact == "exact"):
+            option = "--levels" if levels else "--samples"
+            raise CommandError(
+                f"{option}: the flow is one of tables, whose likelihood is exact and comes in one piece"
+            )
+        test = source is None or _same_data(folder, flow, kind, source)
+    rows = data_of(folder, flow, "test", source) if test else kind.of_source(flow, source, "test", cut=False)
     kind.given(flow, rows)  # raises for other data
-    return flow, kind, rows, test
+    return kind, rows, test
 
 
-def _same_data(folder, flow, kind, recipe):
-    """Return True if `recipe` names the rows that the flow was trained on, or may do so: older runs keep no sum."""
+def _same_data(folder, flow, kind, source):
+    """Return True if the table `source` is the one that the flow was trained on: that file, or another alike."""
     from flowkit.app.experiment import load
 
-    trained_on = folder.data_sha256
-    if trained_on is None:
-        return True
+    recipe, own = folder.recipe(source), folder.recipe()
+    if recipe is None or recipe == own or isinstance(flow, flowkit.TableFlow):
+        return recipe is not None and recipe == own
     splits = ["train", *(["validation"] if recipe.data.validation else []), "test"]
     try:
-        tables = [load(recipe, split) for split in splits]
-        values = [kind.given(flow, table)[0] for table in tables]
+        tables = [kind.ordered(flow, load(recipe, split)) for split in splits]
     except ValueError:  # fewer rows than can be cut as those were, or other columns
         return False
-    names = flow.columns and flow.columns.names
-    ordered = [
-        replace(table, values=x, names=table.names and (names or table.names))
-        for table, x in zip(tables, values, strict=True)
-    ]
-    return trained_on == flowkit.data.content_hash(*ordered)
+    return folder.data_sha256 in (None, flowkit.data.content_hash(*tables))  # older runs keep no sum
 
 
 def _levels(flow, images, labels):
@@ -144,16 +122,10 @@ def _levels(flow, images, labels):
     return {"latents": latents, "bits_per_dim": means, "standard_error": errors}
 
 
-def _level_table(size, levels):
-    from rich.table import Table
-
-    table = Table("level", "latents", "of all", "bits/dim", "bits/latent", title="What each level carries")
-    for column in table.columns[1:]:
-        column.justify = "right"
+def _print_levels(size, levels):
+    """Print what each level carries: its latents, their share of all, bits per dimension and per latent."""
+    print("level  latents         of all  bits/dim           bits/latent")
     names = [*map(str, range(len(levels["latents"]) - 1)), "all"]
     for name, event, mean, error in zip(names, *levels.values(), strict=True):
-        share = math.prod(event) / size
-        shape = " x ".join(map(str, event))
-        bits = (f"{mean:.4f} +- {error:.4f}", f"{mean / share:.3f}")
-        table.add_row(name, shape, f"{share:.1%}", *bits, end_section=name == names[-2])
-    return table
+        share, shape = math.prod(event) / size, " x ".join(map(str, event))
+        print(f"{name:5}  {shape:14}  {share:6.1%}  {mean:.4f} +- {error:.4f}  {mean / share:11.3f}")

@@ -1,15 +1,15 @@
 """Make a flow that is ready for `fit`, and load its data, from a validated recipe."""
 
+import inspect
 import warnings
 from dataclasses import dataclass
 
 import keras
 import numpy as np
 
-from flowkit import data, training
+from flowkit import data, training, zoo
 from flowkit.app.failure import RecipeError
 from flowkit.app.images import Images
-from flowkit.app.mixed import MixedTables
 from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.contract.arguments import whole_number
@@ -55,16 +55,14 @@ class Experiment:
         return getattr(dataset, "context", None) if self.classes is None else dataset.labels
 
 
-def kind_of(recipe: Recipe) -> Images | Tables:
-    """Return what a recipe is of, images or rows of a table: an object with the methods that depend on it."""
-    if not Tables.takes(recipe):
-        return Images()
-    return MixedTables() if MixedTables.takes(recipe) else Tables()
-
-
 def of_tables(recipe: Recipe) -> bool:
     """Return True if the recipe's model takes the rows of a table, and False for images."""
-    return Tables.takes(recipe)
+    return "input_shape" not in inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
+
+
+def kind_of(recipe: Recipe) -> Images | Tables:
+    """Return what a recipe is of, images or rows of a table: an object with the methods that depend on it."""
+    return Tables() if of_tables(recipe) else Images()
 
 
 def build_flow(recipe: Recipe, dataset: Split | None) -> Flow:
@@ -74,13 +72,11 @@ def build_flow(recipe: Recipe, dataset: Split | None) -> Flow:
     and the names of the columns. Without data their size is assumed. Raises a RecipeError if the model cannot be made.
     """
     given = {key: value for key, value in recipe.model.items() if value is not None}
-    kind = kind_of(recipe)
-    family = kind.family(given.pop("name"), dataset)
-    arguments = kind.arguments(recipe, dataset, given)
+    del given["name"]
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(recipe.training.precision)  # layers read it when they are made
     try:
-        flow = family(**arguments)
+        flow = kind_of(recipe).make(recipe, dataset, given)
     except ValueError as error:
         raise RecipeError(
             f"[model] does not fit {getattr(dataset, 'name', 'the recipe')}: {error}"
@@ -102,16 +98,12 @@ def prepare(recipe: Recipe) -> Experiment:
     with failing_together():  # a process may not see the files
         train, held_out = hold_out(recipe, _whole(recipe, "train"))
         test = load(recipe, "test")
-    if table.batch_size > len(train):
-        raise RecipeError(
-            f"training.batch_size = {table.batch_size}: expected at most the number of {kind.rows} to train on, which "
-            f"is {len(train)} of {train.name} (--set training.batch_size={len(train)})"
-        )
     held_out = None if held_out is None else kind.trimmed(recipe, held_out)
     flow = build_flow(recipe, train)
-    kind.check(recipe, flow, train, held_out, test)
-    batches = kind.batches(recipe, flow, train)
-    kind.adapt(recipe, flow, train, held_out, test)
+    x, context, augment = kind.to_train(recipe, flow, train)
+    how = {"batch_size": table.batch_size, "epoch_steps": table.epoch_steps, "seed": table.seed}
+    batches = data.batches(x, context, augment=augment, **how)
+    kind.adapt(recipe, flow, train, test, *([] if held_out is None else [held_out]))
     try:
         flow.compile(build_optimizer(recipe, len(batches)), loss=_objective(recipe, flow))
     except TypeError as error:
@@ -177,12 +169,7 @@ def _polyak_decay(table, steps_per_epoch):
     if table.polyak_epochs is None:
         return 0.0
     steps = steps_per_epoch * table.polyak_epochs
-    if not 1 < steps < 2**24:
-        raise RecipeError(
-            f"training.polyak_epochs = {table.polyak_epochs}, which is {steps:g} steps: expected more than one, and "
-            "fewer than float32 can tell from a decay of 1"
-        )
-    return 1 - 1 / steps
+    return 1 - 1 / max(1, steps)
 
 
 def load(recipe: Recipe, split: str) -> Split:
@@ -192,14 +179,14 @@ def load(recipe: Recipe, split: str) -> Split:
     they can, and each process reads the rows that it comes to. Raises a RecipeError, and what `flowkit.data.load` or
     `load_table` does.
     """
-    kind = kind_of(recipe)
-    if split == "validation" and not recipe.data.validation:
+    if split == "test":
+        found = _whole(recipe, "test")
+    else:
+        train, held = hold_out(recipe, _whole(recipe, "train"))
+        found = held if split == "validation" else train
+    if found is None:
         raise RecipeError("data.validation = 0: the recipe holds no rows out to validate on")
-    whole = _whole(recipe, "test" if split == "test" else "train")
-    if split != "test":
-        train, held = hold_out(recipe, whole)
-        whole = held if split == "validation" else train
-    return kind.trimmed(recipe, whole)
+    return kind_of(recipe).trimmed(recipe, found)
 
 
 def _whole(recipe, split):
@@ -211,11 +198,6 @@ def _whole(recipe, split):
             f"data.source: {error} --data PATH gives your copy; the first lines of flowkit's recipes say what it must "
             "hold."
         ) from None
-
-
-def load_other_table(recipe: Recipe) -> data.Table:
-    """Return the recipe's table if nothing was trained on it: all rows, unless its file has test rows of its own."""
-    return Tables().load(recipe, "test", cut=False)
 
 
 def hold_out(recipe: Recipe, dataset: Split) -> tuple[Split, Split | None]:

@@ -22,14 +22,14 @@ def export(
     use(backend)
     import numpy as np
 
-    from flowkit.app.trained import classes_of, trained
+    from flowkit.app.trained import classes_of, loaded
     from flowkit.flow.export import FORMATS
 
     formats = {format.suffix: name for name, format in FORMATS.items()}
     if output.suffix not in formats:
         known = ", ".join(filter(None, formats))
         raise CommandError(f"--output: expected a name that ends in {known}, or a folder, received {output}")
-    flow = trained(run).load_flow()
+    _, flow = loaded(run)
     classes = classes_of(flow)
     context = None if classes is None else np.arange(classes, dtype="int32")
     error = flow.export(output, what, formats[output.suffix], context=context)

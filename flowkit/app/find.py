@@ -1,6 +1,5 @@
 """Recipes and runs by name. Imports neither Keras nor an engine."""
 
-import difflib
 from pathlib import Path
 
 from flowkit._shipped import closest, preset_folders, recipe_files
@@ -24,11 +23,6 @@ def find(name: str) -> Path:
         return known[name]
     if path.suffix == ".toml" or path.exists():
         raise RecipeError(f"{name}: expected a recipe file, found {'a folder' if path.is_dir() else 'none'}")
-    if of_family := [other for other in known if other.startswith(f"{name}/")]:
-        raise RecipeError(
-            f'{name} is a family, not a recipe: expected a TOML file whose [model] has name = "{name}"; flowkit\'s '
-            f"recipes of it are {', '.join(of_family)}"
-        )
     raise RecipeError(
         f"there is no recipe {name!r}; {closest(name, known)}. For a family of flows write a TOML file whose [model] "
         f'has name = "{name}".'
@@ -37,12 +31,8 @@ def find(name: str) -> Path:
 
 def hint(path: Path) -> str:
     """Return what to do about `path`, which is no run: the end of a message."""
-    name, presets = path.as_posix(), preset_folders()
-    runs = [recipe.parent.as_posix() for recipe in path.parent.glob("*/recipe.toml")]
-    if near := difflib.get_close_matches(name, [*runs, *presets], cutoff=0.7):
-        like = [difflib.SequenceMatcher(None, other, name).ratio() for other in near]
-        near = [other for other, ratio in zip(near, like, strict=True) if ratio > like[0] - 0.05]
-        return f"did you mean {' or '.join(near)}?"
-    if name in recipe_files():
+    name = path.as_posix()
+    if name in recipe_files() and name not in preset_folders():
         return f"{name} is a recipe: `flowkit train {name}` makes a run of it"
-    return f"`flowkit train` makes one; trained flows are {', '.join(presets)}"
+    runs = [recipe.parent.as_posix() for recipe in path.parent.glob("*/recipe.toml")]
+    return f"{closest(name, [*runs, *preset_folders()])}; `flowkit train` makes a run"

@@ -28,7 +28,7 @@ class Images:
         """Return "train" or "test" as whole images, "train" with what is held out of it."""
         table = recipe.data
         size = tuple(table.size) if isinstance(table.size, list) else table.size
-        dataset = data.load(
+        return data.load(
             table.source,
             split,
             size=size,
@@ -37,13 +37,6 @@ class Images:
             max_bytes=table.max_bytes,
             in_memory=distributed.world() == 1,
         )
-        height, width = dataset.images.shape[1:3]
-        if table.crop is not None and table.crop > min(height, width):
-            raise RecipeError(
-                f"data.crop = {table.crop}: expected at most {min(height, width)}, since the images of "
-                f"{dataset.name} are {width}x{height}"
-            )
-        return dataset
 
     def trimmed(self, recipe, dataset):
         """Return `dataset` with one square of each image, always the same, if the recipe has a `crop`."""
@@ -60,45 +53,31 @@ class Images:
             return replace(dataset, images=data.LazyImages(squares, shape))
         return replace(dataset, images=squares(slice(None)))
 
-    def family(self, name, dataset):
-        """Return the zoo function of that name."""
-        return zoo.ARCHITECTURES[name]
-
-    def arguments(self, recipe, dataset, given):
-        """Return the arguments of the zoo function: those given in [model], and what the data say, if they are here."""
-        table = recipe.data
+    def make(self, recipe, dataset, given):
+        """Return a flow with arguments given in [model], and with those that follow from the data, if they are here."""
+        table, family = recipe.data, zoo.ARCHITECTURES[recipe.model["name"]]
         if dataset is None:
             size, channels = table.size or 32, table.channels or 3
             height, width = size if isinstance(size, list) else (size, size)
         else:
-            takes = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
-            if "data_levels" in takes and dataset.levels != 256:
+            if "data_levels" in inspect.signature(family).parameters and dataset.levels != 256:
                 given = {"data_levels": dataset.levels, **given}
             _check_labels(dataset, given.get("num_classes"))
             height, width, channels = dataset.images.shape[1:]
-        return {**given, "input_shape": (table.crop or height, table.crop or width, channels)}
+        return family(**given, input_shape=(table.crop or height, table.crop or width, channels))
 
     # [training]
 
-    def check(self, recipe, flow, train, held_out, test):
-        """Raise a RecipeError if the images to test with could not be scored."""
-        self.given(flow, test)
-        _check_labels(test, recipe.model.get("num_classes"))
-
-    def batches(self, recipe, flow, train):
-        """Return batches of augmented images, with the labels of a class-conditional model."""
-        table = recipe.training
-        return data.batches(
-            train.images,
-            None if recipe.model.get("num_classes") is None else train.labels,
-            batch_size=table.batch_size,
-            epoch_steps=table.epoch_steps,
-            seed=table.seed,
-            augment=_augmentations(recipe),
-        )
+    def to_train(self, recipe, flow, train):
+        """Return (images, labels of a class-conditional model, what augments a batch)."""
+        labels = None if recipe.model.get("num_classes") is None else train.labels
+        return train.images, labels, _augmentations(recipe)
 
     def adapt(self, recipe, flow, train, *others):
-        """Adapt the flow to some images, augmented as in training."""
+        """Adapt the flow to some images, augmented as in training; check the others."""
+        for dataset in others:
+            self.given(flow, dataset)
+            _check_labels(dataset, recipe.model.get("num_classes"))
         table = recipe.training
         rng = np.random.default_rng(table.seed)
         rows = distributed.mine(rng.permutation(len(train))[: table.adapt_batch])  # `adapt` sees those of all
@@ -148,10 +127,6 @@ class Images:
 
     def of_source(self, flow, source, split):
         """Return images of `source`, brought to the size of the flow's."""
-        if len(flow.event_shape) != 3:
-            raise RecipeError(
-                f"got a flow of events {flow.event_shape}, expected one of images or of tables. Use it in Python."
-            )
         height, width, channels = flow.event_shape
         return data.load(source, split, size=(height, width), channels=channels)
 

@@ -24,10 +24,9 @@ def interpolate(
 ):
     """Draw the way between two images in the space of latents, as one picture."""
     use(backend)
-    from flowkit.app.trained import given_label, trained
+    from flowkit.app.trained import given_label, loaded
 
-    folder = trained(run)
-    flow = folder.load_flow()
+    folder, flow = loaded(run)
     context = given_label(flow, label)
     x0, x1 = (read_images([name], flow) for name in (first, second))
     output = output or folder.path / "strip.png"
@@ -43,8 +42,6 @@ def read_images(paths, flow):
     if len(flow.event_shape or ()) != 3:
         raise CommandError("the flow is one of tables: expected one of images")
     height, width, channels = flow.event_shape
-    if channels not in (1, 3):
-        raise CommandError(f"the flow's images have {channels} channels: expected 1 or 3")
     pixels = np.stack([read_image(path, (height, width), channels) for path in paths])
     return np.round(pixels.astype("float64") * (stored_levels(flow) - 1) / 255).astype("uint8")
 

@@ -31,10 +31,9 @@ def manipulate(
     """Move images from one class towards another, a row for each, a column for each amount."""
     use(backend)
     from flowkit.app.images import Images
-    from flowkit.app.trained import classes_of, data_of, trained
+    from flowkit.app.trained import classes_of, data_of, loaded
 
-    folder = trained(run)
-    flow = folder.load_flow()
+    folder, flow = loaded(run)
     if classes_of(flow) is not None:
         raise CommandError("the flow is class-conditional: its latents do not hold the class")
     moved = read_images(images, flow)

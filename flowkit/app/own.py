@@ -7,7 +7,6 @@ from flowkit import data
 from flowkit.app.find import OWN
 from flowkit.data.bounded import FileError
 from flowkit.data.mixed_table import SUFFIXES, read_frame
-from flowkit.data.source import existing_path
 
 _LOOKED_AT = 64  # images
 _LARGEST, _USUAL = 64, 32  # the side up to which images of one size keep it, and that of all others
@@ -24,7 +23,7 @@ def inferred(recipe, source):
         return {}
     if recipe == "table":
         mixed = Path(source).suffix.lower() in SUFFIXES and importlib.util.find_spec("polars")
-        rows = len(read_frame(existing_path(source)[0]) if mixed else data.load_table(source))
+        rows = len(read_frame(source) if mixed else data.load_table(source))
         return {"training.batch_size": max(1, min(_BATCH, rows // _BATCHES))}
     try:
         found = data.load(source, limit=_LOOKED_AT)

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from flowkit.app.backend import use
-from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend, Data, Run
 
 _BEST, _ITS_DATA = "glow/fashion-mnist-full", "fashion-mnist"  # some of the images that come with flowkit
@@ -36,15 +35,13 @@ def play(
     use(backend)
     from flowkit import play
     from flowkit.app.images import Images
-    from flowkit.app.trained import data_of, trained
+    from flowkit.app.trained import data_of, loaded
     from flowkit.flow.export import require
     from flowkit.play.server import serving
 
     require("onnx")
-    folder = trained(run)
-    flow, recipe = folder.load_flow(), folder.recipe()
-    if flow.dequantize is None:
-        raise CommandError(f"{run}: expected a flow of stored images, got one of tables or continuous values")
+    folder, flow = loaded(run)
+    recipe = folder.recipe()
     if run == _BEST and data is None:
         data = _ITS_DATA
     train, test = (data_of(folder, flow, split, data) for split in ("train", "test"))

@@ -137,12 +137,6 @@ class Recipe(BaseModel):
                 )
         return self
 
-    def tables(self) -> dict[str, Any]:
-        """Return the recipe as plain tables, without the keys that are None."""
-        tables = self.model_dump(exclude_none=True)
-        tables["model"] = {key: value for key, value in self.model.items() if value is not None}
-        return tables
-
     def flat(self) -> dict[str, Any]:
         """Return {"model.levels": 3, ...}, also of keys that are None."""
         return {
@@ -203,28 +197,27 @@ def optimizers():
     return {**keras_own, "glow-adamax": training.GlowAdamax}
 
 
-def _override(text):
-    """Return (key, value) of `training.epochs=3`; `none` is None, and another value that is not TOML a string."""
+def setting(option, text, expected):
+    """Return (key, value) of an option such as `training.epochs=3`; raise a RecipeError with what is expected.
+
+    `none` is None, and another value that is not TOML a string.
+    """
     key, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or key.count(".") != 1:
-        raise RecipeError(f"--set {text[:80]}: expected table.key=value, such as model.steps=8")
+    if not equals or not key:
+        raise RecipeError(f"{option} {text[:80]}: expected {expected}")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
         if re.search(r"[\"'\[\]{}=\n]", value) or not value:
-            raise RecipeError(f"--set {text[:80]}: {shown(value)} is not a TOML value") from None
+            raise RecipeError(f"{option} {text[:80]}: {shown(value)} is not a TOML value") from None
         return key, None if value == "none" else value
 
 
-def column_type(text):
-    """Return (column, type) of `share=[0,1]`; a type that is not TOML is taken as a word."""
-    column, equals, value = (part.strip() for part in text.partition("="))
-    if not equals or not column:
-        raise RecipeError(f"--types {text[:80]}: expected COLUMN=TYPE, such as kind=category")
-    try:
-        return column, tomllib.loads(f"value = {value}")["value"]
-    except (ValueError, RecursionError):
-        return column, value
+def _override(text):
+    key, value = setting("--set", text, expected := "table.key=value, such as model.steps=8")
+    if key.count(".") != 1:
+        raise RecipeError(f"--set {text[:80]}: expected {expected}")
+    return key, value
 
 
 def read_recipe(name: str, overrides: Sequence[str | tuple[str, Any]] = ()) -> Recipe:

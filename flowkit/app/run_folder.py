@@ -8,7 +8,7 @@ from pathlib import Path
 from flowkit.app.failure import CommandError
 from flowkit.app.find import hint
 from flowkit.app.recipe import dumps, read_recipe
-from flowkit.flow.saving import check_file, load_file
+from flowkit.flow.saving import load_file
 from flowkit.training.atomic import atomic_path, json_text, remove_leftovers
 
 try:
@@ -42,17 +42,25 @@ class RunFolder:
         """Lock the folder, made if it is missing, for this process.
 
         Raises a CommandError if another process holds it. The system releases the lock when a process ends, however it
-        ends. Folders that were made and are still empty then are removed.
+        ends.
         """
-        made = [path for path in (self.path, *self.path.parents) if not path.exists()]
+        self.path.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDONLY) if fcntl else None
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            with _locked(self.path / ".lock") if fcntl else contextlib.nullcontext():
-                yield
+            if descriptor is not None:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CommandError(
+                f"{self.path}: another process is training into this folder: wait for its end, or choose another "
+                "folder with --out"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        try:
+            yield
         finally:
-            with contextlib.suppress(OSError):
-                for path in made:
-                    path.rmdir()
+            if descriptor is not None:
+                os.close(descriptor)
 
     def check(self, recipe, resume):
         """Raise a CommandError if the folder is taken: by other files, by a run if `resume` is
@@ -65,7 +73,7 @@ class RunFolder:
                     "folder with --out"
                 )
             self._check_same(recipe)
-        elif any(not path.name.startswith(".") for path in self.path.iterdir()):
+        elif self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir()):
             raise CommandError(f"{self.path} holds other files: choose another folder with --out")
 
     def begin(self, recipe):
@@ -109,7 +117,6 @@ class RunFolder:
                 f"{self.path} holds no flow.keras: training has not come to its end; `flowkit train` goes on "
                 "with --resume"
             )
-        check_file(self.flow_path)
 
     def load_flow(self):
         """Return the trained flow; raise a CommandError if training has not come to its end."""
@@ -130,34 +137,6 @@ class RunFolder:
 
     def _exists(self):
         if not self.recipe_path.exists():
-            if self.path.is_dir():
-                found = "one without a recipe.toml"
-            else:
-                found = "a file" if self.path.exists() else "none"
-            raise CommandError(f"{self.path}: expected the folder of a run, found {found}; {hint(self.path)}")
-
-
-@contextlib.contextmanager
-def _locked(path):
-    with open(path, "a+") as file:
-        if not _lock(file, path):
             raise CommandError(
-                f"{path.parent}: another process is training into this folder: wait for its end, or choose another "
-                "folder with --out"
+                f"{self.path}: expected the folder of a run, with a recipe.toml, found none; {hint(self.path)}"
             )
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-
-
-def _lock(file, path):
-    """Take the lock; return False if another process has it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    # One that has just ended may have removed the file between its opening here and the lock.
-    return path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat())

@@ -38,21 +38,24 @@ def sample(
     import numpy as np
 
     from flowkit.app.images import stored_levels
-    from flowkit.app.trained import given_label, trained
+    from flowkit.app.trained import given_label, loaded
+    from flowkit.data.mixed_table import read_frame
     from flowkit.flow import TableFlow
 
-    with together():  # JAX's processes need each other to load it, so first each looks if it is there
-        folder = trained(run)
+    folder, flow = loaded(run)
     with together():
-        flow, output, temperature = _checked(folder, run, temperature, output, zoom)
+        output, temperature = _checked(folder, flow, temperature, output, zoom)
         context = None if label is None else given_label(flow, label)
-        if given is not None and not isinstance(flow, TableFlow):
-            raise CommandError(f"--given: {run} is no flow of mixed tables, which alone reads such a file.")
+        known = flow.context_columns if isinstance(flow, TableFlow) else None
+        if (known is None) != (given is None):
+            wanted = "none" if known is None else f"a table of the columns {', '.join(map(str, known.names))}"
+            raise CommandError(f"--given: expected {wanted}, received {given or 'none'}")
         if given is not None and output.resolve() == Path(given).resolve():
             raise CommandError(f"--output: got the table {given} itself, expected another file.")
     how = {"temperature": temperature, "seed": seed, "spread": True}
     if isinstance(flow, TableFlow):
-        frame = _rows(flow, count, given, how)
+        rows = None if known is None else read_frame(given, known=[known])[list(known.names)]
+        frame = flow.sample(count, rows, **how)
         on_main(lambda: _save_frame(output, frame))
     elif flow.dequantize is None:
         rows = np.asarray(flow.sample(count, **how))
@@ -70,11 +73,11 @@ def sample(
         print(f"samples {output}")
 
 
-def _checked(folder, run, temperature, output, zoom):
-    """Return (the flow, where its samples go, their temperature); raise a CommandError for options that do not fit."""
+def _checked(folder, flow, temperature, output, zoom):
+    """Return (where the samples go, their temperature); raise a CommandError for options that do not fit."""
     from flowkit.app.trained import kind_of_flow
 
-    recipe, flow = folder.recipe(), folder.load_flow()
+    recipe, run = folder.recipe(), folder.name
     kind = kind_of_flow(flow, run)
     if kind.rows == "images" and flow.dequantize is None:
         raise CommandError(
@@ -89,20 +92,7 @@ def _checked(folder, run, temperature, output, zoom):
         temperature = 1.0 if recipe is None else recipe.sampling.temperature
     elif len(temperature) == 1:
         temperature = temperature[0]
-    return flow, output, temperature
-
-
-def _rows(flow, count, given, how):
-    """Return the frame of samples of a mixed table: for each row of the table `given`, if the flow is conditioned."""
-    from flowkit.data.mixed_table import read_frame
-
-    known = None if flow.context_columns is None else list(flow.context_columns.names)
-    if (known is None) != (given is None):
-        wanted = "none" if known is None else f"a table of the columns {', '.join(map(str, known))}"
-        raise CommandError(f"--given: expected {wanted}, received {'none' if given is None else given}")
-    if known is None:
-        return flow.sample(count, **how)
-    return flow.sample(count, read_frame(Path(given), known=[flow.context_columns])[known], **how)
+    return output, temperature
 
 
 def _save_frame(path, frame):

@@ -28,12 +28,11 @@ def score(
     use(backend)
     import numpy as np
 
-    from flowkit.app.mixed import MixedTables
-    from flowkit.app.trained import kind_of_flow, trained
+    from flowkit.app.trained import kind_of_flow, loaded
     from flowkit.data.mixed_table import read_frame
-    from flowkit.data.typed_columns import in_words
+    from flowkit.flow import TableFlow
 
-    flow = trained(run).load_flow()
+    _, flow = loaded(run)
     kind = kind_of_flow(flow, run)
     if kind.rows == "images":
         raise CommandError(f"{run}: expected a flow of tables, got one of images. Use flowkit evaluate.")
@@ -46,15 +45,15 @@ def score(
     right = len(x) - len(wrong)
     name = "log_prob" if flow.exact == "exact" else f"log_prob_{flow.exact}"
     others = {"row": np.arange(len(x))}
-    if isinstance(kind, MixedTables):
-        frame, known = read_frame(Path(data)), {*flow.columns.names}
+    if isinstance(flow, TableFlow):
+        frame, known = read_frame(data), {*flow.columns.names}
         known |= {*flow.context_columns.names} if flow.context_columns else set()
         unread = {column: frame[column].to_list() for column in frame.columns if column not in known}
         others = unread or others
     shown = [f"{score:.7g}" for score in scores]
     save_table(output, [*others, name], zip(*others.values(), shown, strict=True))
     if wrong:
-        print(f"{len(wrong)} of {len(x)} rows are excluded and have -inf, the first: got {in_words(wrong)}")
+        print(f"{len(wrong)} of {len(x)} rows are excluded and have -inf, the first: got {wrong[min(wrong)]}")
     if right:
         mean = np.delete(scores, [*wrong]).mean()
         print(f"{name} {mean:.4f} nats on average  ({data}, {right} rows)")

@@ -1,21 +1,24 @@
 """Tables: what recipes, runs and flows of rows do in their own way. `Images` has the same methods."""
 
-import inspect
-import json
+import importlib.util
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from flowkit import data, distributed, training, zoo
-from flowkit.app.failure import RecipeError, say
+from flowkit.app.failure import RecipeError
 from flowkit.app.images import mean_and_error
+from flowkit.data.bounded import MAX_BYTES
+from flowkit.data.dataset import split_rows
 from flowkit.data.frame import is_frame
-from flowkit.data.typed_columns import WrongEntry
-from flowkit.flow import prepare, scoring
+from flowkit.data.mixed_table import SUFFIXES, coded, read_frame, right_rows, typed_columns
+from flowkit.data.typed_columns import require_columns, wrong_entry
+from flowkit.flow import TableFlow, prepare, scoring
 from flowkit.flow.context import context_kind
 from flowkit.flow.plotting import types_of
-from flowkit.zoo.table_front import each_domain
+from flowkit.tables import table_flow
 
 _OF_IMAGES = ("size", "channels", "crop", "augment")  # keys of [data] that say nothing of a table
 _NAMES = 6  # of columns, in a message
@@ -25,19 +28,12 @@ _COLUMNS = 8  # of a table that is not here
 
 
 class Tables:
-    """A recipe or a flow of the rows of a table."""
+    """A recipe or a flow of the rows of a table: of numbers, or a mixed one, whose columns have types."""
 
     rows, samples = "rows", "samples.csv"
-    codes = False  # whether its numbers stand for entries of other types
     score, in_print = "log_prob", "log-likelihood"
     logged, sign = "loss", -1
     unit, ylabel = " nats", "-log p(x), nats"
-
-    @staticmethod
-    def takes(recipe):
-        """Return True if the recipe's model takes rows."""
-        takes = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
-        return "input_shape" not in takes
 
     # [data] and [model]
 
@@ -52,50 +48,54 @@ class Tables:
                 raise RecipeError(
                     f"data.{key}: expected none for {model}, which takes tables, received {value!r}"
                 )
-        return data.load_table(table.source, split, cut=cut, limit=table.limit, max_bytes=table.max_bytes)
+        if not has_types(recipe):
+            return data.load_table(table.source, split, cut=cut, limit=table.limit, max_bytes=table.max_bytes)
+        frame, drop = read_frame(table.source, table.max_bytes), table.drop
+        if table.columns is not None:
+            kept = {*table.columns, *table.given}
+            drop = dict.fromkeys([*drop, *(name for name in frame.columns if name not in kept)])
+        try:
+            require_columns("columns", table.columns or (), frame.columns)
+            if both := [name for name in table.columns or () if name in table.given]:
+                raise ValueError(
+                    f"got column {both[0]!r} in columns and in given, expected it in one of them."
+                )
+            columns, given = typed_columns(frame, table.types or {}, table.given, drop)
+        except ValueError as error:
+            raise RecipeError(f"{table.source}: {error}") from error
+        return _cut(right_rows(frame, columns, given, table.source), split, cut, table.limit)
 
     def trimmed(self, recipe, table):
         """Return the table as it is."""
         return table
 
-    def family(self, name, table):
-        """Return the zoo function of that name."""
-        return zoo.ARCHITECTURES[name]
-
-    def arguments(self, recipe, table, given):
-        """Return the arguments of the zoo function: those given in [model], and what the data say, if they are here."""
-        domains = given.get("domains")
+    def make(self, recipe, table, given):
+        """Return a flow with arguments given in [model], and with those that follow from the data, if they are here."""
+        family, domains = zoo.ARCHITECTURES[recipe.model["name"]], given.get("domains")
         if table is None:
             if isinstance(domains, dict):  # by name of columns that are not here
                 given = {key: value for key, value in given.items() if key != "domains"}
-            return {**given, "features": len(domains) if isinstance(domains, list) else _COLUMNS}
-        return {**given, "features": table.names or table.values.shape[1]}
+            return family(**given, features=len(domains) if isinstance(domains, list) else _COLUMNS)
+        if table.typed is not None:
+            return table_flow(table.typed, table.given, model=recipe.model["name"], **given)
+        return family(**given, features=table.names or table.values.shape[1])
 
     # [training]
 
-    def check(self, recipe, flow, train, held_out, test):
-        """Raise a RecipeError if the rows to test with could not be scored."""
-        self.given(flow, test)
-
-    def batches(self, recipe, flow, train):
-        """Return batches of rows."""
-        table = recipe.training
-        x = train.values.astype(flow.compute_dtype)
+    def to_train(self, recipe, flow, train):
+        """Return (rows, what they are conditioned on, no augmentation)."""
         context = None if train.context is None else train.context.astype(flow.compute_dtype)
-        how = {"batch_size": table.batch_size, "epoch_steps": table.epoch_steps, "seed": table.seed}
-        return data.batches(x, context, **how)
+        return train.values.astype(flow.compute_dtype), context, None
 
     def adapt(self, recipe, flow, train, *others):
         """Adapt the flow to all rows, and check all others: not only in the epoch that comes to them."""
-        for table in (train, *others):
-            try:
-                if table is train:
-                    context = None if table.context is None else distributed.mine(table.context)
-                    flow.adapt(distributed.mine(table.values), context)
-                elif table is not None:
-                    prepare.checked(flow, table.values, table.context)
-            except ValueError as error:
-                raise RecipeError(f"{table.name}: {error}") from error
+        try:
+            context = None if train.context is None else distributed.mine(train.context)
+            flow.adapt(distributed.mine(train.values), context)
+            for table in others:
+                prepare.checked(flow, *self.given(flow, table))
+        except ValueError as error:
+            raise RecipeError(f"{train.name}: {error}") from error
 
     def pictures(self, experiment, folder):
         """Return no callbacks: pairs of columns are drawn at the end."""
@@ -110,7 +110,7 @@ class Tables:
 
     def draw(self, experiment, folder, flow, drawn):
         """Save pairs of columns of data and samples; quantiles of the latents and of the density they should have."""
-        sampling, train, test = experiment.recipe.sampling, experiment.train, experiment.test
+        sampling, test = experiment.recipe.sampling, experiment.test
         if sampling.count:
             how = {"temperature": sampling.temperature, "seed": 0}
             if test.context is None:
@@ -119,11 +119,6 @@ class Tables:
             else:
                 samples = flow.sample(1, test.context[: sampling.count], **how)[0]
             training.save_pairs(folder.pairs, test.values, samples, test.names, types_of(flow))
-            hint = (
-                None if self.codes else positive_columns(experiment.recipe, train.values, samples, test.names)
-            )
-            if hint:
-                say(hint)
             print(f"pairs {folder.pairs}")
         latents = flow.encode(test.values, test.context)
         base = flow.base.sample((_DRAWS, *latents.shape[1:]), seed=keras.random.SeedGenerator(0))
@@ -135,29 +130,41 @@ class Tables:
 
     # A trained flow and data
 
-    def of_source(self, flow, source, split, *, cut=True):
-        """Return the table `source`."""
-        return data.load_table(source, split, cut=cut)
+    def of_source(self, flow, source, split, *, cut=True, limit=None, max_bytes=MAX_BYTES):
+        """Return the table `source`; of a mixed one its first `limit` rows, in the codes of the flow's columns."""
+        if not isinstance(flow, TableFlow):
+            return data.load_table(source, split, cut=cut, limit=limit, max_bytes=max_bytes)
+        known = flow.columns, flow.context_columns
+        table = right_rows(read_frame(source, max_bytes, known=known), *known, str(source))
+        return _cut(table, split, cut, limit)
 
     def to_score(self, flow, source):
-        """Return (the table `source`, {row: a wrong entry} of its rows outside of the domains of the flow's columns).
+        """Return (the table `source`, {row: a wrong entry, in words} of its rows that the flow's columns exclude).
 
-        Such a row has the numbers of a right one.
+        Such a row has the entries of a right one.
         """
-        table = self.of_source(flow, source, "test", cut=False)
-        x, domain = self.given(flow, table)[0].copy(), flow.bijector.spec.domain
+        if isinstance(flow, TableFlow):
+            known = flow.columns, flow.context_columns
+            return coded(read_frame(source, known=known), *known, str(source))
+        table = self.ordered(flow, self.of_source(flow, source, "test", cut=False))
+        x, domain = table.values.copy(), flow.bijector.spec.domain
         outside = prepare.outside(x, domain)
-        names = flow.columns.names if flow.columns else range(x.shape[1])
-        wrong = {}
+        names, wrong = table.names or range(x.shape[1]), {}
         for row, place in reversed(np.argwhere(outside).tolist()):
             expected = f"one in {domain if domain.columns is None else domain.columns[place]}"
-            wrong[row] = WrongEntry(names[place], f"{x[row, place]:.10g}", expected)
+            wrong[row] = wrong_entry(f"{x[row, place]:.10g}", names[place], row, expected)
         if len(wrong) < len(x):
             x[list(wrong)] = x[~outside.any(axis=1)][:1]
-        return replace(table, values=x, names=flow.columns and flow.columns.names), wrong
+        return replace(table, values=x), wrong
 
     def given(self, flow, table):
-        """Return (numbers in the order of the flow's columns, None); raise a RecipeError for another table."""
+        """Return (entries in the order of the flow's columns, what it is conditioned on or None)."""
+        return self.ordered(flow, table).values, table.context
+
+    def ordered(self, flow, table):
+        """Return the table with its columns in the flow's order; raise a RecipeError for another table."""
+        if table.typed is not None:
+            return table
         if context_kind(flow) == "required":
             raise RecipeError(
                 "the flow reads a context, which is no column of its table: flow.log_prob(x, context) takes one"
@@ -169,15 +176,15 @@ class Tables:
                 f"{table.name} has {columns} columns, the flow was trained on {flow.event_shape[0]}{named}: give a "
                 "table of those, or train another flow on this one, `flowkit train RECIPE --data`"
             )
-        if names is None or table.names is None or table.names == names:
-            return table.values, None
+        if names is None or table.names is None:
+            return table
         if others := set(table.names) ^ set(names):
             others = ", ".join(map(repr, sorted(others, key=str)[:_NAMES]))
             raise RecipeError(
                 f"{table.name} has other columns than the flow was trained on: {others} are in one alone"
             )
         places = {name: place for place, name in enumerate(table.names)}
-        return table.values[:, [places[name] for name in names]], None
+        return replace(table, values=table.values[:, [places[name] for name in names]], names=names)
 
     def outside(self, flow, source):
         """Return (rows of another kind, None)."""
@@ -188,23 +195,21 @@ class Tables:
         return mean_and_error(-scoring.score_in_a_group(flow, *self.given(flow, table), samples)[1])
 
 
-def positive_columns(recipe, rows, samples, names):
-    """Return a line about columns that are positive in the data and not in the samples, and how to keep them there.
+def has_types(recipe):
+    """Return True if columns of the recipe's table have types: `data.types`, and polars to read them."""
+    table = recipe.data
+    asked = bool(table.types or table.given or table.drop or table.columns)
+    if table.types is None and not asked:
+        return False
+    if recipe.model.get("domains") is not None or Path(table.source).suffix.lower() not in SUFFIXES:
+        if asked:
+            raise RecipeError(
+                "data.types, columns, drop and given: expected a .csv, .tsv or .parquet file, and no model.domains"
+            )
+        return False
+    return asked or importlib.util.find_spec("polars") is not None
 
-    None if there are none, or the model has no `domains`. A column whose domain the recipe gives is as intended.
-    """
-    if "domains" not in recipe.model:
-        return None
-    given = recipe.model["domains"] or {}
-    domains = each_domain(given, rows.shape[1], names or ())
-    below = (rows.min(axis=0) > 0) & (np.asarray(samples) <= 0).any(axis=0)
-    places = [place for place in np.flatnonzero(below).tolist() if domains[place] == "real"]
-    if not places:
-        return None
-    columns = [place if names is None else names[place] for place in places]
-    listed = ", ".join(f'{json.dumps(str(column))} = "positive"' for column in columns)
-    cure = (
-        f"add {listed} to model.domains" if given else f"--set 'model.domains={{{listed}}}' keeps them there"
-    )
-    shown = ", ".join(map(repr, columns[:_NAMES]))
-    return f"note: all data are above 0 in column {shown}, and some samples are not: {cure}"
+
+def _cut(table, split, cut, limit):
+    table = table.take(split_rows(len(table), split, Path(table.name))) if cut else table
+    return table if limit is None else table.take(np.arange(min(limit, len(table))))

@@ -58,10 +58,9 @@ def train(
     if recipe in OWN and data is None:
         raise CommandError(f"train {recipe}: expected --data, {OWN[recipe]}, received none")
     use(backend, trains=True)
-    from flowkit.app.experiment import for_workers
-    from flowkit.app.mixed import MixedTables
+    from flowkit.app.experiment import for_workers, load
     from flowkit.app.own import inferred
-    from flowkit.app.recipe import column_type, dumps, read_recipe
+    from flowkit.app.recipe import dumps, read_recipe, setting
     from flowkit.app.run_folder import RunFolder
     from flowkit.contract.arguments import one_of
     from flowkit.training.log import TARGETS, require
@@ -75,14 +74,15 @@ def train(
     values = {"data.source": source, "training.epochs": epochs, "training.precision": precision}
     lists = {"data.columns": columns, "data.drop": drop, "data.given": given}
     values |= {key: value and value.split(",") for key, value in lists.items()}
-    values |= {"data.types": dict(map(column_type, types))} if types else {}
+    typed = [setting("--types", text, "COLUMN=TYPE, such as kind=category") for text in types or []]
+    values |= {"data.types": dict(typed)} if typed else {}
     by_option = [(key, value) for key, value in values.items() if value is not None]
     own = inferred(recipe, data)
     chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *by_option]), workers)
     if dry_run:
         if flowkit.distributed.is_main():
-            if recipe == "table" and MixedTables.takes(chosen):
-                MixedTables().load(chosen, "train")  # raises for columns that are not there or have no type
+            if recipe == "table":
+                load(chosen, "train")  # raises for columns that are not there or have no type
             print(dumps(chosen), end="")
         return
     if own and flowkit.distributed.is_main():
@@ -96,15 +96,12 @@ def _train(recipe, folder, resume, logs):
 
     main = flowkit.distributed.is_main()
     with contextlib.ExitStack() as held:
-        with together():
-            if main:
-                held.enter_context(folder.held())
-                folder.check(recipe, resume)
+        on_main(lambda: folder.check(recipe, resume))
         if main:
             print("reading the data and adapting the flow to them", flush=True)
         experiment = prepare(recipe)
-        if main and experiment.kind.rows == "rows" and experiment.kind.codes:
-            for line in str(experiment.train.columns).splitlines():
+        if main and getattr(experiment.train, "typed", None):
+            for line in str(experiment.train.typed).splitlines():
                 print(printable(line), flush=True)
         held_out = _validation(experiment)
         checkpoint = flowkit.training.Resume(
@@ -116,6 +113,9 @@ def _train(recipe, folder, resume, logs):
             stop=interrupt.heard,
         )
         with together():
+            if main:
+                held.enter_context(folder.held())
+                folder.check(recipe, resume)  # again: another process may have trained meanwhile
             checkpoint.load(experiment.flow)
         # Nothing in the folder has changed so far, since each of these may raise.
         on_main(lambda: folder.begin(recipe))

@@ -9,9 +9,8 @@ import numpy as np
 
 from flowkit import presets
 from flowkit.app.experiment import load, with_source
-from flowkit.app.failure import CommandError
+from flowkit.app.failure import CommandError, together
 from flowkit.app.images import Images
-from flowkit.app.mixed import MixedTables
 from flowkit.app.recipe import read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
@@ -66,14 +65,20 @@ def trained(run):
     return Trained(run, folder.load_flow, path, folder.recipe_path, about, about.get("data_sha256"))
 
 
+def loaded(run):
+    """Return the `Trained` that `run` names, and its flow; an error in one process ends the command in all."""
+    with together():  # JAX's processes need each other to load it, so first each looks if it is there
+        found = trained(run)
+    with together():
+        return found, found.load_flow()
+
+
 def kind_of_flow(flow, name):
-    """Return the kind of a flow, `Images()` or `Tables()`; raise a CommandError for a flow of unknown size."""
-    if flow.event_shape is None:
+    """Return the kind of a flow, `Images()` or `Tables()`; raise a CommandError for a flow of other events."""
+    if len(flow.event_shape or ()) not in (1, 3):
         raise CommandError(
-            f"{name}: expected a flow of known size, got one that was not built: build it, then save it"
+            f"{name}: expected a flow of images or of tables that was built, got events {flow.event_shape}"
         )
-    if isinstance(flow, TableFlow):
-        return MixedTables()
     return Tables() if flow.dequantize is None and len(flow.event_shape) == 1 else Images()
 
 
@@ -85,28 +90,23 @@ def classes_of(flow):
 def given_label(flow, label):
     """Return the context for --label, None for a flow without classes; raise a CommandError if it does not fit."""
     classes = classes_of(flow)
-    if classes is None and label is not None:
-        raise CommandError(f"--label: the flow knows no classes, expected none, received {label}")
-    if classes is not None and not (label is not None and 0 <= label < classes):
-        received = "none" if label is None else label
-        raise CommandError(
-            f"--label: the flow is class-conditional, expected 0..{classes - 1}, received {received}"
-        )
+    if label not in ([None] if classes is None else range(classes)):
+        wanted = f"0..{classes - 1}" if classes else "none, since the flow has none"
+        raise CommandError(f"--label: expected {wanted}, received {'none' if label is None else label}")
     return None if label is None else np.array([label])
 
 
 def data_of(folder, flow, split, source):
     """Return a split of the data that the flow was trained on, or of `source`, which a flow without recipe needs."""
     recipe = folder.recipe(source)
-    if recipe is not None and isinstance(flow, TableFlow):
-        table = recipe.data
-        how = {"limit": table.limit, "max_bytes": table.max_bytes}
-        return MixedTables().of_source(flow, table.source, split, **how)  # in its own codes
-    if recipe is not None:
-        return load(recipe, split)
-    if source is None:
+    if recipe is None and source is None:
         raise CommandError(
             f"{folder.name}: a flow alone does not say what data it is of: --data SOURCE gives a data set that it was "
             "not trained on, by name or path"
         )
-    return kind_of_flow(flow, folder.name).of_source(flow, source, split)
+    if recipe is None:
+        return kind_of_flow(flow, folder.name).of_source(flow, source, split)
+    if not isinstance(flow, TableFlow):
+        return load(recipe, split)
+    table = recipe.data  # in the flow's own codes
+    return Tables().of_source(flow, table.source, split, limit=table.limit, max_bytes=table.max_bytes)

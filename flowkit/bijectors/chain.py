@@ -13,7 +13,6 @@ from flowkit.contract import Context, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import listed
 from flowkit.contract.derived import freezes
 from flowkit.contract.noise import given
-from flowkit.engines import engine
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -97,7 +96,7 @@ class Chain(Composite):
             return super().run(x, context, inverse, noise)
         units = fold(self.parts)
         x, log_dets = run_units(units, [None] * len(units), x, context, inverse)
-        return x, engine.add_up(log_dets)
+        return x, sum(log_dets, 0.0)
 
     def _travel(self, x, context, noise, inverse, visit=proceed):
         steps, log_dets = list(zip(self.parts, self._deal(noise, x, inverse=inverse), strict=True)), []

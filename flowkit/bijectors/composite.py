@@ -7,7 +7,6 @@ from flowkit.contract import Bijector, Context, FlowLayer, Shape, Tensor
 from flowkit.contract.conditioner import adapt_conditioner, refresh_conditioner, refreshes
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
-from flowkit.engines import engine
 
 
 def proceed(part: Any, x: Tensor, noise: Tensor) -> bool:
@@ -41,7 +40,7 @@ class Composite(Bijector):
         self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         y, log_dets = self._travel(x, context, noise, inverse)
-        return y, engine.add_up(log_dets)
+        return y, sum(log_dets, 0.0)
 
     @property
     def num_classes(self) -> int | None:

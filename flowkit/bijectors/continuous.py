@@ -19,7 +19,7 @@ from flowkit.contract.conditioner import as_type, context_of
 from flowkit.contract.derived import freezes, goes_with
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.shapes import as_tuple
+from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
 
 EXACT = 16
@@ -232,7 +232,7 @@ class Continuous(Bijector):
             v, products = self._products(x, t, given.get("context"), guidance, directions)
         integrands = [_sums(directions * products)]
         if penalised:
-            integrands += [engine.row_sums(ops.square(v)), _sums(ops.square(products))]
+            integrands += [sum_event(ops.square(v)), _sums(ops.square(products))]
         return v, ops.stack(integrands, axis=-1)
 
     def _products(self, x, t, context, guidance, directions):
@@ -382,7 +382,7 @@ class Continuous(Bijector):
 
     def _refuse_nan(self, x, y):
         """Raise ContractError if a finite row has become NaN, unless this is being compiled."""
-        lost = ops.logical_and(ops.isnan(engine.row_sums(y)), ops.isfinite(engine.row_sums(x)))
+        lost = ops.logical_and(ops.isnan(sum_event(y)), ops.isfinite(sum_event(x)))
         count = engine.known(ops.sum(ops.cast(lost, "int32")))
         if count:
             raise ContractError(

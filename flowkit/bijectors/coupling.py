@@ -13,7 +13,7 @@ from flowkit.contract import Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import one_of, words
 from flowkit.contract.conditioner import LAYOUTS, Network, build_conditioner
 from flowkit.contract.errors import shape_error
-from flowkit.contract.shapes import as_tuple
+from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
 from flowkit.transforms import Transform
 
@@ -226,7 +226,7 @@ class Coupling(Steered):
         moved = self._parts.only_changed(moved, given)
         if self.spec.log_det == "zero":
             return moved, 0.0
-        return moved, engine.row_sums(self._parts.only_changed(log_slope))
+        return moved, sum_event(self._parts.only_changed(log_slope))
 
     def run(
         self,

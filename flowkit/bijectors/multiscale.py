@@ -20,7 +20,7 @@ from flowkit.contract.conditioner import (
 )
 from flowkit.contract.errors import shape_error
 from flowkit.contract.noise import given
-from flowkit.contract.shapes import as_tuple
+from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
 from flowkit.transforms import Gaussian
 
@@ -152,7 +152,7 @@ class MultiScale(Composite):
         layout = "contiguous" if prior is self.top_prior else self.prior_layout
         h = ask_dealt(prior, given, context, z.dtype, transform.parameters, layout)
         z, log_slope = transform.run(z, transform.prepare(h), inverse=inverse)
-        log_det = engine.row_sums(log_slope)
+        log_det = sum_event(log_slope)
         # The top prior has one output for the whole batch if its input is the same for all samples.
         return z, log_det[0] if log_slope.shape[0] == 1 else log_det
 

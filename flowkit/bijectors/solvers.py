@@ -10,6 +10,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.settings import settings
+from flowkit.contract import sum_event
 from flowkit.engines import engine
 from flowkit.numerics import maximum, mean, minimum
 
@@ -120,7 +121,7 @@ def spread(numbers: Any, x: Any) -> Any:
 
 def zeros_for(x: Any) -> Any:
     """Return a zero for each sample, (batch,)."""
-    return ops.zeros_like(engine.row_sums(x))
+    return ops.zeros_like(sum_event(x))
 
 
 def step(

@@ -69,8 +69,7 @@ class MADEInTurn:
             for i, rows in enumerate(due):
                 heard = self.rows[i].known(units, k)
                 sums = self.made.skips and not i % 2  # a layer whose answer is added to what came before
-                place = None if sums or i == len(state) else rows.place(state[i], k)
-                h = engine.dense(rows.at(kernels[i], k), heard, rows.at(biases[i], k), place)
+                h = engine.dense(rows.at(kernels[i], k), heard, rows.at(biases[i], k))
                 if i == len(state):
                     return h if own == dtype else ops.cast(h, dtype), after
                 if sums:

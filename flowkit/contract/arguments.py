@@ -47,15 +47,6 @@ def whole_number(number: Any, name: str, *, least: int, most: int | None = None)
     return found
 
 
-def whole_or_none(number: Any, name: str, *, least: int) -> int | None:
-    """Return `number` as an int, or None. Raises ValueError unless it is a whole number from `least` up.
-
-    >>> whole_or_none(None, "Permute's seed", least=0) is None
-    True
-    """
-    return None if number is None else whole_number(number, name, least=least)
-
-
 def whole_numbers(values: Any, name: str, *, least: int = 0) -> list[int]:
     """Return a list of ints. Raises ValueError unless `values` is a list of whole numbers from `least` up.
 

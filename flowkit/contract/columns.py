@@ -67,29 +67,11 @@ class ColumnError(ContractError):
     flowkit.contract.columns.ColumnError: standardize broke 'adapt': expected columns that vary, received column 'sex': a constant.
     """  # noqa: E501, a message of one line
 
-    def __init__(
-        self,
-        clause: str,
-        bijector: Any,
-        column: int,
-        fault: str,
-        *,
-        expected: object,
-        hint: str | None = None,
-        names: Sequence[Any] | None = None,
-    ) -> None:
+    def __init__(self, clause: str, bijector: Any, column: int, fault: str, **more: Any) -> None:
         self.column, self.fault = column, fault
-        received = f"{column_name(column, names)}: {fault}"
-        super().__init__(clause, bijector, expected=expected, received=received, hint=hint)
+        super().__init__(clause, bijector, received=f"{column_name(column)}: {fault}", **more)
 
     def named(self, names: Sequence[Any] | None) -> "ColumnError":
-        """Return the same error with the name of the column."""
-        return ColumnError(
-            self.clause,
-            self.bijector,
-            self.column,
-            self.fault,
-            expected=self.expected,
-            hint=self.hint,
-            names=names,
-        )
+        """Put the name of the column in place of its number, and return the error."""
+        self.args = (str(self).replace(column_name(self.column), column_name(self.column, names), 1),)
+        return self

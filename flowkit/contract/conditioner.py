@@ -75,17 +75,6 @@ class Conditioner(Configured, keras.Layer):
         """Return the shape of the output, which is that of x but for its channels."""
         return (*x_shape[:-1], self.features)
 
-    def run_dealt(
-        self,
-        x: Tensor,
-        context: Context,
-        parameters: int,
-        layout: str,
-        derived: dict[str, Tensor] | None = None,
-    ) -> Tensor:
-        """Return what `run` returns, as (batch, *places, parameters, channels): see `deal`."""
-        return deal(self.run(x, context, **as_keyword(derived)), parameters, layout)
-
 
 def network(value: Any, name: str) -> Any:
     """Return a network, or None. Raises TypeError for anything else."""

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 from keras import ops
 
 from flowkit.contract.tensor import Tensor
@@ -92,22 +93,19 @@ class Domain:
 
     def contains(self, x: Tensor) -> Tensor:
         """Return True if every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
-        if isinstance(self.kind, tuple):
-            return all(column.contains(x[..., i]) for i, column in enumerate(self.columns or ()))
+        return bool(self.inside(ops.convert_to_numpy(x)).all())
+
+    def inside(self, x: np.ndarray) -> np.ndarray:
+        """Return which entries lie inside, as an array of bools; of a row on no simplex none does."""
         if self.kind == "simplex":
             # Each entry is off by a rounding error of its own, and so is their sum.
-            slack = 8 * x.shape[-1] * (2.0**-52 if "float64" in str(x.dtype) else 2.0**-23)
-            inside = ops.logical_and(ops.all(x >= 0), ops.all(ops.abs(ops.sum(x, axis=-1) - 1) <= slack))
-        elif self.kind == "circle":
-            inside = ops.logical_and(ops.all(x >= self.low), ops.all(x < self.high))
-        elif self.kind == "whole":
-            inside = ops.all((x >= self.low) & (x <= self.high) & (x == ops.floor(x)))
-        elif self == Domain.REAL:
-            inside = ops.all(ops.isfinite(x))
-        else:
-            low, high = (ops.convert_to_tensor(bound, dtype=x.dtype) for bound in (self.low, self.high))
-            inside = ops.logical_and(ops.all(x > low), ops.all(x < high))
-        return bool(ops.convert_to_numpy(inside))
+            slack = 8 * x.shape[-1] * np.finfo(x.dtype).eps
+            return (x >= 0) & (np.abs(x.sum(axis=-1, keepdims=True) - 1) <= slack)
+        low, high = (np.asarray(end, x.dtype) for end in (self.low, self.high))
+        kinds = np.array([column.kind for column in self.columns or [self]])
+        above = np.where(kinds == "interval", x > low, x >= low)
+        below = np.where(kinds == "whole", x <= high, x < high)
+        return above & below & ((kinds != "whole") | (x == np.floor(x)))
 
     def from_real(self, t: Tensor) -> Tensor:
         """Return points of the domain, one for each real tensor `t` of the same shape: how checkers draw."""

@@ -109,13 +109,13 @@ class FlowLayer(Configured, keras.Layer):
     ) -> Tensor:
         """Return (output, log_det) of one direction. Raises ContractError for an input that does not fit."""
         self._check_input(x, context, inverse)
-        self._check_noise(x, inverse, noise)
+        check_noise(self, x, inverse, noise)
         if not self._adapted and not isinstance(x, keras.KerasTensor):
             self._check_adapted()
         if keras.backend.standardize_dtype(x.dtype) != self.compute_dtype:
             x = ops.cast(x, self.compute_dtype)
         y, log_det = pair(self.run(x, context, inverse=inverse, **given(noise)))
-        return y, self._per_sample(log_det, x)
+        return y, per_sample(self, log_det, x)
 
     def __call__(self, x: Tensor, *args: Any, inverse: bool = False, **kwargs: Any) -> tuple[Tensor, Tensor]:
         if inverse and not self.built:  # Keras would take the latent's shape for the data's
@@ -161,7 +161,7 @@ class FlowLayer(Configured, keras.Layer):
             shape = as_tuple(x.shape)
             self.build_for(self.compute_inverse_shape(shape) if inverse else shape, context_shape(context))
         self._check_input(x, context, inverse)
-        self._check_noise(x, inverse, noise)
+        check_noise(self, x, inverse, noise)
         (self.run_adapt_inverse if inverse else self.run_adapt)(x, context, again, **given(noise))
         self._adapted = None
         return self
@@ -297,9 +297,6 @@ class FlowLayer(Configured, keras.Layer):
                 self._fixed = (None,) * (len(shape) - 1) + (shape[-1],)
         return self._fixed
 
-    def _check_noise(self, x, inverse, noise):
-        check_noise(self, x, inverse, noise)
-
     def _see_adapted(self):
         """Look at the flags. In a step of another model they have no values, and what was last seen stays."""
         with contextlib.suppress(TypeError, NotImplementedError, RuntimeError):
@@ -310,9 +307,6 @@ class FlowLayer(Configured, keras.Layer):
         self._see_adapted()
         if self._adapted is False:
             raise waits_for_adapt(self)
-
-    def _per_sample(self, log_det, x):
-        return per_sample(self, log_det, x)
 
 
 def _missing_hook(layer, hook, given):

@@ -54,22 +54,19 @@ def refuse_shared(parts: list[keras.Layer]) -> None:
 
     A file would hold it once and be read as if it held two.
     """
-    owners = {id(part): "the flow" for part in parts}
-    waiting = list(parts)
+    owners: dict[int, str] = {}
+    waiting = [("the flow", part) for part in parts]
     while waiting:
-        owner = waiting.pop()
-        block = getattr(owner, "repeated_block", None)  # of a Repeat, which does not track it
-        for inner in [
-            *keras_layers(owner, include_self=False, recursive=False),
-            *([] if block is None else [block]),
-        ]:
-            if id(inner) in owners:
-                raise ValueError(
-                    f"'{inner.name}' is part of {owners[id(inner)]} and of '{owner.name}': expected a layer of its own "
-                    "in each, since a saved flow could not be loaded."
-                )
-            owners[id(inner)] = f"'{owner.name}'"
-            waiting.append(inner)
+        owner, layer = waiting.pop(0)
+        if id(layer) in owners:
+            raise ValueError(
+                f"'{layer.name}' is part of {owners[id(layer)]} and of {owner}: expected a layer of its own in each, "
+                "since a saved flow could not be loaded."
+            )
+        owners[id(layer)] = owner
+        block = getattr(layer, "repeated_block", None)  # of a Repeat, which does not track it
+        inside = keras_layers(layer, include_self=False, recursive=False)
+        waiting += [(f"'{layer.name}'", inner) for inner in [*inside, block] if inner is not None]
 
 
 def refuse_late(layer):

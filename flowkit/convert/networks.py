@@ -1,7 +1,6 @@
 """Networks of other libraries in ours: masked ones as a MADE or ResidualMADE, those of couplings as an MLP."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,43 +9,34 @@ from flowkit.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
 from flowkit.transforms import Transform
 
 
-class Masked(NamedTuple):
-    """Linear layers of a masked network: kernels and masks are (units, units before), as in torch.
-
-    With `blocks` all hidden layers but the first stand in twos, of which each is added to what came before it.
-    """
-
-    kernels: list[np.ndarray]
-    biases: list[np.ndarray]
-    masks: list[np.ndarray]
-    blocks: bool = False
-
-
 def masked_layer(
     name: str,
-    network: Masked,
+    network: Sequence[list[np.ndarray]],
     order: np.ndarray,
     transform: Transform,
     activation: str,
     places: Sequence[int] | None = None,
+    blocks: bool = False,
 ) -> tuple[Autoregressive, Callable[[], None]]:
     """Return an `Autoregressive` layer, and a function that fills it, once built, with weights of a masked network.
 
-    `order[k]` is the index of the entry that is the k-th to come. What the first kernel has beyond the entries is for
+    `network`: kernels, biases and masks; kernels and masks are (units, units before), as in torch. With `blocks` all
+    hidden layers but the first stand in twos, of which each is added to what came before it. `order[k]` is the index of
+    the entry that is the k-th to come. What the first kernel has beyond the entries is for
     the context. The network answers with the parameters of one entry side by side; `places` says which of them is
     ours, in our order. Raises ValueError, with `name`, for masks of another kind than MADE's.
     """
-    size, width = len(order), network.kernels[0].shape[1]
+    kernels, biases, masks = map(list, network)
+    size, width = len(order), kernels[0].shape[1]
     heard = np.eye(width, dtype=bool)
     units, degrees = [order], []
-    for mask in network.masks[:-1]:
+    for mask in masks[:-1]:
         heard = (mask[:, : len(heard)] != 0) @ heard
         own = heard[:, order]  # of the entries as they come
         degree = own.sum(axis=1)
         _require(name, own == (np.arange(size) < degree[:, None]))
         units.append(np.argsort(degree, kind="stable"))
         degrees.append(np.sort(degree))
-    kernels, biases, masks = (list(part) for part in network[:3])
     count = transform.parameters
     theirs = np.arange(count) if places is None else np.array(places)
     # Channel k D + i is the k-th parameter of the entry that comes as the i-th.
@@ -61,7 +51,7 @@ def masked_layer(
     context = kernels[0][:, size:].T
     words = {"activation": activation, "context": "none" if width == size else "required"}
     conditioner: MADE | ResidualMADE
-    if network.blocks:
+    if blocks:
         _require(name, [np.array_equal(some, degrees[0]) for some in degrees])  # what is added is heard alike
         conditioner = ResidualMADE(
             len(degrees[0]),

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from scipy import linalg
 from flowkit.bijectors import Chain, LULinear, OnColumns, Permute, Pointwise
 from flowkit.bijectors.weights import FLOOR
 from flowkit.conditioners import ResidualMLP
-from flowkit.convert.networks import Masked, coupling_layer, masked_layer
+from flowkit.contract.arguments import whole_number
+from flowkit.convert.networks import coupling_layer, masked_layer
 from flowkit.convert.weights import Weights, check_log_prob
 from flowkit.distributions import Normal
 from flowkit.flow.flow import Flow
@@ -62,11 +62,8 @@ def from_nflows(
     ...
     ValueError: _transform._transforms.0.weight: expected permutations, matrices, couplings or masked networks
     """
-    if bins is not None and not (isinstance(bins, Integral) and bins >= _LEAST_BINS):
-        raise ValueError(
-            f"bins: expected a whole number, {_LEAST_BINS} or more, received {bins!r}. Of fewer bins splines "
-            "of other kinds have as many parameters, so that one could be taken for another"
-        )
+    if bins is not None:
+        whole_number(bins, "bins", least=_LEAST_BINS)
     port = _Port(Weights(variables), activation, bound, bins)
     weights = port.weights
     if "_distribution._log_z" in weights:
@@ -159,8 +156,8 @@ def _masked(port, name):
         raw = biases[-1].astype("float64").reshape(size, count)
         _shift_slopes(raw, transform)
         biases[-1] = raw.reshape(-1)
-    network = Masked(kernels, biases, masks, residual)
-    layer, fill = masked_layer(name, network, np.arange(size), transform, port.activation, places)
+    network = kernels, biases, masks
+    layer, fill = masked_layer(name, network, np.arange(size), transform, port.activation, places, residual)
     return [layer], fill
 
 
@@ -281,19 +278,17 @@ def _matrix(port, name):
     triangle = np.zeros((size, size))
     if kind != "unconstrained_diagonal":
         triangle[np.triu_indices(size, 1)] = take("upper_entries")
-    permutation = np.eye(size)
+    matrix = triangle + np.diag(diagonal)
     if kind == "unconstrained_upper_diag":
-        # (L U)^T = (U^T D^-1) (D L^T), with D the diagonal of U: no pivot is smaller than theirs.
-        lower, theirs = (triangle / diagonal[:, None]).T, np.eye(size)
-        theirs[np.tril_indices(size, -1)] = take("lower_entries")
-        upper = diagonal[:, None] * theirs.T
+        lower = np.eye(size)
+        lower[np.tril_indices(size, -1)] = take("lower_entries")
+        matrix = lower @ matrix
     elif kind == "log_upper_diag":
-        permutation, lower, upper = linalg.lu(
-            (reflections("orthogonal.q_vectors") @ (triangle + np.diag(diagonal))).T
-        )
+        matrix = reflections("orthogonal.q_vectors") @ matrix
     else:
         first, second = (reflections(f"orthogonal_{which}.q_vectors") for which in (1, 2))
-        permutation, lower, upper = linalg.lu((first @ np.diag(diagonal) @ second).T)
+        matrix = first @ matrix @ second
+    permutation, lower, upper = linalg.lu(matrix.T)
     pivots = np.diag(upper)
     if np.abs(pivots).min() <= FLOOR:
         raise ValueError(

@@ -94,11 +94,6 @@ def make(options, arrays, *, n_bits, input_shape, lu):
     """Return a Glow of these options (those of `glow`, and `channels`) with weights under the published names."""
     options = dict(options)
     channels = options.pop("channels")
-    if input_shape is not None and (len(input_shape) != 3 or input_shape[-1] != channels):
-        raise ValueError(
-            f"input_shape: expected (height, width, {channels}) for weights of images with {channels} "
-            f"channels, received {tuple(input_shape)}"
-        )
     flow = glow(**options, n_bits=n_bits, input_shape=input_shape, lu=lu)
     if input_shape is None:
         side = 2 ** options["levels"]

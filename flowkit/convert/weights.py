@@ -1,7 +1,7 @@
 """The weights of another implementation: from files, and each taken by its name and shape."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -91,9 +91,13 @@ def check_log_prob(flow: Flow, check: Mapping[str, Any] | str | Path | None) -> 
 
 
 def _read_npz(path, max_bytes):
+    found = {}
     try:
-        with NpzFile(path, max_bytes) as arrays:
-            return arrays.read_all()
+        arrays = NpzFile(path, max_bytes)
+        for name in arrays:
+            found[name] = arrays[name]
+            arrays.max_bytes -= found[name].nbytes
+        return found
     except FileError as error:
         raise ValueError(
             f"{path}: expected an .npz file of plain arrays, a torch state dict (.pt) or a TensorFlow "
@@ -104,7 +108,7 @@ def _read_npz(path, max_bytes):
 Shape = tuple[int | None, ...]
 
 
-class Weights:
+class Weights(dict[str, np.ndarray]):
     """Names and arrays of a file or a state dict.
 
     A port takes each array that it converts, and in the end refuses what is left: so no weight is lost in silence.
@@ -121,14 +125,8 @@ class Weights:
     """
 
     def __init__(self, variables: Any) -> None:
-        self.arrays = arrays_of(variables)
-        self._left = dict.fromkeys(self.arrays)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self.arrays
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.arrays)
+        super().__init__(arrays_of(variables))
+        self._left = dict.fromkeys(self)
 
     def first(self, prefix: str = "") -> str | None:
         """Return the first name that begins with `prefix`, or None."""
@@ -139,9 +137,9 @@ class Weights:
 
         None in `shape` stands for any length.
         """
-        if name not in self.arrays:
+        if name not in self:
             raise ValueError(f"{name} is missing, expected shape {shape}")
-        array = self.arrays[name]
+        array = self[name]
         same = all(size in (None, own) for size, own in zip(shape, array.shape, strict=False))
         if array.ndim != len(shape) or not same:
             raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
@@ -191,4 +189,4 @@ class Weights:
     def refuse_rest(self) -> None:
         """Raise ValueError if an array was not taken."""
         for name in self._left:
-            raise ValueError(f"{name} of shape {self.arrays[name].shape} is not part of this model")
+            raise ValueError(f"{name} of shape {self[name].shape} is not part of this model")

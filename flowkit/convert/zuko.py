@@ -8,7 +8,7 @@ import numpy as np
 
 from flowkit.bijectors import Chain
 from flowkit.conditioners import MLP
-from flowkit.convert.networks import Masked, coupling_layer, masked_layer
+from flowkit.convert.networks import coupling_layer, masked_layer
 from flowkit.convert.weights import Weights, check_log_prob
 from flowkit.distributions import Normal
 from flowkit.flow.flow import Flow
@@ -99,7 +99,7 @@ def _layer(weights, name, size, context, options):
     context = network[0][0].shape[1] - len(kept)
     transform = _transform(name, len(network[1][-1]) // len(moved), bound, least)
     if kind == "order":
-        part = masked_layer(name, Masked(*network), np.argsort(entries), transform, activation)
+        part = masked_layer(name, network, np.argsort(entries), transform, activation)
         return size, context, part
     widths = [len(bias) for bias in network[1][:-1]]
     mlp = MLP(widths, activation=activation, context="required" if context else "none")

@@ -91,12 +91,6 @@ class Batches(Configured, keras.utils.PyDataset):
             )
         self._pass_steps = count // self.batch_size
         self._augment = list(augment or []) if isinstance(augment, list | tuple | None) else [augment]
-        for function in self._augment:
-            if not callable(function):
-                raise ValueError(
-                    "augment: expected functions of (batch, rng), received "
-                    f"{type(function).__name__}. Pass for example flowkit.data.augment.flip()."
-                )
         self.epoch = 0
         self._order = (None, None)
         self._in_epoch, self._first, self._next = False, False, 0

@@ -1,8 +1,9 @@
-"""Bounds on the memory that a file takes. A file that is small on disk can declare or unpack to far more."""
+"""Files of others: bounds on the memory that they take, since a small one can unpack to far more, and damaged ones."""
 
+import contextlib
 import math
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 MAX_BYTES = 4 * 2**30  # ImageNet at 32x32 takes 3.9 GB, CIFAR-10 and MNIST far less
@@ -24,9 +25,8 @@ def regular_size(path: str | Path) -> int:
 def check_bytes(taken: int, max_bytes: float, name: str) -> None:
     """Raise FileError if `taken` is more than `max_bytes`."""
     if taken > max_bytes:
-        shown = f"{taken:,}" if taken < 2**63 else f"2^{taken.bit_length() - 1} or more"
         raise FileError(
-            f"{name}: expected at most {max_bytes:,} bytes of memory, received data of {shown}. "
+            f"{name}: expected at most {max_bytes:,} bytes of memory, received data of {taken:,}. "
             "Raise max_bytes ([data] max_bytes in a recipe) if you trust the file and have the memory."
         )
 
@@ -40,3 +40,17 @@ def check_shape(shape: Iterable[int], itemsize: int, max_bytes: float, name: str
     sides = [int(side) for side in shape]
     rows = sides[0] if sides else 0
     check_bytes(max(math.prod(sides) * itemsize + _PER_IMAGE * rows, *sides, 0), max_bytes, name)
+
+
+@contextlib.contextmanager
+def reading(name: str | Path, kind: str) -> Iterator[None]:
+    """Raise FileError, with the name and the `kind` of a file, for whatever a damaged one leads a library to."""
+    try:
+        yield
+    except FileError:
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0][:100].rstrip(".")
+        raise FileError(
+            f"{name}: expected {kind}, received a file that can't be read as one ({reason}). Fetch or save it again."
+        ) from error

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from flowkit.data.bounded import FileError, check_shape, regular_size
-from flowkit.data.dataset import Found
+from flowkit.data.dataset import Dataset
 from flowkit.data.validate import validate_labels
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -30,22 +30,18 @@ def find_cifar10(folder: Path) -> Path | None:
     return None
 
 
-def read_cifar10(folder: Path, split: str, max_bytes: int) -> Found:
+def read_cifar10(folder: Path, split: str, max_bytes: int) -> Dataset:
     """Return 50,000 train or 10,000 test images, uint8 (n, 32, 32, 3), and their labels."""
     records = [_read(folder / name) for name in _FILES[split]]
     check_shape((sum(map(len, records)), _RECORD), 1, max_bytes, str(folder))
     joined = np.concatenate(records)
     images = joined[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
     labels = validate_labels(joined[:, 0], len(joined), name=str(folder))
-    return Found(images, labels, str(folder), whole=False, classes=CLASSES)
+    return Dataset(images, labels, 256, str(folder), CLASSES)
 
 
 def _read(path):
     """Return the records of one file, (n, bytes), read from the disk when they are indexed."""
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{path}: expected this file of CIFAR-10's binary version, found none. Unpack cifar-10-binary.tar.gz again."
-        )
     size = regular_size(path)
     records = np.memmap(path, np.uint8, "r").reshape(-1, _RECORD) if size and size % _RECORD == 0 else None
     if records is None or records[:, 0].max() >= len(CLASSES):

@@ -26,6 +26,7 @@ class Number:
     - `dtype`: of the column, in narwhals's words. `missing`: whether entries may be missing.
     - `quantiles`: of the codes that were seen, from which `Flow.impute` draws.
     - `native`: the column's type in pandas's words, which tell "Int64" from "int64"; "" for other libraries.
+    - `listed`: the steps above `low` that occur, if they are few. Codes are then places in this list.
     """
 
     domain: Any
@@ -36,13 +37,14 @@ class Number:
     missing: bool = False
     quantiles: tuple[float, ...] = ()
     native: str = ""
+    listed: tuple[int, ...] = ()
 
     @property
     def coding(self) -> Any:
         """Return the column in the words of `DequantizeColumns`."""
         if self.decimals is None:
             return self.domain
-        return ("cycle" if self.domain == "circular" else "whole", self.levels)
+        return ("cycle" if self.domain == "circular" else "whole", len(self.listed) or self.levels)
 
     missing_code = math.nan
 
@@ -65,20 +67,31 @@ class Number:
         with np.errstate(invalid="ignore"):  # infinite entries are off all steps
             scaled = (values - self.low) / self.step
             codes = np.round(scaled)
-            off = ~absent & ~(np.abs(scaled - codes) < 1e-3)
-        wrong |= self._excluded(off, values, f"steps of {self.step:g}, as in training")
+            right = np.abs(scaled - codes) < 1e-3
         if self.domain == "circular":
             codes = np.where(codes == self.levels, 0.0, codes)
-        outside = ~absent & ~off & ~((codes >= 0) & (codes < self.levels))
-        return codes, wrong | self._excluded(outside, values, f"{self.span}, the range of the column")
+        right &= (codes >= 0) & (codes < self.levels)
+        expected = f"{self.span} in steps of {self.step:g}, the range of the column"
+        if self.listed:
+            right &= np.isin(codes, self.listed)
+            codes = np.where(absent, math.nan, np.searchsorted(self.listed, codes))
+            expected = f"one of the {len(self.listed)} values of the training data, {self.span}"
+        return codes, wrong | self._excluded(~absent & ~right, values, expected)
+
+    def _steps(self, codes):
+        """Return the steps above `low` of codes."""
+        if not self.listed:
+            return codes
+        places = np.clip(np.nan_to_num(codes), 0, len(self.listed) - 1).astype(int)
+        return np.where(np.isnan(codes), math.nan, np.asarray(self.listed)[places])
 
     def drawable(self, codes: np.ndarray) -> np.ndarray:
         """Return codes as numbers on an axis."""
-        return codes if self.decimals is None else self.low + codes * self.step
+        return codes if self.decimals is None else self.low + self._steps(codes) * self.step
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         """Return the column's entries of codes, as a narwhals series without a name."""
-        values = codes.astype("float64")
+        values = self._steps(codes.astype("float64"))
         if self.decimals is not None:
             values = np.round(self.low + np.round(values) * self.step, self.decimals)
         if "Int" in self.dtype:
@@ -100,7 +113,7 @@ class Number:
     def features(self, codes: np.ndarray) -> list[np.ndarray]:
         """Return what networks see of codes that are a context: numbers, angles as cosine and sine, an indicator."""
         absent, middle = np.isnan(codes), self.quantiles[len(self.quantiles) // 2]
-        filled = np.where(absent, middle, codes)
+        filled = self._steps(np.where(absent, middle, codes))
         turn = self._turn()
         if turn is None:
             found = [np.log(filled)] if self.domain == "positive" else [filled]
@@ -155,6 +168,8 @@ class Number:
     def word(self) -> str:
         """Return the type in a word or two."""
         circular = "circular, " if _is_circular(self.domain) else ""
+        if self.listed:
+            return f"{len(self.listed)} values"
         if self.decimals is not None:
             return circular + ("whole" if self.decimals == 0 else f"steps of {self.step:g}")
         return circular.rstrip(", ") or (self.domain if isinstance(self.domain, str) else "bounded")
@@ -183,11 +198,11 @@ class Date(Number):
 
     def drawable(self, codes: np.ndarray) -> np.ndarray:
         origin = (np.datetime64(self.origin, "us") - np.datetime64(0, "us")).astype("float64")
-        return (origin + (self.low + codes) * _microseconds(self.unit)) / _microseconds("D")
+        return (origin + (self.low + self._steps(codes)) * _microseconds(self.unit)) / _microseconds("D")
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         absent = np.isnan(codes)
-        number = np.where(absent, 0.0, codes.astype("float64"))
+        number = np.where(absent, 0.0, self._steps(codes.astype("float64")))
         since = np.rint((number + self.low) * _microseconds(self.unit))
         moments = np.datetime64(self.origin, "us") + since.astype("int64").astype("timedelta64[us]")
         moments[absent] = np.datetime64("NaT")
@@ -214,7 +229,8 @@ class Date(Number):
 
     @property
     def word(self) -> str:
-        return "dates, real days" if self.decimals is None else f"dates, {UNITS[self.unit]}"
+        count = f"{len(self.listed)} " if self.listed else ""
+        return "dates, real days" if self.decimals is None else f"{count}dates, {UNITS[self.unit]}"
 
 
 @dataclass(frozen=True)

@@ -55,15 +55,9 @@ def fingerprint(*arrays: Any) -> str:
     digest = hashlib.blake2b(digest_size=16)
     for array in map(as_rows, arrays):
         digest.update(f"{array.dtype.str} {array.shape} ".encode())
-        for block in _some_rows(array if array.ndim else array[None]):
-            digest.update(np.ascontiguousarray(block).data)
+        array = array if array.ndim else array[None]
+        count = min(len(array), max(2, _MOST_BYTES * len(array) // max(1, array.nbytes)))
+        rows = np.linspace(0, len(array) - 1, count).astype("int64")
+        for some in np.array_split(rows, _BLOCKS):
+            digest.update(np.ascontiguousarray(array[some]).data)
     return digest.hexdigest()
-
-
-def _some_rows(array):
-    """Return blocks of the rows that are read."""
-    if array.nbytes <= _MOST_BYTES:
-        return blocks(array)
-    count = max(2, _MOST_BYTES * len(array) // array.nbytes)
-    rows = np.linspace(0, len(array) - 1, count).astype("int64")
-    return (array[some] for some in np.array_split(rows, _BLOCKS))

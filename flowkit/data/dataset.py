@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 
@@ -15,16 +15,6 @@ from flowkit.data.lazy_images import LazyImages
 Split = Annotated[str, words("train", "test")]
 Limit = Annotated[int, whole(1, None)]
 _TEST_FRACTION = 0.1
-
-
-class Found(NamedTuple):
-    """Images as a reader returns them: an array, perhaps mapped from a file, and one label for each or None."""
-
-    images: np.ndarray | LazyImages
-    labels: np.ndarray | None
-    name: str  # for errors
-    whole: bool  # without a split of its own
-    classes: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)

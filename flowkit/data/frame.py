@@ -97,13 +97,7 @@ class Columns:
         if self.library is None:
             return values
         columns: Any = {name: values[:, i] for i, name in enumerate(self.names)}
-        try:
-            return nw.from_dict(columns, backend=self.library).to_native()
-        except ImportError:
-            raise ImportError(
-                f"expected {self.library} to be installed, whose frames the flow was fitted on: pip install "
-                f"{self.library}, or set flow.columns = None for arrays."
-            ) from None
+        return nw.from_dict(columns, backend=self.library).to_native()
 
 
 def check_names(names: tuple[Any, ...]) -> tuple[Any, ...]:

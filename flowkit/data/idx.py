@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, regular_size
-from flowkit.data.dataset import Found
+from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, reading, regular_size
+from flowkit.data.dataset import Dataset
 from flowkit.data.validate import validate_labels
 
 _UNSIGNED = b"\0\0\x08"
@@ -23,33 +23,28 @@ def read_idx(path: Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
     they are indexed. Raises FileError if it is not an IDX file of unsigned bytes, is cut short or too large.
     """
     size = regular_size(path)
-    try:
-        with _opened(path) as file:
-            start = file.read(4)
-            if len(start) < 4 or start[:3] != _UNSIGNED or not 1 <= start[3] <= _MOST_AXES:
-                raise FileError(
-                    f"{path}: expected an IDX file of unsigned bytes, which starts with 00 00 08 and a number of axes, "
-                    f"received {start.hex(' ') or 'an empty file'}. Check that this is the right file."
-                )
-            shape = tuple(int.from_bytes(file.read(4), "big") for _ in range(start[3]))
-            header, taken = 4 + 4 * len(shape), math.prod(shape)
-            if isinstance(file, gzip.GzipFile):
-                check_shape(shape, 1, max_bytes, str(path))
-                array = np.empty(taken, np.uint8)
-                # Reading one byte more also makes gzip check its sum.
-                whole = file.readinto(array.data) == taken and not file.read(1)
-            else:
-                whole = size == header + taken
-                array = np.memmap(path, np.uint8, "r", header) if whole and taken else np.empty(0, "u1")
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise FileError(
-            f"{path}: expected a whole gzip file, received a damaged one ({error}). Fetch it again."
-        ) from None
-    if not whole:
-        raise FileError(
-            f"{path}: expected {taken:,} bytes for shape {shape}, received fewer or more. "
-            "The file is cut short or damaged: fetch it again."
-        )
+    with reading(path, "an IDX file"), _opened(path) as file:
+        start = file.read(4)
+        if len(start) < 4 or start[:3] != _UNSIGNED or not 1 <= start[3] <= _MOST_AXES:
+            raise FileError(
+                f"{path}: expected an IDX file of unsigned bytes, which starts with 00 00 08 and a number of axes, "
+                f"received {start.hex(' ') or 'an empty file'}. Check that this is the right file."
+            )
+        shape = tuple(int.from_bytes(file.read(4), "big") for _ in range(start[3]))
+        header, taken = 4 + 4 * len(shape), math.prod(shape)
+        if isinstance(file, gzip.GzipFile):
+            check_shape(shape, 1, max_bytes, str(path))
+            array = np.empty(taken, np.uint8)
+            # Reading one byte more also makes gzip check its sum.
+            whole = file.readinto(array.data) == taken and not file.read(1)
+        else:
+            whole = size == header + taken
+            array = np.memmap(path, np.uint8, "r", header) if whole and taken else np.empty(0, "u1")
+        if not whole:
+            raise FileError(
+                f"{path}: expected {taken:,} bytes for shape {shape}, received fewer or more. "
+                "The file is cut short or damaged: fetch it again."
+            )
     return array.reshape(shape)
 
 
@@ -75,23 +70,23 @@ def has_idx(folder: Path) -> bool:
     return any(_find(folder, split, "images") for split in _PREFIX)
 
 
-def read_idx_folder(folder: Path, split: str, max_bytes: int = MAX_BYTES) -> Found:
+def read_idx_folder(folder: Path, split: str, max_bytes: int = MAX_BYTES) -> Dataset:
     """Return images and labels of one split of an MNIST-style folder."""
     images, labels = (_find(folder, split, kind, needed=True) for kind in ("images", "labels"))
-    return _read_both(images, labels, max_bytes, whole=False)
+    return _read_both(images, labels, max_bytes)
 
 
-def read_idx_file(path: Path, max_bytes: int) -> Found:
+def read_idx_file(path: Path, max_bytes: int) -> Dataset:
     """Return the images of one IDX file, and the labels if the matching file lies beside it."""
     twin = path.with_name(path.name.replace("images", "labels").replace("idx3", "idx1"))
-    return _read_both(path, twin if twin != path and twin.is_file() else None, max_bytes, whole=True)
+    return _read_both(path, twin if twin != path and twin.is_file() else None, max_bytes)
 
 
-def _read_both(images_path, labels_path, max_bytes, whole):
+def _read_both(images_path, labels_path, max_bytes):
     images, labels = read_idx(images_path, max_bytes), None
     if labels_path is not None:
         labels = validate_labels(read_idx(labels_path, max_bytes), len(images), name=str(labels_path))
-    return Found(images, labels, str(images_path), whole)
+    return Dataset(images, labels, 256, str(images_path))
 
 
 def _find(folder, split, kind, needed=False):

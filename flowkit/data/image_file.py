@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from flowkit.contract.arguments import whole_number
-from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, check_shape, regular_size
+from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, check_shape, reading, regular_size
 
 # Pillow knows many more, some of which start other programs.
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
@@ -33,7 +33,7 @@ def read_image(
     name = name or str(file)
     if isinstance(file, str | Path):
         regular_size(file)
-    try:
+    with reading(name, f"an image ({', '.join(_FORMATS[:-1])} or {_FORMATS[-1]})"):
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened = Image.open(file, formats=_FORMATS)
@@ -42,13 +42,6 @@ def read_image(
             opened.load()
             # Cameras store how the picture was held beside the pixels.
             image: Image.Image = ImageOps.exif_transpose(opened)
-    except FileError:
-        raise
-    except Exception as error:  # Pillow's plugins raise whatever a damaged file leads them to
-        raise FileError(
-            f"{name}: expected an image, received a file that can't be read as one ({_reason(error)}). "
-            "Replace or delete it."
-        ) from error
     if image.mode == "F" or image.mode.startswith("I"):
         raise FileError(
             f"{name}: expected 8 bits per channel, received Pillow mode {image.mode!r}. "
@@ -65,13 +58,6 @@ def read_image(
     if size is not None:
         image = ImageOps.fit(image, size[::-1], _SHRINK)
     return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
-
-
-def _reason(error):
-    """Return Pillow's reason in a few words."""
-    if type(error).__name__ == "UnidentifiedImageError":
-        return f"not {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]}"
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def stack_images(images: Iterable[np.ndarray], names: list[str], max_bytes: int) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Folders of image files."""
 
 import os
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import numpy as np
 
 from flowkit import distributed
 from flowkit.data.bounded import FileError
-from flowkit.data.dataset import Found, by_hash, split_names
+from flowkit.data.dataset import Dataset, by_hash, split_names
 from flowkit.data.image_file import check_sides, stack_images
 from flowkit.data.lazy_images import LazyImages
 
@@ -24,7 +23,7 @@ def load_image_folder(
     limit: int | None,
     max_bytes: int,
     in_memory: bool,
-) -> Found:
+) -> Dataset:
     """Return the images under `folder`, in an order in which any prefix is a fair sample, their labels and classes.
 
     `read(path)` returns one image. Without `in_memory`, files are read when they are indexed; each is also read once at
@@ -37,7 +36,7 @@ def load_image_folder(
         stack_images(map(read, paths), paths, max_bytes) if in_memory else _read_when_indexed(paths, read)
     )
     labels = np.searchsorted(classes, [name.split("/")[0] for name in chosen]) if classes else None
-    return Found(images, labels, str(folder), whole=False, classes=classes)
+    return Dataset(images, labels, 256, str(folder), classes)
 
 
 def image_names(folder: Path, split: str) -> tuple[Path, list[str], tuple[str, ...] | None]:
@@ -55,10 +54,9 @@ def image_names(folder: Path, split: str) -> tuple[Path, list[str], tuple[str, .
         classes = _classes(found)
         chosen = split_names(found, split, folder) if found else []
     if not chosen:
-        endings = [path.suffix.lower() or path.name for path in root.rglob("*") if path.is_file()]
-        common = " ".join(ending for ending, _ in Counter(endings).most_common(3))
+        others = sum(path.is_file() for path in root.rglob("*"))
         raise FileNotFoundError(
-            f"{root}: expected image files ({' '.join(SUFFIXES)}), found none among {len(endings)} files ({common}). "
+            f"{root}: expected image files ({' '.join(SUFFIXES)}), found none among {others} files. "
             "Save them as .png, in Pillow with Image.open(path).convert('RGB').save(...). Sub-folders are searched too."
         )
     return root, chosen, classes

@@ -21,7 +21,9 @@ from flowkit.data.csv_file import is_number
 
 MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
 MOST_CATEGORIES = 256  # of a column of text, unless its type is given
-_ENUMERATED = 256  # levels of which all are likely to be in the data; the range of more is widened
+_ENUMERATED = 256  # levels of which all are likely to be in the data; the range of more may be widened
+ALL_MISSING = "all entries are missing"
+_SPARSE = 4  # levels for each that occurs, at least, of a column whose values are listed
 _DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
 
 
@@ -39,7 +41,7 @@ def infer_type(series: Any, asked: Any = None) -> ColumnType:
 def _inferred(series, asked):
     absent = absent_of(series)
     if absent.all():
-        raise ValueError("all entries are missing")
+        raise ValueError(ALL_MISSING)
     dtype, some = series.dtype, bool(absent.any())
     if asked == "category" or dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
         if asked not in (None, "category"):
@@ -59,7 +61,8 @@ def _inferred(series, asked):
         value = values[0].item()
         value = int(value) if dtype.is_integer() else value
         return Category((value,), False, word, some, (1 - absent.mean(), absent.mean()))
-    return _with_quantiles(_number(values, asked, word, some), series)
+    kind = _number(values, asked, word, some)
+    return _with_quantiles(_listed(kind, series) if asked is None else kind, series)
 
 
 def _number(values, asked, dtype, missing):
@@ -75,7 +78,7 @@ def _number(values, asked, dtype, missing):
             on_steps = on_steps and _is_whole((high - low) / step)
         if on_steps and 1 < levels <= MOST_LEVELS:
             circular = "circular" if word == "circular" else "real"
-            if asked in (None, "whole") and levels > _ENUMERATED:
+            if asked in (None, "whole") and levels > _ENUMERATED and _others_likely(values):
                 low, levels = _widened(low, levels, step)
             return Number(circular, float(low), levels, decimals, dtype, missing)
     if word == "whole":
@@ -145,8 +148,27 @@ def _date(series, missing):
         if levels <= MOST_LEVELS and (moments == moments.astype(f"datetime64[{unit}]")).all():
             steps = {"levels": max(levels, 2), "decimals": 0, "unit": unit, "origin": str(origin)}
             found = Date("real", dtype=name, missing=missing, zone=zone, **steps)
-            return _with_quantiles(found, series)
+            return _with_quantiles(_listed(found, series), series)
     return _with_quantiles(Date("real", dtype=name, missing=missing, origin=str(first), zone=zone), series)
+
+
+def _listed(kind, series):
+    """Return the type with the list of steps that occur, if these are few and others are unlikely in new rows."""
+    codes, _ = kind.codes(series)
+    codes = codes[~np.isnan(codes)]
+    steps = np.unique(codes).astype(int)
+    if 2 <= len(steps) <= min(_ENUMERATED, kind.levels / _SPARSE) and not _others_likely(codes):
+        return replace(kind, listed=tuple(steps.tolist()))
+    return kind
+
+
+def _others_likely(numbers):
+    """Return True if a new row has a number that is not among these with a probability above 0.001.
+
+    The probability is about the share of numbers that occur once (Good, 1953).
+    """
+    _, counts = np.unique(numbers, return_counts=True)
+    return np.count_nonzero(counts == 1) > len(numbers) / 1000
 
 
 def _with_quantiles(kind, series):

@@ -1,66 +1,47 @@
 """Mixed tables from files, by polars: frames, and their rows as codes."""
 
-import importlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from flowkit.data import parquet
-from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, regular_size
+from flowkit.data.bounded import MAX_BYTES, FileError, reading
 from flowkit.data.column_types import Category
-from flowkit.data.csv_file import fields_of, is_number, names_of
+from flowkit.data.csv_file import MISSING, read_head
 from flowkit.data.table import Table
-from flowkit.data.typed_columns import ContextColumns, TypedColumns, WrongEntry, refuse, split_names
+from flowkit.data.typed_columns import ContextColumns, TypedColumns, refuse, split_names
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
-_MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "None", "?"]  # as programs write it
-_LONGEST_LINE = 2**17  # characters, as many as csv takes in an entry
-_PER_BYTE = 4  # bytes of memory for each byte of text
 
 
-def read_frame(path: Path, max_bytes: int = MAX_BYTES, known: Iterable[TypedColumns | None] = ()) -> Any:
+def read_frame(
+    source: str | Path, max_bytes: int = MAX_BYTES, known: Iterable[TypedColumns | None] = ()
+) -> Any:
     """Return the polars frame of a .csv, .tsv or .parquet file, dates among its types.
 
     Words of `known` columns stay words, also those that are numbers, such as the zip code 12. The first line of text
     holds names of columns, unless all of its entries are numbers: the names are then column_0, column_1, ...
 
-    Raises FileError for a file that cannot be read or takes more than `max_bytes`, for names among which is a number,
-    and if polars is not installed.
+    Raises FileNotFoundError if there is none, and FileError for a file that cannot be read or takes more than
+    `max_bytes`, for names among which is a number, and if polars is not installed.
     """
+    path = Path(source)
+    if not path.is_file():
+        raise FileNotFoundError(f"{source}: expected a .csv, .tsv or .parquet file, found none.")
     if path.suffix.lower() == ".parquet":
         return parquet.read_frame(path, max_bytes)
-    check_bytes(regular_size(path) * _PER_BYTE, max_bytes, str(path))
-    try:
-        polars: Any = importlib.import_module("polars")
-    except ImportError:
-        raise FileError(
-            f"{path}: expected polars to be installed, which reads mixed tables: pip install polars."
-        ) from None
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        first, second = file.readline(_LONGEST_LINE), file.readline(_LONGEST_LINE)
-    separator = max(",;\t", key=first.count)
-    named = names_of(path, first, second, separator) is not None
-    if not named:
-        words = [
-            field for field in fields_of(first, separator) if not (field in _MISSING or is_number(field))
-        ]
-        if words:
-            raise FileError(
-                f"{path}: got {first.strip()[:40]!r} in the first line, expected names of columns, none of which is "
-                "a number. Write names in the first line."
-            )
-    try:
+    polars = parquet.require_polars(path)
+    separator, names = read_head(path, max_bytes)
+    with reading(path, "a table as text"):
         return polars.read_csv(
             path,
             separator=separator,
-            has_header=named,
+            has_header=names is not None,
             schema_overrides=dict.fromkeys(_words(known), polars.String),
-            null_values=_MISSING,
+            null_values=list(MISSING),
             try_parse_dates=True,
             infer_schema_length=None,
         )
-    except polars.exceptions.PolarsError as error:
-        raise FileError(f"{path}: {(str(error).splitlines() or [''])[0][:200]}") from None
 
 
 def _words(known):
@@ -88,7 +69,7 @@ def typed_columns(
 
 def coded(
     frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str
-) -> tuple[Table, dict[int, WrongEntry]]:
+) -> tuple[Table, dict[int, str]]:
     """Return the rows of a frame as a `Table` of codes, and their wrong entries as `TypedColumns.coded` does.
 
     Columns that are not known are left out. Raises FileError for a column that is not there.
@@ -105,10 +86,7 @@ def coded(
 
 
 def right_rows(frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str) -> Table:
-    """Return the rows of a frame as `coded` does; raise FileError if one is wrong."""
+    """Return the rows of a frame as `coded` does; raise ValueError if one is wrong."""
     table, wrong = coded(frame, columns, given, name)
-    try:
-        refuse(wrong)
-    except ValueError as error:
-        raise FileError(f"{name}: {error}") from None
+    refuse(wrong, f"{name}: ")
     return table

@@ -1,18 +1,18 @@
 """NumPy's .npy and .npz files: plain numbers, no pickles, at most `max_bytes`."""
 
-import contextlib
 import math
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.lib import format as npy
 
-from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, regular_size
-from flowkit.data.dataset import Found
+from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, reading, regular_size
+from flowkit.data.dataset import Dataset
 from flowkit.data.validate import validate_labels
 
+_KIND = "a NumPy file of plain numbers, and no pickle, which could run any code"
 _PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # NumPy's; others unpack a block of any size at once
 
 # Names of images and labels: those of train and of test, or of a whole that is split 90/10.
@@ -31,70 +31,54 @@ _FAMILIES = (("train_images", "test_images"), ("x_train", "x_test"), ("images",)
 def map_npy(path: Path, max_bytes: float = math.inf) -> np.ndarray:
     """Return the array in an .npy file, whose entries are read from the disk when they are indexed."""
     regular_size(path)
-    with _reading(path), open(path, "rb") as file:
+    with reading(path, _KIND), open(path, "rb") as file:
         _header(file, str(path), max_bytes)
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-class NpzFile:
-    """The arrays of an .npz file by name: `files`, `name in npz`, `npz[name]`, `mapped(name)`. Use it in a `with`.
+class NpzFile(Mapping[str, np.ndarray]):
+    """The arrays of an .npz file by name, each of which is read when it is indexed.
 
     Raises FileError if the file, or an array that is read, is not plain numbers of at most `max_bytes`.
     """
 
     def __init__(self, path: str | Path, max_bytes: int = MAX_BYTES) -> None:
-        self._path, self._max_bytes = path, max_bytes
+        self.path, self.max_bytes = path, max_bytes
         regular_size(path)
-        with _reading(path):
-            self._zip = zipfile.ZipFile(path)
-        self._members = {
-            info.filename.removesuffix(".npy"): info
-            for info in self._zip.infolist()
-            if info.filename.endswith(".npy")
-        }
-        self.files = list(self._members)
+        with reading(path, _KIND), zipfile.ZipFile(path) as file:
+            members = [member for member in file.infolist() if member.filename.endswith(".npy")]
+        self._members = {member.filename.removesuffix(".npy"): member for member in members}
 
-    def __enter__(self) -> "NpzFile":
-        return self
+    def __contains__(self, name: object) -> bool:
+        return name in self._members  # Mapping's own would read the array
 
-    def __exit__(self, *_: object) -> None:
-        self._zip.close()
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self.files
+    def __len__(self) -> int:
+        return len(self._members)
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._read(name, self._max_bytes)
-
-    def _read(self, name, max_bytes):
-        member, where = self._members[name], f"{self._path}[{name}]"
-        with _reading(where):
+        member, where = self._members[name], f"{self.path}[{name}]"
+        with reading(where, _KIND), zipfile.ZipFile(self.path) as archive:
             if member.compress_type not in _PACKINGS:
                 raise ValueError("it is packed in another way than NumPy's")
-            with self._zip.open(member) as file:
-                _header(file, where, max_bytes)
+            with archive.open(member) as file:
+                _header(file, where, self.max_bytes)
                 file.seek(0)
                 return npy.read_array(file, allow_pickle=False)
 
-    def read_all(self) -> dict[str, np.ndarray]:
-        """Return all arrays, which together take at most `max_bytes`."""
-        arrays, left = {}, self._max_bytes
-        for name in self.files:
-            arrays[name] = self._read(name, left)
-            left -= arrays[name].nbytes
-        return arrays
-
     def mapped(self, name: str) -> np.ndarray | None:
         """Return an array whose entries are read from the disk when they are indexed; None if it is packed."""
-        member, where = self._members[name], f"{self._path}[{name}]"
+        member, where = self._members[name], f"{self.path}[{name}]"
         if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1:  # encrypted
             return None
-        with _reading(where), open(self._path, "rb") as file:
+        with reading(where, _KIND), open(self.path, "rb") as file:
             # A header before each member repeats its name, after 26 bytes and the two lengths.
             file.seek(member.header_offset + 26)
             file.seek(int(np.fromfile(file, "<u2", 2).sum()), 1)
             shape, order, dtype = _header(file, where, math.inf)
-            return np.memmap(self._path, dtype, "r", file.tell(), shape, order)
+            return np.memmap(self.path, dtype, "r", file.tell(), shape, order)
 
     def choose(
         self, families: Sequence[tuple[str, ...]], split: str, key: str | None = None
@@ -107,38 +91,38 @@ class NpzFile:
         there = [family for family in families if any(name in self for name in family)]
         if key is not None:
             there = [family for family in there if key in family] or [(key,)] * (key in self)
-        elif not there and len(self.files) == 1:
-            there = [(self.files[0],)]
+        elif not there and len(self) == 1:
+            there = [(next(iter(self)),)]
         if len(there) != 1:
-            known = (
-                key or f"arrays named {', '.join(' and '.join(family) for family in families)}, or one array"
-            )
-            name = there[-1][0] if there else next(iter(self.files), "NAME")
+            known = key or f"arrays named {', '.join(map(' and '.join, families))}, or one array"
+            name = there[-1][0] if there else next(iter(self), "NAME")
             raise FileError(
-                f"{self._path}: expected {known}, received {', '.join(self.files) or 'none'}. Choose one by name: "
-                f"{self._path}:{name}"
+                f"{self.path}: expected {known}, received {', '.join(self) or 'none'}. Choose one by name: "
+                f"{self.path}:{name}"
             )
         (family,) = there
         name = family[-1 if split == "test" else 0]
         if name not in self:  # a missing split must not be cut out of the other one
             raise FileError(
-                f"{self._path}: expected {' and '.join(family)}, received no {name}. Store both, or one array under "
+                f"{self.path}: expected {' and '.join(family)}, received no {name}. Store both, or one array under "
                 "another name for a 90/10 split."
             )
         return name, len(family) == 1
 
 
-def read_npz(path: Path, split: str, key: str | None, max_bytes: int, in_memory: bool) -> Found:
-    """Return images and labels of one split of an .npz file, or of the whole; `key` selects one of several arrays."""
-    with NpzFile(path, max_bytes) as arrays:
-        name, whole = arrays.choose(_FAMILIES, split, key)
-        array = None if in_memory else arrays.mapped(name)
-        if array is None or array.dtype != np.uint8:
-            array = arrays[name]
-        labels, own = None, _LABELS.get(name)
-        if own in arrays:
-            labels = validate_labels(arrays[own], len(array) if array.ndim else 0, name=f"{path}[{own}]")
-        return Found(array, labels, f"{path}[{name}]", whole)
+def read_npz(
+    path: Path, split: str, key: str | None, max_bytes: int, in_memory: bool
+) -> tuple[Dataset, bool]:
+    """Return images and labels of one split of an .npz file, or (the whole, True); `key` selects an array."""
+    arrays = NpzFile(path, max_bytes)
+    name, whole = arrays.choose(_FAMILIES, split, key)
+    array = None if in_memory else arrays.mapped(name)
+    if array is None or array.dtype != np.uint8:
+        array = arrays[name]
+    labels, own = None, _LABELS.get(name)
+    if own in arrays:
+        labels = validate_labels(arrays[own], len(array) if array.ndim else 0, name=f"{path}[{own}]")
+    return Dataset(array, labels, 256, f"{path}[{name}]"), whole
 
 
 def _header(file, name, max_bytes):
@@ -153,18 +137,3 @@ def _header(file, name, max_bytes):
         )
     check_shape(shape, dtype.itemsize, max_bytes, name)
     return shape, "F" if fortran else "C", dtype
-
-
-@contextlib.contextmanager
-def _reading(name: str | Path) -> Iterator[None]:
-    """Raise FileError for whatever a damaged file leads to: a header is Python's text, and fails in many ways."""
-    try:
-        yield
-    except FileError:
-        raise
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0][:100]
-        raise FileError(
-            f"{name}: expected a NumPy file of plain numbers, received one that can't be read ({reason}). Save it "
-            "again with np.save or np.savez; flowkit reads no pickles, which could run any code."
-        ) from None

@@ -1,21 +1,23 @@
 """`load`: a name or path of images becomes a Dataset. Fashion-MNIST is by Xiao, Rasul & Vollgraf (2017)."""
 
-import difflib
 import functools
 import os
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 
+from flowkit._shipped import closest
 from flowkit.contract.arguments import checked, words
 from flowkit.data import cifar10, parquet
 from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, regular_size
-from flowkit.data.dataset import Dataset, Found, Limit, Split, split_rows
+from flowkit.data.dataset import Dataset, Limit, Split, split_rows
 from flowkit.data.idx import has_idx, looks_like_idx, read_idx_file, read_idx_folder
 from flowkit.data.image_file import bring, check_size, read_image
-from flowkit.data.image_folder import SUFFIXES, load_image_folder
+from flowkit.data.image_folder import load_image_folder
 from flowkit.data.lazy_images import LazyImages, images_of
 from flowkit.data.numpy_file import map_npy, read_npz
 
@@ -51,7 +53,8 @@ def load_full(split: str) -> tuple[np.ndarray, np.ndarray | None]:
             "train-images-idx3-ubyte.gz and the other three there, or load their folder by its "
             "path. The embedded part is `fashion-mnist`."
         )
-    return read_idx_folder(FULL, split)[:2]
+    found = read_idx_folder(FULL, split)
+    return found.images, found.labels
 
 
 def load_digits(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -130,69 +133,56 @@ def load(
         True
     """
     size = check_size(size)
-    levels, name = 256, str(source)
+    name, whole = str(source), False
     if isinstance(source, str) and source in NAMES:
         load_split, levels, classes = NAMES[source]
-        found = Found(*load_split(split), name, whole=False, classes=classes)
-    elif not isinstance(source, str | os.PathLike):
-        raise ValueError(
-            f"source: expected a name or a path, received {type(source).__name__}. Arrays go to "
-            "flowkit.data.validate_images, or straight to Flow.fit."
-        )
+        found = Dataset(*load_split(split), levels, name, classes)
     else:
-        path, key = existing_path(source)
+        path, key = existing_path(source, NAMES)
         read = functools.partial(read_image, size=size, channels=channels, max_bytes=max_bytes)
         if not path.is_dir():
-            found = _read_file(path, split, key, read, max_bytes, in_memory)
+            found, whole = _read_file(path, split, key, read, max_bytes, in_memory)
         elif place := cifar10.find_cifar10(path):
             found = cifar10.read_cifar10(place, split, max_bytes)
         elif has_idx(path):
             found = read_idx_folder(path, split, max_bytes)
         elif files := parquet.find_parquet(path, split):
-            found = parquet.read_images(files, read, max_bytes, whole=False)
+            found = parquet.read_images(files, read, max_bytes)
         else:
             found = load_image_folder(path, split, read, limit, max_bytes, in_memory)
     if isinstance(found.images, LazyImages):  # of a folder, whose files are read as they should be
-        return Dataset(found.images, found.labels, levels, name, found.classes)
-    if found.images.ndim == 0:
-        raise FileError(f"{found.name}: expected an array of images, received a scalar.")
-    count = len(found.images)
-    rows = split_rows(count, split, found.name, "images") if found.whole else np.arange(count)
+        return replace(found, name=name)
+    count = len(found.images) if found.images.ndim else 0
+    rows = split_rows(count, split, found.name, "images") if whole else np.arange(count)
     rows = rows[:limit]
-    labels, classes = None if found.labels is None else found.labels[rows], found.classes
     images = images_of(found.images, rows, found.name, max_bytes, in_memory)
-    del found  # the whole, before as much again is taken
+    labels = None if found.labels is None else found.labels[rows]
+    # In place of the whole, before as much again is taken.
+    found = replace(found, images=images, labels=labels, name=name)
     if isinstance(images, LazyImages):
         images = images.mapped(lambda some: bring(some, size, channels, name))
     else:
         shape = (len(images), *(size or images.shape[1:3]), channels or images.shape[3])
         check_shape(shape, 1, max_bytes, f"{name} as {shape}")
         images = bring(images, size, channels, name)
-    return Dataset(images, labels, levels, name, classes)
+    return replace(found, images=images)
 
 
 def _read_file(path, split, key, read, max_bytes, in_memory):
+    """Return the images of a split, or (those of both, True)."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return Found(map_npy(path), None, str(path), whole=True)
+        return Dataset(map_npy(path), None, 256, str(path)), True
     if suffix == ".npz":
         return read_npz(path, split, key, max_bytes, in_memory)
     if suffix == ".parquet":
-        return parquet.read_images([path], read, max_bytes, whole=True)
-    if suffix in SUFFIXES:
-        raise FileError(
-            f"{path}: expected a folder of images, received a single image. Pass the folder it lies in."
-        )
+        return parquet.read_images([path], read, max_bytes), True
     if looks_like_idx(path):
-        return read_idx_file(path, max_bytes)
-    if suffix in (".pkl", ".pickle"):
-        raise FileError(
-            f"{path}: expected arrays or images, received a pickle, which could run any code. Save its arrays with "
-            "np.savez."
-        )
+        return read_idx_file(path, max_bytes), True
     raise FileError(
         f"{path}: expected a folder, an .npy, .npz or .parquet file or an IDX file, received something else. "
-        "Unpack archives first; tables are for flowkit.data.load_table and for recipes of tables, such as nsf/magic."
+        "Put images into a folder, unpack archives, and save the arrays of a pickle, which could run any code, with "
+        "np.savez; tables are for flowkit.data.load_table and for recipes of tables, such as nsf/magic."
     )
 
 
@@ -203,30 +193,24 @@ def absolute(source: str | Path) -> str:
     """
     if source in NAMES:
         return str(source)
-    path, key = existing_path(source)
+    path, key = existing_path(source, NAMES)
     return str(path.resolve()) + (f":{key}" if key else "")
 
 
-def existing_path(source: str | os.PathLike) -> tuple[Path, str | None]:
-    """Return the path of a folder or regular file, and the name of an array in it or None."""
-    try:
-        path, key = Path(source).expanduser(), None
-        there = path.exists()
-    except (RuntimeError, OSError) as error:  # ~nobody; a name that is too long for any file
-        raise FileNotFoundError(
-            f"{str(source)[:80]}: expected a file or folder, found none ({getattr(error, 'strerror', None) or error})."
-        ) from None
-    if not there and (inside := re.fullmatch(r"(.+\.npz):([^:/]+)", str(path), re.IGNORECASE)):
+def existing_path(source: str | os.PathLike, names: Iterable[str] = ()) -> tuple[Path, str | None]:
+    """Return the path of a folder or regular file, and the name of an array in it or None.
+
+    Raises FileNotFoundError, or ValueError for a word that is none of the `names` that stand for data either.
+    """
+    path, key = Path(os.path.expanduser(source)), None
+    if not path.exists() and (inside := re.fullmatch(r"(.+\.npz):([^:/]+)", str(path), re.IGNORECASE)):
         path, key = Path(inside[1]), inside[2]
     if path.exists():
         if not path.is_dir():
             regular_size(path)
         return path, key
-    names = ", ".join(NAMES)
-    if not isinstance(source, str) or os.sep in source or "/" in source or path.suffix:
-        table = path.suffix.lower() in (".csv", ".tsv", ".parquet")
-        or_named = "" if table else f", or use one of the names {names}"
-        raise FileNotFoundError(f"{path}: expected a file or folder, found none. Check the path{or_named}.")
-    near = difflib.get_close_matches(source.lower().replace("_", "-"), NAMES, n=1, cutoff=0.5)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"source: expected one of {names}, or a path that exists, received {source!r}.{hint}")
+    if not names or not isinstance(source, str) or "/" in source or path.suffix:
+        raise FileNotFoundError(f"{path}: expected a file or folder, found none. Check the path.")
+    raise ValueError(
+        f"source: expected a path that exists, or a name of images, received {source!r}; {closest(source, names)}."
+    )

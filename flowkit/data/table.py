@@ -12,7 +12,7 @@ from flowkit.data.csv_file import read_csv
 from flowkit.data.dataset import Limit, Split, split_rows
 from flowkit.data.frame import Columns
 from flowkit.data.numpy_file import NpzFile, map_npy
-from flowkit.data.source import NAMES, existing_path
+from flowkit.data.source import existing_path
 from flowkit.data.typed_columns import ContextColumns, TypedColumns
 
 _PAIRS = (("train", "test"), ("x_train", "x_test"))
@@ -97,13 +97,7 @@ def load_table(
         >>> load_table(path).names
         ('age', 'height')
     """
-    try:
-        path, key = existing_path(source)
-    except FileError:
-        raise
-    except ValueError:
-        kind = "a name of images" if source in NAMES else "no path that exists"
-        raise ValueError(f"source: expected the path of {_READ}, received {source!r}, {kind}.") from None
+    path, key = existing_path(source)
     if path.is_dir():
         raise FileError(
             f"{path}: expected a file with {_READ}, received a folder. Give a file in it; "
@@ -117,20 +111,15 @@ def load_table(
     elif suffix == ".npy":
         values = map_npy(path, max_bytes)
     elif suffix == ".npz":
-        with NpzFile(path, max_bytes) as arrays:
-            chosen, whole = arrays.choose(_PAIRS, split, key)
-            values = arrays[chosen]
+        arrays = NpzFile(path, max_bytes)
+        chosen, whole = arrays.choose(_PAIRS, split, key)
+        values = arrays[chosen]
     else:
         raise FileError(f"{path}: expected {_READ}, received another kind of file. {_ADVICE}")
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
-        advice = ""
-        if values.ndim != 2 and values.size:
-            advice = (
-                " Save it with rows and columns: x[:, None] is one column, x.reshape(len(x), -1) flat rows."
-            )
         raise FileError(
             f"{path}: expected a table of real numbers, (rows, columns), received {values.dtype} of shape "
-            f"{values.shape}.{advice}"
+            f"{values.shape}. Save it with rows and columns: x[:, None] is one column, x.reshape(len(x), -1) flat rows."
         )
     rows = split_rows(len(values), split, path) if whole and cut else np.arange(len(values))
     rows = rows[:limit]

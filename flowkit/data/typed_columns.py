@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import narwhals as nw
 import numpy as np
@@ -11,15 +11,7 @@ import numpy as np
 from flowkit._shipped import closest
 from flowkit.data.column_types import ColumnType, Number, restored_type, stored_type
 from flowkit.data.frame import Columns
-from flowkit.data.infer_type import infer_type
-
-
-class WrongEntry(NamedTuple):
-    """An entry that the type of its column excludes, in words."""
-
-    column: Any
-    received: str
-    expected: str
+from flowkit.data.infer_type import ALL_MISSING, infer_type
 
 
 @dataclass(frozen=True)
@@ -59,10 +51,11 @@ class TypedColumns(Columns):
             listed = "; ".join(f"{name!r}: {why}" for name, why in undecided)
             names = [name for name, _ in undecided]
             dropped = ",".join(map(str, names))
+            advice = f"Leave them out, drop={names} (--drop {dropped})"
+            for name in [name for name, why in undecided if why != ALL_MISSING][:1]:
+                advice += f", or give a type, types={{{name!r}: 'category'}} (--types '{name}=category')"
             raise ValueError(
-                f"got {len(undecided)} column{'s' * (len(undecided) > 1)} without a type: {listed}. Leave them out, "
-                f"drop={names} (--drop {dropped}), or give a type, types={{{names[0]!r}: 'category'}} "
-                f"(--types '{names[0]}=category')."
+                f"got {len(undecided)} column{'s' * (len(undecided) > 1)} without a type: {listed}. {advice}."
             )
         return cls(columns.names, columns.library, tuple(found))
 
@@ -96,8 +89,8 @@ class TypedColumns(Columns):
         refuse(wrong)
         return codes
 
-    def coded(self, frame: Any, *, gaps: bool = False) -> tuple[np.ndarray, dict[int, WrongEntry]]:
-        """Return the codes of a frame as `values` does, and {row: its first wrong entry} of the rows with one.
+    def coded(self, frame: Any, *, gaps: bool = False) -> tuple[np.ndarray, dict[int, str]]:
+        """Return the codes of a frame as `values` does, and {row: its first wrong entry, in words} of wrong rows.
 
         Such a row has the codes of a right row, or NaN if there is none.
         """
@@ -113,7 +106,7 @@ class TypedColumns(Columns):
                     )
                     found = gone | found
             for row, (received, expected) in found.items():
-                wrong.setdefault(row, WrongEntry(name, received, expected))
+                wrong.setdefault(row, wrong_entry(received, name, row, expected))
             columns.append(column)
         codes = np.stack(columns, axis=1)
         if wrong:
@@ -147,11 +140,8 @@ class TypedColumns(Columns):
         rows = [("column", "type", "entries", "missing")]
         for name, kind in zip(self.names, self.types, strict=True):
             rows.append((str(name), kind.word, kind.span, "may be" if kind.missing else ""))
-        widths = [max(len(row[i]) for row in rows) for i in range(4)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows
-        ]
-        return "\n".join(line.rstrip() for line in lines)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 @dataclass(frozen=True)
@@ -167,7 +157,7 @@ class ContextColumns(TypedColumns):
         """Return how many numbers networks see of a row."""
         return sum(len(kind.features(np.ones(1))) for kind in self.types)
 
-    def coded(self, frame: Any, *, gaps: bool = False) -> tuple[np.ndarray, dict[int, WrongEntry]]:
+    def coded(self, frame: Any, *, gaps: bool = False) -> tuple[np.ndarray, dict[int, str]]:
         codes, wrong = super().coded(frame, gaps=gaps)
         parts = [kind.features(codes[:, place]) for place, kind in enumerate(self.types)]
         return np.stack([part for several in parts for part in several], axis=1), wrong
@@ -184,21 +174,18 @@ def restored_columns(stored: Any) -> Columns | None:
     return kind(tuple(stored["names"]), stored["library"], types)
 
 
-def refuse(wrong: dict[int, WrongEntry]) -> None:
-    """Raise ValueError, with the first of them, for rows that the types of columns exclude."""
+def refuse(wrong: Mapping[int, str], where: str = "") -> None:
+    """Raise ValueError, with `where` and the first of them, for rows that the types of columns exclude."""
     if wrong:
-        name = wrong[min(wrong)].column
         raise ValueError(
-            f"got {in_words(wrong)}. Leave the row out, or train with another type, types={{{name!r}: ...}} "
-            f"(--types '{name}=...')."
+            f"{where}got {wrong[min(wrong)]}. Leave the row out, or train with another type of the column, types= "
+            "(--types)."
         )
 
 
-def in_words(wrong: Mapping[int, WrongEntry]) -> str:
-    """Return where the first wrong entry is, what it is and what it should be."""
-    row = min(wrong)
-    name, received, expected = wrong[row]
-    return f"{received} in column {name!r} of row {row}, counted from 0, expected {expected}"
+def wrong_entry(received: str, column: Any, row: int, expected: str) -> str:
+    """Return the words for an entry that the type of its column excludes."""
+    return f"{received} in column {column!r} of row {row}, counted from 0, expected {expected}"
 
 
 def require_columns(argument: str, listed: Iterable[Any], names: Sequence[Any]) -> None:

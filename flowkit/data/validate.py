@@ -36,7 +36,7 @@ def validate_images(x: Tensor, levels: Levels = 256, name: str = "images") -> np
         ValueError: images: expected whole numbers in 0..255, received float64 values such as 0.5 \
 between 0.5 and 0.5. They look scaled to 0..1: pass (x * 255).round().astype("uint8").
     """
-    x = with_channels(_as_array(x, name), name)
+    x = with_channels(_as_array(x), name)
     return _as_uint8(x, levels, name)
 
 
@@ -58,7 +58,7 @@ def validate_labels(labels: Tensor, count: int | None, name: str = "labels") -> 
         >>> validate_labels([[1], [2]], 2)
         array([1, 2])
     """
-    labels = _as_array(labels, name)
+    labels = _as_array(labels)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
@@ -81,45 +81,27 @@ def validate_labels(labels: Tensor, count: int | None, name: str = "labels") -> 
     return labels.astype(np.int64)
 
 
-def _as_array(x, name):
-    if keras.ops.is_tensor(x):
-        return keras.ops.convert_to_numpy(x)
-    try:
-        return np.asarray(x)
-    except ValueError as error:
-        raise ValueError(
-            f"{name}: expected one array, received items of different shapes ({error}). "
-            "Crop or resize them to one size first."
-        ) from None
+def _as_array(x):
+    return keras.ops.convert_to_numpy(x) if keras.ops.is_tensor(x) else np.asarray(x)
 
 
 def with_channels(x, name):
     """Return `x` as `(n, height, width, channels)`; ValueError, with a guess of what it is, for other shapes."""
     shape = x.shape
-    if x.ndim == 3 and shape[-1] in (1, 3) and shape[0] > 4:
-        raise ValueError(
-            f"{name}: expected (n, height, width, channels), received shape {shape}, which looks "
-            "like one image. Add a batch axis: x[None]."
-        )
-    if x.ndim == 3:
-        x = x[..., None]
-    if x.ndim != 4:
-        raise ValueError(
-            f"{name}: expected rank 4, (n, height, width, channels), or rank 3 without channels, "
-            f"received rank {x.ndim}, shape {shape}. Reshape first, for flat images for example "
-            "x.reshape(-1, height, width, channels)."
-        )
-    if 0 in x.shape:
-        raise ValueError(
-            f"{name}: expected at least one image with pixels, received shape {shape}. "
-            "Check the selection that made this array."
-        )
-    if x.shape[1] in (1, 3) and x.shape[-1] > 4:
-        raise ValueError(
-            f"{name}: expected channels last, (n, height, width, channels), received shape "
-            f"{shape}, which looks channels first. Pass np.moveaxis(x, 1, -1)."
-        )
-    return x
+    if x.ndim not in (3, 4):
+        advice = "Reshape first, for flat images for example x.reshape(-1, height, width, channels)"
+    elif x.ndim == 3 and shape[-1] in (1, 3) and shape[0] > 4:
+        advice = "It looks like one image: add a batch axis, x[None]"
+    elif 0 in shape:
+        advice = "Select at least one image with pixels"
+    elif x.ndim == 4 and shape[1] in (1, 3) and shape[-1] > 4:
+        advice = "It looks channels first: pass np.moveaxis(x, 1, -1)"
+    else:
+        return x[..., None] if x.ndim == 3 else x
+    raise ValueError(
+        f"{name}: expected (n, height, width, channels), or (n, height, width) without channels, received rank "
+        f"{x.ndim}, shape {shape}. {advice}."
+    )
 
 
 def _as_uint8(x, levels, name):
@@ -129,25 +111,21 @@ def _as_uint8(x, levels, name):
     low, high = x.min(), x.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{wanted}, received NaN or infinite values. Remove those images.")
-    for part in _parts(x) if x.dtype.kind == "f" else ():
-        fractions = part % 1 != 0
-        if fractions.any():
-            raise ValueError(
-                f"{wanted}, received {x.dtype} values such as {float(part[fractions][0]):.4g} between "
-                f"{low:.4g} and {high:.4g}. {_unscale(low, high, levels)}"
-            )
+    if x.dtype.kind == "f":
+        flat = x.reshape(-1, order="A")
+        for start in range(0, len(flat), _AT_ONCE):  # all at once would take as much memory again
+            part = flat[start : start + _AT_ONCE]
+            if (fractions := part % 1 != 0).any():
+                raise ValueError(
+                    f"{wanted}, received {x.dtype} values such as {float(part[fractions][0]):.4g} between "
+                    f"{low:.4g} and {high:.4g}. {_unscale(low, high, levels)}"
+                )
     if low < 0 or high >= levels:
         raise ValueError(
             f"{wanted}, received values from {low:g} to {high:g}. Clip or rescale them, or state "
             "the right number of levels (at most 256)."
         )
     return x.astype(np.uint8, copy=False)
-
-
-def _parts(x):
-    """Yield all numbers of `x`, a few at a time: comparing all at once would take as much memory again."""
-    flat = x.reshape(-1, order="A")
-    return (flat[start : start + _AT_ONCE] for start in range(0, len(flat), _AT_ONCE))
 
 
 def _unscale(low, high, levels):

@@ -127,12 +127,7 @@ def band(n: int, samples: int, level: float) -> tuple[np.ndarray, np.ndarray, np
 
 def _ranks(found, drawn, rng):
     """Count draws of higher density than each row, and equal ones by chance. `drawn` is (m, 1) or (m, n)."""
-    if drawn.shape[1] == 1:
-        ordered = np.sort(drawn[:, 0])
-        higher = len(ordered) - np.searchsorted(ordered, found, side="right")
-        equal = len(ordered) - higher - np.searchsorted(ordered, found, side="left")
-    else:
-        higher, equal = (drawn > found).sum(axis=0), (drawn == found).sum(axis=0)
+    higher, equal = (drawn > found).sum(axis=0), (drawn == found).sum(axis=0)
     return higher + rng.integers(0, equal, endpoint=True)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import stats
 
 from flowkit.contract import Context, Tensor
+from flowkit.contract.noise import given
 from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, holm
 from flowkit.distributions import Normal
 from flowkit.flow import prepare, sampling, scoring
@@ -84,7 +85,7 @@ def latents(
 
 
 def _forward(flow, y, context, noise=None):
-    return flow._through(y, context, noise)[0]
+    return flow.bijector(y, context=context, **given(noise))[0]
 
 
 def _is_standard(base):

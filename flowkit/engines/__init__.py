@@ -46,41 +46,26 @@ engine: Engine = _chosen()  # the one that Keras runs on
 # TensorFlow, which Keras imports if it is installed, also if it is not the engine
 
 
-def spare_tensorflow():
-    """Make Keras treat TensorFlow as absent, unless it is the engine or already imported.
-
-    When a layer is stored or cloned, Keras imports TensorFlow to find out if a part is TensorFlow's: two seconds. For
-    processes that run only flowkit, since Keras's own exports to TensorFlow need it.
-    """
-    lazy = _lazy_tensorflow()
-    if lazy is not None:
-        _set_available(lazy, False)
-
-
 @contextlib.contextmanager
 def sparing_tensorflow():
-    """Enter a scope of `spare_tensorflow`."""
-    lazy = _lazy_tensorflow()
-    if lazy is None:
+    """Enter a scope in which Keras treats TensorFlow as absent, unless it is the engine or already imported.
+
+    When a layer is stored or cloned, Keras imports TensorFlow to find out if a part is TensorFlow's: two seconds.
+    """
+    if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
         yield
         return
-    before = _set_available(lazy, False)
-    try:
-        yield
-    finally:
-        _set_available(lazy, before)
+    from unittest import mock
 
-
-def _lazy_tensorflow():
-    """Return Keras's lazy module of TensorFlow, or None if TensorFlow is the engine or already imported."""
-    if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
-        return None
     from keras.src.utils import module_utils
 
-    return module_utils.tensorflow
+    with mock.patch.object(module_utils.tensorflow, "_available", False):
+        yield
 
 
-def _set_available(lazy, available):
-    """Set whether Keras takes a module for installed, None to find out; return the value before."""
-    before, lazy._available = lazy._available, available
-    return before
+def spare_tensorflow():
+    """Enter such a scope for good, in a process that runs only flowkit: Keras's own exports to TensorFlow need it."""
+    _for_good.enter_context(sparing_tensorflow())
+
+
+_for_good = contextlib.ExitStack()

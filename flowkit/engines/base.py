@@ -2,8 +2,11 @@
 
 import contextlib
 import contextvars
-import importlib
 import logging
+import os
+import re
+import sys
+import traceback
 
 import keras
 import numpy as np
@@ -11,6 +14,12 @@ from keras import ops
 
 from flowkit.engines.steps import Rows
 
+# Keras's functions of tensors, and those that compute nothing.
+_KERAS = os.path.join(os.path.dirname(keras.__file__), "src")
+_OPERATIONS = tuple(
+    os.path.join(_KERAS, *folder) + os.sep for folder in (("ops",), ("backend", keras.backend.backend()))
+)
+_HARMLESS = ("convert_to_tensor", "value", "zeros", "ones", "full", "arange", "eye")
 _WITHOUT_GRADIENTS = contextvars.ContextVar("without_gradients", default=False)
 
 
@@ -63,30 +72,44 @@ class Engine:
     def lowest_float(self, function, *args, steps=None):
         """Return the name of the narrowest floating-point type in which `function(*args)` computes anything.
 
-        `steps`, a list, receives (type, stack) for each step that maps float64, or no floats, to a narrower type. A
-        stack is a list of (file, line, function), innermost last. It is filled even if the function raises.
+        `steps`, a list, receives (type, stack) for each function of Keras that maps float64, or no floats, to a
+        narrower type. A stack is a list of (file, line, function), innermost last. It is filled even if the function
+        raises.
         """
-        found = {"float64"}
+        found, calls = {"float64"}, []  # and the narrowest input of each function that has not returned
 
-        def hear(given, made, stack, *, casts=False):
-            narrowest = min(map(_size, given), default=0)
-            for name in made:
-                if casts and narrowest <= _size(name):
-                    continue
-                found.add(name)
-                if steps is not None and narrowest in (0, 8) and _size(name) < 8:
-                    steps.append((name, stack()))
+        def hear(frame, event, result):
+            code = frame.f_code
+            if event not in ("call", "return") or not code.co_filename.startswith(_OPERATIONS):
+                return
+            if event == "call":
+                inputs = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
+                calls.append(min(_floats(inputs), key=_size, default=""))
+                return
+            given = calls.pop() if calls else ""
+            made = [] if code.co_name.lstrip("_") in _HARMLESS else _floats(result)
+            if code.co_name == "cast" and made and _size(given) <= _size(made[0]):
+                # A function that casts back has computed in less than it received.
+                around = calls[-1] if calls else ""
+                given, made = around, [given] if given and around == "float64" else []
+            found.update(made)
+            if steps is not None and given in ("", "float64"):
+                stack = traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False)
+                places = [(one.filename, one.lineno, one.name) for one in stack][::-1]
+                steps.extend((name, places) for name in made if _size(name) < 8)
 
-        self.listen(hear, function, *args)
+        before = sys.getprofile()
+        sys.setprofile(hear)
+        try:
+            self.trace(function, *args)
+        finally:
+            sys.setprofile(before)
         return min(found, key=_size)
 
-    def listen(self, hear, function, *args):
-        """Run or trace `function(*args)`, and call `hear(given, made, stack, casts=)` for each of its operations.
-
-        `given` and `made` are the names of the floating-point types of its inputs and outputs, `stack()` is where it is
-        called from, `casts` is True for a change of type. Operations that compute nothing are left out.
-        """
-        raise NotImplementedError
+    def trace(self, function, *args):
+        """Run `function(*args)` without gradients, or as far as its types and shapes follow."""
+        with self.no_grad():
+            function(*args)
 
     # Functions with full precision: engines override those that `keras.ops` rounds to float32
 
@@ -136,14 +159,6 @@ class Engine:
         """Return `x` with its axes in another order."""
         return ops.transpose(x, axes)
 
-    def row_sums(self, x):
-        """Sum over all axes but the first: one number for each sample."""
-        return ops.sum(x, axis=tuple(range(1, len(x.shape))))
-
-    def add_up(self, log_dets):
-        """Add log-dets, each a number, a scalar or (batch,)."""
-        return sum(log_dets, 0.0)
-
     def reaches(self, x, edges):
         """Return 1.0 where x >= edge, 0.0 elsewhere and for NaN; without gradients."""
         return ops.cast(x >= edges, x.dtype)
@@ -166,8 +181,8 @@ class Engine:
 
     # Layers of networks
 
-    def dense(self, x, kernel, bias, place=None):
-        """Return x W + b on the last axis; computed in `place`, from `Rows`, if there is one."""
+    def dense(self, x, kernel, bias):
+        """Return x W + b on the last axis."""
         return ops.matmul(x, kernel) + bias
 
     def convolve(self, x, kernel, bias):
@@ -246,15 +261,6 @@ class Engine:
             f"solver: got {library!r} on Keras's {self.name} backend, expected {backend}. Use 'dopri5', which works on "
             "all backends."
         )
-
-    def library(self, name):
-        """Import an optional library. Raises ImportError that says how to install it."""
-        try:
-            return importlib.import_module(name)
-        except ImportError:
-            raise ImportError(
-                f"solver: got {name!r}, which is not installed. pip install {name}, or use 'dopri5'."
-            ) from None
 
     # Gradients
 
@@ -430,18 +436,31 @@ class Engine:
             for name, array in inputs.items()
         ]
         # It logs a line for each scalar that JAX leaves untyped; the file is compared with the flow anyway.
-        log = logging.getLogger("onnx_ir")
-        before = log.level
-        log.setLevel(logging.ERROR)
-        try:
+        with quiet("onnx_ir"):
             signature = [specs] if len(specs) > 1 else specs
             model.export(path, format=format, input_signature=signature, verbose=False)
-        finally:
-            log.setLevel(before)
 
     def read_graph(self, path, format):
         """Return a function (name -> array) -> list of arrays that runs a file of a format of the engine's own."""
         raise NotImplementedError
+
+
+@contextlib.contextmanager
+def quiet(name):
+    """Enter a scope in which the logger of this name logs errors alone."""
+    log = logging.getLogger(name)
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)
+
+
+def _floats(nest):
+    """Return the names of the floating-point types in a nest of tensors and other things."""
+    kinds = {str(getattr(value, "dtype", "")) for value in keras.tree.flatten(nest)}
+    return [found[0] for found in map(re.compile(r"b?float\d+").search, kinds) if found]
 
 
 def _size(name):

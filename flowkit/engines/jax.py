@@ -15,7 +15,6 @@ from keras.src.backend.common.stateless_scope import in_stateless_scope
 from flowkit.engines import jax_backprop
 from flowkit.engines.base import Engine
 
-_HARMLESS = ("broadcast_in_dim", "iota", "reshape", "squeeze", "copy", "stop_gradient", "transpose")
 _HEARTBEAT = 45  # seconds without one after which JAX ends the others
 _CONNECT = 60  # seconds for JAX to connect processes that have all come
 _DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
@@ -51,21 +50,8 @@ class JaxEngine(Engine):
         with super().float64(), jax.enable_x64(True):
             yield
 
-    def listen(self, hear, function, *args):
-        def visit(jaxpr, caller=None):
-            for eqn in jaxpr.eqns:
-                # JAX caches what it has traced before, elsewhere: the caller knows the place.
-                stack, name = caller or _stack(eqn), eqn.primitive.name
-                for value in eqn.params.values():
-                    for inner in value if isinstance(value, (tuple, list)) else (value,):
-                        inner = getattr(inner, "jaxpr", inner)
-                        if hasattr(inner, "eqns"):
-                            visit(inner, None if name in ("scan", "while", "cond") else stack)
-                if name not in _HARMLESS:
-                    given, made = _floats(eqn.invars), set(_floats(eqn.outvars))
-                    hear(given, made, lambda: stack, casts=name == "convert_element_type")  # noqa: B023
-
-        visit(jax.make_jaxpr(function)(*args).jaxpr)
+    def trace(self, function, *args):
+        jax.eval_shape(function, *args)
 
     # Functions with full precision: `keras.ops` rounds these to float32
 
@@ -107,7 +93,8 @@ class JaxEngine(Engine):
     def solve_ode(self, library, rate, x, integrals, given, span, **options):
         if library != "diffrax":
             return super().solve_ode(library, rate, x, integrals, given, span, **options)
-        diffrax = self.library(library)
+        import diffrax
+
         adjoints = {
             "recompute": diffrax.RecursiveCheckpointAdjoint,
             "reversible": diffrax.BacksolveAdjoint,
@@ -257,14 +244,11 @@ class JaxEngine(Engine):
         given = [bytearray() for _ in sizes]
         # They pass the memory of the devices, from each process as many bytes as the longest message has.
         for start in range(0, int(sizes.max()), _PIECE):
-            mine = np.frombuffer(data[start : start + _PIECE], "uint8")
-            padded = np.zeros(min(_PIECE, int(sizes.max()) - start), "uint8")
-            padded[: len(mine)] = mine
-            for whole, size, part in zip(
-                given, sizes, multihost_utils.process_allgather(padded), strict=True
-            ):
-                whole += part[: max(0, int(size) - start)].tobytes()
-        return [bytes(whole) for whole in given]
+            mine = data[start : start + _PIECE].ljust(min(_PIECE, int(sizes.max()) - start), b"\0")
+            parts = multihost_utils.process_allgather(np.frombuffer(mine, "uint8"))
+            for whole, part in zip(given, parts, strict=True):
+                whole += part.tobytes()
+        return [bytes(whole[: int(size)]) for whole, size in zip(given, sizes, strict=True)]
 
     def trains_apart(self):
         return self.processes() > 1 and keras.distribution.distribution() is None
@@ -278,13 +262,3 @@ class JaxEngine(Engine):
 
 def _keep(own, op, x, **options):
     return (own if x.dtype == "float64" else op)(x, **options)
-
-
-def _floats(variables):
-    return [str(v.aval.dtype) for v in variables if jnp.issubdtype(v.aval.dtype, jnp.floating)]
-
-
-def _stack(eqn):
-    """Return (file, line, function) of each frame that made an equation, innermost last."""
-    made = eqn.source_info.traceback
-    return [] if made is None else [(f.file_name, f.line_num, f.function_name) for f in made.frames][::-1]

@@ -35,10 +35,6 @@ class Rows:
         """Return the rows of `x` that are there after step k; an engine may return more."""
         return x
 
-    def place(self, x, k):
-        """Return where to compute the rows of step k, so that they need no writing; None if that is impossible."""
-        return None
-
     def written(self, x, k, rows):
         """Return `x` with the `rows` of step k, in the type of `x`; it may overwrite `x`, which nothing else reads."""
         return keras.ops.slice_update(x, self._corner(k, x), keras.ops.cast(rows, x.dtype))

@@ -6,8 +6,6 @@ from keras import ops
 from flowkit.engines import steps, tensorflow_backprop
 from flowkit.engines.base import Engine
 
-_HARMLESS = ("Const", "Identity", "Placeholder", "Reshape", "ReadVariableOp", "Fill", "Shape", "StopGradient")
-
 
 class Rows(steps.Rows):
     """Rows along the first axis, written by a gather: TensorFlow's update of a slice has no gradient."""
@@ -42,17 +40,6 @@ class TensorFlowEngine(Engine):
 
     def replica_share(self, loss):
         return loss / self.replicas()
-
-    def listen(self, hear, function, *args):
-        graph = tf.function(function, reduce_retracing=False).get_concrete_function(*args).graph
-        for operation in graph.get_operations():
-            if operation.type not in _HARMLESS:
-                given, made = _floats(operation.inputs), set(_floats(operation.outputs))
-                hear(given, made, lambda: _stack(operation), casts=operation.type == "Cast")  # noqa: B023
-        for inner in graph.as_graph_def().library.function:  # bodies of loops and branches
-            kinds = {node.attr["T"].type for node in inner.node_def if node.op not in _HARMLESS}
-            types = [tf.dtypes.as_dtype(kind) for kind in kinds if kind]
-            hear(["float32"], [dtype.name for dtype in types if dtype.is_floating], list)
 
     # Functions
 
@@ -107,14 +94,6 @@ class TensorFlowEngine(Engine):
 
     def read_graph(self, path, format):
         return _read_lite(path) if format == "litert" else _read_saved_model(path)
-
-
-def _floats(tensors):
-    return [tensor.dtype.name for tensor in tensors if tensor.dtype.is_floating]
-
-
-def _stack(operation):
-    return [(frame.filename, frame.lineno, frame.name) for frame in operation.traceback or ()]
 
 
 def _read_saved_model(path):

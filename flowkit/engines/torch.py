@@ -3,8 +3,6 @@
 import contextlib
 import itertools
 import os
-import sys
-import traceback
 import types
 
 import keras
@@ -12,7 +10,7 @@ import torch
 from keras import ops, tree
 from torch._C._functorch import maybe_current_level
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
-from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
+from torch.utils._python_dispatch import _disable_current_modes
 
 from flowkit.engines import torch_backprop, torch_export
 from flowkit.engines.torch_group import TorchGroup
@@ -22,27 +20,10 @@ _FLOATS = (torch.float32, torch.float64)
 _FEW = 32  # entries that are summed one after another
 
 
-# The beginnings of the names of operations that compute nothing.
-_HARMLESS = (
-    *("detach", "view", "expand", "lift_fresh", "zeros", "ones", "full", "empty", "arange", "scalar_tensor"),
-    "eye",
-)
-
-
 def _records_gradients():
     return torch.is_grad_enabled() or (
         not torch.compiler.is_compiling() and maybe_current_level() is not None
     )
-
-
-def _floats(values):
-    found = [value.dtype for value in values if torch.is_tensor(value) and value.dtype.is_floating_point]
-    return [str(dtype).removeprefix("torch.") for dtype in found]
-
-
-def _stack():
-    frames = traceback.walk_stack(sys._getframe(2))
-    return [(frame.f_code.co_filename, line, frame.f_code.co_name) for frame, line in frames][::-1]
 
 
 class Rows:
@@ -66,21 +47,13 @@ class Rows:
     def known(self, x, k):
         return x.narrow(0, 0, self._ends[k])
 
-    def place(self, x, k):
-        if _records_gradients() or torch.compiler.is_compiling() or torch.jit.is_tracing():
-            return None
-        return x.narrow(0, self._ends[k] - self._counts[k], self._counts[k])
-
     def written(self, x, k, rows):
-        if rows._base is x:  # computed in their place
-            return x
-        place = self.place(x, k)
-        if place is None:
-            start, end = self._ends[k] - self._counts[k], self._ends[k]
-            if torch.jit.is_tracing():  # for ONNX, which has no slice to scatter into
-                return torch.cat([x[:start], rows.to(x.dtype), x[end:]])
+        start, end = self._ends[k] - self._counts[k], self._ends[k]
+        if torch.jit.is_tracing():  # for ONNX, which has no slice to scatter into
+            return torch.cat([x[:start], rows.to(x.dtype), x[end:]])
+        if _records_gradients() or torch.compiler.is_compiling():
             return torch.slice_scatter(x, rows.to(x.dtype), 0, start, end)
-        place.copy_(rows)
+        x[start:end] = rows
         return x
 
 
@@ -119,19 +92,6 @@ class TorchEngine(TorchGroup):
                 yield
         finally:
             torch.set_default_dtype(before)
-
-    def listen(self, hear, function, *args):
-        class Listening(TorchDispatchMode):
-            def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
-                made = operation(*args, **(kwargs or {}))
-                name = operation.overloadpacket.__name__
-                if not name.startswith(_HARMLESS):
-                    outputs = made if isinstance(made, (tuple, list)) else (made,)
-                    hear(_floats(args), _floats(outputs), _stack, casts=name == "_to_copy")
-                return made
-
-        with torch.no_grad(), Listening():
-            function(*args)
 
     # Functions with full precision
 
@@ -185,20 +145,6 @@ class TorchEngine(TorchGroup):
     def transpose(self, x, axes):
         return x.permute(axes)
 
-    def row_sums(self, x):
-        return torch.sum(x, tuple(range(1, x.ndim)))
-
-    def add_up(self, log_dets):
-        if torch.compiler.is_exporting():  # shapes are no keys there
-            return sum(log_dets, 0.0)
-        kinds = {}
-        for log_det in log_dets:
-            kinds.setdefault(getattr(log_det, "shape", None), []).append(log_det)
-        total = 0.0
-        for shape, some in kinds.items():
-            total = total + (sum(some) if shape is None or len(some) == 1 else torch.stack(some).sum(0))
-        return total
-
     def reaches(self, x, edges):
         return (x.detach() - edges.detach()).ge_(0.0)  # bools and their cast take eight times as long on CPU
 
@@ -211,9 +157,9 @@ class TorchEngine(TorchGroup):
 
     # Layers of networks
 
-    def dense(self, x, kernel, bias, place=None):
+    def dense(self, x, kernel, bias):
         if x.ndim == 2 and x.dtype == kernel.dtype == bias.dtype:
-            return torch.addmm(bias, x, kernel, out=place)
+            return torch.addmm(bias, x, kernel)
         return torch.matmul(x, kernel) + bias
 
     def convolve(self, x, kernel, bias):
@@ -263,7 +209,9 @@ class TorchEngine(TorchGroup):
     def solve_ode(self, library, rate, x, integrals, given, span, **options):
         if library != "torchdiffeq":
             return super().solve_ode(library, rate, x, integrals, given, span, **options)
-        torchdiffeq, calls = self.library(library), itertools.count()
+        import torchdiffeq
+
+        calls = itertools.count()
 
         def slopes(t, state):
             next(calls)

@@ -5,10 +5,11 @@ By PyTorch itself: Keras traces one row, where values of each row look like valu
 
 import contextlib
 import functools
-import logging
 import warnings
 
 import torch
+
+from flowkit.engines.base import quiet
 
 
 def ways_to_write(format):
@@ -19,7 +20,8 @@ def ways_to_write(format):
 def write_graph(model, path, format, inputs, way=0):
     """See `Engine.write_graph`."""
     module, given = _OfSeveral(model), tuple(torch.as_tensor(array) for array in inputs.values())
-    with torch.no_grad(), _derivatives_left(), _quiet_exporter(), warnings.catch_warnings():
+    # It would warn of a missing torchvision, which it does not need.
+    with torch.no_grad(), _derivatives_left(), quiet("torch.onnx"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that numbers are constants: the file is compared with the flow
         if format == "torch":
             torch.export.save(_program(module, given), path)
@@ -42,18 +44,6 @@ def write_graph(model, path, format, inputs, way=0):
                 input_names=list(inputs),
                 dynamic_axes={name: {0: "batch"} for name in inputs},
             )
-
-
-@contextlib.contextmanager
-def _quiet_exporter():
-    """Enter a scope in which PyTorch's exporter does not warn of a missing torchvision, which it does not need."""
-    log = logging.getLogger("torch.onnx")
-    before = log.level
-    log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        log.setLevel(before)
 
 
 @contextlib.contextmanager

@@ -10,13 +10,15 @@ import threading
 import time
 import uuid
 
-import numpy as np
 import torch
 
 from flowkit.engines.base import Engine
 
 _PAUSE = 2.0  # seconds between two heartbeats
 _SILENCE = 15.0  # seconds without one after which a process counts as lost; torchrun needs 37 more to end all
+_APART = (
+    0x9E3779B9  # between the seeds of two processes, of which Keras takes 32 bits: far from all multiples
+)
 _GRACE = 5.0  # seconds in which the main thread may notice by itself that another process has ended
 _leaving = threading.Event()
 _heart = None  # the thread that exchanges heartbeats
@@ -96,24 +98,15 @@ class TorchGroup(Engine):
 
     @contextlib.contextmanager
     def drawing_apart(self, states):
-        rank = self.process_rank()
-        if not rank:
-            yield
-            return
-        shifts = []
-        for state in states:
-            seeds = state.value.reshape(-1, 2)[:, 0]  # a Repeat has a row for each copy
-            own = [
-                int(np.random.SeedSequence([seed % 2**32, rank]).generate_state(1)[0] % 2**30)
-                for seed in seeds.tolist()
-            ]
-            shifts.append(torch.tensor(own, dtype=seeds.dtype, device=seeds.device) - seeds)
-            seeds += shifts[-1]
+        seeds = [state.value.reshape(-1, 2)[:, 0] for state in states]  # a Repeat has a row for each copy
+        shift = self.process_rank() * _APART
+        for seed in seeds:
+            seed += shift
         try:
             yield
         finally:
-            for state, shift in zip(states, shifts, strict=True):
-                state.value.reshape(-1, 2)[:, 0] -= shift
+            for seed in seeds:
+                seed -= shift
 
     def trains_apart(self):
         return self.processes() > 1

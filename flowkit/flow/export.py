@@ -265,12 +265,6 @@ def check_name(path: str | Path, format: str) -> Path:
         raise ValueError(
             f"export: got {path}, a folder that exists, expected a new one. Choose another name."
         )
-    weights = path.with_suffix(".bin")
-    if format == "openvino" and weights.exists() and not path.exists():
-        raise ValueError(
-            f"export: got {path}, whose weights would replace {weights}, which is of no earlier export. Choose another "
-            "name."
-        )
     return path
 
 

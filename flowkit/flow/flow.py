@@ -1,6 +1,5 @@
 """The model: a bijector and the base density of its latents."""
 
-import functools
 import math
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -225,21 +224,6 @@ class Flow(FlowModel):
 
     # The mathematics, of tensors
 
-    def _through(self, x, context, noise, inverse=False):
-        """Run a direction of the bijector, without Keras's entry if that does nothing for it but take time."""
-        built = self.bijector.built  # which Keras's entry sees to
-        entry = self.bijector.call if built and not self._needs_entry else self.bijector
-        return entry(x, context=context, inverse=inverse, **given(noise))
-
-    @functools.cached_property
-    def _needs_entry(self):
-        """Return True if Keras's entry to the built bijector casts weights, or adds to the loss."""
-        bijector = self.bijector
-        return bijector.activity_regularizer is not None or any(
-            "float" in weight.dtype and weight.dtype != bijector.compute_dtype
-            for weight in bijector.variables
-        )
-
     def _noise_for(self, y):
         """Return the numbers that the bijector needs to score continuous values; None for none."""
         if not self._draws:
@@ -249,18 +233,19 @@ class Flow(FlowModel):
 
     def _forward(self, y, context, noise=None):
         with setting(log_det=False):
-            return self._through(y, context, noise_of_positions(self, y, noise, inverse=False))[0]
+            noise = noise_of_positions(self, y, noise, inverse=False)
+            return self.bijector(y, context=context, **given(noise))[0]
 
     def _backward(self, z, context, noise=None):
         with setting(log_det=False):
             noise = noise_of_positions(self, z, noise, inverse=True)
-            return self._through(z, context, noise, inverse=True)[0]
+            return self.bijector.inverse(z, context, noise)[0]
 
     def _backward_without_noise(self, z, context, noise=None):
         return without_noise(self, self._backward(z, context, noise), context)
 
     def _encode_and_score(self, y, context, noise=None):
-        z, log_det = self._through(y, context, noise)
+        z, log_det = self.bijector(y, context=context, **given(noise))
         log_prob = self.base.log_prob(z, context=context) + log_det
         if self.dequantize is not None and not varies(self.dequantize):
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
@@ -270,7 +255,7 @@ class Flow(FlowModel):
         return self._encode_and_score(y, context, noise)[1]
 
     def _invert_and_score(self, z, context, noise=None):
-        x, log_det = self._through(z, context, noise, inverse=True)
+        x, log_det = self.bijector.inverse(z, context, noise)
         return x, self.base.log_prob(z, context=context) - log_det
 
     def _draw_and_score(self, rows, seen, seed=None):
@@ -444,7 +429,7 @@ class Flow(FlowModel):
 
         `check` says what happens to data that do not come back, those whose `round_trip_error` is above 1e-3:
 
-        - "warn" looks at a few rows, those farthest out among them, and warns. It looks at calls 1, 16, 256, ... since
+        - "warn" looks at the few rows farthest out, and warns. It looks at calls 1, 16, 256, ... since
           the weights were loaded or trained, and never at flows whose layers bound the error;
         - "raise" looks at all, in each call, which takes two to three times as long, and raises ContractError;
         - None does not look.

@@ -45,40 +45,13 @@ def check_devices() -> None:
     )
 
 
-def check_division(count: int, batch_size: float | None = None) -> None:
-    """Raise ValueError if `count` rows in batches of `batch_size` cannot be dealt out evenly to devices.
-
-    Both are those of this process. `batch_size` None is Keras's 32. The last batch, of what is left, counts as well.
-    """
-    devices = _devices_of_a_batch()
-    size = min(batch_size or 32, count)
-    for rows in {size, count % size} if size else ():
-        if rows % devices:
-            raise ValueError(
-                f"several devices expect batches that they can share evenly: received a batch of {rows} rows for "
-                f"{devices} devices, of {count} rows in batches of {size}. Take a batch_size that is a multiple of "
-                f"{devices}, such as {-(-size // devices) * devices}, and leave out the last {count % devices} rows."
-            )
-
-
-def _devices_of_a_batch():
-    """Return how many devices of this process share a batch under `keras.distribution`; 1 without it."""
-    distribution = keras.distribution.distribution()
-    if distribution is None or distribution.batch_dim_name is None:
-        return 1
-    mesh = distribution.device_mesh
-    devices = mesh.shape[mesh.axis_names.index(distribution.batch_dim_name)]
-    return max(1, devices // engine.processes())
-
-
 def check_batches(batches: Batches) -> None:
-    """Raise ValueError for batches that were made for another number of processes, or that devices cannot share."""
+    """Raise ValueError for batches that were made for another number of processes."""
     if batches.processes != engine.processes():
         raise ValueError(
             f"a flow expects batches of the {engine.processes()} processes that there are, received batches for "
             f"{batches.processes}. Call flowkit.distributed.start() before flowkit.data.batches."
         )
-    check_division(batches.batch_size // batches.processes, batches.batch_size // batches.processes)
 
 
 def check_same_work(x: Any, first: Any, options: dict[str, Any]) -> None:

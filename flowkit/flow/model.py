@@ -1,7 +1,6 @@
 """A flow as a `keras.Model`: training on checked data, an objective as loss, files, and a lock for threads."""
 
 import functools
-import math
 import os
 import threading
 from collections.abc import Callable, Mapping
@@ -194,7 +193,7 @@ class FlowModel(keras.Model):
         that still waits for `adapt`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
-            x, y, *_ = prepare.ready(self, x, y, context, sample_weight, batch_size)
+            x, y, *_ = prepare.ready(self, x, y, context, sample_weight)
             if engine.processes() > 1:
                 check_same_work(x, None, {"batch_size": batch_size, **kwargs})
         return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
@@ -202,7 +201,7 @@ class FlowModel(keras.Model):
     @locked
     def predict(self, x: Tensor, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
-        data = prepare.ready(self, x, None, None, None, batch_size)
+        data = prepare.ready(self, x)
         return super().predict(data.x, batch_size, *args, **kwargs)
 
     # One batch, which Keras does not check
@@ -225,7 +224,7 @@ class FlowModel(keras.Model):
         _refuse_class_weight("train_on_batch", class_weight)
         self._check_training()
         prepare.refuse_data(self, "train_on_batch", {"x": x})
-        x, y, *_ = prepare.ready(self, x, y, context, sample_weight, math.inf, learns=True)
+        x, y, *_ = prepare.ready(self, x, y, context, sample_weight, learns=True)
         logs = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
         self._after_training()
         return logs
@@ -244,13 +243,13 @@ class FlowModel(keras.Model):
 
         Raises ContractError for a flow that still waits for `adapt`.
         """
-        x, y, *_ = prepare.ready(self, x, y, context, sample_weight, math.inf)
+        x, y, *_ = prepare.ready(self, x, y, context, sample_weight)
         return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     @locked
     def predict_on_batch(self, x: Tensor) -> Tensor:
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().predict_on_batch(prepare.ready(self, x, None, None, None, math.inf).x)
+        return super().predict_on_batch(prepare.ready(self, x).x)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Return Keras's metrics, of the rows of all processes that train the model."""
@@ -464,11 +463,10 @@ class FlowModel(keras.Model):
 
     def compile_from_config(self, config: dict[str, Any]) -> None:
         """As Keras does, for a model whose `compile` is its own."""
-        # Losses and metrics of Keras's were ignored before they were refused.
-        kept = {key: value for key, value in config.items() if key not in (*_OF_TARGETS, "loss", "objective")}
-        self.compile(**keras.saving.deserialize_keras_object(kept))
-        if "objective" in config:
-            self.objective = keras.saving.deserialize_keras_object(config["objective"])
+        config = keras.saving.deserialize_keras_object(config)
+        objective = config.pop("objective", None)
+        self.compile(**config)
+        self.objective = objective or self.objective
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
 

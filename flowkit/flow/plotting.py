@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract.arguments import whole_number
-from flowkit.data.column_types import Category, Date
+from flowkit.data.column_types import Category, Date, Number
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow.prepare import as_array, names_of
@@ -14,6 +14,7 @@ from flowkit.flow.prepare import as_array, names_of
 MOST_COLUMNS = 10  # of a plot of pairs, where more would be too small to see
 _GRID = 100  # points along each axis of a density
 _DOTS = 2_000
+_BINS = 40  # of a histogram, about
 _FAINT = 0.3  # opacity of a dot among 2,000
 _IMAGES = 16
 _WORDS = 6  # categories at most that an axis names
@@ -116,8 +117,7 @@ def draw_pairs(
     grid = figure.subplots(columns, columns, squeeze=False)
     for (row, column), axes in np.ndenumerate(grid):
         if row == column:
-            kind = kinds[row]
-            bins = np.linspace(*limits[row], 1 + (len(kind.values) if isinstance(kind, Category) else 40))
+            bins = _bins(kinds[row], *limits[row])
             for table, colour, label in tables:
                 axes.hist(table[:, row], bins, density=True, histtype="step", color=colour, label=label)
         else:
@@ -145,6 +145,17 @@ def draw_pairs(
             axes.set_ylabel(str(names[row])[:16], fontsize=8)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
     return limits
+
+
+def _bins(kind, low, high):
+    """Return the edges of a histogram's bins: one for each category, and equally many steps of numbers in each."""
+    if isinstance(kind, Category):
+        return np.linspace(low, high, 1 + len(kind.values))
+    if not isinstance(kind, Number) or isinstance(kind, Date) or kind.decimals is None:
+        return np.linspace(low, high, 1 + _BINS)
+    width = kind.step * max(1, round((high - low) / kind.step / _BINS))
+    first = kind.low - kind.step / 2
+    return np.arange(first + width * np.floor((low - first) / width), high + width, width)
 
 
 def _set_ticks(axis, kind):

@@ -22,9 +22,9 @@ from flowkit.data.batch_order import Batches
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
-from flowkit.flow.batches import count, head, is_array, real_numbers
+from flowkit.flow.batches import count, head, is_array, map_leaves, real_numbers
 from flowkit.flow.context import check_context, check_embedding, context_kind, embedded, refuse_unread
-from flowkit.flow.group import check_batches, check_division
+from flowkit.flow.group import check_batches
 from flowkit.flow.noise import check_dequantizer
 
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
@@ -210,12 +210,11 @@ def outside(x: np.ndarray, domain: Domain) -> np.ndarray:
             f"Flow expects {len(domain.columns)} columns, as many as it has domains, received {x.shape[-1]}: give a "
             "domain for each, 'real' for those that may be anything."
         )
-    low, high = (np.asarray(end, x.dtype) for end in (domain.low, domain.high))
-    kinds = np.array([column.kind for column in domain.columns or [domain]])
     # A column's circle is closed: rounding may bring a number to its upper end, which is the lower one.
-    inside = np.where(kinds == "interval", (x > low) & (x < high), (x >= low) & (x <= high))
-    inside &= (kinds != "whole") | (x == np.floor(x))
-    return ~inside & ~np.isnan(x)  # missing entries, since others were refused before
+    circles = np.array([column.kind == "circle" for column in domain.columns or [domain]])
+    at_end = circles & (x == np.asarray(domain.high, x.dtype))
+    # Missing entries are not outside: others that are NaN were refused before.
+    return ~(domain.inside(x) | at_end | np.isnan(x))
 
 
 def _rounded(x, dtype, domain):
@@ -297,15 +296,10 @@ def refuse_whole(flow: Any, x: Any) -> None:
 
 def peek(dataset: Any) -> tuple[tuple[Any, Any], Any]:
     """Return (the first batch's x and context, the data set as if untouched)."""
-    if dataset is None:
-        raise ValueError(
-            "Flow expects data, received none: only fit with an objective that needs none, such as "
-            "flowkit.objectives.ReverseKL, goes without."
-        )
     if not hasattr(dataset, "__iter__") or isinstance(dataset, list | tuple):
+        received = "none" if dataset is None else type(dataset).__name__
         raise ValueError(
-            f"Flow expects data as a numpy array, a tensor or a data set that Keras takes, received "
-            f"{type(dataset).__name__}."
+            f"Flow expects data as a numpy array, a tensor or a data set that Keras takes, received {received}."
         )
     if isinstance(dataset, keras.utils.PyDataset):
         return peeked(dataset[0]), dataset
@@ -347,16 +341,13 @@ def packed(
     y: Any = None,
     context: Any = None,
     sample_weight: Any = None,
-    batch_size: Any = None,
     *,
     learns: bool = False,
-    held_out: float = 0.0,
 ) -> Packed:
     """Return data and context, arrays or a data set, as Keras takes them; build the flow if necessary.
 
     `y` are labels that come with data, another name for the context, which a flow that reads none may ignore. For a
-    flow that `learns`, a `context` that it does not read is an error, and so are columns of whole numbers. A share of
-    the rows, `held_out`, is not in the batches.
+    flow that `learns`, a `context` that it does not read is an error, and so are columns of whole numbers.
     """
     if isinstance(x, dict):
         if context is not None:
@@ -378,7 +369,6 @@ def packed(
     else:
         labels = None if context_kind(flow) == "none" else y
         x, context = checked(flow, x, labels if context is None else context)
-        check_division(len(x) - int(len(x) * held_out), batch_size)
         # Keras drops weights that come without a target. The loss does not look at it.
         target = None if sample_weight is None else np.zeros(len(x), "float32")
         data = Packed(pack(x, context), target, (x, context), arrays=True)
@@ -409,8 +399,7 @@ def to_train(
             "callbacks": callbacks,
             "shuffle": False,
         }  # in its own order, which can be resumed
-    size, held_out = options["batch_size"], options.get("validation_split", 0.0)
-    data = packed(flow, x, y, context, sample_weight, size, learns=True, held_out=held_out)
+    data = packed(flow, x, y, context, sample_weight, learns=True)
     return data, with_validation(flow, options)
 
 
@@ -424,8 +413,7 @@ def with_validation(flow: Any, options: dict[str, Any]) -> dict[str, Any]:
         return options
     given = unpack(given) if isinstance(given, dict) else given
     x, context, weights = (*(given if isinstance(given, tuple | list) else (given,)), None, None)[:3]
-    size = options.get("validation_batch_size") or options["batch_size"]
-    made = packed(flow, x, context, None, weights, size)
+    made = packed(flow, x, context, None, weights)
     return options | {"validation_data": made.x if weights is None else (made.x, made.y, weights)}
 
 
@@ -452,7 +440,6 @@ def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Pac
     refuse_unread(flow, context)
     context = check_context(flow, context)
     size = 32 if options["batch_size"] is None else whole_number(options["batch_size"], "batch_size", least=1)
-    check_division(size, size)
     steps = options.get("steps_per_epoch")
     if steps is None and context is None:
         raise ValueError(
@@ -472,14 +459,10 @@ def _context_batches(context, size, start, end):
 
     In place of data each row has the completed part of the training, `number / end`.
     """
-    if context is None:
-        for number in itertools.count(start):
-            yield (np.full((size, 1), number / end, "float32"),)
-    n = count(context)
+    n = 1 if context is None else count(context)
     # Of many rows it is not drawn for each batch.
     order = functools.lru_cache(maxsize=2)(lambda turn: np.random.default_rng([n, turn]).permutation(n))
     for number in itertools.count(start):
-        places = np.arange(number * size, (number + 1) * size)
-        dealt = np.array([order(place // n)[place % n] for place in places.tolist()])
+        dealt = [order(place // n)[place % n] for place in range(number * size, (number + 1) * size)]
         done = np.full((size, 1), number / end, "float32")
-        yield (pack(done, tree.map_structure(lambda c: c[dealt], context)),)  # noqa: B023
+        yield (pack(done, map_leaves(lambda c: c[dealt], context)),)  # noqa: B023

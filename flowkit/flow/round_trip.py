@@ -26,11 +26,10 @@ _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any = None) -> None:
     """Take rows of `x`, checked data, to their latents and back, and warn or raise if they do not come back.
 
-    "raise" looks at each row of each call. "warn" looks at 8 rows, half of them from all over the call, half those
-    farthest out, which are lost first; and at calls 1, 16, 256, ... since the flow's weights were loaded or trained, so
-    that it costs little on average: such a call takes up to three times as long. It leaves a flow alone whose spec
-    bounds the error, that has no inverse, or that needs many passes for a direction. `context` may have fewer rows,
-    which repeat. `z` are the latents of `x`, or None.
+    "raise" looks at each row of each call. "warn" looks at the 8 rows farthest out, which are lost first; and at calls
+    1, 16, 256, ... since the flow's weights were loaded or trained, so that it costs little on average: such a call
+    takes up to three times as long. It leaves a flow alone whose spec bounds the error, that has no inverse, or that
+    needs many passes for a direction. `context` may have fewer rows, which repeat. `z` are the latents of `x`, or None.
 
     Raises ContractError.
     """
@@ -43,7 +42,7 @@ def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any
     sizes = _sizes(flow, x)
     rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which has its own warning
     if check == "warn":
-        rows = rows[_some(sizes[rows])]
+        rows = rows[np.argsort(sizes[rows])[-LOOKED_AT:]]
     elif len(rows) < len(x):
         raise _error(flow, f"{len(x) - len(rows)} of {len(x)} rows that overflowed")
     x, z = x[rows], None if z is None else z[rows]
@@ -128,15 +127,6 @@ def _scale(flow, sizes):
     least = 2**9 * np.finfo(flow.compute_dtype).eps / TOLERANCE
     finite = sizes[np.isfinite(sizes)]
     return np.maximum(sizes, max(least, np.median(finite)) if len(finite) else least)
-
-
-def _some(sizes):
-    """Return the places of the rows to look at: as many each time, so that an engine that compiles does so once."""
-    count = min(LOOKED_AT, len(sizes))
-    order = np.argsort(sizes)
-    others = np.sort(order[: len(sizes) - count // 2])
-    spread = np.linspace(0, len(others) - 1, count - count // 2).astype(int)
-    return np.concatenate([order[len(sizes) - count // 2 :], others[spread]])
 
 
 def _error(flow, received, hint=_CURE):

@@ -11,7 +11,7 @@ from keras import ops, tree
 
 from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
-from flowkit.contract.arguments import shown, whole_number
+from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.gaussian_noise import GaussianNoise
 from flowkit.engines import engine
@@ -201,12 +201,7 @@ def entropy(seed: Any) -> list[int]:
         # As `next`, each step of which takes JAX 0.1 ms.
         seed.state.assign(state + np.array([0, 1], state.dtype))
         return [int(number) % 2**32 for number in state]
-    try:
-        return [operator.index(seed) % 2**64]
-    except TypeError:
-        raise ValueError(
-            f"seed: expected a whole number or a SeedGenerator, received {shown(seed)}."
-        ) from None
+    return [operator.index(seed) % 2**64]
 
 
 def _noise_seed(numbers):

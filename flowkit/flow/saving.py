@@ -42,38 +42,30 @@ def save(write: Callable[..., None], filepath: Any, overwrite: bool, zipped: boo
     if not path.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        written, content = Path(folder, "flow.keras"), Path(folder, "content")
+        written, undated = Path(folder, "flow.keras"), Path(folder, "undated.keras")
         write(written, True, None)
-        shutil.unpack_archive(written, content, "zip")
-        _forget_the_moment(content)
+        _forget_the_moment(written, undated)
         if zipped is False:
-            shutil.copytree(content, path, copy_function=os.replace, dirs_exist_ok=True)
+            shutil.unpack_archive(undated, path, "zip")
             return
-        _zip(content, written)
         if path.is_file():
-            shutil.copymode(path, written)
-        os.replace(written, path)
+            shutil.copymode(path, undated)
+        os.replace(undated, path)
 
 
-def _forget_the_moment(content):
-    """Remove what differs between files of equal flows: the date, and addresses in memory that name shared objects."""
-    metadata, config = content / "metadata.json", content / "config.json"
-    dated = json.loads(metadata.read_text(encoding="utf-8"))
-    metadata.write_text(json.dumps(dated | {"date_saved": "1980-01-01@00:00:00"}), encoding="utf-8")
-    config.write_text(
-        json.dumps(_renumbered(json.loads(config.read_text(encoding="utf-8")), {})), encoding="utf-8"
-    )
-
-
-def _zip(content, target):
-    """Write the files of a folder to a zip file, without dates."""
-    with zipfile.ZipFile(target, "w") as file:
-        for member in sorted(path for path in content.rglob("*") if path.is_file()):
-            entry = zipfile.ZipInfo(
-                member.relative_to(content).as_posix()
-            )  # of 1980, the first year of zip files
-            with member.open("rb") as source, file.open(entry, "w", force_zip64=True) as place:
-                shutil.copyfileobj(source, place, 2**20)
+def _forget_the_moment(source, target):
+    """Copy a zip file without what differs between equal flows: dates, and addresses in memory of shared objects."""
+    with zipfile.ZipFile(source) as given, zipfile.ZipFile(target, "w") as file:
+        for name in sorted(given.namelist()):
+            entry = zipfile.ZipInfo(name)  # of 1980, the first year of zip files
+            with given.open(name) as content, file.open(entry, "w", force_zip64=True) as place:
+                if name == "metadata.json":
+                    dated = json.load(content) | {"date_saved": "1980-01-01@00:00:00"}
+                    place.write(json.dumps(dated).encode())
+                elif name == "config.json":
+                    place.write(json.dumps(_renumbered(json.load(content), {})).encode())
+                else:
+                    shutil.copyfileobj(content, place, 2**20)
 
 
 def _renumbered(item, numbers):

@@ -11,7 +11,10 @@ from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Count, checked, whole
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
+from flowkit.flow import prepare
+from flowkit.flow.batches import batch_size_of, run, run_in_batches
 from flowkit.flow.flow import Flow
+from flowkit.flow.noise import counted_for
 
 Candidates = Annotated[int, whole(2)]
 
@@ -75,12 +78,13 @@ class TableFlow(Flow):
     ) -> Any:
         """Return a frame with its missing entries drawn from p(missing entries | the others of the row).
 
-        A missing entry is taken as one that was not recorded, whatever its value. Each of the `sweeps` draws the
-        missing entries of a row one after another: `candidates` values, one of them the present one and the others as
-        often as the data have them, are weighed by the flow's density of the row with each (iterated sampling-
-        importance resampling within Gibbs, which leaves that conditional density as it is; Andrieu, Lee & Vihola,
-        2018). With more sweeps and candidates it forgets where it began. Where `log_prob` is a bound, it weighs by the
-        bound. Different seeds give different draws, for multiple imputation.
+        A missing entry is taken as one that was not recorded, whatever its value in the range of the data. Each of the
+        `sweeps` draws the missing entries of a row one after another: `candidates` values, one of them the present one
+        and the others as often as the data have them, are weighed by the flow's density of the row with each (iterated
+        sampling-importance resampling within Gibbs; Andrieu, Lee & Vihola, 2018). This Markov chain leaves the
+        conditional density as it is, and forgets where it began with more sweeps and candidates. So it does where
+        `log_prob` is a bound: one draw of p is unbiased, and the present value keeps its draw (Andrieu & Roberts,
+        2009). Different seeds give different draws, for multiple imputation.
 
         Raises ValueError for an entry that is there and cannot be, with its column and row.
         """
@@ -91,6 +95,7 @@ class TableFlow(Flow):
             gone = absent[:, place]
             codes[gone, place] = kind.proposals((int(gone.sum()),), rng)
         seen = None if context is None else np.asarray(self.context_columns.values(context))
+        noise = counted_for(self, codes.shape, 0, inverse=False, seed=seed)
         for sweep in range(sweeps):
             for place in np.flatnonzero(absent.any(axis=0)):
                 gone = np.flatnonzero(absent[:, place])
@@ -100,10 +105,16 @@ class TableFlow(Flow):
                 tried = np.repeat(codes[gone], candidates, axis=0)
                 tried[:, place] = values.reshape(-1)
                 its = None if seen is None else np.repeat(seen[gone], candidates, axis=0)
-                log_prob = super().log_prob(tried, its, seed=seed + sweep).reshape(values.shape)
-                weights = log_prob.astype("float64") - kind.log_share(values)
+                draw = 1 + sweep * len(self.columns.types) + int(place)
+                new = counted_for(self, tried.shape, 0, inverse=False, seed=seed, draw=draw)
+                if noise is not None:
+                    new[::candidates] = noise[gone]
+                weights = self._log_prob_with(new, tried, its).reshape(values.shape) - kind.log_share(values)
                 chosen = np.argmax(weights + rng.gumbel(size=weights.shape), axis=1)
-                codes[gone, place] = values[np.arange(len(gone)), chosen]
+                chosen += candidates * np.arange(len(gone))
+                codes[gone, place] = tried[chosen, place]
+                if noise is not None:
+                    noise[gone] = new[chosen]
         drawn = self.columns.in_order(self._columns_like(x).frame(codes))
         filled = [
             _filled(series, drawn[place], absent[:, place])
@@ -111,6 +122,17 @@ class TableFlow(Flow):
             if absent[:, place].any()
         ]
         return nw.from_native(x, eager_only=True).with_columns(*filled).to_native()
+
+    def _log_prob_with(self, noise, codes, context):
+        """Return log_prob of rows with their noise, float64; -inf for a row that overflows on its way."""
+
+        def score(start, stop, piece):
+            return run(self, self._log_density, *piece)
+
+        codes, context = prepare.seen(self, codes, context)
+        with self.lock:
+            log_prob = run_in_batches(score, (codes, context, noise), len(codes), batch_size_of(self, None))
+        return np.where(np.isnan(log_prob), -np.inf, log_prob).astype("float64")
 
     def _columns_like(self, frame):
         """Return the columns, whose frames are of the library of `frame`."""

@@ -17,7 +17,7 @@ from flowkit.contract.noise import Need
 from flowkit.flow import Flow
 from flowkit.flow.context import context_kind
 from flowkit.flow.noise import counted
-from flowkit.play.runtime import FILES, copy_runtime
+from flowkit.play.runtime import copy_runtime
 
 IMAGES, COLUMNS = 24, 6  # from which one picks, and in a row of their file
 _OWN = ("decode.onnx", "encode.onnx", "images.png", "directions.bin", "noise.bin", "meta.json")
@@ -49,17 +49,14 @@ def write_page(
     """
     _refuse_others(flow)
     folder = Path(folder)
-    if folder.is_dir() and not _is_page({path.name for path in folder.iterdir()}):
+    if folder.is_dir() and any(folder.iterdir()) and not all((folder / own).exists() for own in _OWN):
         raise ValueError(f"{folder} holds other files: expected an empty folder, or one of an earlier page.")
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as place:
-        made = Path(place) / folder.name
+    with tempfile.TemporaryDirectory() as place:
+        made = Path(place) / "page"  # which others may read, unlike a temporary folder
         made.mkdir()
         _write(flow, made, train, test, name, temperature)
         copy_runtime(made, None if ort is None else Path(ort))
-        if folder.is_dir():
-            shutil.rmtree(folder)
-        shutil.move(made, folder)
+        shutil.copytree(made, folder, dirs_exist_ok=True)
     return folder
 
 
@@ -111,11 +108,6 @@ def _write(flow, folder, train, test, name, temperature):
 def _pages():
     """Return the files that are the same for each flow."""
     return sorted(resources.files("flowkit.play").joinpath("page").iterdir(), key=lambda file: file.name)
-
-
-def _is_page(names):
-    """Return True if a folder of these names may be replaced: it is empty, or holds a page and nothing else."""
-    return not names or {*_OWN} <= names <= {*_OWN, *FILES, *(page.name for page in _pages())}
 
 
 def _refuse_others(flow):

@@ -39,7 +39,7 @@ def posterior(
     epochs: int = 1000,
     patience: int = 20,
     batch_size: int = 200,
-    learning_rate: float = 5e-4,
+    learning_rate: float = 1e-3,
     validation: float = 0.1,
     seed: int = 0,
     verbose: int = 1,

@@ -19,13 +19,8 @@ _NEEDED = ("config.json", "model.weights.h5")
 _UNSUMMED = ("metadata.json", "README.md")  # people may edit a README
 _FURTHER = ("check.npz", "recipe.toml")
 FILES = [*_NEEDED, *_UNSUMMED, *_FURTHER, "*.png", "assets/*"]  # all that goes to the hub and back
-_TYPES = {
-    "preset": int,
-    "files": dict,
-    "versions": dict,
-    "data": dict,
-    "measured": dict,
-}  # of entries that are read
+# Of entries that are read.
+_TYPES = {"preset": int, "files": dict, "versions": dict, "data": dict, "measured": dict}
 
 
 @dataclass(frozen=True)

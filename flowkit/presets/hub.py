@@ -61,12 +61,10 @@ def _parsed(uri):
 def _package() -> Any:
     try:
         return importlib.import_module("huggingface_hub")
-    except ModuleNotFoundError as error:
-        if error.name != "huggingface_hub":
-            raise
+    except ImportError as error:
         raise ImportError(
-            "hf:// expects the package huggingface_hub: pip install 'huggingface_hub>=1'."
-        ) from None
+            f"hf:// expects huggingface_hub ({error}): pip install 'huggingface_hub>=1'."
+        ) from error
 
 
 def _failed(error, uri, done):

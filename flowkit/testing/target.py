@@ -39,7 +39,8 @@ def report(name, options):
     except ValueError as error:
         answer = {"misused": str(error)}
     else:
-        answer = check_bijector(make, raises=False, **options).as_dict()
+        found_out = check_bijector(make, raises=False, **options)
+        answer = {**found_out.as_dict(), "table": str(found_out)}
     print("\n" + json.dumps(answer))
 
 

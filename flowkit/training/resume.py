@@ -86,8 +86,6 @@ class Resume(Configured, keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.path = Path(path)
-        if self.path.suffix != ".npz":
-            raise ValueError(f"path: expected a file that ends in .npz, received {str(path)!r}.")
         if batches is None and not (minutes is None and stop is None):
             raise ValueError(
                 "batches: expected flowkit.data.batches(...) to stop and to go on within an epoch."

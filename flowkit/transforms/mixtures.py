@@ -48,10 +48,9 @@ class SigmoidMixture(Solved):
         return 3 * self.units
 
     def prepare(self, h: Tensor) -> Tensor:
-        n = self.units
-        steps = engine.constant(even_steps, n, self.spread, like=h)
-        log_weights = ops.log_softmax(h[..., :n, :], axis=-2)
-        return log_weights, slopes_of(h[..., n : 2 * n, :]), h[..., 2 * n :, :] + steps
+        weights, slopes, shifts = engine.split(h, [self.units] * 3, axis=-2)
+        steps = engine.constant(even_steps, self.units, self.spread, like=h)
+        return ops.log_softmax(weights, axis=-2), slopes_of(slopes), shifts + steps
 
     def forward(
         self, x: Tensor, log_weights: Tensor, slopes: Tensor, shifts: Tensor
@@ -124,9 +123,10 @@ class MixtureOfLogistics(Solved):
 
     def prepare(self, h: Tensor) -> Tensor:
         n = self.components
-        means = h[..., n : 2 * n, :] + engine.constant(even_steps, n, self.spread, like=h)
-        log_scales = _LARGEST * tanh(h[..., 2 * n : 3 * n, :] / _LARGEST)
-        return ops.log_softmax(h[..., :n, :], axis=-2), means, log_scales, tanh(h[..., -2, :]), h[..., -1, :]
+        weights, means, log_scales, s, t = engine.split(h, [n, n, n, 1, 1], axis=-2)
+        means = means + engine.constant(even_steps, n, self.spread, like=h)
+        log_scales = _LARGEST * tanh(log_scales / _LARGEST)
+        return ops.log_softmax(weights, axis=-2), means, log_scales, tanh(s[..., 0, :]), t[..., 0, :]
 
     def forward(
         self,

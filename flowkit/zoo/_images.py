@@ -1,8 +1,10 @@
-"""Share code among families of images: check the shape, dequantise, build."""
+"""Share code among families of images: check the shape, dequantise, move pixels to where networks read them, build."""
 
+import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
+from flowkit.bijectors import Equalize, Scale
 from flowkit.contract.arguments import LARGEST, shown, whole_number
 from flowkit.data.dequantize import Dequantize
 
@@ -22,6 +24,11 @@ ImageShape = Annotated[Sequence[int], image_shape]
 def dequantizer(n_bits: int | None, data_levels: int | None) -> Dequantize | None:
     """Return the dequantizer of stored images; None for continuous ones, which have neither number."""
     return None if n_bits is None and data_levels is None else Dequantize(n_bits, levels=data_levels)
+
+
+def entrance(dequantize: Any, equalize: bool) -> Equalize | Scale:
+    """Return the first layer of pixels from -1/2 to 1/2: by their histogram, or a scale to [-1, 1]."""
+    return Equalize(getattr(dequantize, "levels", 256)) if equalize else Scale(math.log(2))
 
 
 def built(flow: Any, input_shape: Sequence[int] | None, num_classes: int | None) -> Any:

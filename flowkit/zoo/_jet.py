@@ -1,14 +1,12 @@
 """Jet: A Modern Transformer-Based Normalizing Flow (Kolesnikov, Pinto & Tschannen, 2024)."""
 
-import math
-
-from flowkit.bijectors import Chain, Inverse, PatchCoupling, Repeat, Scale, Squeeze
+from flowkit.bijectors import Chain, Inverse, PatchCoupling, Repeat, Squeeze
 from flowkit.bijectors.patch_coupling import JET
 from flowkit.bijectors.replay import Backprop
 from flowkit.conditioners import ViT
 from flowkit.contract.arguments import Blocks, Count, checked
 from flowkit.flow.flow import Flow
-from flowkit.zoo._images import ImageShape, built, dequantizer
+from flowkit.zoo._images import ImageShape, built, dequantizer, entrance
 
 
 @checked
@@ -20,6 +18,7 @@ def jet(
     heads: Count | None = None,
     patch: Count = 4,
     spatial: bool = True,
+    equalize: bool = False,
     num_classes: Count | None = None,
     n_bits: int | None = 8,
     data_levels: int | None = None,
@@ -35,6 +34,8 @@ def jet(
     - `block_depth`, `width`, `heads` (None: `width` / 64): of the transformer of a coupling.
     - `patch`: the side of a square patch.
     - `spatial=False`: all couplings divide channels, as images with an odd number of patches in a row need.
+    - `equalize`: pixels enter by their histogram (`flowkit.bijectors.Equalize`), not scaled: for images with few
+      colours.
     - `num_classes`: densities given a class, and the context is integer labels (batch,).
     - `n_bits`, `data_levels`, `input_shape`: as in `glow`.
     - `backprop`: what is kept for the backward pass, as in `Chain`; published with "recompute".
@@ -51,11 +52,12 @@ def jet(
     context = "none" if num_classes is None else "required"
     network = ViT(width, depth=block_depth, heads=heads, context=context, num_classes=num_classes)
     coupling = PatchCoupling(network, splits=JET if spatial else ["channels"])
+    dequantize = dequantizer(n_bits, data_levels)
     layers = [
-        Scale(math.log(2)),
+        entrance(dequantize, equalize),
         Squeeze(patch),
         Repeat(coupling, depth, backprop=backprop),
         Inverse(Squeeze(patch)),
     ]
-    flow = Flow(Chain(layers), dequantize=dequantizer(n_bits, data_levels), name="jet")
+    flow = Flow(Chain(layers), dequantize=dequantize, name="jet")
     return built(flow, input_shape, num_classes)

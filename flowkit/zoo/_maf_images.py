@@ -1,11 +1,11 @@
 """A masked autoregressive flow for images: PixelCNN's masked convolutions and mixtures of logistics."""
 
-from flowkit.bijectors import Autoregressive, Chain, Equalize
+from flowkit.bijectors import Autoregressive, Chain
 from flowkit.conditioners import CausalConvNet
 from flowkit.contract.arguments import Blocks, Count, checked
 from flowkit.flow.flow import Flow
 from flowkit.transforms import MixtureOfLogistics
-from flowkit.zoo._images import ImageShape, built, dequantizer
+from flowkit.zoo._images import ImageShape, built, dequantizer, entrance
 
 
 @checked
@@ -44,7 +44,7 @@ def maf_images(
     network = CausalConvNet(width, columns=input_shape[1], depth=depth, reach=reach)
     dequantize = dequantizer(n_bits, data_levels)
     layers = [
-        Equalize(256 if dequantize is None else dequantize.levels),
+        entrance(dequantize, equalize=True),
         Autoregressive(network, MixtureOfLogistics(mixtures, spread=3.0)),
     ]
     flow = Flow(Chain(layers), dequantize=dequantize, name="maf_images")

@@ -1,9 +1,8 @@
 """TarFlow: Normalizing Flows are Capable Generative Models (Zhai et al., 2024)."""
 
-import math
 from typing import Annotated
 
-from flowkit.bijectors import Autoregressive, Chain, Inverse, Repeat, Scale, Squeeze
+from flowkit.bijectors import Autoregressive, Chain, Inverse, Repeat, Squeeze
 from flowkit.bijectors.replay import Backprop
 from flowkit.conditioners import CausalTransformer
 from flowkit.conditioners.context import LabelDropout
@@ -11,7 +10,7 @@ from flowkit.contract.arguments import Blocks, Count, Fraction, Positive, checke
 from flowkit.data.gaussian_noise import GaussianNoise
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Gaussian
-from flowkit.zoo._images import ImageShape, built, dequantizer
+from flowkit.zoo._images import ImageShape, built, dequantizer, entrance
 
 
 @checked
@@ -23,6 +22,7 @@ def tarflow(
     heads: Count | None = None,
     patch: Count = 2,
     min_scale: Fraction = 0.0,
+    equalize: bool = False,
     noise: Annotated[str, words("uniform", "gaussian")] = "uniform",
     noise_std: Positive = 0.05,
     num_classes: Count | None = None,
@@ -42,6 +42,7 @@ def tarflow(
     - `depth`, `width`, `heads` (None: `width` / 64): of the transformer of a block.
     - `patch`: the side of a square patch; 2 for images of 64x64.
     - `min_scale` > 0 bounds exp(a) to (m, 1/m), which is not bounded as published (see `flowkit.transforms.Gaussian`).
+    - `equalize`: pixels enter by their histogram, as in `jet`; needs noise="uniform".
     - `noise`: "uniform" dequantizes, for likelihoods. "gaussian" adds noise of the deviation `noise_std`, in units of
       pixels in [-1, 1], for samples, off which `Flow.sample` takes it again (see `flowkit.data.GaussianNoise`).
     - `num_classes`: densities given a class; the context is integer labels (batch,), or none. `label_dropout` is the
@@ -68,12 +69,16 @@ def tarflow(
     pair = Chain([block(None), block("reversed")])
     pairs = [Repeat(pair, blocks // 2, backprop=backprop)] if blocks > 1 else []
     last = [Chain([block(None)], backprop=backprop)] if blocks % 2 else []
+    if noise == "uniform":
+        dequantize = dequantizer(n_bits, data_levels)
+    elif equalize:
+        raise ValueError("tarflow's equalize=True: got noise='gaussian', expected noise='uniform'.")
+    else:
+        dequantize = GaussianNoise(noise_std / 2, n_bits, levels=data_levels)
     flow = Flow(
-        Chain([Scale(math.log(2)), Squeeze(patch), *pairs, *last, Inverse(Squeeze(patch))]),
+        Chain([entrance(dequantize, equalize), Squeeze(patch), *pairs, *last, Inverse(Squeeze(patch))]),
         embedding=None if num_classes is None else LabelDropout(num_classes, rate=label_dropout),
-        dequantize=dequantizer(n_bits, data_levels)
-        if noise == "uniform"
-        else GaussianNoise(noise_std / 2, n_bits, levels=data_levels),
+        dequantize=dequantize,
         name="tarflow",
     )
     return built(flow, input_shape, num_classes)

@@ -136,6 +136,7 @@ def test_through_all_kinds_of_parts(perturb):
     check_modes(chain, [chain], x[:3])
 
 
+@pytest.mark.one_engine
 def test_inside_a_multi_scale_flow(perturb):
     scales = [Chain([Squeeze(), *glow_steps(1)]) for _ in range(2)]
     flow = MultiScale(scales, priors=[ScaledConv(zeros=True)])
@@ -145,6 +146,7 @@ def test_inside_a_multi_scale_flow(perturb):
     check_modes(flow, scales, x[:4])
 
 
+@pytest.mark.one_engine
 def test_with_networks_in_bfloat16(perturb, policy):
     """Rounding inputs that differ in their last bits may go another way: gradients are as exact as the networks."""
     policy("mixed_bfloat16")
@@ -223,6 +225,7 @@ def test_drift_is_warned_of_once_and_says_what_to_do():
     assert len([w for w in caught if "lossy" in str(w.message)]) == 1
 
 
+@pytest.mark.one_engine
 def test_no_drift_no_warning(perturb, recwarn):
     x = draw(64, 6)
     chain = Chain(steps(16), backprop="reversible").adapt(x)

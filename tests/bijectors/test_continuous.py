@@ -75,6 +75,7 @@ def test_adaptive_steps_keep_to_the_tolerance_row_by_row(perturb):
 
 
 @pytest.mark.two_engines
+@pytest.mark.wide
 @pytest.mark.parametrize("solver", ["rk4", "dopri5"])
 def test_gradients_are_the_same_whatever_is_kept(solver, perturb):
     found = {}

@@ -50,6 +50,7 @@ def test_only_an_actnorm_with_the_matrix_after_it_is_folded():
     assert sizes([Other(), Conv1x1()]) == [1, 1]
 
 
+@pytest.mark.one_engine
 @pytest.mark.parametrize("inverse", [False, True])
 @pytest.mark.parametrize("lu", [True, False])
 def test_a_chain_gives_what_its_parts_give(lu, inverse):

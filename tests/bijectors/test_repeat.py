@@ -140,6 +140,7 @@ def test_each_copy_draws_its_own_start():
             assert (rows[one] != rows[other]).any()
 
 
+@pytest.mark.one_engine
 def test_noise_is_dealt_to_the_copies_in_turn(perturb):
     make = lambda: Residual(LipschitzMLP([8]), trace="hutchinson", terms=2)  # noqa: E731
     layer = Repeat(make(), 3)
@@ -300,6 +301,7 @@ def test_other_precisions_are_those_of_separate_layers(policy_name, policy, pert
         np.testing.assert_allclose(one, other, rtol=1e-2 if policy_name.startswith("mixed") else 1e-12)
 
 
+@pytest.mark.one_engine
 def test_statistics_of_a_network_inside_are_kept_for_each_copy():
     network = keras.Sequential(
         [keras.layers.Dense(8), keras.layers.BatchNormalization(), keras.layers.Dense(4)]

@@ -84,7 +84,7 @@ def test_tensors_that_do_not_hold_their_numbers_are_named(tmp_path):
     numbers = torch.ones(2, 2)
     for tensor, kind in (
         (numbers.to_sparse(), "sparse"),
-        (torch.quantize_per_tensor(numbers, 0.1, 0, torch.qint8), "quantised"),
+        (torch.quantize_per_tensor(numbers, 0.1, 0, torch.qint8), "qint8"),
         (torch.ones(2, device="meta"), "meta"),
         (torch.zeros(1, dtype=torch.complex32), "that NumPy knows"),
     ):

@@ -130,7 +130,6 @@ def test_augmentations_come_in_the_order_of_the_list():
         ({"batch_size": 23}, "at most the 22 events"),
         ({"batch_size": 4, "seed": -1}, "seed: expected"),
         ({"batch_size": 4, "epoch_steps": 0}, "epoch_steps: expected a whole number from 1"),
-        ({"batch_size": 4, "augment": "flip"}, "received str"),
         ({"batch_size": 4, "context": np.arange(21)}, "context: expected one per event"),
         ({"batch_size": 4, "context": {"y": np.arange(23)}}, r"context\['y'\]: expected"),
     ],

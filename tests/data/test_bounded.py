@@ -138,7 +138,7 @@ def test_an_image_is_measured_before_it_is_decoded(tmp_path):
 
 def test_formats_that_start_other_programs_are_not_looked_at(tmp_path):
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n")
-    with pytest.raises(ValueError, match="not PNG, JPEG, BMP or WEBP"):
+    with pytest.raises(ValueError, match=r"expected an image \(PNG, JPEG, BMP or WEBP\)"):
         read_image(tmp_path / "a.png")
 
 

@@ -212,7 +212,7 @@ def test_a_corrupt_image_is_named(folder):
     whole = (folder / "00.png").read_bytes()
     for i in range(20):
         (folder / f"broken-{i}.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match=r"broken-\d+\.png: expected an image.*Replace or delete"):
+    with pytest.raises(ValueError, match=r"broken-\d+\.png: expected an image.*Fetch or save it again"):
         load(folder)
 
 
@@ -250,7 +250,7 @@ def test_a_folder_of_other_files_says_what_they_are(tmp_path):
     (tmp_path / "a").mkdir()
     for name in ("1.gif", "a/2.GIF", "a/notes.txt"):
         (tmp_path / name).touch()
-    with pytest.raises(FileNotFoundError, match=r"none among 3 files \(\.gif \.txt\)\. Save them as \.png"):
+    with pytest.raises(FileNotFoundError, match=r"none among 3 files. Save them as \.png"):
         load(tmp_path)
 
 
@@ -261,5 +261,5 @@ def test_too_few_for_a_split(tmp_path, save_image):
 
 
 def test_a_single_image_asks_for_its_folder(folder):
-    with pytest.raises(ValueError, match="received a single image"):
+    with pytest.raises(ValueError, match=r"expected a folder, .* Put images into a folder"):
         load(folder / "00.png")

@@ -27,9 +27,14 @@ def test_digits_have_seventeen_levels():
 
 
 def test_unknown_name_lists_the_names_and_the_nearest():
-    with pytest.raises(ValueError, match=r"fashion-mnist, .*digits.*Did you mean 'fashion-mnist'"):
+    with pytest.raises(
+        ValueError, match="received 'fashon_mnist'; the nearest are fashion-mnist, fashion-mnist-full"
+    ):
         load("fashon_mnist")
-    with pytest.raises(ValueError, match=r"received 'nothing-like-it'\.$"):
+    with pytest.raises(
+        ValueError,
+        match="received 'nothing-like-it'",
+    ):
         load("nothing-like-it")
 
 
@@ -58,7 +63,7 @@ def test_bad_arguments(options, message):
 
 
 def test_arrays_as_source_are_sent_elsewhere():
-    with pytest.raises(ValueError, match="received ndarray"):
+    with pytest.raises(TypeError, match="not ndarray"):
         load(np.zeros((2, 4, 4, 1)))
 
 
@@ -173,7 +178,7 @@ def test_pickled_arrays_are_never_loaded(tmp_path):
     (tmp_path / "b.npy").write_bytes(pickle.dumps(Payload()))
     for name in ("a.npy", "a.npz", "b.npy"):
         with pytest.raises(
-            ValueError, match=r"received dtype object|reads no pickles, which could run any code"
+            ValueError, match=r"received dtype object|and no pickle, which could run any code"
         ):
             load(tmp_path / name)
 
@@ -216,7 +221,7 @@ def test_bad_npy(tmp_path, images):
     with pytest.raises(ValueError, match="expected a NumPy file"):
         load(path)
     np.save(path, np.float64(3))
-    with pytest.raises(ValueError, match="received a scalar"):
+    with pytest.raises(ValueError, match="at least 2 images"):
         load(path)
     np.save(path, images[:1])
     with pytest.raises(ValueError, match="at least 2 images"):
@@ -330,7 +335,7 @@ def test_what_is_no_batch_of_cifar10(cifar_folder, raw):
     with pytest.raises(ValueError, match=r"test_batch\.bin: expected records of 3,073 bytes .* CIFAR-100"):
         load(cifar_folder, "test")
     (cifar_folder / "test_batch.bin").unlink()
-    with pytest.raises(FileNotFoundError, match=r"test_batch\.bin: expected this file"):
+    with pytest.raises(FileNotFoundError, match=r"No such file.*test_batch\.bin"):
         load(cifar_folder, "test")
 
 
@@ -344,7 +349,7 @@ def test_pickles_are_refused_with_a_cure(tmp_path):
             load(tmp_path)
         (tmp_path / inside / "data_batch_1").unlink()
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(Payload()))
-    with pytest.raises(ValueError, match=r"received a pickle, which could run any code\. Save .* np\.savez"):
+    with pytest.raises(ValueError, match=r"arrays of a pickle, which could run any code, with np\.savez"):
         load(tmp_path / "a.pkl")
     with pytest.raises(ValueError, match=r"save a table as \.csv"):
         load_table(tmp_path / "a.pkl")
@@ -401,7 +406,7 @@ def test_parquet_files_of_no_images(tmp_path, images, write_parquet):
     with pytest.raises(ValueError, match=r"b\.parquet, row \d: expected an image"):
         load(tmp_path / "b.parquet")
     (tmp_path / "c.parquet").write_bytes(b"PAR1, not really")
-    with pytest.raises(ValueError, match="one that can't be read"):
+    with pytest.raises(ValueError, match=r"a \.parquet file, received a file that can't be read"):
         load(tmp_path / "c.parquet")
     with pytest.raises(FileNotFoundError, match=r"expected parquet files named train-\*\.parquet"):
         load(tmp_path)

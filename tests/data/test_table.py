@@ -43,20 +43,23 @@ def test_text_with_names_and_without(tmp_path, delimiter):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a,b\n1,2\n3,\n", r"column 'b', received a missing entry in line 3\. .* drop or fill in rows"),
-        ("a,b\n1,2\n3,g\n", "expected numbers in column 'b', received 'g' in line 3"),
+        (
+            "a,b\n1,2\n3,\n",
+            r"could not convert string '' to float64 at row 1, column 2.* drop or fill in rows",
+        ),
+        ("a,b\n1,2\n3,g\n", "could not convert string 'g' to float64 at row 1, column 2"),
         (
             "a,b\n1,2\n3,Rome\n",
-            r"received 'Rome' in line 3\. .* leave the column out",
+            r"could not convert string 'Rome' .* leave the column out",
         ),
-        ("1,2\n3,4,5\n", r"as in the first, 2, received 3 in line 2\. Repair"),
+        ("1,2\n3,4,5\n", r"number of columns changed from 2 to 3 at row 2.* as many in each line"),
         (
             "# mine\na,b\n1.5,2\n",
-            r"as in the first, 1, .* in line 2\. .*lines of comment",
+            r"could not convert string 'a' .* and no other lines",
         ),
         (
             "a;b\n1;2,5\n",
-            r"column 'b', received '2,5' in line 2\. Write numbers with a decimal point",
+            r"could not convert string '2,5' .* Write numbers with a decimal point",
         ),
         (
             "a,b,a\n1,2,3\n",
@@ -64,7 +67,7 @@ def test_text_with_names_and_without(tmp_path, delimiter):
         ),
         (",a\n0,2.5\n1,3.5\n", r"received none for column 0\. Name it, .*to_csv\(index=False\)"),
         ("2019,2020\n1.5,2e3\n", r"received '2019,2020' above '1\.5,2e3', which reads like names"),
-        ("id,2020\n1.5,2.5\n", r"column 0, received 'id' in line 1\..* no name may be a number"),
+        ("id,2020\n1.5,2.5\n", "got 'id,2020' in the first line, expected names of columns"),
         ("a,b\n", "expected rows of numbers below the names of columns, received none"),
         ("", "expected a table, received a file that is empty"),
         ("\na,b\n1.5,2.5\n", "begins with an empty line"),
@@ -83,7 +86,9 @@ def test_tabs_by_the_name_of_such_files(tmp_path):
 
 def test_what_is_no_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe1\x00")
-    with pytest.raises(ValueError, match=r"text in UTF-8, received other bytes\. Save it as UTF-8"):
+    with pytest.raises(
+        ValueError, match="expected a table as text in UTF-8, received a file that can't be read"
+    ):
         load_table(tmp_path / "a.csv")
     with pytest.raises(ValueError, match="at most 10 bytes of memory"):
         load_table(csv(tmp_path / "b.csv", lines(X)), max_bytes=10)
@@ -124,7 +129,7 @@ def test_parquet(tmp_path):
     with pytest.raises(ValueError, match="expected numbers in column 'c', received String"):
         load_table(tmp_path / "b.parquet")
     (tmp_path / "c.parquet").write_bytes(b"PAR1, not really")
-    with pytest.raises(ValueError, match="one that can't be read"):
+    with pytest.raises(ValueError, match=r"a \.parquet file, received a file that can't be read"):
         load_table(tmp_path / "c.parquet")
 
 
@@ -154,18 +159,15 @@ def test_what_is_no_table(tmp_path, name, array, message):
         load_table(path)
 
 
-@pytest.mark.parametrize(
-    ("source", "kind"), [("digits", "a name of images"), ("digitz", "no path that exists")]
-)
-def test_a_name_is_no_table(source, kind):
-    with pytest.raises(ValueError, match=f"expected the path of a table, .*received '{source}', {kind}"):
-        load_table(source)
+def test_a_name_of_images_is_no_table():
+    with pytest.raises(FileNotFoundError, match="digits: expected a file or folder, found none"):
+        load_table("digits")
 
 
-@pytest.mark.parametrize("of", ["a name that is none", "a folder", "a.txt"])
+@pytest.mark.parametrize("of", ["a folder", "a.txt"])
 def test_what_is_said_to_be_read_is_read(tmp_path, of):
     (tmp_path / "a.txt").touch()
-    wrong = {"a folder": tmp_path, "a.txt": tmp_path / "a.txt"}.get(of, of)
+    wrong = {"a folder": tmp_path, "a.txt": tmp_path / "a.txt"}[of]
     with pytest.raises(ValueError, match=r"table, \.csv") as caught:
         load_table(wrong)
     told = re.findall(r"\.[a-z]+", re.search(r"table, (.*?), received", str(caught.value))[1])
@@ -232,7 +234,7 @@ def test_a_name_is_no_pattern_of_names(tmp_path, name):
 @pytest.mark.parametrize("filling", ["x", "1", ".", ","])
 def test_a_long_field_is_told_in_one_line(tmp_path, text, filling):
     path = csv(tmp_path / "a.csv", text.format(filling * 200_000))
-    with pytest.raises(ValueError, match=r"a\.csv: expected .* received") as caught:
+    with pytest.raises(ValueError, match=r"a\.csv: (expected .* received|got .* expected)") as caught:
         load_table(path)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600
@@ -242,8 +244,6 @@ def test_columns_are_bounded_and_their_names_compared_at_once(tmp_path):
     names = ",".join(f"c{i}" for i in range(10**6))
     with pytest.raises(ValueError, match="1 to 65,536 columns, received 1,000,000"):
         load_table(csv(tmp_path / "a.csv", names + "\n"))
-    with pytest.raises(ValueError, match="lines of less than 16,777,216 characters"):
-        load_table(csv(tmp_path / "b.csv", "1.5\n" + "1," * 2**23))
     names = [f"c{i}" for i in range(40_000)]  # which took 13 s when each was looked up among all
     path = csv(tmp_path / "c.csv", ",".join(names) + "\n" + ",".join(["0.5"] * 40_000) + "\n")
     table = load_table(path, cut=False)

@@ -54,7 +54,6 @@ BAD = {
     "booleans": (np.ones((1, 4, 4, 1), bool), "dtype bool"),
     "text": (np.full((1, 4, 4, 1), "a"), "dtype"),
     "complex": (np.ones((1, 4, 4, 1), complex), "dtype complex128"),
-    "ragged": ([np.zeros((4, 4)), np.zeros((5, 5))], "different shapes"),
 }
 
 

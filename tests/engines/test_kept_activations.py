@@ -57,6 +57,7 @@ def kept_by_jax(layer):
 COUNTED = {"torch": kept_by_torch, "jax": kept_by_jax}
 
 
+@pytest.mark.one_engine
 @pytest.mark.skipif(engine.name not in COUNTED, reason="this engine does not say what it keeps")
 def test_reversible_keeps_the_same_whatever_the_depth_and_recompute_little_more():
     kept = COUNTED[engine.name]

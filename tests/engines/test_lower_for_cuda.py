@@ -42,6 +42,7 @@ def test_depth_adds_no_networks_to_the_program(monkeypatch, backprop):
     assert few.count("stablehlo.convolution") == many.count("stablehlo.convolution") > 0
 
 
+@pytest.mark.long
 def test_networks_in_bfloat16_convolve_in_it(monkeypatch, policy):
     policy("mixed_bfloat16")
     types = re.findall(r"stablehlo\.convolution.*-> tensor<[0-9x]*(\w+)>", program(monkeypatch, 2, "stored"))

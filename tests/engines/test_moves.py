@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from flowkit.contract import sum_event
 from flowkit.engines import engine
 
 
@@ -29,7 +30,7 @@ def test_axes_are_those_that_are_meant():
     parts = engine.unstack(ops.convert_to_tensor(x), axis=-2)
     np.testing.assert_array_equal([ops.convert_to_numpy(p) for p in parts], np.moveaxis(x, 1, 0))
     np.testing.assert_array_equal(ops.convert_to_numpy(engine.concatenate(parts)), x.reshape(2, 12))
-    np.testing.assert_array_equal(ops.convert_to_numpy(engine.row_sums(ops.convert_to_tensor(x))), [66, 210])
+    np.testing.assert_array_equal(ops.convert_to_numpy(sum_event(ops.convert_to_tensor(x))), [66, 210])
 
 
 def test_what_reaches_an_edge_is_1_and_what_is_no_number_0():

@@ -137,6 +137,7 @@ def glow_weights(flow):
     return [ops.convert_to_numpy(w) for w in flow.weights]
 
 
+@pytest.mark.one_engine
 def test_the_priors_of_a_glow_have_nothing_that_depends_on_data():
     images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype="uint8")
     flow = zoo.glow(levels=2, steps=1, width=8, input_shape=(8, 8, 1))
@@ -149,6 +150,7 @@ def test_the_priors_of_a_glow_have_nothing_that_depends_on_data():
             np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.one_engine
 def test_any_other_prior_adapts_to_what_stays(maps):
     prior = ConvNet(6)
     scale = Chain([ActNorm(), Squeeze()])

@@ -1,4 +1,4 @@
-"""What would train apart or not divide on several devices is refused before it begins."""
+"""What would train apart is refused before it begins."""
 
 import numpy as np
 import pytest
@@ -22,25 +22,6 @@ def flow():
 @pytest.fixture
 def x():
     return np.random.default_rng(0).normal(size=(13, 3)).astype("float32")
-
-
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda flow, x: flow.fit(x, batch_size=4, verbose=0),
-        lambda flow, x: flow.fit(x[:12], batch_size=3, verbose=0),
-        lambda flow, x: flow.evaluate(x, batch_size=4, verbose=0),
-        lambda flow, x: flow.predict(x, batch_size=4, verbose=0),
-        lambda flow, x: flow.fit(x[:12], batch_size=4, validation_data=x, verbose=0),
-        lambda flow, x: flow.test_on_batch(x),
-    ],
-)
-def test_a_batch_that_does_not_divide_is_refused_and_the_flow_goes_on(call, flow, x, monkeypatch):
-    monkeypatch.setattr(group, "_devices_of_a_batch", lambda: 2)
-    with pytest.raises(ValueError, match="share evenly"):
-        call(flow, x)
-    flow.fit(x[:12], batch_size=4, verbose=0)
-    assert np.isfinite(flow.evaluate(x[:12], batch_size=6, verbose=0)).all()
 
 
 def test_two_processes_do_not_train_apart(flow, x, monkeypatch):

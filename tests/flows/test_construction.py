@@ -21,6 +21,7 @@ def test_the_public_names_are_there():
     assert flowkit.zoo.glow is zoo.glow
 
 
+@pytest.mark.one_engine
 def test_summary_and_a_symbolic_call_know_the_shapes(images, perturb):
     flow = perturb(glow(input_shape=(8, 8, 1)))
     lines = []

@@ -119,7 +119,7 @@ def test_uniform_data_over_2_to_the_b_levels_score_b_bits(options, bits, samples
     np.testing.assert_allclose(scores, bits, rtol=4 * np.finfo("float32").eps)  # D ln(levels) in float32
 
 
-@pytest.mark.two_engines
+@pytest.mark.one_engine
 def test_the_importance_weighted_bound_is_tighter():
     """Under a narrow base a pixel's probability depends much on the noise, so the bounds are far apart."""
     flow = Flow(Scale(math.log(8)), dequantize=Dequantize(n_bits=1))

@@ -71,6 +71,7 @@ def test_a_step_of_ones_own_tells_too():
     assert told(lambda: flow.fit(X, batch_size=8, verbose=0)) == ["lossy"]
 
 
+@pytest.mark.one_engine
 def test_no_drift_no_word():
     flow = zoo.glow(levels=2, steps=1, width=4, backprop="reversible", input_shape=(4, 4, 1))
     flow.compile("adam")

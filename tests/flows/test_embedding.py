@@ -276,6 +276,7 @@ def test_latents_are_drawn_given_its_answer(numbers):
     assert resample(flow, image, [0], context=numbers[:3], seed=0).shape == image.shape
 
 
+@pytest.mark.one_engine
 def test_it_computes_in_low_precision_and_the_flow_does_not(policy, x, numbers):
     policy("mixed_bfloat16")
     flow = conditional(keras.layers.Dense(3), base=Normal(conditioner=MLP([8])))
@@ -286,6 +287,7 @@ def test_it_computes_in_low_precision_and_the_flow_does_not(policy, x, numbers):
     assert np.isfinite(flow.log_prob(x, numbers)).all()
 
 
+@pytest.mark.one_engine
 def test_an_optional_context_may_be_left_out(x, numbers, perturb):
     flow = Flow(Coupling(MLP([8], context="optional")), embedding=Counted())
     flow.build({"x": (None, 4), "context": (None, 2)})

@@ -38,6 +38,7 @@ def vectors():
     return Chain([Conv1x1(), Coupling(MLP([8]))])
 
 
+@pytest.mark.one_engine
 def test_the_classifier_reads_the_mean_of_the_last_scales_output(flow, images):
     y = images / 256.0 - 0.5 + counted((Need("uniform", 64),), 0, len(images)).reshape(images.shape) / 256
     h = ops.convert_to_tensor(y.astype("float32"))
@@ -80,6 +81,7 @@ def test_the_loss_is_bits_x_plus_weighted_bits_y(flow, images, labels):
     assert f64(flow.label_error.result()) == pytest.approx((logits.argmax(-1) != labels).mean())
 
 
+@pytest.mark.one_engine
 def test_densities_samples_and_latents_are_those_without_it(flow, images, labels):
     plain = Flow(flow.bijector, dequantize=flow.dequantize)
     plain.build({"x": (None, 8, 8, 1), "context": (None,)})
@@ -145,6 +147,7 @@ def test_what_it_refuses_to_be_made_of(flow):
         zoo.glow(classifier_weight=0.01)
 
 
+@pytest.mark.one_engine
 def test_a_chain_that_ends_in_levels_has_the_features_of_the_levels(images):
     glow = zoo.glow(levels=2, steps=1, width=8, input_shape=(8, 8, 1))
     inner = LabelledFlow(glow.bijector, num_classes=3, dequantize=glow.dequantize)

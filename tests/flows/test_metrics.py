@@ -33,6 +33,7 @@ def test_evaluate_takes_a_context_as_fit_does(context_flow, x, context):
         context_flow.evaluate(x, verbose=0)
 
 
+@pytest.mark.one_engine
 def test_validation_data_are_scored(x, context):
     flow = vectors("required")
     flow.compile(optimizer="adam")

@@ -154,7 +154,7 @@ def test_a_flow_without_an_inverse_or_with_one_that_is_solved_for_is_left_alone(
         solved.encode(x, check="raise")
 
 
-@pytest.mark.every_engine
+@pytest.mark.one_engine
 def test_images_labels_and_levels_come_back(images, labels, perturb):
     flow = perturb(zoo.glow(levels=2, steps=1, width=8, input_shape=(8, 8, 1), num_classes=3))
     z = silent(lambda: flow.encode(images, labels, check="raise"))

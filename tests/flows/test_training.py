@@ -27,6 +27,7 @@ def test_fit_adapts_learns_and_reports():
     assert history["loss"][-1] < history["loss"][0]
 
 
+@pytest.mark.one_engine
 def test_fit_images_in_their_stored_form(images):
     flow = glow(n_bits=5)
     flow.compile(optimizer="adam")

@@ -52,6 +52,7 @@ def pixels():
     return np.random.default_rng(0).integers(0, 256, (16, 2, 2, 1), "uint8")
 
 
+@pytest.mark.one_engine
 def test_its_log_det_is_a_part_of_log_prob(pixels):
     flow = flow_of(Logistic())
     dequantize = flow.dequantize

@@ -1,5 +1,7 @@
 """Types of columns: entries keep the types of the data, ends of ranges, missing entries, and refusals."""
 
+import json
+
 import narwhals as nw
 import numpy as np
 import pandas as pd
@@ -111,19 +113,45 @@ def pd_series(values):
     return nw.from_native(pd.Series(values), series_only=True)
 
 
+def test_a_range_of_many_steps_that_occur_often_is_not_widened():
+    (kind,) = TypedColumns.infer(pd.DataFrame({"day": [*range(1, 366)] * 2})).types
+    assert (kind.low, kind.levels) == (1, 365)
+
+
+def test_few_values_of_a_fine_grid_are_listed():
+    wind = [0.0, 0.1045, 0.194, None, 0.2836]
+    firsts = pd.to_datetime(["2026-01-01", "2026-02-01", "2026-03-01", "2026-04-01", None])
+    frame = pd.DataFrame({"wind": wind * 9, "month": firsts.tolist() * 9, "size": [10, 20, 30, 40, 90] * 9})
+    columns = TypedColumns.infer(frame)
+    assert [kind.word for kind in columns.types] == ["4 values", "4 dates, days", "5 values"]
+    assert columns.codings == [("whole", 4), ("whole", 4), ("whole", 5)]
+    pd.testing.assert_frame_equal(columns.frame(columns.values(frame)), frame)
+    assert restored_columns(json.loads(json.dumps(columns.stored()))) == columns
+    assert columns.drawable(columns.values(frame))[:3, 2].tolist() == [10, 20, 30]
+    with pytest.raises(
+        ValueError, match=r"got 0.15 in column 'wind' of row 1, .* the 4 values of the training"
+    ):
+        columns.values(frame.head(3).assign(wind=[0.0, 0.15, 0.1045]))
+    assert TypedColumns.infer(frame, {"size": "whole"}).types[2].listed == ()
+    assert (
+        TypedColumns.infer(frame.iloc[[*range(45), 0]].assign(size=[*frame["size"], 55])).types[2].word
+        == "whole"
+    )
+
+
 def test_wrong_entries_are_all_found_and_their_rows_filled():
     frame = pl.DataFrame({"size": [1, 2, 3, 4] * 9, "kind": ["a", "b"] * 18})
     columns = TypedColumns.infer(frame)
     new = pl.DataFrame({"size": ["1", "x", "9", "2", None], "kind": ["a", "a", "c", "c", "b"]})
     codes, wrong = columns.coded(new)
-    assert {row: (one.column, one.received) for row, one in wrong.items()} == {
-        1: ("size", "'x'"),
-        2: ("size", "9"),
-        3: ("kind", "'c'"),
-        4: ("size", "a missing entry"),
+    assert {row: words.partition(" of row")[0] for row, words in wrong.items()} == {
+        1: "'x' in column 'size'",
+        2: "9 in column 'size'",
+        3: "'c' in column 'kind'",
+        4: "a missing entry in column 'size'",
     }
     assert codes.tolist() == [[0.0, 0.0]] * 5
-    with pytest.raises(ValueError, match=r"'x' in column 'size' of row 1, .* \(--types 'size=...'\)"):
+    with pytest.raises(ValueError, match=r"'x' in column 'size' of row 1, .* \(--types\)"):
         columns.values(new)
 
 

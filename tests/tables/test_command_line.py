@@ -105,6 +105,8 @@ def test_names_that_are_no_columns_name_the_nearest(table, tmp_path, capsys):
     ):
         assert main([*words, *option]) == 2
         assert "got 'wether', expected names of columns; the nearest is weather" in capsys.readouterr().err
+    assert main([*words, "--columns", "bikers,wind", "--given", "wind"]) == 2
+    assert "got column 'wind' in columns and in given, expected it in one" in capsys.readouterr().err
     (tmp_path / "one.csv").write_text("a,b\n1,2\n")
     assert main(["train", "table", "--data", str(tmp_path / "one.csv")]) == 2
     assert "expected at least 2 rows for a 90/10 split" in capsys.readouterr().err
@@ -137,7 +139,12 @@ def test_samples_are_a_table_of_the_same_types(trained, table, tmp_path):
     assert set(drawn["weather"]) <= {"clear", "rain"}
 
 
-def test_a_conditional_table(table, tmp_path):
+def test_one_column_given_others(table, tmp_path):
+    words = ["--data", table, "--out", tmp_path / "run", "--columns", "bikers", "--given", "weather"]
+    assert "test log-likelihood" in run("train", "table", *words, *SMALL)
+
+
+def test_a_conditional_table(table, tmp_path, capsys):
     folder, output = tmp_path / "run", tmp_path / "samples.csv"
     words = ["--data", table, "--out", folder, "--columns", "bikers,wind", "--given", "weather,humidity"]
     run("train", "table", *words, *SMALL)
@@ -146,6 +153,9 @@ def test_a_conditional_table(table, tmp_path):
     pl.read_csv(table).head(3).write_csv(few)
     run("sample", folder, "-n", 2, "--given", few, "-o", output)
     assert pl.read_csv(output)["weather"].to_list() == pl.read_csv(few)["weather"].to_list() * 2
+    pl.read_csv(few).with_columns(weather=pl.lit("snow")).write_csv(few)
+    assert main(["sample", str(folder), "--given", str(few), "-o", str(output)]) == 2
+    assert "got 'snow' in column 'weather' of row 0" in capsys.readouterr().err
     assert main(["sample", str(folder), "--given", str(few), "-o", str(few)]) == 2
     assert len(pl.read_csv(few)) == 3
 

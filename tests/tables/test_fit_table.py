@@ -295,7 +295,7 @@ def test_nan_in_a_polars_frame_is_a_missing_entry_to_drop(capsys):
             "got 'zebra' in column 'kind' of row 1, counted from 0, expected one of the 3 categories",
         ),
         ("size", 10_000, "got 10000 in column 'size' of row 1, counted from 0, expected 0 to "),
-        ("carat", 0.123, "got 0.123 in column 'carat' of row 1, counted from 0, expected steps of 0.1"),
+        ("carat", 0.123, "got 0.123 in column 'carat' of row 1, counted from 0, expected "),
         ("share", 1.5, "got 1.5 in column 'share' of row 1, counted from 0, expected a number in (0, 1)"),
         ("size", None, "got a missing entry in column 'size' of row 1"),
         ("day", pd.Timestamp("1999-01-01"), "got 1999-01-01 in column 'day' of row 1"),
@@ -316,6 +316,9 @@ def test_all_columns_that_need_a_decision_are_named_at_once():
         flowkit.fit_table(frame)
     assert "drop=['id', 'gone', 'z']" in str(error.value)
     assert "all entries are missing" in str(error.value)
+    assert "types={'id': 'category'}" in str(error.value)
+    with pytest.raises(ValueError, match=r"'gone': all entries are missing. Leave .* \(--drop gone\)\.$"):
+        flowkit.fit_table(frame[["gone", "n"]])
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from keras import ops
 
 from flowkit.bijectors import Chain, Elementwise, Scale, Shift
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.surjections import Absolute
 from flowkit.testing import Case, check_bijector
 from flowkit.testing.clauses import CLAUSES, maps
-from tests.testing.drawing_layers import Folded, Signed
+from tests.testing.drawing_layers import Signed
 from tests.testing.wrong_bijectors.inverses import Bisected, EpsilonInside
 
 pytestmark = pytest.mark.one_engine
@@ -125,7 +126,7 @@ def test_a_promise_that_was_not_verified_is_no_success():
         Case("vague", Vague, ((2,),)).check("inverse round trip")
 
 
-@pytest.mark.parametrize("make", [Folded, Signed])
+@pytest.mark.parametrize("make", [Absolute, Signed])
 def test_discrete_noise_is_judged_by_mass(make):
     report = check_bijector(make, clauses=["log-det"], **QUICK)
     assert report["log-det"].verdict == "kept", report

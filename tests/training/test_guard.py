@@ -31,8 +31,11 @@ INNER = {
 }
 
 
-# On torch "auto" is eager, and True goes through torch.compile.
-@pytest.mark.parametrize(("jit_compile", "inner"), [(True, "averaged"), *((False, name) for name in INNER)])
+# On torch "auto" is eager, and True goes through torch.compile, which takes a quarter of a minute to trace it.
+COMPILED = pytest.param(True, "averaged", marks=[pytest.mark.long] if engine.name == "torch" else [])
+
+
+@pytest.mark.parametrize(("jit_compile", "inner"), [COMPILED, *((False, name) for name in INNER)])
 def test_a_bad_batch_changes_nothing(monkeypatch, jit_compile, inner):
     if engine.name == "torch":  # what is traced matters here, and not the program that is made of it
         monkeypatch.setattr(

@@ -58,7 +58,7 @@ class Kept:
         self.told.append(("closed", None, None))
 
 
-@pytest.mark.two_engines
+@pytest.mark.one_engine
 def test_what_is_told_after_each_epoch_and_that_training_does_not_feel_it(tmp_path):
     target = Kept()
     flow = fit(log(target, tmp_path))

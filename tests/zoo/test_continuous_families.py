@@ -62,7 +62,7 @@ def test_many_features_are_estimated():
 IMAGES = (RNG.random((64, 4, 4, 1)) * 256).astype("uint8")
 
 
-@pytest.mark.two_engines
+@pytest.mark.one_engine
 def test_images_are_matched_scored_and_drawn():
     keras.utils.set_random_seed(0)
     flow = zoo.flow_matching(input_shape=(4, 4, 1), hidden=[8, 8], solver="midpoint", steps=4)

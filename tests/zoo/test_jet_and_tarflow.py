@@ -11,7 +11,7 @@ from keras import ops
 
 import flowkit
 from flowkit import recipes, zoo
-from flowkit.bijectors import Scale
+from flowkit.bijectors import Equalize, Scale
 from flowkit.bijectors.settings import setting
 from flowkit.conditioners import LabelDropout
 from flowkit.contract import ContractError
@@ -216,6 +216,23 @@ def test_the_card_says_how_many_parameters_a_recipe_has(name):
     assert recipes.build_optimizer(recipe, 1000).inner_optimizer.beta_2 == (recipe.training.beta_2 or 0.999)
 
 
+@pytest.mark.one_engine
+def test_the_size_of_a_published_checkpoint():
+    """TarFlow for AFHQ at 256x256, 8 x 8 x 768 with patches of 8 and three classes: 472 million, masks included."""
+    block = linear_size(192, 768) + (1024 + 3) * 768 + 8 * layer_size(768) + linear_size(768, 2 * 192)
+    assert round(8 * (block + 1024**2) / 1e6) == 472
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("make", [zoo.jet, zoo.tarflow])
+def test_pixels_may_enter_by_their_histogram(make):
+    images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype="uint8") // 64 * 64
+    flow = make(depth=1, width=8, patch=2, n_bits=2, equalize=True, input_shape=(8, 8, 1)).adapt(images)
+    assert type(flow.bijector.parts[0]) is Equalize
+    assert flow.bijector.parts[0].levels == 4
+    assert (flow.decode(flow.encode(images)) == images).all()
+
+
 def _trained(flow):
     return sum(math.prod(weight.shape) for weight in flow.trainable_weights)
 
@@ -243,6 +260,7 @@ class TestSampling:
         again, _ = tarflow.bijector(kept, context=labels)
         np.testing.assert_allclose(f64(again), z, atol=1e-4)
 
+    @pytest.mark.one_engine
     def test_guidance_moves_samples_away_from_those_without_labels(self, tarflow):
         block = repeated(tarflow)[-1]
         labels, tokens = np.array([0, 1, 2]), (3, 4, 2, 12)
@@ -263,6 +281,7 @@ class TestSampling:
         h = block.conditioner(x.reshape(3, 8, 12).astype("float32"), context=labels)
         return np.split(f64(h), 2, axis=-1)
 
+    @pytest.mark.one_engine
     def test_guidance_needs_a_context_that_is_optional(self, tarflow, jet):
         assert tarflow.sample(2, [0, 1], guidance=2.0, seed=0).shape == (2, 2, *SHAPE)
         for flow, context, weight in ((tarflow, None, 1.0), (jet, None, 1.0), (tarflow, [0], -1.0)):
@@ -289,7 +308,7 @@ def test_training_alone_drops_labels():
     assert (seen == labels)[seen >= 0].all()
 
 
-@pytest.mark.two_engines
+@pytest.mark.one_engine
 def test_samples_lose_the_noise_that_training_adds():
     """For data of deviation 1/2 with noise of deviation s, the mean given y is y (1 - 4 s^2)."""
     flow = flowkit.Flow(Scale(math.log(2)), dequantize=GaussianNoise(0.25))
@@ -316,6 +335,7 @@ def test_samples_lose_the_noise_that_training_adds():
             ValueError,
             "tarflow's noise expects one of 'uniform', 'gaussian'",
         ),
+        (lambda: zoo.tarflow(noise="gaussian", equalize=True), ValueError, "expected noise='uniform'"),
         (
             lambda: zoo.jet(depth=5, width=8, patch=4, input_shape=(12, 12, 1)),
             ContractError,

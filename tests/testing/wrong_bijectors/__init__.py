@@ -8,6 +8,7 @@ from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     derivations,
     families,
     gradients,
+    images,
     inverses,
     log_dets,
     masks,

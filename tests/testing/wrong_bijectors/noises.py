@@ -8,9 +8,9 @@ from flowkit.bijectors import Pointwise
 from flowkit.conditioners import MLP
 from flowkit.contract.shapes import event_size
 from flowkit.data import Dequantize, VariationalDequantize
-from flowkit.surjections import Augment, DequantizeColumns, MaxPool, Slice, Sort
+from flowkit.surjections import Absolute, Augment, DequantizeColumns, MaxPool, Slice, Sort
 from flowkit.transforms import Gaussian
-from tests.testing.drawing_layers import Folded, Signed
+from tests.testing.drawing_layers import Signed
 from tests.testing.residual_layers import Hutchinson
 from tests.testing.wrong_bijectors.registry import breaks
 
@@ -265,7 +265,7 @@ class HalfALevelOff(Dequantize):
 
 
 @breaks("log-det")
-class SignsForgotten(Folded):
+class SignsForgotten(Absolute):
     """Both signs of each entry have the same density, and log 2 for that is missing in both directions."""
 
     def _forward(self, x):

@@ -60,9 +60,9 @@ class LowScales(Scale):
         super().__init__(**kwargs)
         self._low = "bfloat16" in str(kwargs.get("dtype")) or _global_is_low()
 
-    def _per_sample(self, log_det, x):
-        log_det = super()._per_sample(log_det, x)
-        return ops.cast(log_det, "bfloat16") if self._low else log_det
+    def call(self, x, context=None, inverse=False):
+        z, log_det = super().call(x, context, inverse)
+        return z, ops.cast(log_det, "bfloat16") if self._low else log_det
 
 
 @breaks("mixed precision")
