@@ -32,8 +32,9 @@ def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor 
     )
     variance = second - first * first
     inverse = ops.rsqrt(maximum(variance, 0 * variance) + 1e-5)  # rounding may take it below 0
-    factor = ops.repeat(inverse, share, axis=-1) * (1 + scale)
-    offset = shift - ops.repeat(first, share, axis=-1) * factor
+    # Axis 1: PyTorch's exporter to ONNX adds the rank to an axis of -1 in place, and so to other constants of -1.
+    factor = ops.repeat(inverse, share, axis=1) * (1 + scale)
+    offset = shift - ops.repeat(first, share, axis=1) * factor
     return as_type(x * factor[:, None, None] + offset[:, None, None], own)
 
 

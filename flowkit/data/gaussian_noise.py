@@ -47,6 +47,6 @@ class GaussianNoise(Dequantize):
         )
 
     def _forward(self, x, noise):
-        y = self.within(x, ops.full(ops.shape(x), 0.5))
+        y = self.within(x, ops.full_like(x, 0.5, dtype=self.compute_dtype))
         noise = ops.reshape(ops.cast(noise, y.dtype), ops.shape(x))
         return y + self.std * noise, self.log_volume(event_size(x.shape))

@@ -37,8 +37,9 @@ def write_page(
     """Write a page that runs `flow` in the browser, for any static server; return the folder.
 
     - `train`, `test`: `flowkit.data.Dataset`s. The page learns a direction for each class and one for brightness from
-      the first. It shows images of the second, and compares log p on screen with theirs. The page of a
-      class-conditional flow has a choice of classes; its latents hold no class, so brightness is its one direction.
+      the first. It shows images of the second, and compares log p on screen with theirs, unless log p is an estimate
+      with noise, as that of a continuous flow. The page of a class-conditional flow has a choice of classes; its
+      latents hold no class, so brightness is its one direction.
     - `temperature`: of new images.
     - `ort`: the folder dist of npm's onnxruntime-web; None downloads a fixed version once (33 MB).
 
@@ -63,7 +64,8 @@ def _write(flow, folder, train, test, name, temperature):
     picked = _some(test, IMAGES)
     sums, labels = {}, _labels(flow, test, picked)
     each_class = None if labels is None else np.arange(flow.num_classes, dtype="int32")
-    for graph, what in (("decode", "decode"), ("encode", "encode_and_log_prob")):
+    scores = flow.bijector.spec.likelihood != "estimated"
+    for graph, what in (("decode", "decode"), ("encode", "encode_and_log_prob" if scores else "encode")):
         path = folder / f"{graph}.onnx"
         flow.export(path, what, context=each_class)
         sums[graph] = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -77,12 +79,14 @@ def _write(flow, folder, train, test, name, temperature):
     noise = counted((Need("uniform", math.prod(flow.event_shape)),), 0, 1)
     np.asarray(noise, "<f4").tofile(folder / "noise.bin")
     titles = [] if test.labels is None else [_class_name(test, label) for label in test.labels[picked]]
-    likely = flow.log_prob(test.images[:LEARNED], _labels(flow, test, slice(LEARNED)))
+    likely = np.zeros(0)
+    if scores:
+        likely = flow.log_prob(test.images[:LEARNED], _labels(flow, test, slice(LEARNED)))
     latents = flow.bijector.compute_output_shape((None, *flow.event_shape))[1:]
     meta = {
         "name": name,
         "event": list(flow.event_shape),
-        "latents": math.prod(latents),
+        "latents": list(latents),
         "level_sizes": _levels(flow, math.prod(latents)),
         "levels": flow.dequantize.levels,
         "stored_levels": flow.dequantize.stored_levels,

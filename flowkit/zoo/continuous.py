@@ -51,7 +51,7 @@ def ffjord(
     plan.front = table_front(features=plan.features, domains=plan.domains)
     return [
         Continuous(
-            Field(hidden, squash=squash, context=plan.reads),
+            Field(hidden, activation="tanh", squash=squash, context=plan.reads),
             solver,
             steps=steps,
             trace=trace or _usual_trace(plan),

@@ -48,15 +48,3 @@ def test_a_compiled_flow_is_read_as_it_was_saved(tmp_path):
     for one, other in zip(again.optimizer.variables, flow.optimizer.variables, strict=True):
         np.testing.assert_array_equal(keras.ops.convert_to_numpy(one), keras.ops.convert_to_numpy(other))
     again.fit(x, verbose=0)
-
-
-def test_a_file_from_when_a_loss_was_ignored_can_be_read():
-    flow = Flow(Shift())
-    flow.build((None, 2))
-    flow.compile("adam")
-    config = flow.get_compile_config() | {"loss": "mse", "metrics": ["mae"]}
-    again = Flow(Shift())
-    again.build((None, 2))
-    again.compile_from_config(config)
-    assert isinstance(again.optimizer, keras.optimizers.Adam)
-    assert again.optimizer.built

@@ -129,6 +129,17 @@ def test_the_quick_way_writes_one_entry_after_the_other(family, what, x, perturb
     assert flow.export(tmp_path / "flow.onnx", what) < 1e-5
 
 
+@on_torch
+def test_the_quick_way_writes_a_continuous_flow_of_images(perturb, tmp_path, monkeypatch):
+    needs("onnx")
+    flow = zoo.flow_matching(input_shape=(4, 4, 1), hidden=[8], solver="euler", steps=1)
+    flow = perturb(flow.adapt(np.random.default_rng(0).integers(0, 256, (64, 4, 4, 1), dtype="uint8")))
+    monkeypatch.setattr(engine, "ways_to_write", lambda format: 1)
+    assert flow.export(tmp_path / "flow.onnx") < 1e-5
+    with pytest.raises(ContractError, match="draws noise on the way to latents"):
+        flow.export(tmp_path / "flow.onnx", "log_prob")
+
+
 @pytest.mark.one_engine
 @pytest.mark.parametrize(
     "wrong",

@@ -416,6 +416,27 @@ def test_a_class_is_chosen_and_the_flow_is_given_it(given, conditional):
     assert np.round(picture(given, 8)[..., 0].ravel() * (16 / 255)).tolist() == b  # and B, at its own
 
 
+@pytest.fixture(scope="module")
+def continuous(perturb):
+    """A small continuous flow of the digits, in steps of one length."""
+    flow = zoo.flow_matching(input_shape=(8, 8, 1), data_levels=17, hidden=[8], solver="midpoint", steps=1)
+    return perturb(flow.adapt(data.load("digits").images[:256]), scale=0.1)
+
+
+def test_a_flow_whose_density_is_an_estimate_has_a_page_without_it(continuous, opened, folder, tmp_path):
+    """`folder` skips where there is no runtime."""
+    train, test = (data.load("digits", split) for split in ("train", "test"))
+    page = opened(write_page(continuous, tmp_path / "page", train=train, test=test))
+    assert page.problems == []
+    assert page.inner_text("#message") == ""
+    assert page.is_hidden("#density")
+    shown, z = page.evaluate("Array.from(images[0])"), shown_latents(page)
+    np.testing.assert_allclose(z, continuous.encode(np.reshape(shown, (1, 8, 8, 1))).ravel(), atol=1e-4)
+    decoded = continuous.decode(z.reshape(1, 4, 4, 4), check=None)[0]
+    assert np.ptp(decoded) > 4
+    assert np.abs(picture(page, 8) - np.round(decoded * (255 / 16))).max() <= 16  # one level of 17
+
+
 def test_a_page_with_classes_needs_labels_and_other_contexts_are_refused(conditional, tmp_path):
     images = data.load("digits", "test")
     unlabelled = data.Dataset(images.images, None, levels=17, name="mine")

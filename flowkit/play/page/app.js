@@ -75,6 +75,17 @@ function redraw() {
 async function draw() {
   const z = await latents(state.mix), label = await classAt(state.mix), image = await flow.decode(z, 1, [label]);
   paint($("picture"), image, meta);
+  if (meta.log_prob.length) await drawDensity(image, label);
+  histogram($("latents"), z, -4, 4, { curve: (x) => Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI) });
+  const error = await flow.tripError(image, label);
+  $("trip").textContent = `From its latents the image comes back to within ${error.toExponential(0)} of its size.`;
+  history.replaceState(null, "", toHash(state));
+  if (changed) return; // the strip can wait until the slider rests
+  (await way(STRIP)).forEach((stored, i) => paint($("strip").children[i].firstChild, stored, meta));
+}
+
+// log p of the image among those of test images; not of a flow whose log p is an estimate with noise.
+async function drawDensity(image, label) {
   const logProb = await flow.logProb(image, label), tests = meta.log_prob;
   const bits = -logProb / (flow.size * Math.LN2);
   $("density").textContent = `log p${label === undefined ? "" : `(x | ${meta.classes[label]})`} ${meta.exact === "exact" ? "=" : "≥"} ${logProb.toFixed(1)} nats (${bits.toFixed(3)} bits/dim)`;
@@ -83,12 +94,6 @@ async function draw() {
   $("place").textContent = `More likely than ${Math.round((100 * below) / tests.length)} % of ${tests.length} test images`;
   const spread = tests.at(-1) - tests[0];
   histogram($("among"), tests, tests[0] - 0.1 * spread, tests.at(-1) + 0.1 * spread, { mark: logProb, unit: "nats" });
-  histogram($("latents"), z, -4, 4, { curve: (x) => Math.exp(-x * x / 2) / Math.sqrt(2 * Math.PI) });
-  const error = await flow.tripError(image, label);
-  $("trip").textContent = `From its latents the image comes back to within ${error.toExponential(0)} of its size.`;
-  history.replaceState(null, "", toHash(state));
-  if (changed) return; // the strip can wait until the slider rests
-  (await way(STRIP)).forEach((stored, i) => paint($("strip").children[i].firstChild, stored, meta));
 }
 
 // `count` images on the way from A to B, as stored values.
@@ -233,6 +238,7 @@ function makeControls() {
   meta.attributes.forEach((name, k) => {
     newSlider($("attributes"), name, [-2, 2], () => state.amounts[k], (value) => { state.amounts[k] = value; });
   });
+  $("density-box").hidden = !meta.log_prob.length;
   $("attributes-box").hidden = !meta.attributes.length;
   $("class-box").hidden = !meta.classes.length;
   meta.classes.forEach((name, label) => $("class").add(new Option(name, label)));

@@ -6,8 +6,7 @@ export class Flow {
     const flow = new Flow();
     flow.meta = JSON.parse(new TextDecoder().decode(await read("meta.json")));
     const { event, latents, attributes } = flow.meta;
-    flow.size = event.reduce((product, n) => product * n, 1);
-    flow.latents = latents;
+    [flow.size, flow.latents] = [event, latents].map((shape) => shape.reduce((product, n) => product * n, 1));
     if (typeof ort === "undefined") throw new Error("ort.wasm.min.js is missing from this folder: write the page anew.");
     ort.env.wasm.numThreads = 1; // more would need headers that plain servers do not send
     ort.env.wasm.proxy = true; // in a worker, so that the page answers while the flow computes
@@ -19,7 +18,7 @@ export class Flow {
     }
     flow.noise = new Float32Array(await read("noise.bin"));
     const directions = new Float32Array(await read("directions.bin"));
-    flow.directions = attributes.map((_, i) => directions.slice(i * latents, (i + 1) * latents));
+    flow.directions = attributes.map((_, i) => directions.slice(i * flow.latents, (i + 1) * flow.latents));
     return flow;
   }
 
@@ -38,7 +37,7 @@ export class Flow {
 
   // Latents of `count` images, and the class of each -> their stored values.
   async decode(z, count = 1, labels = []) {
-    const [y] = await this.ask(this.decoder, z, [count, this.latents], labels);
+    const [y] = await this.ask(this.decoder, z, [count, ...this.meta.latents], labels);
     if (!y.every(Number.isFinite)) {
       throw new Error("These latents lie where the flow has seen no data, and its image overflows: move them less far.");
     }
@@ -64,7 +63,7 @@ export class Flow {
 
   async tripError(stored, label) {
     const y = this.spread(stored, () => 0.5);
-    const [back] = await this.ask(this.decoder, await this.encode(stored, label), [1, this.latents], [label]);
+    const [back] = await this.ask(this.decoder, await this.encode(stored, label), [1, ...this.meta.latents], [label]);
     return 2 * y.reduce((worst, value, i) => Math.max(worst, Math.abs(value - back[i])), 0);
   }
 
@@ -75,9 +74,10 @@ export class Flow {
     return logProb[0];
   }
 
-  // The class under which an image is most likely.
+  // The class under which an image is most likely; the first of a flow without log p.
   async likeliest(stored) {
     const found = [];
+    if (!this.meta.log_prob.length) return 0;
     for (const label of this.meta.classes.keys()) found.push(await this.logProb(stored, label));
     return found.indexOf(Math.max(...found));
   }
