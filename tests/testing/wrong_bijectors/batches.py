@@ -121,8 +121,9 @@ class ShapeOne(Scale):
 
 @breaks("log-det shape", says="a log_det of at least float32 from forward, float16")
 class LowPrecisionLogDet(Exp):
-    def _per_sample(self, log_det, x):
-        return ops.cast(log_det, "float16")
+    def call(self, x, context=None, inverse=False, noise=None):
+        y, log_det = super().call(x, context, inverse, noise)
+        return y, ops.cast(log_det, "float16")
 
 
 @breaks("log-det shape", says="an output of dtype float32 from forward, float16")

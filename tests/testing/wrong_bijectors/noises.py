@@ -216,12 +216,9 @@ class NoiseMixed(Augment):
 class NotAskedForNoise(Augmented):
     """Without noise it takes zeros."""
 
-    def _check_noise(self, x, inverse, noise):
-        pass
-
-    def run(self, x, context, inverse, noise=None):
+    def call(self, x, context=None, inverse=False, noise=None):
         noise = ops.zeros_like(x[..., :1]) if noise is None and not inverse else noise
-        return super().run(x, context, inverse, noise)
+        return super().call(x, context, inverse, noise)
 
 
 @breaks("noise", says="an output of inverse that does not depend on noise")
