@@ -98,7 +98,7 @@ class Field(TimeNetwork):
         seen, time = x_shape[-1], 2 * self.frequencies
         sizes = [seen if self.squash else seen + time, *self.hidden]
         widths = [*self.hidden, self.features]
-        starts = ["glorot_uniform"] * len(self.hidden) + ["zeros"]
+        starts = ["he_normal"] * len(self.hidden) + ["zeros"]
         self.layers = [
             self._dense(size, width, start) for size, width, start in zip(sizes, widths, starts, strict=True)
         ]

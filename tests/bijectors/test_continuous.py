@@ -208,7 +208,7 @@ class AtTheWrongPoint(Continuous):
 )
 def test_the_checker_catches(wrong, clause, options):
     def make(kind):
-        return lambda: kind(Field([6]), "midpoint", steps=4, **options)
+        return lambda: kind(Field([6]), "midpoint", steps=8, **options)
 
     given = {"event_shapes": [(2,)], "examples": 2, "clauses": [clause]}
     check_bijector(make(Continuous), **given)
