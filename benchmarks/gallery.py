@@ -1,7 +1,7 @@
 """Every family of vectors on four densities of the plane, as one picture: docs/images/gallery.png.
 
-    python benchmarks/gallery.py --steps 1500              # fits what is not fitted yet, then draws
-    python benchmarks/gallery.py --steps 1500 --draw       # draws what there is
+    python benchmarks/gallery.py --steps 2000              # fits what is not fitted yet, then draws
+    python benchmarks/gallery.py --steps 2000 --draw       # draws what there is
 
 A row for each family, a column for each density; the first row shows the data. Below each picture stands the mean
 log-density of rows held out, in nats. Prints the same as a Markdown table. Each fit is kept as a file in `--fits`, so
@@ -84,7 +84,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     known = [name for name in flowkit.zoo.VECTORS if name not in LEFT_OUT]
     add = parser.add_argument
-    add("--steps", type=int, default=1500)
+    add("--steps", type=int, default=2000)
     add("--family", nargs="+", choices=known, default=known, metavar="NAME")
     add("--fits", type=Path, default="runs/gallery")
     add("--draw", action="store_true")
