@@ -207,16 +207,16 @@ RESIDUAL = [
 
 # Few steps: what they leave is measured, with twice as many.
 CONTINUOUS = [
-    Case("Continuous", lambda: fb.Continuous(Field([6]), "midpoint", steps=3), ((2,),)),
+    Case("Continuous", lambda: fb.Continuous(Field([6]), "midpoint", steps=6), ((2,),)),
     Case(
         "Continuous(rademacher)",
-        lambda: fb.Continuous(Field([6], squash=True), "midpoint", steps=2, trace="rademacher"),
+        lambda: fb.Continuous(Field([6], squash=True), "midpoint", steps=8, trace="rademacher"),
         ((2,),),
     ),
     Case("Continuous(stored)", lambda: fb.Continuous(Field([6]), steps=2, backprop="stored"), ((1,), (3,))),
     Case(
         "Continuous(dopri5)",
-        lambda: fb.Continuous(Field([6]), "dopri5", rtol=1e-3, atol=1e-3, max_steps=12),
+        lambda: fb.Continuous(Field([6]), "dopri5", rtol=1e-5, atol=1e-5, max_steps=60),
         ((2,),),
     ),
     Case(
@@ -229,7 +229,7 @@ CONTINUOUS = [
         lambda: fb.Continuous(UNet([2, 4], groups=2), "midpoint", steps=2, trace="rademacher"),
         ((2, 2, 1),),
     ),
-    Case("Repeat(Continuous)", lambda: fb.Repeat(fb.Continuous(Field([6]), "euler", steps=2), 2), ((2,),)),
+    Case("Repeat(Continuous)", lambda: fb.Repeat(fb.Continuous(Field([6]), "euler", steps=8), 2), ((2,),)),
 ]
 
 COUPLINGS = [
