@@ -85,7 +85,8 @@ def of_sbi(task, pairs, seed):
             drawn = estimator.sample((200,), condition=tensor(x[:500])).numpy()
         low, high = np.array(task.box).T
         inside = ((drawn > low) & (drawn < high)).all(axis=-1).mean(axis=0)
-        return found - np.log(inside).mean()
+        # Of some observations none of 200 draws may be inside.
+        return found - np.log(np.maximum(inside, 1 / 200)).mean()
 
     def draws(n, x):
         return posterior.sample((n,), x=tensor(x), show_progress_bars=False).numpy()
