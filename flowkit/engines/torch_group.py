@@ -16,9 +16,8 @@ from flowkit.engines.base import Engine
 
 _PAUSE = 2.0  # seconds between two heartbeats
 _SILENCE = 15.0  # seconds without one after which a process counts as lost; torchrun needs 37 more to end all
-_APART = (
-    0x9E3779B9  # between the seeds of two processes, of which Keras takes 32 bits: far from all multiples
-)
+# Between the seeds of two processes, of which Keras takes 32 bits: far from all multiples.
+_APART = 0x9E3779B9
 _GRACE = 5.0  # seconds in which the main thread may notice by itself that another process has ended
 _leaving = threading.Event()
 _heart = None  # the thread that exchanges heartbeats
