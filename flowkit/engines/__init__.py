@@ -52,20 +52,24 @@ def sparing_tensorflow():
 
     When a layer is stored or cloned, Keras imports TensorFlow to find out if a part is TensorFlow's: two seconds.
     """
-    if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
+    before = _set_available(False)
+    try:
         yield
-        return
-    from unittest import mock
-
-    from keras.src.utils import module_utils
-
-    with mock.patch.object(module_utils.tensorflow, "_available", False):
-        yield
+    finally:
+        _set_available(before)
 
 
 def spare_tensorflow():
-    """Enter such a scope for good, in a process that runs only flowkit: Keras's own exports to TensorFlow need it."""
-    _for_good.enter_context(sparing_tensorflow())
+    """Spare it for good, in a process that runs only flowkit: Keras's own exports to TensorFlow need it."""
+    _set_available(False)
 
 
-_for_good = contextlib.ExitStack()
+def _set_available(available):
+    """Set whether Keras takes TensorFlow for installed, None to find out; return the value before."""
+    if keras.backend.backend() == "tensorflow" or "tensorflow" in sys.modules:
+        return None
+    from keras.src.utils import module_utils
+
+    lazy = module_utils.tensorflow
+    before, lazy._available = lazy._available, available
+    return before
