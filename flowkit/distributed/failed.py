@@ -27,20 +27,15 @@ class ProcessFailed(RuntimeError):
         self.exit_code = exit_code  # of a command that ends with it
 
 
-def lost(error: BaseException) -> ProcessLost:
-    """Return the ProcessLost for a backend's error about another process."""
+def named(error: BaseException) -> BaseException:
+    """Return ProcessLost for a backend's error about another process, and any other error as it is."""
+    if engine.processes() == 1 or isinstance(error, ProcessLost) or not engine.is_lost(error):
+        return error
     reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
     return ProcessLost(
         f"the group of {engine.processes()} processes has broken, since one has ended or does not answer: {reason}. "
         "Start all again, and training goes on from its last checkpoint."
     )
-
-
-def named(error: BaseException) -> BaseException:
-    """Return ProcessLost for a backend's error about another process, and any other error as it is."""
-    if engine.processes() == 1 or isinstance(error, ProcessLost) or not engine.is_lost(error):
-        return error
-    return lost(error)
 
 
 @contextlib.contextmanager

@@ -14,10 +14,7 @@ from flowkit.contract.arguments import Positive, checked, whole
 from flowkit.distributed.ending import end_on_errors, leave_at_exit
 from flowkit.distributed.failed import exchanged, leave
 from flowkit.distributed.launcher import launched
-from flowkit.distributed.meeting import meet
 from flowkit.engines import engine
-
-_TRAINS_IN_GROUPS = ("torch", "jax")
 
 _started = False
 _was_main = True  # in the group that was left, if there was one
@@ -31,15 +28,14 @@ def start(*, seed: Annotated[int, whole(0, 2**32 - 1)] = 0, minutes: Positive = 
     Reads the environment variables of torchrun, SLURM, Keras (`KERAS_DISTRIBUTION_JOB_ADDRESSES`, ...) or JAX
     (`JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID`), chooses the device, and sets the same Keras
     seed in all processes. On JAX it also spreads batches over all devices that a process sees, even a process alone.
-    From then on a process ends at once if it fails, and within a minute if another one ends or does not answer.
-    A second call does nothing.
+    From then on a process ends at once if it fails, and the others in their next step. A second call does nothing.
 
     Args:
         seed: a whole number from 0 up, which determines weights and noise.
         minutes: how long to wait for the others, here and (on PyTorch) in each step.
 
     Raises:
-        RuntimeError: if a model was made before, or another process did not come.
+        RuntimeError: if a model was made before, or another process did not come. (JAX itself ends the process then.)
         NotImplementedError: in a group on TensorFlow or numpy.
         ValueError: if the environment variables do not fit together, or an argument is out of range.
 
@@ -73,8 +69,6 @@ def _join(launch, seconds):
         )
     address = _address(launch)
     try:
-        if address is not None and engine.name in _TRAINS_IN_GROUPS:
-            meet(address, launch.processes, launch.rank, seconds)
         engine.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
     except NotImplementedError:
         raise

@@ -1,6 +1,7 @@
 """JAX, which compiles whole steps."""
 
 import contextlib
+import math
 import os
 import re
 
@@ -16,7 +17,6 @@ from flowkit.engines import jax_backprop
 from flowkit.engines.base import Engine
 
 _HEARTBEAT = 45  # seconds without one after which JAX ends the others
-_CONNECT = 60  # seconds for JAX to connect processes that have all come
 _DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
 _PIECE = 64 * 2**20  # bytes of each process that are exchanged at once
 
@@ -200,7 +200,7 @@ class JaxEngine(Engine):
             rank,
             local_device_ids=None if alone or local_rank is None else [local_rank],
             cluster_detection_method="deactivate",
-            initialization_timeout=_CONNECT,
+            initialization_timeout=math.ceil(seconds),
             heartbeat_timeout_seconds=_HEARTBEAT,
             shutdown_timeout_seconds=_DAYS,
         )
