@@ -326,7 +326,7 @@ class FlowModel(keras.Model):
     def save(
         self, filepath: str | Path, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
-        """Keras's `save`: the same bytes for the same flow, in place of an older file only once they are written."""
+        """Keras's `save`, which replaces an older file only once the new one is written."""
         write = functools.partial(super().save, **kwargs)
         saving.save(write, filepath, overwrite, zipped)
 

@@ -1,11 +1,8 @@
-"""Files of a flow: Keras's, with the same bytes for the same flow, and presets; how their configs come back."""
+"""Files of a flow: Keras's, and presets; how their configs come back."""
 
-import errno
 import io
-import json
 import math
 import os
-import shutil
 import tempfile
 import warnings
 import zipfile
@@ -33,51 +30,16 @@ _COLUMNS = ("columns", "context_columns")
 
 
 def save(write: Callable[..., None], filepath: Any, overwrite: bool, zipped: bool | None) -> None:
-    """Save by Keras's `write(path, overwrite, zipped)` beside `filepath`, then put the file in its place."""
+    """Save by Keras's `write(path, overwrite, zipped)`: a file beside `filepath`, which then takes its place."""
     path = Path(os.path.realpath(filepath))  # a link stays one
-    ours = "://" not in str(filepath) and (path.suffix == ".keras" or zipped is False)
-    if not ours or (path.exists() and not overwrite):  # Keras uploads it, refuses the name or asks
+    is_file = path.suffix == ".keras" and zipped is not False and "://" not in str(filepath)
+    if not is_file or (path.exists() and not overwrite):  # Keras uploads it, makes a folder or asks
         write(filepath, overwrite, zipped)
         return
-    if not path.parent.is_dir():
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path.parent))
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        written, undated = Path(folder, "flow.keras"), Path(folder, "undated.keras")
-        write(written, True, None)
-        _forget_the_moment(written, undated)
-        if zipped is False:
-            shutil.unpack_archive(undated, path, "zip")
-            return
-        if path.is_file():
-            shutil.copymode(path, undated)
-        os.replace(undated, path)
-
-
-def _forget_the_moment(source, target):
-    """Copy a zip file without what differs between equal flows: dates, and addresses in memory of shared objects."""
-    with zipfile.ZipFile(source) as given, zipfile.ZipFile(target, "w") as file:
-        for name in sorted(given.namelist()):
-            entry = zipfile.ZipInfo(name)  # of 1980, the first year of zip files
-            with given.open(name) as content, file.open(entry, "w", force_zip64=True) as place:
-                if name == "metadata.json":
-                    dated = json.load(content) | {"date_saved": "1980-01-01@00:00:00"}
-                    place.write(json.dumps(dated).encode())
-                elif name == "config.json":
-                    place.write(json.dumps(_renumbered(json.load(content), {})).encode())
-                else:
-                    shutil.copyfileobj(content, place, 2**20)
-
-
-def _renumbered(item, numbers):
-    """Return a config with its shared objects numbered from 1."""
-    if isinstance(item, list):
-        return [_renumbered(inner, numbers) for inner in item]
-    if not isinstance(item, dict):
-        return item
-    item = {key: _renumbered(inner, numbers) for key, inner in item.items()}
-    if "shared_object_id" in item:
-        item["shared_object_id"] = numbers.setdefault(item["shared_object_id"], len(numbers) + 1)
-    return item
+        written = Path(folder, path.name)
+        write(written, True, zipped)
+        os.replace(written, path)
 
 
 def check_file(path: Path) -> None:

@@ -4,7 +4,6 @@ import csv
 import importlib
 import os
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,34 +84,17 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
-    """Return the rows of a log as dicts of numbers, None for an empty cell.
-
-    Lines that are no rows are left out, with a warning that counts them.
-    """
-    path = Path(path)
-    if not path.exists():
+    """Return the rows of a log as dicts of numbers, None for an empty cell; no rows if there is no file."""
+    if not Path(path).exists():
         return []
-    header, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    rows = []
-    for line in lines[:-1]:  # each ends in a newline; an incomplete last one does not
-        try:
-            row = dict(zip(header.split(","), map(_number, line.split(",")), strict=True))
-            rows += [row] if row["epoch"] > 0 else []
-        except (ValueError, KeyError, TypeError):
-            continue
-    if missing := len(lines[:-1]) - len(rows):
-        warnings.warn(
-            f"{path}: {missing} of its lines cannot be read and are left out, which leaves a gap in the curve and "
-            "harms nothing else; put a copy of the file back to have them",
-            stacklevel=2,
-        )
-    return rows
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
 
 
 def _number(text):
-    if text == "":
+    if not text:
         return None
-    return int(text) if len(text) < 16 and text.isdecimal() else float(text)
+    return int(text) if text.isdecimal() else float(text)
 
 
 class Target:

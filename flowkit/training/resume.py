@@ -169,7 +169,7 @@ class Resume(Configured, keras.callbacks.Callback):
         if self._loaded is not None:
             arrays, meta = self._loaded
             checkpoint.remind(self.callbacks, meta)
-            checkpoint.assign_best(arrays, self.callbacks, self.model)
+            checkpoint.assign_best(arrays, self.callbacks)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
