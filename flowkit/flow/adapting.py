@@ -64,8 +64,10 @@ def adapt_for_fit(flow: Any, data: prepare.Packed, options: dict[str, Any]) -> N
 
 def _rows_of_set(flow, data, most):
     """Return (x, context) of as many batches of a data set as hold `most` rows."""
-    pieces, found = [], 0
-    for batch in _batches(data):
+    pieces, found, batches = [], 0, data
+    if isinstance(data, keras.utils.PyDataset):  # perhaps of sorted rows
+        batches = (data[int(i)] for i in np.random.default_rng(0).permutation(data.num_batches or 1))
+    for batch in batches:
         pieces.append(prepare.checked(flow, *prepare.peeked(batch)))
         found += len(pieces[-1][0])
         if found >= most:
@@ -76,15 +78,6 @@ def _rows_of_set(flow, data, most):
     if len(x) >= _ENOUGH:
         prepare.refuse_whole(flow, x)
     return x, context
-
-
-def _batches(data):
-    """Return the batches of a data set that can be read again, those with numbers in an order drawn by a fixed seed."""
-    if not isinstance(data, keras.utils.PyDataset):
-        return iter(data)
-    # The first stays first, as the flow is built on it.
-    later = np.random.default_rng(0).permutation(np.arange(1, data.num_batches or 1))
-    return (data[int(i)] for i in (0, *later))
 
 
 def _most(flow, x):

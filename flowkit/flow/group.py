@@ -13,7 +13,6 @@ from keras import tree
 
 from flowkit import distributed
 from flowkit.contract.arguments import shown
-from flowkit.data.batch_order import Batches
 from flowkit.distributed.failed import failing_together, naming_the_lost
 from flowkit.distributed.group import started
 from flowkit.distributed.launcher import launched
@@ -43,15 +42,6 @@ def check_devices() -> None:
         f"fit expects processes that have joined, received a group of {count}, each of which would train weights of "
         "its own: call flowkit.distributed.start() before the model is made."
     )
-
-
-def check_batches(batches: Batches) -> None:
-    """Raise ValueError for batches that were made for another number of processes."""
-    if batches.processes != engine.processes():
-        raise ValueError(
-            f"a flow expects batches of the {engine.processes()} processes that there are, received batches for "
-            f"{batches.processes}. Call flowkit.distributed.start() before flowkit.data.batches."
-        )
 
 
 def check_same_work(x: Any, first: Any, options: dict[str, Any]) -> None:

@@ -23,8 +23,7 @@ from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
 from flowkit.flow.batches import count, head, is_array, map_leaves, real_numbers
-from flowkit.flow.context import check_context, check_embedding, context_kind, embedded, refuse_unread
-from flowkit.flow.group import check_batches
+from flowkit.flow.context import check_context, check_embedding, context_kind, embedded
 from flowkit.flow.noise import check_dequantizer
 
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
@@ -35,23 +34,15 @@ _DRAWS = 256  # rows of context that are adapted to without data, as many as Glo
 def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> None:
     """Raise TypeError or ValueError for parts of which no flow can be made."""
     if not isinstance(bijector, FlowLayer):
-        cure = ""
-        if isinstance(bijector, list | tuple):
-            cure = " Make one of several: flowkit.bijectors.Chain([...])."
-        elif isinstance(bijector, type):
-            cure = f" Call the class: {bijector.__name__}(...)."
-        raise TypeError(f"Flow expects a bijector, received {bijector!r}.{cure}")
+        raise TypeError(
+            f"Flow expects a bijector, received {bijector!r}. Call a class, and make one of several by "
+            "flowkit.bijectors.Chain([...])."
+        )
     if base is not None and not isinstance(base, keras.Layer):
         raise TypeError(
             f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
         )
     check_dequantizer(dequantize)
-    here, there = (getattr(part, "num_classes", None) for part in (bijector, base))
-    if None not in (here, there) and here != there:
-        raise ValueError(
-            f"got num_classes={here} in the bijector and num_classes={there} in the base, expected one number, since "
-            "both read the same labels. Make them equal."
-        )
     check_embedding(embedding, bijector, base)
     refuse_shared([part for part in (bijector, base, embedding) if part is not None])
     codomain = bijector.spec.codomain
@@ -347,7 +338,7 @@ def packed(
     """Return data and context, arrays or a data set, as Keras takes them; build the flow if necessary.
 
     `y` are labels that come with data, another name for the context, which a flow that reads none may ignore. For a
-    flow that `learns`, a `context` that it does not read is an error, and so are columns of whole numbers.
+    flow that `learns`, columns of whole numbers are an error.
     """
     if isinstance(x, dict):
         if context is not None:
@@ -355,12 +346,9 @@ def packed(
         x, context = unpack(x)
     x = as_array(flow, x)
     if learns:
-        refuse_unread(flow, context)
         refuse_whole(flow, x)
     if not is_array(x):
         first, x = peek(x)
-        if learns:
-            refuse_unread(flow, first[1])
         data = Packed(x, y, checked(flow, *first))
     elif tuple(x.shape)[:1] in ((), (0,)):
         raise ValueError(
@@ -391,7 +379,6 @@ def to_train(
         refuse_data(flow, "fit", {"x": x, "y": y, "sample_weight": sample_weight})
         return _without_data(flow, context, options)
     if isinstance(x, Batches):
-        check_batches(x)
         callbacks = options.get("callbacks")
         if not isinstance(callbacks, keras.callbacks.CallbackList):  # which was made for its model
             callbacks = [x.for_fit(), *tree.flatten(callbacks or [])]
@@ -437,7 +424,6 @@ def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Pac
     Raises ValueError if the length of an epoch is not known.
     """
     flow._event()
-    refuse_unread(flow, context)
     context = check_context(flow, context)
     size = 32 if options["batch_size"] is None else whole_number(options["batch_size"], "batch_size", least=1)
     steps = options.get("steps_per_epoch")
