@@ -412,10 +412,6 @@ class Engine:
         """
         return draw(keras.random.SeedGenerator(seed, name="latents"))
 
-    def trains_apart(self):
-        """Return True if processes have joined, but Keras would train a model in each of them."""
-        return False
-
     def is_lost(self, error):
         """Return True if `error` says that another process does not answer any more."""
         return False

@@ -250,9 +250,6 @@ class JaxEngine(Engine):
                 whole += part.tobytes()
         return [bytes(whole[: int(size)]) for whole, size in zip(given, sizes, strict=True)]
 
-    def trains_apart(self):
-        return self.processes() > 1 and keras.distribution.distribution() is None
-
     def is_lost(self, error):
         # XLA's own begin with a code, "UNKNOWN: Gloo all-reduce failed: ...", and are ValueErrors now and then.
         told = r"UNAVAILABLE: |[A-Z_]+: .*(?i:gloo|nccl|coordination|heartbeat)"

@@ -90,9 +90,6 @@ class TorchGroup(Engine):
             for seed in seeds:
                 seed -= shift
 
-    def trains_apart(self):
-        return self.processes() > 1
-
     def is_lost(self, error):
         # Gloo's own are plain RuntimeErrors, which begin with the file of its code that they come from.
         of_gloo = type(error) is RuntimeError and re.match(r"\[\S*gloo/\S*\]", str(error)) is not None

@@ -6,14 +6,14 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from flowkit import distributed
 from flowkit.contract.adaptation import adapt_inside, adapt_layer, is_adapted
 from flowkit.contract.errors import label
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.flow import prepare
-from flowkit.flow.batches import count, head
-from flowkit.flow.group import rows_of_all
+from flowkit.flow.batches import count, head, map_leaves
 from flowkit.flow.noise import counted, counted_for, dequantized
 
 _ENTRIES = 2**22  # of the rows that are adapted to: of a wide table, or of images, they are fewer
@@ -28,7 +28,7 @@ def adapt(flow: Any, x: np.ndarray, context: Any, again: bool) -> None:
     """
     x, context = _chosen_rows(flow, x, context)
     if engine.processes() > 1:
-        x, context = rows_of_all(x, context)
+        x, context = map_leaves(distributed.gather, (x, context))
     y = x
     if flow.dequantize is not None:
         needs = flow.dequantize.noise_needs(x.shape, inverse=False)

@@ -1,5 +1,6 @@
 """The model: a bijector and the base density of its latents."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -17,13 +18,13 @@ from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
+from flowkit.distributed.failed import failing_together
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
-from flowkit.flow.group import together_if_spread
 from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.flow.model import FlowModel, locked
 from flowkit.flow.noise import continuous, noise_of_positions, varies, without_noise
@@ -361,7 +362,6 @@ class Flow(FlowModel):
         return scoring.in_bits(log_prob, x.shape)
 
     @locked
-    @together_if_spread
     @checked
     def sample(
         self,
@@ -389,12 +389,14 @@ class Flow(FlowModel):
 
         `spread=True` shares the work in a group of processes (`flowkit.distributed`). All of them call it with the same
         arguments; each decodes its part of the rows, and all receive all rows: those of one process, but for rounding.
-        Without a seed all draw from the main process's; `check` is done in each. Raises ValueError, in all, if their
-        arguments differ; any other error in one is a `flowkit.distributed.ProcessFailed` in the others. Raises
-        ValueError for a guidance below 0, or without a context that is optional.
+        The seed is the main process's; `check` is done in each. An error in one process is a
+        `flowkit.distributed.ProcessFailed` in the others.
+
+        Raises ValueError for a guidance below 0, or without a context that is optional.
         """
         weight = contexts.guidance_of(self, guidance, context)
-        with setting(steps=steps, guidance=weight):
+        together = failing_together() if spread else contextlib.nullcontext()
+        with together, setting(steps=steps, guidance=weight):
             return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked
@@ -435,7 +437,7 @@ class Flow(FlowModel):
         - None does not look.
         """
         x, context = prepare.seen(self, x, context, batch_size)
-        z = sampling.encoded(self, x, context, batch_size, seed)
+        z = scoring.scored(self, self._forward, x, context, batch_size, seed, middle=True)
         look_at(self, x, context, check, batch_size, z=z)
         return z
 

@@ -16,7 +16,7 @@ from flowkit.distributed.failed import failing_together
 from flowkit.flow import prepare
 from flowkit.flow.batches import batch_size_of, run, run_in_batches
 from flowkit.flow.metrics import score_name
-from flowkit.flow.noise import counted_for, dequantized
+from flowkit.flow.noise import counted_for, dequantized, undithered
 
 
 def scored(
@@ -30,16 +30,20 @@ def scored(
     first: int = 0,
     *,
     volume: bool = False,
+    middle: bool = False,
 ) -> Any:
     """Return `function(y, context, noise)` of the continuous values of checked data, as numpy.
 
     `first` is the index of the first row among all whose noise differs. `volume` adds the dequantizer's part of
-    log_prob, if it varies.
+    log_prob, if it varies. `middle` takes whole values at the middle of their bins, without noise.
     """
 
     def score(start, stop, piece):
         x, context = piece
-        y, its_volume = dequantized(flow, x, first + start, seed=seed, draw=draw)
+        if middle:
+            y, its_volume = undithered(flow, x), None
+        else:
+            y, its_volume = dequantized(flow, x, first + start, seed=seed, draw=draw)
         noise = counted_for(flow, y.shape, first + start, inverse=False, seed=seed, draw=draw)
         answer = run(flow, function, y, context, noise)
         if not volume or its_volume is None:
