@@ -68,7 +68,13 @@ class FlowModel(keras.Model):
         Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
         train.
         """
-        self._refuse_targets(loss, options)
+        given = {name: options[name] for name in _OF_TARGETS if options.get(name) is not None}
+        if given or not isinstance(loss, Objective | None):
+            raise ValueError(
+                f"{type(self).__name__}.compile expects an objective as loss=, such as MaximumLikelihood() (the "
+                "default), ReverseKL(log_density) or FlowMatching(), and no metrics, since a flow reports nll and "
+                f"bits_per_dim; received {given or loss!r}."
+            )
         objective = MaximumLikelihood() if loss is None else loss
         objective.check(self)
         if objective.needs_data and not is_likelihood(objective):
@@ -77,22 +83,6 @@ class FlowModel(keras.Model):
         self.objective = objective
         if engine.processes() > 1 and self.optimizer is not None:
             engine.average_gradients(self.optimizer)
-
-    def _refuse_targets(self, loss, options):
-        """Raise ValueError for what Keras's `compile` takes for models whose loss compares predictions with targets."""
-        compiles = f"{type(self).__name__}.compile expects"
-        if loss is not None and not isinstance(loss, Objective):
-            made = ": it is a class, to be called" if isinstance(loss, type) else ""
-            raise ValueError(
-                f"{compiles} an objective as loss=, such as MaximumLikelihood() (the default), "
-                f"ReverseKL(log_density) or FlowMatching(), received {loss!r}{made}."
-            )
-        for name in _OF_TARGETS:
-            if options.get(name) is not None:
-                raise ValueError(
-                    f"{compiles} no {name}=, received {options[name]!r}: a flow reports nll and bits_per_dim. Leave "
-                    f"{name} out."
-                )
 
     def _check_training(self):
         """Raise if the flow, compiled as it is, would not learn from what it receives."""
@@ -223,7 +213,7 @@ class FlowModel(keras.Model):
         """
         _refuse_class_weight("train_on_batch", class_weight)
         self._check_training()
-        prepare.refuse_data(self, "train_on_batch", {"x": x})
+        prepare.refuse_data(self, "train_on_batch", x)
         x, y, *_ = prepare.ready(self, x, y, context, sample_weight, learns=True)
         logs = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
         self._after_training()

@@ -376,16 +376,13 @@ def to_train(
 ) -> tuple[Packed, dict[str, Any]]:
     """Return (the data of `fit`, the other `options` of Keras's `fit`)."""
     if not flow.objective.needs_data:
-        refuse_data(flow, "fit", {"x": x, "y": y, "sample_weight": sample_weight})
+        refuse_data(flow, "fit", x)
         return _without_data(flow, context, options)
     if isinstance(x, Batches):
         callbacks = options.get("callbacks")
         if not isinstance(callbacks, keras.callbacks.CallbackList):  # which was made for its model
             callbacks = [x.for_fit(), *tree.flatten(callbacks or [])]
-        options = options | {
-            "callbacks": callbacks,
-            "shuffle": False,
-        }  # in its own order, which can be resumed
+        options = options | {"callbacks": callbacks, "shuffle": False}  # its own order can be resumed
     data = packed(flow, x, y, context, sample_weight, learns=True)
     return data, with_validation(flow, options)
 
@@ -407,15 +404,14 @@ def with_validation(flow: Any, options: dict[str, Any]) -> dict[str, Any]:
 # Training without data
 
 
-def refuse_data(flow: Any, method: str, passed: dict[str, Any]) -> None:
-    """Raise ValueError if any value is passed to a method although the objective needs no data."""
-    for word, value in passed.items():
-        if value is not None and not flow.objective.needs_data:
-            raise ValueError(
-                f"{method} expects no {word}= for {type(flow.objective).__name__}, which learns from the flow's own "
-                f"draws, received {type(value).__name__}: fit(steps_per_epoch=1000, batch_size=256), with context= for "
-                "a conditional flow."
-            )
+def refuse_data(flow: Any, method: str, x: Any) -> None:
+    """Raise ValueError for data although the objective needs none."""
+    if x is not None and not flow.objective.needs_data:
+        raise ValueError(
+            f"{method} expects no data for {type(flow.objective).__name__}, which learns from the flow's own draws, "
+            f"received {type(x).__name__}: fit(steps_per_epoch=1000, batch_size=256), with context= for a conditional "
+            "flow."
+        )
 
 
 def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Packed, dict[str, Any]]:
