@@ -18,7 +18,6 @@ from flowkit.engines.base import Engine
 
 _HEARTBEAT = 45  # seconds without one after which JAX ends the others
 _DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
-_PIECE = 64 * 2**20  # bytes of each process that are exchanged at once
 
 
 class _Keys(keras.random.SeedGenerator):
@@ -241,14 +240,9 @@ class JaxEngine(Engine):
         # Bytes, since JAX makes an int32 of an int64.
         size = np.array([len(data)], "int64").view("uint8")
         sizes = np.asarray(multihost_utils.process_allgather(size)).view("int64")[:, 0]
-        given = [bytearray() for _ in sizes]
-        # They pass the memory of the devices, from each process as many bytes as the longest message has.
-        for start in range(0, int(sizes.max()), _PIECE):
-            mine = data[start : start + _PIECE].ljust(min(_PIECE, int(sizes.max()) - start), b"\0")
-            parts = multihost_utils.process_allgather(np.frombuffer(mine, "uint8"))
-            for whole, part in zip(given, parts, strict=True):
-                whole += part.tobytes()
-        return [bytes(whole[: int(size)]) for whole, size in zip(given, sizes, strict=True)]
+        padded = np.frombuffer(data.ljust(max(1, int(sizes.max())), b"\0"), "uint8")
+        parts = np.asarray(multihost_utils.process_allgather(padded))
+        return [part[: int(size)].tobytes() for part, size in zip(parts, sizes, strict=True)]
 
     def is_lost(self, error):
         # XLA's own begin with a code, "UNKNOWN: Gloo all-reduce failed: ...", and are ValueErrors now and then.

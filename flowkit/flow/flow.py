@@ -318,12 +318,13 @@ class Flow(FlowModel):
         return "exact" if words == {"exact"} else "estimate"
 
     @locked
+    @checked
     def log_prob(
         self,
         x: Tensor,
         context: Context = None,
         *,
-        samples: int = 1,
+        samples: Count = 1,
         batch_size: int | None = None,
         seed: int = 0,
     ) -> np.ndarray:
@@ -331,22 +332,20 @@ class Flow(FlowModel):
 
         `samples` = k > 1 draws of the noise give the tighter bound, or the mean of estimates: see `bits_per_dim`.
         The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
-        engine changes the result. Raises ValueError for k > 1 if log_prob is exact.
+        engine changes the result.
         """
-        scoring.check_draws(self, samples)
         x, context = prepare.seen(self, x, context, batch_size)
-        if samples == 1:
-            return scoring.densities(self, x, context, batch_size, seed)
         log_prob = scoring.log_prob_of_draws(self, x, context, batch_size, seed, samples)
         return log_prob.astype(self.compute_dtype)
 
     @locked
+    @checked
     def bits_per_dim(
         self,
         x: Tensor,
         context: Context = None,
         *,
-        samples: int = 1,
+        samples: Count = 1,
         batch_size: int | None = None,
         seed: int = 0,
     ) -> np.ndarray:
@@ -354,9 +353,8 @@ class Flow(FlowModel):
 
         `samples` = k > 1 draws of the noise give the tighter bound log (1/k) sum_i p(x + u_i) if log_prob is a bound
         (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
-        exponentials of estimates no mean is a bound. Raises ValueError for k > 1 if log_prob is exact.
+        exponentials of estimates no mean is a bound.
         """
-        scoring.check_draws(self, samples)
         x, context = prepare.seen(self, x, context, batch_size)
         log_prob = scoring.log_prob_of_draws(self, x, context, batch_size, seed, samples)
         return scoring.in_bits(log_prob, x.shape)
@@ -438,7 +436,7 @@ class Flow(FlowModel):
         """
         x, context = prepare.seen(self, x, context, batch_size)
         z = scoring.scored(self, self._forward, x, context, batch_size, seed, middle=True)
-        look_at(self, x, context, check, batch_size, z=z)
+        look_at(self, x, context, check, batch_size)
         return z
 
     @locked

@@ -131,14 +131,6 @@ def test_the_importance_weighted_bound_is_tighter():
     assert abs(bits[2] - exact) < 0.05
 
 
-@pytest.mark.one_engine
-def test_a_bound_needs_noise_to_be_over(vector_flow, x):
-    with pytest.raises(
-        ValueError, match="got samples=4, expected samples=1 for a flow whose log_prob is exact"
-    ):
-        vector_flow.bits_per_dim(x, samples=4)
-
-
 @pytest.mark.two_engines
 def test_few_bits_really_quantise(perturb, images):
     flow = perturb(glow(levels=1, n_bits=3, input_shape=(8, 8, 1)))
