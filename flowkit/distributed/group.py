@@ -62,11 +62,6 @@ def _join(launch, seconds):
             "flowkit.distributed.start expects to be called before any model is made, received one in a program whose "
             "flow is there already. Call it right after `import flowkit`."
         )
-    if engine.processes() > 1:
-        raise RuntimeError(
-            f"flowkit.distributed.start joins the processes itself, received a group of {engine.processes()} that "
-            "has been joined. Leave out the other call."
-        )
     address = _address(launch)
     try:
         engine.join(address, launch.processes, launch.rank, launch.local_rank, seconds)

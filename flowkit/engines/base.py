@@ -27,7 +27,6 @@ class Engine:
     """An engine of Keras, as flowkit uses it. The methods here are the defaults."""
 
     name: str  # Keras's name of it
-    supports_training = True
     Rows = Rows
 
     # The engine itself

@@ -12,7 +12,6 @@ class NumpyEngine(Engine):
     """NumPy: scores and samples, and trains nothing."""
 
     name = "numpy"
-    supports_training = False
 
     def version(self):
         return np.__version__

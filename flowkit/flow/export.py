@@ -254,15 +254,11 @@ FORMATS = {
 
 
 def check_name(path: str | Path, format: str) -> Path:
-    """Return `path`. Raise ValueError if it does not end as the format does, or is a folder that exists."""
+    """Return `path`. Raise ValueError if it does not end as the format does."""
     path, suffix = Path(path), FORMATS[format].suffix
     if path.suffix != suffix:
         ends = f"a name that ends in {suffix}" if suffix else "a folder, whose name has no ending"
         raise ValueError(f"export: got {path} for {format!r}, expected {ends}.")
-    if path.is_dir():
-        raise ValueError(
-            f"export: got {path}, a folder that exists, expected a new one. Choose another name."
-        )
     return path
 
 

@@ -455,11 +455,6 @@ class Flow(FlowModel):
         A flow that was fitted on a frame gives a frame. `check`: see `encode`.
         What the way back draws anew, after a surjection, follows from `seed` and a row's index.
         """
-        if isinstance(z, list | tuple) and any(getattr(part, "ndim", 0) > 1 for part in z):
-            raise ValueError(
-                "decode expects flat latents (n, dim), received a list of maps. Of split_latents "
-                "flow.bijector.join_latents(maps) makes them."
-            )
         z = real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
         context = prepare.seen_context(self, context, batch_size, rows=len(z))
         x, finite = sampling.decoded(self, z, context, batch_size, seed)

@@ -86,11 +86,6 @@ class FlowModel(keras.Model):
 
     def _check_training(self):
         """Raise if the flow, compiled as it is, would not learn from what it receives."""
-        if not engine.supports_training:
-            raise NotImplementedError(
-                f"Keras's {engine.name} backend computes no gradients and cannot fit: "
-                "set KERAS_BACKEND to jax, torch or tensorflow."
-            )
         self.objective.check(self)
         check_devices()
         # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.

@@ -63,10 +63,6 @@ class ReverseKL(Objective):
         alpha: Number = 1.0,
         anneal: Fraction = 0.0,
     ) -> None:
-        if not callable(log_density):
-            raise TypeError(
-                f"ReverseKL's log_density: got {log_density!r}, expected a function x -> (batch,)."
-            )
         self.log_density, self.stick_the_landing = log_density, bool(stick_the_landing)
         self.alpha, self.anneal = alpha, anneal
 

@@ -121,17 +121,12 @@ def _memory(callback):
 
 def check_origin(name: str, meta: Meta, here: Meta) -> None:
     """Raise CheckpointError if training `here` cannot go on from file `name`, and warn if not bit for bit."""
-    cures = {
-        "format": "Begin a new run.",
-        "backend": f"Set KERAS_BACKEND={meta.get('backend')}.",
-        "data seed": "Take the same seed.",
-        "rows with fingerprint": "Bring back the same rows in the same order, or train anew in another folder.",
-        "callbacks": "Pass callbacks of the same classes.",
-    }
-    for key, cure in cures.items():
+    for key in ("format", "backend", "data seed", "rows with fingerprint", "callbacks"):
         then, now = meta.get(key), here[key]
         if then != now and not (key == "rows with fingerprint" and None in (then, now)):
-            raise CheckpointError(f"{name}: got {key} {then}, expected {now}. {cure}")
+            raise CheckpointError(
+                f"{name}: got {key} {then}, expected {now}. Train as before, or anew in another folder."
+            )
     if meta["versions"] != here["versions"]:
         warnings.warn(
             f"{name} was written with {meta['versions']}, this session has {here['versions']}: training goes on, but "

@@ -283,14 +283,9 @@ def save_pairs(
 
     Draws at most 2,000 rows of each, and the first 10 columns. An axis shows 99.8 percent of both, but at most half the
     data's width beyond the data on each side; a line below counts the rows outside. `types` are those of the columns of
-    a mixed table, which holds codes; missing entries are counted and not drawn. Raises ValueError for tables of
-    different columns.
+    a mixed table, which holds codes; missing entries are counted and not drawn.
     """
     data, samples = np.asarray(data, "float64"), np.asarray(samples, "float64")
-    if data.ndim != 2 or samples.ndim != 2 or data.shape[1] != samples.shape[1]:
-        raise ValueError(
-            f"expected two tables of the same columns, received {data.shape} and {samples.shape}."
-        )
     names = [f"column {i}" for i in range(data.shape[1])] if names is None else names
     names = names[:MOST_COLUMNS]
     figure = new_figure(1 + 1.3 * len(names), 1 + 1.3 * len(names))

@@ -192,7 +192,7 @@ def test_refuses_another_architecture_and_optimizer_and_names_what_differs(begun
     ("changed", "message"),
     [
         ({"data seed": 8}, "got data seed 8, expected 7"),
-        ({"backend": "abacus"}, r"got backend abacus, expected .*KERAS_BACKEND=abacus"),
+        ({"backend": "abacus"}, "got backend abacus, expected "),
         ({"callbacks": []}, r"got callbacks \[\], expected \['ReduceLROnPlateau'\]"),
         ({"format": 1}, "got format 1, expected 4"),
     ],

@@ -84,8 +84,3 @@ def test_a_mixed_table_is_drawn_in_its_entries_without_the_missing_ones():
     assert all(text.startswith("2020") for text in bottom[1])
     drawn = types.drawable(codes)
     assert _outside(drawn, limits, gaps=[0, 2]) == "0 of 60"
-
-
-def test_tables_of_other_columns_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"two tables of the same columns, received \(4, 2\) and \(4, 3\)"):
-        save_pairs(tmp_path / "pairs.png", np.zeros((4, 2)), np.zeros((4, 3)))
