@@ -33,7 +33,7 @@ class Engine:
 
     def version(self):
         """Return the engine's version."""
-        raise NotImplementedError
+        return sys.modules[self.name].__version__
 
     def devices(self):
         """Return the devices that the engine sees, as text."""

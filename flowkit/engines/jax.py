@@ -38,9 +38,6 @@ class JaxEngine(Engine):
 
     # The engine itself
 
-    def version(self):
-        return jax.__version__
-
     def devices(self):
         return [f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices()]
 

@@ -42,30 +42,23 @@ def save(write: Callable[..., None], filepath: Any, overwrite: bool, zipped: boo
         os.replace(written, path)
 
 
-def check_file(path: Path) -> None:
-    """Raise PresetError if there is no .keras file at `path`."""
-    if not path.is_file():
-        raise PresetError(f"{path}: expected a .keras file, found {'a folder' if path.is_dir() else 'none'}")
-    if not zipfile.is_zipfile(path):
-        raise PresetError(f"{path}: expected a .keras file, received one that is damaged or something else")
-
-
 def load_file(path: Path) -> Any:
     """Return the flow in a .keras file from others. Raises PresetError if it holds code, or cannot be read."""
-    check_file(path)
+    if not zipfile.is_zipfile(path):
+        found = "something else, perhaps damaged" if path.is_file() else "none"
+        raise PresetError(f"{path}: expected a .keras file, found {found}")
     check_config(path)
-    return _loaded(path, flowkit.Flow, path, {})
+    return _loaded(path, flowkit.Flow, path)
 
 
-def _loaded(path, kind, name, versions):
+def _loaded(path, kind, name):
     """Return the flow of a file or folder that runs no code; errors call it `name`."""
     try:
         flow = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # a damaged or foreign config leads Keras to any
-        by = " and ".join(f"{package} {version}" for package, version in versions.items()) or "unknown"
         raise PresetError(
-            f"{name} cannot be loaded: {reason(error)}; it is damaged, or written by another version ({by}) "
-            f"than flowkit {flowkit.__version__} and keras {keras.__version__}."
+            f"{name} cannot be loaded: {reason(error)}; it is damaged, or written by another version than flowkit "
+            f"{flowkit.__version__} and keras {keras.__version__}."
         ) from error
     if not isinstance(flow, kind):
         raise PresetError(f"{name}: got a {type(flow).__name__}, expected a {kind.__name__}.")
@@ -78,13 +71,11 @@ def _loaded(path, kind, name, versions):
 def from_preset(cls: type, preset: Any) -> Any:
     """Return the flow of a preset: see `Flow.from_preset`."""
     found = read_preset(find_preset(preset))
-    return _loaded(found.folder, cls, preset, found.metadata.get("versions") or {})
+    return _loaded(found.folder, cls, preset)
 
 
 def save_to_preset(flow: Any, folder: Any, rows: Any, context: Any, about: Any, extra: Any) -> None:
     """Write a flow as a preset: see `Flow.save_to_preset`."""
-    if not flow.built or flow.event_shape is None:
-        raise ValueError("save_to_preset expected a flow with weights: call build, adapt or fit first.")
     plain = _uncompiled(flow)
     extra = dict(extra or {})
     if rows is not None:
@@ -94,7 +85,7 @@ def save_to_preset(flow: Any, folder: Any, rows: Any, context: Any, about: Any, 
         extra["check.npz"] = file.getvalue()
     versions = {"flowkit": flowkit.__version__, "keras": keras.__version__, engine.name: engine.version()}
     metadata: Mapping[str, Any] = {
-        "event_shape": list(flow.event_shape),
+        "event_shape": list(flow._event()),
         "num_classes": flow.num_classes,
         "parameters": sum(math.prod(weight.shape) for weight in flow.trainable_weights),
         "versions": versions,

@@ -283,25 +283,17 @@ def save_pairs(
 
     Draws at most 2,000 rows of each, and the first 10 columns. An axis shows 99.8 percent of both, but at most half the
     data's width beyond the data on each side; a line below counts the rows outside. `types` are those of the columns of
-    a mixed table, which holds codes; missing entries are counted and not drawn.
+    a mixed table, which holds codes; missing entries are not drawn.
     """
     data, samples = np.asarray(data, "float64"), np.asarray(samples, "float64")
     names = [f"column {i}" for i in range(data.shape[1])] if names is None else names
     names = names[:MOST_COLUMNS]
     figure = new_figure(1 + 1.3 * len(names), 1 + 1.3 * len(names))
     limits = draw_pairs(figure, data, samples, names, types=types)
-    gaps = []
     if types is not None:
         data, samples = types.drawable(data), types.drawable(samples)
-        gaps = [place for place, kind in enumerate(types.types[: len(names)]) if kind.missing]
-    outside = f"data {_outside(data, limits, gaps)}, samples {_outside(samples, limits, gaps)}"
-    lines = [f"rows outside of the axes: {outside}"]
-    for place in gaps:
-        there, drawn = (np.isnan(table[:, place]).mean() for table in (data, samples))
-        lines.append(
-            f"missing {names[place]}, not drawn: {there:.1%} of the data, {drawn:.1%} of the samples"
-        )
-    figure.supxlabel("\n".join(lines), fontsize=8)
+    outside = f"data {_outside(data, limits)}, samples {_outside(samples, limits)}"
+    figure.supxlabel(f"rows outside of the axes: {outside}", fontsize=8)
     save_figure(path, figure)
 
 
@@ -333,11 +325,9 @@ def save_quantiles(path: str | Path, latents: Tensor, expected: np.ndarray) -> N
     save_figure(path, figure)
 
 
-def _outside(table, limits, gaps=()):
-    """Count the rows with an entry outside the axes or NaN, in words; NaN in columns `gaps` does not count."""
+def _outside(table, limits):
+    """Count the rows with an entry outside the axes, in words; missing entries are not outside."""
     low, high = np.transpose(limits)
     shown = table[:, : len(limits)]
-    inside = (shown >= low) & (shown <= high)
-    inside[:, gaps] |= np.isnan(shown[:, gaps])
-    inside = inside.all(axis=1)
-    return f"{len(table) - int(inside.sum()):,} of {len(table):,}"
+    outside = ((shown < low) | (shown > high)).any(axis=1)
+    return f"{int(outside.sum()):,} of {len(table):,}"

@@ -83,4 +83,4 @@ def test_a_mixed_table_is_drawn_in_its_entries_without_the_missing_ones():
     assert bottom[0] == ["cat", "dog"]
     assert all(text.startswith("2020") for text in bottom[1])
     drawn = types.drawable(codes)
-    assert _outside(drawn, limits, gaps=[0, 2]) == "0 of 60"
+    assert _outside(drawn, limits) == "0 of 60"
