@@ -15,7 +15,6 @@ from flowkit._engine import pip_install
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.derived import frozen
-from flowkit.contract.inside import layers_inside
 from flowkit.engines import engine
 from flowkit.flow.batches import run
 from flowkit.flow.context import check_context, embedded
@@ -84,12 +83,6 @@ def _refused(flow, expected, received):
 def _to_compare_on(flow, function, given, context):
     """Return ({name: rows of an input}, the flow's answers to them, by how much each may differ)."""
     check_adapted(flow)
-    low = {layer.compute_dtype for layer in layers_inside(flow) if "float" in layer.compute_dtype}
-    if low != {"float32"}:
-        raise ValueError(
-            f"export expects a flow that computes in float32, received one that computes in "
-            f"{' and '.join(sorted(low))}: save it, and load it after keras.config.set_dtype_policy('float32')."
-        )
     inverse, spec = given == "z", flow.bijector.spec
     scores = function not in ("_forward", "_backward")
     if spec.draws(inverse=inverse) and (scores or spec.likelihood != "estimated"):
@@ -163,8 +156,6 @@ def _rows(context, count):
         return None
     if isinstance(context, dict):
         raise ValueError(f"export expects a context of one tensor, received a dict of {sorted(context)}.")
-    if not len(context):
-        raise ValueError("export expects a few rows of context to compare on, received none.")
     rows = ops.convert_to_tensor(context[np.arange(count) % len(context)])
     return ops.convert_to_numpy(rows)  # whole numbers of the engine's own size, as its graph has them
 

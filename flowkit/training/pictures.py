@@ -209,9 +209,7 @@ def sample_grid(
     Samples are drawn from `seed`, and leave the flow's own random state alone. `spread`, for all processes of a group
     at once, is that of `Flow.sample`.
     """
-    how: dict[str, Any] = {"temperature": temperature, "seed": seed}
-    if spread and distributed.world() > 1:
-        how["spread"] = True
+    how: dict[str, Any] = {"temperature": temperature, "seed": seed, "spread": spread}
     if classes is None:
         images = flow.sample(count, **how)
         return image_grid(images, levels=levels)
