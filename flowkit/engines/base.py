@@ -433,7 +433,8 @@ class Engine:
         # It logs a line for each scalar that JAX leaves untyped; the file is compared with the flow anyway.
         with quiet("onnx_ir"):
             signature = [specs] if len(specs) > 1 else specs
-            model.export(path, format=format, input_signature=signature, verbose=False)
+            named = {"saved_model": "tf_saved_model"}.get(format, format)
+            model.export(path, format=named, input_signature=signature, verbose=False)
 
     def read_graph(self, path, format):
         """Return a function (name -> array) -> list of arrays that runs a file of a format of the engine's own."""

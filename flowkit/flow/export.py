@@ -63,8 +63,8 @@ def _written(flow, format, model, path, few, inputs, known):
     errors: list[Exception] = []
     for way in range(engine.ways_to_write(format)):
         try:
-            FORMATS[format].write(model, path, few, way)
-            return _compare(flow, FORMATS[format].read(path), inputs, known)
+            write(model, path, format, few, way)
+            return _compare(flow, read(path, format), inputs, known)
         except Exception as error:  # the exporter does not know something, or has got it wrong
             path.unlink(missing_ok=True)
             errors.append(error)
@@ -182,66 +182,48 @@ class Format(NamedTuple):
 
     suffix: str
     packages: dict[str, tuple[str, ...]]
-    write: Callable[[Any, Path, dict[str, Any], int], None]
-    read: Callable[[Path], Callable]
-
-
-def _by_engine(suffix, engine_name, written_as, read_as):
-    """Return a format that one engine alone writes and reads; these are its names there."""
-    return Format(
-        suffix,
-        {engine_name: ()},
-        lambda model, path, inputs, way: engine.write_graph(model, str(path), written_as, inputs, way),
-        lambda path: engine.read_graph(str(path), read_as),
-    )
-
-
-def _write_onnx(model, path, inputs, way):
-    engine.write_graph(model, str(path), "onnx", inputs, way)
-
-
-def _run_by_onnxruntime(path):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
-    return lambda inputs: session.run(None, {name: inputs[name] for name in names})
-
-
-def _write_openvino(model, path, inputs, way):
-    import openvino
-
-    onnx = path.with_suffix(".onnx")  # which every engine writes
-    _write_onnx(model, onnx, inputs, way)
-    openvino.save_model(openvino.convert_model(str(onnx)), str(path), compress_to_fp16=False)
-    onnx.unlink()
-
-
-def _run_by_openvino(path):
-    import openvino
-
-    # By default some processors compute in less.
-    compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda inputs: list(compiled(dict(inputs)).values())
 
 
 _ONNX = {"torch": ("onnx", "onnxscript"), "jax": ("onnx", "jax2onnx"), "tensorflow": ("onnx", "tf2onnx")}
 FORMATS = {
-    "onnx": Format(
-        ".onnx",
-        {name: (*own, "onnxruntime") for name, own in _ONNX.items()},
-        _write_onnx,
-        _run_by_onnxruntime,
-    ),
-    "openvino": Format(
-        ".xml", {name: (*own, "openvino") for name, own in _ONNX.items()}, _write_openvino, _run_by_openvino
-    ),
-    "torch": _by_engine(".pt2", "torch", "torch", "torch"),
-    "saved_model": _by_engine("", "tensorflow", "tf_saved_model", "saved_model"),
-    "litert": _by_engine(".tflite", "tensorflow", "litert", "litert"),
+    "onnx": Format(".onnx", {name: (*own, "onnxruntime") for name, own in _ONNX.items()}),
+    "openvino": Format(".xml", {name: (*own, "openvino") for name, own in _ONNX.items()}),
+    "torch": Format(".pt2", {"torch": ()}),
+    "saved_model": Format("", {"tensorflow": ()}),
+    "litert": Format(".tflite", {"tensorflow": ()}),
 }
+
+
+def write(model: Any, path: Path, format: str, inputs: dict[str, Any], way: int) -> None:
+    """Write a model to `path` in one of the engine's ways."""
+    if format != "openvino":
+        engine.write_graph(model, str(path), format, inputs, way)
+        return
+    import openvino
+
+    onnx = path.with_suffix(".onnx")  # which every engine writes
+    engine.write_graph(model, str(onnx), "onnx", inputs, way)
+    openvino.save_model(openvino.convert_model(str(onnx)), str(path), compress_to_fp16=False)
+    onnx.unlink()
+
+
+def read(path: Path, format: str) -> Callable[[dict[str, Any]], Any]:
+    """Return a function (name -> array) -> arrays that runs a file."""
+    if format == "onnx":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        names = [given.name for given in session.get_inputs()]
+        return lambda inputs: session.run(None, {name: inputs[name] for name in names})
+    if format == "openvino":
+        import openvino
+
+        # By default some processors compute in less.
+        compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return lambda inputs: list(compiled(dict(inputs)).values())
+    return engine.read_graph(str(path), format)
 
 
 def check_name(path: str | Path, format: str) -> Path:

@@ -182,12 +182,9 @@ def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:
         return
     place = tuple(np.argwhere(wrong)[0])
     wanted = domain if domain.columns is None else domain.columns[place[-1]]
-    turn = ""
-    if wanted.kind == "circle":
-        turn = f", as {wanted.low:g} + (x - {wanted.low:g}) % {wanted.high - wanted.low:g}"
     raise ValueError(
         f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} "
-        f"{_first_place(wrong, names)}. Bring such entries inside{turn}, or begin with another bijector (of the zoo: "
+        f"{_first_place(wrong, names)}. Bring such entries inside, or begin with another bijector (of the zoo: "
         "other domains=)."
     )
 
