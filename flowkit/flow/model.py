@@ -351,8 +351,9 @@ class FlowModel(keras.Model):
           `measured` (such as {"test_bits_per_dim": 3.6}).
         - `extra`: further files, name -> content: recipe.toml, and pictures such as samples.png.
 
-        Optimizer and objective stay behind. Raises ContractError for a flow that is not built, and PresetError if there
-        is something in `folder` already, `extra` has a file of another name, or a class of yours is not registered.
+        Optimizer and objective stay behind. Raises ContractError for a flow that is not built, PresetError if there is
+        something in `folder` already or `extra` has a file of another name, and Keras's TypeError for a class of yours
+        that is not registered.
 
         >>> import flowkit, tempfile
         >>> folder = tempfile.mkdtemp() + "/mine"

@@ -18,7 +18,7 @@ from flowkit.contract.configured import restored, stored
 from flowkit.data.typed_columns import restored_columns
 from flowkit.engines import engine
 from flowkit.objectives import MaximumLikelihood, Objective
-from flowkit.presets.errors import PresetError, reason, unregistered
+from flowkit.presets.errors import PresetError, reason
 from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset
 from flowkit.presets.untrusted import check_config
@@ -98,15 +98,7 @@ def _uncompiled(flow):
     """Return a flow with the same weights that was never compiled: a file would hold the optimizer's moments."""
     config = keras.saving.serialize_keras_object(flow)
     config["compile_config"] = None
-    try:
-        plain = keras.saving.deserialize_keras_object(config)
-    except TypeError as error:
-        if (unknown := unregistered(error)) is None:
-            raise
-        raise PresetError(
-            f"save_to_preset expected classes that Keras knows by name, received {unknown[1]!r} of {unknown[0]!r}: "
-            'put @keras.saving.register_keras_serializable("mypkg") above it, with a name of yours.'
-        ) from error
+    plain = keras.saving.deserialize_keras_object(config)
     plain.set_weights(flow.get_weights())
     return plain
 
