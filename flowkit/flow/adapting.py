@@ -125,11 +125,3 @@ def adapt_to_draws(flow: Any, context: Any, again: bool) -> None:
             )
         noise = counted_for(flow, (size, *latent), 0, inverse=True)
         flow.bijector.adapt(draw(), context=seen, again=again, inverse=True, **given(noise))
-
-
-def check_draws(flow: Any, context: Any) -> None:
-    """Raise what the objective raises for draws of the flow, before a training without data."""
-    with engine.no_grad():
-        flow.objective.check_draws(
-            flow, context if context is None else tree.map_structure(ops.convert_to_tensor, context)
-        )

@@ -48,19 +48,6 @@ def classes_of(embedding: Any) -> int | None:
     return first.input_dim if isinstance(first, keras.layers.Embedding) else None
 
 
-def check_embedding(embedding: Any, bijector: Any, base: Any) -> None:
-    """Raise TypeError if `embedding` is no layer, and ValueError if no part reads its output."""
-    if embedding is None:
-        return
-    if not isinstance(embedding, keras.Layer):
-        raise TypeError(f"Flow expects a Keras layer or model as its embedding, received {embedding!r}.")
-    if needed_by(bijector, base) == "none":
-        raise ValueError(
-            f"Flow expects a bijector or a base that reads the answer of its embedding, '{embedding.name}'; received "
-            "ones that read no context. Give a network context='required', or leave the embedding out."
-        )
-
-
 # Checks
 
 

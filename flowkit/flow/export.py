@@ -41,7 +41,10 @@ def export(flow: Any, path: Any, what: str, format: str, context: Any) -> float:
     one_of("export's format", format, tuple(FORMATS))
     if "log_prob" in answers:
         refuse_varying(flow.dequantize, f"export of {what!r}")
-    path = check_name(path, format)
+    path, suffix = Path(path), FORMATS[format].suffix
+    if path.suffix != suffix:
+        ends = f"a name that ends in {suffix}" if suffix else "a folder, whose name has no ending"
+        raise ValueError(f"export: got {path} for {format!r}, expected {ends}.")
     require(format)
     inputs, expected, allowed = _to_compare_on(flow, function, given, context)
     model = Answering(flow, getattr(flow, function))
@@ -224,15 +227,6 @@ def read(path: Path, format: str) -> Callable[[dict[str, Any]], Any]:
         compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         return lambda inputs: list(compiled(dict(inputs)).values())
     return engine.read_graph(str(path), format)
-
-
-def check_name(path: str | Path, format: str) -> Path:
-    """Return `path`. Raise ValueError if it does not end as the format does."""
-    path, suffix = Path(path), FORMATS[format].suffix
-    if path.suffix != suffix:
-        ends = f"a name that ends in {suffix}" if suffix else "a folder, whose name has no ending"
-        raise ValueError(f"export: got {path} for {format!r}, expected {ends}.")
-    return path
 
 
 def require(format: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar, cast
 
 import keras
 import numpy as np
+from keras import ops
 
 from flowkit.bijectors.settings import settings
 from flowkit.contract import Context, ContractError, FlowLayer, Tensor
@@ -18,6 +19,7 @@ from flowkit.contract.inside import layers_inside
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
 from flowkit.flow import adapting, prepare, saving
+from flowkit.flow.batches import map_leaves
 from flowkit.flow.context import check_context
 from flowkit.flow.group import check_devices, check_same_work, together
 from flowkit.flow.metrics import is_likelihood
@@ -111,7 +113,11 @@ class FlowModel(keras.Model):
             if x is None:
                 adapting.adapt_to_draws(self, check_context(self, context), again)
             else:
-                adapting.adapt(self, *prepare.to_adapt(self, x, context), again)
+                x = prepare.as_array(self, x)
+                prepare.refuse_whole(self, x)
+                x, context = prepare.checked(self, x, context)
+                prepare.build_on(self, x, context)
+                adapting.adapt(self, x, context, again)
         self.calls = 0
         return self
 
@@ -154,7 +160,8 @@ class FlowModel(keras.Model):
             if not is_adapted(self):
                 adapting.adapt_for_fit(self, data, options)
             if not self.objective.needs_data:
-                adapting.check_draws(self, data.rows[1])
+                with engine.no_grad():
+                    self.objective.check_draws(self, map_leaves(ops.convert_to_tensor, data.rows[1]))
         try:
             with together(self):
                 return super().fit(data.x, data.y, sample_weight=sample_weight, **options)

@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.bijectors import Elementwise
-from flowkit.contract import Domain, FlowLayer
+from flowkit.contract import Domain, FlowLayer, Surjection
 from flowkit.contract.adaptation import refuse_unadapted
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.columns import ColumnError, column_name
@@ -23,8 +23,7 @@ from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
 from flowkit.flow.batches import count, head, is_array, map_leaves, real_numbers
-from flowkit.flow.context import check_context, check_embedding, context_kind, embedded
-from flowkit.flow.noise import check_dequantizer
+from flowkit.flow.context import check_context, context_kind, embedded, needed_by
 
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
 
@@ -42,8 +41,18 @@ def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> No
         raise TypeError(
             f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
         )
-    check_dequantizer(dequantize)
-    check_embedding(embedding, bijector, base)
+    if not isinstance(dequantize, Surjection | None):
+        raise TypeError(
+            f"dequantize: got {shown(dequantize)}, expected a flowkit.data.Dequantize, or a Surjection with "
+            'noise="forward" and no context that has validate(x) and as_stored(y).'
+        )
+    if not isinstance(embedding, keras.Layer | None):
+        raise TypeError(f"Flow expects a Keras layer or model as its embedding, received {embedding!r}.")
+    if embedding is not None and needed_by(bijector, base) == "none":
+        raise ValueError(
+            f"Flow expects a bijector or a base that reads the answer of its embedding, '{embedding.name}'; received "
+            "ones that read no context. Give a network context='required', or leave the embedding out."
+        )
     refuse_shared([part for part in (bijector, base, embedding) if part is not None])
     codomain = bijector.spec.codomain
     if codomain != Domain.REAL and getattr(base, "domain", Domain.REAL) == Domain.REAL:
@@ -124,15 +133,6 @@ def check_adapted(flow: Any) -> None:
         flow.bijector._check_adapted()
     for part in (flow.base, flow.embedding, flow.dequantize):
         refuse_unadapted(part)
-
-
-def to_adapt(flow: Any, x: Any, context: Any) -> tuple[Any, Any]:
-    """Return the checked rows of `adapt` and their context; build the flow if necessary."""
-    x = as_array(flow, x)
-    refuse_whole(flow, x)
-    x, context = checked(flow, x, context)
-    build_on(flow, x, context)
-    return x, context
 
 
 def build_on(flow: Any, x: Any, context: Any) -> None:

@@ -161,8 +161,3 @@ def test_log_prob_of_several_draws_is_that_of_bits_per_dim(image_flow, images):
     assert log_prob.dtype == "float32"
     np.testing.assert_allclose(-log_prob / (64 * math.log(2)), bits, rtol=1e-6)
     assert (log_prob > image_flow.log_prob(images, seed=1) - 1e-3).mean() > 0.5
-
-
-def test_log_prob_of_several_draws_expects_noise(vector_flow, x):
-    with pytest.raises(ValueError, match="got samples=3, expected samples=1"):
-        vector_flow.log_prob(x, samples=3)
