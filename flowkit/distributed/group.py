@@ -95,8 +95,8 @@ def _address(launch):
 def stop() -> None:
     """Leave the group, once all processes come here; each then goes on alone. The end of a program does it too.
 
-    Use the model of the group before, in all processes. Raises `ProcessLost` if another process ends before it comes
-    here, or exchanges something else meanwhile.
+    Use the model of the group before, in all processes. Raises `ProcessLost` if another process exchanges
+    something else meanwhile.
     """
     global _was_main
     _was_main = is_main()
@@ -120,7 +120,7 @@ def is_main() -> bool:
 
 
 def barrier() -> None:
-    """Wait until all processes come here. Raises `ProcessLost` if one has ended."""
+    """Wait until all processes come here. Raises `ProcessLost` if one leaves the group meanwhile."""
     gather(np.zeros(0, "uint8"))
 
 

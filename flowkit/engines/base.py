@@ -411,10 +411,6 @@ class Engine:
         """
         return draw(keras.random.SeedGenerator(seed, name="latents"))
 
-    def is_lost(self, error):
-        """Return True if `error` says that another process does not answer any more."""
-        return False
-
     # Files that need no flowkit
 
     def ways_to_write(self, format):

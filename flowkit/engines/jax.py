@@ -3,7 +3,6 @@
 import contextlib
 import math
 import os
-import re
 
 import jax
 import jax.numpy as jnp
@@ -240,12 +239,6 @@ class JaxEngine(Engine):
         padded = np.frombuffer(data.ljust(max(1, int(sizes.max())), b"\0"), "uint8")
         parts = np.asarray(multihost_utils.process_allgather(padded))
         return [part[: int(size)].tobytes() for part, size in zip(parts, sizes, strict=True)]
-
-    def is_lost(self, error):
-        # XLA's own begin with a code, "UNKNOWN: Gloo all-reduce failed: ...", and are ValueErrors now and then.
-        told = r"UNAVAILABLE: |[A-Z_]+: .*(?i:gloo|nccl|coordination|heartbeat)"
-        mine = isinstance(error, jax.errors.JaxRuntimeError | ValueError)
-        return mine and re.match(told, str(error), re.DOTALL) is not None
 
 
 def _keep(own, op, x, **options):

@@ -4,7 +4,6 @@ import contextlib
 import datetime
 import functools
 import os
-import re
 
 import torch
 
@@ -89,11 +88,6 @@ class TorchGroup(Engine):
         finally:
             for seed in seeds:
                 seed -= shift
-
-    def is_lost(self, error):
-        # Gloo's own are plain RuntimeErrors, which begin with the file of its code that they come from.
-        of_gloo = type(error) is RuntimeError and re.match(r"\[\S*gloo/\S*\]", str(error)) is not None
-        return of_gloo or isinstance(error, torch.distributed.DistError)
 
 
 @torch.no_grad()

@@ -12,7 +12,6 @@ from keras import tree
 
 from flowkit import distributed
 from flowkit.contract.arguments import shown
-from flowkit.distributed.failed import naming_the_lost
 from flowkit.distributed.group import started
 from flowkit.distributed.launcher import launched
 from flowkit.engines import engine
@@ -79,18 +78,17 @@ def _length(x):
 def together(flow: Any) -> Iterator[None]:
     """Enter a scope in which processes train one model: it begins with the weights of process 0.
 
-    Their noise differs. The error for a process that ends names it.
+    Their noise differs.
     """
     if engine.processes() == 1:
         yield
         return
-    with naming_the_lost():
-        # From Keras 3.16 on, on PyTorch: it copies weights then, and seeds with them.
-        if hasattr(flow, "ddp_model"):
-            flow.make_train_function()
-        optimizer = getattr(flow, "optimizer", None)  # Keras has an error for a flow without `compile`
-        variables = [*flow.variables, *(optimizer.variables if optimizer else [])]
-        engine.copy_from_main(variables)
-        states = [variable for variable in flow.variables if variable.name.endswith("seed_generator_state")]
-        with engine.drawing_apart(states):
-            yield
+    # From Keras 3.16 on, on PyTorch: it copies weights then, and seeds with them.
+    if hasattr(flow, "ddp_model"):
+        flow.make_train_function()
+    optimizer = getattr(flow, "optimizer", None)  # Keras has an error for a flow without `compile`
+    variables = [*flow.variables, *(optimizer.variables if optimizer else [])]
+    engine.copy_from_main(variables)
+    states = [variable for variable in flow.variables if variable.name.endswith("seed_generator_state")]
+    with engine.drawing_apart(states):
+        yield
