@@ -62,17 +62,7 @@ def _join(launch, seconds):
             "flowkit.distributed.start expects to be called before any model is made, received one in a program whose "
             "flow is there already. Call it right after `import flowkit`."
         )
-    address = _address(launch)
-    try:
-        engine.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
-    except NotImplementedError:
-        raise
-    except (RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RuntimeError(
-            f"process {launch.rank} of {launch.processes} ({launch.launcher}) could not join the others at "
-            f"{launch.address} within {seconds / 60:g} minutes: {reason}"
-        ) from error
+    engine.join(_address(launch), launch.processes, launch.rank, launch.local_rank, seconds)
     end_on_errors()
     atexit.register(leave_at_exit)
 
