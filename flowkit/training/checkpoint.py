@@ -3,7 +3,6 @@
 import json
 import re
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -55,20 +54,10 @@ def write(path: Path, arrays: Arrays, meta: Meta, *, keep: Path | None) -> None:
 
 
 def read(path: Path) -> tuple[Arrays, Meta]:
-    """Return the arrays, each of which has its sum in the file, and the description.
-
-    Raises ValueError with one line if the file is not as it was written.
-    """
-    try:
-        if not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and print how to open that
-            raise ValueError("it is not a whole .npz file")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-        return arrays, json.loads(str(arrays.pop("meta")))
-    except Exception as error:
-        # zipfile, zlib and NumPy, which parses a header as Python, each fail in ways of their own.
-        lines = (getattr(error, "strerror", None) or str(error)).splitlines() or [type(error).__name__]
-        raise ValueError(lines[0]) from error
+    """Return the arrays, each of which has its sum in the file, and the description."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    return arrays, json.loads(str(arrays.pop("meta")))
 
 
 def newest_whole(path: Path) -> tuple[Arrays, Meta] | None:
@@ -80,8 +69,8 @@ def newest_whole(path: Path) -> tuple[Arrays, Meta] | None:
     for file in filter(Path.exists, (path, previous(path))):
         try:
             found = read(file)
-        except ValueError as damage:
-            reasons.append(f"{file.name}: {damage}")
+        except Exception as damage:  # zipfile, zlib and NumPy, which parses a header as Python, have their own
+            reasons.append(f"{file.name}: {(str(damage) or type(damage).__name__).splitlines()[0]}")
             continue
         if reasons:
             warnings.warn(

@@ -9,7 +9,6 @@ from flowkit import distributed
 from flowkit.distributed import group
 from flowkit.engines import engine
 
-LAUNCHED = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "first", "MASTER_PORT": "29500"}
 LAUNCHERS = ("RANK", "KERAS_DISTRIBUTION_NUM_PROCESSES", "JAX_COORDINATOR_ADDRESS", "SLURM_STEP_NUM_TASKS")
 
 
