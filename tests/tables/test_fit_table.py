@@ -185,9 +185,10 @@ def test_probabilities_of_all_values_sum_to_one():
     frame = pd.DataFrame(
         {"kind": rng.choice(list("abc"), 400, p=[0.6, 0.3, 0.1]), "n": rng.integers(0, 3, 400)}
     )
-    flow = flowkit.fit_table(frame, layers=2, hidden=[16], epochs=40, verbose=0)
+    options = {"epochs": 10, "batch_size": 64, "learning_rate": 1e-2}
+    flow = flowkit.fit_table(frame, layers=2, hidden=[16], verbose=0, **options)
     cells = pd.DataFrame([(kind, n) for kind in "abc" for n in range(3)], columns=["kind", "n"])
-    probability = np.exp(flow.log_prob(cells, samples=512))
+    probability = np.exp(flow.log_prob(cells, samples=128))
     assert probability.sum() == pytest.approx(1, abs=0.1)
     assert probability.groupby(cells.kind).sum().tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.1)
 
@@ -263,7 +264,7 @@ def test_imputation_knows_the_other_columns():
     rng = np.random.default_rng(0)
     x = rng.normal(size=600)
     frame = pd.DataFrame({"x": x, "sign": np.where(x > 0, "plus", "minus"), "n": np.where(x > 0, 5, 1)})
-    flow = flowkit.fit_table(frame, layers=2, hidden=[32], epochs=25, learning_rate=5e-3, verbose=0)
+    flow = flowkit.fit_table(frame, layers=2, hidden=[32], epochs=12, learning_rate=1e-2, verbose=0)
     asked = pd.DataFrame({"x": [1.5, -1.5] * 10, "sign": [None] * 20, "n": [np.nan] * 20})
     filled = flow.impute(asked, seed=0)
     assert (filled.sign == ["plus", "minus"] * 10).mean() > 0.8
