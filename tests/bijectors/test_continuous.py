@@ -208,6 +208,7 @@ class AtTheWrongPoint(Continuous):
 )
 def test_the_checker_catches(wrong, clause, options, monkeypatch):
     monkeypatch.setattr(checker, "_SHRINKS", 8)
+
     def make(kind):
         return lambda: kind(Field([6]), "midpoint", steps=8, **options)
 
