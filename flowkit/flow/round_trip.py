@@ -106,7 +106,9 @@ def _difference(flow, x, context, batch_size):
         noise = counted_for(flow, y.shape, start, inverse=False)
         z = run(flow, flow._forward, y, context, noise)
         back = run(flow, flow._backward, z, context, counted_for(flow, z.shape, start, inverse=True))
-        difference = np.abs(ops.convert_to_numpy(back).astype("float64") - y)
+        back = ops.convert_to_numpy(back).astype("float64")
+        missing = np.isnan(y) & np.isnan(back)  # entries of a table that stay missing
+        difference = np.where(missing, 0.0, np.abs(back - y))
         return np.nan_to_num(difference.reshape(len(y), -1).max(axis=1), nan=np.inf, posinf=np.inf)
 
     return run_in_batches(there_and_back, (x, context), len(x), batch_size_of(flow, batch_size))
@@ -116,7 +118,7 @@ def _sizes(flow, x):
     """Return max|x| for each row; whole values are taken as those of [-1/2, 1/2) that a flow sees."""
     if flow.dequantize is not None:
         return np.full(len(x), 0.5)
-    return np.abs(x).max(axis=tuple(range(1, x.ndim))).astype("float64")
+    return np.abs(np.nan_to_num(x)).max(axis=tuple(range(1, x.ndim))).astype("float64")
 
 
 def _scale(flow, sizes):

@@ -26,9 +26,9 @@ def linear():
         Normal(),
         features=2,
         simulations=2000,
-        epochs=25,
+        epochs=16,
         batch_size=100,
-        learning_rate=1e-2,
+        learning_rate=2e-2,
         observation=[1.0, -1.0],
         **SMALL,
     )
