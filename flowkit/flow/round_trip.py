@@ -51,7 +51,7 @@ def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any) -> Non
         if check == "raise":
             raise
         return
-    lost = (~(error <= TOLERANCE)).sum()  # also NaN, of a row that overflowed
+    lost = (error > TOLERANCE).sum()
     if not lost:
         return
     looked, off = len(rows), f"off by up to {error.max():.2g} of their size"
@@ -108,7 +108,8 @@ def _difference(flow, x, context, batch_size):
         back = run(flow, flow._backward, z, context, counted_for(flow, z.shape, start, inverse=True))
         back = ops.convert_to_numpy(back).astype("float64")
         missing = np.isnan(y) & np.isnan(back)  # entries of a table that stay missing
-        difference = np.where(missing, 0.0, np.abs(back - y))
+        with np.errstate(invalid="ignore"):  # of rows that overflowed
+            difference = np.where(missing, 0.0, np.abs(back - y))
         return np.nan_to_num(difference.reshape(len(y), -1).max(axis=1), nan=np.inf, posinf=np.inf)
 
     return run_in_batches(there_and_back, (x, context), len(x), batch_size_of(flow, batch_size))
@@ -118,14 +119,19 @@ def _sizes(flow, x):
     """Return max|x| for each row; whole values are taken as those of [-1/2, 1/2) that a flow sees."""
     if flow.dequantize is not None:
         return np.full(len(x), 0.5)
-    return np.abs(np.nan_to_num(x)).max(axis=tuple(range(1, x.ndim))).astype("float64")
+    return (
+        np.abs(np.nan_to_num(x, posinf=np.inf, neginf=-np.inf))
+        .max(axis=tuple(range(1, x.ndim)))
+        .astype("float64")
+    )
 
 
 def _scale(flow, sizes):
     """Return what an error is relative to for rows of these sizes."""
     least = 2**9 * np.finfo(flow.compute_dtype).eps / TOLERANCE
-    finite = sizes[np.isfinite(sizes)]
-    return np.maximum(sizes, max(least, np.median(finite)) if len(finite) else least)
+    finite = np.isfinite(sizes)
+    usual = max(least, np.median(sizes[finite])) if finite.any() else least
+    return np.maximum(np.where(finite, sizes, 0.0), usual)
 
 
 def _error(flow, received, hint=_CURE):

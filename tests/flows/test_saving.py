@@ -85,7 +85,6 @@ def test_a_file_means_the_same_on_every_engine(saved, images, labels, run_python
     assert answer["sampled"] == answer["again"]
     if reader == "numpy":
         assert answer["fit"].startswith("fit not implemented for NumPy")
-        assert "set KERAS_BACKEND to jax, torch or tensorflow" in answer["fit"]
 
 
 def test_the_same_engine_reads_the_same_numbers(saved, images, labels):

@@ -108,8 +108,6 @@ def test_reverse_kl_refuses_a_mixture_and_whole_values():
         built(base=Mixture(2)).compile("adam", loss=ReverseKL(standard_normal))
     with pytest.raises(ValueError, match="got a flow with dequantize"):
         built(dequantize=Dequantize()).compile("adam", loss=ReverseKL(standard_normal))
-    with pytest.raises(TypeError, match=r"log_density: got 3, expected a function"):
-        ReverseKL(3)
 
 
 def test_a_refused_objective_leaves_the_flow_as_it_was():
@@ -123,10 +121,6 @@ def test_a_refused_objective_leaves_the_flow_as_it_was():
 
 def test_a_labelled_flow_learns_by_likelihood():
     flow = LabelledFlow(Shift(), num_classes=2)
-    with pytest.raises(
-        ValueError, match=r"LabelledFlow.compile: got ReverseKL\(\), expected MaximumLikelihood"
-    ):
-        flow.compile("adam", loss=ReverseKL(standard_normal))
     flow.compile("adam", loss=MaximumLikelihood())
     assert "label_bits" in fit(flow, X, context=np.arange(64) % 2)
 
