@@ -34,9 +34,10 @@ def memorisation(
     are, which is another fault. With a `context`, one sample is drawn for each row of it, and `samples` is not used.
 
     Distances are Euclidean, over the square root of the number of entries; columns of a table are divided by their
-    deviation in `train`. A missing entry counts as the column's mean, 1 away from a present one. In pixels they find copies, but not an image that is moved by a few pixels. Raises
-    ValueError for rows of another shape. Meehan, Chaudhuri & Dasgupta, A Non-Parametric Test to Detect Data-Copying in
-    Generative Models (2020).
+    deviation in `train`. A missing entry counts as the column's mean, 1 away from a present one. In pixels they find
+    copies, but not an image that is moved by a few pixels; smooth images are nearer to all others than sharp ones.
+    Raises ValueError for rows of another shape. Meehan, Chaudhuri & Dasgupta, A Non-Parametric Test to Detect
+    Data-Copying in Generative Models (2020).
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale
@@ -48,7 +49,7 @@ def memorisation(
     """
     samples = whole_number(samples, "samples", least=1)
     x, context = prepare.checked(flow, x, context)
-    train = np.asarray(prepare.as_array(flow, train))
+    train = np.asarray(prepare.as_array(flow, train), x.dtype)  # so that copies are equal
     if train.shape[1:] != x.shape[1:] or not len(train):
         raise ValueError(
             f"memorisation: expected rows to train on like those of x, {x.shape[1:]}, received shape {train.shape}."

@@ -204,7 +204,7 @@ def sample_grid(
     levels: int = 256,
     spread: bool = False,
 ) -> np.ndarray:
-    """Return the `image_grid` of `count` samples of `flow`; with `classes`, one row of samples for each class.
+    """Return the `image_grid` of `count` samples of `flow`; with `classes`, one or more rows for each class in turn.
 
     Samples are drawn from `seed`, and leave the flow's own random state alone. `spread`, for all processes of a group
     at once, is that of `Flow.sample`.
@@ -213,10 +213,11 @@ def sample_grid(
     if classes is None:
         images = flow.sample(count, **how)
         return image_grid(images, levels=levels)
-    each = max(1, count // classes)
+    columns = min(max(1, count // classes), math.ceil(math.sqrt(count)))
+    each = columns * max(1, count // (classes * columns))
     images = flow.sample(each, np.arange(classes), **how)
     images = np.swapaxes(images, 0, 1)  # (class, sample, height, width, channels)
-    return image_grid(images.reshape(-1, *images.shape[2:]), columns=each, levels=levels)
+    return image_grid(images.reshape(-1, *images.shape[2:]), columns=columns, levels=levels)
 
 
 class SampleGrid(Configured, keras.callbacks.Callback):

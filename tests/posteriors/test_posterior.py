@@ -57,6 +57,23 @@ def test_observations_come_alone_or_in_rows(linear):
     )
 
 
+def test_data_unlike_the_simulations_are_warned_of(linear):
+    with pytest.warns(
+        UserWarning, match=r"got 100 in entry 1, while simulations lie from .* was not learned"
+    ):
+        linear.sample(2, [[0.0, 0.0], [0.0, 100.0]], seed=0)
+
+
+def test_a_simulator_of_one_row_is_told_of_rows():
+    def one(theta):
+        slope, shift = theta
+        return slope + shift * np.ones(3)
+
+    with pytest.raises(ValueError, match="too many values to unpack") as caught:
+        flowkit.posterior(one, BOX, simulations=10)
+    assert "np.stack([simulate(row) for row in theta])" in caught.value.__notes__[0]
+
+
 def test_it_is_drawn_and_checked(linear):
     figure = linear.plot(true=[1.0, -1.0])
     assert [axes.get_ylabel() for axes in figure.axes] == ["parameter 0", "", "parameter 1", ""]
@@ -105,7 +122,8 @@ def test_two_rounds(method, capsys):
 def test_draws_and_densities_keep_within_the_prior():
     names = {"rate": BOX[0], "size": BOX[1]}
     found = flowkit.posterior(noisy, names, simulations=300, epochs=1, **SMALL)
-    drawn = found.sample(500, np.array([[0.0, -2.0], [9.0, 9.0]]), seed=0)
+    with pytest.warns(UserWarning, match="got 9 in entry 0"):
+        drawn = found.sample(500, np.array([[0.0, -2.0], [9.0, 9.0]]), seed=0)
     low, high = np.array(BOX).T
     assert ((drawn > low) & (drawn < high)).all()
     scores = found.log_prob([[0.5, 0.0], [1.5, 0.0], [0.5, -2.5]], [0.0, 0.0])

@@ -148,7 +148,7 @@ def test_angles_and_hours_beside_real_columns_have_an_exact_density():
 
 
 def test_a_plot_shows_codes_of_data_and_samples(flow, conditional, frame):
-    axes = flow.plot(frame, samples=100).axes
+    axes = flow.plot(frame, samples=50).axes
     assert len(axes) == 36
     # Of the second column, "size": samples above the diagonal, data below.
     drawn = np.ma.getdata(axes[1].collections[0].get_offsets())[:, 0]
@@ -201,7 +201,7 @@ def test_a_saved_flow_scores_the_same(flow, frame, tmp_path):
 
 
 def test_a_report_compares_missing_entries_and_those_that_are_no_numbers(flow, frame):
-    found = flowkit.diagnostics.report(flow, frame, train=frame, samples=50)
+    found = flowkit.diagnostics.report(flow, frame, train=frame, samples=100)
     assert found.findings["round_trip"].passed
     numbers = found.findings["memorisation"].numbers
     assert numbers["test_copies"] == len(frame)
