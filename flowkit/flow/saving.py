@@ -42,11 +42,16 @@ def save(write: Callable[..., None], filepath: Any, overwrite: bool, zipped: boo
         os.replace(written, path)
 
 
-def load_file(path: Path) -> Any:
-    """Return the flow in a .keras file from others. Raises PresetError if it holds code, or cannot be read."""
+def check_file(path: Path) -> None:
+    """Raise PresetError if there is no .keras file at `path`."""
     if not zipfile.is_zipfile(path):
         found = "something else, perhaps damaged" if path.is_file() else "none"
         raise PresetError(f"{path}: expected a .keras file, found {found}")
+
+
+def load_file(path: Path) -> Any:
+    """Return the flow in a .keras file from others. Raises PresetError if it holds code, or cannot be read."""
+    check_file(path)
     check_config(path)
     return _loaded(path, flowkit.Flow, path)
 
