@@ -12,7 +12,6 @@ from flowkit.conditioners import MADE, MLP, ConvNet, ResidualMADE, ResidualMLP
 from flowkit.convert import from_zuko
 from flowkit.distributions import Joint, Normal, StudentT
 from flowkit.testing import check_bijector, check_distribution
-from flowkit.training import Validation
 from flowkit.transforms import ByColumn
 
 pytestmark = pytest.mark.one_engine
@@ -79,11 +78,6 @@ def singular():
             lambda: Joint([Normal()], None),
             ValueError,
             "Joint's places: expected a list of whole numbers, received None",
-        ),
-        (
-            lambda: Validation(None),
-            ValueError,
-            "Validation's x: expected an array of rows or images, received None",
         ),
         (lambda: ActNorm(factor=0), ValueError, "ActNorm's factor: expected a finite number above 0"),
         (lambda: Shift("a"), ValueError, "Shift's shift: expected a finite number, a list of them"),

@@ -277,5 +277,5 @@ def test_what_cannot_be_a_distribution_is_named(perturb):
     whole.build((None, 2))
     with pytest.raises(ValueError, match="log_prob is 'bound', expected one that is exact"):
         make(whole)
-    with pytest.warns(UserWarning, match="left out"):
-        assert tuple(make(normal([0.0], [0.0]), CONTEXT).batch_shape) == ()
+    with pytest.raises(ContractError, match="neither its bijector nor its base reads one"):
+        make(normal([0.0], [0.0]), CONTEXT)

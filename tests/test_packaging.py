@@ -267,12 +267,10 @@ def packages(advice):
 def test_advice_to_install_names_what_is_to_be_had():
     """flowkit itself is on no index, so that none of its extras can be asked of one."""
     from flowkit.flow.export import FORMATS
-    from flowkit.training.log import TARGETS
 
     known = {canonicalize_name(Requirement(line).name) for extra in EXTRAS.values() for line in extra}
     known = known - {"keras-flowkit"} | {"tensorflow", "mlflow"}
     advised = {name for row in FORMATS.values() for names in row.packages.values() for name in names}
-    advised |= {name for target in TARGETS.values() for name in target.install.split()}
     places = [*(ROOT / "flowkit").rglob("*.py"), *(ROOT / "docs").rglob("*.md"), ROOT / "README.md"]
     for text in (path.read_text("utf-8") for path in places):
         for advice in re.findall(r"pip install ([^`\n\"]+)", text):

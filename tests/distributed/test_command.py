@@ -68,7 +68,7 @@ def test_no_file_is_written_by_a_process_that_is_not_the_main_one(scenarios):
 
 def test_what_asks_a_trained_flow_is_shared_by_both_and_said_by_one(scenarios, came_of, all_words):
     one, main, other = (came_of("commands", *who) for who in ((1, 0), (2, 0), (2, 1)))
-    assert "path of a table" in all_words("unfit", 1, 0)[0]
+    assert "Check the path" in all_words("unfit", 1, 0)[0]
     for name, code in {"sampled": 0, "evaluated": 0, "nowhere": 2, "gone": 2, "unfit": 2}.items():
         assert [int(run[name]) for run in (one, main, other)] == [code] * 3
         (line,), (same,) = all_words(name, 1, 0), all_words(name, 2, 0)

@@ -93,7 +93,7 @@ def test_a_folder_that_is_taken_and_a_save_that_fails_leave_nothing_behind(prese
         with pytest.raises(PresetError, match=f"or NAME.png as further files, received '{name}'"):
             flow.save_to_preset(tmp_path / "new", extra={name: b""})
     assert list(tmp_path.iterdir()) == []
-    with pytest.raises(ValueError, match="call build, adapt or fit"):
+    with pytest.raises(ValueError, match="expected to know the size of the data"):
         Flow(Chain([Scale(0.0)])).save_to_preset(tmp_path / "new")
 
 
@@ -254,7 +254,7 @@ def test_code_is_refused_even_if_keras_was_told_to_run_it(copy):
     config["config"]["embedding"] = {"module": "os", "class_name": "system", "config": {}}
     (copy / "config.json").write_text(json.dumps(config))
     resum(copy, "config.json")
-    with pytest.raises(PresetError, match=r"cannot be loaded: .*written by another version \(flowkit"):
+    with pytest.raises(PresetError, match=r"cannot be loaded: .*written by another version than flowkit"):
         Flow.from_preset(copy)
 
 

@@ -101,7 +101,7 @@ def test_epochs_are_whole_numbers(tmp_path, monkeypatch, count):
 class Sampling(Standin):
     """A stand-in that samples its own weights, so that a picture shows which ones were in place."""
 
-    def sample(self, n, context=None, *, temperature=1.0, seed=None):
+    def sample(self, n, context=None, *, temperature=1.0, seed=None, spread=False):
         weight = float(np.abs(keras.ops.convert_to_numpy(self.shift.kernel)).sum())
         shape = (n, 2, 2, 1) if context is None else (n, len(context), 2, 2, 1)
         images = np.random.default_rng(seed).integers(0, 100, shape)
