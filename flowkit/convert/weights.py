@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.data import MAX_BYTES
-from flowkit.data.bounded import FileError, regular_size
+from flowkit.data.bounded import FileError
 from flowkit.data.numpy_file import NpzFile
 from flowkit.engines import plain_array, read_tensorflow_checkpoint, read_torch_state
 from flowkit.flow.flow import Flow
@@ -37,7 +37,6 @@ def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str,
         return read_tensorflow_checkpoint(path.with_suffix(""), max_bytes)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file, and no checkpoint {path.name}.index beside it")
-    regular_size(path)
     if path.suffix in (".pt", ".pth"):
         return read_torch_state(path, max_bytes)
     return _read_npz(path, max_bytes)

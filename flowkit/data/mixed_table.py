@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flowkit.data import parquet
-from flowkit.data.bounded import MAX_BYTES, FileError, reading
+from flowkit.data.bounded import MAX_BYTES, reading
 from flowkit.data.column_types import Category
 from flowkit.data.csv_file import MISSING, read_head
 from flowkit.data.table import Table
@@ -72,15 +72,16 @@ def coded(
 ) -> tuple[Table, dict[int, str]]:
     """Return the rows of a frame as a `Table` of codes, and their wrong entries as `TypedColumns.coded` does.
 
-    Columns that are not known are left out. Raises FileError for a column that is not there.
+    Columns that are not known are left out. Raises ValueError for a column that is not there.
     """
-    for names in (columns.names, given.names if given else ()):
-        if gone := [one for one in names if one not in frame.columns]:
-            raise FileError(f"{name}: got no column {gone[0]!r}, expected {list(names)}.")
-    values, wrong = columns.coded(frame[list(columns.names)])
+
+    def of(kind):
+        return kind.coded(frame[[column for column in frame.columns if column in kind.names]])
+
+    values, wrong = of(columns)
     context = None
     if given is not None:
-        context, wrong_given = given.coded(frame[list(given.names)])
+        context, wrong_given = of(given)
         wrong = wrong_given | wrong
     return Table(values, columns.names, name, columns, context, given), wrong
 
