@@ -158,8 +158,7 @@ def test_backends_says_what_is_there():
 @pytest.mark.skipif(
     len(INSTALLED) < len(ENGINES), reason="nothing to spare where TensorFlow is not installed"
 )
-@pytest.mark.parametrize("engine", ["jax", "torch"])
-def test_tensorflow_can_be_spared_and_layers_are_stored_all_the_same(run_python, engine):
+def test_tensorflow_can_be_spared_and_layers_are_stored_all_the_same(run_python):
     source = """
         import sys, keras
         from flowkit import bijectors, engines
@@ -170,4 +169,4 @@ def test_tensorflow_can_be_spared_and_layers_are_stored_all_the_same(run_python,
         keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(layer))
         print("tensorflow" in sys.modules)
     """
-    assert run_python(source, engine=engine) == "False"
+    assert run_python(source, engine="jax") == "False"

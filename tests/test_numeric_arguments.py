@@ -5,6 +5,7 @@ Every public class and family is asked for itself, so that a new one is asked to
 
 import collections.abc
 import inspect
+import itertools
 import types
 import typing
 
@@ -150,17 +151,17 @@ def test_what_is_no_number_is_refused_by_name(name):
 def test_a_number_may_come_out_of_an_array(name):
     """As the largest of some data does, or what `np.load` gives; a config has it as Python's own."""
     make = ASKED[name]
+    forms = itertools.cycle([lambda number: number, np.asarray, ops.convert_to_tensor])
     for parameter in inspect.signature(make).parameters.values():
         given = NEEDED.get(name, dict)()
         value = given.get(parameter.name, parameter.default)
         if type(value) not in (int, float) or not {int, float} & set(kinds_of(parameter.annotation)):
             continue
         scalar = np.float32(value) if type(value) is float else np.int64(value)
-        for form in (scalar, np.asarray(value), ops.convert_to_tensor(value)):
-            made = make(**given | {parameter.name: form})
-            if isinstance(made, keras.Layer):
-                told = made.get_config().get(parameter.name, value)
-                assert told is None or type(told) in (int, float), (parameter.name, type(told))
+        made = make(**given | {parameter.name: next(forms)(scalar)})
+        if isinstance(made, keras.Layer):
+            told = made.get_config().get(parameter.name, value)
+            assert told is None or type(told) in (int, float), (parameter.name, type(told))
 
 
 def test_what_has_no_axes_is_not_yet_a_number():

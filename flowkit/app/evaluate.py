@@ -36,10 +36,10 @@ def evaluate(
         kind.given(flow, rows)  # raises for other data
     mean, error = kind.mean_score(flow, rows, samples)
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
-    if levels:
-        found["levels"] = _levels(flow, *kind.given(flow, rows))
     if not flowkit.distributed.is_main():
         return
+    if levels:
+        found["levels"] = _levels(flow, *kind.given(flow, rows))
     if json_:
         print(json_text(found))
         return
@@ -66,16 +66,13 @@ def _same_data(folder, flow, kind, source):
 
 
 def _levels(flow, images, labels):
-    """Return what each level carries of the bits/dim of one draw of noise, and at the end the sum of all.
-
-    Each process scores its part of the images.
-    """
+    """Return what each level carries of the bits/dim of one draw of noise, and at the end the sum of all."""
     from flowkit.app.images import mean_and_error
     from flowkit.bijectors.levels import find_levels
-    from flowkit.evaluation.levels import level_bits_in_a_group
+    from flowkit.evaluation import level_bits
 
     events = find_levels(flow.bijector, "--levels")[1].latent_events
-    bits = level_bits_in_a_group(flow, images, labels)
+    bits = level_bits(flow, images, labels)
     means, errors = zip(*map(mean_and_error, [*bits.T, bits.sum(axis=1)]), strict=True)
     latents = [*map(list, events), [math.prod(flow.event_shape)]]
     return {"latents": latents, "bits_per_dim": means, "standard_error": errors}

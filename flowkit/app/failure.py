@@ -38,10 +38,6 @@ def report(error):
     An error that ends all processes of a group is printed by the main one.
     """
     global told_to_all
-    if process is not None:
-        from flowkit.distributed.failed import named
-
-        error = named(error)
     told_to_all = getattr(error, "told_to_all", False)
     if debugging():
         traceback.print_exception(error)

@@ -199,10 +199,8 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
 
 def _share_signal():
     """Record in all processes of the group the signal that ends the command: it may not have reached each."""
-    from flowkit.distributed import ProcessLost
-
     if flowkit.distributed.world() > 1:
-        with contextlib.suppress(ProcessLost):  # which changes nothing any more
+        with contextlib.suppress(Exception):  # of a group that has broken, which changes nothing any more
             heard = flowkit.distributed.gather([interrupt.heard() or 0]).max()
             interrupt.hear_of(int(heard) or None)
 

@@ -18,7 +18,7 @@ from flowkit.app.tables import Tables
 from flowkit.data import absolute
 from flowkit.flow import Flow, TableFlow
 from flowkit.flow.context import context_kind
-from flowkit.flow.saving import check_file, load_file
+from flowkit.flow.saving import load_file
 from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME
 
@@ -61,7 +61,6 @@ def trained(run):
             run, lambda: Flow.from_preset(preset.folder), Path(), preset.recipe, about, data_sha256
         )
     if path.suffix == ".keras" and not path.is_dir():
-        check_file(path)
         return Trained(run, lambda: load_file(path))
     folder = RunFolder(path)
     folder.check_flow()

@@ -1,5 +1,6 @@
 """The weights of another implementation: from files, and each taken by its name and shape."""
 
+import functools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from flowkit.data import MAX_BYTES
-from flowkit.data.bounded import FileError
+from flowkit.data.bounded import FileError, check_bytes, reading
 from flowkit.data.numpy_file import NpzFile
-from flowkit.engines import plain_array, read_tensorflow_checkpoint, read_torch_state
+from flowkit.engines import installed, plain_array, read_tensorflow_checkpoint, read_torch_state
 from flowkit.flow.flow import Flow
 
 _ATOL, _RTOL = 1e-3, 1e-4  # of log-densities in float32: those of a Glow have five digits before the point
@@ -31,15 +32,24 @@ def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str,
     {'model/0/0/actnorm_center/b': (1, 1, 1, 12)}
     """
     path = Path(path)
-    if path.is_dir() or Path(f"{path}.index").exists():
-        return read_tensorflow_checkpoint(path, max_bytes)
     if path.name.endswith((".index", ".meta")) and path.exists():
-        return read_tensorflow_checkpoint(path.with_suffix(""), max_bytes)
+        path = path.with_suffix("")
+    if path.is_dir() or Path(f"{path}.index").exists():
+        return _read_by("tensorflow", read_tensorflow_checkpoint, path, "a TensorFlow checkpoint", max_bytes)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file, and no checkpoint {path.name}.index beside it")
     if path.suffix in (".pt", ".pth"):
-        return read_torch_state(path, max_bytes)
+        kind = "a state dict, as written by torch.save(model.state_dict(), path)"
+        return _read_by("torch", read_torch_state, path, kind, max_bytes)
     return _read_npz(path, max_bytes)
+
+
+def _read_by(engine, read, path, kind, max_bytes):
+    """Return what a function reads from a file of an engine's own, which must be installed."""
+    if not installed(engine):
+        raise ImportError(f"{path}: {kind} needs {engine}: install it with `pip install {engine}`")
+    with reading(path, kind):
+        return read(path, functools.partial(check_bytes, max_bytes=max_bytes, name=path))
 
 
 def arrays_of(variables: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:

@@ -6,7 +6,7 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-from flowkit.distributed.failed import ProcessLost, leave, named
+from flowkit.distributed.failed import leave
 from flowkit.engines import engine
 
 _LAST = 1.0  # seconds in which the others report the same error, before JAX ends them along with process 0
@@ -53,11 +53,7 @@ def _end_on_error(kind: type[BaseException], error: BaseException, trace: Any) -
     """Print an uncaught error and end the process; let Python end it if all processes end with this error."""
     in_order = getattr(error, "told_to_all", False)
     try:
-        error = named(error)
-        if isinstance(error, ProcessLost):
-            print(f"flowkit: {error}", file=sys.stderr)
-        else:
-            traceback.print_exception(kind, error, trace)
+        traceback.print_exception(kind, error, trace)
     finally:  # also if standard error is closed
         if not in_order:
             end_process(130 if issubclass(kind, KeyboardInterrupt) else 1, in_order=False)

@@ -1,4 +1,4 @@
-"""Errors in a group of processes: each reaches all processes, and a group that has broken says so in one line."""
+"""Errors in a group of processes: each reaches all processes."""
 
 import contextlib
 import json
@@ -12,7 +12,7 @@ _LEAVES = b"leaves"
 
 
 class ProcessLost(RuntimeError):
-    """Another process of the group has ended or does not answer, and the group cannot go on without it."""
+    """Another process has left the group while others stay, and the group cannot go on without it."""
 
     exit_code = 1  # of a command that ends with it
 
@@ -27,40 +27,13 @@ class ProcessFailed(RuntimeError):
         self.exit_code = exit_code  # of a command that ends with it
 
 
-def lost(error: BaseException) -> ProcessLost:
-    """Return the ProcessLost for a backend's error about another process."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". ")[0]
-    return ProcessLost(
-        f"the group of {engine.processes()} processes has broken, since one has ended or does not answer: {reason}. "
-        "Start all again, and training goes on from its last checkpoint."
-    )
-
-
-def named(error: BaseException) -> BaseException:
-    """Return ProcessLost for a backend's error about another process, and any other error as it is."""
-    if engine.processes() == 1 or isinstance(error, ProcessLost) or not engine.is_lost(error):
-        return error
-    return lost(error)
-
-
-@contextlib.contextmanager
-def naming_the_lost() -> Iterator[None]:
-    """Raise ProcessLost instead of a backend's error about another process."""
-    try:
-        yield
-    except Exception as error:
-        if (known := named(error)) is error:
-            raise
-        raise known from error
-
-
 def exchanged(data: bytes) -> list[bytes]:
     """Return the bytes of each process in the order of the ranks.
 
-    Raises ProcessFailed if one sends an error, and ProcessLost if one leaves the group while others stay.
+    Raises ProcessFailed if one sends an error, ProcessLost if one leaves the group while others stay, and the backend's
+    own error if one has ended.
     """
-    with naming_the_lost():
-        given = engine.exchange(data)
+    given = engine.exchange(data)
     leaving = [rank for rank, message in enumerate(given) if message == _LEAVES]
     if leaving and len(leaving) < len(given):
         left = ", ".join(map(str, leaving))
@@ -79,8 +52,7 @@ def exchanged(data: bytes) -> list[bytes]:
 def leave() -> None:
     """Leave the group in order, once all processes leave it. Raises ProcessLost if one does something else."""
     exchanged(_LEAVES)
-    with naming_the_lost():
-        engine.leave()
+    engine.leave()
 
 
 def _words(error):
@@ -106,7 +78,7 @@ def failing_together(words: Callable[[Exception], tuple[str, int]] = _words) -> 
         # One message for each error, also if such a scope lies within another.
         if not getattr(error, "told_to_all", False):
             error.told_to_all = True  # type: ignore[attr-defined]
-            with contextlib.suppress(ProcessFailed, ProcessLost):  # its own error says more
+            with contextlib.suppress(Exception):  # its own error says more
                 exchanged(_FAILED + json.dumps(words(error)).encode())
         raise
     exchanged(b"")

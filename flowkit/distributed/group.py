@@ -14,10 +14,7 @@ from flowkit.contract.arguments import Positive, checked, whole
 from flowkit.distributed.ending import end_on_errors, leave_at_exit
 from flowkit.distributed.failed import exchanged, leave
 from flowkit.distributed.launcher import launched
-from flowkit.distributed.meeting import meet
 from flowkit.engines import engine
-
-_TRAINS_IN_GROUPS = ("torch", "jax")
 
 _started = False
 _was_main = True  # in the group that was left, if there was one
@@ -31,15 +28,14 @@ def start(*, seed: Annotated[int, whole(0, 2**32 - 1)] = 0, minutes: Positive = 
     Reads the environment variables of torchrun, SLURM, Keras (`KERAS_DISTRIBUTION_JOB_ADDRESSES`, ...) or JAX
     (`JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES`, `JAX_PROCESS_ID`), chooses the device, and sets the same Keras
     seed in all processes. On JAX it also spreads batches over all devices that a process sees, even a process alone.
-    From then on a process ends at once if it fails, and within a minute if another one ends or does not answer.
-    A second call does nothing.
+    From then on a process ends at once if it fails, and the others in their next step. A second call does nothing.
 
     Args:
         seed: a whole number from 0 up, which determines weights and noise.
         minutes: how long to wait for the others, here and (on PyTorch) in each step.
 
     Raises:
-        RuntimeError: if a model was made before, or another process did not come.
+        RuntimeError: if a model was made before, or another process did not come. (JAX itself ends the process then.)
         NotImplementedError: in a group on TensorFlow or numpy.
         ValueError: if the environment variables do not fit together, or an argument is out of range.
 
@@ -66,24 +62,7 @@ def _join(launch, seconds):
             "flowkit.distributed.start expects to be called before any model is made, received one in a program whose "
             "flow is there already. Call it right after `import flowkit`."
         )
-    if engine.processes() > 1:
-        raise RuntimeError(
-            f"flowkit.distributed.start joins the processes itself, received a group of {engine.processes()} that "
-            "has been joined. Leave out the other call."
-        )
-    address = _address(launch)
-    try:
-        if address is not None and engine.name in _TRAINS_IN_GROUPS:
-            meet(address, launch.processes, launch.rank, seconds)
-        engine.join(address, launch.processes, launch.rank, launch.local_rank, seconds)
-    except NotImplementedError:
-        raise
-    except (RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise RuntimeError(
-            f"process {launch.rank} of {launch.processes} ({launch.launcher}) could not join the others at "
-            f"{launch.address} within {seconds / 60:g} minutes: {reason}"
-        ) from error
+    engine.join(_address(launch), launch.processes, launch.rank, launch.local_rank, seconds)
     end_on_errors()
     atexit.register(leave_at_exit)
 
@@ -106,8 +85,8 @@ def _address(launch):
 def stop() -> None:
     """Leave the group, once all processes come here; each then goes on alone. The end of a program does it too.
 
-    Use the model of the group before, in all processes. Raises `ProcessLost` if another process ends before it comes
-    here, or exchanges something else meanwhile.
+    Use the model of the group before, in all processes. Raises `ProcessLost` if another process exchanges
+    something else meanwhile.
     """
     global _was_main
     _was_main = is_main()
@@ -131,7 +110,7 @@ def is_main() -> bool:
 
 
 def barrier() -> None:
-    """Wait until all processes come here. Raises `ProcessLost` if one has ended."""
+    """Wait until all processes come here. Raises `ProcessLost` if one leaves the group meanwhile."""
     gather(np.zeros(0, "uint8"))
 
 

@@ -4,6 +4,15 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+# The variables of each launcher: the number of processes, the rank, and the rank on this host. Those of SLURM are the
+# step's, which srun starts: the batch script itself is one process of a job with several tasks.
+_VARIABLES = {
+    "torchrun": ("WORLD_SIZE", "RANK", "LOCAL_RANK"),
+    "KERAS_DISTRIBUTION": ("KERAS_DISTRIBUTION_NUM_PROCESSES", "KERAS_DISTRIBUTION_PROCESS_ID", "LOCAL_RANK"),
+    "JAX": ("JAX_NUM_PROCESSES", "JAX_PROCESS_ID", "LOCAL_RANK"),
+    "SLURM": ("SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID"),
+}
+
 
 class Launch(NamedTuple):
     """This process among those that a launcher has started.
@@ -34,48 +43,36 @@ def launched(environment: Mapping[str, str]) -> Launch | None:
     Launch(launcher='SLURM', processes=8, rank=3, local_rank=1, address='node07:65001')
     >>> launched({})
     """
-    launch = _read(environment)
-    if launch is None:
+    found = [name for name, (count, _, _) in _VARIABLES.items() if environment.get(count)]
+    if not found:
         return None
-    if not 0 <= launch.rank < launch.processes:
+    launcher = found[0]
+    count, rank, local = _VARIABLES[launcher]
+    processes, number = _number(environment, count), _number(environment, rank)
+    if number >= processes:
         raise ValueError(
-            f"{launch.launcher} says that this is process {launch.rank} of {launch.processes}: expected a rank from 0 "
-            f"to {launch.processes - 1}."
+            f"{launcher} says that this is process {number} of {processes}: expected a rank from 0 to {processes - 1}."
         )
-    if launch.processes == 1:
+    if processes == 1:
         return None
-    if launch.address is not None and not re.fullmatch(r".+:\d+", launch.address):
-        raise ValueError(
-            f"{launch.launcher} says that processes meet at {launch.address!r}: expected host:port, such as "
-            "first-host:29400."
-        )
-    return launch
+    address = _address(launcher, environment)
+    one_each = {  # a process for each host
+        "torchrun": environment.get("LOCAL_WORLD_SIZE") == "1",
+        "SLURM": re.fullmatch(r"1(\(x\d+\))?", environment.get("SLURM_STEP_TASKS_PER_NODE", "")) is not None,
+    }
+    alone = one_each.get(launcher) or not environment.get(local)
+    return Launch(launcher, processes, number, None if alone else _number(environment, local), address)
 
 
-def _read(given):
-    """Return the Launch of the first launcher whose variables are set."""
-    master = None
+def _address(launcher, given):
+    """Return the "host:port" of process 0, None if the launcher does not set it."""
+    if launcher == "KERAS_DISTRIBUTION":
+        return given.get("KERAS_DISTRIBUTION_JOB_ADDRESSES", "").split(",")[0] or None
+    if launcher == "JAX":
+        return given.get("JAX_COORDINATOR_ADDRESS") or None
     if given.get("MASTER_ADDR") and given.get("MASTER_PORT"):
-        master = f"{given['MASTER_ADDR']}:{given['MASTER_PORT']}"
-
-    def launch(launcher, count, rank, address, local_rank="LOCAL_RANK", alone=False):
-        local = None if alone else _number(given, local_rank, None)
-        return Launch(launcher, _number(given, count), _number(given, rank), local, address or None)
-
-    if _are_there(given, "RANK", "WORLD_SIZE"):
-        return launch("torchrun", "WORLD_SIZE", "RANK", master, alone=given.get("LOCAL_WORLD_SIZE") == "1")
-    keras = "KERAS_DISTRIBUTION"
-    if _are_there(given, f"{keras}_NUM_PROCESSES"):
-        first = given.get(f"{keras}_JOB_ADDRESSES", "").split(",")[0]
-        return launch(keras, f"{keras}_NUM_PROCESSES", f"{keras}_PROCESS_ID", first)
-    if _are_there(given, "JAX_COORDINATOR_ADDRESS", "JAX_NUM_PROCESSES"):
-        return launch("JAX", "JAX_NUM_PROCESSES", "JAX_PROCESS_ID", given["JAX_COORDINATOR_ADDRESS"])
-    # The step, which srun starts: the batch script itself is one process of a job with several tasks.
-    if _are_there(given, "SLURM_STEP_NUM_TASKS", "SLURM_PROCID"):
-        one_each = re.fullmatch(r"1(\(x\d+\))?", given.get("SLURM_STEP_TASKS_PER_NODE", "")) is not None
-        address = master or _slurm_address(given)
-        return launch("SLURM", "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", address, "SLURM_LOCALID", one_each)
-    return None
+        return f"{given['MASTER_ADDR']}:{given['MASTER_PORT']}"
+    return _slurm_address(given) if launcher == "SLURM" else None
 
 
 def _slurm_address(given):
@@ -85,25 +82,15 @@ def _slurm_address(given):
     """
     first = re.findall(r"(?:[^,\[]|\[[^\]]*\])*", given.get("SLURM_STEP_NODELIST", ""))[0]
     host = re.sub(r"\[(\d+)[^\]]*\]", r"\1", first)
-    port = 65000 + _number(given, "SLURM_JOB_ID", 0) % 500 + _number(given, "SLURM_STEP_ID", 0) % 30
+    port = 65000 + int(given.get("SLURM_JOB_ID", 0)) % 500 + int(given.get("SLURM_STEP_ID", 0)) % 30
     return f"{host}:{port}" if host else None
 
 
-def _are_there(given, *names):
-    return set(names) <= given.keys() and any(given[name] for name in names)
-
-
-_REQUIRED = object()
-
-
-def _number(given, name, default=_REQUIRED):
-    text = given.get(name) or None
-    if text is None and default is not _REQUIRED:
-        return default
-    if text is None or not text.isdecimal():
-        received = "none" if text is None else repr(text)
+def _number(given, name):
+    text = given.get(name, "")
+    if not text.isdecimal():
         raise ValueError(
-            f"{name}: expected a whole number from the launcher, received {received}. To run one process alone, unset "
-            "what it has set."
+            f"{name}: expected a whole number from the launcher, received {text or 'none'!r}. To run one process "
+            "alone, unset what it has set."
         )
     return int(text)

@@ -21,8 +21,8 @@ def model_parallel(mesh: "keras.distribution.DeviceMesh") -> "keras.distribution
     are their moments and averages in the optimizer. All other weights are whole on each device. Weights after training
     are those of one device to rounding, and `flow.save` writes them whole.
 
-    Raises NotImplementedError on other backends and in a group of processes, ValueError for a mesh of one axis, and,
-    when the flow is made, for a `width` that the devices cannot share.
+    Raises NotImplementedError on other backends and in a group of processes. JAX raises ValueError, when the flow is
+    made, for a `width` that the devices cannot share.
 
     >>> devices = keras.distribution.list_devices()  # doctest: +SKIP
     >>> mesh = keras.distribution.DeviceMesh((1, 4), ("batch", "model"), devices)  # doctest: +SKIP
@@ -37,11 +37,6 @@ def model_parallel(mesh: "keras.distribution.DeviceMesh") -> "keras.distribution
         raise NotImplementedError(
             f"model_parallel expects one process that sees all devices, received a group of {engine.processes()}: "
             "start one process for the host."
-        )
-    if len(mesh.shape) < 2:
-        raise ValueError(
-            f"mesh: expected two axes, one that shares the batch and one that splits kernels, received the shape "
-            f"{tuple(mesh.shape)}. To share the batch alone needs no mesh: flowkit.distributed.start()."
         )
     return _Split(layout_map=keras.distribution.LayoutMap(mesh))
 
@@ -59,11 +54,6 @@ class _Split(keras.distribution.ModelParallel):
         parts, along = self.device_mesh.shape[-1], self.device_mesh.axis_names[-1]
         if name is not None:
             channels = variable.shape[_AXES[name]]
-            if channels % parts == 0:
+            if channels % parts == 0 or name != "_l_last_W":  # JAX refuses others that do not divide
                 axes[_AXES[name]] = along
-            elif name != "_l_last_W":
-                raise ValueError(
-                    f"model_parallel expects a width that {parts} devices can share, received {channels}. The next is "
-                    f"{-(-channels // parts) * parts}."
-                )
         return keras.distribution.TensorLayout(axes, self.device_mesh)

@@ -27,14 +27,13 @@ class Engine:
     """An engine of Keras, as flowkit uses it. The methods here are the defaults."""
 
     name: str  # Keras's name of it
-    supports_training = True
     Rows = Rows
 
     # The engine itself
 
     def version(self):
         """Return the engine's version."""
-        raise NotImplementedError
+        return sys.modules[self.name].__version__
 
     def devices(self):
         """Return the devices that the engine sees, as text."""
@@ -412,14 +411,6 @@ class Engine:
         """
         return draw(keras.random.SeedGenerator(seed, name="latents"))
 
-    def trains_apart(self):
-        """Return True if processes have joined, but Keras would train a model in each of them."""
-        return False
-
-    def is_lost(self, error):
-        """Return True if `error` says that another process does not answer any more."""
-        return False
-
     # Files that need no flowkit
 
     def ways_to_write(self, format):
@@ -438,7 +429,8 @@ class Engine:
         # It logs a line for each scalar that JAX leaves untyped; the file is compared with the flow anyway.
         with quiet("onnx_ir"):
             signature = [specs] if len(specs) > 1 else specs
-            model.export(path, format=format, input_signature=signature, verbose=False)
+            named = {"saved_model": "tf_saved_model"}.get(format, format)
+            model.export(path, format=named, input_signature=signature, verbose=False)
 
     def read_graph(self, path, format):
         """Return a function (name -> array) -> list of arrays that runs a file of a format of the engine's own."""

@@ -1,8 +1,8 @@
 """JAX, which compiles whole steps."""
 
 import contextlib
+import math
 import os
-import re
 
 import jax
 import jax.numpy as jnp
@@ -16,9 +16,7 @@ from flowkit.engines import jax_backprop
 from flowkit.engines.base import Engine
 
 _HEARTBEAT = 45  # seconds without one after which JAX ends the others
-_CONNECT = 60  # seconds for JAX to connect processes that have all come
 _DAYS = 7 * 24 * 3600  # the main process may still have much to do when the others have ended
-_PIECE = 64 * 2**20  # bytes of each process that are exchanged at once
 
 
 class _Keys(keras.random.SeedGenerator):
@@ -38,9 +36,6 @@ class JaxEngine(Engine):
     name = "jax"
 
     # The engine itself
-
-    def version(self):
-        return jax.__version__
 
     def devices(self):
         return [f"{device.platform}:{device.id} ({device.device_kind})" for device in jax.devices()]
@@ -200,7 +195,7 @@ class JaxEngine(Engine):
             rank,
             local_device_ids=None if alone or local_rank is None else [local_rank],
             cluster_detection_method="deactivate",
-            initialization_timeout=_CONNECT,
+            initialization_timeout=math.ceil(seconds),
             heartbeat_timeout_seconds=_HEARTBEAT,
             shutdown_timeout_seconds=_DAYS,
         )
@@ -241,23 +236,9 @@ class JaxEngine(Engine):
         # Bytes, since JAX makes an int32 of an int64.
         size = np.array([len(data)], "int64").view("uint8")
         sizes = np.asarray(multihost_utils.process_allgather(size)).view("int64")[:, 0]
-        given = [bytearray() for _ in sizes]
-        # They pass the memory of the devices, from each process as many bytes as the longest message has.
-        for start in range(0, int(sizes.max()), _PIECE):
-            mine = data[start : start + _PIECE].ljust(min(_PIECE, int(sizes.max()) - start), b"\0")
-            parts = multihost_utils.process_allgather(np.frombuffer(mine, "uint8"))
-            for whole, part in zip(given, parts, strict=True):
-                whole += part.tobytes()
-        return [bytes(whole[: int(size)]) for whole, size in zip(given, sizes, strict=True)]
-
-    def trains_apart(self):
-        return self.processes() > 1 and keras.distribution.distribution() is None
-
-    def is_lost(self, error):
-        # XLA's own begin with a code, "UNKNOWN: Gloo all-reduce failed: ...", and are ValueErrors now and then.
-        told = r"UNAVAILABLE: |[A-Z_]+: .*(?i:gloo|nccl|coordination|heartbeat)"
-        mine = isinstance(error, jax.errors.JaxRuntimeError | ValueError)
-        return mine and re.match(told, str(error), re.DOTALL) is not None
+        padded = np.frombuffer(data.ljust(max(1, int(sizes.max())), b"\0"), "uint8")
+        parts = np.asarray(multihost_utils.process_allgather(padded))
+        return [part[: int(size)].tobytes() for part, size in zip(parts, sizes, strict=True)]
 
 
 def _keep(own, op, x, **options):

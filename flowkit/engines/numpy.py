@@ -1,6 +1,5 @@
 """Keras's numpy backend, which computes no gradients."""
 
-import numpy as np
 import scipy.special  # comes with JAX, whose convolutions this backend borrows
 
 from flowkit.engines.base import Engine
@@ -12,10 +11,6 @@ class NumpyEngine(Engine):
     """NumPy: scores and samples, and trains nothing."""
 
     name = "numpy"
-    supports_training = False
-
-    def version(self):
-        return np.__version__
 
     def devices(self):
         return ["cpu"]

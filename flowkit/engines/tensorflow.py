@@ -29,9 +29,6 @@ class TensorFlowEngine(Engine):
 
     # The engine itself
 
-    def version(self):
-        return tf.__version__
-
     def devices(self):
         return [device.name.removeprefix("/physical_device:") for device in tf.config.list_physical_devices()]
 

@@ -69,9 +69,6 @@ class TorchEngine(TorchGroup):
 
     # The engine itself
 
-    def version(self):
-        return torch.__version__
-
     def devices(self):
         found = [f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(torch.cuda.device_count())]
         if torch.backends.mps.is_available():

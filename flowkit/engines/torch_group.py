@@ -4,51 +4,33 @@ import contextlib
 import datetime
 import functools
 import os
-import re
-import sys
-import threading
-import time
-import uuid
 
 import torch
 
 from flowkit.engines.base import Engine
 
-_PAUSE = 2.0  # seconds between two heartbeats
-_SILENCE = 15.0  # seconds without one after which a process counts as lost; torchrun needs 37 more to end all
 # Between the seeds of two processes, of which Keras takes 32 bits: far from all multiples.
 _APART = 0x9E3779B9
-_GRACE = 5.0  # seconds in which the main thread may notice by itself that another process has ended
-_leaving = threading.Event()
-_heart = None  # the thread that exchanges heartbeats
 
 
 class TorchGroup(Engine):
     """Groups of processes on PyTorch, by `torch.distributed`: one process per device."""
 
     def join(self, address, count, rank, local_rank, seconds):
-        global _heart
         timeout = datetime.timedelta(seconds=seconds)
         place = "env://" if address is None else f"tcp://{address}?rank={rank}&world_size={count}"
         store, _, _ = next(torch.distributed.rendezvous(place, timeout=timeout))
         store.set_timeout(timeout)
-        if address is None:
-            store = _of_this_start(store, rank, count, seconds)
+        # torchrun keeps the store when it starts all processes again.
+        store = torch.distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
         kinds = "gloo"
         if torch.cuda.is_available():
             torch.cuda.set_device((local_rank or 0) % torch.cuda.device_count())
             kinds = "cpu:gloo,cuda:nccl"
         torch.distributed.init_process_group(kinds, store=store, rank=rank, world_size=count, timeout=timeout)
-        silence = datetime.timedelta(seconds=_SILENCE)
-        beats = torch.distributed.new_group(backend="gloo", timeout=silence)
-        _leaving.clear()
-        _heart = threading.Thread(target=_beat, args=(beats, count), name="flowkit heartbeats", daemon=True)
-        _heart.start()
 
     def leave(self):
         if self.processes() > 1:
-            _leaving.set()
-            _heart.join()
             torch.distributed.destroy_process_group()
 
     def processes(self):
@@ -106,62 +88,6 @@ class TorchGroup(Engine):
         finally:
             for seed in seeds:
                 seed -= shift
-
-    def trains_apart(self):
-        return self.processes() > 1
-
-    def is_lost(self, error):
-        # Gloo's own are plain RuntimeErrors, which begin with the file of its code that they come from.
-        of_gloo = type(error) is RuntimeError and re.match(r"\[\S*gloo/\S*\]", str(error)) is not None
-        return of_gloo or isinstance(error, torch.distributed.DistError)
-
-
-def _of_this_start(store, rank, count, seconds):
-    """Return a part of torchrun's store without the entries of an earlier start.
-
-    The store stays when torchrun starts all processes again. Each process asks with a new word, which only a process 0
-    that lives can answer: with its own word, the prefix of this start.
-    """
-    own = uuid.uuid4().hex
-    if rank:
-        store.set(f"asks/{rank}", own)
-        start = store.get(f"answer/{own}").decode()
-        store.set(f"knows/{start}/{rank}", b"1")
-        return torch.distributed.PrefixStore(start, store)
-    others, end = set(range(1, count)), time.monotonic() + seconds
-    while others:
-        if time.monotonic() > end:
-            raise RuntimeError(f"processes {sorted(others)} did not come")
-        for other in others:
-            if store.check([f"asks/{other}"]):
-                store.set(f"answer/{store.get(f'asks/{other}').decode()}", own)
-        others -= {other for other in others if store.check([f"knows/{own}/{other}"])}
-        time.sleep(0.02)
-    return torch.distributed.PrefixStore(own, store)
-
-
-def _beat(beats, count):
-    """Exchange a number with all processes every few seconds until all leave; end this one if another is silent.
-
-    The group of its own has a short timeout. Steps wait as long as another process has work of its own to do.
-    """
-    leaving = 0
-    try:
-        while leaving < count:
-            _leaving.wait(_PAUSE)
-            flag = torch.tensor(int(_leaving.is_set()))
-            torch.distributed.all_reduce(flag, group=beats)
-            leaving = int(flag)
-    except RuntimeError as error:
-        time.sleep(_GRACE)  # the main thread ends by itself if it waits for that process too
-        reason = (str(error).splitlines() or [""])[0].partition(". ")[0]
-        print(
-            "flowkit: another process of the group has ended or does not answer, so process "
-            f"{torch.distributed.get_rank()} of {count} ends too: {reason}",
-            file=sys.stderr,
-            flush=True,
-        )
-        os._exit(1)
 
 
 @torch.no_grad()

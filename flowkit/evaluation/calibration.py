@@ -8,7 +8,6 @@ import numpy as np
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import whole_number
 from flowkit.flow import prepare
-from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 
 _SETS = 2_000  # of uniform ranks, drawn to know how far chance goes
@@ -46,12 +45,8 @@ def ranks(
     ((50, 2), True, True)
     """
     draws = whole_number(draws, "draws", least=1)
-    if context_kind(flow) == "none" or context is None:
-        raise ValueError(
-            "ranks: expected a flow that reads a context, and a context for each row of x; received "
-            f"{'no context' if context is None else 'a flow that reads none'}. Draws from one density for all rows "
-            "would say nothing about each."
-        )
+    if context is None:
+        raise ValueError("ranks: got no context, expected one for each row of x.")
     x, _ = prepare.checked(flow, x, context)
     source = np.random.SeedSequence(seed)
     below, equal = np.zeros(x.shape, "int64"), np.zeros(x.shape, "int64")

@@ -48,30 +48,10 @@ def level_bits(
     ((8, 2), True)
     """
     check_scored_by_level(flow, "level_bits")
-    with flow.lock:
-        nats = _scored(flow, *prepare.seen(flow, x, context, batch_size), batch_size, seed)
-    return _in_bits(flow, nats)
-
-
-def level_bits_in_a_group(flow: Flow, x: Tensor, context: Context = None) -> np.ndarray:
-    """Return `level_bits` of rows that all processes have: each scores its part."""
-    check_scored_by_level(flow, "level_bits")
-    with flow.lock:
-        nats = scoring.shared(
-            flow,
-            lambda x, context, first: _scored(flow, x, context, None, 0, first),
-            x,
-            context,
-        )
-    return _in_bits(flow, nats)
-
-
-def _scored(flow, x, context, batch_size, seed, first=0):
     score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
-    return scoring.scored(flow, score, x, context, batch_size, seed, first=first)
-
-
-def _in_bits(flow, nats):
+    with flow.lock:
+        x, context = prepare.seen(flow, x, context, batch_size)
+        nats = scoring.scored(flow, score, x, context, batch_size, seed)
     return -nats.astype("float64") / (math.prod(flow.event_shape) * math.log(2))
 
 

@@ -6,14 +6,14 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from flowkit import distributed
 from flowkit.contract.adaptation import adapt_inside, adapt_layer, is_adapted
 from flowkit.contract.errors import label
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.flow import prepare
-from flowkit.flow.batches import count, head
-from flowkit.flow.group import rows_of_all
+from flowkit.flow.batches import count, head, map_leaves
 from flowkit.flow.noise import counted, counted_for, dequantized
 
 _ENTRIES = 2**22  # of the rows that are adapted to: of a wide table, or of images, they are fewer
@@ -28,7 +28,7 @@ def adapt(flow: Any, x: np.ndarray, context: Any, again: bool) -> None:
     """
     x, context = _chosen_rows(flow, x, context)
     if engine.processes() > 1:
-        x, context = rows_of_all(x, context)
+        x, context = map_leaves(distributed.gather, (x, context))
     y = x
     if flow.dequantize is not None:
         needs = flow.dequantize.noise_needs(x.shape, inverse=False)
@@ -64,8 +64,10 @@ def adapt_for_fit(flow: Any, data: prepare.Packed, options: dict[str, Any]) -> N
 
 def _rows_of_set(flow, data, most):
     """Return (x, context) of as many batches of a data set as hold `most` rows."""
-    pieces, found = [], 0
-    for batch in _batches(data):
+    pieces, found, batches = [], 0, data
+    if isinstance(data, keras.utils.PyDataset):  # perhaps of sorted rows
+        batches = (data[int(i)] for i in np.random.default_rng(0).permutation(data.num_batches or 1))
+    for batch in batches:
         pieces.append(prepare.checked(flow, *prepare.peeked(batch)))
         found += len(pieces[-1][0])
         if found >= most:
@@ -76,15 +78,6 @@ def _rows_of_set(flow, data, most):
     if len(x) >= _ENOUGH:
         prepare.refuse_whole(flow, x)
     return x, context
-
-
-def _batches(data):
-    """Return the batches of a data set that can be read again, those with numbers in an order drawn by a fixed seed."""
-    if not isinstance(data, keras.utils.PyDataset):
-        return iter(data)
-    # The first stays first, as the flow is built on it.
-    later = np.random.default_rng(0).permutation(np.arange(1, data.num_batches or 1))
-    return (data[int(i)] for i in (0, *later))
 
 
 def _most(flow, x):
@@ -132,11 +125,3 @@ def adapt_to_draws(flow: Any, context: Any, again: bool) -> None:
             )
         noise = counted_for(flow, (size, *latent), 0, inverse=True)
         flow.bijector.adapt(draw(), context=seen, again=again, inverse=True, **given(noise))
-
-
-def check_draws(flow: Any, context: Any) -> None:
-    """Raise what the objective raises for draws of the flow, before a training without data."""
-    with engine.no_grad():
-        flow.objective.check_draws(
-            flow, context if context is None else tree.map_structure(ops.convert_to_tensor, context)
-        )

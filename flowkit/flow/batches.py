@@ -4,17 +4,13 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops, tree
 
 from flowkit.contract.arguments import shown, whole_number
-from flowkit.engines import engine
+from flowkit.engines import engine, plain_array
 
 _ENTRIES = 2**18  # of one batch by default: about 330 images of 28x28
-
-
-_REAL = (int, float, np.integer, np.floating, np.bool_)
 
 
 def is_array(x: Any) -> bool:
@@ -25,30 +21,22 @@ def is_array(x: Any) -> bool:
 def real_numbers(given: Any, what: str = "data", hint: str = "") -> np.ndarray:
     """Return `given` as a numpy array of real numbers, batch first.
 
-    Raises ValueError for what numpy would convert silently: masked entries, complex numbers, text, dates.
+    Raises ValueError for masked entries, and for what is no array of real numbers: text, dates, ragged lists.
     """
+    masked = np.ma.is_masked(given)
     try:
-        array = np.asarray(ops.convert_to_numpy(given))
-    except (TypeError, ValueError, RuntimeError):  # ragged or symbolic
+        array = plain_array(ops.convert_to_numpy(given), what)
+        array = array.astype("float64") if array.dtype.kind == "O" else array
+    except (TypeError, ValueError, RuntimeError):  # ragged, symbolic, or objects that are no numbers
         array = np.asarray(None)
-    kind = array.dtype.kind
-    if kind == "V" and keras.backend.is_float_dtype(array.dtype.name):  # bfloat16
-        return array.astype("float32")
-    entries = np.ndenumerate(array) if kind in "OSU" and array.ndim else ()
-    wrong = next((place for place, entry in entries if not isinstance(entry, _REAL)), None)
-    masked = int(np.ma.count_masked(given)) if np.ma.is_masked(given) else 0
-    if array.ndim and kind in "biufO" and wrong is None and not masked:
-        return array.astype("float64") if kind == "O" else array
+    if array.ndim and array.dtype.kind in "biuf" and not masked:
+        return array
     if masked:
-        received = (
-            f"a masked array with {masked} masked entries: drop those rows, or fill them in, x.filled(value)"
-        )
+        received = "a masked array: drop those rows, or fill them in, x.filled(value)"
     elif isinstance(given, np.ndarray) and given.ndim:
         received = f"an array of {given.dtype}, shape {given.shape}"
     else:
         received = " ".join(shown(given).split())
-    if wrong is not None:
-        received += f". The first entry that is no number is {shown(array[wrong])}, at {list(wrong)}"
     raise ValueError(f"Flow expects {what} as an array of numbers, batch first, received {received}.{hint}")
 
 

@@ -1,7 +1,6 @@
 """The context of a flow: its checks, and the embedding that reads it once for all parts."""
 
 import math
-import warnings
 from typing import Any
 
 import keras
@@ -49,19 +48,6 @@ def classes_of(embedding: Any) -> int | None:
     return first.input_dim if isinstance(first, keras.layers.Embedding) else None
 
 
-def check_embedding(embedding: Any, bijector: Any, base: Any) -> None:
-    """Raise TypeError if `embedding` is no layer, and ValueError if no part reads its output."""
-    if embedding is None:
-        return
-    if not isinstance(embedding, keras.Layer):
-        raise TypeError(f"Flow expects a Keras layer or model as its embedding, received {embedding!r}.")
-    if needed_by(bijector, base) == "none":
-        raise ValueError(
-            f"Flow expects a bijector or a base that reads the answer of its embedding, '{embedding.name}'; received "
-            "ones that read no context. Give a network context='required', or leave the embedding out."
-        )
-
-
 # Checks
 
 
@@ -70,23 +56,25 @@ def _error(flow, expected, received, hint=None):
 
 
 def check_context(flow: Any, context: Any, samples: int | None = None) -> Any:
-    """Return the context as numpy; None if the flow reads none.
+    """Return the context as numpy, or None.
 
-    Raises ContractError if it is missing, has not one row for each of `samples`, holds NaN, or names a
+    Raises ContractError if it is missing or not read, has not one row for each of `samples`, holds NaN, or names a
     class that is not there, and ValueError if it holds no numbers.
     """
     kind = context_kind(flow)
-    if context is None and kind == "required":
-        hint = "A data set yields it as ({'x': ..., 'context': ...},)."
-        raise _error(flow, "context=, batch first", "none", hint)
-    if context is not None and kind == "none":
-        warnings.warn(
-            "a context was given, and neither the bijector nor the base of this flow reads one: it is left out. Give a "
-            "conditioner context='required', as in Coupling(MLP(context='required')), or leave the context out.",
-            stacklevel=2,
-        )
-    if context is None or kind == "none":
+    if context is None:
+        if kind == "required":
+            hint = "A data set yields it as ({'x': ..., 'context': ...},)."
+            raise _error(flow, "context=, batch first", "none", hint)
         return None
+    if kind == "none":
+        hint = (
+            "To have it read, make the flow with context=, as flowkit.zoo.nsf(context=3), or with a network of "
+            "context='required', as Coupling(MLP([64], context='required')). Or leave context= out."
+        )
+        raise _error(
+            flow, "none, since neither its bijector nor its base reads one", type(context).__name__, hint
+        )
     if is_frame(context):
         try:
             context = (flow.context_columns or Columns.of(context)).values(context)
@@ -110,26 +98,6 @@ def check_context(flow: Any, context: Any, samples: int | None = None) -> Any:
         wanted = "as many rows in each part" if samples is None else f"one row for each of {samples} samples"
         raise _error(flow, wanted, f"{' and '.join(map(str, sorted(counts)))} rows")
     return context
-
-
-def refuse_unread(flow: Any, context: Any) -> None:
-    """Raise ContractError for a context that training would not read; say how it would."""
-    if context is None or context_kind(flow) != "none":
-        return
-    if isinstance(context, dict):
-        shape: Any = {key: tuple(np.shape(part)) for key, part in context.items()}
-        asked = "context=1, embedding=a model that takes the dict"
-    elif len(shape := tuple(np.shape(context))) == 1:
-        asked = "context=1, embedding=keras.layers.Embedding(classes, 8)"
-    else:
-        asked = f"context={shape[-1]}"
-    raise _error(
-        flow,
-        "none, since neither its bijector nor its base reads one",
-        f"one of shape {shape}",
-        f"To have it read, make the flow as flowkit.zoo.nsf({asked}), or of parts of your own with a network of "
-        "context='required', as Coupling(MLP([64], context='required')). Or leave context= out.",
-    )
 
 
 def _check_classes(flow, context):

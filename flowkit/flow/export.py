@@ -2,10 +2,8 @@
 
 import importlib.util
 import os
-import re
 import tempfile
 from collections.abc import Callable
-from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +15,6 @@ from flowkit._engine import pip_install
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.derived import frozen
-from flowkit.contract.inside import layers_inside
 from flowkit.engines import engine
 from flowkit.flow.batches import run
 from flowkit.flow.context import check_context, embedded
@@ -44,7 +41,10 @@ def export(flow: Any, path: Any, what: str, format: str, context: Any) -> float:
     one_of("export's format", format, tuple(FORMATS))
     if "log_prob" in answers:
         refuse_varying(flow.dequantize, f"export of {what!r}")
-    path = check_name(path, format)
+    path, suffix = Path(path), FORMATS[format].suffix
+    if path.suffix != suffix:
+        ends = f"a name that ends in {suffix}" if suffix else "a folder, whose name has no ending"
+        raise ValueError(f"export: got {path} for {format!r}, expected {ends}.")
     require(format)
     inputs, expected, allowed = _to_compare_on(flow, function, given, context)
     model = Answering(flow, getattr(flow, function))
@@ -66,8 +66,8 @@ def _written(flow, format, model, path, few, inputs, known):
     errors: list[Exception] = []
     for way in range(engine.ways_to_write(format)):
         try:
-            FORMATS[format].write(model, path, few, way)
-            return _compare(flow, FORMATS[format].read(path), inputs, known)
+            write(model, path, format, few, way)
+            return _compare(flow, read(path, format), inputs, known)
         except Exception as error:  # the exporter does not know something, or has got it wrong
             path.unlink(missing_ok=True)
             errors.append(error)
@@ -86,12 +86,6 @@ def _refused(flow, expected, received):
 def _to_compare_on(flow, function, given, context):
     """Return ({name: rows of an input}, the flow's answers to them, by how much each may differ)."""
     check_adapted(flow)
-    low = {layer.compute_dtype for layer in layers_inside(flow) if "float" in layer.compute_dtype}
-    if low != {"float32"}:
-        raise ValueError(
-            f"export expects a flow that computes in float32, received one that computes in "
-            f"{' and '.join(sorted(low))}: save it, and load it after keras.config.set_dtype_policy('float32')."
-        )
     inverse, spec = given == "z", flow.bijector.spec
     scores = function not in ("_forward", "_backward")
     if spec.draws(inverse=inverse) and (scores or spec.likelihood != "estimated"):
@@ -165,8 +159,6 @@ def _rows(context, count):
         return None
     if isinstance(context, dict):
         raise ValueError(f"export expects a context of one tensor, received a dict of {sorted(context)}.")
-    if not len(context):
-        raise ValueError("export expects a few rows of context to compare on, received none.")
     rows = ops.convert_to_tensor(context[np.arange(count) % len(context)])
     return ops.convert_to_numpy(rows)  # whole numbers of the engine's own size, as its graph has them
 
@@ -193,79 +185,48 @@ class Format(NamedTuple):
 
     suffix: str
     packages: dict[str, tuple[str, ...]]
-    write: Callable[[Any, Path, dict[str, Any], int], None]
-    read: Callable[[Path], Callable]
-
-
-def _by_engine(suffix, engine_name, written_as, read_as):
-    """Return a format that one engine alone writes and reads; these are its names there."""
-    return Format(
-        suffix,
-        {engine_name: ()},
-        lambda model, path, inputs, way: engine.write_graph(model, str(path), written_as, inputs, way),
-        lambda path: engine.read_graph(str(path), read_as),
-    )
-
-
-def _write_onnx(model, path, inputs, way):
-    engine.write_graph(model, str(path), "onnx", inputs, way)
-
-
-def _run_by_onnxruntime(path):
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    names = [given.name for given in session.get_inputs()]
-    return lambda inputs: session.run(None, {name: inputs[name] for name in names})
-
-
-def _write_openvino(model, path, inputs, way):
-    import openvino
-
-    onnx = path.with_suffix(".onnx")  # which every engine writes
-    _write_onnx(model, onnx, inputs, way)
-    openvino.save_model(openvino.convert_model(str(onnx)), str(path), compress_to_fp16=False)
-    onnx.unlink()
-
-
-def _run_by_openvino(path):
-    import openvino
-
-    # By default some processors compute in less.
-    compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return lambda inputs: list(compiled(dict(inputs)).values())
 
 
 _ONNX = {"torch": ("onnx", "onnxscript"), "jax": ("onnx", "jax2onnx"), "tensorflow": ("onnx", "tf2onnx")}
 FORMATS = {
-    "onnx": Format(
-        ".onnx",
-        {name: (*own, "onnxruntime") for name, own in _ONNX.items()},
-        _write_onnx,
-        _run_by_onnxruntime,
-    ),
-    "openvino": Format(
-        ".xml", {name: (*own, "openvino") for name, own in _ONNX.items()}, _write_openvino, _run_by_openvino
-    ),
-    "torch": _by_engine(".pt2", "torch", "torch", "torch"),
-    "saved_model": _by_engine("", "tensorflow", "tf_saved_model", "saved_model"),
-    "litert": _by_engine(".tflite", "tensorflow", "litert", "litert"),
+    "onnx": Format(".onnx", {name: (*own, "onnxruntime") for name, own in _ONNX.items()}),
+    "openvino": Format(".xml", {name: (*own, "openvino") for name, own in _ONNX.items()}),
+    "torch": Format(".pt2", {"torch": ()}),
+    "saved_model": Format("", {"tensorflow": ()}),
+    "litert": Format(".tflite", {"tensorflow": ()}),
 }
 
 
-def check_name(path: str | Path, format: str) -> Path:
-    """Return `path`. Raise ValueError if it does not end as the format does, or is a folder that exists."""
-    path, suffix = Path(path), FORMATS[format].suffix
-    if path.suffix != suffix:
-        ends = f"a name that ends in {suffix}" if suffix else "a folder, whose name has no ending"
-        raise ValueError(f"export: got {path} for {format!r}, expected {ends}.")
-    if path.is_dir():
-        raise ValueError(
-            f"export: got {path}, a folder that exists, expected a new one. Choose another name."
-        )
-    return path
+def write(model: Any, path: Path, format: str, inputs: dict[str, Any], way: int) -> None:
+    """Write a model to `path` in one of the engine's ways."""
+    if format != "openvino":
+        engine.write_graph(model, str(path), format, inputs, way)
+        return
+    import openvino
+
+    onnx = path.with_suffix(".onnx")  # which every engine writes
+    engine.write_graph(model, str(onnx), "onnx", inputs, way)
+    openvino.save_model(openvino.convert_model(str(onnx)), str(path), compress_to_fp16=False)
+    onnx.unlink()
+
+
+def read(path: Path, format: str) -> Callable[[dict[str, Any]], Any]:
+    """Return a function (name -> array) -> arrays that runs a file."""
+    if format == "onnx":
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        names = [given.name for given in session.get_inputs()]
+        return lambda inputs: session.run(None, {name: inputs[name] for name in names})
+    if format == "openvino":
+        import openvino
+
+        # By default some processors compute in less.
+        compiled = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        return lambda inputs: list(compiled(dict(inputs)).values())
+    return engine.read_graph(str(path), format)
 
 
 def require(format: str) -> None:
@@ -280,13 +241,3 @@ def require(format: str) -> None:
     if missing:
         extra = "export" if name == "torch" else f"export-{name}"
         raise ImportError(f"{format!r} on {name} needs {', '.join(missing)}: {pip_install(extra)}")
-    # Later ones name the JAX that they support.
-    if "jax2onnx" in packages[name] and _version("jax2onnx") <= (0, 17, 1) and _version("jax") >= (0, 12):
-        raise ImportError(
-            f"{format!r} on jax: got JAX {metadata.version('jax')}, which jax2onnx {metadata.version('jax2onnx')} does "
-            "not support. Save a .keras file and export it with KERAS_BACKEND=torch, or run pip install 'jax<0.12'"
-        )
-
-
-def _version(package):
-    return tuple(map(int, re.findall(r"\d+", metadata.version(package))[:3]))

@@ -1,5 +1,6 @@
 """The model: a bijector and the base density of its latents."""
 
+import contextlib
 import math
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -17,16 +18,16 @@ from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
+from flowkit.distributed.failed import failing_together
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
-from flowkit.flow.group import together_if_spread
 from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.flow.model import FlowModel, locked
-from flowkit.flow.noise import continuous, noise_of_positions, varies, without_noise
+from flowkit.flow.noise import continuous, noise_of_positions, varies
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
 from flowkit.objectives.objective import expect_shape
 
@@ -242,7 +243,13 @@ class Flow(FlowModel):
             return self.bijector.inverse(z, context, noise)[0]
 
     def _backward_without_noise(self, z, context, noise=None):
-        return without_noise(self, self._backward(z, context, noise), context)
+        """Return the mean of the data given their noisy values: one step up the gradient of log p."""
+        y = self._backward(z, context, noise)
+        with setting(guidance=None):  # the density itself, without guidance
+            _, (score,) = engine.gradients(
+                lambda tensors: ops.sum(self._log_density(tensors[0], context, self._noise_for(y))), [y]
+            )
+        return y + self.dequantize.std**2 * score
 
     def _encode_and_score(self, y, context, noise=None):
         z, log_det = self.bijector(y, context=context, **given(noise))
@@ -317,12 +324,13 @@ class Flow(FlowModel):
         return "exact" if words == {"exact"} else "estimate"
 
     @locked
+    @checked
     def log_prob(
         self,
         x: Tensor,
         context: Context = None,
         *,
-        samples: int = 1,
+        samples: Count = 1,
         batch_size: int | None = None,
         seed: int = 0,
     ) -> np.ndarray:
@@ -330,22 +338,20 @@ class Flow(FlowModel):
 
         `samples` = k > 1 draws of the noise give the tighter bound, or the mean of estimates: see `bits_per_dim`.
         The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
-        engine changes the result. Raises ValueError for k > 1 if log_prob is exact.
+        engine changes the result.
         """
-        scoring.check_draws(self, samples)
         x, context = prepare.seen(self, x, context, batch_size)
-        if samples == 1:
-            return scoring.densities(self, x, context, batch_size, seed)
         log_prob = scoring.log_prob_of_draws(self, x, context, batch_size, seed, samples)
         return log_prob.astype(self.compute_dtype)
 
     @locked
+    @checked
     def bits_per_dim(
         self,
         x: Tensor,
         context: Context = None,
         *,
-        samples: int = 1,
+        samples: Count = 1,
         batch_size: int | None = None,
         seed: int = 0,
     ) -> np.ndarray:
@@ -353,15 +359,13 @@ class Flow(FlowModel):
 
         `samples` = k > 1 draws of the noise give the tighter bound log (1/k) sum_i p(x + u_i) if log_prob is a bound
         (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
-        exponentials of estimates no mean is a bound. Raises ValueError for k > 1 if log_prob is exact.
+        exponentials of estimates no mean is a bound.
         """
-        scoring.check_draws(self, samples)
         x, context = prepare.seen(self, x, context, batch_size)
         log_prob = scoring.log_prob_of_draws(self, x, context, batch_size, seed, samples)
         return scoring.in_bits(log_prob, x.shape)
 
     @locked
-    @together_if_spread
     @checked
     def sample(
         self,
@@ -389,12 +393,14 @@ class Flow(FlowModel):
 
         `spread=True` shares the work in a group of processes (`flowkit.distributed`). All of them call it with the same
         arguments; each decodes its part of the rows, and all receive all rows: those of one process, but for rounding.
-        Without a seed all draw from the main process's; `check` is done in each. Raises ValueError, in all, if their
-        arguments differ; any other error in one is a `flowkit.distributed.ProcessFailed` in the others. Raises
-        ValueError for a guidance below 0, or without a context that is optional.
+        The seed is the main process's; `check` is done in each. An error in one process is a
+        `flowkit.distributed.ProcessFailed` in the others.
+
+        Raises ValueError for a guidance below 0, or without a context that is optional.
         """
         weight = contexts.guidance_of(self, guidance, context)
-        with setting(steps=steps, guidance=weight):
+        together = failing_together() if spread else contextlib.nullcontext()
+        with together, setting(steps=steps, guidance=weight):
             return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
 
     @locked
@@ -435,8 +441,8 @@ class Flow(FlowModel):
         - None does not look.
         """
         x, context = prepare.seen(self, x, context, batch_size)
-        z = sampling.encoded(self, x, context, batch_size, seed)
-        look_at(self, x, context, check, batch_size, z=z)
+        z = scoring.scored(self, self._forward, x, context, batch_size, seed, middle=True)
+        look_at(self, x, context, check, batch_size)
         return z
 
     @locked
@@ -455,11 +461,6 @@ class Flow(FlowModel):
         A flow that was fitted on a frame gives a frame. `check`: see `encode`.
         What the way back draws anew, after a surjection, follows from `seed` and a row's index.
         """
-        if isinstance(z, list | tuple) and any(getattr(part, "ndim", 0) > 1 for part in z):
-            raise ValueError(
-                "decode expects flat latents (n, dim), received a list of maps. Of split_latents "
-                "flow.bijector.join_latents(maps) makes them."
-            )
         z = real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
         context = prepare.seen_context(self, context, batch_size, rows=len(z))
         x, finite = sampling.decoded(self, z, context, batch_size, seed)

@@ -1,10 +1,9 @@
 """Train by several processes and devices: check that they agree, and begin with the same weights."""
 
 import contextlib
-import functools
 import os
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -13,8 +12,6 @@ from keras import tree
 
 from flowkit import distributed
 from flowkit.contract.arguments import shown
-from flowkit.data.batch_order import Batches
-from flowkit.distributed.failed import failing_together, naming_the_lost
 from flowkit.distributed.group import started
 from flowkit.distributed.launcher import launched
 from flowkit.engines import engine
@@ -31,26 +28,11 @@ def check_devices() -> None:
             f"got {type(distribution).__name__} of keras.distribution on {engine.name}, where Keras trains on one "
             "device. Set KERAS_BACKEND=jax, or start a process for each device on PyTorch (flowkit.distributed)."
         )
-    launch = None if started() else launched(os.environ)
-    # srun may start other things.
-    if launch is not None and launch.launcher != "SLURM" and engine.processes() == 1:
-        count = launch.processes
-    elif not started() and engine.trains_apart():
-        count = engine.processes()
-    else:
-        return
-    raise RuntimeError(
-        f"fit expects processes that have joined, received a group of {count}, each of which would train weights of "
-        "its own: call flowkit.distributed.start() before the model is made."
-    )
-
-
-def check_batches(batches: Batches) -> None:
-    """Raise ValueError for batches that were made for another number of processes."""
-    if batches.processes != engine.processes():
-        raise ValueError(
-            f"a flow expects batches of the {engine.processes()} processes that there are, received batches for "
-            f"{batches.processes}. Call flowkit.distributed.start() before flowkit.data.batches."
+    launch = None if started() or engine.processes() > 1 else launched(os.environ)
+    if launch is not None and launch.launcher != "SLURM":  # srun may start other things
+        raise RuntimeError(
+            f"fit expects processes that have joined, received a group of {launch.processes}, each of which would "
+            "train weights of its own: call flowkit.distributed.start() before the model is made."
         )
 
 
@@ -71,8 +53,8 @@ def check_same_work(x: Any, first: Any, options: dict[str, Any]) -> None:
 
 
 def check_same(told: dict[str, Any]) -> None:
-    """Raise ValueError in all processes unless all call with equal values, {name: a tree of numbers and arrays}."""
-    sums = [zlib.crc32(_in_bytes(value)) for value in told.values()]
+    """Raise ValueError in all processes unless all call with equal values, {name: number}."""
+    sums = [zlib.crc32(repr(value).encode()) for value in told.values()]
     given = distributed.gather(np.array([sums], "int64"))
     differing = [name for name, values in zip(told, given.T, strict=True) if (values != values[0]).any()]
     if differing:
@@ -84,19 +66,11 @@ def check_same(told: dict[str, Any]) -> None:
         )
 
 
-def _in_bytes(value):
-    arrays = [np.asarray(part) for part in tree.flatten(value) if part is not None]
-    return b"".join(repr((array.shape, array.dtype)).encode() + array.tobytes() for array in arrays)
-
-
 def _length(x):
     """Return the number of rows or batches of data; 0 for a generator, which has no length."""
-    arrays = (
-        [part for part in tree.flatten(x) if part is not None] if isinstance(x, dict | tuple | list) else [x]
-    )
     try:
-        return len(arrays[0])
-    except (TypeError, IndexError):
+        return len(next(part for part in tree.flatten(x) if part is not None))
+    except (TypeError, StopIteration):
         return 0
 
 
@@ -104,36 +78,17 @@ def _length(x):
 def together(flow: Any) -> Iterator[None]:
     """Enter a scope in which processes train one model: it begins with the weights of process 0.
 
-    Their noise differs. The error for a process that ends names it.
+    Their noise differs.
     """
     if engine.processes() == 1:
         yield
         return
-    with naming_the_lost():
-        # From Keras 3.16 on, on PyTorch: it copies weights then, and seeds with them.
-        if hasattr(flow, "ddp_model"):
-            flow.make_train_function()
-        optimizer = getattr(
-            flow, "optimizer", None
-        )  # Keras raises its own error for a flow without `compile`
-        variables = [*flow.variables, *(optimizer.variables if optimizer else [])]
-        engine.copy_from_main(variables)
-        states = [variable for variable in flow.variables if variable.name.endswith("seed_generator_state")]
-        with engine.drawing_apart(states):
-            yield
-
-
-def rows_of_all(x: Any, context: Any) -> tuple[Any, Any]:
-    """Return the rows of all processes, in the order of their ranks."""
-    return distributed.gather(x), None if context is None else tree.map_structure(distributed.gather, context)
-
-
-def together_if_spread(method: Callable[..., Any]) -> Callable[..., Any]:
-    """Let an error in one process of a group, of a wrong argument too, end a method with `spread=True` in all."""
-
-    @functools.wraps(method)
-    def run(self, *args, spread=False, **options):
-        with failing_together() if spread else contextlib.nullcontext():
-            return method(self, *args, spread=spread, **options)
-
-    return run
+    # From Keras 3.16 on, on PyTorch: it copies weights then, and seeds with them.
+    if hasattr(flow, "ddp_model"):
+        flow.make_train_function()
+    optimizer = getattr(flow, "optimizer", None)  # Keras has an error for a flow without `compile`
+    variables = [*flow.variables, *(optimizer.variables if optimizer else [])]
+    engine.copy_from_main(variables)
+    states = [variable for variable in flow.variables if variable.name.endswith("seed_generator_state")]
+    with engine.drawing_apart(states):
+        yield

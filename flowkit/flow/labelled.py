@@ -14,10 +14,9 @@ from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
-from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, what_counts
+from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
 from flowkit.flow.model import locked
 from flowkit.flow.scoring import scored
-from flowkit.objectives import Objective
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -79,17 +78,6 @@ class LabelledFlow(Flow):
         self.classifier = ScaledDense(self._classes, dtype=self.compute_dtype, name="classifier")
         self.label_bits = MeanOfCounted(name="label_bits")
         self.label_error = MeanOfCounted(name="label_error")
-
-    def compile(
-        self, optimizer: str | keras.Optimizer = "rmsprop", loss: Objective | None = None, **options: Any
-    ) -> None:
-        """As `Flow.compile`, on likelihood alone: the classifier's part of the loss is added to it."""
-        if isinstance(loss, Objective) and not is_likelihood(loss):
-            raise ValueError(
-                f"LabelledFlow.compile: got {type(loss).__name__}(), expected MaximumLikelihood(), beside which its "
-                "classifier is trained. Use a Flow."
-            )
-        super().compile(optimizer, loss, **options)
 
     @property
     def num_classes(self) -> int | None:
@@ -165,13 +153,8 @@ class LabelledFlow(Flow):
         """Return -log p(label | features) in nats, (batch,)."""
         _, labels = prepare.unpack(x)
         if labels is None:
-            raise ContractError(
-                "context",
-                self,
-                expected="integer labels (batch,) to train and to evaluate the classifier with",
-                received="none",
-                hint="Pass context=labels, or let a data set yield {'x': ..., 'context': labels}.",
-            )
+            expected = "integer labels (batch,) to train and to evaluate the classifier with"
+            raise ContractError("context", self, expected=expected, received="none")
         log_prob = ops.log_softmax(logits, axis=-1)
         return -ops.take_along_axis(log_prob, ops.cast(labels, "int32")[:, None], axis=-1)[:, 0]
 

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar, cast
 
 import keras
 import numpy as np
+from keras import ops
 
 from flowkit.bijectors.settings import settings
 from flowkit.contract import Context, ContractError, FlowLayer, Tensor
@@ -18,6 +19,7 @@ from flowkit.contract.inside import layers_inside
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
 from flowkit.flow import adapting, prepare, saving
+from flowkit.flow.batches import map_leaves
 from flowkit.flow.context import check_context
 from flowkit.flow.group import check_devices, check_same_work, together
 from flowkit.flow.metrics import is_likelihood
@@ -68,7 +70,13 @@ class FlowModel(keras.Model):
         Raises ValueError for other losses and for metrics, and what the objective raises for a flow that it cannot
         train.
         """
-        self._refuse_targets(loss, options)
+        given = {name: options[name] for name in _OF_TARGETS if options.get(name) is not None}
+        if given or not isinstance(loss, Objective | None):
+            raise ValueError(
+                f"{type(self).__name__}.compile expects an objective as loss=, such as MaximumLikelihood() (the "
+                "default), ReverseKL(log_density) or FlowMatching(), and no metrics, since a flow reports nll and "
+                f"bits_per_dim; received {given or loss!r}."
+            )
         objective = MaximumLikelihood() if loss is None else loss
         objective.check(self)
         if objective.needs_data and not is_likelihood(objective):
@@ -78,29 +86,8 @@ class FlowModel(keras.Model):
         if engine.processes() > 1 and self.optimizer is not None:
             engine.average_gradients(self.optimizer)
 
-    def _refuse_targets(self, loss, options):
-        """Raise ValueError for what Keras's `compile` takes for models whose loss compares predictions with targets."""
-        compiles = f"{type(self).__name__}.compile expects"
-        if loss is not None and not isinstance(loss, Objective):
-            made = ": it is a class, to be called" if isinstance(loss, type) else ""
-            raise ValueError(
-                f"{compiles} an objective as loss=, such as MaximumLikelihood() (the default), "
-                f"ReverseKL(log_density) or FlowMatching(), received {loss!r}{made}."
-            )
-        for name in _OF_TARGETS:
-            if options.get(name) is not None:
-                raise ValueError(
-                    f"{compiles} no {name}=, received {options[name]!r}: a flow reports nll and bits_per_dim. Leave "
-                    f"{name} out."
-                )
-
     def _check_training(self):
         """Raise if the flow, compiled as it is, would not learn from what it receives."""
-        if not engine.supports_training:
-            raise NotImplementedError(
-                f"Keras's {engine.name} backend computes no gradients and cannot fit: "
-                "set KERAS_BACKEND to jax, torch or tensorflow."
-            )
         self.objective.check(self)
         check_devices()
         # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
@@ -126,7 +113,11 @@ class FlowModel(keras.Model):
             if x is None:
                 adapting.adapt_to_draws(self, check_context(self, context), again)
             else:
-                adapting.adapt(self, *prepare.to_adapt(self, x, context), again)
+                x = prepare.as_array(self, x)
+                prepare.refuse_whole(self, x)
+                x, context = prepare.checked(self, x, context)
+                prepare.build_on(self, x, context)
+                adapting.adapt(self, x, context, again)
         self.calls = 0
         return self
 
@@ -169,7 +160,8 @@ class FlowModel(keras.Model):
             if not is_adapted(self):
                 adapting.adapt_for_fit(self, data, options)
             if not self.objective.needs_data:
-                adapting.check_draws(self, data.rows[1])
+                with engine.no_grad():
+                    self.objective.check_draws(self, map_leaves(ops.convert_to_tensor, data.rows[1]))
         try:
             with together(self):
                 return super().fit(data.x, data.y, sample_weight=sample_weight, **options)
@@ -223,7 +215,7 @@ class FlowModel(keras.Model):
         """
         _refuse_class_weight("train_on_batch", class_weight)
         self._check_training()
-        prepare.refuse_data(self, "train_on_batch", {"x": x})
+        prepare.refuse_data(self, "train_on_batch", x)
         x, y, *_ = prepare.ready(self, x, y, context, sample_weight, learns=True)
         logs = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
         self._after_training()
@@ -326,7 +318,7 @@ class FlowModel(keras.Model):
     def save(
         self, filepath: str | Path, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
     ) -> None:
-        """Keras's `save`: the same bytes for the same flow, in place of an older file only once they are written."""
+        """Keras's `save`, which replaces an older file only once the new one is written."""
         write = functools.partial(super().save, **kwargs)
         saving.save(write, filepath, overwrite, zipped)
 
@@ -366,8 +358,9 @@ class FlowModel(keras.Model):
           `measured` (such as {"test_bits_per_dim": 3.6}).
         - `extra`: further files, name -> content: recipe.toml, and pictures such as samples.png.
 
-        Optimizer and objective stay behind. Raises ValueError for a flow that is not built, and PresetError if there is
-        something in `folder` already, `extra` has a file of another name, or a class of yours is not registered.
+        Optimizer and objective stay behind. Raises ContractError for a flow that is not built, PresetError if there is
+        something in `folder` already or `extra` has a file of another name, and Keras's TypeError for a class of yours
+        that is not registered.
 
         >>> import flowkit, tempfile
         >>> folder = tempfile.mkdtemp() + "/mine"

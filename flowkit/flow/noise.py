@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.settings import setting
-from flowkit.contract import Context, Surjection, Tensor
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.noise import Needs, drawn
 from flowkit.contract.shapes import as_tuple, event_size
@@ -89,23 +88,6 @@ def _normal(uniform):
 # Dequantisation
 
 
-def check_dequantizer(dequantize: Any) -> None:
-    """Raise TypeError if `Flow(dequantize=)` is neither None nor a surjection that reads stored values."""
-    if dequantize is None:
-        return
-    fits = (
-        isinstance(dequantize, Surjection)
-        and dequantize.spec.draws(inverse=False)
-        and dequantize.spec.context == "none"
-        and all(callable(getattr(dequantize, name, None)) for name in ("validate", "as_stored"))
-    )
-    if not fits:
-        raise TypeError(
-            f"dequantize: got {shown(dequantize)}, expected a flowkit.data.Dequantize, or a Surjection with "
-            'noise="forward" and no context that has validate(x) and as_stored(y).'
-        )
-
-
 def varies(dequantize: Any) -> bool:
     """Return True if the dequantizer's log-det differs from row to row, so that it must be computed."""
     if dequantize is None:
@@ -132,15 +114,6 @@ def continuous(flow: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
     noise = drawn(needs, ops.shape(x)[0], dequantize.compute_dtype, seeds)
     y, log_det = dequantize.run(ops.cast(x, dequantize.compute_dtype), None, inverse=False, noise=noise)
     return y, log_det if varies(dequantize) else None
-
-
-def without_noise(flow: Any, y: Tensor, context: Context) -> Tensor:
-    """Return the mean of the data given their noisy values `y`: one step up the gradient of log p."""
-    with setting(guidance=None):  # the density itself, without guidance
-        _, (score,) = engine.gradients(
-            lambda tensors: ops.sum(flow._log_density(tensors[0], context, flow._noise_for(y))), [y]
-        )
-    return y + flow.dequantize.std**2 * score
 
 
 def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0) -> tuple[Any, Any]:

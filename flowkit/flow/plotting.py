@@ -22,11 +22,7 @@ _WORDS = 6  # categories at most that an axis names
 
 def draw(flow: Any, x: Any, context: Any, samples: int, seed: int) -> Any:
     """Return the figure of `Flow.plot`."""
-    if not flow.built or flow.event_shape is None:
-        raise ValueError(
-            "plot: got a flow without weights, expected one that is built. Call fit or build first."
-        )
-    shape, samples = flow.event_shape, whole_number(samples, "samples", least=2)
+    shape, samples = flow._event(), whole_number(samples, "samples", least=2)
     if is_frame(context):
         context = (flow.context_columns or Columns.of(context)).values(context)
     if context is not None and len(context := np.asarray(context)) != 1:

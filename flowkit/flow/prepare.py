@@ -12,7 +12,7 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.bijectors import Elementwise
-from flowkit.contract import Domain, FlowLayer
+from flowkit.contract import Domain, FlowLayer, Surjection
 from flowkit.contract.adaptation import refuse_unadapted
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.columns import ColumnError, column_name
@@ -23,9 +23,7 @@ from flowkit.data.frame import Columns, is_frame
 from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
 from flowkit.flow.batches import count, head, is_array, map_leaves, real_numbers
-from flowkit.flow.context import check_context, check_embedding, context_kind, embedded, refuse_unread
-from flowkit.flow.group import check_batches
-from flowkit.flow.noise import check_dequantizer
+from flowkit.flow.context import check_context, context_kind, embedded, needed_by
 
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
 
@@ -35,24 +33,26 @@ _DRAWS = 256  # rows of context that are adapted to without data, as many as Glo
 def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> None:
     """Raise TypeError or ValueError for parts of which no flow can be made."""
     if not isinstance(bijector, FlowLayer):
-        cure = ""
-        if isinstance(bijector, list | tuple):
-            cure = " Make one of several: flowkit.bijectors.Chain([...])."
-        elif isinstance(bijector, type):
-            cure = f" Call the class: {bijector.__name__}(...)."
-        raise TypeError(f"Flow expects a bijector, received {bijector!r}.{cure}")
+        raise TypeError(
+            f"Flow expects a bijector, received {bijector!r}. Call a class, and make one of several by "
+            "flowkit.bijectors.Chain([...])."
+        )
     if base is not None and not isinstance(base, keras.Layer):
         raise TypeError(
             f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
         )
-    check_dequantizer(dequantize)
-    here, there = (getattr(part, "num_classes", None) for part in (bijector, base))
-    if None not in (here, there) and here != there:
-        raise ValueError(
-            f"got num_classes={here} in the bijector and num_classes={there} in the base, expected one number, since "
-            "both read the same labels. Make them equal."
+    if not isinstance(dequantize, Surjection | None):
+        raise TypeError(
+            f"dequantize: got {shown(dequantize)}, expected a flowkit.data.Dequantize, or a Surjection with "
+            'noise="forward" and no context that has validate(x) and as_stored(y).'
         )
-    check_embedding(embedding, bijector, base)
+    if not isinstance(embedding, keras.Layer | None):
+        raise TypeError(f"Flow expects a Keras layer or model as its embedding, received {embedding!r}.")
+    if embedding is not None and needed_by(bijector, base) == "none":
+        raise ValueError(
+            f"Flow expects a bijector or a base that reads the answer of its embedding, '{embedding.name}'; received "
+            "ones that read no context. Give a network context='required', or leave the embedding out."
+        )
     refuse_shared([part for part in (bijector, base, embedding) if part is not None])
     codomain = bijector.spec.codomain
     if codomain != Domain.REAL and getattr(base, "domain", Domain.REAL) == Domain.REAL:
@@ -135,15 +135,6 @@ def check_adapted(flow: Any) -> None:
         refuse_unadapted(part)
 
 
-def to_adapt(flow: Any, x: Any, context: Any) -> tuple[Any, Any]:
-    """Return the checked rows of `adapt` and their context; build the flow if necessary."""
-    x = as_array(flow, x)
-    refuse_whole(flow, x)
-    x, context = checked(flow, x, context)
-    build_on(flow, x, context)
-    return x, context
-
-
 def build_on(flow: Any, x: Any, context: Any) -> None:
     """Build a flow for checked data, unless that was done."""
     if not flow.built:
@@ -191,12 +182,9 @@ def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:
         return
     place = tuple(np.argwhere(wrong)[0])
     wanted = domain if domain.columns is None else domain.columns[place[-1]]
-    turn = ""
-    if wanted.kind == "circle":
-        turn = f", as {wanted.low:g} + (x - {wanted.low:g}) % {wanted.high - wanted.low:g}"
     raise ValueError(
         f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} "
-        f"{_first_place(wrong, names)}. Bring such entries inside{turn}, or begin with another bijector (of the zoo: "
+        f"{_first_place(wrong, names)}. Bring such entries inside, or begin with another bijector (of the zoo: "
         "other domains=)."
     )
 
@@ -347,7 +335,7 @@ def packed(
     """Return data and context, arrays or a data set, as Keras takes them; build the flow if necessary.
 
     `y` are labels that come with data, another name for the context, which a flow that reads none may ignore. For a
-    flow that `learns`, a `context` that it does not read is an error, and so are columns of whole numbers.
+    flow that `learns`, columns of whole numbers are an error.
     """
     if isinstance(x, dict):
         if context is not None:
@@ -355,12 +343,9 @@ def packed(
         x, context = unpack(x)
     x = as_array(flow, x)
     if learns:
-        refuse_unread(flow, context)
         refuse_whole(flow, x)
     if not is_array(x):
         first, x = peek(x)
-        if learns:
-            refuse_unread(flow, first[1])
         data = Packed(x, y, checked(flow, *first))
     elif tuple(x.shape)[:1] in ((), (0,)):
         raise ValueError(
@@ -388,17 +373,13 @@ def to_train(
 ) -> tuple[Packed, dict[str, Any]]:
     """Return (the data of `fit`, the other `options` of Keras's `fit`)."""
     if not flow.objective.needs_data:
-        refuse_data(flow, "fit", {"x": x, "y": y, "sample_weight": sample_weight})
+        refuse_data(flow, "fit", x)
         return _without_data(flow, context, options)
     if isinstance(x, Batches):
-        check_batches(x)
         callbacks = options.get("callbacks")
         if not isinstance(callbacks, keras.callbacks.CallbackList):  # which was made for its model
             callbacks = [x.for_fit(), *tree.flatten(callbacks or [])]
-        options = options | {
-            "callbacks": callbacks,
-            "shuffle": False,
-        }  # in its own order, which can be resumed
+        options = options | {"callbacks": callbacks, "shuffle": False}  # its own order can be resumed
     data = packed(flow, x, y, context, sample_weight, learns=True)
     return data, with_validation(flow, options)
 
@@ -420,15 +401,14 @@ def with_validation(flow: Any, options: dict[str, Any]) -> dict[str, Any]:
 # Training without data
 
 
-def refuse_data(flow: Any, method: str, passed: dict[str, Any]) -> None:
-    """Raise ValueError if any value is passed to a method although the objective needs no data."""
-    for word, value in passed.items():
-        if value is not None and not flow.objective.needs_data:
-            raise ValueError(
-                f"{method} expects no {word}= for {type(flow.objective).__name__}, which learns from the flow's own "
-                f"draws, received {type(value).__name__}: fit(steps_per_epoch=1000, batch_size=256), with context= for "
-                "a conditional flow."
-            )
+def refuse_data(flow: Any, method: str, x: Any) -> None:
+    """Raise ValueError for data although the objective needs none."""
+    if x is not None and not flow.objective.needs_data:
+        raise ValueError(
+            f"{method} expects no data for {type(flow.objective).__name__}, which learns from the flow's own draws, "
+            f"received {type(x).__name__}: fit(steps_per_epoch=1000, batch_size=256), with context= for a conditional "
+            "flow."
+        )
 
 
 def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Packed, dict[str, Any]]:
@@ -437,7 +417,6 @@ def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Pac
     Raises ValueError if the length of an epoch is not known.
     """
     flow._event()
-    refuse_unread(flow, context)
     context = check_context(flow, context)
     size = 32 if options["batch_size"] is None else whole_number(options["batch_size"], "batch_size", least=1)
     steps = options.get("steps_per_epoch")

@@ -23,13 +23,13 @@ Check = Annotated[str | None, words("warn", "raise", None)]
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any = None) -> None:
+def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any) -> None:
     """Take rows of `x`, checked data, to their latents and back, and warn or raise if they do not come back.
 
     "raise" looks at each row of each call. "warn" looks at the 8 rows farthest out, which are lost first; and at calls
-    1, 16, 256, ... since the flow's weights were loaded or trained, so that it costs little on average: such a call
-    takes up to three times as long. It leaves a flow alone whose spec bounds the error, that has no inverse, or that
-    needs many passes for a direction. `context` may have fewer rows, which repeat. `z` are the latents of `x`, or None.
+    1, 16, 256, ... since the flow's weights were loaded or trained, so that it costs little on average. It leaves a
+    flow alone whose spec bounds the error, that has no inverse, or that needs many passes for a direction. `context`
+    may have fewer rows, which repeat.
 
     Raises ContractError.
     """
@@ -39,17 +39,14 @@ def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, z: Any
     if forgets:
         received = "a flow with a surjection, which draws a part of x anew on the way back"
         raise _error(flow, received, "Use check=None.")
-    sizes = _sizes(flow, x)
-    rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which has its own warning
+    sizes, rows = _sizes(flow, x), np.arange(len(x))
     if check == "warn":
+        rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which has its own warning
         rows = rows[np.argsort(sizes[rows])[-LOOKED_AT:]]
-    elif len(rows) < len(x):
-        raise _error(flow, f"{len(x) - len(rows)} of {len(x)} rows that overflowed")
-    x, z = x[rows], None if z is None else z[rows]
     if context is not None:
         context = tree.map_structure(lambda c: c[rows % len(c)], context)
     try:
-        error = _difference(flow, x, context, z, batch_size) / _scale(flow, sizes)[rows]
+        error = _difference(flow, x[rows], context, batch_size) / _scale(flow, sizes)[rows]
     except NotImplementedError:
         if check == "raise":
             raise
@@ -97,36 +94,44 @@ def relative_error(flow: Any, x: Any, context: Any, batch_size: Any) -> np.ndarr
 
     The size is max|x|, and no less than that of the median row, nor than what 2^9 roundings of 1 are a TOLERANCE of.
     """
-    return _difference(flow, x, context, None, batch_size) / _scale(flow, _sizes(flow, x))
+    return _difference(flow, x, context, batch_size) / _scale(flow, _sizes(flow, x))
 
 
-def _difference(flow, x, context, z, batch_size):
-    """Return max|f^-1(f(x)) - x| over the entries of each row, inf for NaN; `z` are the latents of `x`, or None."""
+def _difference(flow, x, context, batch_size):
+    """Return max|f^-1(f(x)) - x| over the entries of each row, inf for NaN."""
 
     def there_and_back(start, stop, piece):
-        x, context, z = piece
+        x, context = piece
         y = undithered(flow, x)
         noise = counted_for(flow, y.shape, start, inverse=False)
-        z = run(flow, flow._forward, y, context, noise) if z is None else z
+        z = run(flow, flow._forward, y, context, noise)
         back = run(flow, flow._backward, z, context, counted_for(flow, z.shape, start, inverse=True))
-        difference = np.abs(ops.convert_to_numpy(back).astype("float64") - y)
+        back = ops.convert_to_numpy(back).astype("float64")
+        missing = np.isnan(y) & np.isnan(back)  # entries of a table that stay missing
+        with np.errstate(invalid="ignore"):  # of rows that overflowed
+            difference = np.where(missing, 0.0, np.abs(back - y))
         return np.nan_to_num(difference.reshape(len(y), -1).max(axis=1), nan=np.inf, posinf=np.inf)
 
-    return run_in_batches(there_and_back, (x, context, z), len(x), batch_size_of(flow, batch_size))
+    return run_in_batches(there_and_back, (x, context), len(x), batch_size_of(flow, batch_size))
 
 
 def _sizes(flow, x):
     """Return max|x| for each row; whole values are taken as those of [-1/2, 1/2) that a flow sees."""
     if flow.dequantize is not None:
         return np.full(len(x), 0.5)
-    return np.abs(x).max(axis=tuple(range(1, x.ndim))).astype("float64")
+    return (
+        np.abs(np.nan_to_num(x, posinf=np.inf, neginf=-np.inf))
+        .max(axis=tuple(range(1, x.ndim)))
+        .astype("float64")
+    )
 
 
 def _scale(flow, sizes):
     """Return what an error is relative to for rows of these sizes."""
     least = 2**9 * np.finfo(flow.compute_dtype).eps / TOLERANCE
-    finite = sizes[np.isfinite(sizes)]
-    return np.maximum(sizes, max(least, np.median(finite)) if len(finite) else least)
+    finite = np.isfinite(sizes)
+    usual = max(least, np.median(sizes[finite])) if finite.any() else least
+    return np.maximum(np.where(finite, sizes, 0.0), usual)
 
 
 def _error(flow, received, hint=_CURE):

@@ -17,9 +17,9 @@ from flowkit.data.gaussian_noise import GaussianNoise
 from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.batches import batch_size_of, count, default_batch_size, one_of_few, run, run_in_batches
-from flowkit.flow.context import check_context, context_kind
+from flowkit.flow.context import context_kind
 from flowkit.flow.group import check_same
-from flowkit.flow.noise import counted_for, undithered
+from flowkit.flow.noise import counted_for
 from flowkit.flow.round_trip import look_at, warn_of_overflow
 from flowkit.flow.scoring import densities
 
@@ -39,13 +39,11 @@ def sample(
     score: bool = False,
 ) -> Any:
     """Return samples: see `Flow.sample`. With `score`, (samples, log_prob): see `Flow.sample_and_log_prob`."""
-    passed, context = context, prepare.seen_context(flow, context, batch_size)
+    context = prepare.seen_context(flow, context, batch_size)
     numbers = entropy(flow.sampler if seed is None else seed)
-    if spread and distributed.world() > 1:
-        told = {"n": n, "context": check_context(flow, passed), "temperature": temperature, "check": check}
-        check_same(told | {"seed": None if seed is None else numbers})
-        if seed is None:  # a process that has drawn alone has its own generator elsewhere
-            numbers = distributed.gather(np.array(numbers, "uint64"))[: len(numbers)].tolist()
+    if spread:  # a process that has drawn alone has its own generator elsewhere
+        numbers = distributed.gather(np.array(numbers, "uint64"))[: len(numbers)].tolist()
+        check_same({"n": n, "rows of context": 0 if context is None else count(context)})
     lead = (n,) if context is None else (n, count(context))
     total = math.prod(lead)
     rows = distributed.mine(np.arange(total)) if spread else np.arange(total)
@@ -74,13 +72,18 @@ def _with_log_prob(flow, z, context, batch_size, seed, first):
 
 def _scored(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log q as the inverse computes it)."""
-
-    def score(start, stop, piece):
-        noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
-        return run(flow, flow._invert_and_score, *piece, noise)
-
-    x, log_q = run_in_batches(score, (z, context), len(z), batch_size_of(flow, batch_size))
+    x, log_q = _run_back(flow, flow._invert_and_score, z, context, batch_size, seed, first)
     return x, _finite(flow, x), log_q
+
+
+def _run_back(flow, function, z, context, batch_size, seed, first):
+    """Return `function(z, context, noise)` of latents, as numpy, with the noise of the way back."""
+
+    def run_piece(start, stop, piece):
+        noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
+        return run(flow, function, *piece, noise)
+
+    return run_in_batches(run_piece, (z, context), len(z), batch_size_of(flow, batch_size))
 
 
 def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -119,29 +122,12 @@ def decoded(
     `first` is the number of the first row among all whose noise differs. `function` None is the flow's way back.
     """
     function = flow._backward if function is None else function
-
-    def backward(start, stop, piece):
-        noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
-        y = ops.convert_to_numpy(run(flow, function, *piece, noise))
-        return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
-
-    return run_in_batches(backward, (z, context), len(z), batch_size_of(flow, batch_size))
+    y = _run_back(flow, function, z, context, batch_size, seed, first)
+    return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
 
 
 def _finite(flow, x):
     return prepare.finite_or_missing(flow, x).all(axis=tuple(range(1, x.ndim)))
-
-
-def encoded(flow: Any, x: Any, context: Any, batch_size: Any, seed: int) -> np.ndarray:
-    """Return the latents of checked data; whole values count as the middle of their bins."""
-
-    def forward(start, stop, piece):
-        x, context = piece
-        y = undithered(flow, x)
-        noise = counted_for(flow, y.shape, start, inverse=False, seed=seed)
-        return run(flow, flow._forward, y, context, noise)
-
-    return run_in_batches(forward, (x, context), len(x), batch_size_of(flow, batch_size))
 
 
 def as_frame(flow: Any, x: np.ndarray) -> Any:

@@ -9,14 +9,13 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit import distributed
-from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import event_size
 from flowkit.data.lazy_images import LazyImages
 from flowkit.distributed.failed import failing_together
 from flowkit.flow import prepare
 from flowkit.flow.batches import batch_size_of, run, run_in_batches
 from flowkit.flow.metrics import score_name
-from flowkit.flow.noise import counted_for, dequantized
+from flowkit.flow.noise import counted_for, dequantized, undithered
 
 
 def scored(
@@ -30,16 +29,20 @@ def scored(
     first: int = 0,
     *,
     volume: bool = False,
+    middle: bool = False,
 ) -> Any:
     """Return `function(y, context, noise)` of the continuous values of checked data, as numpy.
 
     `first` is the index of the first row among all whose noise differs. `volume` adds the dequantizer's part of
-    log_prob, if it varies.
+    log_prob, if it varies. `middle` takes whole values at the middle of their bins, without noise.
     """
 
     def score(start, stop, piece):
         x, context = piece
-        y, its_volume = dequantized(flow, x, first + start, seed=seed, draw=draw)
+        if middle:
+            y, its_volume = undithered(flow, x), None
+        else:
+            y, its_volume = dequantized(flow, x, first + start, seed=seed, draw=draw)
         noise = counted_for(flow, y.shape, first + start, inverse=False, seed=seed, draw=draw)
         answer = run(flow, function, y, context, noise)
         if not volume or its_volume is None:
@@ -68,20 +71,13 @@ def log_prob_of_draws(
     flow: Any, x: Any, context: Any, batch_size: Any, seed: int, samples: int, first: int = 0
 ) -> np.ndarray:
     """Return log p of checked data from `samples` draws of the noise together, float64: see `Flow.bits_per_dim`."""
+    samples = 1 if flow.exact == "exact" else samples
     score = functools.partial(densities, flow, x, context, batch_size, seed, first=first)
     draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
     parts = [flow.bijector] if flow.dequantize is None else [flow.bijector, flow.dequantize]
     if any("estimated" in part.spec.likelihood for part in parts):
         return draws.mean(axis=0)
     return functools.reduce(np.logaddexp, draws) - math.log(samples)
-
-
-def check_draws(flow: Any, samples: Any) -> None:
-    """Raise ValueError for several draws if log_prob is exact."""
-    if whole_number(samples, "samples", least=1) > 1 and flow.exact == "exact":
-        raise ValueError(
-            f"got samples={samples}, expected samples=1 for a flow whose log_prob is exact. Leave it out."
-        )
 
 
 def in_bits(log_prob: np.ndarray, shape: Any) -> np.ndarray:
@@ -94,7 +90,6 @@ def score_in_a_group(flow: Any, x: Any, context: Any = None, samples: int = 1) -
 
     All processes have `x`. Each reads and scores its part; all receive all rows.
     """
-    check_draws(flow, samples)
     x = prepare.as_array(flow, x)
 
     def score(x, context, first):

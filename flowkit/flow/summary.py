@@ -65,24 +65,14 @@ def table(flow: Any, expand_nested: bool = False) -> Table:
         made.add_row(in_call(flow))
         return made
     made = Table(title=f'Flow "{flow.name}", of events {_shown(flow.event_shape)}', caption=_caption(flow))
-    found = rows(flow, expand_nested)
-    has_levels = any(row.level for row in found)
-    if has_levels:
-        made.add_column("level", justify="right")
-    made.add_column("part", overflow="fold")
-    made.add_column("gives", justify="right", no_wrap=True)
-    made.add_column("parameters", justify="right", no_wrap=True)
-    made.add_column("log-det")
-    made.add_column("inverse")
-    level = ""
-    for row in found:
-        if row.level != level:
-            made.add_section()
-            level = row.level
+    for name in ("level", "part", "gives", "parameters", "log-det", "inverse"):
+        right = name in ("level", "gives", "parameters")
+        made.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for row in rows(flow, expand_nested):
         times = f"{row.times} x " if row.times > 1 else ""
         shape = "" if row.shape is None else _shown(row.shape)
         count = f"{row.parameters:,}" if row.parameters else ""
-        made.add_row(*[row.level] * has_levels, times + row.part, shape, count, row.log_det, row.inverse)
+        made.add_row(row.level, times + row.part, shape, count, row.log_det, row.inverse)
     return made
 
 

@@ -1,5 +1,6 @@
 """A posterior that is a flow of the parameters, given data: neural posterior estimation."""
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -141,7 +142,21 @@ class Posterior:
             )
         if not np.isfinite(rows).all():
             raise ValueError("observation: got NaN or infinity, expected finite numbers.")
+        self._warn_of_strange(rows)
         return rows, one
+
+    def _warn_of_strange(self, rows):
+        """Warn of observations far outside the simulations, of whose posterior the flow has learned nothing."""
+        low, high = self.x.min(axis=0), self.x.max(axis=0)
+        far = (rows < low - (high - low)) | (rows > high + (high - low))
+        if far.any():
+            place = np.argwhere(far)[0]
+            entry = tuple(place[1:])
+            warnings.warn(
+                f"observation: got {rows[tuple(place)]:.4g} in entry {', '.join(map(str, entry))}, while simulations "
+                f"lie from {low[entry]:.4g} to {high[entry]:.4g}: the posterior of such data was not learned.",
+                stacklevel=4,
+            )
 
     def _sample(self, n, rows, seed):
         return self.flow.sample(n, rows, seed=seed)

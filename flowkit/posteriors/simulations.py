@@ -9,13 +9,22 @@ import numpy as np
 Simulator = Callable[[np.ndarray], Any]
 
 
+_PARALLEL = (
+    "For a simulator of one set of parameters pass lambda theta: np.stack([simulate(row) for row in theta])."
+)
+
+
 def simulated(simulator: Simulator, theta: np.ndarray) -> np.ndarray:
     """Return `simulator(theta)` in float32, (n, *event). Raises ValueError unless it has a row for each of theta."""
-    x = np.asarray(simulator(theta), "float32")
+    try:
+        x = np.asarray(simulator(theta), "float32")
+    except Exception as error:
+        error.add_note(f"flowkit called simulator(theta) with theta of shape {theta.shape}. {_PARALLEL}")
+        raise
     if x.shape[:1] != theta.shape[:1]:
         raise ValueError(
-            f"simulator: got an array of shape {x.shape}, expected {len(theta):,} rows, one for each row of theta. For "
-            "a simulator of one set of parameters pass lambda theta: np.stack([simulate(row) for row in theta])."
+            f"simulator: got an array of shape {x.shape}, expected {len(theta):,} rows, one for each row of theta. "
+            f"{_PARALLEL}"
         )
     return x[:, None] if x.ndim == 1 else x
 

@@ -49,7 +49,8 @@ def posterior(
 ) -> Posterior:
     """Return the posterior of a simulator's parameters, p(theta | x), learned from pairs.
 
-    - `simulator`: x = simulator(theta), from parameters (n, features), numpy float32, to data (n, *event).
+    - `simulator`: x = simulator(theta), from n rows of parameters at once, (n, features), numpy float32, to n data,
+      (n, *event).
     - `prior`: a list of (low, high), one for each parameter, or a dict {name: (low, high)}, uniform; a
       `flowkit.distributions.Distribution`, with `features=` the number of parameters; a `flowkit.Flow`; or a function
       n -> n rows. Draws of the posterior never leave the bounds of a prior that has any.

@@ -31,16 +31,11 @@ def atomic_path(path: str | Path, *, keep: str | Path | None = None) -> Iterator
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        _sync(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
         if keep is not None and path.exists():
             os.replace(path, keep)
         os.replace(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        # A full disk, for example. The user knows `path`, not the temporary file.
-        if error.errno is None or error.filename not in (None, str(temporary)):
-            raise
-        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -77,14 +72,3 @@ def remove_leftovers(folder: str | Path, name: str | None = None) -> None:
 
 def _prefix(name):
     return f".{name}.partial-"
-
-
-def _sync(path):
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except PermissionError:  # a folder cannot be opened on Windows
-        return
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

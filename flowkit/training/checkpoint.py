@@ -1,10 +1,8 @@
 """A checkpoint: all that a training knows, as named arrays and a description, in one .npz file."""
 
-import functools
 import json
 import re
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +10,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.engines import engine
+from flowkit.engines import engine, plain_array
 from flowkit.training.atomic import atomic_path
 
-FORMAT = 3
+FORMAT = 4
 # What callbacks remember between epochs. A list of names, since other attributes are not state: the sign of
 # `min_delta`, for one, is flipped once in each process.
 _MEMORY = ("best", "wait", "cooldown_counter", "stopped_epoch", "best_epoch")
@@ -56,20 +54,10 @@ def write(path: Path, arrays: Arrays, meta: Meta, *, keep: Path | None) -> None:
 
 
 def read(path: Path) -> tuple[Arrays, Meta]:
-    """Return the arrays, each of which has its sum in the file, and the description.
-
-    Raises ValueError with one line if the file is not as it was written.
-    """
-    try:
-        if not zipfile.is_zipfile(path):  # np.load would take it for a pickle, and print how to open that
-            raise ValueError("it is not a whole .npz file")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-        return arrays, json.loads(str(arrays.pop("meta")))
-    except Exception as error:
-        # zipfile, zlib and NumPy, which parses a header as Python, each fail in ways of their own.
-        lines = (getattr(error, "strerror", None) or str(error)).splitlines() or [type(error).__name__]
-        raise ValueError(lines[0]) from error
+    """Return the arrays, each of which has its sum in the file, and the description."""
+    with np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    return arrays, json.loads(str(arrays.pop("meta")))
 
 
 def newest_whole(path: Path) -> tuple[Arrays, Meta] | None:
@@ -81,8 +69,10 @@ def newest_whole(path: Path) -> tuple[Arrays, Meta] | None:
     for file in filter(Path.exists, (path, previous(path))):
         try:
             found = read(file)
-        except ValueError as damage:
-            reasons.append(f"{file.name}: {damage}")
+        except (
+            Exception
+        ) as damage:  # zipfile, zlib and NumPy, which parses a header as Python, have their own
+            reasons.append(f"{file.name}: {(str(damage) or type(damage).__name__).splitlines()[0]}")
             continue
         if reasons:
             warnings.warn(
@@ -122,17 +112,12 @@ def _memory(callback):
 
 def check_origin(name: str, meta: Meta, here: Meta) -> None:
     """Raise CheckpointError if training `here` cannot go on from file `name`, and warn if not bit for bit."""
-    cures = {
-        "format": "Begin a new run.",
-        "backend": f"Set KERAS_BACKEND={meta.get('backend')}.",
-        "data seed": "Take the same seed.",
-        "rows with fingerprint": "Bring back the same rows in the same order, or train anew in another folder.",
-        "callbacks": "Pass callbacks of the same classes.",
-    }
-    for key, cure in cures.items():
+    for key in ("format", "backend", "data seed", "rows with fingerprint", "callbacks"):
         then, now = meta.get(key), here[key]
         if then != now and not (key == "rows with fingerprint" and None in (then, now)):
-            raise CheckpointError(f"{name}: got {key} {then}, expected {now}. {cure}")
+            raise CheckpointError(
+                f"{name}: got {key} {then}, expected {now}. Train as before, or anew in another folder."
+            )
     if meta["versions"] != here["versions"]:
         warnings.warn(
             f"{name} was written with {meta['versions']}, this session has {here['versions']}: training goes on, but "
@@ -151,7 +136,7 @@ def remind(callbacks: Callbacks, meta: Meta) -> None:
 
 
 def variables(model: keras.Model) -> Variables:
-    """Return the variables of a compiled model and its optimizer by position and path.
+    """Return the variables of a compiled model and its optimizer by position, path and type.
 
     Paths have no counters, as in `dense_3`, which differ by session.
     """
@@ -164,12 +149,14 @@ def variables(model: keras.Model) -> Variables:
 
 
 def metrics(model: keras.Model) -> Variables:
-    """Return the running means of a model, which Keras resets in each epoch, by position and path."""
+    """Return the running means of a model, which Keras resets in each epoch, by position, path and type."""
     return _named("metric", model.metrics_variables)
 
 
 def _named(owner, variables):
-    return {f"{owner}/{i:05d}/{_COUNTER.sub('', one.path)}": one for i, one in enumerate(variables)}
+    return {
+        f"{owner}/{i:05d}/{_COUNTER.sub('', one.path)} {one.dtype}": one for i, one in enumerate(variables)
+    }
 
 
 def state(model: keras.Model, callbacks: Callbacks) -> Arrays:
@@ -178,7 +165,7 @@ def state(model: keras.Model, callbacks: Callbacks) -> Arrays:
     for number, callback in enumerate(callbacks):
         for position, weight in enumerate(getattr(callback, "best_weights", None) or []):
             arrays[f"best/{number}/{position:05d}"] = weight
-    return arrays
+    return {key: plain_array(array, key) for key, array in arrays.items()}
 
 
 def means(model: keras.Model) -> Arrays:
@@ -193,13 +180,9 @@ def assign(name: str, arrays: Arrays, variables: Variables) -> None:
 
     Raises CheckpointError with what differs, before anything is assigned.
     """
-    kept = {key: _kept(variable.dtype) for key, variable in variables.items()}
     owners = {key.partition("/")[0] for key in variables}
-    own = {
-        key: _typed(array, kept.get(key)) for key, array in arrays.items() if key.partition("/")[0] in owners
-    }
-    received = {key: f"{array.dtype} {array.shape}" for key, array in own.items()}
-    expected = {key: f"{kept[key]} {tuple(variable.shape)}" for key, variable in variables.items()}
+    received = {key: array.shape for key, array in arrays.items() if key.partition("/")[0] in owners}
+    expected = {key: tuple(variable.shape) for key, variable in variables.items()}
     differing = [key for key in sorted(expected | received) if expected.get(key) != received.get(key)]
     if differing:
         shown = "; ".join(
@@ -209,7 +192,7 @@ def assign(name: str, arrays: Arrays, variables: Variables) -> None:
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
         raise CheckpointError(f"{name} belongs to another model or optimizer: {shown}{more}")
     for key, variable in variables.items():
-        variable.assign(own[key])
+        variable.assign(arrays[key])
 
 
 def assign_metrics(name: str, arrays: Arrays, model: keras.Model) -> None:
@@ -219,28 +202,9 @@ def assign_metrics(name: str, arrays: Arrays, model: keras.Model) -> None:
     engine.left_to_main(named.values())
 
 
-def assign_best(arrays: Arrays, callbacks: Callbacks, model: keras.Model) -> None:
+def assign_best(arrays: Arrays, callbacks: Callbacks) -> None:
     """Give each callback its best weights, None if it held none."""
-    dtypes = [_kept(variable.dtype) for variable in model.weights]
     for number, callback in enumerate(callbacks):
-        keys = sorted(key for key in arrays if key.startswith(f"best/{number}/"))
         if hasattr(callback, "best_weights"):
-            held = [_typed(arrays[key], dtype) for key, dtype in zip(keys, dtypes, strict=False)]
-            callback.best_weights = held or None
-
-
-def _typed(array, dtype):
-    """Return `array` with its type again, if that is one without a name in NumPy's files, such as bfloat16."""
-    lost = array.dtype.kind == "V" and dtype is not None and array.dtype.itemsize == dtype.itemsize
-    return array.view(dtype) if lost else array
-
-
-@functools.cache
-def _kept(dtype):
-    """Return the NumPy dtype that the backend keeps for a dtype's name.
-
-    JAX keeps an int32 for "int64", PyTorch an int64 for "uint32". The value of a variable may be lost: it is not read.
-    """
-    with warnings.catch_warnings(action="ignore"):  # as JAX has said before
-        # An array of one entry: NumPy cannot read a scalar bfloat16 of TensorFlow's.
-        return ops.convert_to_numpy(ops.zeros((1,), dtype)).dtype
+            keys = sorted(key for key in arrays if key.startswith(f"best/{number}/"))
+            callback.best_weights = [arrays[key] for key in keys] or None

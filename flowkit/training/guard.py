@@ -30,8 +30,8 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
     `StopWhenDiverged` reports the count, and stops training if steps stay bad.
 
-    Raises TypeError if `inner_optimizer` is not a Keras optimizer; ValueError if it is a `LossScaleOptimizer`,
-    which goes outside, and on several replicas of TensorFlow, which would have to agree on the choice.
+    A `LossScaleOptimizer` goes outside. Raises TypeError if `inner_optimizer` is not a Keras optimizer, and ValueError
+    on several replicas of TensorFlow, which would have to agree on the choice.
 
     >>> import numpy as np
     >>> weight = keras.Variable([1.0, 2.0])
@@ -48,12 +48,6 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
     @checked
     def __init__(self, inner_optimizer: Inner, name: str | None = None) -> None:
-        if isinstance(inner_optimizer, keras.optimizers.LossScaleOptimizer):
-            # Its scale comes down at gradients that are not finite, which would not reach it.
-            raise ValueError(
-                "GuardedOptimizer goes inside the scaling of the loss: expected LossScaleOptimizer(GuardedOptimizer("
-                "optimizer)), received GuardedOptimizer(LossScaleOptimizer(optimizer))."
-            )
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner_optimizer
 

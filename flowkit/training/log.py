@@ -4,7 +4,6 @@ import csv
 import importlib
 import os
 import time
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -85,34 +84,17 @@ def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
-    """Return the rows of a log as dicts of numbers, None for an empty cell.
-
-    Lines that are no rows are left out, with a warning that counts them.
-    """
-    path = Path(path)
-    if not path.exists():
+    """Return the rows of a log as dicts of numbers, None for an empty cell; no rows if there is no file."""
+    if not Path(path).exists():
         return []
-    header, *lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
-    rows = []
-    for line in lines[:-1]:  # each ends in a newline; an incomplete last one does not
-        try:
-            row = dict(zip(header.split(","), map(_number, line.split(",")), strict=True))
-            rows += [row] if row["epoch"] > 0 else []
-        except (ValueError, KeyError, TypeError):
-            continue
-    if missing := len(lines[:-1]) - len(rows):
-        warnings.warn(
-            f"{path}: {missing} of its lines cannot be read and are left out, which leaves a gap in the curve and "
-            "harms nothing else; put a copy of the file back to have them",
-            stacklevel=2,
-        )
-    return rows
+    with open(path, newline="", encoding="utf-8") as file:
+        return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
 
 
 def _number(text):
-    if text == "":
+    if not text:
         return None
-    return int(text) if len(text) < 16 and text.isdecimal() else float(text)
+    return int(text) if text.isdecimal() else float(text)
 
 
 class Target:
@@ -138,7 +120,7 @@ class Target:
 class TensorBoard(Target):
     """Event files in `folder`, for `tensorboard --logdir`. Written by tensorboardX, which needs no TensorFlow."""
 
-    package, install = "tensorboardX", "tensorboardX"
+    package = "tensorboardX"
 
     def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
         library = importlib.import_module(self.package)
@@ -162,7 +144,7 @@ class TensorBoard(Target):
 class Wandb(Target):
     """A run of Weights & Biases, which reads WANDB_MODE, WANDB_PROJECT and so on."""
 
-    package, install = "wandb", "wandb"
+    package = "wandb"
 
     def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
         self._library = importlib.import_module(self.package)
@@ -191,7 +173,7 @@ class Wandb(Target):
 class MLflow(Target):
     """A run of MLflow, at MLFLOW_TRACKING_URI, else in `folder`/mlflow.db. A histogram becomes a picture."""
 
-    package, install = "mlflow", "mlflow-skinny sqlalchemy alembic"
+    package = "mlflow"
 
     def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
         client = importlib.import_module(self.package).MlflowClient
@@ -223,7 +205,7 @@ class MLflow(Target):
 class CSV(Target):
     """`folder`/scalars.csv, a row for each epoch: the numbers alone."""
 
-    package, install = "csv", ""
+    package = "csv"
 
     def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
         self._path = folder / "scalars.csv"
@@ -238,16 +220,8 @@ TARGETS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow":
 
 
 def require(name: str) -> None:
-    """Raise ImportError, with what to install, if the package of a target is missing."""
-    target = TARGETS[name]
-    try:
-        importlib.import_module(target.package)
-    except ModuleNotFoundError as error:
-        if error.name != target.package:  # a package that it needs itself
-            raise
-        raise ImportError(
-            f"log {name!r} expects the package {target.package}: pip install {target.install}."
-        ) from error
+    """Raise ImportError if the package of a target is missing."""
+    importlib.import_module(TARGETS[name].package)
 
 
 def _name_of_the_run(folder, done):
@@ -273,7 +247,7 @@ class Log(Configured, keras.callbacks.Callback):
         latents: some data (a few hundred rows) whose latents make the histogram, with their `context`; None for none.
         config: names and values that the program shows as the settings of the run.
 
-    Raises ValueError for another name, and ImportError, which says what to install, if its package is missing.
+    Raises ValueError for another name, and ImportError if its package is missing.
 
     >>> import tempfile
     >>> Log("csv", tempfile.mkdtemp(), samples=16)  # doctest: +ELLIPSIS

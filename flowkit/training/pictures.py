@@ -204,21 +204,20 @@ def sample_grid(
     levels: int = 256,
     spread: bool = False,
 ) -> np.ndarray:
-    """Return the `image_grid` of `count` samples of `flow`; with `classes`, one row of samples for each class.
+    """Return the `image_grid` of `count` samples of `flow`; with `classes`, one or more rows for each class in turn.
 
     Samples are drawn from `seed`, and leave the flow's own random state alone. `spread`, for all processes of a group
     at once, is that of `Flow.sample`.
     """
-    how: dict[str, Any] = {"temperature": temperature, "seed": seed}
-    if spread and distributed.world() > 1:
-        how["spread"] = True
+    how: dict[str, Any] = {"temperature": temperature, "seed": seed, "spread": spread}
     if classes is None:
         images = flow.sample(count, **how)
         return image_grid(images, levels=levels)
-    each = max(1, count // classes)
+    columns = min(max(1, count // classes), math.ceil(math.sqrt(count)))
+    each = columns * max(1, count // (classes * columns))
     images = flow.sample(each, np.arange(classes), **how)
     images = np.swapaxes(images, 0, 1)  # (class, sample, height, width, channels)
-    return image_grid(images.reshape(-1, *images.shape[2:]), columns=each, levels=levels)
+    return image_grid(images.reshape(-1, *images.shape[2:]), columns=columns, levels=levels)
 
 
 class SampleGrid(Configured, keras.callbacks.Callback):
@@ -283,30 +282,17 @@ def save_pairs(
 
     Draws at most 2,000 rows of each, and the first 10 columns. An axis shows 99.8 percent of both, but at most half the
     data's width beyond the data on each side; a line below counts the rows outside. `types` are those of the columns of
-    a mixed table, which holds codes; missing entries are counted and not drawn. Raises ValueError for tables of
-    different columns.
+    a mixed table, which holds codes; missing entries are not drawn.
     """
     data, samples = np.asarray(data, "float64"), np.asarray(samples, "float64")
-    if data.ndim != 2 or samples.ndim != 2 or data.shape[1] != samples.shape[1]:
-        raise ValueError(
-            f"expected two tables of the same columns, received {data.shape} and {samples.shape}."
-        )
     names = [f"column {i}" for i in range(data.shape[1])] if names is None else names
     names = names[:MOST_COLUMNS]
     figure = new_figure(1 + 1.3 * len(names), 1 + 1.3 * len(names))
     limits = draw_pairs(figure, data, samples, names, types=types)
-    gaps = []
     if types is not None:
         data, samples = types.drawable(data), types.drawable(samples)
-        gaps = [place for place, kind in enumerate(types.types[: len(names)]) if kind.missing]
-    outside = f"data {_outside(data, limits, gaps)}, samples {_outside(samples, limits, gaps)}"
-    lines = [f"rows outside of the axes: {outside}"]
-    for place in gaps:
-        there, drawn = (np.isnan(table[:, place]).mean() for table in (data, samples))
-        lines.append(
-            f"missing {names[place]}, not drawn: {there:.1%} of the data, {drawn:.1%} of the samples"
-        )
-    figure.supxlabel("\n".join(lines), fontsize=8)
+    outside = f"data {_outside(data, limits)}, samples {_outside(samples, limits)}"
+    figure.supxlabel(f"rows outside of the axes: {outside}", fontsize=8)
     save_figure(path, figure)
 
 
@@ -338,11 +324,9 @@ def save_quantiles(path: str | Path, latents: Tensor, expected: np.ndarray) -> N
     save_figure(path, figure)
 
 
-def _outside(table, limits, gaps=()):
-    """Count the rows with an entry outside the axes or NaN, in words; NaN in columns `gaps` does not count."""
+def _outside(table, limits):
+    """Count the rows with an entry outside the axes, in words; missing entries are not outside."""
     low, high = np.transpose(limits)
     shown = table[:, : len(limits)]
-    inside = (shown >= low) & (shown <= high)
-    inside[:, gaps] |= np.isnan(shown[:, gaps])
-    inside = inside.all(axis=1)
-    return f"{len(table) - int(inside.sum()):,} of {len(table):,}"
+    outside = ((shown < low) | (shown > high)).any(axis=1)
+    return f"{int(outside.sum()):,} of {len(table):,}"

@@ -56,7 +56,6 @@ class ProgressBar(Configured, keras.callbacks.Callback):
         self._bar: Progress | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._epoch_seconds = []
         widgets = self._console.is_jupyter and importlib.util.find_spec("ipywidgets") is not None
         if self._console.is_terminal or widgets:
             columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn()
@@ -67,7 +66,7 @@ class ProgressBar(Configured, keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
-        self._epoch_began = self._timed_from = self._said = time.monotonic()
+        self._timed_from = self._said = time.monotonic()
         self._timed_after, self._latest = 0, -1
         if self._bar:
             self._bar.reset(self._task, description=self._title(), state="")
@@ -86,46 +85,29 @@ class ProgressBar(Configured, keras.callbacks.Callback):
             batch = min(batch, steps - 1)
         late, self._latest = batch < self._latest, max(batch, self._latest)
         if self.first_step is None:
-            self.first_step = now - self._epoch_began
+            self.first_step = now - self._timed_from
             self._timed_from, self._timed_after = now, batch + 1
             return
         timed = self._latest + 1 - self._timed_after
         if timed < 1:
             return
-        seconds = now - self._timed_from
-        self.images_per_second = timed * self.batch_size / max(seconds, 1e-9)
+        self.images_per_second = timed * self.batch_size / max(now - self._timed_from, 1e-9)
         if late or (not self._bar and now - self._said < _QUIET):
             return
         self._said = now
-        state = self._state(logs)
-        if steps:  # a generator has no length
-            left = steps - batch - 1 + (self.params["epochs"] - self._epoch - 1) * steps
-            state += f"  {_clock(left * seconds / timed)} left"
+        state = self._state(logs) + self._left(self.params["epochs"] - self._epoch, batch + 1)
         if self._bar:
             self._bar.update(self._task, completed=batch + 1, state=state)
         else:
             self._print(f"{self._title()}  step {batch + 1}{f'/{steps}' if steps else ''}  {state}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self._epoch_seconds.append(time.monotonic() - self._epoch_began)
         line = f"{self._title()}  {self._state(logs)}"
-        if len(self._epoch_seconds) == 1 and self.first_step is not None:
+        if self._timed_after:
             line += f"  first step {self.first_step:.1f} s"
         if skipped := (logs or {}).get("skipped"):
             line += f"  {skipped} step{'s' * (skipped != 1)} skipped, gradients not finite"
-        if remaining := self.params["epochs"] - epoch - 1:
-            line += f"  {_clock(remaining * self._seconds_per_epoch())} left"
-        self._print(line)
-
-    def _seconds_per_epoch(self):
-        """Return the mean time of an epoch without compilation, which the first step includes."""
-        first, *others = self._epoch_seconds
-        if others:
-            return sum(others) / len(others)
-        steps = self._latest + 1
-        return (
-            first if steps < 2 or self.first_step is None else (first - self.first_step) * steps / (steps - 1)
-        )
+        self._print(line + self._left(self.params["epochs"] - epoch - 1))
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         self.close()
@@ -141,6 +123,12 @@ class ProgressBar(Configured, keras.callbacks.Callback):
 
     def _title(self):
         return f"epoch {self._epoch + 1}/{self.params['epochs']}"
+
+    def _left(self, epochs, done=0):
+        """Return in words the time for so many epochs, of which so many steps are done; "" if it is not known."""
+        steps = (self.params["steps"] or 0) * epochs - done  # a generator has no length
+        known = steps > 0 and math.isfinite(self.images_per_second)
+        return f"  {_clock(steps * self.batch_size / self.images_per_second)} left" if known else ""
 
     def _state(self, logs):
         logs = logs or {}

@@ -138,10 +138,6 @@ class Resume(Configured, keras.callbacks.Callback):
         `callbacks` come before this one. Those with `so_far()`, which returns a dict of what they know of an epoch that
         is not over, get it back by `go_on(dict)` if training goes on within one.
         """
-        if self.batches is None:
-            raise ValueError(
-                "Resume.fit expects Resume(..., batches=flowkit.data.batches(...)), received none."
-            )
         self._others, self._until = list(callbacks), epochs
         if self.batches.step:
             # To Keras all epochs have one length: the rest of one is a `fit` of its own, and the next goes on
@@ -169,7 +165,7 @@ class Resume(Configured, keras.callbacks.Callback):
         if self._loaded is not None:
             arrays, meta = self._loaded
             checkpoint.remind(self.callbacks, meta)
-            checkpoint.assign_best(arrays, self.callbacks, self.model)
+            checkpoint.assign_best(arrays, self.callbacks)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from flowkit.contract import Context, Tensor
-from flowkit.contract.arguments import Count, shown
+from flowkit.contract.arguments import Count
 from flowkit.contract.configured import Configured
 from flowkit.flow.scoring import score_in_a_group
 from flowkit.training.averaging import averaged_weights
@@ -56,8 +56,6 @@ class Validation(Configured, keras.callbacks.Callback):
         keep_best: bool = False,
     ) -> None:
         super().__init__()
-        if not hasattr(x, "__len__") or isinstance(x, str):
-            raise ValueError(f"Validation's x: expected an array of rows or images, received {shown(x)}.")
         if len(x) == 0:
             raise ValueError("Validation: expected at least one row or image to score, received none.")
         self.x, self.context = x, context

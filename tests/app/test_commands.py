@@ -623,7 +623,7 @@ def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
     file = run / "flow.keras"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    assert "flow.keras: expected a .keras file, received one that is damaged" in refused(
+    assert "flow.keras: expected a .keras file, found something else, perhaps damaged" in refused(
         capsys, "sample", run
     )
     with zipfile.ZipFile(trained / "flow.keras") as old, zipfile.ZipFile(file, "w") as new:

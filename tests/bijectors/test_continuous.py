@@ -14,7 +14,7 @@ from flowkit.conditioners import Field
 from flowkit.contract import ContractError
 from flowkit.engines import engine
 from flowkit.numerics import matmul
-from flowkit.testing import check_bijector
+from flowkit.testing import check_bijector, checker
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
 FRESH = keras.random.SeedGenerator(0)
@@ -206,7 +206,9 @@ class AtTheWrongPoint(Continuous):
         (AtTheWrongPoint, "log-det", {}),
     ],
 )
-def test_the_checker_catches(wrong, clause, options):
+def test_the_checker_catches(wrong, clause, options, monkeypatch):
+    monkeypatch.setattr(checker, "_SHRINKS", 8)
+
     def make(kind):
         return lambda: kind(Field([6]), "midpoint", steps=8, **options)
 

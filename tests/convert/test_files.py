@@ -47,7 +47,7 @@ def test_a_state_dict_of_torch(tmp_path):
     with pytest.raises(ValueError, match=r"expected a state dict, as written by torch\.save"):
         read_variables(tmp_path / "whole.pt")
     torch.save([torch.ones(1)], tmp_path / "list.pt")
-    with pytest.raises(ValueError, match="expected a state dict, names to tensors, received a list"):
+    with pytest.raises(ValueError, match=r"expected a state dict.*\(a list, no names"):
         read_variables(tmp_path / "list.pt")
 
 
@@ -85,7 +85,7 @@ def test_tensors_that_do_not_hold_their_numbers_are_named(tmp_path):
         (numbers.to_sparse(), "sparse"),
         (torch.quantize_per_tensor(numbers, 0.1, 0, torch.qint8), "qint8"),
         (torch.ones(2, device="meta"), "meta"),
-        (torch.zeros(1, dtype=torch.complex32), "that NumPy knows"),
+        (torch.zeros(1, dtype=torch.complex32), "complex32"),
     ):
         torch.save({"good": numbers, "layer.weight": tensor}, tmp_path / "model.pt")
         refused(tmp_path / "model.pt", rf"layer\.weight: expected .* received .*{kind}|{kind}, received")
@@ -97,9 +97,9 @@ def test_other_things_than_names_to_tensors_are_named(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "model.pt"
     for contents, match in (
-        ({1: torch.ones(2)}, "received 1 with a Tensor"),
-        ({"model": {"a": torch.ones(2)}}, "received 'model' with a dict"),
-        ({"step": 3}, "received 'step' with a int"),
+        ({1: torch.ones(2)}, "1 with a Tensor"),
+        ({"model": {"a": torch.ones(2)}}, "'model' with a dict"),
+        ({"step": 3}, "'step' with a int"),
     ):
         torch.save(contents, path)
         refused(path, match)
@@ -112,16 +112,16 @@ def test_files_of_torch_take_no_more_than_they_hold(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "model.pt"
     torch.save({"a": torch.ones(1).expand(1000, 1000, 1000)}, path)
-    refused(path, "expected weights of at most 1,000,000,000 bytes", max_bytes=10**9)
+    refused(path, "expected at most 1,000,000,000 bytes", max_bytes=10**9)
     torch.save({"a": torch.zeros(10**6)}, path)
-    assert read_variables(path, max_bytes=4 * 10**6)["a"].shape == (10**6,)
+    assert read_variables(path, max_bytes=4 * 10**6 + 4000)["a"].shape == (10**6,)
     with (
         zipfile.ZipFile(path) as stored,
         zipfile.ZipFile(tmp_path / "packed.pt", "w", zipfile.ZIP_DEFLATED) as new,
     ):
         for name in stored.namelist():
             new.writestr(name, stored.read(name))
-    refused(tmp_path / "packed.pt", "packed, which torch.save never does")
+    refused(tmp_path / "packed.pt", "expected at most 100,000 bytes", max_bytes=10**5)
 
 
 def test_an_npz_is_measured_before_it_is_read(tmp_path):
@@ -149,7 +149,7 @@ def test_bfloat16_of_tensorflow_is_read(tmp_path):
     found = read_variables(tmp_path / "model.ckpt")
     same(found, {"half": numbers.numpy(), "whole": numbers.numpy()})
     assert found["half"].dtype == "float32"
-    refused(tmp_path / "model.ckpt", "at most 11 bytes, received 12", max_bytes=11)
+    refused(tmp_path / "model.ckpt", "at most 11 bytes of memory, received data of 12", max_bytes=11)
     numbers_of_it = tmp_path / "model.ckpt.data-00000-of-00001"
     numbers_of_it.write_bytes(numbers_of_it.read_bytes()[:-9])
     refused(tmp_path / "model.ckpt", "expected a TensorFlow checkpoint")
@@ -176,6 +176,6 @@ def test_a_folder_without_a_checkpoint_is_refused(tmp_path):
 @pytest.mark.parametrize(("package", "name"), [("tensorflow", "model.ckpt.index"), ("torch", "model.pt")])
 def test_a_missing_engine_is_named(monkeypatch, tmp_path, package, name):
     (tmp_path / name).touch()
-    monkeypatch.setattr("flowkit.engines.foreign_files.installed", lambda engine: engine != package)
+    monkeypatch.setattr("flowkit.convert.weights.installed", lambda engine: engine != package)
     with pytest.raises(ImportError, match=rf"needs {package}: .*`pip install {package}`"):
         read_variables(tmp_path / name)

@@ -68,7 +68,6 @@ def in_threads(monkeypatch):
     monkeypatch.setattr(engine, "exchange", exchange)
     monkeypatch.setattr(engine, "processes", lambda: 3)
     monkeypatch.setattr(engine, "process_rank", lambda: own.rank)
-    monkeypatch.setattr(engine, "is_lost", lambda error: False)
 
     def run(function):
         came = [None] * 3

@@ -20,7 +20,6 @@ import numpy as np  # noqa: E402
 
 from flowkit import data, engines, training  # noqa: E402
 from flowkit.app import failure, interrupt, main  # noqa: E402
-from flowkit.engines import engine  # noqa: E402
 from tests.distributed.small_flow import LABELS, X, flow, go_on  # noqa: E402
 from tests.distributed.spread import spread, table_flow  # noqa: E402
 
@@ -222,11 +221,7 @@ def commands():
 
 
 def pieces():
-    """Rows of which each process has another number, in more pieces than one where an engine hands on pieces."""
-    if engine.name == "jax":
-        from flowkit.engines import jax as group
-
-        group._PIECE = 1000
+    """Rows of which each process has another number."""
     mine = np.arange([0, 700][RANK]) + 0.5  # of the main process none
     np.savez(FOLDER / f"pieces-{RANK}", given=distributed.gather(mine), none=distributed.gather(np.zeros(0)))
 

@@ -54,8 +54,6 @@ def spread(file):
         told[f"{name}_next"] = asked.sample(**given, spread=True)
     last = distributed.rank() == distributed.world() - 1
     told["refused"] = _refused(asked, n=2 + distributed.rank())
-    told["refused_check"] = _refused(asked, n=2, check="no such" if last else "warn")
-    told["refused_n"] = _refused(asked, n=-1 if last else 2)
     asked._compiled_function = _no_memory if last else compiled
     told["refused_decode"] = _refused(asked, n=2)
     asked._compiled_function = compiled

@@ -49,7 +49,7 @@ def test_sys_exit_with_a_failure_does_not_wait_for_the_others(left, status, code
 @pytest.mark.parametrize(
     ("error", "code", "said"),
     [
-        (ProcessLost("the group has broken"), 1, "flowkit: the group has broken\n"),
+        (ProcessLost("the group has broken"), 1, "ProcessLost: the group has broken\n"),
         (ValueError("mine"), 1, "ValueError: mine\n"),
         (KeyboardInterrupt(), 130, "KeyboardInterrupt\n"),
     ],

@@ -62,11 +62,7 @@ def test_the_environment_says_who_this_is(environment, expected):
     [
         ({**TORCHRUN, "RANK": "2"}, "process 2 of 2"),
         ({**TORCHRUN, "RANK": "first"}, "RANK: expected a whole"),
-        (
-            {"JAX_COORDINATOR_ADDRESS": "a", "JAX_NUM_PROCESSES": "2", "JAX_PROCESS_ID": "0"},
-            "meet at 'a': expected host:port",
-        ),
-        ({**TORCHRUN, "RANK": ""}, "RANK: expected a whole number from the launcher, received none"),
+        ({**TORCHRUN, "RANK": ""}, "RANK: expected a whole number from the launcher, received 'none'"),
     ],
 )
 def test_an_environment_that_does_not_fit_together_is_refused(environment, match):
@@ -154,38 +150,6 @@ def test_the_main_process_says_that_a_command_is_its_own(monkeypatch, capsys):
         "flowkit: note: this command works in one process: of the 2 that torchrun has started"
     )
     assert "keras" in said.out
-
-
-RESET = "Read error [127.0.0.1]:33930: Connection reset by peer"
-LOST = {  # as they were seen when a process was killed
-    "torch": (RuntimeError, f"[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] {RESET}"),
-    "jax": (
-        ValueError,
-        f"UNKNOWN: Gloo all-reduce failed: [external/gloo/gloo/transport/tcp/pair.cc:538] {RESET}",
-    ),
-}
-
-
-@pytest.mark.skipif(engine.name not in LOST, reason="one process on this engine")
-def test_the_engines_word_for_a_lost_process_is_understood():
-    kind, words = LOST[engine.name]
-    assert engine.is_lost(kind(words))
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        ConnectionResetError(104, "Connection reset by peer"),  # a logger's server
-        RuntimeError("DataLoader timed out after 5 seconds"),
-        RuntimeError("the connection was closed by gloo/nccl settings"),
-        RuntimeError("TCPStore, a collective of shops"),
-        ValueError("expected a collective noun: gloo is unavailable"),
-        NotImplementedError("unavailable on this engine"),
-    ],
-    ids=repr,
-)
-def test_an_ordinary_error_is_not_taken_for_a_lost_process(error):
-    assert not engine.is_lost(error)
 
 
 @pytest.mark.one_engine

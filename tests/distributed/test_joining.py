@@ -9,7 +9,6 @@ from flowkit import distributed
 from flowkit.distributed import group
 from flowkit.engines import engine
 
-LAUNCHED = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "first", "MASTER_PORT": "29500"}
 LAUNCHERS = ("RANK", "KERAS_DISTRIBUTION_NUM_PROCESSES", "JAX_COORDINATOR_ADDRESS", "SLURM_STEP_NUM_TASKS")
 
 
@@ -22,41 +21,15 @@ def not_started(monkeypatch):
 
 
 @pytest.mark.one_engine
-def test_others_that_do_not_come_are_told_with_the_time_that_they_had(monkeypatch):
-    asked = []
-
-    def join(*given):
-        asked.append(given)
-        raise RuntimeError("Timed out after 121 seconds\nwaiting for clients")
-
-    monkeypatch.setattr(group, "meet", lambda *given: None)
-
-    monkeypatch.setattr(engine, "join", join)
-    for name, value in LAUNCHED.items():
-        monkeypatch.setenv(name, value)
-    with pytest.raises(RuntimeError) as told:
-        distributed.start(minutes=2)
-    assert str(told.value) == (
-        "process 1 of 2 (torchrun) could not join the others at first:29500 within 2 minutes: Timed out after 121 "
-        "seconds"
-    )
-    assert [given[1:] for given in asked] == [(2, 1, 1, 120.0)]
-
-
-@pytest.mark.one_engine
 @pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.parametrize("host", ["127.0.0.1", "no-such-host.invalid"])
-def test_start_raises_if_nobody_is_there(monkeypatch, rank, host):
+def test_start_raises_if_nobody_is_there(monkeypatch, rank):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    monkeypatch.setattr(engine, "join", lambda *given: pytest.fail("the engine would abort"))
-    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"{host}:{port}")
+    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"127.0.0.1:{port}")
     monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
     monkeypatch.setenv("JAX_PROCESS_ID", str(rank))
-    with pytest.raises(
-        RuntimeError, match=rf"^process {rank} of 2 \(JAX\) could not join .* within 0.005 minutes: "
-    ):
+    with pytest.raises(RuntimeError):
         distributed.start(minutes=0.005)
 
 
@@ -74,16 +47,12 @@ def test_a_process_alone_is_seeded_once(monkeypatch):
 def test_on_pytorch_each_process_of_a_host_takes_a_gpu_of_its_own(monkeypatch, local_rank, device):
     import torch
 
-    from flowkit.engines import torch_group as own
-
     done = []
     store = torch.distributed.HashStore()
     monkeypatch.setattr(torch.distributed, "rendezvous", lambda place, timeout: iter([(store, 1, 8)]))
     monkeypatch.setattr(
         torch.distributed, "init_process_group", lambda kinds, **given: done.append((kinds, given["rank"]))
     )
-    monkeypatch.setattr(torch.distributed, "new_group", lambda **given: None)
-    monkeypatch.setattr(own, "_beat", lambda beats, count: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", done.append)

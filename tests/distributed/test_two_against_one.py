@@ -97,11 +97,6 @@ def test_who_has_left_is_alone_and_still_knows_whether_it_was_the_main_one(came_
     assert [bool(one["main"]) for one in left] == [True, False]
 
 
-def test_a_process_that_dies_ends_the_other_with_one_line(scenarios):
-    said = (scenarios["dead"] / "said-0.txt").read_text()
-    assert "flowkit: the group of 2 processes has broken, since one has ended or does not answer: " in said
-
-
 def test_processes_that_are_started_again_go_on_from_the_checkpoint_bit_for_bit(scenarios, came_of):
     assert [row["epoch"] for row in read_log(scenarios["dead"] / "again.csv")] == [1]
     for rank in (0, 1):

@@ -132,18 +132,16 @@ def test_latents_of_the_wrong_length(image_flow):
         image_flow.decode(np.zeros((2, 63), "float32"))
 
 
-def test_maps_of_latents_are_told_how_to_join(image_flow):
+def test_maps_of_latents_are_joined_before_they_are_decoded(image_flow):
     image_flow.adapt(np.random.default_rng(0).integers(0, 256, (8, 8, 8, 1)).astype("uint8"))
     maps = image_flow.bijector.split_latents(np.zeros((2, 64), "float32"))
-    with pytest.raises(ValueError, match=r"flow\.bijector\.join_latents"):
-        image_flow.decode(maps)
     assert image_flow.decode(image_flow.bijector.join_latents(maps)).shape == (2, 8, 8, 1)
 
 
 def test_what_is_no_bijector_is_told_what_to_write():
     with pytest.raises(TypeError, match=r"Chain\(\[...\]\)"):
         Flow([Shift()])
-    with pytest.raises(TypeError, match=r"Call the class: Shift\(...\)"):
+    with pytest.raises(TypeError, match=r"Call a class"):
         Flow(Shift)
 
 

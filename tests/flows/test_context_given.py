@@ -1,6 +1,5 @@
 """A context by every road that it may come, and one that nobody reads."""
 
-import re
 import warnings
 
 import keras
@@ -78,7 +77,7 @@ def test_one_batch_refuses_what_fit_refuses():
 def test_a_list_is_told_of_as_an_array():
     unread, read = Flow(Shift(0.0)), of_ones()
     unread.compile("sgd")
-    with pytest.raises(ContractError, match=r"received one of shape \(8, 3\)\. .*zoo\.nsf\(context=3\)"):
+    with pytest.raises(ContractError, match=r"received list\. .*zoo\.nsf\(context=3\)"):
         unread.fit(X, context=CONTEXT.tolist())
     with pytest.raises(ValueError, match="expects context as an array of numbers"):
         read.log_prob(X, [*CONTEXT.tolist()[1:], [0.0]])
@@ -99,26 +98,19 @@ def test_a_context_that_nobody_reads_is_told_and_labels_of_data_are_not():
         warnings.filterwarnings("error", message=".*reads one")
         flow.fit(X, np.arange(8), validation_data=(X, np.arange(8)), verbose=0)
         flow.evaluate(X, np.arange(8), verbose=0)
-    with pytest.warns(UserWarning, match="neither the bijector nor the base of this flow reads one"):
+    with pytest.raises(ContractError, match="expected none, since neither its bijector nor its base"):
         flow.log_prob(X, context=CONTEXT)
 
 
-@pytest.mark.parametrize(
-    ("context", "asked"),
-    [
-        (CONTEXT, "nsf(context=3)"),
-        (np.arange(8), "nsf(context=1, embedding=keras.layers.Embedding(classes, 8))"),
-        ({"a": CONTEXT, "b": CONTEXT}, "nsf(context=1, embedding=a model that takes the dict)"),
-    ],
-)
-def test_training_with_a_context_that_nobody_reads_is_refused(context, asked):
+@pytest.mark.parametrize("context", [CONTEXT, np.arange(8), {"a": CONTEXT, "b": CONTEXT}])
+def test_training_with_a_context_that_nobody_reads_is_refused(context):
     roads = [(X, context), ({"x": X, "context": context}, None)]
     if not isinstance(context, dict):
         roads.append((Rows({"x": X, "context": context}), None))
     for data, given in roads:
         flow = Flow(Shift(0.0))
         flow.compile(keras.optimizers.SGD(0.1))
-        with pytest.raises(ContractError, match=re.escape(asked)) as caught:
+        with pytest.raises(ContractError, match=r"zoo\.nsf\(context=3\)") as caught:
             flow.fit(data, context=given, verbose=0)
         one_line(caught.value)
 

@@ -61,7 +61,7 @@ def test_images_are_a_grid_and_other_events_are_refused():
     series.build((None, 4, 3))
     with pytest.raises(ValueError, match=r"events \(4, 3\), expected rows of columns or images"):
         series.plot()
-    with pytest.raises(ValueError, match="expected one that is built"):
+    with pytest.raises(ValueError, match="expected to know the size of the data"):
         Flow(bijectors.Scale(0.5)).plot()
 
 

@@ -197,7 +197,7 @@ def test_rows_that_overflowed_are_told_once(call):
     assert "4 of 4 samples overflowed" in told[0]
     with (
         pytest.warns(UserWarning, match="overflowed"),
-        pytest.raises(ContractError, match="4 of 4 rows that overfl"),
+        pytest.raises(ContractError, match="4 of 4 rows off"),
     ):
         flow.decode(np.full((4, 3), 1e10), check="raise")
 

@@ -165,11 +165,6 @@ def test_other_domains_than_columns_are_counted():
         flow.adapt(np.ones((8, 3)))
 
 
-def test_a_word_among_numbers_is_shown():
-    with pytest.raises(ValueError, match=r"The first entry that is no number is 'Rome', at \[1, 1\]"):
-        zoo.nsf(layers=1, hidden=[4]).adapt(np.array([[1.0, 2.0], [3.0, "Rome"]], object))
-
-
 def test_a_front_of_real_columns_leaves_them_as_they_are():
     assert table_front(domains=["real", "real"], standardize=False) == []
     assert [type(part) for part in table_front()] == [Standardize]

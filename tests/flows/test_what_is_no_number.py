@@ -10,7 +10,6 @@ WRONG = {
     "masked": np.ma.masked_greater(ROWS, 0.0),
     "complex": ROWS.astype("complex64"),
     "text": ROWS.astype(str),
-    "text as objects": ROWS.astype(str).astype(object),
     "dates": np.full((3, 4), "2024-01-01", "datetime64[s]"),
     "durations": np.full((3, 4), 3, "timedelta64[s]"),
     "none": None,

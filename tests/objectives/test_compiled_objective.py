@@ -108,8 +108,6 @@ def test_reverse_kl_refuses_a_mixture_and_whole_values():
         built(base=Mixture(2)).compile("adam", loss=ReverseKL(standard_normal))
     with pytest.raises(ValueError, match="got a flow with dequantize"):
         built(dequantize=Dequantize()).compile("adam", loss=ReverseKL(standard_normal))
-    with pytest.raises(TypeError, match=r"log_density: got 3, expected a function"):
-        ReverseKL(3)
 
 
 def test_a_refused_objective_leaves_the_flow_as_it_was():
@@ -123,10 +121,6 @@ def test_a_refused_objective_leaves_the_flow_as_it_was():
 
 def test_a_labelled_flow_learns_by_likelihood():
     flow = LabelledFlow(Shift(), num_classes=2)
-    with pytest.raises(
-        ValueError, match=r"LabelledFlow.compile: got ReverseKL\(\), expected MaximumLikelihood"
-    ):
-        flow.compile("adam", loss=ReverseKL(standard_normal))
     flow.compile("adam", loss=MaximumLikelihood())
     assert "label_bits" in fit(flow, X, context=np.arange(64) % 2)
 
@@ -141,11 +135,9 @@ def test_data_are_asked_for_and_refused_by_name():
     with pytest.raises(ValueError, match=r"expects data as .*received none"):
         flow.fit(steps_per_epoch=3)
     flow.compile("adam", loss=ReverseKL(standard_normal))
-    with pytest.raises(ValueError, match=r"fit expects no x= for ReverseKL.*received ndarray"):
+    with pytest.raises(ValueError, match=r"fit expects no data for ReverseKL.*received ndarray"):
         flow.fit(X)
-    with pytest.raises(ValueError, match="fit expects no sample_weight= for ReverseKL"):
-        flow.fit(sample_weight=np.ones(3), steps_per_epoch=1)
-    with pytest.raises(ValueError, match="train_on_batch expects no x= for ReverseKL"):
+    with pytest.raises(ValueError, match="train_on_batch expects no data for ReverseKL"):
         flow.train_on_batch(X)
     with pytest.raises(ValueError, match="fit expects steps_per_epoch= for ReverseKL"):
         flow.fit()

@@ -26,9 +26,9 @@ def linear():
         Normal(),
         features=2,
         simulations=2000,
-        epochs=25,
+        epochs=16,
         batch_size=100,
-        learning_rate=1e-2,
+        learning_rate=2e-2,
         observation=[1.0, -1.0],
         **SMALL,
     )
@@ -55,6 +55,23 @@ def test_observations_come_alone_or_in_rows(linear):
     np.testing.assert_allclose(
         linear.log_prob(theta, many), [linear.log_prob(theta[:1], row)[0] for row in many], rtol=1e-4
     )
+
+
+def test_data_unlike_the_simulations_are_warned_of(linear):
+    with pytest.warns(
+        UserWarning, match=r"got 100 in entry 1, while simulations lie from .* was not learned"
+    ):
+        linear.sample(2, [[0.0, 0.0], [0.0, 100.0]], seed=0)
+
+
+def test_a_simulator_of_one_row_is_told_of_rows():
+    def one(theta):
+        slope, shift = theta
+        return slope + shift * np.ones(3)
+
+    with pytest.raises(ValueError, match="too many values to unpack") as caught:
+        flowkit.posterior(one, BOX, simulations=10)
+    assert "np.stack([simulate(row) for row in theta])" in caught.value.__notes__[0]
 
 
 def test_it_is_drawn_and_checked(linear):
@@ -103,7 +120,8 @@ def test_two_rounds(method, capsys):
 def test_draws_and_densities_keep_within_the_prior():
     names = {"rate": BOX[0], "size": BOX[1]}
     found = flowkit.posterior(noisy, names, simulations=300, epochs=1, **SMALL)
-    drawn = found.sample(500, np.array([[0.0, -2.0], [9.0, 9.0]]), seed=0)
+    with pytest.warns(UserWarning, match="got 9 in entry 0"):
+        drawn = found.sample(500, np.array([[0.0, -2.0], [9.0, 9.0]]), seed=0)
     low, high = np.array(BOX).T
     assert ((drawn > low) & (drawn < high)).all()
     scores = found.log_prob([[0.5, 0.0], [1.5, 0.0], [0.5, -2.5]], [0.0, 0.0])

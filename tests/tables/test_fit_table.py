@@ -185,9 +185,10 @@ def test_probabilities_of_all_values_sum_to_one():
     frame = pd.DataFrame(
         {"kind": rng.choice(list("abc"), 400, p=[0.6, 0.3, 0.1]), "n": rng.integers(0, 3, 400)}
     )
-    flow = flowkit.fit_table(frame, layers=2, hidden=[16], epochs=40, verbose=0)
+    options = {"epochs": 10, "batch_size": 64, "learning_rate": 1e-2}
+    flow = flowkit.fit_table(frame, layers=2, hidden=[16], verbose=0, **options)
     cells = pd.DataFrame([(kind, n) for kind in "abc" for n in range(3)], columns=["kind", "n"])
-    probability = np.exp(flow.log_prob(cells, samples=512))
+    probability = np.exp(flow.log_prob(cells, samples=128))
     assert probability.sum() == pytest.approx(1, abs=0.1)
     assert probability.groupby(cells.kind).sum().tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.1)
 
@@ -197,6 +198,15 @@ def test_a_saved_flow_scores_the_same(flow, frame, tmp_path):
     again = keras.saving.load_model(tmp_path / "table.keras")
     pd.testing.assert_series_equal(again.log_prob(frame.head()), flow.log_prob(frame.head()))
     assert again.sample(3, seed=1).equals(flow.sample(3, seed=1))
+
+
+def test_a_report_compares_missing_entries_and_those_that_are_no_numbers(flow, frame):
+    found = flowkit.diagnostics.report(flow, frame, train=frame, samples=100)
+    assert found.findings["round_trip"].passed
+    numbers = found.findings["memorisation"].numbers
+    assert numbers["test_copies"] == len(frame)
+    assert 0 < numbers["median_distance_of_samples"] < 3
+    assert numbers["nearer"] < 0.1
 
 
 # Given columns
@@ -263,7 +273,7 @@ def test_imputation_knows_the_other_columns():
     rng = np.random.default_rng(0)
     x = rng.normal(size=600)
     frame = pd.DataFrame({"x": x, "sign": np.where(x > 0, "plus", "minus"), "n": np.where(x > 0, 5, 1)})
-    flow = flowkit.fit_table(frame, layers=2, hidden=[32], epochs=25, learning_rate=5e-3, verbose=0)
+    flow = flowkit.fit_table(frame, layers=2, hidden=[32], epochs=12, learning_rate=1e-2, verbose=0)
     asked = pd.DataFrame({"x": [1.5, -1.5] * 10, "sign": [None] * 20, "n": [np.nan] * 20})
     filled = flow.impute(asked, seed=0)
     assert (filled.sign == ["plus", "minus"] * 10).mean() > 0.8

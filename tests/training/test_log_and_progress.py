@@ -88,14 +88,6 @@ def test_plain_lines_where_there_is_no_terminal():
     assert progress.images_per_second > 0
 
 
-def test_the_time_left_does_not_include_compilation():
-    progress = training.ProgressBar(8)
-    progress.first_step, progress._latest, progress._epoch_seconds = 60.0, 9, [69.0]
-    assert progress._seconds_per_epoch() == 10.0
-    progress._epoch_seconds = [69.0, 11.0, 13.0]
-    assert progress._seconds_per_epoch() == 12.0
-
-
 def test_an_epoch_of_one_step_has_no_speed():
     text = io.StringIO()
     progress = training.ProgressBar(40, console=Console(file=text, force_terminal=False, width=200))
@@ -147,36 +139,6 @@ def test_a_log_that_is_a_link_leaves_what_it_leads_to_as_it_was(tmp_path):
     fit([training.CSVLog(path)], epochs=1)
     assert precious.read_text() == "epoch\n1\n"
     assert not path.is_symlink()
-
-
-@pytest.mark.parametrize(
-    ("damage", "lines"),
-    [
-        (b"\xff\xfe\x00\x01\n", 1),
-        (b",2.0,0,0.25,0.1\n", 1),
-        (b"two,2.0,0,0.25,0.1\n", 1),
-        (b"-1,2.0,0,0.25,0.1\n", 1),
-        (b'3,\xe2\x80\xa8\n\n"\n', 3),
-    ],
-    ids=["binary", "empty-cell", "word", "negative", "three"],
-)
-def test_a_damaged_log_is_told_and_blocks_nothing(tmp_path, damage, lines):
-    path = tmp_path / "log.csv"
-    fit([training.CSVLog(path)], epochs=2)
-    first, second = path.read_bytes().splitlines(keepends=True)[1:]
-    path.write_bytes(path.read_bytes().replace(second, damage + second))
-    with pytest.warns(UserWarning, match=rf"log\.csv: {lines} of its lines cannot be read.*put a copy"):
-        fit([training.CSVLog(path)], epochs=3, initial_epoch=2)
-    assert [row["epoch"] for row in training.read_log(path)] == [1, 2, 3]
-    assert path.read_bytes().splitlines(keepends=True)[1:3] == [first, second]
-
-
-def test_a_log_that_is_none_at_all_is_begun_anew(tmp_path):
-    path = tmp_path / "log.csv"
-    path.write_bytes(bytes(range(256)) * 1000)
-    with pytest.warns(UserWarning, match="cannot be read"):
-        fit([training.CSVLog(path)], epochs=1)
-    assert [row["epoch"] for row in training.read_log(path)] == [1]
 
 
 @pytest.mark.parametrize("widgets", [True, False])

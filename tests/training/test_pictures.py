@@ -136,13 +136,16 @@ def test_sample_grid_shows_the_averaged_weights(tmp_path):
     np.testing.assert_array_equal(np.asarray(Image.open(picture)), grid)
 
 
-def test_sample_grid_has_a_row_for_each_class():
+def test_sample_grid_has_rows_for_each_class():
     model = Sampling()
     model.build((None, 4))
     model.shift.kernel.assign(np.zeros((8, 4)))
     grid = training.sample_grid(model, 6, classes=2)
     assert grid.shape == (2 + 2 + 2, 3 * 2 + 2 * 2)
     assert (grid[0, :2].tolist(), grid[-1, :2].tolist()) == ([0, 0], [1, 1])
+    wide = training.sample_grid(model, 16, classes=2)  # two rows for each class
+    assert wide.shape == (4 * 2 + 3 * 2, 4 * 2 + 3 * 2)
+    assert wide[::4, 0].tolist() == [0, 0, 1, 1]
 
 
 def test_seed_of_the_picture_is_its_own():

@@ -180,7 +180,7 @@ def test_pickles_are_not_opened(tmp_path):
 def test_refuses_another_architecture_and_optimizer_and_names_what_differs(begun):
     with pytest.raises(
         training.CheckpointError,
-        match=r"another model.*hidden/kernel: expected float32 \(4, 9\), received float32 \(4, 8\)",
+        match=r"another model.*hidden/kernel float32: expected \(4, 9\), received \(4, 8\)",
     ) as error:
         train(begun, width=9)
     assert "\n" not in str(error.value)
@@ -192,9 +192,9 @@ def test_refuses_another_architecture_and_optimizer_and_names_what_differs(begun
     ("changed", "message"),
     [
         ({"data seed": 8}, "got data seed 8, expected 7"),
-        ({"backend": "abacus"}, r"got backend abacus, expected .*KERAS_BACKEND=abacus"),
+        ({"backend": "abacus"}, "got backend abacus, expected "),
         ({"callbacks": []}, r"got callbacks \[\], expected \['ReduceLROnPlateau'\]"),
-        ({"format": 1}, "got format 1, expected 3"),
+        ({"format": 1}, "got format 1, expected 4"),
     ],
 )
 def test_refuses_another_origin(begun, changed, message):
@@ -221,7 +221,7 @@ def test_a_file_sets_what_callbacks_remember_and_no_other_attribute():
     assert "on_epoch_end" not in vars(plateau)
 
 
-def test_bfloat16_travels_as_bits(tmp_path):
+def test_bfloat16_comes_back_exactly(tmp_path):
     def model(value):
         layer = keras.layers.Dense(2, dtype="bfloat16", kernel_initializer="ones")
         model = keras.Sequential([keras.layers.Input((3,)), layer])

@@ -61,7 +61,7 @@ def test_axes_reach_to_samples_beyond_the_data_and_the_rest_is_counted():
     assert high == pytest.approx(15.75, abs=0.1)  # half the data's width beyond them, and a margin
     rows = np.stack([far, np.zeros(len(far))], axis=1)
     rows[:3, 1] = np.nan
-    assert _outside(rows, [(low, high), (-1.0, 1.0)]) == "23 of 1,021"
+    assert _outside(rows, [(low, high), (-1.0, 1.0)]) == "20 of 1,021"
 
 
 def test_a_mixed_table_is_drawn_in_its_entries_without_the_missing_ones():
@@ -83,9 +83,4 @@ def test_a_mixed_table_is_drawn_in_its_entries_without_the_missing_ones():
     assert bottom[0] == ["cat", "dog"]
     assert all(text.startswith("2020") for text in bottom[1])
     drawn = types.drawable(codes)
-    assert _outside(drawn, limits, gaps=[0, 2]) == "0 of 60"
-
-
-def test_tables_of_other_columns_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"two tables of the same columns, received \(4, 2\) and \(4, 3\)"):
-        save_pairs(tmp_path / "pairs.png", np.zeros((4, 2)), np.zeros((4, 3)))
+    assert _outside(drawn, limits) == "0 of 60"
