@@ -161,7 +161,7 @@ def test_bad_arguments_are_told():
         diagnostics.coverage(scaled(), normal(), level=99)
     with pytest.raises(ValueError, match="like those of x"):
         diagnostics.memorisation(scaled(), normal(), normal(features=3))
-    with pytest.raises(ValueError, match="reads a context"):
+    with pytest.raises(ValueError, match="got no context"):
         diagnostics.calibration(scaled(), normal(), None)
 
 

@@ -120,5 +120,3 @@ def test_a_teacher_pairs_data_with_its_latents():
     )
     with pytest.raises(ValueError, match="expected 'independent' with a teacher"):
         pupil.compile("adam", loss=FlowMatching(teacher=teacher, pairs="optimal"))
-    with pytest.raises(TypeError, match=r"teacher: got .* expected a trained flow with a velocity field"):
-        pupil.compile("adam", loss=FlowMatching(teacher=zoo.nsf(features=2, layers=2, hidden=[4])))
