@@ -119,11 +119,8 @@ class RunFolder:
         return load_file(self.flow_path)
 
     def measured(self):
-        """Return the content of `metrics.json`; {} if there is none, or it cannot be read."""
-        try:
-            return dict(json.loads(self.metrics.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return {}
+        """Return the content of `metrics.json`; {} if there is none."""
+        return json.loads(self.metrics.read_text(encoding="utf-8")) if self.metrics.is_file() else {}
 
     def _exists(self):
         if not self.recipe_path.exists():

@@ -212,8 +212,6 @@ def _save(experiment, folder, flow, progress, held_out, scores):
     kind, log = experiment.kind, flowkit.training.read_log(folder.log)
     with atomic_path(folder.flow_path) as temporary:
         flow.save(temporary)
-    if not log:
-        say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
     # Another objective than likelihood logs its loss alone, on a scale of its own.
     matched = experiment.recipe.training.loss != "likelihood"
     curves = {"train": "loss" if matched else kind.logged}

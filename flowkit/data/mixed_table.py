@@ -32,27 +32,18 @@ def read_frame(
         return parquet.read_frame(path, max_bytes)
     polars = parquet.require_polars(path)
     separator, names = read_head(path, max_bytes)
+    kinds = [pair for columns in known if columns for pair in zip(columns.names, columns.types, strict=True)]
+    words = [name for name, kind in kinds if isinstance(kind, Category) and isinstance(kind.values[0], str)]
     with reading(path, "a table as text"):
         return polars.read_csv(
             path,
             separator=separator,
             has_header=names is not None,
-            schema_overrides=dict.fromkeys(_words(known), polars.String),
+            schema_overrides=dict.fromkeys(words, polars.String),
             null_values=list(MISSING),
             try_parse_dates=True,
             infer_schema_length=None,
         )
-
-
-def _words(known):
-    """Return the names of columns whose entries are words."""
-    return [
-        name
-        for columns in known
-        if columns is not None
-        for name, kind in zip(columns.names, columns.types, strict=True)
-        if isinstance(kind, Category) and all(isinstance(value, str) for value in kind.values)
-    ]
 
 
 def typed_columns(

@@ -44,8 +44,8 @@ def write_page(
     - `ort`: the folder dist of npm's onnxruntime-web; None downloads a fixed version once (33 MB).
 
     The page requests nothing from other hosts. Raises ValueError for a flow that is not one of stored images, of 1 or 3
-    channels, or that needs a context other than a class, and for images without labels if it needs those;
-    ContractError if a graph differs from the flow. Nothing is written then.
+    channels, or that needs a context other than a class; ContractError if a graph differs from the flow. Nothing is
+    written then.
     """
     event, folder = flow.event_shape, Path(folder)
     stored = getattr(flow.dequantize, "stored_levels", None) is not None
@@ -119,11 +119,6 @@ def _labels(flow, dataset, some):
     """Return the classes of some images for a class-conditional flow, None for another flow."""
     if context_kind(flow) != "required":
         return None
-    if dataset.labels is None:
-        raise ValueError(
-            f"the page expects images with one of the flow's {flow.num_classes} classes, received {dataset.name} with "
-            "no labels."
-        )
     return dataset.labels[some].astype("int32")
 
 

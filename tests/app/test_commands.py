@@ -660,7 +660,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(trained, tmp_path, capsys, m
 
     monkeypatch.setattr(Image.Image, "save", full)
     picture = tmp_path / "grid.png"
-    assert f"{picture}: No space left on device" in refused(capsys, "sample", trained, "-o", picture)
+    assert "No space left on device" in refused(capsys, "sample", trained, "-o", picture)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -724,16 +724,6 @@ def test_resume_of_a_finished_run_changes_no_number(recipe, trained, tmp_path):
     assert before["test_bits_per_dim"] == after["test_bits_per_dim"]
     assert (pixels(trained / "samples.png") == pixels(again / "samples.png")).all()
     assert [*again.rglob(".*")] == []
-
-
-def test_resume_of_a_run_whose_log_is_spoilt_leaves_its_numbers_out(recipe, trained, tmp_path, capsys):
-    run = shutil.copytree(trained, tmp_path / "spoilt")
-    (run / "log.csv").write_text("hello\n3\n")
-    assert main(["train", recipe, "--out", str(run), "--resume"]) == 0
-    assert "log.csv holds no epochs" in capsys.readouterr().err
-    metrics = json.loads((run / "metrics.json").read_text())
-    assert metrics["train_bits_per_dim"] is None
-    assert metrics["test_bits_per_dim"] < 6
 
 
 def test_more_epochs_go_on_where_the_run_ended(recipe, trained, tmp_path, capsys):
