@@ -7,10 +7,8 @@ import typer
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.failure import CommandError, together
+from flowkit.app.failure import together
 from flowkit.app.options import Backend, Data, Json, Run
-
-_COUNTED = 64  # rows for which evaluations of a velocity field are counted
 
 
 def evaluate(
@@ -26,16 +24,18 @@ def evaluate(
     In several processes, torchrun -m flowkit evaluate ..., each scores its part.
     """
     use(backend, shares=True)
-    from flowkit.app.trained import loaded
+    from flowkit.app.trained import data_of, kind_of_flow, loaded
     from flowkit.training.atomic import json_text
 
     folder, flow = loaded(run)
     with together():
-        kind, rows, test = _rows(folder, flow, data, samples, levels)
+        kind = kind_of_flow(flow, folder.name)
+        # The test rows of the training data, wherever they lie now; of another table all rows, unless it has its own.
+        test = kind.rows == "images" or data is None or _same_data(folder, flow, kind, data)
+        rows = data_of(folder, flow, "test", data) if test else kind.of_source(flow, data, "test", cut=False)
+        kind.given(flow, rows)  # raises for other data
     mean, error = kind.mean_score(flow, rows, samples)
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
-    if (evaluations := _evaluations(flow, kind, rows)) is not None:
-        found["function_evaluations"] = evaluations
     if not flowkit.distributed.is_main():
         return
     if levels:
@@ -46,49 +46,8 @@ def evaluate(
     draws = f", {samples} draw{'s' * (samples > 1)} of noise each" * (kind.rows == "images")
     about = f"{rows.name}, {len(rows)} {kind.rows}{draws}"
     print(f"{'test ' * test}{kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}  ({about})")
-    if evaluations is not None:
-        print(f"{evaluations} evaluations of the velocity field for each batch")
     if levels:
         _print_levels(math.prod(flow.event_shape), found["levels"])
-
-
-def _evaluations(flow, kind, rows):
-    """Return how often a continuous flow calls its velocity field for a batch of some rows; None for other flows."""
-    from keras import ops
-
-    from flowkit.bijectors import Continuous
-    from flowkit.flow import noise, prepare
-
-    parts = getattr(flow.bijector, "parts", [flow.bijector])
-    if not any(isinstance(part, Continuous) for part in parts):
-        return None
-    x, context = (None if part is None else part[:_COUNTED] for part in kind.given(flow, rows))
-    x, context = prepare.seen(flow, x, context)
-    y, total = ops.convert_to_tensor(noise.undithered(flow, x), dtype=flow.compute_dtype), 0
-    for part in parts:
-        total += part.evaluations(y, context) if isinstance(part, Continuous) else 0
-        y, _ = part(y, context=context)
-    return total
-
-
-def _rows(folder, flow, source, samples, levels):
-    """Return (what the flow is of, the rows to score, True if they are the test rows of its training data).
-
-    Those, wherever they lie now; of another table all rows, unless its file has test rows of its own.
-    """
-    from flowkit.app.trained import data_of, kind_of_flow
-
-    kind, test = kind_of_flow(flow, folder.name), True
-    if kind.rows == "rows":
-        if levels or (samples != 1 and flow.exact == "exact"):
-            option = "--levels" if levels else "--samples"
-            raise CommandError(
-                f"{option}: the flow is one of tables, whose likelihood is exact and comes in one piece"
-            )
-        test = source is None or _same_data(folder, flow, kind, source)
-    rows = data_of(folder, flow, "test", source) if test else kind.of_source(flow, source, "test", cut=False)
-    kind.given(flow, rows)  # raises for other data
-    return kind, rows, test
 
 
 def _same_data(folder, flow, kind, source):
@@ -98,12 +57,12 @@ def _same_data(folder, flow, kind, source):
     recipe, own = folder.recipe(source), folder.recipe()
     if recipe is None or recipe == own or isinstance(flow, flowkit.TableFlow):
         return recipe is not None and recipe == own
-    splits = ["train", *(["validation"] if recipe.data.validation else []), "test"]
+    splits = ["train", "validation", "test"] if recipe.data.validation else ["train", "test"]
     try:
         tables = [kind.ordered(flow, load(recipe, split)) for split in splits]
     except ValueError:  # fewer rows than can be cut as those were, or other columns
         return False
-    return folder.data_sha256 in (None, flowkit.data.content_hash(*tables))  # older runs keep no sum
+    return folder.data_sha256 == flowkit.data.content_hash(*tables)
 
 
 def _levels(flow, images, labels):

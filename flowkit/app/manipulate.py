@@ -41,8 +41,6 @@ def manipulate(
     x, _ = Images().given(flow, dataset)
     start = class_number(dataset, from_class, "--from-class")
     goal = class_number(dataset, to_class, "--to-class")
-    if start == goal:
-        raise CommandError(f"--to-class: expected another class than --from-class, received {to_class} twice")
     rows = np.concatenate([np.flatnonzero(dataset.labels == label)[:limit] for label in (start, goal)])
     direction = flowkit.latent.attribute_direction(flow, x[rows], dataset.labels[rows] == goal)
     output = output or folder.path / "manipulated.png"

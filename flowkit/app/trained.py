@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from flowkit import presets
-from flowkit.app.experiment import load, with_source
+from flowkit._shipped import shipped_preset
+from flowkit.app.experiment import load
 from flowkit.app.failure import CommandError, together
 from flowkit.app.images import Images
 from flowkit.app.recipe import read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
+from flowkit.data import absolute
 from flowkit.flow import Flow, TableFlow
 from flowkit.flow.context import context_kind
 from flowkit.flow.saving import load_file
-from flowkit.presets.find import shipped_preset
 from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME
 
@@ -37,7 +38,10 @@ class Trained:
 
     def recipe(self, source=None):
         """Return the recipe that the flow was trained by, with data from `source` if that is given, or None."""
-        return None if self.recipe_path is None else with_source(read_recipe(str(self.recipe_path)), source)
+        if self.recipe_path is None:
+            return None
+        sources = [] if source is None else [("data.source", absolute(source))]
+        return read_recipe(str(self.recipe_path), sources)
 
 
 def trained(run):

@@ -79,7 +79,6 @@ def images_of(
     """
     mapped = isinstance(array, np.memmap)
     if mapped and not in_memory and array.dtype == np.uint8:
-        check_shape(array.shape[:1], 1, max_bytes, name)
         array = with_channels(array, name)
         return LazyImages(lambda some: np.asarray(array[rows[some]]), (len(rows), *array.shape[1:]))
     check_shape(array.shape, array.itemsize, max_bytes, name)
