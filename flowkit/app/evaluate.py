@@ -10,6 +10,8 @@ from flowkit.app.backend import use
 from flowkit.app.failure import together
 from flowkit.app.options import Backend, Data, Json, Run
 
+_COUNTED = 64  # rows for which evaluations of a velocity field are counted
+
 
 def evaluate(
     run: Run,
@@ -38,6 +40,8 @@ def evaluate(
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
     if not flowkit.distributed.is_main():
         return
+    if (evaluations := _evaluations(flow, *kind.given(flow, rows))) is not None:
+        found["function_evaluations"] = evaluations
     if levels:
         found["levels"] = _levels(flow, *kind.given(flow, rows))
     if json_:
@@ -46,8 +50,28 @@ def evaluate(
     draws = f", {samples} draw{'s' * (samples > 1)} of noise each" * (kind.rows == "images")
     about = f"{rows.name}, {len(rows)} {kind.rows}{draws}"
     print(f"{'test ' * test}{kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}  ({about})")
+    if evaluations is not None:
+        print(f"{evaluations} evaluations of the velocity field for each batch")
     if levels:
         _print_levels(math.prod(flow.event_shape), found["levels"])
+
+
+def _evaluations(flow, x, context):
+    """Return how often a continuous flow calls its velocity field for a batch of some rows; None for other flows."""
+    from keras import ops
+
+    from flowkit.bijectors import Continuous
+    from flowkit.flow import noise, prepare
+
+    parts = getattr(flow.bijector, "parts", [flow.bijector])
+    if not any(isinstance(part, Continuous) for part in parts):
+        return None
+    x, context = prepare.seen(flow, x[:_COUNTED], None if context is None else context[:_COUNTED])
+    y, total = ops.convert_to_tensor(noise.undithered(flow, x), dtype=flow.compute_dtype), 0
+    for part in parts:
+        total += part.evaluations(y, context) if isinstance(part, Continuous) else 0
+        y, _ = part(y, context=context)
+    return total
 
 
 def _same_data(folder, flow, kind, source):

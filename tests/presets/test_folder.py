@@ -326,9 +326,17 @@ def test_weights_that_point_elsewhere_are_refused(copy, link):
         ("[" * 100_000, "expected the config of a flow"),
         ("no config", "expected the config of a flow"),
         ("[]", "expected the config of a flow"),
+        (json.dumps({"padding": "x" * 2**23}), "at most 4194304 bytes"),
+        (json.dumps({"parts": [{"class_name": "ActNorm", "config": {}}] * 20_000}), "at most 10000 parts"),
+        (
+            json.dumps({"class_name": "Repeat", "block": {"class_name": "ActNorm"}, "n": 10**9}),
+            "at most 10000 parts",
+        ),
     ],
 )
-def test_a_config_that_is_none_is_refused_before_keras_reads_it(tmp_path, config, message):
+def test_a_config_that_is_none_or_would_take_hours_is_refused_before_keras_reads_it(
+    tmp_path, config, message
+):
     path = tmp_path / "flow.keras"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("config.json", config)

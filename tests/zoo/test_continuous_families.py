@@ -1,11 +1,14 @@
 """FFJORD and flow matching by one call each: they learn, score their own draws, and condition on a context."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from flowkit import zoo
+from flowkit.app import main
 from flowkit.objectives import FlowMatching
 
 pytestmark = pytest.mark.two_engines
@@ -120,3 +123,14 @@ def test_a_teacher_pairs_data_with_its_latents():
     )
     with pytest.raises(ValueError, match="expected 'independent' with a teacher"):
         pupil.compile("adam", loss=FlowMatching(teacher=teacher, pairs="optimal"))
+
+
+@pytest.mark.one_engine
+def test_evaluate_reports_the_evaluations_of_the_field(tmp_path, capsys):
+    flow = zoo.ffjord(features=2, layers=2, hidden=[4], steps=3)
+    flow.adapt(X)
+    flow.save(tmp_path / "flow.keras")
+    np.savetxt(tmp_path / "rows.csv", X, delimiter=",")
+    told = ["evaluate", str(tmp_path / "flow.keras"), "--data", str(tmp_path / "rows.csv"), "--json"]
+    assert main(told) == 0
+    assert json.loads(capsys.readouterr().out)["function_evaluations"] == 2 * 4 * 3
