@@ -65,14 +65,16 @@ def table(flow: Any, expand_nested: bool = False) -> Table:
         made.add_row(in_call(flow))
         return made
     made = Table(title=f'Flow "{flow.name}", of events {_shown(flow.event_shape)}', caption=_caption(flow))
-    for name in ("level", "part", "gives", "parameters", "log-det", "inverse"):
+    found = rows(flow, expand_nested)
+    level = ["level"] * any(row.level for row in found)
+    for name in (*level, "part", "gives", "parameters", "log-det", "inverse"):
         right = name in ("level", "gives", "parameters")
         made.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
-    for row in rows(flow, expand_nested):
+    for row in found:
         times = f"{row.times} x " if row.times > 1 else ""
         shape = "" if row.shape is None else _shown(row.shape)
         count = f"{row.parameters:,}" if row.parameters else ""
-        made.add_row(row.level, times + row.part, shape, count, row.log_det, row.inverse)
+        made.add_row(*[row.level] * len(level), times + row.part, shape, count, row.log_det, row.inverse)
     return made
 
 

@@ -36,6 +36,11 @@ def atomic_path(path: str | Path, *, keep: str | Path | None = None) -> Iterator
         if keep is not None and path.exists():
             os.replace(path, keep)
         os.replace(temporary, path)
+    except OSError as error:
+        # A full disk, for example. The user knows `path`, not the temporary file.
+        if error.errno is None or error.filename not in (None, str(temporary)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()

@@ -88,7 +88,8 @@ def read_log(path: str | Path) -> list[dict[str, Any]]:
     if not Path(path).exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        return [{name: _number(text) for name, text in row.items()} for row in csv.DictReader(file)]
+        rows = [row for row in csv.DictReader(file) if row.get("epoch")]
+    return [{name: _number(text) for name, text in row.items()} for row in rows]
 
 
 def _number(text):
