@@ -1,6 +1,5 @@
 """`flowkit evaluate`: bits per dimension of images that were not trained on; of tables, nats of such rows."""
 
-import math
 from typing import Annotated
 
 import typer
@@ -43,7 +42,7 @@ def evaluate(
     if (evaluations := _evaluations(flow, *kind.given(flow, rows))) is not None:
         found["function_evaluations"] = evaluations
     if levels:
-        found["levels"] = _levels(flow, *kind.given(flow, rows))
+        found["levels"] = flowkit.diagnostics.level_shares(flow, *kind.given(flow, rows)).numbers
     if json_:
         print(json_text(found))
         return
@@ -53,7 +52,13 @@ def evaluate(
     if evaluations is not None:
         print(f"{evaluations} evaluations of the velocity field for each batch")
     if levels:
-        _print_levels(math.prod(flow.event_shape), found["levels"])
+        shares = found["levels"]
+        sizes = shares["latents"]
+        columns = zip(shares["bits_per_dim"], shares["standard_error"], sizes, strict=True)
+        for level, (bits, error, size) in enumerate(columns):
+            print(
+                f"level {level}: {bits:.4f} +- {error:.4f} in {size} latents, {size / sum(sizes):.1%} of all"
+            )
 
 
 def _evaluations(flow, x, context):
@@ -87,25 +92,3 @@ def _same_data(folder, flow, kind, source):
     except ValueError:  # fewer rows than can be cut as those were, or other columns
         return False
     return folder.data_sha256 == flowkit.data.content_hash(*tables)
-
-
-def _levels(flow, images, labels):
-    """Return what each level carries of the bits/dim of one draw of noise, and at the end the sum of all."""
-    from flowkit.app.images import mean_and_error
-    from flowkit.bijectors.levels import find_levels
-    from flowkit.evaluation import level_bits
-
-    events = find_levels(flow.bijector, "--levels")[1].latent_events
-    bits = level_bits(flow, images, labels)
-    means, errors = zip(*map(mean_and_error, [*bits.T, bits.sum(axis=1)]), strict=True)
-    latents = [*map(list, events), [math.prod(flow.event_shape)]]
-    return {"latents": latents, "bits_per_dim": means, "standard_error": errors}
-
-
-def _print_levels(size, levels):
-    """Print what each level carries: its latents, their share of all, bits per dimension and per latent."""
-    print("level  latents         of all  bits/dim           bits/latent")
-    names = [*map(str, range(len(levels["latents"]) - 1)), "all"]
-    for name, event, mean, error in zip(names, *levels.values(), strict=True):
-        share, shape = math.prod(event) / size, " x ".join(map(str, event))
-        print(f"{name:5}  {shape:14}  {share:6.1%}  {mean:.4f} +- {error:.4f}  {mean / share:11.3f}")

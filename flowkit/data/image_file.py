@@ -69,12 +69,10 @@ def stack_images(images: Iterable[np.ndarray], names: list[str], max_bytes: int)
 
 def check_sides(expected: Any, first: str, received: Any, name: str) -> None:
     """Raise FileError if an image has other sides than the first one."""
-    (height, width), (other_height, other_width) = expected[:2], received[:2]
-    if (height, width) != (other_height, other_width):
+    if tuple(expected[:2]) != tuple(received[:2]):
         raise FileError(
-            f"{name}: expected {width}x{height} pixels as in {Path(first).name}, received "
-            f"{other_width}x{other_height}. Give a size, as size=32 or --set data.size=32, to "
-            "crop and resize all images to one."
+            f"{name}: expected {expected[1]}x{expected[0]} pixels as in {Path(first).name}, received {received[1]}x"
+            f"{received[0]}. Give a size, as size=32 or --set data.size=32, to crop and resize all images to one."
         )
 
 

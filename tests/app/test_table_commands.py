@@ -110,7 +110,7 @@ def test_it_is_scored_in_nats(trained, folder, tmp_path, capsys):
             ["evaluate", str(trained), "--data", str(tmp_path / "wide.npy")],
             f"has other columns than the flow was trained on: expected {', '.join(NAMES)}, received 4",
         ),
-        (["evaluate", str(trained), "--levels"], "--levels: expected a flow whose bijector is a MultiScale"),
+        (["evaluate", str(trained), "--levels"], "expected a flow whose bijector is a MultiScale"),
         (
             ["interpolate", str(trained), str(trained / "loss.png"), str(trained / "loss.png")],
             "one of tables",
