@@ -182,10 +182,6 @@ def _rebuilt(bijector, dtype):
 # How each library calls its two directions, and where it says what they map between
 
 
-def _real(obj):
-    return Domain.REAL
-
-
 @dataclass(frozen=True)
 class Convention:
     """forward(obj, x) and inverse(obj, z) -> (output, log_det); copied(obj, dtype) -> obj; the domains of an object.
@@ -196,8 +192,8 @@ class Convention:
     forward: Callable
     inverse: Callable
     copied: Callable = copied
-    domain: Callable = _real
-    codomain: Callable = _real
+    domain: Callable = lambda obj: Domain.REAL
+    codomain: Callable = lambda obj: Domain.REAL
     derives: bool = False
 
     def precision(self, obj):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
+from flowkit.contract.errors import label
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.causes import Raised, cause_of, narrow_notes, slip_of_the_checker
@@ -114,7 +115,7 @@ class Check:
         return result
 
     def __str__(self):
-        return str(self.subject)
+        return label(self.subject.model)
 
     @property
     def notes(self):

@@ -47,8 +47,6 @@ def check_parity(
         raise TypeError(
             f"check_parity expects event_shape= as a shape of whole numbers, as (3,); received {event_shape!r}."
         )
-    if callable(context):
-        raise TypeError("check_parity expects context= as a shape, or a dict of shapes; received a function.")
     name, first, answers = name_of(make), backends[0], {}
     event = None if event_shape is None else list(map(int, event_shape))
     options = {"event": event, "context": described(context), "seed": seed, "start": None}

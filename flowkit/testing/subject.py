@@ -10,7 +10,6 @@ from keras import ops
 from flowkit.bijectors.settings import setting
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import adapted_flags, mark_adapted
-from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
@@ -58,9 +57,6 @@ class Subject:
             setattr(self, name, functools.cache(getattr(self, f"_{name}")))
         self.events = self._choose_events(event_shapes, most_events)
 
-    def __str__(self):
-        return label(self.model)
-
     def _missing(self, inverse):
         """Return the reason why the layer lacks a direction; None if it has it."""
         word = self.spec.inverse if inverse else self.spec.forward
@@ -77,10 +73,6 @@ class Subject:
     def has(self, inverse):
         """Return True if the layer has that direction."""
         return self.missing(inverse) is None
-
-    def forgets(self, *, inverse):
-        """Return True if that direction forgets something."""
-        return self.model.forgets(inverse=inverse)
 
     # New layers
 

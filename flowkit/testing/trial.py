@@ -331,7 +331,7 @@ def leading(subject):
     of the noise. For a bijector it is forward, unless that is solved, or missing, and the inverse is not.
     """
     spec = subject.spec
-    if any(subject.forgets(inverse=inverse) for inverse in (False, True)):
+    if any(subject.model.forgets(inverse=inverse) for inverse in (False, True)):
         ask_unless(spec.noise == "both", "both directions draw")
         return Leading(spec.noise == "inverse", joint=True)
     ask_unless(spec.likelihood == "bound", "the spec promises a bound alone")

@@ -36,7 +36,7 @@ def round_trip(trial):
 
     Hint: The inverse undoes another map, or in another order, or stops too early.
     """
-    ask_unless(trial.subject.forgets(inverse=False), "forward forgets")
+    ask_unless(trial.subject.model.forgets(inverse=False), "forward forgets")
     _comes_back(trial, False, trial.declared(trial.points(False)))
 
 
@@ -46,7 +46,7 @@ def inverse_round_trip(trial):
 
     Hint: The codomain may be smaller than declared, or the inverse may answer from memory.
     """
-    ask_unless(trial.subject.forgets(inverse=True), "inverse forgets")
+    ask_unless(trial.subject.model.forgets(inverse=True), "inverse forgets")
     _comes_back(trial, True, trial.declared(trial.points(True)) if trial.solved(False) else 0.0)
 
 
