@@ -45,7 +45,9 @@ Run = Annotated[
 ]
 Output = Annotated[Path | None, new_file("The PNG file to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Label = Annotated[int | None, typer.Option(help="A class, from 0, of a class-conditional flow.")]
+Label = Annotated[
+    str | None, typer.Option(help="A class of a class-conditional flow, by number from 0 or by name.")
+]
 Data = Annotated[
     str | None,
     typer.Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE"),

@@ -55,7 +55,7 @@ def sample(
             raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
         if zoom is not None and not images:
             raise CommandError(f"--zoom: expected a flow of images, {run} is one of tables")
-        context = None if label is None else given_label(flow, label)
+        context = None if label is None else given_label(flow, label, folder)
         known = flow.context_columns if isinstance(flow, TableFlow) else None
         if (known is None) != (given is None):
             expected = (

@@ -43,6 +43,8 @@ def _inferred(series, asked):
         raise ValueError("all entries are missing")
     dtype, some = series.dtype, bool(absent.any())
     if asked == "category" or dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
+        if asked == "date":
+            raise ValueError("text, expected dates: parse them first, as pandas.to_datetime does")
         if asked not in (None, "category"):
             raise ValueError(f"{dtype}, not numbers")
         return _category(series, absent, asked is not None)
@@ -193,7 +195,10 @@ def _category(series, absent, asked):
         if 0 < len(words) < len(values) / 2:
             row = series.to_list().index(words[0])
             raise ValueError(f"numbers, except {shown(words[0])} in row {row}, counted from 0")
-        raise ValueError(f"text, {len(values):,} different entries in {len(entries):,} rows")
+        raise ValueError(
+            f"text, {len(values):,} different entries in {len(entries):,} rows (parse dates first, as "
+            "pandas.to_datetime does)"
+        )
     counts = np.array([entries.count(value) for value in values] + [absent.sum()]) / len(series)
     word = str(series.dtype).partition("(")[0]
     return Category(tuple(values), ordered, word, bool(absent.any()), tuple(counts.tolist()))

@@ -52,7 +52,7 @@ class TypedColumns(Columns):
             names = [name for name, _ in undecided]
             raise ValueError(
                 f"got {len(names)} column{'s' * (len(names) > 1)} without a type: {listed}. Leave them out, "
-                f"drop={names} (--drop {','.join(map(str, names))}), or give a type, types={{{names[0]!r}: "
+                f"drop={names} (--drop '{','.join(map(str, names))}'), or give a type, types={{{names[0]!r}: "
                 f"'category'}} (--types '{names[0]}=category')."
             )
         return cls(columns.names, columns.library, tuple(found))

@@ -246,7 +246,7 @@ def test_a_dequantizer_of_ones_own_need_not_say_its_levels():
 
 def test_classes_have_names():
     from flowkit.app.failure import CommandError
-    from flowkit.app.manipulate import class_number
+    from flowkit.app.trained import class_number
 
     fashion = data.load("fashion-mnist", limit=50)
     assert class_number(fashion, "trouser", "--to-class") == class_number(fashion, "1", "--to-class") == 1
@@ -269,7 +269,9 @@ def test_class_conditional_runs_sample_evaluate_and_interpolate(conditional, tmp
     assert main(["evaluate", str(conditional)]) == 0
     Image.fromarray(np.zeros((8, 8), "uint8")).save(tmp_path / "a.png")
     ends = [tmp_path / "a.png", tmp_path / "a.png"]
-    assert "--label: expected 0..9, received none" in refused(capsys, "interpolate", conditional, *ends)
+    assert "--label: expected a class, 0..9, received none" in refused(
+        capsys, "interpolate", conditional, *ends
+    )
     assert main(["interpolate", str(conditional), *map(str, ends), "--label", "3"]) == 0
     assert shrunk(conditional / "strip.png", 6).shape == (8, 9 * 8 + 8 * 2)
     assert main(["evaluate", str(conditional), "--levels"]) == 0
@@ -374,7 +376,9 @@ def test_one_class_is_sampled(conditional, tmp_path, capsys):
     grid = tmp_path / "threes.png"
     assert main(["sample", str(conditional), "-n", "4", "--label", "3", "-o", str(grid)]) == 0
     assert pixels(grid).shape[0] == pixels(grid).shape[1]
-    assert "expected 0..9, received 10" in refused(capsys, "sample", conditional, "--label", 10)
+    assert "--label: expected one of 0 (0), 1 (1)" in refused(
+        capsys, "sample", conditional, "--label", 10
+    )
 
 
 def test_a_run_is_exported(trained, tmp_path, capsys, monkeypatch):
