@@ -376,9 +376,7 @@ def test_one_class_is_sampled(conditional, tmp_path, capsys):
     grid = tmp_path / "threes.png"
     assert main(["sample", str(conditional), "-n", "4", "--label", "3", "-o", str(grid)]) == 0
     assert pixels(grid).shape[0] == pixels(grid).shape[1]
-    assert "--label: expected one of 0 (0), 1 (1)" in refused(
-        capsys, "sample", conditional, "--label", 10
-    )
+    assert "--label: expected one of 0 (0), 1 (1)" in refused(capsys, "sample", conditional, "--label", 10)
 
 
 def test_a_run_is_exported(trained, tmp_path, capsys, monkeypatch):
