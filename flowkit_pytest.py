@@ -40,19 +40,19 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "bijector_contract: made by flowkit.testing.parametrize_bijectors")
-
-
-def pytest_collection_modifyitems(config, items):
-    """Set what the checker reads, now that a test module has imported it, if one did."""
-    module = sys.modules.get("flowkit.testing.parametrize")
-    if module is None:
-        return
-    module.OPTIONS["profile"] = config.getoption("--bijector-profile")
+    # For the checker, which test modules import later.
+    os.environ["FLOWKIT_BIJECTOR_PROFILE"] = config.getoption("--bijector-profile")
     if config.getoption("--bijector-examples") is not None:
-        module.OPTIONS["examples"] = config.getoption("--bijector-examples")
-    items[:], others = module.asked(items)
-    if others:
-        config.hook.pytest_deselected(items=others)
+        os.environ["FLOWKIT_BIJECTOR_EXAMPLES"] = str(config.getoption("--bijector-examples"))
+
+
+def pytest_collection_modifyitems(items):
+    """Label the items with their bijector and clause, for the summary."""
+    for item in items:
+        if item.get_closest_marker("bijector_contract"):
+            params = item.callspec.params
+            label = [params["bijector"].name, params["check"].clause]
+            item.user_properties.append(("bijector_contract", label))
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -37,8 +37,13 @@ def use(backend, *, trains=False, shares=False):
     keep_freed_memory()
     engines = importlib.import_module("flowkit.engines")
     engines.spare_tensorflow()
-    if trains or (shares and _launch() is not None):
-        _join()
+    if trains or (shares and _launch() is not None):  # alone, train on all devices that the backend sees
+        distributed = importlib.import_module("flowkit.distributed")
+        distributed.start()
+        if distributed.world() > 1:
+            failure.process = distributed.rank()
+            if failure.process:
+                warnings.simplefilter("ignore")  # the main process prints the same
     elif not shares:
         main_alone()
     engines.engine.devices()  # starts the backend
@@ -50,17 +55,6 @@ def _launch():
     from flowkit.distributed.launcher import launched
 
     return launched(os.environ)
-
-
-def _join():
-    """Join the other processes that a launcher has started; alone, train on all devices that the backend sees."""
-    from flowkit import distributed
-
-    distributed.start()
-    if distributed.world() > 1:
-        failure.process = distributed.rank()
-        if failure.process:
-            warnings.simplefilter("ignore")  # the main process prints the same
 
 
 def main_alone():

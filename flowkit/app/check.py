@@ -5,9 +5,8 @@ Each backend runs in a process of its own, so this module imports neither Keras 
 
 import json
 import os
-import re
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,6 +18,11 @@ _KEPT, _BROKEN = 0, 1
 _WORKER = "import sys; from flowkit.testing.target import report; report(*sys.argv[1:])"
 
 
+def _shapes(text):
+    """Return the event shapes of an option such as 3;8,8,3; typer refuses other words."""
+    return [tuple(int(size) for size in part.split(",")) for part in text.split(";")]
+
+
 def check(
     target: Annotated[
         str, typer.Argument(metavar="MODULE:NAME", help="What makes the bijector, as mypkg.twist:Twist.")
@@ -28,7 +32,7 @@ def check(
     ] = None,
     examples: Annotated[int | None, typer.Option(min=1, help="Examples for each clause.")] = None,
     event_shapes: Annotated[
-        str | None, typer.Option(metavar="3;8,8,3", help="Event shapes. Default: found by trial.")
+        Any, typer.Option(parser=_shapes, metavar="3;8,8,3", help="Event shapes. Default: found by trial.")
     ] = None,
     profile: Annotated[str, typer.Option(help="How much is asked: fast, full or thorough.")] = "full",
     json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
@@ -39,8 +43,7 @@ def check(
         if not installed(package):
             raise CommandError(f"flowkit.testing needs {package}: {pip_install('testing')}")
     main_alone()
-    shapes = None if event_shapes is None else _shapes(event_shapes)
-    options = {"examples": examples, "event_shapes": shapes, "profile": profile}
+    options = {"examples": examples, "event_shapes": event_shapes, "profile": profile}
     reports = [_report(backend, target, options) for backend in chosen]
     kept = all(report["kept"] for report in reports)
     tables = [report.pop("table") for report in reports]
@@ -53,29 +56,16 @@ def check(
     return _KEPT if kept else _BROKEN
 
 
-def _shapes(text):
-    """Return the event shapes of an option such as 3;8,8,3."""
-    try:
-        return [tuple(int(size) for size in part.split(",")) for part in text.split(";")]
-    except ValueError:
-        raise typer.BadParameter(f"expected event shapes such as '3;8,8,3', received {text!r}") from None
-
-
 def _report(backend, target, options):
     """Return the report of one backend, from a process of its own."""
     path = [os.getcwd(), *filter(None, sys.path)]
     done = run_on(backend, _WORKER, [target, json.dumps(options)], path)
-    answer = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else None
-    if answer is not None and "misused" not in answer:
+    answer = json.loads(done.stdout.strip().splitlines()[-1]) if done.returncode == 0 else {}
+    if answer and "misused" not in answer:
         return answer
     if debugging():
         print(done.stderr, file=sys.stderr)
-    message = answer["misused"] if answer else f"the check on {backend} stopped: {_end(done.stderr)}"
-    raise CommandError(message)
-
-
-def _end(errors):
-    """Return the last line of a traceback and its place: a file may have the name of a package's module."""
-    lines = errors.strip().splitlines() or ["no message"]
-    places = re.findall(r'^ *File "([^"<]+)", line (\d+)', errors, re.MULTILINE)
-    return lines[-1] + (" ({}, line {})".format(*places[-1]) if places else "")
+    last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    raise CommandError(
+        answer.get("misused") or f"the check on {backend} stopped: {last} (FLOWKIT_DEBUG=1 shows where)"
+    )

@@ -20,7 +20,7 @@ def compare(
     runs: Annotated[
         list[Path], typer.Argument(metavar="RUN RUN...", help="Folders that `flowkit train` has made.")
     ],
-    output: Annotated[Path, new_file("The PNG file to write.", ".png")] = Path("compare.png"),
+    output: Annotated[Path, new_file("The PNG file to write.")] = Path("compare.png"),
     json_: Json = False,
     backend: Backend = None,
 ):
@@ -30,8 +30,6 @@ def compare(
     from flowkit.app.run_folder import RunFolder
     from flowkit.training.atomic import atomic_path, json_text
 
-    if len(runs) < 2:
-        raise CommandError(f"compare: expected two runs or more, received {len(runs)}")
     folders = [RunFolder(path) for path in runs]
     kinds = {kind.rows: kind for kind in (kind_of(folder.recipe()) for folder in folders)}
     if len(kinds) > 1:

@@ -17,9 +17,7 @@ def convert(
         Path,
         typer.Argument(help="A flow.keras or a RUN; or weights: an .npz, a TensorFlow checkpoint, a .pt."),
     ],
-    output: Annotated[
-        Path, new_file("A .keras file for foreign weights, an .npz for a flow.", ".keras", ".npz")
-    ],
+    output: Annotated[Path, new_file("A .keras file for foreign weights, an .npz for a flow.")],
     n_bits: Annotated[
         int | None, typer.Option(min=1, max=8, help="Bits of the images that the weights were trained on.")
     ] = None,
@@ -39,11 +37,8 @@ def convert(
 ):
     """Turn weights of other implementations into a flow, or a flow into those of Glow's published code."""
     use(backend)
-    from flowkit.app.run_folder import RunFolder
-
-    run = RunFolder(source)
-    if run.flow_path.exists() or run.recipe_path.exists():
-        source = run.flow_path
+    if (source / "flow.keras").is_file():
+        source /= "flow.keras"
     exports = source.suffix == ".keras"
     wanted = ".npz" if exports else ".keras"
     if output.suffix != wanted:
@@ -62,7 +57,7 @@ def _export(source, output):
     variables = to_openai(load_file(source))
     with atomic_path(output) as temporary:
         np.savez(temporary, **variables)
-    print(f"weights {output}  ({_size(variables.values())}, names of openai/glow)")
+    print(f"weights {output}  (names of openai/glow)")
 
 
 def _import(source, output, n_bits, input_shape, check):
@@ -71,19 +66,12 @@ def _import(source, output, n_bits, input_shape, check):
 
     shape = None if input_shape is None else tuple(map(int, input_shape))
     variables = read_variables(source)
-    port, names = from_openai, "names of openai/glow"
-    if any(name.removeprefix("module.").startswith("blocks.") for name in variables):
-        port, names = from_rosinality, "names of rosinality/glow-pytorch"
+    rosinality = any(name.removeprefix("module.").startswith("blocks.") for name in variables)
+    port = from_rosinality if rosinality else from_openai
     options = {} if n_bits is None else {"n_bits": n_bits}
     flow = port(variables, input_shape=shape, check=check, **options)
     with atomic_path(output) as temporary, warnings.catch_warnings():
         # Keras warns that there may be no weights while the size is open. There are.
         warnings.filterwarnings("ignore", message="You are saving a model that has not yet been built")
         flow.save(temporary)
-    size = "any size" if shape is None else "x".join(map(str, shape))
-    bits = f"{flow.dequantize.levels.bit_length() - 1} bits"
-    print(f"flow {output}  ({_size(flow.bijector.weights)}, {names}, {bits}, images of {size})")
-
-
-def _size(weights):
-    return f"{sum(int(np.prod(weight.shape)) for weight in weights):,} numbers"
+    print(f"flow {output}  (images of {flow.dequantize.n_bits} bits, {shape or 'of any size'})")

@@ -17,10 +17,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     warnings_in_one_line()
     try:
         with interrupt.listening():
-            return _answered(arguments)
+            try:
+                return _run(arguments)
+            except KeyboardInterrupt:
+                pass
+            except Exception as error:
+                if not interrupt.broke_in() or isinstance(error, failure.CommandError):
+                    return report(error)
+                # otherwise an engine was interrupted in its work, and failed in its own way
+            interrupt.end()
+            say(interrupt.words())
     except KeyboardInterrupt:  # before the command began, or when it had its result
         say(interrupt.words())
-        return interrupt.exit_code()
+    return interrupt.exit_code()
 
 
 def script() -> NoReturn:
@@ -40,20 +49,6 @@ def script() -> NoReturn:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
-
-
-def _answered(arguments):
-    try:
-        return _run(arguments)
-    except KeyboardInterrupt:
-        pass
-    except Exception as error:
-        if not interrupt.broke_in() or isinstance(error, failure.CommandError):
-            return report(error)
-        # otherwise an engine was interrupted in its work, and failed in its own way
-    interrupt.end()
-    say(interrupt.words())
-    return interrupt.exit_code()
 
 
 def _run(arguments):

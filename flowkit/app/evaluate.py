@@ -1,13 +1,12 @@
 """`flowkit evaluate`: bits per dimension of images that were not trained on; of tables, nats of such rows."""
 
-import math
 from typing import Annotated
 
 import typer
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.failure import CommandError, together
+from flowkit.app.failure import together
 from flowkit.app.options import Backend, Data, Json, Run
 
 _COUNTED = 64  # rows for which evaluations of a velocity field are counted
@@ -26,20 +25,24 @@ def evaluate(
     In several processes, torchrun -m flowkit evaluate ..., each scores its part.
     """
     use(backend, shares=True)
-    from flowkit.app.trained import loaded
+    from flowkit.app.trained import data_of, kind_of_flow, loaded
     from flowkit.training.atomic import json_text
 
     folder, flow = loaded(run)
     with together():
-        kind, rows, test = _rows(folder, flow, data, samples, levels)
+        kind = kind_of_flow(flow, folder.name)
+        # The test rows of the training data, wherever they lie now; of another table all rows, unless it has its own.
+        test = kind.rows == "images" or data is None or _same_data(folder, flow, kind, data)
+        rows = data_of(folder, flow, "test", data) if test else kind.of_source(flow, data, "test", cut=False)
+        kind.given(flow, rows)  # raises for other data
     mean, error = kind.mean_score(flow, rows, samples)
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
-    if (evaluations := _evaluations(flow, kind, rows)) is not None:
-        found["function_evaluations"] = evaluations
     if not flowkit.distributed.is_main():
         return
+    if (evaluations := _evaluations(flow, *kind.given(flow, rows))) is not None:
+        found["function_evaluations"] = evaluations
     if levels:
-        found["levels"] = _levels(flow, *kind.given(flow, rows))
+        found["levels"] = flowkit.diagnostics.level_shares(flow, *kind.given(flow, rows)).numbers
     if json_:
         print(json_text(found))
         return
@@ -49,10 +52,16 @@ def evaluate(
     if evaluations is not None:
         print(f"{evaluations} evaluations of the velocity field for each batch")
     if levels:
-        _print_levels(math.prod(flow.event_shape), found["levels"])
+        shares = found["levels"]
+        sizes = shares["latents"]
+        columns = zip(shares["bits_per_dim"], shares["standard_error"], sizes, strict=True)
+        for level, (bits, error, size) in enumerate(columns):
+            print(
+                f"level {level}: {bits:.4f} +- {error:.4f} in {size} latents, {size / sum(sizes):.1%} of all"
+            )
 
 
-def _evaluations(flow, kind, rows):
+def _evaluations(flow, x, context):
     """Return how often a continuous flow calls its velocity field for a batch of some rows; None for other flows."""
     from keras import ops
 
@@ -62,33 +71,12 @@ def _evaluations(flow, kind, rows):
     parts = getattr(flow.bijector, "parts", [flow.bijector])
     if not any(isinstance(part, Continuous) for part in parts):
         return None
-    x, context = (None if part is None else part[:_COUNTED] for part in kind.given(flow, rows))
-    x, context = prepare.seen(flow, x, context)
+    x, context = prepare.seen(flow, x[:_COUNTED], None if context is None else context[:_COUNTED])
     y, total = ops.convert_to_tensor(noise.undithered(flow, x), dtype=flow.compute_dtype), 0
     for part in parts:
         total += part.evaluations(y, context) if isinstance(part, Continuous) else 0
         y, _ = part(y, context=context)
     return total
-
-
-def _rows(folder, flow, source, samples, levels):
-    """Return (what the flow is of, the rows to score, True if they are the test rows of its training data).
-
-    Those, wherever they lie now; of another table all rows, unless its file has test rows of its own.
-    """
-    from flowkit.app.trained import data_of, kind_of_flow
-
-    kind, test = kind_of_flow(flow, folder.name), True
-    if kind.rows == "rows":
-        if levels or (samples != 1 and flow.exact == "exact"):
-            option = "--levels" if levels else "--samples"
-            raise CommandError(
-                f"{option}: the flow is one of tables, whose likelihood is exact and comes in one piece"
-            )
-        test = source is None or _same_data(folder, flow, kind, source)
-    rows = data_of(folder, flow, "test", source) if test else kind.of_source(flow, source, "test", cut=False)
-    kind.given(flow, rows)  # raises for other data
-    return kind, rows, test
 
 
 def _same_data(folder, flow, kind, source):
@@ -98,31 +86,9 @@ def _same_data(folder, flow, kind, source):
     recipe, own = folder.recipe(source), folder.recipe()
     if recipe is None or recipe == own or isinstance(flow, flowkit.TableFlow):
         return recipe is not None and recipe == own
-    splits = ["train", *(["validation"] if recipe.data.validation else []), "test"]
+    splits = ["train", "validation", "test"] if recipe.data.validation else ["train", "test"]
     try:
         tables = [kind.ordered(flow, load(recipe, split)) for split in splits]
     except ValueError:  # fewer rows than can be cut as those were, or other columns
         return False
-    return folder.data_sha256 in (None, flowkit.data.content_hash(*tables))  # older runs keep no sum
-
-
-def _levels(flow, images, labels):
-    """Return what each level carries of the bits/dim of one draw of noise, and at the end the sum of all."""
-    from flowkit.app.images import mean_and_error
-    from flowkit.bijectors.levels import find_levels
-    from flowkit.evaluation import level_bits
-
-    events = find_levels(flow.bijector, "--levels")[1].latent_events
-    bits = level_bits(flow, images, labels)
-    means, errors = zip(*map(mean_and_error, [*bits.T, bits.sum(axis=1)]), strict=True)
-    latents = [*map(list, events), [math.prod(flow.event_shape)]]
-    return {"latents": latents, "bits_per_dim": means, "standard_error": errors}
-
-
-def _print_levels(size, levels):
-    """Print what each level carries: its latents, their share of all, bits per dimension and per latent."""
-    print("level  latents         of all  bits/dim           bits/latent")
-    names = [*map(str, range(len(levels["latents"]) - 1)), "all"]
-    for name, event, mean, error in zip(names, *levels.values(), strict=True):
-        share, shape = math.prod(event) / size, " x ".join(map(str, event))
-        print(f"{name:5}  {shape:14}  {share:6.1%}  {mean:.4f} +- {error:.4f}  {mean / share:11.3f}")
+    return folder.data_sha256 == flowkit.data.content_hash(*tables)

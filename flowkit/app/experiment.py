@@ -32,7 +32,6 @@ class Experiment:
     train: Split
     test: Split
     batches: data.Batches
-    classes: int | None
     validation: Split | None = None
 
     @property
@@ -49,10 +48,6 @@ class Experiment:
     def scored(self) -> dict[str, Split]:
         """Return {"test": ...}, and "validation" if the recipe holds something out."""
         return {"test": self.test} | ({} if self.validation is None else {"validation": self.validation})
-
-    def context(self, dataset: data.Dataset) -> np.ndarray | None:
-        """Return the labels, or the numbers of a table, that the model is conditioned on; None for no condition."""
-        return getattr(dataset, "context", None) if self.classes is None else dataset.labels
 
 
 def of_tables(recipe: Recipe) -> bool:
@@ -105,23 +100,21 @@ def prepare(recipe: Recipe) -> Experiment:
     batches = data.batches(x, context, augment=augment, **how)
     kind.adapt(recipe, flow, train, test, *([] if held_out is None else [held_out]))
     try:
-        flow.compile(build_optimizer(recipe, len(batches)), loss=_objective(recipe, flow))
+        objective = None
+        if table.loss == "flow_matching":
+            objective = FlowMatching(drop_context=0.1 if flow.bijector.spec.context == "optional" else 0.0)
+        flow.compile(build_optimizer(recipe, len(batches)), loss=objective)
     except TypeError as error:
         raise RecipeError(f"training.loss = {table.loss!r} does not fit model.name: {error}") from error
-    return Experiment(recipe, flow, train, test, batches, recipe.model.get("num_classes"), held_out)
-
-
-def _objective(recipe, flow):
-    """Return the recipe's objective; None for the likelihood."""
-    if recipe.training.loss == "likelihood":
-        return None
-    return FlowMatching(drop_context=0.1 if flow.bijector.spec.context == "optional" else 0.0)
+    return Experiment(recipe, flow, train, test, batches, held_out)
 
 
 def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOptimizer:
     """Return the recipe's optimizer: schedule, clipping and averaging, guarded against bad steps."""
     table = recipe.training
-    decay = _polyak_decay(table, steps_per_epoch)
+    decay = 0.0
+    if table.polyak_epochs is not None:
+        decay = 1 - 1 / max(1, steps_per_epoch * table.polyak_epochs)
     ema, total = decay if table.ema is None else table.ema, table.epochs * steps_per_epoch
     if ema == "auto":
         ema = max(0.0, 1 - 10 / total)
@@ -142,12 +135,6 @@ def _schedule(table, steps_per_epoch):
     if table.schedule == "constant":
         return training.WarmUp(table.learning_rate, warmup_steps=warmup)
     if total <= warmup:  # a folder of few images
-        key = "warmup_steps" if table.warmup_steps else "warmup_epochs"
-        warnings.warn(
-            f"training.{key} = {getattr(table, key)} is {warmup} steps, but the whole run has {total}: the "
-            f"warm-up takes {total // 10} instead",
-            stacklevel=2,
-        )
         warmup = total // 10
     return training.WarmUpCosine(table.learning_rate, warmup_steps=warmup, total_steps=total)
 
@@ -162,14 +149,6 @@ def _note_long_averages(ema, total):
             "More --epochs or a smaller training.batch_size make more steps",
             stacklevel=2,
         )
-
-
-def _polyak_decay(table, steps_per_epoch):
-    """Return 1 - 1 / (the steps in `polyak_epochs` epochs), or 0 without them."""
-    if table.polyak_epochs is None:
-        return 0.0
-    steps = steps_per_epoch * table.polyak_epochs
-    return 1 - 1 / max(1, steps)
 
 
 def load(recipe: Recipe, split: str) -> Split:
@@ -211,9 +190,8 @@ def hold_out(recipe: Recipe, dataset: Split) -> tuple[Split, Split | None]:
     held = max(1, round(share * count)) if isinstance(share, float) else share
     if held >= count:
         raise RecipeError(
-            f"data.validation = {share}: expected fewer than the {count} rows or images of {dataset.name}, "
-            f"so that some are left to train on, received {held}. Give more data, or hold fewer out: "
-            "--set data.validation=0"
+            f"data.validation = {share}: got {count} rows or images in {dataset.name}, expected more than the {held} "
+            "to hold out. Give more data, or --set data.validation=0"
         )
     order = np.random.default_rng(recipe.training.seed).permutation(count)
     return dataset.take(np.sort(order[held:])), dataset.take(np.sort(order[:held]))
@@ -239,11 +217,3 @@ def for_workers(recipe: Recipe, count: int) -> Recipe:
     if table.epoch_steps is not None:
         changes["epoch_steps"] = -(-table.epoch_steps // count)
     return recipe.model_copy(update={"training": table.model_copy(update=changes)})
-
-
-def with_source(recipe: Recipe, source: str | None) -> Recipe:
-    """Return the recipe with data from `source`, if that is given."""
-    if source is None:
-        return recipe
-    table = recipe.data.model_copy(update={"source": data.absolute(source)})
-    return recipe.model_copy(update={"data": table})

@@ -20,7 +20,7 @@ class CommandError(Exception):
 
     def __init__(self, message, code=BAD_INPUT):
         super().__init__(message)
-        self.code = code
+        self.exit_code = code
 
 
 class RecipeError(ValueError):
@@ -65,15 +65,13 @@ def on_main(function):
 
 def words(error):
     """Return (the line to print for `error`, the exit code)."""
-    if isinstance(error, CommandError):
-        return str(error), error.code
+    if hasattr(error, "exit_code"):
+        return str(error), error.exit_code
     if isinstance(error, OSError) and error.strerror:
         place = error.filename2 or error.filename
         return f"{place}: {error.strerror}" if place else error.strerror, BAD_INPUT
     if isinstance(error, _REFUSALS):
         return str(error) or type(error).__name__, BAD_INPUT
-    if hasattr(error, "exit_code"):
-        return str(error), error.exit_code
     if isinstance(error, MemoryError):
         return f"not enough memory ({error}): a smaller batch, model or data set takes less", FAILED
     return f"{type(error).__name__}: {error} (FLOWKIT_DEBUG=1 shows where)", FAILED

@@ -8,10 +8,14 @@ import numpy as np
 
 from flowkit import data, distributed, training, zoo
 from flowkit.app.failure import RecipeError
+from flowkit.data.bounded import FileError
 from flowkit.flow import scoring
 from flowkit.flow.context import context_kind
 
 _LATENTS = 256  # images whose latents a --log shows
+_LOOKED_AT = 64  # images, for the recipe `images`
+_LARGEST, _USUAL = 64, 32  # the side up to which images of one size keep it, and that of all others
+_MOST_CLASSES = 50
 
 
 class Images:
@@ -24,14 +28,13 @@ class Images:
 
     # [data] and [model]
 
-    def load(self, recipe, split, *, cut=True):
+    def load(self, recipe, split):
         """Return "train" or "test" as whole images, "train" with what is held out of it."""
         table = recipe.data
-        size = tuple(table.size) if isinstance(table.size, list) else table.size
         return data.load(
             table.source,
             split,
-            size=size,
+            size=table.size,
             channels=table.channels,
             limit=table.limit,
             max_bytes=table.max_bytes,
@@ -66,6 +69,25 @@ class Images:
             height, width, channels = dataset.images.shape[1:]
         return family(**given, input_shape=(table.crop or height, table.crop or width, channels))
 
+    def inferred(self, source):
+        """Return {key: value} of the recipe `images` by its data, such as {"model.levels": 3}."""
+        try:
+            found = data.load(source, limit=_LOOKED_AT)
+        except FileError:  # of several sizes, or too large to be held as they are
+            found = data.load(source, limit=_LOOKED_AT, size=_USUAL)
+        images = found.images
+        height, width, channels = images.shape[1:]
+        sides = [height, width] if max(height, width) <= _LARGEST else [_USUAL, _USUAL]
+        size = [side - side % 8 if side >= _USUAL else side - side % 4 for side in sides]
+        values = {"data.size": size, "model.levels": 3 if min(size) >= _USUAL else 2}
+        if channels == 3:  # which files may have for grey pictures too
+            values["data.channels"] = 3 if (images != images[..., :1]).any() else 1
+        if found.levels == 256:
+            values["model.n_bits"] = 5
+        if found.labels is not None and 1 < (classes := 1 + int(found.labels.max())) <= _MOST_CLASSES:
+            values["model.num_classes"] = len(found.classes or range(classes))
+        return values
+
     # [training]
 
     def to_train(self, recipe, flow, train):
@@ -94,13 +116,13 @@ class Images:
 
     def live(self, experiment):
         """Return the arguments of `training.Log` that show images."""
-        picture, test = _picture(experiment), experiment.test
-        context = experiment.context(test)
+        picture = _picture(experiment)
+        images, labels, _ = self.to_train(experiment.recipe, experiment.flow, experiment.test)
         return {
             "samples": picture.pop("count"),
             **picture,
-            "latents": test.images[:_LATENTS],
-            "context": None if context is None else context[:_LATENTS],
+            "latents": images[:_LATENTS],
+            "context": None if labels is None else labels[:_LATENTS],
         }
 
     def drawn(self, experiment):
@@ -139,18 +161,13 @@ class Images:
             )
         if (stored := stored_levels(flow)) != dataset.levels:
             raise RecipeError(
-                f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored} (model.data_levels), so "
-                f"bits/dim would mean something else: give images of {stored} levels, or train another flow on these, "
-                "`flowkit train RECIPE --data`"
+                f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored}, so bits/dim would mean "
+                f"something else: give images of {stored} levels, or train another flow on these"
             )
-        received, expected = (
-            "x".join(map(str, size)) for size in (dataset.images.shape[1:], flow.event_shape)
-        )
-        if received != expected:
+        if (shape := dataset.images.shape[1:]) != tuple(flow.event_shape):
             raise RecipeError(
-                f"{dataset.name} has images of {received}, the flow was trained on {expected}: give images of that "
-                "size (data.size and data.channels bring all to one), or train another flow on these, "
-                "`flowkit train RECIPE --data`"
+                f"{dataset.name} has images of {shape}, the flow was trained on {flow.event_shape}: data.size and "
+                "data.channels bring all to one size"
             )
         if context_kind(flow) != "required":
             return dataset.images, None
@@ -197,7 +214,7 @@ def _picture(experiment):
     sampling = experiment.recipe.sampling
     return {
         "count": sampling.count,
-        "classes": experiment.classes,
+        "classes": experiment.recipe.model.get("num_classes"),
         "temperature": sampling.temperature,
         "levels": experiment.train.levels,
     }

@@ -11,7 +11,6 @@ import typer
 from flowkit._shipped import closest, preset_folders, recipe_files
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError, printable
-from flowkit.app.find import hint
 from flowkit.app.options import Backend, Json, recipe_names
 
 _COLUMNS = 8  # of the table for which a family of tables is shown
@@ -85,9 +84,8 @@ def _found(name):
         found = trained(name)
         recipe = found.recipe()
         return recipe and recipe.model["name"], found.about, found.load_flow
-    known = [*zoo.ARCHITECTURES, *recipe_files()]
-    if name not in known and not path.is_file():
-        near = hint(path) if "/" in name else closest(name, known)
+    if name not in recipe_files() and not path.is_file():
+        near = closest(name, [*zoo.ARCHITECTURES, *recipe_files()])
         raise CommandError(
             f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; {near}"
         )

@@ -27,7 +27,7 @@ def interpolate(
     from flowkit.app.trained import given_label, loaded
 
     folder, flow = loaded(run)
-    context = given_label(flow, label)
+    context = given_label(flow, label, folder)
     x0, x1 = (read_images([name], flow) for name in (first, second))
     output = output or folder.path / "strip.png"
     save_strip(output, flowkit.latent.interpolate(flow, x0, x1, steps, context=context, path=path), flow)

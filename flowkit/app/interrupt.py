@@ -14,7 +14,6 @@ EXIT_CODES = {128 + number for number in WORDS}
 _ORDINARY = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
 
 _heard = None  # the signal that ends the command
-_waits = False  # True while handlers change
 _ending = (
     False  # True while training checks by itself, and when the command ends: only a second Ctrl-C breaks in
 )
@@ -26,7 +25,7 @@ def listening():
 
     A handler of the program's own stays in its place, and so do all handlers outside the main thread.
     """
-    global _heard, _ending, _waits
+    global _heard, _ending
     _heard, _ending = None, False
     before = {}
     if threading.current_thread() is threading.main_thread():
@@ -36,12 +35,8 @@ def listening():
             signal.signal(number, _hear)
         yield
     finally:
-        _waits, known = True, _heard
         for number, how in before.items():
             signal.signal(number, how)
-        _waits = False
-    if _heard != known and not _ending:  # it came just now
-        check()
 
 
 def _hear(number, frame):
@@ -50,7 +45,7 @@ def _hear(number, frame):
     hurries = _heard is not None and number == signal.SIGINT
     if _heard is None or hurries:
         _heard = number
-    if not _waits and (hurries or not _ending):
+    if hurries or not _ending:
         raise KeyboardInterrupt
 
 

@@ -1,9 +1,6 @@
 """`flowkit list`: the recipes and trained flows that come with flowkit, with a line about each. Loads no backend."""
 
 import json
-import shutil
-import sys
-import textwrap
 
 from flowkit._shipped import preset_folders, recipe_files
 from flowkit.app.options import Json
@@ -23,12 +20,10 @@ def list(json_: Json = False):
         print(json.dumps(found, indent=2))
         return
     width = max(map(len, found["recipes"]))
-    columns = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     for kind, use in _USES.items():
         print(f"{kind}: {use}")
         for name, line in found[kind].items():
-            line = f"  {name:{width}}  {line}"
-            print(textwrap.fill(line, columns, subsequent_indent=" " * (width + 4)) if columns else line)
+            print(f"  {name:{width}}  {line}")
 
 
 def _purpose(recipe):

@@ -31,37 +31,21 @@ def manipulate(
     """Move images from one class towards another, a row for each, a column for each amount."""
     use(backend)
     from flowkit.app.images import Images
-    from flowkit.app.trained import classes_of, data_of, loaded
+    from flowkit.app.trained import class_number, classes_of, data_of, loaded
 
     folder, flow = loaded(run)
     if classes_of(flow) is not None:
-        raise CommandError("the flow is class-conditional: its latents do not hold the class")
+        raise CommandError(
+            "the flow is class-conditional, so its latents do not hold the class. Train one without: flowkit train "
+            "RECIPE --set model.num_classes=none"
+        )
     moved = read_images(images, flow)
     dataset = data_of(folder, flow, "train", data)
     x, _ = Images().given(flow, dataset)
     start = class_number(dataset, from_class, "--from-class")
     goal = class_number(dataset, to_class, "--to-class")
-    if start == goal:
-        raise CommandError(f"--to-class: expected another class than --from-class, received {to_class} twice")
     rows = np.concatenate([np.flatnonzero(dataset.labels == label)[:limit] for label in (start, goal)])
     direction = flowkit.latent.attribute_direction(flow, x[rows], dataset.labels[rows] == goal)
     output = output or folder.path / "manipulated.png"
     save_strip(output, flowkit.latent.manipulate(flow, moved, direction, amounts), flow)
     print(f"manipulation {output}  (direction of {len(rows)} images of {dataset.name})")
-
-
-def class_number(dataset, word, option):
-    """Return the label that `word` names: a number, or one of the data's class names in any case."""
-    if dataset.labels is None:
-        raise CommandError(
-            f"{option}: {dataset.name} has no labels to learn a direction from: images of each class lie "
-            "in a folder of its name, inside of the one that --data names"
-        )
-    names = [name.lower() for name in dataset.classes or ()]
-    if word.lower() in names:
-        return names.index(word.lower())
-    known = np.unique(dataset.labels).tolist()
-    if word.isdigit() and int(word) in known:
-        return int(word)
-    expected = ", ".join(f"{n} ({dataset.classes[n]})" if names else str(n) for n in known)
-    raise CommandError(f"{option}: expected one of {expected}, received {word!r}")

@@ -17,23 +17,14 @@ def complete(names):
 recipe_names = complete(recipe_files)
 
 
-def new_file(help, *suffixes: str):
-    """Return the option -o for a file to write; its callback refuses other suffixes."""
-
-    def check(path: Path | None):
-        if path is not None and path.suffix.lower() not in suffixes:
-            raise typer.BadParameter(f"expected a name that ends in {' or '.join(suffixes)}, received {path}")
-        return path
-
-    return typer.Option("-o", "--output", help=help, dir_okay=False, callback=check)
+def new_file(help):
+    """Return the option -o for a file to write."""
+    return typer.Option("-o", "--output", help=help, dir_okay=False)
 
 
 def numbers(text):
-    """Return the numbers of an option such as -1,0,1."""
-    try:
-        return [float(part) for part in str(text).split(",")]
-    except ValueError:
-        raise typer.BadParameter(f"expected numbers with commas between them, received {text!r}") from None
+    """Return the numbers of an option such as -1,0,1; typer refuses other words."""
+    return [float(part) for part in str(text).split(",")]
 
 
 Backend = Annotated[
@@ -52,9 +43,11 @@ Run = Annotated[
         autocompletion=complete(preset_folders),
     ),
 ]
-Output = Annotated[Path | None, new_file("The PNG file to write.", ".png")]
+Output = Annotated[Path | None, new_file("The PNG file to write.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Label = Annotated[int | None, typer.Option(help="A class, from 0, of a class-conditional flow.")]
+Label = Annotated[
+    str | None, typer.Option(help="A class of a class-conditional flow, by number from 0 or by name.")
+]
 Data = Annotated[
     str | None,
     typer.Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE"),

@@ -7,11 +7,10 @@ import numpy as np
 import typer
 
 from flowkit.app.backend import use
-from flowkit.app.failure import CommandError
 from flowkit.app.options import Backend
 
 _ROWS = 16  # kept with what log_prob says of them
-_PLACES = {"platform", "python", "numpy"}
+_PLACES = {"platform", "python", "numpy"}  # which describe the machine and not the flow
 
 
 def preset(
@@ -32,7 +31,7 @@ def preset(
 
     source = RunFolder(run)
     recipe, flow = source.recipe(), source.load_flow()
-    measured = _measured(source)
+    measured = {name: value for name, value in source.measured().items() if name not in _PLACES}
     table = recipe.data.model_copy(update={"source": _without_folder(recipe.data.source)})
     extra = {"recipe.toml": dumps(recipe.model_copy(update={"data": table})).encode()}
     if source.samples.is_file():
@@ -40,7 +39,10 @@ def preset(
     about = {
         "license": license_,
         "description": description,
-        "data": {"name": _without_folder(measured.pop("data")), "sha256": measured.pop("data_sha256", None)},
+        "data": {
+            "name": _without_folder(measured.pop("data", recipe.data.source)),
+            "sha256": measured.pop("data_sha256", None),
+        },
         "measured": measured,
     }
     rows, context = _rows(flow, recipe.sampling.temperature)
@@ -49,22 +51,15 @@ def preset(
     print(f"preset {folder}")
 
 
-def _measured(run):
-    """Return the run's metrics, without what describes the machine and not the flow."""
-    measured = {name: value for name, value in run.measured().items() if name not in _PLACES}
-    if "data" not in measured:
-        raise CommandError(
-            f"{run.path} holds no metrics.json of `flowkit train`: training has not come to its end; `flowkit train` "
-            "goes on with --resume"
-        )
-    return measured
-
-
 def _rows(flow, temperature):
     """Return samples of the flow and their classes: data may not be ours to give away."""
+    from flowkit.flow import TableFlow
+
     if flow.num_classes is not None:
         labels = np.arange(_ROWS) % flow.num_classes
         return flow.sample(1, labels, temperature=temperature, seed=0)[0], labels
+    if isinstance(flow, TableFlow):  # whose rows are frames
+        return None, None
     if flow.dequantize is not None:
         return flow.sample(_ROWS, temperature=temperature, seed=0), None
     # Rows whose density depends least on the last digits of their numbers: engines agree on it.

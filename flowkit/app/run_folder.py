@@ -9,7 +9,7 @@ from flowkit.app.failure import CommandError
 from flowkit.app.find import hint
 from flowkit.app.recipe import dumps, read_recipe
 from flowkit.flow.saving import load_file
-from flowkit.training.atomic import atomic_path, json_text, remove_leftovers
+from flowkit.training.atomic import atomic_path, remove_leftovers
 
 try:
     import fcntl
@@ -104,11 +104,6 @@ class RunFolder:
         self._exists()
         return read_recipe(str(self.recipe_path))
 
-    def save_flow(self, flow):
-        """Write `flow.keras` in a single step."""
-        with atomic_path(self.flow_path) as temporary:
-            flow.save(temporary)
-
     def check_flow(self):
         """Raise a CommandError if training has not come to its end, or never begun."""
         self._exists()
@@ -124,16 +119,8 @@ class RunFolder:
         return load_file(self.flow_path)
 
     def measured(self):
-        """Return the content of `metrics.json`; {} if there is none, or it cannot be read."""
-        try:
-            return dict(json.loads(self.metrics.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            return {}
-
-    def save_metrics(self, metrics):
-        """Write `metrics.json` in a single step."""
-        with atomic_path(self.metrics) as temporary:
-            temporary.write_text(json_text(metrics) + "\n", encoding="utf-8")
+        """Return the content of `metrics.json`; {} if there is none."""
+        return json.loads(self.metrics.read_text(encoding="utf-8")) if self.metrics.is_file() else {}
 
     def _exists(self):
         if not self.recipe_path.exists():

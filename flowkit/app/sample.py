@@ -19,9 +19,7 @@ def sample(
         Any,
         typer.Option(parser=numbers, metavar="T", help="Spread of the latents, or of each level as 0.7,1."),
     ] = None,
-    output: Annotated[
-        Path | None, new_file("The .png file to write; of a table, .csv.", ".png", ".csv")
-    ] = None,
+    output: Annotated[Path | None, new_file("The .png file to write; of a table, .csv.")] = None,
     label: Label = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
     given: Annotated[
@@ -37,62 +35,58 @@ def sample(
     use(backend, shares=True)
     import numpy as np
 
+    from flowkit import training
     from flowkit.app.images import stored_levels
-    from flowkit.app.trained import given_label, loaded
+    from flowkit.app.trained import given_label, kind_of_flow, loaded
     from flowkit.data.mixed_table import read_frame
     from flowkit.flow import TableFlow
 
     folder, flow = loaded(run)
+    recipe, rows = folder.recipe(), None
     with together():
-        output, temperature = _checked(folder, flow, temperature, output, zoom)
-        context = None if label is None else given_label(flow, label)
+        kind = kind_of_flow(flow, run)
+        images, wanted = kind.rows == "images", Path(kind.samples).suffix
+        if images and flow.dequantize is None:
+            raise CommandError(
+                f"{run}: expected a flow of stored images or of tables, got one of other values"
+            )
+        output = output or folder.path / kind.samples
+        if output.suffix.lower() != wanted:
+            raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
+        if zoom is not None and not images:
+            raise CommandError(f"--zoom: expected a flow of images, {run} is one of tables")
+        context = None if label is None else given_label(flow, label, folder)
         known = flow.context_columns if isinstance(flow, TableFlow) else None
         if (known is None) != (given is None):
-            wanted = "none" if known is None else f"a table of the columns {', '.join(map(str, known.names))}"
-            raise CommandError(f"--given: expected {wanted}, received {given or 'none'}")
-        if given is not None and output.resolve() == Path(given).resolve():
-            raise CommandError(f"--output: got the table {given} itself, expected another file.")
-    how = {"temperature": temperature, "seed": seed, "spread": True}
-    if isinstance(flow, TableFlow):
-        rows = None if known is None else read_frame(given, known=[known])[list(known.names)]
-        frame = flow.sample(count, rows, **how)
-        on_main(lambda: _save_frame(output, frame))
-    elif flow.dequantize is None:
-        rows = np.asarray(flow.sample(count, **how))
-        # As text: with as many digits as the numbers differ in.
-        on_main(lambda: save_table(output, flow.columns and flow.columns.names, rows.astype(str)))
-    else:
-        levels = stored_levels(flow)
-        if context is None:
-            grid = flowkit.training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
-        else:
-            images = flow.sample(count, context, **how)[:, 0]
-            grid = flowkit.training.image_grid(images, levels=levels)
-        on_main(lambda: flowkit.training.save_png(output, flowkit.training.enlarged(grid, zoom)))
-    if flowkit.distributed.is_main():
-        print(f"samples {output}")
-
-
-def _checked(folder, flow, temperature, output, zoom):
-    """Return (where the samples go, their temperature); raise a CommandError for options that do not fit."""
-    from flowkit.app.trained import kind_of_flow
-
-    recipe, run = folder.recipe(), folder.name
-    kind = kind_of_flow(flow, run)
-    if kind.rows == "images" and flow.dequantize is None:
-        raise CommandError(
-            f"{run}: expected a flow of stored images or of tables, got one of continuous values"
-        )
-    output, wanted = output or folder.path / kind.samples, Path(kind.samples).suffix
-    if output.suffix.lower() != wanted:
-        raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
-    if kind.rows != "images" and zoom is not None:
-        raise CommandError(f"--zoom: expected a flow of images, {run} is one of tables")
+            expected = (
+                "none" if known is None else f"a table of the columns {', '.join(map(str, known.names))}"
+            )
+            raise CommandError(f"--given: expected {expected}, received {given or 'none'}")
+        if given is not None:
+            if output.resolve() == Path(given).resolve():
+                raise CommandError(f"--output: got the table {given} itself, expected another file.")
+            rows = read_frame(given, known=[known])[list(known.names)]
     if temperature is None:
         temperature = 1.0 if recipe is None else recipe.sampling.temperature
     elif len(temperature) == 1:
-        temperature = temperature[0]
-    return output, temperature
+        (temperature,) = temperature
+    how = {"temperature": temperature, "seed": seed, "spread": True}
+    if isinstance(flow, TableFlow):
+        frame = flow.sample(count, rows, **how)
+        on_main(lambda: _save_frame(output, frame))
+    elif not images:
+        drawn = np.asarray(flow.sample(count, **how))
+        # As text: with as many digits as the numbers differ in.
+        on_main(lambda: save_table(output, flow.columns and flow.columns.names, drawn.astype(str)))
+    else:
+        levels = stored_levels(flow)
+        if context is None:
+            grid = training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
+        else:
+            grid = training.image_grid(flow.sample(count, context, **how)[:, 0], levels=levels)
+        on_main(lambda: training.save_png(output, training.enlarged(grid, zoom)))
+    if flowkit.distributed.is_main():
+        print(f"samples {output}")
 
 
 def _save_frame(path, frame):

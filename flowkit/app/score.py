@@ -14,7 +14,7 @@ from flowkit.app.sample import save_table
 def score(
     run: Run,
     data: Annotated[str, typer.Argument(help="A table with the columns that the flow was trained on.")],
-    output: Annotated[Path, new_file("The .csv file to write.", ".csv")] = Path("scores.csv"),
+    output: Annotated[Path, new_file("The .csv file to write.")] = Path("scores.csv"),
     samples: Annotated[int, typer.Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
     backend: Backend = None,
 ):

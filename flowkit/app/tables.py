@@ -16,15 +16,14 @@ from flowkit.data.frame import is_frame
 from flowkit.data.mixed_table import SUFFIXES, coded, read_frame, right_rows, typed_columns
 from flowkit.data.typed_columns import require_columns, wrong_entry
 from flowkit.flow import TableFlow, prepare, scoring
-from flowkit.flow.context import context_kind
 from flowkit.flow.plotting import types_of
 from flowkit.tables import table_flow
 
-_OF_IMAGES = ("size", "channels", "crop", "augment")  # keys of [data] that say nothing of a table
 _NAMES = 6  # of columns, in a message
 _DRAWS = 20_000  # of the base density, for its quantiles
 _LATENTS = 256  # rows whose latents a --log shows
 _COLUMNS = 8  # of a table that is not here
+_BATCH, _BATCHES = 256, 8  # rows in a batch, and the fewest batches in an epoch, for the recipe `table`
 
 
 class Tables:
@@ -37,33 +36,21 @@ class Tables:
 
     # [data] and [model]
 
-    def load(self, recipe, split, *, cut=True):
-        """Return "train" or "test", "train" with what is held out of it.
-
-        Without `cut`: all rows of a file without splits of its own.
-        """
-        table, model = recipe.data, recipe.model["name"]
-        for key in _OF_IMAGES:
-            if value := getattr(table, key):
-                raise RecipeError(
-                    f"data.{key}: expected none for {model}, which takes tables, received {value!r}"
-                )
+    def load(self, recipe, split):
+        """Return "train" or "test", "train" with what is held out of it."""
+        table = recipe.data
         if not has_types(recipe):
-            return data.load_table(table.source, split, cut=cut, limit=table.limit, max_bytes=table.max_bytes)
-        frame, drop = read_frame(table.source, table.max_bytes), table.drop
-        if table.columns is not None:
-            kept = {*table.columns, *table.given}
-            drop = dict.fromkeys([*drop, *(name for name in frame.columns if name not in kept)])
+            return data.load_table(table.source, split, limit=table.limit, max_bytes=table.max_bytes)
+        frame = read_frame(table.source, table.max_bytes)
         try:
-            require_columns("columns", table.columns or (), frame.columns)
-            if both := [name for name in table.columns or () if name in table.given]:
-                raise ValueError(
-                    f"got column {both[0]!r} in columns and in given, expected it in one of them."
-                )
-            columns, given = typed_columns(frame, table.types or {}, table.given, drop)
+            if table.columns is not None:
+                require_columns("columns", table.columns, frame.columns)
+                kept = {*table.columns, *table.given}
+                frame = frame[[name for name in frame.columns if name in kept]]
+            columns, given = typed_columns(frame, table.types or {}, table.given, table.drop)
         except ValueError as error:
             raise RecipeError(f"{table.source}: {error}") from error
-        return _cut(right_rows(frame, columns, given, table.source), split, cut, table.limit)
+        return _cut(right_rows(frame, columns, given, table.source), split, True, table.limit)
 
     def trimmed(self, recipe, table):
         """Return the table as it is."""
@@ -74,11 +61,17 @@ class Tables:
         family, domains = zoo.ARCHITECTURES[recipe.model["name"]], given.get("domains")
         if table is None:
             if isinstance(domains, dict):  # by name of columns that are not here
-                given = {key: value for key, value in given.items() if key != "domains"}
-            return family(**given, features=len(domains) if isinstance(domains, list) else _COLUMNS)
+                given, domains = given | {"domains": None}, None
+            return family(**given, features=len(domains or range(_COLUMNS)))
         if table.typed is not None:
             return table_flow(table.typed, table.given, model=recipe.model["name"], **given)
         return family(**given, features=table.names or table.values.shape[1])
+
+    def inferred(self, source):
+        """Return {key: value} of the recipe `table` by its data."""
+        mixed = Path(source).suffix.lower() in SUFFIXES and importlib.util.find_spec("polars")
+        rows = len(read_frame(source) if mixed else data.load_table(source))
+        return {"training.batch_size": max(1, min(_BATCH, rows // _BATCHES))}
 
     # [training]
 
@@ -165,26 +158,20 @@ class Tables:
         """Return the table with its columns in the flow's order; raise a RecipeError for another table."""
         if table.typed is not None:
             return table
-        if context_kind(flow) == "required":
-            raise RecipeError(
-                "the flow reads a context, which is no column of its table: flow.log_prob(x, context) takes one"
-            )
         columns, names = table.values.shape[1], flow.columns and flow.columns.names
-        if (columns,) != tuple(flow.event_shape):
-            named = f" ({', '.join(map(str, names[:_NAMES]))})" if names else ""
-            raise RecipeError(
-                f"{table.name} has {columns} columns, the flow was trained on {flow.event_shape[0]}{named}: give a "
-                "table of those, or train another flow on this one, `flowkit train RECIPE --data`"
+        named = names is not None and table.names is not None
+        if (columns,) != tuple(flow.event_shape) or (named and set(table.names) != set(names)):
+            expected = (
+                f"{flow.event_shape[0]} columns" if names is None else ", ".join(map(str, names[:_NAMES]))
             )
-        if names is None or table.names is None:
+            raise RecipeError(
+                f"{table.name} has other columns than the flow was trained on: expected {expected}, received {columns} "
+                "columns"
+            )
+        if not named:
             return table
-        if others := set(table.names) ^ set(names):
-            others = ", ".join(map(repr, sorted(others, key=str)[:_NAMES]))
-            raise RecipeError(
-                f"{table.name} has other columns than the flow was trained on: {others} are in one alone"
-            )
-        places = {name: place for place, name in enumerate(table.names)}
-        return replace(table, values=table.values[:, [places[name] for name in names]], names=names)
+        places = [table.names.index(name) for name in names]
+        return replace(table, values=table.values[:, places], names=names)
 
     def outside(self, flow, source):
         """Return (rows of another kind, None)."""

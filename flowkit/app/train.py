@@ -59,9 +59,10 @@ def train(
         raise CommandError(f"train {recipe}: expected --data, {OWN[recipe]}, received none")
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers, load
-    from flowkit.app.own import inferred
+    from flowkit.app.images import Images
     from flowkit.app.recipe import dumps, read_recipe, setting
     from flowkit.app.run_folder import RunFolder
+    from flowkit.app.tables import Tables
     from flowkit.contract.arguments import one_of
     from flowkit.training.log import TARGETS, require
 
@@ -77,7 +78,7 @@ def train(
     typed = [setting("--types", text, "COLUMN=TYPE, such as kind=category") for text in types or []]
     values |= {"data.types": dict(typed)} if typed else {}
     by_option = [(key, value) for key, value in values.items() if value is not None]
-    own = inferred(recipe, data)
+    own = {"images": Images, "table": Tables}[recipe]().inferred(data) if recipe in OWN else {}
     chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *by_option]), workers)
     if dry_run:
         if flowkit.distributed.is_main():
@@ -142,20 +143,17 @@ def _train(recipe, folder, resume, logs):
 
 def _validation(experiment):
     """Return the callback that scores what the recipe holds out, or None."""
-
-    table, held_out = experiment.recipe.training, experiment.validation
-    if held_out is None:
+    table = experiment.recipe.training
+    if experiment.validation is None:
         return None
-    x, _ = experiment.kind.given(experiment.flow, held_out)
-    labels = experiment.context(held_out)
+    x, context, _ = experiment.kind.to_train(experiment.recipe, experiment.flow, experiment.validation)
     return flowkit.training.Validation(
-        x, labels, early_stopping=table.early_stopping or None, keep_best=table.keep_best
+        x, context, early_stopping=table.early_stopping or None, keep_best=table.keep_best
     )
 
 
 def _fit(experiment, folder, checkpoint, resumed, logs):
     """Train from the checkpoint that is loaded, or from the start, to the recipe's last epoch."""
-
     recipe, kind, main = experiment.recipe, experiment.kind, flowkit.distributed.is_main()
     done, step = checkpoint.epochs_done, experiment.batches.step
     if main and (done or step):
@@ -179,17 +177,15 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
         with interrupt.between_steps():
             # The checkpoint comes last: the epoch's other files are there when it counts as done.
             checkpoint.fit(experiment.flow, table.epochs, callbacks)
-    except flowkit.training.TrainingStopped as stopped:
-        _share_signal()
-        line = f"{interrupt.words()} {stopped.place}; --resume goes on from there, in {folder.path}"
+    except (flowkit.training.TrainingStopped, KeyboardInterrupt) as stopped:
+        place = getattr(stopped, "place", "")
+        if place:
+            _share_signal()
+        where = f"{interrupt.words()} {place}".strip()
+        line = f"{where}; --resume goes on from the last checkpoint in {folder.path}"
         ended = CommandError(line, interrupt.exit_code())
-        ended.told_to_all = True
+        ended.told_to_all = bool(place)
         raise ended from None
-    except KeyboardInterrupt:
-        raise CommandError(
-            f"{interrupt.words()}; --resume goes on from the last checkpoint in {folder.path}",
-            interrupt.exit_code(),
-        ) from None
     finally:
         progress.close()
         for logger in live:
@@ -211,11 +207,11 @@ def _share_signal():
 
 def _save(experiment, folder, flow, progress, held_out, scores):
     """Save the flow, its curves and its numbers, and print its test score."""
+    from flowkit.training.atomic import atomic_path, json_text
 
     kind, log = experiment.kind, flowkit.training.read_log(folder.log)
-    folder.save_flow(flow)
-    if not log:
-        say(f"note: {folder.log} holds no epochs: its curve and numbers are left out")
+    with atomic_path(folder.flow_path) as temporary:
+        flow.save(temporary)
     # Another objective than likelihood logs its loss alone, on a scale of its own.
     matched = experiment.recipe.training.loss != "likelihood"
     curves = {"train": "loss" if matched else kind.logged}
@@ -225,7 +221,9 @@ def _save(experiment, folder, flow, progress, held_out, scores):
     flowkit.training.save_curves(
         folder.path / "loss.png", [row["epoch"] for row in log], curves, ylabel=ylabel
     )
-    folder.save_metrics(_metrics(experiment, flow, log, progress, held_out, scores))
+    metrics = json_text(_metrics(experiment, flow, log, progress, held_out, scores)) + "\n"
+    with atomic_path(folder.metrics) as temporary:
+        temporary.write_text(metrics, encoding="utf-8")
     mean, error = scores["test"]
     print(f"test {kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}")
 

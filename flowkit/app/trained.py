@@ -8,16 +8,17 @@ from typing import Any
 import numpy as np
 
 from flowkit import presets
-from flowkit.app.experiment import load, with_source
+from flowkit._shipped import shipped_preset
+from flowkit.app.experiment import load
 from flowkit.app.failure import CommandError, together
 from flowkit.app.images import Images
 from flowkit.app.recipe import read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
+from flowkit.data import absolute
 from flowkit.flow import Flow, TableFlow
 from flowkit.flow.context import context_kind
 from flowkit.flow.saving import check_file, load_file
-from flowkit.presets.find import shipped_preset
 from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME
 
@@ -37,7 +38,10 @@ class Trained:
 
     def recipe(self, source=None):
         """Return the recipe that the flow was trained by, with data from `source` if that is given, or None."""
-        return None if self.recipe_path is None else with_source(read_recipe(str(self.recipe_path)), source)
+        if self.recipe_path is None:
+            return None
+        sources = [] if source is None else [("data.source", absolute(source))]
+        return read_recipe(str(self.recipe_path), sources)
 
 
 def trained(run):
@@ -87,13 +91,35 @@ def classes_of(flow):
     return flow.num_classes if context_kind(flow) == "required" else None
 
 
-def given_label(flow, label):
+def given_label(flow, label, folder):
     """Return the context for --label, None for a flow without classes; raise a CommandError if it does not fit."""
     classes = classes_of(flow)
-    if label not in ([None] if classes is None else range(classes)):
-        wanted = f"0..{classes - 1}" if classes else "none, since the flow has none"
-        raise CommandError(f"--label: expected {wanted}, received {'none' if label is None else label}")
-    return None if label is None else np.array([label])
+    if classes is None or label is None:
+        if label is not None:
+            raise CommandError(f"--label: expected none, since the flow has no classes, received {label}")
+        if classes is not None:
+            raise CommandError(f"--label: expected a class, 0..{classes - 1}, received none. Pass --label 0")
+        return None
+    if label.isdigit() and int(label) < classes:
+        return np.array([int(label)])
+    return np.array([class_number(data_of(folder, flow, "test", None), label, "--label")])
+
+
+def class_number(dataset, word, option):
+    """Return the label that `word` names: a number, or one of the data's class names in any case."""
+    if dataset.labels is None:
+        raise CommandError(
+            f"{option}: {dataset.name} has no labels to learn a direction from: images of each class lie "
+            "in a folder of its name, inside of the one that --data names"
+        )
+    names = [name.lower() for name in dataset.classes or ()]
+    if word.lower() in names:
+        return names.index(word.lower())
+    known = np.unique(dataset.labels).tolist()
+    if word.isdigit() and int(word) in known:
+        return int(word)
+    expected = ", ".join(f"{n} ({dataset.classes[n]})" if names else str(n) for n in known)
+    raise CommandError(f"{option}: expected one of {expected}, received {word!r}")
 
 
 def data_of(folder, flow, split, source):

@@ -13,11 +13,7 @@ from flowkit.bijectors.composition import compose_scales
 from flowkit.bijectors.levels import level_shapes
 from flowkit.contract import Context, ContractError, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Fraction, listed, words
-from flowkit.contract.conditioner import (
-    LAYOUTS,
-    ask_dealt,
-    build_conditioner,
-)
+from flowkit.contract.conditioner import LAYOUTS, ask, build_conditioner, deal
 from flowkit.contract.errors import shape_error
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, sum_event
@@ -150,7 +146,7 @@ class MultiScale(Composite):
             return z, 0.0
         transform = self._whitening
         layout = "contiguous" if prior is self.top_prior else self.prior_layout
-        h = ask_dealt(prior, given, context, z.dtype, transform.parameters, layout)
+        h = deal(ask(prior, given, context, z.dtype), transform.parameters, layout)
         z, log_slope = transform.run(z, transform.prepare(h), inverse=inverse)
         log_det = sum_event(log_slope)
         # The top prior has one output for the whole batch if its input is the same for all samples.

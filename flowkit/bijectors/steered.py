@@ -12,9 +12,9 @@ from flowkit.contract.conditioner import (
     NetworkOfContext,
     adapt_conditioner,
     ask,
-    ask_dealt,
     build_on_context,
     context_of,
+    deal,
     derive,
     refresh_conditioner,
     refreshes,
@@ -158,12 +158,5 @@ class Steered(Conditioned):
         return settings().guidance if context is not None and self.spec.context == "optional" else None
 
     def _answer_to(self, given, context, derived):
-        return ask_dealt(
-            self.conditioner,
-            given,
-            context,
-            self.compute_dtype,
-            self.transform.parameters,
-            self.layout,
-            derived,
-        )
+        h = ask(self.conditioner, given, context, self.compute_dtype, derived)
+        return deal(h, self.transform.parameters, self.layout)

@@ -227,7 +227,7 @@ def rule_of(annotation: Any) -> Rule | None:
 def checked(function: Callable[P, R], *, keep: Callable[..., None] | None = None) -> Callable[P, R]:
     """Return `function` with its arguments checked by the rules of their annotations.
 
-    `keep(self, signature, passed)` receives what was passed to an `__init__`, by name, before it runs.
+    `keep(self, passed)` receives what was passed to an `__init__`, by name, before it runs.
 
     >>> @checked
     ... def grow(width: Count):
@@ -254,7 +254,7 @@ def checked(function: Callable[P, R], *, keep: Callable[..., None] | None = None
             bound.arguments[name] = rule(bound.arguments.get(name, default), f"{owner}'s {name}")
         if keep is not None:
             passed = {name: bound.arguments[name] for name in names}
-            keep(args[0], signature, passed | passed.pop(more, {}))
+            keep(args[0], passed | passed.pop(more, {}))
         return function(*bound.args, **bound.kwargs)
 
     call.__signature__ = signature  # type: ignore[attr-defined]  # which Keras reads without unwrapping

@@ -7,7 +7,7 @@ from keras import ops
 
 from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import ContextWord, Count, shown
-from flowkit.contract.configured import Configured
+from flowkit.contract.configured import Configured, add_argument
 from flowkit.contract.derived import as_keyword, derive_from, goes_with
 from flowkit.contract.errors import ContractError
 from flowkit.contract.precision import floats_as
@@ -109,6 +109,11 @@ def context_of(conditioner: Any) -> str:
     return getattr(conditioner, "context", "none")
 
 
+def _reads(conditioner, context):
+    """Return the context as a keyword, or no keyword for a conditioner that takes none."""
+    return {} if context_of(conditioner) == "none" else {"context": context}
+
+
 def build_conditioner(
     owner: Any, conditioner: Any, features: int, x_shape: tuple[Any, ...], context_shape: Shape | None = None
 ) -> tuple[int | None, ...]:
@@ -117,7 +122,7 @@ def build_conditioner(
     Raises ContractError, in the name of its `owner`, for another number of channels.
     """
     if getattr(conditioner, "features", 0) is None:
-        conditioner.features = features
+        add_argument(conditioner, "features", features)
     if not conditioner.built:
         conditioner.build(*((x_shape,) if context_of(conditioner) == "none" else (x_shape, context_shape)))
     output = as_tuple(conditioner.compute_output_shape(x_shape))
@@ -175,8 +180,7 @@ def ask(
     # `run_inside` is the same of layers that are no `Conditioner`.
     inside = conditioner.run if isinstance(conditioner, Conditioner) else None
     answer = inside or getattr(conditioner, "run_inside", conditioner)
-    more = as_keyword(derived)
-    h = answer(x, **more) if context_of(conditioner) == "none" else answer(x, context=context, **more)
+    h = answer(x, **_reads(conditioner, context), **as_keyword(derived))
     return as_type(h, dtype)
 
 
@@ -186,19 +190,6 @@ def as_type(x: Tensor, dtype: str) -> Any:
     return x if str(x.dtype).rpartition(".")[2] == dtype else ops.cast(x, dtype)
 
 
-def ask_dealt(
-    conditioner: Any,
-    x: Tensor,
-    context: Context,
-    dtype: str,
-    parameters: int,
-    layout: str,
-    derived: dict[str, Tensor] | None = None,
-) -> Any:
-    """Return a conditioner's output as (batch, *places, parameters, channels), in the type `dtype`."""
-    return deal(ask(conditioner, x, context, dtype, derived), parameters, layout)
-
-
 def adapt_conditioner(conditioner: Any, x: Tensor, context: Context, again: bool = True) -> None:
     """Adapt a conditioner and its layers to a batch; do nothing for None.
 
@@ -206,10 +197,9 @@ def adapt_conditioner(conditioner: Any, x: Tensor, context: Context, again: bool
     """
     if conditioner is None:
         return
-    options = {} if context_of(conditioner) == "none" else {"context": context}
     adapt_layer(
         conditioner,
-        lambda: conditioner.adapt(x, **options),
+        lambda: conditioner.adapt(x, **_reads(conditioner, context)),
         lambda: ask(conditioner, x, context, conditioner.compute_dtype),
         again,
     )
@@ -223,9 +213,7 @@ def refreshes(conditioner: Any) -> bool:
 def refresh_conditioner(conditioner: Any, x: Tensor, context: Context) -> None:
     """Call a conditioner's `refresh` on a batch, if it has one."""
     if refreshes(conditioner):
-        conditioner.refresh(x) if context_of(conditioner) == "none" else conditioner.refresh(
-            x, context=context
-        )
+        conditioner.refresh(x, **_reads(conditioner, context))
 
 
 def deal(h: Tensor, parameters: int, layout: str) -> Any:

@@ -3,7 +3,7 @@
 import inspect
 import types
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import keras
 
@@ -11,25 +11,17 @@ from flowkit.contract.arguments import checked
 
 _DEEP = 4  # calls within calls
 _FEW = 3  # layers of a list; of numbers twice as many
-_OF_KERAS = {"name", "dtype", "trainable"}  # arguments that Keras's own config has
+_OF_KERAS = {"self", "name", "dtype", "trainable"}  # arguments that Keras's own config has, and none
 _PLAIN = (bool, int, float, str)
-NOTHING = object()
-_NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-
-
-class Argument(NamedTuple):
-    """The value of an argument, its default, and if it may be passed without its name."""
-
-    value: Any
-    default: Any
-    positional: bool
+_POSITIONAL, _KEYWORD = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+NOTHING = inspect.Parameter.empty
 
 
 class Configured:
     """A class whose checks, `repr`, `get_config` and `from_config` follow from its signature.
 
-    Each argument is kept as an attribute of its name; if the attribute changes, so does the config. An argument that a
-    subclass passes to its base by itself is left out. The rules that annotations declare, see
+    Each argument is kept as an attribute of its name; if the attribute changes, so does the config. Arguments of a base
+    class count if they were passed on from the caller. The rules that annotations declare, see
     `flowkit.contract.arguments`, are applied before `__init__` runs, so that this receives values of the right type.
 
     >>> from flowkit.contract.arguments import Positive
@@ -54,7 +46,7 @@ class Configured:
     def get_config(self) -> dict[str, Any]:
         """Return the arguments as a file can hold them; for a layer, those of Keras too."""
         kept: dict[str, Any] = getattr(super(), "get_config", dict)()
-        known = {name: found.value for name, found in arguments_of(self) if found.value is not NOTHING}
+        known = {argument.name: value for argument, value in arguments_of(self) if value is not NOTHING}
         return {**kept, **{name: stored(value) for name, value in known.items()}}
 
     @classmethod
@@ -103,57 +95,35 @@ def engine_neutral(config):
 # What an object was made with
 
 
-def _keep(thing: Any, signature: inspect.Signature, passed: dict[str, Any]) -> None:
-    """Keep the arguments of an `__init__` in its object: first those of its class, then those of each base.
-
-    Arguments of a base count if its class passes them on from its caller, or leaves them at their defaults.
-    """
+def _keep(thing: Any, passed: dict[str, Any]) -> None:
+    """Keep what was passed to the `__init__` of an object's own class, which runs before those of its bases."""
     # Beside Keras, which would track the layers among them, and search a dict for layers to save.
-    made = types.SimpleNamespace(arguments={}, given=passed, hands_on=True)
-    made = vars(thing).setdefault("_made_with", made)
-    for name, parameter in _named(signature).items():
-        if name in made.given:
-            value = made.given[name]
-        elif made.given is passed or (made.hands_on and name not in passed):
-            value = parameter.default
-        else:
-            continue
-        found = Argument(value, parameter.default, parameter.kind is _NAMED[0])
-        made.arguments.setdefault(name, found)
-    made.hands_on &= any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    vars(thing).setdefault("_made_with", {k: v for k, v in passed.items() if k not in _OF_KERAS})
 
 
-def _named(signature):
-    return {
-        name: parameter
-        for name, parameter in signature.parameters.items()
-        if name not in {"self", *_OF_KERAS} and parameter.kind in _NAMED
-    }
+def add_argument(thing: Any, name: str, value: Any) -> None:
+    """Set an attribute that counts as an argument, also if the class leaves that to its base."""
+    setattr(thing, name, value)
+    vars(thing).get("_made_with", {})[name] = value
 
 
-def arguments_of(thing: Any) -> Iterator[tuple[str, Argument]]:
-    """Yield (name, `Argument`) of each argument that `thing` was made with; its value is `NOTHING` if it is not known.
+def arguments_of(thing: Any) -> Iterator[tuple[inspect.Parameter, Any]]:
+    """Yield each argument that `thing` was made with, and its value: `NOTHING` if it is not known.
 
     The value is the attribute of its name, or of the name that the class's `_kept_as` gives it. It is what was passed
     if there is no such attribute, if that is a weight, or if a number or a word was passed and it is something else.
     """
-    if (made := vars(thing).get("_made_with")) is not None:
-        known = made.arguments
-    else:
-        parameters = _named(inspect.signature(type(thing).__init__))
-        known = {
-            name: Argument(NOTHING, parameter.default, parameter.kind is _NAMED[0])
-            for name, parameter in parameters.items()
-        }
-    for name, found in known.items():
+    made, own = vars(thing).get("_made_with"), inspect.signature(type(thing).__init__).parameters
+    known = [p for name, p in own.items() if p.kind in (_POSITIONAL, _KEYWORD) and name not in _OF_KERAS]
+    known += [inspect.Parameter(name, _KEYWORD) for name in made or () if name not in own]
+    for argument in known:
+        name, value = argument.name, NOTHING if made is None else made.get(argument.name, argument.default)
         try:
             kept = getattr(thing, getattr(type(thing), "_kept_as", {}).get(name, name), NOTHING)
         except Exception:  # a property of a layer that is not made yet
             kept = NOTHING
-        made_of = isinstance(found.value, _PLAIN) and not isinstance(kept, _PLAIN)
-        if not (kept is NOTHING or made_of or isinstance(kept, keras.Variable)):
-            found = found._replace(value=kept)
-        yield name, found
+        made_of = isinstance(value, _PLAIN) and not isinstance(kept, _PLAIN)
+        yield argument, value if kept is NOTHING or made_of or isinstance(kept, keras.Variable) else kept
 
 
 # An object in one line
@@ -173,13 +143,13 @@ def one_line(thing: Any, deep: int = _DEEP) -> str:
     if deep == 0:
         return f"{name}(...)"
     shown, bare = [], True
-    for argument, (value, default, positional) in arguments_of(thing):
-        if value is NOTHING or _is_default(value, default):
+    for argument, value in arguments_of(thing):
+        if value is NOTHING or _is_default(value, argument.default):
             bare = False
             continue
-        bare = bare and positional
+        bare = bare and argument.kind is _POSITIONAL
         text = in_call(value, deep - 1)
-        shown.append(text if bare else f"{argument}={text}")
+        shown.append(text if bare else f"{argument.name}={text}")
     return f"{name}({', '.join(shown)})"
 
 
@@ -197,8 +167,6 @@ def in_call(value: Any, deep: int = _DEEP) -> str:
     """Return a value as one of the arguments of such a call."""
     if isinstance(value, Configured) or getattr(type(value), "__repr__", None) is one_line:
         return one_line(value, deep)
-    if value is ...:  # what an object could not read of itself
-        return "..."
     if hasattr(value, "__fspath__"):
         return repr(value.__fspath__())
     if isinstance(value, list | tuple) and not hasattr(value, "_fields"):

@@ -95,17 +95,24 @@ class Domain:
         """Return True if every entry of the (batch, *event) tensor `x` lies inside; NaN never does."""
         return bool(self.inside(ops.convert_to_numpy(x)).all())
 
-    def inside(self, x: np.ndarray) -> np.ndarray:
-        """Return which entries lie inside, as an array of bools; of a row on no simplex none does."""
+    @property
+    def kinds(self) -> np.ndarray:
+        """Return the kind of each column; one for all entries if it is the same set for all."""
+        return np.array([column.kind for column in self.columns or [self]])
+
+    def inside(self, x: np.ndarray, slack: Any = 0.0) -> np.ndarray:
+        """Return which entries lie inside, up to `slack`, as an array of bools; of a row on no simplex none does."""
         if self.kind == "simplex":
             # Each entry is off by a rounding error of its own, and so is their sum.
-            slack = 8 * x.shape[-1] * np.finfo(x.dtype).eps
-            return (x >= 0) & (np.abs(x.sum(axis=-1, keepdims=True) - 1) <= slack)
+            off = np.abs(x.sum(axis=-1, keepdims=True) - 1) - 8 * x.shape[-1] * np.finfo(x.dtype).eps
+            return (x >= -slack) & (off <= np.sum(np.broadcast_to(slack, x.shape), axis=-1, keepdims=True))
         low, high = (np.asarray(end, x.dtype) for end in (self.low, self.high))
-        kinds = np.array([column.kind for column in self.columns or [self]])
-        above = np.where(kinds == "interval", x > low, x >= low)
-        below = np.where(kinds == "whole", x <= high, x < high)
-        return above & below & ((kinds != "whole") | (x == np.floor(x)))
+        whole = self.kinds == "whole"
+        slack = np.where(whole, np.minimum(slack, 0.25), slack)
+        above = np.where(self.kinds == "interval", x > low - slack, x >= low - slack)
+        below = np.where(whole, x <= high + slack, x < high + slack)
+        with np.errstate(invalid="ignore"):  # infinity has no fraction
+            return above & below & (~whole | (np.abs(x - np.round(x)) <= slack))
 
     def from_real(self, t: Tensor) -> Tensor:
         """Return points of the domain, one for each real tensor `t` of the same shape: how checkers draw."""

@@ -261,11 +261,8 @@ class FlowLayer(Configured, keras.Layer):
         self._check_input(x, context, inverse)
         self._see_adapted()
         shape = self.compute_inverse_shape if inverse else self.compute_output_shape
-        log_det_dtype = self.compute_dtype
-        return (
-            keras.KerasTensor(shape(as_tuple(x.shape)), self.compute_dtype),
-            keras.KerasTensor((x.shape[0],), log_det_dtype),
-        )
+        shapes = shape(as_tuple(x.shape)), x.shape[:1]
+        return tuple(keras.KerasTensor(found, self.compute_dtype) for found in shapes)
 
     def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)

@@ -20,12 +20,7 @@ def sum_event(x: Tensor) -> Tensor:
 
 def event_size(shape):
     """Return the number of entries of one event of a (batch, *event) shape; None if an axis is unknown."""
-    size = 1
-    for n in shape[1:]:
-        if n is None:
-            return None
-        size *= n
-    return size
+    return None if None in shape[1:] else math.prod(shape[1:])
 
 
 def as_tuple(shape):

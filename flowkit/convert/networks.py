@@ -1,6 +1,6 @@
 """Networks of other libraries in ours: masked ones as a MADE or ResidualMADE, those of couplings as an MLP."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -17,8 +17,8 @@ def masked_layer(
     activation: str,
     places: Sequence[int] | None = None,
     blocks: bool = False,
-) -> tuple[Autoregressive, Callable[[], None]]:
-    """Return an `Autoregressive` layer, and a function that fills it, once built, with weights of a masked network.
+) -> Autoregressive:
+    """Return an `Autoregressive` layer with the weights of a masked network.
 
     `network`: kernels, biases and masks; kernels and masks are (units, units before), as in torch. With `blocks` all
     hidden layers but the first stand in twos, of which each is added to what came before it. `order[k]` is the index of
@@ -48,7 +48,6 @@ def masked_layer(
         _require(name, (masks[i][rows][:, units[i]] != 0) == (before <= after[:, None]))
         biases[i] = biases[i][rows]
         kernels[i] = (kernels[i] * masks[i])[rows]
-    context = kernels[0][:, size:].T
     words = {"activation": activation, "context": "none" if width == size else "required"}
     conditioner: MADE | ResidualMADE
     if blocks:
@@ -70,14 +69,13 @@ def masked_layer(
         conditioner, transform, order="reversed" if (order == identity[::-1]).all() and size > 1 else same
     )
 
-    def fill():
-        for own, kernel, bias, before in zip(conditioner.all_layers(), kernels, biases, units, strict=False):
-            own.kernel.assign(kernel[:, before].T)
-            own.bias.assign(bias)
-        if conditioner.bias is not None:
-            conditioner.bias.kernel.assign(context)
-
-    return layer, fill
+    layer.build_for((None, size), (None, width - size) if width > size else None)
+    for own, kernel, bias, before in zip(conditioner.all_layers(), kernels, biases, units, strict=False):
+        own.kernel.assign(kernel[:, before].T)
+        own.bias.assign(bias)
+    if conditioner.bias is not None:
+        conditioner.bias.kernel.assign(kernels[0][:, size:].T)
+    return layer
 
 
 def _require(name, holds):
@@ -92,8 +90,8 @@ def coupling_layer(
     moved: np.ndarray,
     kernels: Sequence[np.ndarray],
     biases: Sequence[np.ndarray],
-) -> tuple[Coupling, Callable[[], None]]:
-    """Return a `Coupling`, and a function that fills it, once built, with the weights of a network.
+) -> Coupling:
+    """Return a `Coupling` with the weights of a network.
 
     Kernels are (units, units before), as in torch. The network there reads the entries `kept`, then the context, and
     returns the parameters of each entry `moved` side by side. `conditioner` reads and returns all entries, so its first
@@ -108,13 +106,13 @@ def coupling_layer(
     last[:, moved] = kernels[-1].T.reshape(-1, len(moved), count)
     bias[moved] = biases[-1].reshape(len(moved), count)
     values = [first, *(kernel.T for kernel in kernels[1:-1]), last.reshape(len(biases[-2]), -1)]
-
-    def fill():
-        denses = [*conditioner.hidden_layers, conditioner.last]
-        for own, kernel, shift in zip(denses, values, [*biases[:-1], bias.reshape(-1)], strict=True):
-            own.kernel.assign(kernel)
-            own.bias.assign(shift)
-        if conditioner.bias is not None:
-            conditioner.bias.kernel.assign(kernels[0][:, seen:].T)
-
-    return Coupling(conditioner, transform, split=mask, layout="interleaved"), fill
+    layer = Coupling(conditioner, transform, split=mask, layout="interleaved")
+    context = kernels[0][:, seen:].T
+    layer.build_for((None, size), (None, len(context)) if len(context) else None)
+    denses = [*conditioner.hidden_layers, conditioner.last]
+    for own, kernel, shift in zip(denses, values, [*biases[:-1], bias.reshape(-1)], strict=True):
+        own.kernel.assign(kernel)
+        own.bias.assign(shift)
+    if conditioner.bias is not None:
+        conditioner.bias.kernel.assign(context)
+    return layer

@@ -69,28 +69,22 @@ def from_nflows(
     if "_distribution._log_z" in weights:
         weights.take("_distribution._log_z", ())
     parts: list = []
-    fills = []
     for name in _layers(weights, "_transform"):
         if f"{name}._permutation" in weights:
             (order,) = _indices(port, f"{name}._permutation")
             parts.append(Permute(order.tolist()))
-            continue
-        if weights.first(f"{name}.autoregressive_net."):
-            made, fill = _masked(port, name)
+        elif weights.first(f"{name}.autoregressive_net."):
+            parts.append(_masked(port, name))
         elif f"{name}.identity_features" in weights or f"{name}.transform_features" in weights:
-            made, fill = _coupling(port, name)
+            parts += _coupling(port, name)
         else:
-            made, fill = _matrix(port, name)
-        parts += made
-        fills.append(fill)
+            parts.append(_matrix(port, name))
     weights.refuse_rest()
-    if not fills:
+    if all(isinstance(part, Permute) for part in parts):
         raise ValueError("expected matrices, couplings or masked autoregressive transforms, received none")
     flow = Flow(Chain(parts), base=Normal(), name="nflows")
     shape = (None, port.size)
     flow.build(shape if port.context is None else {"x": shape, "context": (None, port.context)})
-    for fill in fills:
-        fill()
     return check_log_prob(flow, check)
 
 
@@ -134,7 +128,7 @@ def _blocks(weights, name):
 
 
 def _masked(port, name):
-    """Return an autoregressive layer, and a function that fills it."""
+    """Return an autoregressive layer."""
     weights, net = port.weights, f"{name}.autoregressive_net"
     blocks = _blocks(weights, net)
     residual = weights.first(f"{blocks[0]}.linear_layers.") is not None
@@ -157,12 +151,11 @@ def _masked(port, name):
         _shift_slopes(raw, transform)
         biases[-1] = raw.reshape(-1)
     network = kernels, biases, masks
-    layer, fill = masked_layer(name, network, np.arange(size), transform, port.activation, places, residual)
-    return [layer], fill
+    return masked_layer(name, network, np.arange(size), transform, port.activation, places, residual)
 
 
 def _coupling(port, name):
-    """Return the layers of a coupling, and a function that fills them."""
+    """Return the layers of a coupling."""
     kept, moved = _indices(port, f"{name}.identity_features", f"{name}.transform_features")
     weights, net = port.weights, f"{name}.transform_net"
     blocks = _blocks(weights, net)
@@ -195,9 +188,11 @@ def _coupling(port, name):
         gated=bool(gates),
         activate_last=False,
     )
-    layer, fill_network = coupling_layer(conditioner, transform, kept, moved, kernels, biases)
-    parts = [layer]
-    splines = None
+    parts: list = [coupling_layer(conditioner, transform, kept, moved, kernels, biases)]
+    for gate, kernel in zip(conditioner.gates, gate_kernels, strict=True):
+        gate.kernel.assign(kernel.T)
+    for own, bias in zip(conditioner.gate_biases, gate_biases, strict=True):
+        own.assign(bias)
     cdf = f"{name}.unconditional_transform"
     if weights.first(f"{cdf}."):
         raw = [
@@ -207,18 +202,10 @@ def _coupling(port, name):
         splines = Pointwise(_spline(port, cdf, sum(array.shape[1] for array in raw)))
         raw_splines = np.concatenate(raw, axis=1)
         _shift_slopes(raw_splines, splines.transform)
+        splines.build_for((None, len(kept)))
+        splines.raw.assign(raw_splines.T)
         parts.append(OnColumns(splines, np.isin(np.arange(port.size), kept).tolist()))
-
-    def fill():
-        fill_network()
-        for gate, kernel in zip(conditioner.gates, gate_kernels, strict=True):
-            gate.kernel.assign(kernel.T)
-        for own, bias in zip(conditioner.gate_biases, gate_biases, strict=True):
-            own.assign(bias)
-        if splines is not None:
-            splines.raw.assign(raw_splines.T)
-
-    return parts, fill
+    return parts
 
 
 def _spline(port, name, numbers):
@@ -249,7 +236,7 @@ def _shift_slopes(raw, transform):
 
 
 def _matrix(port, name):
-    """Return an `LULinear` with the matrix of nflows' LULinear, QRLinear or SVDLinear, and a function that fills it.
+    """Return an `LULinear` with the matrix of nflows' LULinear, QRLinear or SVDLinear.
 
     Theirs multiplies columns, ours rows: it is theirs transposed, factored anew. Raises ValueError for a matrix that
     has a pivot below 1e-3, which ours cannot have.
@@ -295,9 +282,7 @@ def _matrix(port, name):
             f"{name}: expected a matrix with pivots above {FLOOR}, received one with {np.abs(pivots).min():g}"
         )
     layer = LULinear(bias=True)
-
-    def fill():
-        layer.assign_factors(permutation, lower, upper)
-        layer.bias.assign(bias)
-
-    return [layer], fill
+    layer.build_for((None, size))
+    layer.assign_factors(permutation, lower, upper)
+    layer.bias.assign(bias)
+    return layer

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.data import MAX_BYTES
-from flowkit.data.bounded import FileError, check_bytes, reading, regular_size
+from flowkit.data.bounded import FileError, check_bytes, reading
 from flowkit.data.numpy_file import NpzFile
 from flowkit.engines import installed, plain_array, read_tensorflow_checkpoint, read_torch_state
 from flowkit.flow.flow import Flow
@@ -38,7 +38,6 @@ def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str,
         return _read_by("tensorflow", read_tensorflow_checkpoint, path, "a TensorFlow checkpoint", max_bytes)
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file, and no checkpoint {path.name}.index beside it")
-    regular_size(path)
     if path.suffix in (".pt", ".pth"):
         kind = "a state dict, as written by torch.save(model.state_dict(), path)"
         return _read_by("torch", read_torch_state, path, kind, max_bytes)

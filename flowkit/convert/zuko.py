@@ -62,15 +62,13 @@ RealNVP, received neither
         if np.any(weights.take(loc, (size,)) != 0) or np.any(weights.take(scale, (size,)) != 1):
             raise ValueError(f"{loc}: expected the standard normal, received another mean or deviation")
     weights.refuse_rest()
-    flow = Flow(Chain([layer for layer, _ in parts]), base=Normal(), name="zuko")
+    flow = Flow(Chain(parts), base=Normal(), name="zuko")
     flow.build({"x": (None, size), "context": (None, context)} if context else (None, size))
-    for _, fill in parts:
-        fill()
     return check_log_prob(flow, check)
 
 
 def _layer(weights, name, size, context, options):
-    """Return the number of entries, the size of the context, and the layer with the function that fills it."""
+    """Return the number of entries, the size of the context, and the layer."""
     activation, bound, least = options
     kind = next((kind for kind in ("mask", "order") if f"{name}.{kind}" in weights), None)
     if kind is None:

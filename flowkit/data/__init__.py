@@ -14,8 +14,7 @@
   `file.npz:name` if it holds several.
 
 `max_bytes` bounds the memory that a file may take, 4 GiB by default; no file runs code, and no pickle is read. With
-`in_memory=False` folders, and array files that are not packed, stay on the disk, and rows are read when they are
-indexed: `LazyImages`.
+`in_memory=False` folders and .npy files stay on the disk, and rows are read when they are indexed: `LazyImages`.
 
 `load_table` loads a table, a .csv, .tsv, .parquet, .npy or .npz file; `Columns` are the columns of a frame, by name.
 

@@ -68,14 +68,15 @@ class Batches(Configured, keras.utils.PyDataset):
         super().__init__(workers=1, use_multiprocessing=False)
         self.x = as_rows(x)
         count = len(self.x) if self.x.ndim else 0
-        named = context if isinstance(context, dict) else {"": context}
-        arrays = {} if context is None else {name: np.asarray(array) for name, array in named.items()}
-        self.context = arrays if isinstance(context, dict) else arrays.get("")
-        for name, array in arrays.items():
+        if isinstance(context, dict):
+            self.context = {name: np.asarray(array) for name, array in context.items()}
+        else:
+            self.context = None if context is None else np.asarray(context)
+        for array in [] if context is None else tree.flatten(self.context):
             if array.ndim == 0 or len(array) != count:
                 raise ValueError(
-                    f"context{name and f'[{name!r}]'}: expected one per event, {count} in all, received shape "
-                    f"{array.shape}. Check that x and context come from the same split."
+                    f"context: expected one per event, {count} in all, received shape {array.shape}. Check that x and "
+                    "context come from the same split."
                 )
         self.batch_size, self.epoch_steps, self.seed = batch_size, epoch_steps, seed
         self.processes, self.rank = distributed.world(), distributed.rank()
@@ -93,7 +94,7 @@ class Batches(Configured, keras.utils.PyDataset):
         self._augment = list(augment or []) if isinstance(augment, list | tuple | None) else [augment]
         self.epoch = 0
         self._order = (None, None)
-        self._in_epoch, self._first, self._next = False, False, 0
+        self._in_epoch = False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -115,10 +116,7 @@ class Batches(Configured, keras.utils.PyDataset):
 
     @step.setter
     def step(self, step: int) -> None:
-        whole_number(step, "step", least=0)
-        if step >= self._whole_epoch:
-            raise ValueError(f"step: expected 0..{self._whole_epoch - 1}, received {step}.")
-        self._step = step
+        self._step = whole_number(step, "step", least=0, most=self._whole_epoch - 1)
 
     @property
     def _whole_epoch(self):
@@ -132,10 +130,8 @@ class Batches(Configured, keras.utils.PyDataset):
         return self.num_batches
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        index = whole_number(index, "index", least=0)
-        if index >= self.num_batches:
+        if not 0 <= index < self.num_batches:
             raise IndexError(f"index: expected 0..{self.num_batches - 1}, received {index}.")
-        self._refuse_another_order(index)
         epoch, index = self.epoch, self.step + index
         round_, step = divmod(epoch * self._whole_epoch + index, self._pass_steps)
         share = self.batch_size // self.processes
@@ -165,21 +161,12 @@ class Batches(Configured, keras.utils.PyDataset):
     # one, it calls an end without a begin.
 
     def on_epoch_begin(self) -> None:
-        self._in_epoch = self._first = True
+        self._in_epoch = True
 
     def on_epoch_end(self) -> None:
         if self._in_epoch:
             self.epoch += 1
-        self._in_epoch, self._first, self._next = False, False, 0
-
-    def _refuse_another_order(self, index):
-        # A thread of TensorFlow's may read on behind the batch that has built the model.
-        if self._first and index not in (0, self._next):
-            raise ValueError(
-                "Batches: got batches in another order, expected fit(..., shuffle=False). "
-                "Pass shuffle=False: they are shuffled already, each epoch anew, by (seed, epoch)."
-            )
-        self._first, self._next = False, index + 1
+        self._in_epoch = False
 
     def for_fit(self) -> keras.callbacks.Callback:
         """Return a callback for one `fit`, which then begins where these batches are now. `Flow.fit` adds its own.
@@ -190,7 +177,7 @@ class Batches(Configured, keras.utils.PyDataset):
 
         def begin(logs):
             self.epoch, self.step = epoch, step
-            self._in_epoch, self._first, self._next = False, False, 0
+            self._in_epoch = False
 
         return keras.callbacks.LambdaCallback(on_train_begin=begin)
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.data.bounded import FileError, check_shape, regular_size
+from flowkit.data.bounded import FileError, check_shape
 from flowkit.data.dataset import Dataset
 from flowkit.data.validate import validate_labels
 
@@ -41,12 +41,11 @@ def read_cifar10(folder: Path, split: str, max_bytes: int) -> Dataset:
 
 
 def _read(path):
-    """Return the records of one file, (n, bytes), read from the disk when they are indexed."""
-    size = regular_size(path)
-    records = np.memmap(path, np.uint8, "r").reshape(-1, _RECORD) if size and size % _RECORD == 0 else None
-    if records is None or records[:, 0].max() >= len(CLASSES):
+    """Return the records of one file, (n, bytes)."""
+    raw = np.fromfile(path, np.uint8)
+    if not len(raw) or len(raw) % _RECORD or raw[::_RECORD].max() >= len(CLASSES):
         raise FileError(
-            f"{path}: expected records of {_RECORD:,} bytes that begin with a label of 0 to 9, received {size:,} bytes "
-            "of something else. Check that this is CIFAR-10 (not CIFAR-100) in its binary version."
+            f"{path}: expected records of {_RECORD:,} bytes that begin with a label of 0 to 9, received {len(raw):,} "
+            "bytes of something else. Check that this is CIFAR-10 (not CIFAR-100) in its binary version."
         )
-    return records
+    return raw.reshape(-1, _RECORD)

@@ -61,9 +61,7 @@ class Number:
             inside = np.isfinite(values) & (values > low) & (values < high)
             if _is_circular(self.domain):
                 inside |= (values == low) | (values == high)
-            return values, wrong | self._excluded(
-                ~absent & ~inside, values, f"a number in ({low:g}, {high:g})"
-            )
+            return values, wrong | self._wrong(absent | inside, values, f"a number in ({low:g}, {high:g})")
         with np.errstate(invalid="ignore"):  # infinite entries are off all steps
             scaled = (values - self.low) / self.step
             codes = np.round(scaled)
@@ -76,7 +74,7 @@ class Number:
             right &= np.isin(codes, self.listed)
             codes = np.where(absent, math.nan, np.searchsorted(self.listed, codes))
             expected = f"one of the {len(self.listed)} values of the training data, {self.span}"
-        return codes, wrong | self._excluded(~absent & ~right, values, expected)
+        return codes, wrong | self._wrong(absent | right, values, expected)
 
     def _steps(self, codes):
         """Return the steps above `low` of codes."""
@@ -114,12 +112,12 @@ class Number:
         """Return what networks see of codes that are a context: numbers, angles as cosine and sine, an indicator."""
         absent, middle = np.isnan(codes), self.quantiles[len(self.quantiles) // 2]
         filled = self._steps(np.where(absent, middle, codes))
-        turn = self._turn()
-        if turn is None:
-            found = [np.log(filled)] if self.domain == "positive" else [filled]
-        else:
-            angle = 2 * math.pi * (filled - turn[0]) / (turn[1] - turn[0])
+        if _is_circular(self.domain):
+            low, high = bounds_of(self.domain) if self.decimals is None else (0, self.levels)
+            angle = 2 * math.pi * (filled - low) / (high - low)
             found = [np.cos(angle), np.sin(angle)]
+        else:
+            found = [np.log(filled)] if self.domain == "positive" else [filled]
         return [*found, absent.astype("float64")] if self.missing else found
 
     def proposals(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
@@ -137,20 +135,14 @@ class Number:
         place = np.clip(np.searchsorted(ends, codes, side="right") - 1, 0, len(ends) - 2)
         return np.log(np.diff(grid)[place] / np.diff(ends)[place])
 
-    def _turn(self):
-        """Return the ends of the circle that codes are on; None for numbers on no circle."""
-        if self.decimals is not None:
-            return (0, self.levels) if self.domain == "circular" else None
-        return bounds_of(self.domain) if _is_circular(self.domain) else None
-
     def _numbers(self, series):
         """Return (entries as numbers, NaN for missing ones and words; {row: (received, expected)} of words)."""
         if series.dtype.is_numeric() or series.dtype == nw.Boolean:
             return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64"), {}
         return _read(series, float, math.nan, "a number")
 
-    def _excluded(self, bad, values, expected):
-        return {row: (self._shown(values[row]), expected) for row in np.flatnonzero(bad).tolist()}
+    def _wrong(self, right, values, expected):
+        return {row: (self._shown(values[row]), expected) for row in np.flatnonzero(~right).tolist()}
 
     def _shown(self, number):
         return f"{number:.10g}"

@@ -7,45 +7,30 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, reading, regular_size
+from flowkit.data.bounded import MAX_BYTES, check_shape, reading
 from flowkit.data.dataset import Dataset
 from flowkit.data.validate import validate_labels
 
 _UNSIGNED = b"\0\0\x08"
-_MOST_AXES = 8
 _PREFIX = {"train": "train", "test": "t10k"}
 
 
 def read_idx(path: Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
     """Return the unsigned bytes in an IDX file, in the shape that its header states.
 
-    A gzipped file is unpacked to at most `max_bytes`; another one is mapped: its entries are read from the disk when
-    they are indexed. Raises FileError if it is not an IDX file of unsigned bytes, is cut short or too large.
+    Raises FileError if it is not an IDX file of unsigned bytes, is cut short, or takes more than `max_bytes`.
     """
-    size = regular_size(path)
-    with reading(path, "an IDX file"), _opened(path) as file:
+    with reading(path, "an IDX file of unsigned bytes, neither cut short nor damaged"), _opened(path) as file:
         start = file.read(4)
-        if len(start) < 4 or start[:3] != _UNSIGNED or not 1 <= start[3] <= _MOST_AXES:
-            raise FileError(
-                f"{path}: expected an IDX file of unsigned bytes, which starts with 00 00 08 and a number of axes, "
-                f"received {start.hex(' ') or 'an empty file'}. Check that this is the right file."
-            )
-        shape = tuple(int.from_bytes(file.read(4), "big") for _ in range(start[3]))
-        header, taken = 4 + 4 * len(shape), math.prod(shape)
-        if isinstance(file, gzip.GzipFile):
-            check_shape(shape, 1, max_bytes, str(path))
-            array = np.empty(taken, np.uint8)
-            # Reading one byte more also makes gzip check its sum.
-            whole = file.readinto(array.data) == taken and not file.read(1)
-        else:
-            whole = size == header + taken
-            array = np.memmap(path, np.uint8, "r", header) if whole and taken else np.empty(0, "u1")
-        if not whole:
-            raise FileError(
-                f"{path}: expected {taken:,} bytes for shape {shape}, received fewer or more. "
-                "The file is cut short or damaged: fetch it again."
-            )
-    return array.reshape(shape)
+        if start[:3] != _UNSIGNED:
+            raise ValueError(f"it starts with {start.hex(' ') or 'nothing'}")
+        shape = np.frombuffer(file.read(4 * start[3]), ">u4", start[3]).tolist()
+        check_shape(shape, 1, max_bytes, str(path))
+        # Reading one byte more also makes gzip check its sum.
+        array = np.frombuffer(file.read(math.prod(shape) + 1), np.uint8)
+        if len(array) != math.prod(shape):
+            raise ValueError(f"expected {math.prod(shape):,} bytes for shape {shape}")
+        return array.reshape(shape)
 
 
 def _opened(path):
@@ -57,12 +42,13 @@ def _opened(path):
 
 def looks_like_idx(path: Path) -> bool:
     """Return True if the file starts as IDX does, gzipped or not, or has a name of such files."""
+    if "ubyte" in path.name or "idx" in path.name:
+        return True
     try:
         with _opened(path) as file:
-            start = file.read(3)
+            return file.read(3) == _UNSIGNED
     except (EOFError, OSError, zlib.error):
-        start = b""  # if it is named like one, read_idx says what is wrong with it
-    return start == _UNSIGNED or "ubyte" in path.name or "idx" in path.name
+        return False
 
 
 def has_idx(folder: Path) -> bool:

@@ -9,36 +9,31 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from flowkit.contract.arguments import whole_number
-from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, check_shape, reading, regular_size
+from flowkit.data.bounded import FileError, check_shape, reading
 
 # Pillow knows many more, some of which start other programs.
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 # It averages pixels and stays in 0..255, while bicubic and Lanczos overshoot.
 _SHRINK = Image.Resampling.BOX
-_PER_PIXEL = 16  # bytes while an image is read: Pillow takes 4, and transparent ones are copied three times
 
 
 def read_image(
     file: str | Path | BinaryIO,
     size: tuple[int, int] | None = None,
     channels: int | None = None,
-    max_bytes: int = MAX_BYTES,
     name: str | None = None,
 ) -> np.ndarray:
     """Return one image as uint8 `(height, width, channels)`, on white where it is transparent.
 
-    `size`, `channels`, `max_bytes`: as for `flowkit.data.load`; errors call the image `name`. Raises FileError if the
+    `size`, `channels`: as for `flowkit.data.load`; errors call the image `name`. Raises FileError if the
     file is no image of 8 bits, or has more pixels than Pillow takes for safe (`PIL.Image.MAX_IMAGE_PIXELS`).
     """
     name = name or str(file)
-    if isinstance(file, str | Path):
-        regular_size(file)
     with reading(name, f"an image ({', '.join(_FORMATS[:-1])} or {_FORMATS[-1]})"):
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             opened = Image.open(file, formats=_FORMATS)
         with opened:
-            check_bytes(_PER_PIXEL * opened.width * opened.height, max_bytes, name)
             opened.load()
             # Cameras store how the picture was held beside the pixels.
             image: Image.Image = ImageOps.exif_transpose(opened)
@@ -62,28 +57,22 @@ def read_image(
 
 def stack_images(images: Iterable[np.ndarray], names: list[str], max_bytes: int) -> np.ndarray:
     """Return images of one size as one array, in colour if any is, else grey; errors use their `names`."""
-    stacked = np.empty(0, np.uint8)
-    for place, (image, name) in enumerate(zip(images, names, strict=True)):
-        if place == 0 or image.shape[-1] > stacked.shape[-1]:
-            shape = (len(names), *image.shape)
-            check_shape(shape, 1, max_bytes, f"{len(names):,} images such as {name}")
-        if place == 0:
-            stacked = np.empty(shape, np.uint8)
-        check_sides(stacked.shape[1:], names[0], image.shape, name)
-        if image.shape[-1] > stacked.shape[-1]:
-            stacked = np.repeat(stacked, 3, axis=-1)
-        stacked[place] = image
-    return stacked
+    found: list[np.ndarray] = []
+    for image, name in zip(images, names, strict=True):
+        if not found:
+            check_shape((len(names), *image.shape), 1, max_bytes, f"{len(names):,} images such as {name}")
+        found.append(image)
+        check_sides(found[0].shape, names[0], image.shape, name)
+    channels = max(image.shape[-1] for image in found)
+    return np.stack([np.broadcast_to(image, (*image.shape[:2], channels)) for image in found])
 
 
 def check_sides(expected: Any, first: str, received: Any, name: str) -> None:
     """Raise FileError if an image has other sides than the first one."""
-    (height, width), (other_height, other_width) = expected[:2], received[:2]
-    if (height, width) != (other_height, other_width):
+    if tuple(expected[:2]) != tuple(received[:2]):
         raise FileError(
-            f"{name}: expected {width}x{height} pixels as in {Path(first).name}, received "
-            f"{other_width}x{other_height}. Give a size, as size=32 or --set data.size=32, to "
-            "crop and resize all images to one."
+            f"{name}: expected {expected[1]}x{expected[0]} pixels as in {Path(first).name}, received {received[1]}x"
+            f"{received[0]}. Give a size, as size=32 or --set data.size=32, to crop and resize all images to one."
         )
 
 
@@ -93,8 +82,9 @@ def check_size(size: Any) -> tuple[int, int] | None:
         return None
     pair = size if isinstance(size, tuple | list) else (size, size)
     if len(pair) != 2:
-        raise ValueError(f"size: expected a positive whole number or (height, width), received {size!r}.")
-    return whole_number(pair[0], "size", least=1), whole_number(pair[1], "size", least=1)
+        raise ValueError(f"size: expected a whole number or (height, width), received {size!r}.")
+    height, width = pair
+    return whole_number(height, "size", least=1), whole_number(width, "size", least=1)
 
 
 def bring(images: np.ndarray, size: tuple[int, int] | None, channels: int | None, name: str) -> np.ndarray:
@@ -102,29 +92,25 @@ def bring(images: np.ndarray, size: tuple[int, int] | None, channels: int | None
 
     Grey becomes colour by repetition, and colour grey by the ITU-R 601 weights.
     """
-    have = images.shape[-1]
-    size, channels = size or images.shape[1:3], channels or have
-    spare = [want - side for want, side in zip(size, images.shape[1:3], strict=True)]
-    shrink, to_grey = min(spare) < 0, channels < have
+    sides, have = images.shape[1:3], images.shape[-1]
+    size, channels = size or sides, channels or have
+    spare = np.subtract(size, sides)
+    shrink = spare.min() < 0
     if (shrink or channels != have) and have not in (1, 3):
         raise ValueError(
             f"{name}: expected 1 or 3 channels to resize or convert, received {have}. "
             "Do so yourself, and leave size= and channels= out."
         )
-    if shrink or to_grey:
-        moved = np.empty(
-            (len(images), *(size if shrink else images.shape[1:3]), 1 if to_grey else have), np.uint8
-        )
+    if shrink or channels != have:
+        moved = np.empty((len(images), *(size if shrink else sides), channels), np.uint8)
         for image, place in zip(images, moved, strict=True):
             picture = Image.fromarray(image[..., 0] if have == 1 else image)
-            picture = picture.convert("L") if to_grey else picture
+            picture = picture.convert("L" if channels == 1 else "RGB")
             picture = ImageOps.fit(picture, size[::-1], _SHRINK) if shrink else picture
             place[...] = np.asarray(picture).reshape(place.shape)
         images = moved
-    if not shrink and any(spare):
+    if not shrink and spare.any():
         # As the literature brings MNIST to 32x32. Enlarging 28 to 32 would repeat every seventh
         # pixel and nothing else.
         images = np.pad(images, ((0, 0), *((n // 2, n - n // 2) for n in spare), (0, 0)))
-    if channels > have:
-        images = np.repeat(images, channels, axis=-1)
     return np.ascontiguousarray(images)

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from flowkit import distributed
-from flowkit.data.bounded import FileError
 from flowkit.data.dataset import Dataset, by_hash, split_names
 from flowkit.data.image_file import check_sides, stack_images
 from flowkit.data.lazy_images import LazyImages
+from flowkit.distributed.failed import failing_together
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
@@ -29,7 +29,21 @@ def load_image_folder(
     `read(path)` returns one image. Without `in_memory`, files are read when they are indexed; each is also read once at
     the beginning, to find damaged ones, in a group of processes by one of them.
     """
-    root, chosen, classes = image_names(folder, split)
+    by_split = _split_folders(folder)
+    roots = by_split or {split: folder}
+    root, names = roots[split], {part: _image_names(place) for part, place in roots.items()}
+    # Both parts name the classes, so that a label means the same in train and test.
+    classes = _classes([name for part in names.values() for name in part])
+    if by_split:  # their own order would put one class after another
+        chosen = by_hash(names[split])
+    else:
+        chosen = split_names(names[split], split, folder) if names[split] else []
+    if not chosen:
+        others = sum(path.is_file() for path in root.rglob("*"))
+        raise FileNotFoundError(
+            f"{root}: expected image files ({' '.join(SUFFIXES)}), found none among {others} files. "
+            "Save them as .png, in Pillow with Image.open(path).convert('RGB').save(...). Sub-folders are searched too."
+        )
     chosen = chosen[:limit]
     paths = [str(root / name) for name in chosen]
     images = (
@@ -37,29 +51,6 @@ def load_image_folder(
     )
     labels = np.searchsorted(classes, [name.split("/")[0] for name in chosen]) if classes else None
     return Dataset(images, labels, 256, str(folder), classes)
-
-
-def image_names(folder: Path, split: str) -> tuple[Path, list[str], tuple[str, ...] | None]:
-    """Return (root, names under it of one split's images, names of their classes or None)."""
-    by_split = _split_folders(folder)
-    if by_split:
-        names = {part: _image_names(root) for part, root in by_split.items()}
-        root = by_split[split]
-        # Both parts name the classes, so that a label means the same in train and test.
-        classes = _classes([name for part in names.values() for name in part])
-        # Their own order would put one class after another.
-        chosen = by_hash(names[split])
-    else:
-        root, found = folder, _image_names(folder)
-        classes = _classes(found)
-        chosen = split_names(found, split, folder) if found else []
-    if not chosen:
-        others = sum(path.is_file() for path in root.rglob("*"))
-        raise FileNotFoundError(
-            f"{root}: expected image files ({' '.join(SUFFIXES)}), found none among {others} files. "
-            "Save them as .png, in Pillow with Image.open(path).convert('RGB').save(...). Sub-folders are searched too."
-        )
-    return root, chosen, classes
 
 
 def _split_folders(folder):
@@ -119,15 +110,6 @@ def _read_when_indexed(paths, read):
 
 def _shapes(paths, read):
     """Return the shape of each image, `(n, 3)`; each process reads its part."""
-    mine = distributed.mine(np.arange(len(paths)))
-    shapes, wrong = np.zeros((len(mine), 3), np.int64), []
-    for place, row in enumerate(mine):
-        try:
-            shapes[place] = read(paths[row]).shape
-        except ValueError as error:
-            wrong.append(str(error))
-            break
-    wrong = distributed.gather(np.array(wrong, np.str_))
-    if len(wrong):  # in all processes, so that none waits for another
-        raise FileError(wrong[0])
-    return distributed.gather(shapes)
+    with failing_together():  # none waits for one that finds a damaged file
+        mine = distributed.mine(np.arange(len(paths)))
+        return distributed.gather(np.array([read(paths[row]).shape for row in mine], int).reshape(-1, 3))

@@ -22,7 +22,6 @@ from flowkit.data.csv_file import is_number
 MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
 MOST_CATEGORIES = 256  # of a column of text, unless its type is given
 _ENUMERATED = 256  # levels of which all are likely to be in the data; the range of more may be widened
-ALL_MISSING = "all entries are missing"
 _SPARSE = 4  # levels for each that occurs, at least, of a column whose values are listed
 _DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
 
@@ -41,9 +40,11 @@ def infer_type(series: Any, asked: Any = None) -> ColumnType:
 def _inferred(series, asked):
     absent = absent_of(series)
     if absent.all():
-        raise ValueError(ALL_MISSING)
+        raise ValueError("all entries are missing")
     dtype, some = series.dtype, bool(absent.any())
     if asked == "category" or dtype in (nw.Boolean, nw.String, nw.Categorical, nw.Enum, nw.Object):
+        if asked == "date":
+            raise ValueError("text, expected dates: parse them first, as pandas.to_datetime does")
         if asked not in (None, "category"):
             raise ValueError(f"{dtype}, not numbers")
         return _category(series, absent, asked is not None)
@@ -61,8 +62,7 @@ def _inferred(series, asked):
         value = values[0].item()
         value = int(value) if dtype.is_integer() else value
         return Category((value,), False, word, some, (1 - absent.mean(), absent.mean()))
-    kind = _number(values, asked, word, some)
-    return _with_quantiles(_listed(kind, series) if asked is None else kind, series)
+    return _finished(_number(values, asked, word, some), series, asked)
 
 
 def _number(values, asked, dtype, missing):
@@ -147,19 +147,27 @@ def _date(series, missing):
         origin = first.astype(f"datetime64[{unit}]").astype("datetime64[us]")
         if levels <= MOST_LEVELS and (moments == moments.astype(f"datetime64[{unit}]")).all():
             steps = {"levels": max(levels, 2), "decimals": 0, "unit": unit, "origin": str(origin)}
-            found = Date("real", dtype=name, missing=missing, zone=zone, **steps)
-            return _with_quantiles(_listed(found, series), series)
-    return _with_quantiles(Date("real", dtype=name, missing=missing, origin=str(first), zone=zone), series)
+            break
+    else:
+        steps = {"origin": str(first)}
+    return _finished(Date("real", dtype=name, missing=missing, zone=zone, **steps), series, None)
 
 
-def _listed(kind, series):
-    """Return the type with the list of steps that occur, if these are few and others are unlikely in new rows."""
-    codes, _ = kind.codes(series)
+def _finished(kind, series, asked):
+    """Return the type with quantiles of its codes, a whole number k spread over [k, k + 1).
+
+    Unless a type was `asked` for, also with the list of steps that occur, if these are few and others are unlikely in
+    new rows.
+    """
+    codes, _ = kind.codes(series)  # all are right
     codes = codes[~np.isnan(codes)]
-    steps = np.unique(codes).astype(int)
-    if 2 <= len(steps) <= min(_ENUMERATED, kind.levels / _SPARSE) and not _others_likely(codes):
-        return replace(kind, listed=tuple(steps.tolist()))
-    return kind
+    steps, places = np.unique(codes, return_inverse=True)
+    few = 2 <= len(steps) <= min(_ENUMERATED, kind.levels / _SPARSE)
+    if asked is None and few and not _others_likely(codes):
+        kind, codes = replace(kind, listed=tuple(map(int, steps))), places
+    if kind.decimals is not None:
+        codes = codes + np.random.default_rng(0).random(len(codes))
+    return replace(kind, quantiles=tuple(np.quantile(codes, np.linspace(0, 1, 65)).tolist()))
 
 
 def _others_likely(numbers):
@@ -169,15 +177,6 @@ def _others_likely(numbers):
     """
     _, counts = np.unique(numbers, return_counts=True)
     return np.count_nonzero(counts == 1) > len(numbers) / 1000
-
-
-def _with_quantiles(kind, series):
-    """Return the type with the quantiles of its codes, a whole number k spread over [k, k + 1)."""
-    codes, _ = kind.codes(series)  # all are right
-    codes = codes[~np.isnan(codes)]
-    if kind.decimals is not None:
-        codes = codes + np.random.default_rng(0).random(len(codes))
-    return replace(kind, quantiles=tuple(np.quantile(codes, np.linspace(0, 1, 65)).tolist()))
 
 
 def _category(series, absent, asked):
@@ -196,7 +195,10 @@ def _category(series, absent, asked):
         if 0 < len(words) < len(values) / 2:
             row = series.to_list().index(words[0])
             raise ValueError(f"numbers, except {shown(words[0])} in row {row}, counted from 0")
-        raise ValueError(f"text, {len(values):,} different entries in {len(entries):,} rows")
+        raise ValueError(
+            f"text, {len(values):,} different entries in {len(entries):,} rows (parse dates first, as "
+            "pandas.to_datetime does)"
+        )
     counts = np.array([entries.count(value) for value in values] + [absent.sum()]) / len(series)
     word = str(series.dtype).partition("(")[0]
     return Category(tuple(values), ordered, word, bool(absent.any()), tuple(counts.tolist()))

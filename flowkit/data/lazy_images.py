@@ -77,15 +77,11 @@ def images_of(
 
     Without `in_memory`, an array of uint8 that is mapped from a file stays there, as `LazyImages`.
     """
-    mapped = isinstance(array, np.memmap)
-    if mapped and not in_memory and array.dtype == np.uint8:
-        check_shape(array.shape[:1], 1, max_bytes, name)
+    if isinstance(array, np.memmap) and not in_memory and array.dtype == np.uint8:
         array = with_channels(array, name)
         return LazyImages(lambda some: np.asarray(array[rows[some]]), (len(rows), *array.shape[1:]))
     check_shape(array.shape, array.itemsize, max_bytes, name)
-    if mapped:  # to memory, before its entries are looked at
-        return validate_images(array[rows], name=name)
-    return validate_images(array, name=name)[rows]
+    return np.asarray(validate_images(array, name=name)[rows])
 
 
 def as_rows(x: Any) -> Any:

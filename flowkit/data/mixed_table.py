@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from flowkit.data import parquet
-from flowkit.data.bounded import MAX_BYTES, FileError, reading
+from flowkit.data.bounded import MAX_BYTES, reading
 from flowkit.data.column_types import Category
 from flowkit.data.csv_file import MISSING, read_head
 from flowkit.data.table import Table
@@ -32,27 +32,18 @@ def read_frame(
         return parquet.read_frame(path, max_bytes)
     polars = parquet.require_polars(path)
     separator, names = read_head(path, max_bytes)
+    kinds = [pair for columns in known if columns for pair in zip(columns.names, columns.types, strict=True)]
+    words = [name for name, kind in kinds if isinstance(kind, Category) and isinstance(kind.values[0], str)]
     with reading(path, "a table as text"):
         return polars.read_csv(
             path,
             separator=separator,
             has_header=names is not None,
-            schema_overrides=dict.fromkeys(_words(known), polars.String),
+            schema_overrides=dict.fromkeys(words, polars.String),
             null_values=list(MISSING),
             try_parse_dates=True,
             infer_schema_length=None,
         )
-
-
-def _words(known):
-    """Return the names of columns whose entries are words."""
-    return [
-        name
-        for columns in known
-        if columns is not None
-        for name, kind in zip(columns.names, columns.types, strict=True)
-        if isinstance(kind, Category) and all(isinstance(value, str) for value in kind.values)
-    ]
 
 
 def typed_columns(
@@ -72,15 +63,16 @@ def coded(
 ) -> tuple[Table, dict[int, str]]:
     """Return the rows of a frame as a `Table` of codes, and their wrong entries as `TypedColumns.coded` does.
 
-    Columns that are not known are left out. Raises FileError for a column that is not there.
+    Columns that are not known are left out. Raises ValueError for a column that is not there.
     """
-    for names in (columns.names, given.names if given else ()):
-        if gone := [one for one in names if one not in frame.columns]:
-            raise FileError(f"{name}: got no column {gone[0]!r}, expected {list(names)}.")
-    values, wrong = columns.coded(frame[list(columns.names)])
+
+    def of(kind):
+        return kind.coded(frame[[column for column in frame.columns if column in kind.names]])
+
+    values, wrong = of(columns)
     context = None
     if given is not None:
-        context, wrong_given = given.coded(frame[list(given.names)])
+        context, wrong_given = of(given)
         wrong = wrong_given | wrong
     return Table(values, columns.names, name, columns, context, given), wrong
 

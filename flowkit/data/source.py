@@ -13,7 +13,7 @@ import numpy as np
 from flowkit._shipped import closest
 from flowkit.contract.arguments import checked, words
 from flowkit.data import cifar10, parquet
-from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, regular_size
+from flowkit.data.bounded import MAX_BYTES, FileError, check_shape
 from flowkit.data.dataset import Dataset, Limit, Split, split_rows
 from flowkit.data.idx import has_idx, looks_like_idx, read_idx_file, read_idx_folder
 from flowkit.data.image_file import bring, check_size, read_image
@@ -22,8 +22,6 @@ from flowkit.data.lazy_images import LazyImages, images_of
 from flowkit.data.numpy_file import map_npy, read_npz
 
 EMBEDDED = Path(__file__).with_name("fashion_mnist.npz")
-# Of the bytes of train_images, train_labels, test_images and test_labels, in this order.
-EMBEDDED_SHA256 = "120fae59a8d18f52d5c9c49a8fd8c4a3af2a16152bb32634941898b1b78e2ca7"
 
 FULL = Path("/usr/share/datasets/fashion-mnist")  # where Debian's package puts it
 
@@ -31,7 +29,7 @@ CLASSES = (
     *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
     *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
 )
-_DIGITS = {"train": slice(1437), "test": slice(1437, None)}  # of 1,797
+_TRAINED = 1437  # of 1,797 digits
 
 
 def load_embedded(split: str) -> tuple[np.ndarray, np.ndarray]:
@@ -48,10 +46,8 @@ def load_full(split: str) -> tuple[np.ndarray, np.ndarray | None]:
     """Return 60,000 train or 10,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, and their labels."""
     if not FULL.is_dir():
         raise FileNotFoundError(
-            f"{FULL}: expected the four files of Fashion-MNIST, found no such folder. On Debian "
-            "or Ubuntu run `apt-get install dataset-fashion-mnist`; elsewhere put "
-            "train-images-idx3-ubyte.gz and the other three there, or load their folder by its "
-            "path. The embedded part is `fashion-mnist`."
+            f"{FULL}: expected the four files of Fashion-MNIST, found no such folder. Run `apt-get install "
+            "dataset-fashion-mnist`, or load a folder of train-images-idx3-ubyte.gz and the other three by its path."
         )
     found = read_idx_folder(FULL, split)
     return found.images, found.labels
@@ -59,15 +55,10 @@ def load_full(split: str) -> tuple[np.ndarray, np.ndarray | None]:
 
 def load_digits(split: str) -> tuple[np.ndarray, np.ndarray]:
     """Return scikit-learn's 1,437 train or 360 test images, `(n, 8, 8, 1)` uint8 in 0..16, and their labels."""
-    try:
-        from sklearn import datasets
-    except ImportError:
-        raise ImportError(
-            "digits: expected scikit-learn, which carries these images, but it is not installed. "
-            "Run `pip install scikit-learn`, or use `fashion-mnist`, which flowkit carries."
-        ) from None
+    from sklearn import datasets
+
     digits = datasets.load_digits()
-    rows = _DIGITS[split]
+    rows = slice(_TRAINED) if split == "train" else slice(_TRAINED, None)
     return digits.images[rows].astype(np.uint8)[..., None], digits.target[rows].astype(np.int64)
 
 
@@ -109,12 +100,11 @@ def load(
             first ones are a fair sample; others keep the order they are stored in.
         max_bytes: the most that the images may take, as stored in the split's files and as returned; 4 GiB.
             A file that declares more is not read, so that at most twice as much memory is taken. An image file
-            may declare as many pixels as Pillow takes for safe, 89 million. Polars unpacks parquet files, whose
-            rows, columns and images are bounded.
-        in_memory: False leaves the images of a folder, or of an .npy, .npz or IDX file of uint8, on the disk, from
-            which rows are read when they are indexed; `max_bytes` then bounds a single image. In a group of processes
-            (`flowkit.distributed`) all call it. Other sources, and files that are packed (`np.savez_compressed`, .gz),
-            are held in memory all the same.
+            may declare as many pixels as Pillow takes for safe, 89 million. Polars may take more to unpack parquet.
+        in_memory: False leaves the images of a folder, or of an .npy file of uint8, on the disk, from
+            which rows are read when they are indexed. In a group of processes
+            (`flowkit.distributed`) all call it. Other sources, such as .npz files, are held in memory all the
+            same.
 
     Returns:
         A `Dataset`: `images` uint8 `(n, height, width, channels)`, `labels` int64 `(n,)` or None,
@@ -139,9 +129,9 @@ def load(
         found = Dataset(*load_split(split), levels, name, classes)
     else:
         path, key = existing_path(source, NAMES)
-        read = functools.partial(read_image, size=size, channels=channels, max_bytes=max_bytes)
+        read = functools.partial(read_image, size=size, channels=channels)
         if not path.is_dir():
-            found, whole = _read_file(path, split, key, read, max_bytes, in_memory)
+            found, whole = _read_file(path, split, key, read, max_bytes)
         elif place := cifar10.find_cifar10(path):
             found = cifar10.read_cifar10(place, split, max_bytes)
         elif has_idx(path):
@@ -168,13 +158,13 @@ def load(
     return replace(found, images=images)
 
 
-def _read_file(path, split, key, read, max_bytes, in_memory):
+def _read_file(path, split, key, read, max_bytes):
     """Return the images of a split, or (those of both, True)."""
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return Dataset(map_npy(path), None, 256, str(path)), True
     if suffix == ".npz":
-        return read_npz(path, split, key, max_bytes, in_memory)
+        return read_npz(path, split, key, max_bytes)
     if suffix == ".parquet":
         return parquet.read_images([path], read, max_bytes), True
     if looks_like_idx(path):
@@ -198,7 +188,7 @@ def absolute(source: str | Path) -> str:
 
 
 def existing_path(source: str | os.PathLike, names: Iterable[str] = ()) -> tuple[Path, str | None]:
-    """Return the path of a folder or regular file, and the name of an array in it or None.
+    """Return the path of a folder or file, and the name of an array in it or None.
 
     Raises FileNotFoundError, or ValueError for a word that is none of the `names` that stand for data either.
     """
@@ -206,8 +196,6 @@ def existing_path(source: str | os.PathLike, names: Iterable[str] = ()) -> tuple
     if not path.exists() and (inside := re.fullmatch(r"(.+\.npz):([^:/]+)", str(path), re.IGNORECASE)):
         path, key = Path(inside[1]), inside[2]
     if path.exists():
-        if not path.is_dir():
-            regular_size(path)
         return path, key
     if not names or not isinstance(source, str) or "/" in source or path.suffix:
         raise FileNotFoundError(f"{path}: expected a file or folder, found none. Check the path.")

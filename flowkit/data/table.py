@@ -98,24 +98,21 @@ def load_table(
         ('age', 'height')
     """
     path, key = existing_path(source)
-    if path.is_dir():
-        raise FileError(
-            f"{path}: expected a file with {_READ}, received a folder. Give a file in it; "
-            "folders of images take a recipe of images, such as glow/fashion-mnist."
-        )
     suffix, names, whole = path.suffix.lower(), None, True
     if suffix in (".csv", ".tsv"):
         values, names = read_csv(path, max_bytes)
     elif suffix == ".parquet":
-        values, names = parquet.read_table(path, max_bytes)
+        frame = parquet.read_frame(path, max_bytes)
+        columns = Columns.of(frame)
+        values, names = columns.values(frame), columns.names
     elif suffix == ".npy":
-        values = map_npy(path, max_bytes)
+        values = map_npy(path)
     elif suffix == ".npz":
         arrays = NpzFile(path, max_bytes)
         chosen, whole = arrays.choose(_PAIRS, split, key)
         values = arrays[chosen]
     else:
-        raise FileError(f"{path}: expected {_READ}, received another kind of file. {_ADVICE}")
+        raise FileError(f"{path}: expected {_READ}, received another kind of file or a folder. {_ADVICE}")
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
         raise FileError(
             f"{path}: expected a table of real numbers, (rows, columns), received {values.dtype} of shape "
@@ -125,17 +122,11 @@ def load_table(
     rows = rows[:limit]
     check_shape((len(rows), values.shape[1]), 8, max_bytes, str(path))
     table = Table(np.asarray(values[rows], "float64"), names, str(source))
-    _check_finite(table, rows, path)
-    return table
-
-
-def _check_finite(table, rows, path):
-    """Raise FileError for NaN and infinity, with the row in the file, which is not that in the split."""
-    finite = np.isfinite(table.values)
-    if not finite.all():
-        row, column = (int(i) for i in np.argwhere(~finite)[0])
-        shown = f"column {column}" if table.names is None else f"column {table.names[column]!r}"
-        raise FileError(
-            f"{path}: expected finite numbers, received {table.values[row, column]} in {shown} of row {rows[row]}, "
-            "counted from 0. Drop or fill in such rows, or leave the column out."
+    if len(wrong := np.argwhere(~np.isfinite(table.values))):
+        row, column = map(int, wrong[0])
+        raise FileError(  # with the row in the file, which is not that in the split
+            f"{path}: expected finite numbers, received {table.values[row, column]} in column "
+            f"{column if names is None else repr(names[column])} of row {rows[row]}, counted from 0. Drop or fill in "
+            "such rows, or leave the column out."
         )
+    return table

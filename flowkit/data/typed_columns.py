@@ -9,9 +9,9 @@ import narwhals as nw
 import numpy as np
 
 from flowkit._shipped import closest
-from flowkit.data.column_types import ColumnType, Number, restored_type, stored_type
+from flowkit.data.column_types import ColumnType, restored_type, stored_type
 from flowkit.data.frame import Columns
-from flowkit.data.infer_type import ALL_MISSING, infer_type
+from flowkit.data.infer_type import infer_type
 
 
 @dataclass(frozen=True)
@@ -50,12 +50,10 @@ class TypedColumns(Columns):
         if undecided:
             listed = "; ".join(f"{name!r}: {why}" for name, why in undecided)
             names = [name for name, _ in undecided]
-            dropped = ",".join(map(str, names))
-            advice = f"Leave them out, drop={names} (--drop {dropped})"
-            for name in [name for name, why in undecided if why != ALL_MISSING][:1]:
-                advice += f", or give a type, types={{{name!r}: 'category'}} (--types '{name}=category')"
             raise ValueError(
-                f"got {len(undecided)} column{'s' * (len(undecided) > 1)} without a type: {listed}. {advice}."
+                f"got {len(names)} column{'s' * (len(names) > 1)} without a type: {listed}. Leave them out, "
+                f"drop={names} (--drop '{','.join(map(str, names))}'), or give a type, types={{{names[0]!r}: "
+                f"'category'}} (--types '{names[0]}=category')."
             )
         return cls(columns.names, columns.library, tuple(found))
 
@@ -68,11 +66,8 @@ class TypedColumns(Columns):
 
     @property
     def missing(self) -> tuple[int, ...]:
-        return tuple(
-            place
-            for place, kind in enumerate(self.types)
-            if kind.missing and (isinstance(kind, Number) or kind.ordered)
-        )
+        kinds = enumerate(self.types)
+        return tuple(place for place, kind in kinds if kind.missing and math.isnan(kind.missing_code))
 
     @property
     def codings(self) -> list[Any]:
@@ -200,13 +195,11 @@ def split_names(
 ) -> tuple[list[Any], list[Any]]:
     """Return (the columns to model, those they are conditioned on); the others of a table are dropped.
 
-    Raises ValueError for names that are no columns, for one that is dropped and given, and if none is left.
+    Raises ValueError for names that are no columns, and if none is left.
     """
     given, drop = list(given), list(drop)
     require_columns("given", given, names)
     require_columns("drop", drop, names)
-    if both := [name for name in given if name in drop]:
-        raise ValueError(f"got column {both[0]!r} in given= and in drop=, expected it in one of them.")
     left = [name for name in names if name not in given and name not in drop]
     if not left:
         raise ValueError(

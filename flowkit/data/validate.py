@@ -9,7 +9,6 @@ from flowkit.contract import Tensor
 from flowkit.contract.arguments import checked, whole
 
 Levels = Annotated[int, whole(2, 256)]
-_AT_ONCE = 2**16
 
 
 @checked
@@ -36,8 +35,7 @@ def validate_images(x: Tensor, levels: Levels = 256, name: str = "images") -> np
         ValueError: images: expected whole numbers in 0..255, received float64 values such as 0.5 \
 between 0.5 and 0.5. They look scaled to 0..1: pass (x * 255).round().astype("uint8").
     """
-    x = with_channels(_as_array(x), name)
-    return _as_uint8(x, levels, name)
+    return _as_uint8(with_channels(_as_array(x), name), levels, name)
 
 
 def validate_labels(labels: Tensor, count: int | None, name: str = "labels") -> np.ndarray:
@@ -111,15 +109,12 @@ def _as_uint8(x, levels, name):
     low, high = x.min(), x.max()
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"{wanted}, received NaN or infinite values. Remove those images.")
-    if x.dtype.kind == "f":
-        flat = x.reshape(-1, order="A")
-        for start in range(0, len(flat), _AT_ONCE):  # all at once would take as much memory again
-            part = flat[start : start + _AT_ONCE]
-            if (fractions := part % 1 != 0).any():
-                raise ValueError(
-                    f"{wanted}, received {x.dtype} values such as {float(part[fractions][0]):.4g} between "
-                    f"{low:.4g} and {high:.4g}. {_unscale(low, high, levels)}"
-                )
+    for part in x if x.dtype.kind == "f" else ():  # all at once would take as much memory again
+        if (fractions := part % 1 != 0).any():
+            raise ValueError(
+                f"{wanted}, received {x.dtype} values such as {float(part[fractions][0]):.4g} between {low:.4g} and "
+                f"{high:.4g}. {_unscale(low, high, levels)}"
+            )
     if low < 0 or high >= levels:
         raise ValueError(
             f"{wanted}, received values from {low:g} to {high:g}. Clip or rescale them, or state "

@@ -12,7 +12,6 @@ from flowkit.contract.arguments import instance, whole
 from flowkit.contract.conditioner import Network, adapt_conditioner, ask
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for
-from flowkit.contract.shapes import event_size
 from flowkit.data.dequantize import Dequantize, Levels
 
 
@@ -94,7 +93,9 @@ class VariationalDequantize(Dequantize):
 
     def _log_q(self, eps, logit, log_det):
         """Return log q(u | x), (batch,), of u = sigmoid(logit); `log_det` is that from eps to the logit."""
-        log_q = sum_event(_log_normal(eps) - _log_slope(logit)) - log_det
+        log_normal = -0.5 * (eps * eps + math.log(2 * math.pi))
+        log_slope = ops.log_sigmoid(logit) + ops.log_sigmoid(-logit)  # of u
+        log_q = sum_event(log_normal - log_slope) - log_det
         return ops.cast(log_q, self.compute_dtype)
 
     def _level(self, x):
@@ -142,15 +143,3 @@ class VariationalDequantize(Dequantize):
     def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         eps = self._as_density(ops.reshape(noise, ops.shape(x)))
         self.density.run_refresh(eps, self._context(self._level(x)))
-
-    def noise_size(self, x_shape: Shape) -> int:
-        return event_size(x_shape)
-
-
-def _log_normal(eps):
-    return -0.5 * (eps * eps + math.log(2 * math.pi))
-
-
-def _log_slope(logit):
-    """Return log du/dlogit of u = sigmoid(logit)."""
-    return ops.log_sigmoid(logit) + ops.log_sigmoid(-logit)

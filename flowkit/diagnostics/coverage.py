@@ -1,6 +1,5 @@
 """Coverage: the share of the data in regions of highest density."""
 
-import functools
 import math
 
 import numpy as np
@@ -66,7 +65,14 @@ def coverage(
         share = (ranks[:, None] < (u * (samples + 1)).round()).mean(axis=0)
     else:
         u, lower, upper = rank_band(len(found), draws=draws, level=level)
-        ranks = _ranks_of_own(flow, found, context, draws, batch_size, seed, rng)
+        how = {"batch_size": batch_size, "check": None}
+        drawn = [
+            flow.sample_and_log_prob(count, context, seed=own_seed, **how)[1]
+            for count, own_seed in pieces(
+                draws, len(found) * math.prod(flow.event_shape), np.random.SeedSequence(seed)
+            )
+        ]
+        ranks = _ranks(found, _without_nan(np.concatenate(drawn).astype("float64")), rng)
         share = (ranks[:, None] <= np.arange(draws + 1)).mean(axis=0)
     outside = (share < lower - 1e-9) | (share > upper + 1e-9)
     worst = int(np.argmax(np.abs(share - u)))
@@ -99,7 +105,6 @@ def coverage(
     )
 
 
-@functools.lru_cache(maxsize=16)
 def band(n: int, samples: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return (u, lower, upper), where C(u) of n rows ranked among the same `samples` stays for all u at once.
 
@@ -129,16 +134,6 @@ def _ranks(found, drawn, rng):
     """Count draws of higher density than each row, and equal ones by chance. `drawn` is (m, 1) or (m, n)."""
     higher, equal = (drawn > found).sum(axis=0), (drawn == found).sum(axis=0)
     return higher + rng.integers(0, equal, endpoint=True)
-
-
-def _ranks_of_own(flow, found, context, draws, batch_size, seed, rng):
-    """Return the rank of each row among draws given its own context, a few draws at a time."""
-    size = len(found) * math.prod(flow.event_shape)
-    drawn = [
-        flow.sample_and_log_prob(count, context, seed=own_seed, batch_size=batch_size, check=None)[1]
-        for count, own_seed in pieces(draws, size, np.random.SeedSequence(seed))
-    ]
-    return _ranks(found, _without_nan(np.concatenate(drawn).astype("float64")), rng)
 
 
 def _without_nan(log_prob):

@@ -9,7 +9,7 @@ from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding
 from flowkit.flow import prepare
 from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
-from flowkit.training.pictures import new_figure
+from flowkit.training.pictures import image_grid, new_figure
 
 _SHOWN = 8
 _DISTANCES = 2**24  # that are held at once
@@ -125,8 +125,7 @@ def _drawn(flow, samples, context, temperature, batch_size, seed):
 def _draw(of_samples, of_x, closest, beside):
     images = closest.ndim == 4 and closest.shape[-1] in (1, 3)
     figure = new_figure(9 if images else 5, 4)
-    grid = figure.add_gridspec(2, 2 * len(closest) if images else 1)
-    axes = figure.add_subplot(grid[:, : len(closest)] if images else grid[:, :])
+    axes = figure.add_subplot(1, 1 + images, 1)
     high = np.quantile(np.concatenate([of_samples, of_x]), 0.995) or 1.0
     bins = np.linspace(0, high, 41)
     for distances, colour, name in ((of_x, BLUE, "test rows"), (of_samples, ORANGE, "samples")):
@@ -135,13 +134,10 @@ def _draw(of_samples, of_x, closest, beside):
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3, color=GREY)
     if images:
-        low, top = min(closest.min(), beside.min()), max(closest.max(), beside.max())
-        for row, pictures in enumerate((closest, beside)):
-            for column, picture in enumerate(pictures):
-                place = figure.add_subplot(grid[row, len(closest) + column])
-                shown = (picture.astype("float64") - low) / ((top - low) or 1)
-                place.imshow(shown[..., 0] if shown.shape[-1] == 1 else shown, cmap="gray", vmin=0, vmax=1)
-                place.set_axis_off()
-                if column == 0:
-                    place.set_title(("nearest samples", "their rows")[row], fontsize=7, loc="left")
+        both = np.concatenate([closest, beside]).astype("float64")
+        shown = np.round(255 * (both - both.min()) / (np.ptp(both) or 1)).astype("uint8")
+        place = figure.add_subplot(1, 2, 2)
+        place.imshow(image_grid(shown, columns=len(closest)), cmap="gray", vmin=0, vmax=255)
+        place.set_title("nearest samples, above their rows", fontsize=7)
+        place.set_axis_off()
     return figure

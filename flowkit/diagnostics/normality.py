@@ -46,7 +46,10 @@ def normality(
     if not 0 < level < 1:
         raise ValueError(f"normality: expected a level between 0 and 1, received {level!r}.")
     z = latents(flow, x, context, batch_size=batch_size, seed=seed)
-    expected = None if _is_standard(flow.base) else _draws(flow, len(z), context, batch_size, seed)
+    base, expected = flow.base, None
+    if type(base) is not Normal or base.learn or base.conditioner is not None:
+        drawn = sampling.latents(flow, len(z), prepare.seen_context(flow, context, batch_size), 1.0, seed)
+        expected = np.asarray(drawn, "float64").reshape(len(z), -1)
     distances, p = zip(*_tests(z, expected), strict=True)
     p = holm(p)
     distances, rejected = np.asarray(distances), int((p[:-1] < level).sum())
@@ -88,30 +91,15 @@ def _forward(flow, y, context, noise=None):
     return flow.bijector(y, context=context, **given(noise))[0]
 
 
-def _is_standard(base):
-    return type(base) is Normal and not base.learn and base.conditioner is None
-
-
-def _draws(flow, count, context, batch_size, seed):
-    z = sampling.latents(flow, count, prepare.seen_context(flow, context, batch_size), 1.0, seed)
-    return np.asarray(z, "float64").reshape(count, -1)
-
-
 def _tests(z, expected):
     """Return (distance, p-value) of each entry, then of the length."""
     if expected is None:
-        return [*_against(stats.norm.cdf, z), *_against(stats.chi2(z.shape[1]).cdf, _squares(z)[:, None])]
-    pairs = [*zip(z.T, expected.T, strict=True), (_squares(z), _squares(expected))]
-    return [(found.statistic, found.pvalue) for found in (stats.ks_2samp(*pair) for pair in pairs)]
-
-
-def _against(cdf, columns):
-    """Return the distances and p-values of `scipy.stats.kstest` for each column, all at once."""
-    n = len(columns)
-    shares = cdf(np.sort(columns, axis=0))
-    steps = np.arange(n + 1)[:, None] / n
-    distances = np.maximum((steps[1:] - shares).max(axis=0), (shares - steps[:-1]).max(axis=0))
-    return zip(distances, stats.kstwo.sf(distances, n), strict=True)
+        found = [stats.kstest(column, "norm") for column in z.T]
+        found.append(stats.kstest(_squares(z), stats.chi2(z.shape[1]).cdf))
+    else:
+        pairs = [*zip(z.T, expected.T, strict=True), (_squares(z), _squares(expected))]
+        found = [stats.ks_2samp(*pair) for pair in pairs]
+    return [(one.statistic, one.pvalue) for one in found]
 
 
 def _squares(z):

@@ -1,6 +1,7 @@
 """All diagnostics of a flow and its test data, in one call."""
 
 import html
+import math
 from pathlib import Path
 from typing import Any
 
@@ -163,25 +164,20 @@ def report(
 
 def _left_out(flow, reads, train, outside):
     """Return name -> reason of the diagnostics that do not apply."""
-    reasons = {}
-    spec = flow.bijector.spec
+    reasons, entries = {}, math.prod(flow.event_shape)
+    if entries > most_entries(LEVEL):
+        reasons["calibration"] = (
+            f"of {entries} entries none could fail a test of so many: flowkit.evaluation.ranks has their ranks"
+        )
+    if len(flow.event_shape) != 1:
+        reasons["recovery"] = "of images each pixel would be an entry"
     if not reads:
         reasons |= dict.fromkeys(("calibration", "tarp", "recovery"), "the call has no context")
-    elif len(flow.event_shape) != 1:
-        reasons["calibration"] = (
-            "of images each pixel would be a test: flowkit.evaluation.ranks has their ranks"
-        )
-        reasons["recovery"] = "of images each pixel would be an entry"
-    elif flow.event_shape[0] > most_entries(LEVEL):
-        reasons["calibration"] = (
-            f"of {flow.event_shape[0]} entries none could fail a test of so many: flowkit.evaluation.ranks has their "
-            "ranks"
-        )
     try:
         check_scored_by_level(flow, "levels")
     except ValueError as error:
         reasons["levels"] = str(error).removeprefix("levels: ").removesuffix(".")
-    if spec.inverse == "none":
+    if flow.bijector.spec.inverse == "none":
         for name in ("coverage", "calibration", "tarp", "recovery", "round_trip", "memorisation"):
             reasons[name] = "the flow has no inverse, so it draws no samples"
     elif flow.bijector.forgets(inverse=False):

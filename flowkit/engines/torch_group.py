@@ -4,6 +4,9 @@ import contextlib
 import datetime
 import functools
 import os
+import sys
+import threading
+import time
 
 import torch
 
@@ -11,12 +14,18 @@ from flowkit.engines.base import Engine
 
 # Between the seeds of two processes, of which Keras takes 32 bits: far from all multiples.
 _APART = 0x9E3779B9
+_PAUSE = 2.0  # seconds between two heartbeats
+_SILENCE = 15.0  # seconds without one after which a process counts as lost; torchrun needs 37 more to end all
+_GRACE = 5.0  # seconds in which the main thread may notice by itself that another process has ended
+_leaving = threading.Event()
+_heart = None  # the thread that exchanges heartbeats
 
 
 class TorchGroup(Engine):
     """Groups of processes on PyTorch, by `torch.distributed`: one process per device."""
 
     def join(self, address, count, rank, local_rank, seconds):
+        global _heart
         timeout = datetime.timedelta(seconds=seconds)
         place = "env://" if address is None else f"tcp://{address}?rank={rank}&world_size={count}"
         store, _, _ = next(torch.distributed.rendezvous(place, timeout=timeout))
@@ -28,9 +37,16 @@ class TorchGroup(Engine):
             torch.cuda.set_device((local_rank or 0) % torch.cuda.device_count())
             kinds = "cpu:gloo,cuda:nccl"
         torch.distributed.init_process_group(kinds, store=store, rank=rank, world_size=count, timeout=timeout)
+        silence = datetime.timedelta(seconds=_SILENCE)
+        beats = torch.distributed.new_group(backend="gloo", timeout=silence)
+        _leaving.clear()
+        _heart = threading.Thread(target=_beat, args=(beats, count), name="flowkit heartbeats", daemon=True)
+        _heart.start()
 
     def leave(self):
         if self.processes() > 1:
+            _leaving.set()
+            _heart.join()
             torch.distributed.destroy_process_group()
 
     def processes(self):
@@ -88,6 +104,28 @@ class TorchGroup(Engine):
         finally:
             for seed in seeds:
                 seed -= shift
+
+
+def _beat(beats, count):
+    """Exchange a number with all processes every few seconds until all leave; end this one if another is silent.
+
+    Steps wait longer, as long as another process has work of its own to do.
+    """
+    leaving = 0
+    try:
+        while leaving < count:
+            _leaving.wait(_PAUSE)
+            flag = torch.tensor(int(_leaving.is_set()))
+            torch.distributed.all_reduce(flag, group=beats)
+            leaving = int(flag)
+    except RuntimeError:
+        time.sleep(_GRACE)  # the main thread ends by itself if it waits for that process too
+        print(
+            "flowkit: another process of the group does not answer, so this one ends.",
+            file=sys.stderr,
+            flush=True,
+        )
+        os._exit(1)
 
 
 @torch.no_grad()

@@ -4,6 +4,7 @@ import importlib.util
 import os
 import tempfile
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -241,3 +242,13 @@ def require(format: str) -> None:
     if missing:
         extra = "export" if name == "torch" else f"export-{name}"
         raise ImportError(f"{format!r} on {name} needs {', '.join(missing)}: {pip_install(extra)}")
+    # Later ones name the JAX that they support.
+    if "jax2onnx" in packages[name] and _version("jax") >= (0, 12) and _version("jax2onnx") < (0, 18):
+        raise ImportError(
+            f"{format!r} on jax: got JAX {metadata.version('jax')}, which jax2onnx {metadata.version('jax2onnx')} does "
+            "not support. Run pip install 'jax<0.12', or save a .keras file and export it with KERAS_BACKEND=torch."
+        )
+
+
+def _version(package):
+    return tuple(map(int, metadata.version(package).split(".")[:2]))

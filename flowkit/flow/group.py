@@ -28,11 +28,14 @@ def check_devices() -> None:
             f"got {type(distribution).__name__} of keras.distribution on {engine.name}, where Keras trains on one "
             "device. Set KERAS_BACKEND=jax, or start a process for each device on PyTorch (flowkit.distributed)."
         )
-    launch = None if started() or engine.processes() > 1 else launched(os.environ)
-    if launch is not None and launch.launcher != "SLURM":  # srun may start other things
+    if started() or (engine.processes() > 1 and distribution is not None):
+        return
+    launch = launched(os.environ)
+    alone = launch is None or launch.launcher == "SLURM"  # srun may start other things
+    if engine.processes() > 1 or not alone:
         raise RuntimeError(
-            f"fit expects processes that have joined, received a group of {launch.processes}, each of which would "
-            "train weights of its own: call flowkit.distributed.start() before the model is made."
+            "fit expects processes that have joined, received several, each of which would train weights of its own: "
+            "call flowkit.distributed.start() before the model is made."
         )
 
 

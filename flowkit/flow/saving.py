@@ -19,8 +19,8 @@ from flowkit.data.typed_columns import restored_columns
 from flowkit.engines import engine
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.presets.errors import PresetError, reason
-from flowkit.presets.find import find_preset
 from flowkit.presets.folder import read_preset, write_preset
+from flowkit.presets.hub import find_preset
 from flowkit.presets.untrusted import check_config
 
 _PARTS = ("bijector", "base", "embedding", "dequantize")

@@ -44,11 +44,18 @@ def write_page(
     - `ort`: the folder dist of npm's onnxruntime-web; None downloads a fixed version once (33 MB).
 
     The page requests nothing from other hosts. Raises ValueError for a flow that is not one of stored images, of 1 or 3
-    channels, or that needs a context other than a class, and for images without labels if it needs those;
-    ContractError if a graph differs from the flow. Nothing is written then.
+    channels, or that needs a context other than a class; ContractError if a graph differs from the flow. Nothing is
+    written then.
     """
-    _refuse_others(flow)
-    folder = Path(folder)
+    event, folder = flow.event_shape, Path(folder)
+    stored = getattr(flow.dequantize, "stored_levels", None) is not None
+    if not stored or event is None or len(event) != 3 or event[-1] not in (1, 3):
+        raise ValueError(
+            "the page expects a flow of images of 1 or 3 channels with a flowkit.data.Dequantize, received one of "
+            f"events {event} with {flow.dequantize}."
+        )
+    if context_kind(flow) == "required" and flow.num_classes is None:
+        raise ValueError("the page expects a flow that reads no context other than a class.")
     if folder.is_dir() and any(folder.iterdir()) and not all((folder / own).exists() for own in _OWN):
         raise ValueError(f"{folder} holds other files: expected an empty folder, or one of an earlier page.")
     with tempfile.TemporaryDirectory() as place:
@@ -69,7 +76,7 @@ def _write(flow, folder, train, test, name, temperature):
         path = folder / f"{graph}.onnx"
         flow.export(path, what, context=each_class)
         sums[graph] = hashlib.sha256(path.read_bytes()).hexdigest()
-    for page in _pages():
+    for page in resources.files("flowkit.play").joinpath("page").iterdir():  # the same for each flow
         (folder / page.name).write_bytes(page.read_bytes())
     shown = test.images[picked]
     _write_atlas(folder / "images.png", shown, flow.dequantize.stored_levels)
@@ -83,11 +90,14 @@ def _write(flow, folder, train, test, name, temperature):
     if scores:
         likely = flow.log_prob(test.images[:LEARNED], _labels(flow, test, slice(LEARNED)))
     latents = flow.bijector.compute_output_shape((None, *flow.event_shape))[1:]
+    sizes = [math.prod(latents)]  # of a flow without levels
+    if flow.bijector.split_levels()[1] is not None:
+        sizes = [int(size) for size in level_sizes(flow.bijector, "the page")]
     meta = {
         "name": name,
         "event": list(flow.event_shape),
         "latents": list(latents),
-        "level_sizes": _levels(flow, math.prod(latents)),
+        "level_sizes": sizes,
         "levels": flow.dequantize.levels,
         "stored_levels": flow.dequantize.stored_levels,
         "step": flow.dequantize.step,
@@ -105,32 +115,10 @@ def _write(flow, folder, train, test, name, temperature):
     (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
 
 
-def _pages():
-    """Return the files that are the same for each flow."""
-    return sorted(resources.files("flowkit.play").joinpath("page").iterdir(), key=lambda file: file.name)
-
-
-def _refuse_others(flow):
-    event = flow.event_shape
-    stored = getattr(flow.dequantize, "stored_levels", None) is not None
-    if not stored or event is None or len(event) != 3 or event[-1] not in (1, 3):
-        raise ValueError(
-            "the page expects a flow of images of 1 or 3 channels with a flowkit.data.Dequantize, received one of "
-            f"events {event} with {flow.dequantize}."
-        )
-    if context_kind(flow) == "required" and flow.num_classes is None:
-        raise ValueError("the page expects a flow that reads no context other than a class.")
-
-
 def _labels(flow, dataset, some):
     """Return the classes of some images for a class-conditional flow, None for another flow."""
     if context_kind(flow) != "required":
         return None
-    if dataset.labels is None:
-        raise ValueError(
-            f"the page expects images with one of the flow's {flow.num_classes} classes, received {dataset.name} with "
-            "no labels."
-        )
     return dataset.labels[some].astype("int32")
 
 
@@ -176,10 +164,3 @@ def _directions(flow, dataset):
 def _class_name(dataset, label):
     names = dataset.classes or ()
     return names[label] if label < len(names) else str(label)
-
-
-def _levels(flow, latents):
-    """Return how many latents each level has; a flow without levels has one."""
-    if flow.bijector.split_levels()[1] is None:
-        return [latents]
-    return [int(size) for size in level_sizes(flow.bijector, "the page")]

@@ -18,7 +18,12 @@ def copy_runtime(folder: Path, ort: Path | None = None) -> None:
     Raises FileNotFoundError if `ort` lacks one of the files, ConnectionError if the download fails.
     """
     if ort is None:
-        _unpack(_archive(), folder)
+        archive = cache_folder() / f"onnxruntime-web-{VERSION}.tgz"
+        download(URL, archive, SHA256)
+        with tarfile.open(archive) as package:
+            for name in FILES:
+                source = package.extractfile(f"package/dist/{name}")
+                (folder / name).write_bytes(source.read())  # type: ignore[union-attr]
         return
     missing = [name for name in FILES if not (ort / name).is_file()]
     if missing:
@@ -27,24 +32,3 @@ def copy_runtime(folder: Path, ort: Path | None = None) -> None:
         )
     for name in FILES:
         shutil.copyfile(ort / name, folder / name)
-
-
-def _archive():
-    path = cache_folder() / f"onnxruntime-web-{VERSION}.tgz"
-    try:
-        download(URL, path, SHA256)
-    except ConnectionError as error:
-        raise ConnectionError(
-            f"{error} Or run npm install onnxruntime-web@{VERSION} (33 MB) elsewhere, and pass "
-            "--ort node_modules/onnxruntime-web/dist."
-        ) from error
-    return path
-
-
-def _unpack(archive, folder):
-    with tarfile.open(archive) as package:
-        for name in FILES:
-            source = package.extractfile(f"package/dist/{name}")
-            if source is None:
-                raise ConnectionError(f"{archive}: found no {name} in it")
-            (folder / name).write_bytes(source.read())

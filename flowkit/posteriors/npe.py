@@ -11,7 +11,7 @@ from flowkit.diagnostics import Report, report
 from flowkit.flow.flow import Flow
 from flowkit.flow.plotting import pair_plot
 from flowkit.posteriors.prior import Prior
-from flowkit.posteriors.simulations import Simulator, finite_pairs, numbers, simulated
+from flowkit.posteriors.simulations import Simulator, finite_pairs, simulated
 
 _MASS = 1e-4  # of a posterior that a truncated prior may leave out
 _DRAWS = 10_000  # to find the density that the rest of it exceeds
@@ -68,7 +68,7 @@ class Posterior:
 
         Outside of the prior's bounds it is -inf.
         """
-        theta = numbers(theta, "log_prob's theta")
+        theta = np.asarray(theta, "float32")
         rows, one = self._observed(x)
         if theta.ndim != 2 or theta.shape[1] != self.prior.features or not (one or len(rows) == len(theta)):
             raise ValueError(
@@ -93,8 +93,6 @@ class Posterior:
         if drawn.ndim != 2:
             raise ValueError(f"plot: got {drawn.shape[1]} observations, expected one.")
         features = self.prior.features
-        if true is not None and np.shape(true) != (features,):
-            raise ValueError(f"plot's true: got shape {np.shape(true)}, expected ({features},).")
         before = self.prior.draw(samples, np.random.default_rng(seed))
         names = self.prior.names or [f"parameter {i}" for i in range(features)]
         return pair_plot(before, drawn, list(names), labels=("prior", "posterior"), mark=true)
@@ -134,7 +132,7 @@ class Posterior:
         event = self.x.shape[1:]
         if x is None:
             raise ValueError("posterior: got no observation. Pass x, or observation= when it is made.")
-        x = numbers(x, "observation")
+        x = np.asarray(x, "float32")
         one = x.shape == event or (event == (1,) and x.ndim == 0)
         rows = x.reshape(1, *event) if one else x
         if rows.shape[1:] != event:

@@ -58,7 +58,7 @@ def as_prior(prior: PriorLike, features: int | None = None) -> Prior:
     - A `flowkit.Flow` of vectors, such as the posterior of an earlier experiment.
     - A function: `prior(n)` returns n rows. Its density and its bounds are unknown.
 
-    Raises TypeError for anything else, and ValueError for a box without width and for draws of another shape.
+    Raises ValueError for anything else, for a box without width and for draws of another shape.
 
     >>> prior = as_prior({"rate": (0, 1), "size": (2, 6)})
     >>> prior.names, prior.draw(3, np.random.default_rng(0)).shape
@@ -78,22 +78,13 @@ def as_prior(prior: PriorLike, features: int | None = None) -> Prior:
 def _of_box(prior):
     """Return the uniform prior of a box."""
     names = tuple(map(str, prior)) if isinstance(prior, Mapping) else None
-    try:
-        box = np.array(list(prior.values()) if names else prior, "float64")
-    except (TypeError, ValueError):
-        box = np.empty(0)
-    if box.ndim != 2 or box.shape[1] != 2 or not len(box):
-        raise TypeError(
-            f"posterior's prior: got {shown(prior)}, expected a list of (low, high), a dict {{name: (low, high)}}, a "
-            "Distribution, a Flow, or a function n -> n rows."
+    box = np.array(list(prior.values()) if names else prior, "float64")
+    if box.shape[1:] != (2,) or not (np.isfinite(box).all() and (box[:, 0] < box[:, 1]).all()):
+        raise ValueError(
+            f"posterior's prior: got {shown(prior)}, expected a list of (low, high) or a dict {{name: (low, high)}}, "
+            "finite numbers low < high, a Distribution, a Flow, or a function n -> n rows."
         )
     low, high = box.T
-    if not (np.isfinite(box).all() and (low < high).all()):
-        wrong = int(np.argmin(np.isfinite(box).all(axis=1) & (low < high)))
-        raise ValueError(
-            f"posterior's prior: got the interval {tuple(box[wrong].tolist())} for parameter {wrong}, expected finite "
-            "numbers low < high."
-        )
     # Rounding to float32 must not move a draw onto an end.
     first, last = (
         np.nextafter(end.astype("float32"), other.astype("float32"))

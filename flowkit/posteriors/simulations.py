@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.contract.arguments import shown
-
 Simulator = Callable[[np.ndarray], Any]
 
 
@@ -19,11 +17,11 @@ _PARALLEL = (
 def simulated(simulator: Simulator, theta: np.ndarray) -> np.ndarray:
     """Return `simulator(theta)` in float32, (n, *event). Raises ValueError unless it has a row for each of theta."""
     try:
-        x = numbers(simulator(theta), "simulator")
+        x = np.asarray(simulator(theta), "float32")
     except Exception as error:
         error.add_note(f"flowkit called simulator(theta) with theta of shape {theta.shape}. {_PARALLEL}")
         raise
-    if x.ndim == 0 or len(x) != len(theta):
+    if x.shape[:1] != theta.shape[:1]:
         raise ValueError(
             f"simulator: got an array of shape {x.shape}, expected {len(theta):,} rows, one for each row of theta. "
             f"{_PARALLEL}"
@@ -33,11 +31,7 @@ def simulated(simulator: Simulator, theta: np.ndarray) -> np.ndarray:
 
 def given_pairs(pairs: Any, features: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Return pairs (theta, x) in float32. Raises ValueError unless they have as many rows, and the prior's columns."""
-    try:
-        theta, x = pairs
-    except (TypeError, ValueError):
-        raise ValueError(f"posterior's pairs: got {shown(pairs)}, expected (theta, x).") from None
-    theta, x = numbers(theta, "posterior's pairs"), numbers(x, "posterior's pairs")
+    theta, x = (np.asarray(part, "float32") for part in pairs)
     x = x[:, None] if x.ndim == 1 else x
     if theta.ndim != 2 or x.ndim < 2 or len(theta) != len(x) or features not in (None, theta.shape[1]):
         raise ValueError(
@@ -45,14 +39,6 @@ def given_pairs(pairs: Any, features: int | None) -> tuple[np.ndarray, np.ndarra
             "(n, ...), a row of data for each row of parameters."
         )
     return theta, x
-
-
-def numbers(values: Any, name: str) -> np.ndarray:
-    """Return values in float32. Raises ValueError for what holds no numbers."""
-    try:
-        return np.asarray(values, "float32")
-    except (TypeError, ValueError):
-        raise ValueError(f"{name}: got {shown(values)}, expected an array of numbers.") from None
 
 
 def finite_pairs(theta: np.ndarray, x: np.ndarray, leave_out: bool) -> tuple[np.ndarray, np.ndarray]:

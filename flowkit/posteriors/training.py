@@ -1,6 +1,6 @@
 """From a simulator and a prior to a posterior: simulate, train, and simulate again where the posterior is."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from flowkit import zoo
 from flowkit.bijectors import Chain, SoftBounds
 from flowkit.conditioners import StandardizedContext
-from flowkit.contract.arguments import one_of, positive, real, whole_number
+from flowkit.contract.arguments import Between0And1, Count, Positive, checked, one_of, whole, words
 from flowkit.flow.flow import Flow
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
@@ -25,22 +25,23 @@ _DECAY = 0.003
 _NETWORK = {"layers": 5, "hidden": (50, 50), "bins": 10, "bound": 5.0, "residual": True}
 
 
+@checked
 def posterior(
     simulator: Simulator | None = None,
     prior: PriorLike | None = None,
     *,
     pairs: tuple[ArrayLike, ArrayLike] | None = None,
-    simulations: int = 10_000,
-    rounds: int = 1,
+    simulations: Annotated[int, whole(2)] = 10_000,
+    rounds: Count = 1,
     observation: ArrayLike | None = None,
-    method: str = "npe",
+    method: Annotated[str, words("npe", "nle")] = "npe",
     embedding: keras.Layer | None = None,
     features: int | None = None,
-    epochs: int = 1000,
-    patience: int = 20,
-    batch_size: int = 200,
-    learning_rate: float = 1e-3,
-    validation: float = 0.1,
+    epochs: Count = 1000,
+    patience: Count = 20,
+    batch_size: Count = 200,
+    learning_rate: Positive = 1e-3,
+    validation: Between0And1 = 0.1,
     seed: int = 0,
     verbose: int = 1,
     model: str = "nsf",
@@ -84,11 +85,6 @@ def posterior(
     >>> theta.shape, bool((theta > 0).all() and (theta < [1, 2]).all())
     ((100, 2), True)
     """
-    one_of("posterior's method", method, ("npe", "nle"))
-    rounds = whole_number(rounds, "posterior's rounds", least=1)
-    simulations = whole_number(simulations, "posterior's simulations", least=2 * rounds)
-    real(0, 1, "a share between 0 and 1", "()")(validation, "posterior's validation")
-    positive(learning_rate, "posterior's learning_rate")
     known = None if prior is None else as_prior(prior, features)
     _refuse_missing(simulator, known, pairs, method, rounds, observation, embedding)
     rng = np.random.default_rng(seed)
@@ -98,8 +94,8 @@ def posterior(
         x = simulated(simulator, theta)
     else:
         theta, x = given_pairs(pairs, None if known is None else known.features)
-        known = _prior_of(theta) if known is None else known
-    how = {"epochs": epochs, "patience": patience, "batch_size": batch_size, "validation": validation}
+        if known is None:  # a prior of which only these draws are known
+            known = Prior(theta.shape[1], lambda n, rng: theta[rng.integers(len(theta), size=n)])
     kind = Posterior if method == "npe" else LikelihoodPosterior
     what = "p(theta | x)" if method == "npe" else "p(x | theta)"
     found = None
@@ -113,18 +109,30 @@ def posterior(
         found = kind(flow, known, theta, x, simulator=simulator, observation=observation, rounds=number + 1)
         if verbose:
             print(f"round {number + 1} of {rounds}: training on {len(theta):,} simulations", flush=True)
-        score, took = _train(
-            flow,
-            *found.events(theta, x),
-            rng=rng,
-            learning_rate=learning_rate,
-            lines=[_Lines(what)] if verbose else [],
-            **how,
+        events, context = found.events(theta, x)
+        order = rng.permutation(len(events))
+        held = min(max(1, round(validation * len(events))), len(events) - 1)
+        held, rows = order[:held], order[held:]
+        best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
+        steps = -(-len(rows) // min(batch_size, len(rows)))
+        decay = _DECAY / (learning_rate * steps)  # AdamW multiplies it by the rate in each step
+        optimizer = keras.optimizers.AdamW(
+            learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True
+        )
+        flow.compile(optimizer)
+        done = flow.fit(
+            events[rows],
+            context=context[rows],
+            batch_size=min(batch_size, len(rows)),
+            epochs=epochs,
+            callbacks=[best, *([_Lines(what)] if verbose else [])],
+            verbose=0,
         )
         if verbose:
+            score = np.inf if best.best is None else best.best
             print(
-                f"round {number + 1} of {rounds}: {len(theta):,} simulations, {took} epochs, log {what} = {score:.3f} "
-                "nats on average over pairs held out"
+                f"round {number + 1} of {rounds}: {len(theta):,} simulations, {len(done.epoch)} epochs, "
+                f"log {what} = {-score:.3f} nats on average over pairs held out"
             )
     return found
 
@@ -151,38 +159,22 @@ def _refuse_missing(simulator, prior, pairs, method, rounds, observation, embedd
         )
 
 
-def _prior_of(theta):
-    """Return the prior of pairs, of which only these draws are known."""
-
-    def draw(n, rng):
-        return theta[rng.integers(len(theta), size=n)]
-
-    return Prior(theta.shape[1], draw)
-
-
 def _flow(theta, x, prior, method, embedding, model, options):
     """Return an untrained flow of parameters given data, or of data given parameters."""
     one_of("posterior's model", model, sorted(zoo.VECTORS))
-    if method == "npe":
-        event, context, domains = theta, x, prior.domains
-        if embedding is None and x.ndim > 2:
-            raise ValueError(
-                f"posterior: got data of shape {x.shape[1:]}, expected vectors. Pass an embedding= that makes one of "
-                "them: flowkit.conditioners.DeepSet() for a set, keras.layers.GRU(32) for a series, or a convolution."
-            )
-    else:
-        event, context, domains = x, theta, None
-        if x.ndim > 2:
-            raise ValueError(
-                f"posterior: got data of shape {x.shape[1:]} and method='nle', expected vectors. Take method='npe'."
-            )
+    if embedding is None and x.ndim > 2:
+        raise ValueError(
+            f"posterior: got data of shape {x.shape[1:]}, expected vectors. Take method='npe' and pass an embedding= "
+            "that makes one of them: flowkit.conditioners.DeepSet() for a set, keras.layers.GRU(32) for a series, or a "
+            "convolution."
+        )
+    event, context, domains = (theta, x, prior.domains) if method == "npe" else (x, theta, None)
     if embedding is not None:
         # A copy: what is passed stays as it is, so that no later round or call trains the layer of this flow.
-        given, embedding = embedding, type(embedding).from_config(embedding.get_config())
-        first = [keras.Input(x.shape[1:]), StandardizedContext()]
-        inside = keras.Sequential([*first, embedding], name="embedding")
-        if given.built:
-            embedding.set_weights(given.get_weights())
+        own = type(embedding).from_config(embedding.get_config())
+        inside = keras.Sequential([keras.Input(x.shape[1:]), StandardizedContext(), own], name="embedding")
+        if embedding.built:
+            own.set_weights(embedding.get_weights())
         embedding = inside
     if model == "nsf":
         options = _NETWORK | options
@@ -217,25 +209,3 @@ class _Lines(keras.callbacks.Callback):
         number = epoch + 1
         if number & epoch == 0:
             print(f"  epoch {number}: log {self.what} = {-logs['val_loss']:.3f} nats", flush=True)
-
-
-def _train(flow, events, context, *, rng, epochs, patience, batch_size, learning_rate, validation, lines):
-    """Fit a flow and keep the weights that are best on pairs held out; return their score and the number of epochs."""
-    order = rng.permutation(len(events))
-    held = min(max(1, round(validation * len(events))), len(events) - 1)
-    held, rows = order[:held], order[held:]
-    best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
-    batch_size = min(whole_number(batch_size, "posterior's batch_size", least=1), len(rows))
-    decay = _DECAY / (
-        learning_rate * -(-len(rows) // batch_size)
-    )  # AdamW multiplies it by the rate in each step
-    flow.compile(keras.optimizers.AdamW(learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True))
-    done = flow.fit(
-        events[rows],
-        context=context[rows],
-        batch_size=batch_size,
-        epochs=whole_number(epochs, "posterior's epochs", least=1),
-        callbacks=[best, *lines],
-        verbose=0,
-    )
-    return -np.inf if best.best is None else -best.best, len(done.epoch)

@@ -12,8 +12,7 @@
 
 from flowkit.presets.card import card
 from flowkit.presets.errors import PresetError
-from flowkit.presets.find import find_preset
 from flowkit.presets.folder import Preset, read_preset, write_preset
-from flowkit.presets.hub import upload_preset
+from flowkit.presets.hub import find_preset, upload_preset
 
 __all__ = ["Preset", "PresetError", "card", "find_preset", "read_preset", "upload_preset", "write_preset"]

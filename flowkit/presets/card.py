@@ -4,7 +4,16 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-_SCORES = {"test_bits_per_dim": "bits_per_dim", "test_log_prob": "log_likelihood"}
+_TAGS = ["normalizing-flow", "density-estimation", "keras"]
+_USAGE = """```python
+import flowkit  # the backend, KERAS_BACKEND, is jax, torch or tensorflow
+
+flow = flowkit.Flow.from_preset("path/of/this/folder")  # or hf://user/name
+flow.sample(16{context}, seed=0)
+flow.log_prob(x{context})  # nats
+```
+
+Loading runs no code. `from_preset` compares each file with its SHA-256 in `metadata.json`."""
 
 
 def card(metadata: Mapping[str, Any]) -> str:
@@ -14,18 +23,36 @@ def card(metadata: Mapping[str, Any]) -> str:
     >>> text.splitlines()[1]
     'library_name: "flowkit"'
     """
-    measured = shown(metadata.get("measured") or {})
-    rows = [f"| {name.replace('_', ' ')} | {text} |" for name, text in measured.items()]
-    parts = [
-        f"---\n{_header(metadata)}---",
-        f"# {metadata['name']}",
-        metadata.get("description"),
-        _made_of(metadata),
-        "samples.png" in metadata["files"] and "![Samples](samples.png)",
-        _usage(metadata),
-        _measured(rows),
-        _origin(metadata),
+    data, classes = metadata.get("data") or {}, metadata.get("num_classes")
+    context = ", context" if classes else ""
+    # YAML includes JSON.
+    keys = {"license": metadata.get("license"), "library_name": "flowkit", "tags": _TAGS}
+    header = "".join(
+        f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in keys.items() if value
+    )
+    parts = [f"---\n{header}---", f"# {metadata['name']}", metadata.get("description")]
+    if "parameters" in metadata:
+        event = " x ".join(map(str, metadata.get("event_shape", ())))
+        given = f", conditioned on one of {classes} classes" if classes else ""
+        flow = f"A normalizing flow for events of shape {event}{given}"
+        parts.append(f"{flow}, with {metadata['parameters']:,} parameters.")
+    if "samples.png" in metadata["files"]:
+        parts.append("![Samples](samples.png)")
+    parts.append(_USAGE.format(context=context))
+    if measured := shown(metadata.get("measured") or {}):
+        rows = "\n".join(f"| {name.replace('_', ' ')} | {text} |" for name, text in measured.items())
+        parts.append(
+            f"## Measured\n\n| | |\n|---|---|\n{rows}\n\nStandard errors are over the rows of the split."
+        )
+    versions = ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
+    origin = [
+        data.get("name") and f"Data: {data['name']}.",
+        data.get("sha256") and f"SHA-256 of the training and test data: `{data['sha256']}`.",
+        f"Written by {versions}.",
     ]
+    if "recipe.toml" in metadata["files"]:
+        origin.append("`flowkit train recipe.toml` trains it again by its [recipe](recipe.toml).")
+    parts.append("## Origin\n\n" + "\n".join(line for line in origin if line))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -46,73 +73,7 @@ def shown(measured: Mapping[str, Any]) -> dict[str, str]:
     return texts
 
 
-def _measured(rows):
-    if not rows:
-        return ""
-    table = "\n".join(["| | |", "|---|---|", *rows])
-    return f"## Measured\n\n{table}\n\nStandard errors are over the rows of the split."
-
-
 def _text(value):
     if isinstance(value, dict):
         return ", ".join(f"{key} {part}" for key, part in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)
-
-
-def _header(metadata):
-    """Return the header in YAML, which includes JSON: a line for each key."""
-    measured, data = metadata.get("measured") or {}, (metadata.get("data") or {}).get("name")
-    keys: dict[str, Any] = {"license": metadata["license"]} if metadata.get("license") else {}
-    keys |= {"library_name": "flowkit", "tags": ["normalizing-flow", "density-estimation", "keras"]}
-    results = [
-        {"type": kind, "name": name.replace("_", " "), "value": round(measured[name], 4)}
-        for name, kind in _SCORES.items()
-        if measured.get(name) is not None
-    ]
-    if results and data:
-        task = "unconditional-image-generation" if "test_bits_per_dim" in measured else "other"
-        result = {
-            "task": {"type": task, "name": "Density estimation"},
-            "dataset": {"type": data, "name": data},
-            "metrics": results,
-        }
-        keys["model-index"] = [{"name": metadata["name"], "results": [result]}]
-    return "".join(f"{key}: {json.dumps(value, ensure_ascii=False)}\n" for key, value in keys.items())
-
-
-def _made_of(metadata):
-    if "parameters" not in metadata:
-        return ""
-    given = (
-        f", conditioned on one of {metadata['num_classes']} classes" if metadata.get("num_classes") else ""
-    )
-    event = " x ".join(map(str, metadata.get("event_shape", ())))
-    return (
-        f"A normalizing flow for events of shape {event}{given}, with {metadata['parameters']:,} parameters."
-    )
-
-
-def _usage(metadata):
-    context = ", context" if metadata.get("num_classes") else ""
-    return f"""```python
-import flowkit  # the backend, KERAS_BACKEND, is jax, torch or tensorflow
-
-flow = flowkit.Flow.from_preset("path/of/this/folder")  # or hf://user/name
-flow.sample(16{context}, seed=0)
-flow.log_prob(x{context})  # nats
-```
-
-Loading runs no code. `from_preset` compares each file with its SHA-256 in `metadata.json`."""
-
-
-def _origin(metadata):
-    data = metadata.get("data") or {}
-    versions = ", ".join(f"{name} {version}" for name, version in metadata["versions"].items())
-    lines = [
-        data.get("name") and f"Data: {data['name']}.",
-        data.get("sha256") and f"SHA-256 of the training and test data: `{data['sha256']}`.",
-        f"Written by {versions}.",
-        "recipe.toml" in metadata["files"]
-        and "`flowkit train recipe.toml` trains it again by its [recipe](recipe.toml).",
-    ]
-    return "## Origin\n\n" + "\n".join(line for line in lines if line)

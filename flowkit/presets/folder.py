@@ -87,25 +87,16 @@ def write_preset(
         save(made)
         for name, content in (extra or {}).items():
             (made / name).write_bytes(content)
-        _describe(made, about)
+        file = made / "metadata.json"
+        written = json.loads(file.read_text(encoding="utf-8"))
+        metadata = {"preset": FORMAT, "name": path.name, **written, **about}
+        metadata["files"] = {name: _sum(made / name) for name in _names(made) if name not in _UNSUMMED}
+        file.write_text(json.dumps(metadata, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        (made / "README.md").write_text(card(metadata), encoding="utf-8")
         path.mkdir(exist_ok=True)
         for part in made.iterdir():
             if part.is_file() or any(part.iterdir()):  # Keras makes a folder of assets, mostly an empty one
                 part.rename(path / part.name)
-
-
-def _describe(folder, about):
-    """Write metadata.json and README.md of a preset whose other files are there."""
-    path = folder / "metadata.json"
-    metadata = {
-        "preset": FORMAT,
-        "name": folder.name,
-        **json.loads(path.read_text(encoding="utf-8")),
-        **about,
-    }
-    metadata["files"] = {name: _sum(folder / name) for name in _names(folder) if name not in _UNSUMMED}
-    path.write_text(json.dumps(metadata, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(card(metadata), encoding="utf-8")
 
 
 def read_preset(folder: str | os.PathLike[str]) -> Preset:
@@ -115,8 +106,9 @@ def read_preset(folder: str | os.PathLike[str]) -> Preset:
     """
     folder = Path(folder)
     metadata = _metadata(folder / "metadata.json")
+    there = _names(folder)
     for name in {*_NEEDED, *metadata["files"]}:
-        if name not in _names(folder):
+        if name not in there:
             raise PresetError(f"{folder}: {name} is missing: download or copy the preset again.")
         expected, received = metadata["files"].get(name), _sum(folder / name)
         if received != expected:

@@ -1,16 +1,42 @@
-"""Presets on Hugging Face's hub, by their package: `pip install huggingface_hub`."""
+"""Find presets: folders, those that come with flowkit, and those on Hugging Face's hub."""
 
+import contextlib
 import importlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import flowkit
+from flowkit._shipped import closest, preset_folders, shipped_preset
 from flowkit.presets.errors import PresetError
-from flowkit.presets.folder import FILES, read_preset
+from flowkit.presets.folder import FILES, is_preset, read_preset
 
 SCHEME = "hf://"
+
+
+def find_preset(preset: str | os.PathLike[str]) -> Path:
+    """Return the folder of `preset`: a folder, a name such as "glow/digits", or "hf://user/name", which is downloaded.
+
+    A folder that holds a preset comes before a name that flowkit knows; "./glow/digits" is always a folder.
+    Raises PresetError if there is none, ConnectionError if a download fails.
+
+    >>> find_preset("glow/digits").name
+    'digits'
+    """
+    name = os.fspath(preset)
+    if name.startswith(SCHEME):
+        return download(name)
+    folder = os.path.expanduser(name)
+    if not is_preset(folder) and (shipped := shipped_preset(name.rstrip("/"))) is not None:
+        return shipped
+    if os.path.isdir(folder):
+        return Path(folder)
+    raise PresetError(
+        f"{name}: expected the folder of a preset, hf://user/name, or a name that comes with flowkit; "
+        f"{closest(name, preset_folders())}."
+    )
 
 
 def download(uri: str) -> Path:
@@ -18,12 +44,8 @@ def download(uri: str) -> Path:
 
     Raises PresetError if the hub has no such preset, or cannot be reached and nothing of it was downloaded before.
     """
-    repository, revision = _parsed(uri)
-    hub = _package()
-    try:
+    with _hub(uri, "downloaded") as (hub, repository, revision):
         return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=FILES))
-    except Exception as error:
-        raise _failed(error, uri, "downloaded") from error
 
 
 def upload_preset(uri: str, folder: str | os.PathLike[str]) -> str:
@@ -32,10 +54,8 @@ def upload_preset(uri: str, folder: str | os.PathLike[str]) -> str:
     `hf auth login`, or the variable HF_TOKEN, logs you in. Raises PresetError for a folder that is no preset or
     has been changed, and if the hub refuses or cannot be reached.
     """
-    repository, revision = _parsed(uri)
     preset = read_preset(folder)
-    hub = _package()
-    try:
+    with _hub(uri, "uploaded") as (hub, repository, revision):
         api = hub.HfApi(library_name="flowkit", library_version=flowkit.__version__)
         page = api.create_repo(repository, exist_ok=True)
         api.upload_folder(
@@ -45,32 +65,25 @@ def upload_preset(uri: str, folder: str | os.PathLike[str]) -> str:
             allow_patterns=FILES,
             commit_message="Preset of flowkit",
         )
-    except Exception as error:
-        raise _failed(error, uri, "uploaded") from error
     return str(page)
 
 
-def _parsed(uri):
-    """Return ("user/name", revision or None)."""
+@contextlib.contextmanager
+def _hub(uri: str, done: str) -> Iterator[tuple[Any, str, str | None]]:
+    """Yield (the hub's package, "user/name", revision or None); raise its errors as a PresetError of one sentence."""
     found = re.fullmatch(re.escape(SCHEME) + r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", uri)
     if found is None:
         raise PresetError(f"expected hf://user/name or hf://user/name@revision, received {uri!r}.")
-    return found[1], found[2]
-
-
-def _package() -> Any:
     try:
-        return importlib.import_module("huggingface_hub")
+        hub = importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise ImportError(
             f"hf:// expects huggingface_hub ({error}): pip install 'huggingface_hub>=1'."
         ) from error
-
-
-def _failed(error, uri, done):
-    """Return a PresetError with what the hub's package raised, in one sentence."""
-    if type(error).__name__ == "RepositoryNotFoundError":
-        reason = "the hub has none, or only its owner may see it; `hf auth login` logs you in"
-    else:
+    try:
+        yield hub, found[1], found[2]
+    except Exception as error:
         reason = str(error).strip().split("\n")[0].rstrip(".") or type(error).__name__
-    return PresetError(f"{uri} could not be {done}: {reason}.")
+        if type(error).__name__ == "RepositoryNotFoundError":
+            reason = "the hub has none, or only its owner may see it; `hf auth login` logs you in"
+        raise PresetError(f"{uri} could not be {done}: {reason}.") from error

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from keras import ops, tree
 
-from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain
+from flowkit.contract import Bijector, BijectorSpec, Domain
+from flowkit.contract.errors import shape_error
 from flowkit.testing.clauses import clauses_of, engines, refusals, weights
 
 NOT_APPLICABLE = {"shape inference", "log-det kind", "empty batch", "context", "noise"}
@@ -72,13 +73,8 @@ class Adapted(Bijector):
 
     def build(self, x_shape):
         if tuple(x_shape[1:]) != self.event:
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"events of shape {self.event}, the event_shape of adapt",
-                received=f"{tuple(x_shape[1:])}",
-                hint="Pass adapt(..., event_shape=) for another.",
-            )
+            expected = f"events of shape {self.event}, the event_shape of adapt"
+            raise shape_error(self, expected, x_shape, "Pass adapt(..., event_shape=) for another.")
 
     def _forward(self, x):
         return self._per_event(*self.convention.forward(self.held, x))
@@ -186,10 +182,6 @@ def _rebuilt(bijector, dtype):
 # How each library calls its two directions, and where it says what they map between
 
 
-def _real(obj):
-    return Domain.REAL
-
-
 @dataclass(frozen=True)
 class Convention:
     """forward(obj, x) and inverse(obj, z) -> (output, log_det); copied(obj, dtype) -> obj; the domains of an object.
@@ -200,8 +192,8 @@ class Convention:
     forward: Callable
     inverse: Callable
     copied: Callable = copied
-    domain: Callable = _real
-    codomain: Callable = _real
+    domain: Callable = lambda obj: Domain.REAL
+    codomain: Callable = lambda obj: Domain.REAL
     derives: bool = False
 
     def precision(self, obj):

@@ -1,19 +1,18 @@
 """Check one bijector, clause by clause."""
 
 import functools
-import itertools
-import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
+from flowkit.contract.errors import label
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.causes import Raised, cause_of, narrow_notes, slip_of_the_checker
 from flowkit.testing.clauses import CLAUSES
 from flowkit.testing.examples import Example, drawn_from, failing, standard, strategy_for
-from flowkit.testing.judging import SIDES, Broken, Imprecise, Undecided
+from flowkit.testing.judging import SIDES, Broken, Imprecise, NotAsked, Undecided
 from flowkit.testing.report import BrokenPromise, Result
 from flowkit.testing.subject import Subject
 from flowkit.testing.tolerances import log_abs_det
@@ -82,13 +81,17 @@ class Check:
             return self._run(CLAUSES[name], replay, causes or {})
 
     def _run(self, clause, replay, causes):
-        reason = self._not_asked(clause)
-        if reason is not None:
-            return Result(clause.name, "not asked", reason=reason)
+        reason, model = None, self.subject.model
+        if clause.name in getattr(model, "not_asked", ()):
+            return Result(clause.name, "not asked", reason=model.not_applicable)
+        if missing := [inverse for inverse in clause.needs if not self.subject.has(inverse)]:
+            return Result(clause.name, "not asked", reason=f"no {SIDES[missing[0]]}")
         tried, judged, note, imprecise = 0, 0, "", False
         for example in [replay] if replay is not None else self._plan(clause):
             tried += 1
             fault = self._fault(clause, example)
+            if isinstance(fault, NotAsked):
+                return Result(clause.name, "not asked", reason=str(fault))
             if isinstance(fault, Undecided):
                 reason, imprecise = str(fault) or reason, imprecise or isinstance(fault, Imprecise)
                 continue
@@ -112,7 +115,7 @@ class Check:
         return result
 
     def __str__(self):
-        return str(self.subject)
+        return label(self.subject.model)
 
     @property
     def notes(self):
@@ -124,17 +127,6 @@ class Check:
                 why = self.subject.missing(inverse)
                 notes.append(f"{SIDES[inverse]}: {why}: clauses {names} not asked")
         return notes
-
-    def _not_asked(self, clause):
-        """Return the reason why the clause does not apply to this bijector, or None."""
-        model = self.subject.model
-        if clause.name in getattr(model, "not_asked", ()):
-            return model.not_applicable
-        try:
-            missing = [inverse for inverse in clause.needs if not self.subject.has(inverse)]
-            return f"no {SIDES[missing[0]]}" if missing else clause.applies(self.subject)
-        except Exception:  # the layer does not even build, as the clause itself will say
-            return None
 
     def _plan(self, clause):
         """Return the examples for a clause: the standard ones, then drawn ones; fewer if that is enough."""
@@ -232,10 +224,9 @@ class Check:
         """Return the hint. For an error, its line; and the clause's hint only if a plain call does not raise it."""
         if not isinstance(found, Raised):
             return found.hint or clause.hint
-        trial = Trial(self.subject, example)
-        hint = (
-            found.hint or _other_shape(trial) or ("" if _plainly_raises(trial, found.cause) else clause.hint)
-        )
+        plain = self._fault(CLAUSES["log-det shape"], example)  # calls both directions
+        usual = "" if getattr(plain, "cause", None) == found.cause else clause.hint
+        hint = found.hint or _other_shape(Trial(self.subject, example)) or usual
         line = f"It comes from {found.cause.line}." if found.cause.line else ""
         return f"{hint} {line}".strip() or None
 
@@ -264,17 +255,6 @@ def _other_shape(trial):
     )
 
 
-def _plainly_raises(trial, cause):
-    """Return True if a plain call of the layer, in one precision or the other, raises the same error."""
-    for run, inverse in itertools.product((trial.run32, trial.run64), (False, True)):
-        try:
-            run(inverse)
-        except Exception as error:  # whatever the author's code raises
-            if cause_of(error) == cause:
-                return True
-    return False
-
-
 def replay_line(clause, example, *, drawn=None, context=None, profile="full"):
     """Return the call that repeats a failure, with ... for the bijector, and for a context that is a function."""
     options = [f"clauses=[{clause!r}]", f"replay={example!r}"]
@@ -286,21 +266,3 @@ def replay_line(clause, example, *, drawn=None, context=None, profile="full"):
     if profile != "full":
         options.append(f"profile={profile!r}")
     return f"check_bijector(..., {', '.join(options)})  # backend {engine.name}"
-
-
-def results_of(check, names, replay, waived, *, raises):
-    """Return the result of `check.run` for each clause; the first one reports an error that several meet."""
-    results, causes = [], {}
-    for name in names:
-        start = time.perf_counter()
-        result = check.run(name, replay, causes)
-        result = replace(result, seconds=time.perf_counter() - start)
-        if result.error is not None and name in waived:
-            result = replace(result, verdict="waived", reason=waived[name], error=None, cause=None)
-        elif result.error is not None:
-            if raises:
-                raise result.error
-            if result.cause is not None:
-                causes.setdefault(result.cause, name)
-        results.append(result)
-    return results

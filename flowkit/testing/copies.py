@@ -82,10 +82,12 @@ def refresh(layer, given):
         layer.run_refresh(x, context, noise=noise)
 
 
-def assign(layer, values):
-    """Set all weights of a layer, whatever their types."""
-    for variable, value in zip(layer.weights, values, strict=True):
-        variable.assign(value)
+def nudged(layer, step, rng):
+    """Return all weights of a layer, floating-point ones larger or smaller by a relative `step`."""
+    values = [v.numpy() for v in layer.weights]
+    return [
+        v * (1 + step * rng.choice([-1.0, 1.0], size=v.shape)) if v.dtype.kind == "f" else v for v in values
+    ]
 
 
 def stored(layer):

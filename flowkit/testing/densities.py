@@ -20,7 +20,6 @@ from flowkit.testing.examples import ROWS, Example
 from flowkit.testing.inputs import Inputs, each, tensor
 from flowkit.testing.judging import Broken, Undecided, clause, point, require
 from flowkit.testing.mass import ERRORS, SLACK, drawn_widely, require_one, uncertain
-from flowkit.testing.points import inside
 from flowkit.testing.subject import Subject
 from flowkit.testing.tolerances import ROUNDINGS
 from flowkit.testing.trial import Trial
@@ -148,7 +147,7 @@ class DensityTrial(Trial):
         super().__init__(subject, example)
         self.base = self.layer32.base
         self.draws = self.sample(count, self.seed)
-        self.x = self.draws[:ROWS].astype("float64")
+        self.elsewhere = {False: self.draws[:ROWS].astype("float64")}
 
     def way(self, inverse):
         return "the log-density"
@@ -188,12 +187,12 @@ class DensityTrial(Trial):
             expected, hint = "draws that differ from row to row", "Draw for each of the shape[0] rows."
             raise ContractError("draws", self.base, expected=expected, received=received, hint=hint)
         domain = self.spec.domain
-        if {"simplex", "whole"} & {column.kind for column in domain.columns or [domain]}:
+        if {"simplex", "whole"} & set(domain.kinds):
             raise Undecided(f"not asked: {domain} has no volume for a mass to be of")
         rng = np.random.default_rng([self.example.seed, 0])
         points, log_q = drawn_widely([Domain.REAL] * flat.shape[1], flat, rng)
         rows = points.astype("float32").reshape(self.draws.shape)
-        known = inside(domain, rows.astype("float64")).reshape(len(rows), -1).all(axis=1)
+        known = domain.inside(rows.astype("float64")).reshape(len(rows), -1).all(axis=1)
         weights = np.where(known, np.exp(self.log_prob(rows) - log_q), 0.0)
         if reason := uncertain(weights):
             raise Undecided(f"not asked: {reason}")

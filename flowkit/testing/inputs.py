@@ -90,30 +90,22 @@ def context_for(description, rng, batch, event):
     return rng.normal(size=(batch, *description)).astype("float32")
 
 
-def floating(context, name="context"):
+def floating(context):
     """Return {name: array} of those arrays of a context, numpy's, that are no labels."""
-    if isinstance(context, dict):  # sorted, as JAX hands a dict on
-        parts = [floating(context[key], f"{name}[{key!r}]") for key in sorted(context)]
-        return {n: a for part in parts for n, a in part.items()}
-    return {name: context} if context is not None and context.dtype.kind == "f" else {}
+    leaves = [] if context is None else tree.flatten_with_path(context)
+    named = {"context" + "".join(f"[{key!r}]" for key in path): array for path, array in leaves}
+    return {name: array for name, array in named.items() if array.dtype.kind == "f"}
 
 
 def replaced(context, arrays):
     """Return a context of tensors with its `floating` ones replaced by the next of the iterator `arrays`."""
-    if isinstance(context, dict):
-        return {key: replaced(context[key], arrays) for key in sorted(context)}
-    return next(arrays) if keras.backend.is_float_dtype(context.dtype) else context
+    return each(lambda old: next(arrays) if keras.backend.is_float_dtype(old.dtype) else old, context)
 
 
 def placeholder(context):
     """Return symbolic inputs that look as the context does."""
-
-    def one(array, name):
-        return keras.Input(array.shape[1:], dtype=array.dtype.name, name=name)
-
-    if isinstance(context, dict):
-        return {key: one(array, f"context_{key}") for key, array in context.items()}
-    return None if context is None else one(context, "context")
+    name = None if isinstance(context, dict) else "context"  # Keras expects the key in a dict of inputs
+    return each(lambda array: keras.Input(array.shape[1:], dtype=array.dtype.name, name=name), context)
 
 
 # Noise: numpy arrays, the same on every engine

@@ -17,27 +17,25 @@ SIDES = "forward", "inverse"
 class Clause:
     """`check(trial)` raises `Broken`; `per` says for what it is called: each "example", each "event", or "once".
 
-    `applies(subject)` returns None, or why the clause is not asked. `needs` lists the directions, by the value of
-    `inverse`, without which a layer is not asked either.
+    `needs` lists the directions, by the value of `inverse`, without which the clause is not asked.
     """
 
     name: str
     hint: str
     per: str
     check: Callable
-    applies: Callable
     needs: tuple[bool, ...]
 
     def __str__(self):
         return self.name
 
 
-def clause(name, *, per="example", applies=lambda subject: None, needs=()):
+def clause(name, *, per="example", needs=()):
     """Make a function of a trial the `Clause` of that name; its docstring states the promise and ends with a hint."""
 
     def made(check):
         _, _, hint = (inspect.getdoc(check) or "").partition("Hint: ")
-        return Clause(name, " ".join(hint.split()), per, check, applies, needs)
+        return Clause(name, " ".join(hint.split()), per, check, needs)
 
     return made
 
@@ -67,6 +65,16 @@ class Undecided(Exception):
 
 class Imprecise(Undecided):
     """Nothing of this example could be judged, for lack of precision."""
+
+
+class NotAsked(Undecided):
+    """The promise is none of this layer's; the message says why."""
+
+
+def ask_unless(holds, reason):
+    """Raise `NotAsked` if the reason why a promise is none of a layer's holds."""
+    if holds:
+        raise NotAsked(reason)
 
 
 def require(holds, expected, received, **details):

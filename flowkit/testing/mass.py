@@ -30,8 +30,9 @@ def mass_is_one(trial):
     spec, rows = trial.spec, DRAWS * ROWS
     if len(trial.directions) < 2 or spec.likelihood == "estimated":
         raise Undecided(f"{_INNER}, and no mass tells if log_det is right")
-    if "simplex" in (spec.domain.kind, spec.codomain.kind):
-        raise Undecided(f"{_INNER}, and {_simplex(spec)} has no volume for a mass to be of")
+    for domain in (spec.domain, spec.codomain):
+        if domain.kind == "simplex":
+            raise Undecided(f"{_INNER}, and {domain} has no volume for a mass to be of")
     rng = np.random.default_rng([trial.seed, 13, trial.draw])
     context = trial.first(rows)
 
@@ -88,10 +89,6 @@ def uncertain(weights):
     if (most := weights.max() / len(weights)) > (error + SLACK) / 4:
         return f"one point of {len(weights)} holds {most:.1g} of the mass; take a smaller event"
     return None
-
-
-def _simplex(spec):
-    return spec.domain if spec.domain.kind == "simplex" else spec.codomain
 
 
 def _of_entries(domain, event):

@@ -1,6 +1,7 @@
 """The clauses as pytest items: one for each bijector and clause, with a name that says which."""
 
 import functools
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -12,8 +13,10 @@ from flowkit.engines import engine
 from flowkit.testing.checker import Check, profile_of
 from flowkit.testing.clauses import CLAUSES, known
 
-OPTIONS = {"examples": 5, "profile": "full"}
-"""What the pytest plugin's options set for all items."""
+
+def _option(name, usual):
+    """Return what an option of the pytest plugin says for all items."""
+    return os.environ.get(f"FLOWKIT_BIJECTOR_{name}", usual)
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,8 @@ class Case:
 
     def run(self, clause: str, profile: str | None = None) -> Tensor:
         """Return the `Result` of a clause."""
-        return _checker(self, OPTIONS["examples"], profile or OPTIONS["profile"]).run(clause)
+        examples, profile = int(_option("EXAMPLES", 5)), profile or _option("PROFILE", "full")
+        return _checker(self, examples, profile).run(clause)
 
 
 @functools.lru_cache(maxsize=1)  # items come case by case: one checker's compiled functions at a time
@@ -91,16 +95,15 @@ def parametrize_bijectors(
 
     Raises ValueError for an unknown profile or clause.
     """
-    fixed = clauses is not None or profile is not None
-    if clauses is None and profile is not None:
-        clauses = profile_of(profile).clauses
+    if clauses is None:
+        clauses = profile_of(profile or _option("PROFILE", "full")).clauses
     named = (
         bijectors.items() if isinstance(bijectors, dict) else [(_name(given), given) for given in bijectors]
     )
     cases = [_case(name, given, waived or {}) for name, given in named]
     names = list(CLAUSES) if clauses is None else [known(name) for name in clauses]
     params = [
-        pytest.param(case, Asked(name, profile, fixed), id=f"{case.name}-{name.replace(' ', '_')}")
+        pytest.param(case, Asked(name, profile), id=f"{case.name}-{name.replace(' ', '_')}")
         for case in cases
         for name in names
     ]
@@ -110,29 +113,13 @@ def parametrize_bijectors(
 
 @dataclass(frozen=True)
 class Asked:
-    """A clause as a test calls it; `fixed` if the module itself chooses the clauses."""
+    """A clause as a test calls it."""
 
     clause: str
     profile: str | None
-    fixed: bool
 
     def __call__(self, case):
         case.check(self.clause, self.profile)
-
-
-def asked(items):
-    """Return (items, others) of a session: those that its profile asks, labelled with their clause, and the rest."""
-    clauses = profile_of(OPTIONS["profile"]).clauses
-    kept, others = [], []
-    for item in items:
-        params = getattr(getattr(item, "callspec", None), "params", {})
-        check = params.get("check")
-        left_out = False
-        if isinstance(check, Asked):
-            item.user_properties.append(("bijector_contract", [params["bijector"].name, check.clause]))
-            left_out = not (check.fixed or clauses is None or check.clause in clauses)
-        (others if left_out else kept).append(item)
-    return kept, others
 
 
 def _name(given):

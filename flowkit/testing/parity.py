@@ -47,15 +47,17 @@ def check_parity(
         raise TypeError(
             f"check_parity expects event_shape= as a shape of whole numbers, as (3,); received {event_shape!r}."
         )
-    if callable(context):
-        raise TypeError("check_parity expects context= as a shape, or a dict of shapes; received a function.")
     name, first, answers = name_of(make), backends[0], {}
     event = None if event_shape is None else list(map(int, event_shape))
     options = {"event": event, "context": described(context), "seed": seed, "start": None}
     with tempfile.TemporaryDirectory() as folder:
         for engine in backends:
             path = os.path.join(folder, f"{engine}.npz")
-            _run(engine, [name, json.dumps(options), path])
+            # Last, since in a folder of the author's any file may have the name of one of Python's modules.
+            modules = [*filter(None, sys.path), os.getcwd()]
+            done = run_on(engine, _WORKER, [name, json.dumps(options), path], modules)
+            if done.returncode:
+                raise RuntimeError(f"check_parity could not run on {engine}:\n{done.stderr[-3000:]}")
             answers[engine] = dict(np.load(path))
             options["start"] = os.path.join(folder, f"{first}.npz")
     for engine in backends[1:]:
@@ -79,13 +81,6 @@ def compare(name, first, expected, engine, received):
             received=f"{received[what][worst]:.6g} on {engine}",
             hint="An op differs between the backends: keras.ops.logdet, or a default precision, for instance.",
         )
-
-
-def _run(engine, arguments):
-    # Last, since in a folder of the author's any file may have the name of one of Python's modules.
-    done = run_on(engine, _WORKER, arguments, [*filter(None, sys.path), os.getcwd()])
-    if done.returncode:
-        raise RuntimeError(f"check_parity could not run on {engine}:\n{done.stderr[-3000:]}")
 
 
 # One engine's part
@@ -119,8 +114,8 @@ def _errors(trial, inverse, grads):
     side, unit = SIDES[inverse], rounding_unit("float32")
     value, log_det = (ROUNDINGS * error for error in trial.float32_errors(inverse))
     if inverse:  # one that iterates stops where its spec says, and takes its log-det there
-        value = value + trial.declared(trial.measured_in(True).value)
-        log_det = log_det + trial.measured_after(True).log_det_spread
+        value = value + trial.declared(trial.measured_in(True).output.value)
+        log_det = log_det + trial.measured_after(True).log_det.spread
     errors = {f"{side} output error": value, f"{side} log-det error": log_det}
     # A gradient is a sum over samples and places: its rounding is that of its largest entries.
     moved = [_gradients(trial, inverse, draw) for draw in range(1, 1 + DIRECTIONS)]

@@ -37,7 +37,7 @@ class BrokenPromise(ContractError):
             lines.append(f"  error:        {measured:.3g}, allowed {allowed:.3g}")
         if conditioning is not None:
             lines.append(f"  conditioning: {conditioning:.3g}")
-        lines.append(f"  replay:       {replay}")
+        lines.append(f"  replay:       {replay}  # from flowkit.testing import Example")
         self.args = ("\n".join(lines),)
 
     def set_drawn(self, blob: bytes) -> None:

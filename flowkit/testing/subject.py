@@ -10,19 +10,19 @@ from keras import ops
 from flowkit.bijectors.settings import setting
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import adapted_flags, mark_adapted
-from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.causes import message_of, mixed, narrow_places, narrowed, not_implemented
-from flowkit.testing.copies import SCALE, STEPS, adapt, assign, moved, recreate, refresh, stored
-from flowkit.testing.examples import evenly, event_shapes
+from flowkit.testing.copies import SCALE, STEPS, adapt, moved, recreate, refresh, stored
+from flowkit.testing.examples import ROWS, evenly, event_shapes
 from flowkit.testing.inputs import Inputs, context_for, described, direction, each, noise_for, replaced
 from flowkit.testing.judging import SIDES
 from flowkit.testing.points import points_of
 
 CONTEXT_SIZE = 3
 _ADAPTING = ("_adapt", "run_adapt")
+_KEPT = ("missing", "layer", "layer64", "start", "moved", "eps", "value", "row_gradient", "gradient")
 _REMAKE = (
     "get_config must name every argument. Its config holds name, dtype and trainable too: take them as `def "
     "__init__(self, ..., **kwargs)` and pass them on as `super().__init__(**kwargs)`. Or pass a function that makes "
@@ -52,13 +52,10 @@ class Subject:
         if not isinstance(self.model, FlowLayer):
             raise _not_a_layer(self.model)
         self.spec = self.model.spec
-        self._now, self._precisions, self.narrow = {}, {}, {}
-        for name in ("missing", "layer", "layer64", "start", "moved", "value", "row_gradient", "gradient"):
+        self._now, self.narrow = {}, {}
+        for name in _KEPT:
             setattr(self, name, functools.cache(getattr(self, f"_{name}")))
         self.events = self._choose_events(event_shapes, most_events)
-
-    def __str__(self):
-        return label(self.model)
 
     def _missing(self, inverse):
         """Return the reason why the layer lacks a direction; None if it has it."""
@@ -68,21 +65,14 @@ class Subject:
         event = self.events[0]
 
         def call():
-            layer = self.layer(event)
-            latent = tuple(layer.compute_output_shape((None, *event)))[1:]
-            z = points_of(self.spec.codomain, np.zeros((1, *latent)))
-            noise = noise_for(layer, z.shape, True, seed=0)
-            direction(layer, True)(*Inputs(z, self.context(event, 0, 1), noise).tensors(layer.compute_dtype))
+            layer, given = self.layer(event), self.usual(event, inverse)
+            direction(layer, inverse)(*given.tensors(layer.compute_dtype))
 
         return not_implemented(call)
 
     def has(self, inverse):
         """Return True if the layer has that direction."""
         return self.missing(inverse) is None
-
-    def forgets(self, *, inverse):
-        """Return True if that direction forgets something."""
-        return self.model.forgets(inverse=inverse)
 
     # New layers
 
@@ -145,6 +135,13 @@ class Subject:
         x = points_of(self.spec.domain, t)
         return Inputs(x, self.context(event, seed, len(x)), noise_for(layer, x.shape, False, seed=0))
 
+    def usual(self, event, inverse):
+        """Return `Inputs` of a direction, at ordinary points."""
+        layer, domain = self.layer(event), self.spec.codomain if inverse else self.spec.domain
+        shape = tuple(layer.compute_output_shape((None, *event)))[1:] if inverse else event
+        x = points_of(domain, np.random.default_rng(5).normal(size=(ROWS, *shape)))
+        return Inputs(x, self.context(event, 0, ROWS), noise_for(layer, x.shape, inverse, seed=0))
+
     def built(self, event):
         """Return a new float32 layer for `event`, as its `build` left it."""
         return self.build(self.make(), event)
@@ -175,15 +172,8 @@ class Subject:
             return stored(layer)
 
     def _layer(self, event):
-        layer, start = self.build(self.make(), event), self.start(event)
-        if len(start) != len(layer.weights):
-            raise ContractError(
-                "config",
-                self.model,
-                expected=f"a copy with {len(start)} weights, like the first",
-                received=f"{len(layer.weights)} weights",
-            )
-        layer.set_weights(start)
+        layer = self.built(event)
+        layer.set_weights(self.start(event))
         return layer
 
     def weighted(self, example, wide=False):
@@ -195,7 +185,7 @@ class Subject:
             self.forget(event, wide)
             # Outside the scope, JAX would make float32 of what is assigned to a float64 weight.
             with engine.float64() if wide else contextlib.nullcontext():
-                assign(layer, values)
+                layer.set_weights(values)
             self._now[event, wide] = moves
         return layer
 
@@ -210,7 +200,7 @@ class Subject:
         # Refreshed as by a few training steps.
         self.forget(event, wide=True)
         with engine.float64():
-            assign(layer, values)
+            layer.set_weights(values)
             for _ in range(STEPS):
                 refresh(layer, self.batch(layer, event))
             return stored(layer)
@@ -221,21 +211,28 @@ class Subject:
 
     # Both directions of the float64 copy as compiled functions of tensors, with derivatives and precision
 
+    def _solved(self, event, inverse, finer):
+        run = direction(self.layer64(event), inverse)
+
+        def solved(*args):
+            with setting(finer=finer):
+                return run(*args)
+
+        return solved
+
     def _value(self, event, inverse, finer=False):
         """Return (x, context, noise) -> (value, log_det), compiled if the engine can.
 
         `finer` solves differential equations with more steps, see `flowkit.bijectors.solvers.Solver.finer`.
         """
-        layer = self.layer64(event)
-        return engine.compile_inference(_solved(direction(layer, inverse), finer), layer)
+        return engine.compile_inference(self._solved(event, inverse, finer), self.layer64(event))
 
     def _row_gradient(self, event, inverse, finer=False):
         """Return ([x] or [x, noise], weights, cotangent, context, noise) -> a sum, its gradients for the list.
 
         The sum is that of the direction's output times `cotangent`, (batch, outputs). `finer`: see `_value`.
         """
-        layer = self.layer64(event)
-        run = _solved(direction(layer, inverse), finer)
+        run, layer = self._solved(event, inverse, finer), self.layer64(event)
 
         def weighed(varied, weights, cotangent, context, noise):
             x, noise = (*varied, noise)[:2]
@@ -263,33 +260,26 @@ class Subject:
 
         return engine.compile_gradients(weighed)
 
-    def eps(self, event, inverse, given):
-        """Return the rounding unit of what the float64 copy really computes in, in a direction with these inputs.
+    def _eps(self, event, inverse):
+        """Return the rounding unit of what the float64 copy really computes in, in a direction.
 
-        Raises `Broken` if that is less precise than what the layer declares.
+        Raises `Broken` if that is less precise than what the layer, or a part of it, declares.
         """
-        layer = self.layer64(event)
-        if (event, inverse) not in self._precisions:
-            steps = []
-            try:
+        layer, given, steps = self.layer64(event), self.usual(event, inverse), []
+        kinds = {part.compute_dtype for part in (self.layer(event), *layers_inside(layer))}
+        declared = max((kind for kind in kinds if "float" in str(kind)), key=rounding_unit)
+        try:
+            with engine.float64():
                 lowest = engine.lowest_float(direction(layer, inverse), *given.tensors(), steps=steps)
-            except Exception as error:  # whatever an author's code raises
-                if broken := mixed(error, steps):
-                    raise broken from error
-                raise
-            self._precisions[event, inverse] = lowest, self._declared(event), steps
-        lowest, declared, steps = self._precisions[event, inverse]
+        except Exception as error:  # whatever an author's code raises
+            if broken := mixed(error, steps):
+                raise broken from error
+            raise
         if rounding_unit(lowest) > rounding_unit(declared):
             raise narrowed(lowest, declared, steps)
         self.narrow.update(narrow_places(steps))
         # What a layer holds may have been computed in less than it is now used in.
         return max(map(rounding_unit, (lowest, getattr(layer, "precision", "float64"))))
-
-    def _declared(self, event):
-        """Return the least precise type in which the layer, or a part of its float64 copy, declares to compute."""
-        layers = [self.layer(event), *layers_inside(self.layer64(event))]
-        kinds = {layer.compute_dtype for layer in layers if "float" in str(layer.compute_dtype)}
-        return max(kinds, key=rounding_unit)
 
     # Contexts
 
@@ -303,18 +293,6 @@ class Subject:
         if self.model.num_classes:
             return rng.integers(0, self.model.num_classes, batch).astype("int32")
         return context_for((CONTEXT_SIZE,), rng, batch, event)
-
-
-def _solved(run, finer):
-    """Return `run` with finer solves of differential equations, or as it is."""
-    if not finer:
-        return run
-
-    def solved(*args):
-        with setting(finer=True):
-            return run(*args)
-
-    return solved
 
 
 def _not_a_layer(received):

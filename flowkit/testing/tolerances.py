@@ -8,6 +8,7 @@ little. Both are measured at the very points that are judged.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,29 +30,33 @@ DIRECTIONS, PAIRS = 3, 4
 
 
 @dataclass
-class Measured:
-    """Answers of one direction and how far rounding may have moved them.
+class Answer:
+    """One answer of a direction, with the first axis for samples, and how far it may be from the exact one.
 
-    `value` (batch, *event) and `log_det` (batch,) with the errors `value_error` and `log_det_error` of
-    the same shapes, and `value_spread`, `log_det_spread`: how far the answers move when the input moves by the error
-    that it came with. `value_steps`, `log_det_steps`: how far those of a differential equation may be from its
-    solution, for the number of steps.
+    `error` is what rounding may have made of it, `spread` how far it moves if the input moves by the error that it came
+    with, and `steps` how far the solution of a differential equation is from that of finer steps.
     """
 
     value: np.ndarray
-    log_det: np.ndarray
-    value_error: np.ndarray
-    log_det_error: np.ndarray
-    value_spread: np.ndarray
-    log_det_spread: np.ndarray
-    value_steps: np.ndarray | float = 0.0
-    log_det_steps: np.ndarray | float = 0.0
+    error: np.ndarray
+    spread: np.ndarray
+    steps: np.ndarray | float = 0.0
+
+    def allowed(self, grow: float = 1.0) -> np.ndarray:
+        """Return the allowed error, in a precision whose unit is `grow` times that of the computation."""
+        return ROUNDINGS * grow * (self.error + self.spread) + self.steps
+
+
+class Measured(NamedTuple):
+    """The two answers of one direction."""
+
+    output: Answer
+    log_det: Answer
 
 
 def measure(function, given, *, eps, domain, input_error=None, weight_moves=(), seed=0):
-    """Return (answer, error, spread) for each answer of `function(inputs)` at the `Inputs` given.
+    """Return an `Answer` for each answer of `function(inputs)` at the `Inputs` given, which are off by `input_error`.
 
-    The error is what rounding may have made of it; the spread how far it moves if the input moves by `input_error`.
     All rows go through in one batch of a fixed size, so an engine that compiles does so once.
     `weight_moves` are functions like `function` whose weights are moved by a relative step, given as
     pairs (function, step).
@@ -95,7 +100,7 @@ def measure(function, given, *, eps, domain, input_error=None, weight_moves=(), 
             error_out = near + np.max(bends, axis=0) + eps * np.abs(base) + smallest(eps)
             for other, share in moved_weights:
                 error_out = error_out + share * np.abs(other[which] - base)
-            results.append((base, error_out, _farthest(base, parts[DIRECTIONS + 2 * PAIRS :])))
+            results.append(Answer(base, error_out, _farthest(base, parts[DIRECTIONS + 2 * PAIRS :])))
     return results
 
 
@@ -110,7 +115,7 @@ def tame(again, start):
     tells nothing of the point that was meant: the one may be flat where the other is steep.
     """
     size = np.maximum(1, np.abs(start).reshape(len(start), -1).max(axis=1))
-    return again.value_spread.reshape(len(start), -1).max(axis=1) < size
+    return again.output.spread.reshape(len(start), -1).max(axis=1) < size
 
 
 def split(stacked, rows):

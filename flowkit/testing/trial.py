@@ -11,10 +11,11 @@ from flowkit.bijectors import Continuous
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
+from flowkit.testing.copies import nudged
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, direction, each, noise_for
-from flowkit.testing.judging import SIDES, Broken, judge, require, unlike
-from flowkit.testing.points import inside, points_of
+from flowkit.testing.judging import SIDES, Broken, ask_unless, judge, require, unlike
+from flowkit.testing.points import points_of
 from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure
 
 WEIGHT_STEP = 2.0**-20
@@ -32,31 +33,28 @@ class Trial:
         self.spec, self.seed = subject.spec, example.seed
         silent = self.spec.context == "optional" and example.seed % 2 == 0
         self.context = None if silent else subject.context(self.event, self.seed, ROWS)
-        for name in ("inputs", "measured_in", "measured_after"):
+        self.elsewhere = {}
+        for name in ("points", "inputs", "measured_in", "measured_after"):
             setattr(self, name, functools.cache(getattr(self, f"_{name}")))
 
-    def again(self, **given):
-        """Return this trial with another `context`, or at other points `x` or `z` in place of the example's."""
+    def again(self, context, points):
+        """Return this trial with another context, and at some `points` {inverse: array} in place of the example's."""
         other = Trial(self.subject, self.example, self.draw)
-        vars(other).update({"context": self.context, **given})
+        other.context, other.elsewhere = context, points
         return other
 
     # Points
 
-    @functools.cached_property
-    def x(self):
-        """Return points of the domain, (ROWS, *event)."""
-        return points_of(self.spec.domain, self.example.real(self.event))
+    def _points(self, inverse):
+        """Return the points of a direction, (ROWS, *event)."""
+        if inverse in self.elsewhere:
+            return self.elsewhere[inverse]
+        return points_of(self.domain(inverse), self.example.real(self.events(inverse)[0]))
 
     @functools.cached_property
     def latent_event(self):
         """Return the shape of a latent event."""
         return tuple(self.layer32.compute_output_shape((None, *self.event)))[1:]
-
-    @functools.cached_property
-    def z(self):
-        """Return points of the codomain, (ROWS, *latent event)."""
-        return points_of(self.spec.codomain, self.example.real(self.latent_event))
 
     def rays(self, event):
         """Return directions (1, *event) along which points go far out: all up, all down, mixed."""
@@ -67,10 +65,6 @@ class Trial:
     def directions(self):
         """Return (inverse, `Inputs`) for each direction that the layer has."""
         return [(inverse, self.inputs(inverse)) for inverse in (False, True) if self.subject.has(inverse)]
-
-    def points(self, inverse):
-        """Return the points of a direction: `z` for the inverse, otherwise `x`."""
-        return self.z if inverse else self.x
 
     def _inputs(self, inverse):
         shape = (ROWS, *self.events(inverse)[0])
@@ -129,14 +123,12 @@ class Trial:
     def layer64(self):
         return self.subject.weighted(self.example, wide=True)
 
-    def run64(self, inverse, given=None):
+    def run64(self, inverse, given=None, finer=False):
         """Return one direction of the float64 copy: numpy arrays. Points may be those of several batches."""
-        self.layer64  # noqa: B018  (sets the weights)
-        return self._run64(inverse, given or self.inputs(inverse))
-
-    def _run64(self, inverse, given, finer=False):
+        given = given or self.inputs(inverse)
         if given.noise is None:
             given = given._replace(noise=self.inputs(inverse).noise)
+        self.layer64  # noqa: B018  (sets the weights)
         run = self.subject.value(self.event, inverse, finer)
         with engine.float64():
             answers = run(*given.tiled().tensors())
@@ -145,15 +137,10 @@ class Trial:
     def _with_moved_weights(self, inverse, draw):
         def run(given):
             layer = self.layer64
-            rng = np.random.default_rng([draw, 4])
             with engine.float64():
-                for variable in layer.weights:
-                    value = variable.numpy()
-                    if value.dtype.kind == "f":
-                        sign = rng.choice([-1.0, 1.0], size=value.shape)
-                        variable.assign(value * (1 + WEIGHT_STEP * sign))
+                layer.set_weights(nudged(layer, WEIGHT_STEP, np.random.default_rng([draw, 4])))
             try:
-                return self._run64(inverse, given)
+                return self.run64(inverse, given)
             finally:
                 self.subject.forget(self.event, wide=True)
 
@@ -161,9 +148,7 @@ class Trial:
 
     def unit_of(self, inverse):
         """Return the rounding unit of the type in which the float64 copy really computes that direction."""
-        given = self.inputs(inverse)  # the float32 copy must not be made in the scope of float64
-        with engine.float64():
-            return self.subject.eps(self.event, inverse, given)
+        return self.subject.eps(self.event, inverse)
 
     @property
     def eps(self):
@@ -177,22 +162,22 @@ class Trial:
         if any("float" in str(v.dtype) for v in layer.weights):
             moves = [(self._with_moved_weights(inverse, draw), WEIGHT_STEP) for draw in (0, 1)]
         given = self.inputs(inverse)._replace(x=x)
-        (value, value_error, value_spread), (log_det, log_det_error, log_det_spread) = measure(
-            functools.partial(self.run64, inverse),
-            given,
-            eps=eps,
-            domain=self.domain(inverse),
-            input_error=input_error,
-            weight_moves=moves,
-            seed=self.draw,
+        measured = Measured(
+            *measure(
+                functools.partial(self.run64, inverse),
+                given,
+                eps=eps,
+                domain=self.domain(inverse),
+                input_error=input_error,
+                weight_moves=moves,
+                seed=self.draw,
+            )
         )
         # A sum over n entries adds n roundings of terms that may cancel, and each term has a few of its own.
-        log_det_error = log_det_error + eps * np.sqrt(x[0].size + 3)
-        measured = Measured(value, log_det, value_error, log_det_error, value_spread, log_det_spread)
+        measured.log_det.error += eps * np.sqrt(x[0].size + 3)
         if self.takes_steps:
-            finer, log_det_finer = self._run64(inverse, given, finer=True)
-            measured.value_steps = STEPS * np.abs(finer - value)
-            measured.log_det_steps = STEPS * np.abs(log_det_finer - log_det)
+            for answer, finer in zip(measured, self.run64(inverse, given, finer=True), strict=True):
+                answer.steps = STEPS * np.abs(finer - answer.value)
         return measured
 
     @functools.cached_property
@@ -206,7 +191,7 @@ class Trial:
 
     def _measured_after(self, inverse):
         """Return the other direction at what `measured_in(inverse)` gives, with how far off that may be."""
-        there = self.measured_in(inverse).value
+        there = self.measured_in(inverse).output.value
         return self.measured(there, not inverse, input_error=self.answer_error(inverse))
 
     # The errors that the spec declares
@@ -235,26 +220,23 @@ class Trial:
 
     def answer_error(self, inverse):
         """Return the error of inverse(z), or of forward(x): rounding, and what the spec of a solved one declares."""
-        answer = self.measured_in(inverse)
-        error = answer.value_error + answer.value_steps / ROUNDINGS
-        if inverse or self.spec.forward == "iterative":
-            return error + self.declared(answer.value)
-        return error
+        answer = self.measured_in(inverse).output
+        solved = inverse or self.spec.forward == "iterative"
+        return answer.error + answer.steps / ROUNDINGS + (self.declared(answer.value) if solved else 0.0)
 
     # Which points can be judged
 
     def resolved(self, z, error, domain):
         """Return for each sample if all of `z` is not too large, and farther from the domain's edge than its error."""
-        edged = [column.kind == "interval" for column in domain.columns or [domain]]
         with np.errstate(invalid="ignore"):
             small = (np.abs(z) < large(self.eps)) & np.isfinite(error)  # NaN is not
-            good = small & inside(domain, z, np.where(edged, -error, error))
+            good = small & domain.inside(z, np.where(domain.kinds == "interval", -error, error))
         return good.reshape(len(z), -1).all(axis=1)
 
     def float32_errors(self, inverse):
         """Return the measured errors of (output, log_det) of one direction, in float32's units."""
-        measured, grow = self.measured_in(inverse), rounding_unit("float32") / self.unit_of(inverse)
-        return grow * measured.value_error, grow * measured.log_det_error
+        grow = rounding_unit("float32") / self.unit_of(inverse)
+        return [grow * answer.error for answer in self.measured_in(inverse)]
 
     def agree32(self, inverse, expected, received, what, order=slice(None)):
         """Raise `Broken` unless two answers of the float32 copy agree up to rounding; return if one can be judged.
@@ -298,13 +280,12 @@ class Trial:
         # At an exact zero there may be a kink, where a slope is a matter of taste: it shows in one that
         # differs on both sides. (One that is wrong at the zero alone agrees on both.)
         aside = np.where(given.x == 0, np.sqrt(eps) / 1024, 0.0)
-        ((base, error, kink),) = measure(
-            run, given, eps=eps, domain=domain, input_error=aside, seed=self.draw
-        )
+        (found,) = measure(run, given, eps=eps, domain=domain, input_error=aside, seed=self.draw)
+        base, error, kink = found.value, found.error, found.spread
         with np.errstate(all="ignore"):
             # A slope that is a small difference of terms of the output's size has their rounding: an engine's
             # rule for expm1 is expm1(x) + 1, whose steps are so wide where it is flat that no step shows them.
-            outputs = np.abs(self.measured_in(inverse).value).reshape(ROWS, -1, 1)
+            outputs = np.abs(self.measured_in(inverse).output.value).reshape(ROWS, -1, 1)
             input_sizes = np.maximum(1, np.abs(_flat(given, joint))).reshape(ROWS, 1, -1)
             error = error + kink + eps * np.nan_to_num(outputs, posinf=0.0) / input_sizes
         if self.takes_steps:
@@ -312,7 +293,7 @@ class Trial:
         if not joint:
             return base, error
         # Whole numbers do not vary: the output depends on the other columns and on the noise.
-        whole = np.resize([column.kind == "whole" for column in domain.columns or [domain]], given.x[0].size)
+        whole = np.resize(domain.kinds == "whole", given.x[0].size)
         columns = np.flatnonzero(np.concatenate([~whole, np.ones(given.noise.shape[1], bool)]))
         return base[..., columns], error[..., columns]
 
@@ -344,25 +325,21 @@ class Leading(NamedTuple):
 
 
 def leading(subject):
-    """Return the `Leading` direction of a layer, whose log-det is compared with its Jacobian, or why there is none.
+    """Return the `Leading` direction, whose log-det is compared with its Jacobian; raise `NotAsked` for none.
 
     For a surjection it is the one that draws: its log-det is log|det d output / d (input, noise)| less the log-density
     of the noise. For a bijector it is forward, unless that is solved, or missing, and the inverse is not.
     """
     spec = subject.spec
-    if any(subject.forgets(inverse=inverse) for inverse in (False, True)):
-        if spec.noise == "both":
-            return "both directions draw"
+    if any(subject.model.forgets(inverse=inverse) for inverse in (False, True)):
+        ask_unless(spec.noise == "both", "both directions draw")
         return Leading(spec.noise == "inverse", joint=True)
-    if spec.likelihood == "bound":
-        return "the spec promises a bound alone"
+    ask_unless(spec.likelihood == "bound", "the spec promises a bound alone")
     solved = spec.forward in ("iterative", "none") and spec.inverse in ("analytic", "sequential")
     return Leading(solved and subject.has(True), joint=False)
 
 
 def tied(subject):
-    """Return the direction after which the other's log-det must be minus its own, or why there is none."""
-    found = leading(subject)
-    if isinstance(found, str):
-        return found
-    return found.inverse if found.joint else True
+    """Return the direction after which the other's log-det must be minus its own; raise `NotAsked` for none."""
+    inverse, joint = leading(subject)
+    return inverse if joint else True

@@ -30,8 +30,8 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
     `StopWhenDiverged` reports the count, and stops training if steps stay bad.
 
-    A `LossScaleOptimizer` goes outside. Raises TypeError if `inner_optimizer` is not a Keras optimizer, and ValueError
-    on several replicas of TensorFlow, which would have to agree on the choice.
+    Raises TypeError if `inner_optimizer` is not a Keras optimizer; ValueError for a `LossScaleOptimizer`, which goes
+    outside, and on several replicas of TensorFlow, which would have to agree on the choice.
 
     >>> import numpy as np
     >>> weight = keras.Variable([1.0, 2.0])
@@ -48,6 +48,12 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
 
     @checked
     def __init__(self, inner_optimizer: Inner, name: str | None = None) -> None:
+        if isinstance(inner_optimizer, keras.optimizers.LossScaleOptimizer):
+            # Its scale comes down at gradients that are not finite, which would not reach it.
+            raise ValueError(
+                "GuardedOptimizer: got a LossScaleOptimizer, expected the optimizer inside it. Turn them around: "
+                "LossScaleOptimizer(GuardedOptimizer(optimizer))."
+            )
         super().__init__(learning_rate=0.0, name=name)
         self.inner_optimizer = inner_optimizer
 

@@ -282,7 +282,7 @@ def save_pairs(
 
     Draws at most 2,000 rows of each, and the first 10 columns. An axis shows 99.8 percent of both, but at most half the
     data's width beyond the data on each side; a line below counts the rows outside. `types` are those of the columns of
-    a mixed table, which holds codes; missing entries are not drawn.
+    a mixed table, which holds codes; missing entries are counted and not drawn.
     """
     data, samples = np.asarray(data, "float64"), np.asarray(samples, "float64")
     names = [f"column {i}" for i in range(data.shape[1])] if names is None else names
@@ -292,7 +292,13 @@ def save_pairs(
     if types is not None:
         data, samples = types.drawable(data), types.drawable(samples)
     outside = f"data {_outside(data, limits)}, samples {_outside(samples, limits)}"
-    figure.supxlabel(f"rows outside of the axes: {outside}", fontsize=8)
+    lines = [f"rows outside of the axes: {outside}"]
+    for name, *parts in zip(names, np.isnan(data).mean(axis=0), np.isnan(samples).mean(axis=0), strict=False):
+        if any(parts):
+            lines.append(
+                f"missing {name}, not drawn: {parts[0]:.1%} of the data, {parts[1]:.1%} of the samples"
+            )
+    figure.supxlabel("\n".join(lines), fontsize=8)
     save_figure(path, figure)
 
 

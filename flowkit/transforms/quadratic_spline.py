@@ -1,16 +1,13 @@
 """Splines whose slope is piecewise linear."""
 
-from typing import Annotated
-
 import keras
 from keras import ops
 
 from flowkit.contract import Tensor
-from flowkit.contract.arguments import Positive, whole, words
 from flowkit.engines import engine
 from flowkit.numerics import cumsum, maximum, minimum
 from flowkit.transforms.knots import LEAST, bin_of, distances, knots_of, picked
-from flowkit.transforms.rational_quadratic import TAILS
+from flowkit.transforms.rational_quadratic import Spline
 from flowkit.transforms.transform import Transform
 
 
@@ -62,7 +59,7 @@ def areas_of(widths, slopes):
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class QuadraticSpline(LinearSlopes):
+class QuadraticSpline(Spline, LinearSlopes):
     """A monotone spline from [-bound, bound] onto itself whose slope is linear in each of `bins` bins; lines outside.
 
     In a bin of width w, with slopes v0 and v1 at its ends and xi = (x - x0) / w:
@@ -87,20 +84,7 @@ class QuadraticSpline(LinearSlopes):
     (0.3, 0.0)
     """
 
-    bounded = True
-
-    def __init__(
-        self,
-        bins: Annotated[int, whole(2, 999)] = 8,
-        *,
-        bound: Positive = 5.0,
-        tails: Annotated[str, words(*TAILS)] = "linear",
-    ) -> None:
-        self.bins, self.bound, self.tails = bins, bound, tails
-
-    @property
-    def parameters(self) -> int:
-        return 2 * self.bins + (1 if self.tails == "affine" else -1)
+    _for_each_bin = 2
 
     def prepare(self, h: Tensor) -> Tensor:
         raw, slopes = engine.split(h, [self.bins, self.parameters - self.bins], axis=-2)
@@ -113,10 +97,7 @@ class QuadraticSpline(LinearSlopes):
             reach = ops.concatenate([0.5 * widths[..., :1, :], reach, 0.5 * widths[..., -1:, :]], axis=-2)
         total = ops.sum(reach, axis=-2, keepdims=True)
         mean = ops.sum(shares * reach, axis=-2, keepdims=True) / total
-        slopes = LEAST + (1 - LEAST) * shares / mean
-        if self.tails == "linear":
-            end = ops.ones_like(slopes[..., :1, :])
-            slopes = ops.concatenate([end, slopes, end], axis=-2)
+        slopes = self._at_all_knots(LEAST + (1 - LEAST) * shares / mean)
         areas = areas_of(widths, slopes)
         end = ops.full_like(areas[..., :1, :], self.bound)
         inner = cumsum(areas[..., :-1, :], axis=-2) - self.bound

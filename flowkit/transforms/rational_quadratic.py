@@ -13,11 +13,40 @@ from flowkit.transforms.affine import soft_clipped
 from flowkit.transforms.knots import bin_of, knots_from, knots_of, picked, slopes_of
 from flowkit.transforms.transform import Transform
 
-TAILS = ("linear", "affine")
+
+class Spline(Transform):
+    """A spline of `bins` bins on [-bound, bound], straight lines outside.
+
+    `tails` says which lines: "linear" is the identity, so that the slopes at both ends are 1; "affine" are lines of
+    learned slopes. `_for_each_bin` is the number of raw numbers for each bin and the knot after it.
+    """
+
+    bounded = True
+    _for_each_bin: int
+
+    def __init__(
+        self,
+        bins: Annotated[int, whole(2, 999)] = 8,
+        *,
+        bound: Positive = 5.0,
+        tails: Annotated[str, words("linear", "affine")] = "linear",
+    ) -> None:
+        self.bins, self.bound, self.tails = bins, bound, tails
+
+    @property
+    def parameters(self) -> int:
+        return self._for_each_bin * self.bins + (1 if self.tails == "affine" else -1)
+
+    def _at_all_knots(self, slopes):
+        """Return the slopes at all knots: 1 at both ends, unless those are learned."""
+        if self.tails == "affine":
+            return slopes
+        end = ops.ones_like(slopes[..., :1, :])
+        return ops.concatenate([end, slopes, end], axis=-2)
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class RationalQuadratic(Transform):
+class RationalQuadratic(Spline):
     """A monotone spline of `bins` rational quadratics on [-bound, bound], straight lines outside.
 
     In a bin of width w and height h, with slopes d0 and d1 at its ends, s = h / w, xi = (x - x0) / w and v = 1 - xi:
@@ -43,31 +72,14 @@ class RationalQuadratic(Transform):
     (0.3, 0.0)
     """
 
-    bounded = True
-
-    def __init__(
-        self,
-        bins: Annotated[int, whole(2, 999)] = 8,
-        *,
-        bound: Positive = 5.0,
-        tails: Annotated[str, words(*TAILS)] = "linear",
-    ) -> None:
-        self.bins, self.bound, self.tails = bins, bound, tails
-
-    @property
-    def parameters(self) -> int:
-        return 3 * self.bins + (1 if self.tails == "affine" else -1)
+    _for_each_bin = 3
 
     def prepare(self, h: Tensor) -> Tensor:
         widths, heights, slopes = engine.split(
             h, [self.bins, self.bins, self.parameters - 2 * self.bins], axis=-2
         )
         x, y = (knots_of(raw, -self.bound, self.bound) for raw in (widths, heights))
-        slopes = slopes_of(slopes)
-        if self.tails == "linear":
-            end = ops.ones_like(slopes[..., :1, :])
-            slopes = ops.concatenate([end, slopes, end], axis=-2)
-        return x, y, slopes
+        return x, y, self._at_all_knots(slopes_of(slopes))
 
     def forward(self, x: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         return self._move(x, prepared, inverse=False)
@@ -156,9 +168,7 @@ class SoftClippedSpline(RationalQuadratic):
             knots_from(ops.softmax(soft_clipped(raw, most / 2), axis=-2), -self.bound, self.bound)
             for raw in (widths, heights)
         )
-        slopes = ops.exp(soft_clipped(slopes, most))
-        end = ops.ones_like(slopes[..., :1, :])
-        return x, y, ops.concatenate([end, slopes, end], axis=-2)
+        return x, y, self._at_all_knots(ops.exp(soft_clipped(slopes, most)))
 
 
 @keras.saving.register_keras_serializable("flowkit")

@@ -32,7 +32,13 @@ def table_front(
         whole_number(features, "features", least=1)
     front: list[FlowLayer] = []
     if domains is not None:
-        refuse_angles(domains, features)
+        circular = angular_columns(domains, features)
+        if any(circular):
+            raise ValueError(
+                f"the domain of column {circular.index(True)}: expected an interval, received the circle, which no map "
+                "takes onto the line. flowkit.zoo.nsf and nsf_autoregressive take circular columns beside others, "
+                "circular_nsf angles alone."
+            )
         unconstrain = Unconstrain(each_domain(domains, features))
         front += [] if unconstrain.spec.domain == Domain.REAL else [unconstrain]
     return [*front, Standardize()] if standardize else front
@@ -43,17 +49,6 @@ def angular_columns(domains: Sequence[Any] | Mapping[Any, Any] | None, features:
     if domains is None:
         return []
     return [domain_of_column(d, i).kind == "circle" for i, d in enumerate(each_domain(domains, features))]
-
-
-def refuse_angles(domains: Sequence[Any] | Mapping[Any, Any] | None, features: int | None) -> None:
-    """Raise ValueError for a circular column, by its place; says who takes them."""
-    circular = angular_columns(domains, features)
-    if any(circular):
-        raise ValueError(
-            f"the domain of column {circular.index(True)}: expected an interval, received the circle, which no map "
-            "takes onto the line. flowkit.zoo.nsf and nsf_autoregressive take circular columns beside others, "
-            "circular_nsf angles alone."
-        )
 
 
 def each_domain(

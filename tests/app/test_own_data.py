@@ -9,7 +9,8 @@ from PIL import Image
 from flowkit import recipes
 from flowkit.app import main
 from flowkit.app.find import hint
-from flowkit.app.own import inferred
+from flowkit.app.images import Images
+from flowkit.app.tables import Tables
 
 pytestmark = pytest.mark.one_engine
 
@@ -29,7 +30,7 @@ def pictures(folder, sizes, *, classes=(".",), mode="RGB"):
 
 def test_large_pictures_of_several_sizes_become_squares(tmp_path):
     folder = pictures(tmp_path / "a", [(90, 70), (64, 100)] * 20, classes=("cat", "dog"))
-    assert inferred("images", str(folder)) == {
+    assert Images().inferred(str(folder)) == {
         "data.size": [32, 32],
         "model.levels": 3,
         "data.channels": 3,
@@ -42,19 +43,18 @@ def test_small_pictures_keep_their_size_and_grey_ones_are_grey_however_they_are_
     folder = pictures(tmp_path / "a", [(30, 21)] * 3 + [(30, 21)] * 30, mode="L")
     for path in folder.iterdir():
         Image.open(path).convert("RGB").save(path)
-    chosen = inferred("images", str(folder))
+    chosen = Images().inferred(str(folder))
     assert (chosen["data.size"], chosen["model.levels"], chosen["data.channels"]) == ([20, 28], 2, 1)
     assert "model.num_classes" not in chosen
 
 
 def test_arrays_and_named_data_are_taken_as_they_are():
-    assert inferred("images", "digits") == {"data.size": [8, 8], "model.levels": 2, "model.num_classes": 10}
-    assert inferred("glow/digits", "digits") == {}
+    assert Images().inferred("digits") == {"data.size": [8, 8], "model.levels": 2, "model.num_classes": 10}
 
 
 def test_batches_of_a_small_table_are_small(tmp_path):
     np.save(tmp_path / "small.npy", np.random.default_rng(0).normal(size=(100, 2)))
-    assert inferred("table", str(tmp_path / "small.npy")) == {"training.batch_size": 11}
+    assert Tables().inferred(str(tmp_path / "small.npy")) == {"training.batch_size": 11}
 
 
 @pytest.mark.parametrize("recipe", ["images", "table"])

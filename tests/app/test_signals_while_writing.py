@@ -41,6 +41,6 @@ def test_the_checkpoint_is_whole_and_training_ends_after_it(tmp_path, monkeypatc
 
     monkeypatch.setattr(np, "savez", signalled)
     assert main(["train", str(recipe), "--out", str(run)]) == 143
-    assert "terminated after epoch 1; --resume goes on from there" in capsys.readouterr().err
+    assert "terminated after epoch 1; --resume goes on from the last checkpoint" in capsys.readouterr().err
     _, meta = checkpoint.read(run / "checkpoint.npz")
     assert (meta["epoch"], meta["step"]) == (1, 0)

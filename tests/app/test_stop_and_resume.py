@@ -39,9 +39,17 @@ count = 10
 
 # (signal, epoch and step after which it comes, what is said); epochs have five steps
 STOPS = [
-    (signal.SIGTERM, (1, 3), "terminated after step 3 of epoch 2; --resume goes on from there, in "),
-    (signal.SIGINT, (2, 1), "interrupted after step 1 of epoch 3; --resume goes on from there, in "),
-    (signal.SIGTERM, (2, 5), "terminated after epoch 3; --resume goes on from there, in "),
+    (
+        signal.SIGTERM,
+        (1, 3),
+        "terminated after step 3 of epoch 2; --resume goes on from the last checkpoint in ",
+    ),
+    (
+        signal.SIGINT,
+        (2, 1),
+        "interrupted after step 1 of epoch 3; --resume goes on from the last checkpoint in ",
+    ),
+    (signal.SIGTERM, (2, 5), "terminated after epoch 3; --resume goes on from the last checkpoint in "),
 ]
 
 

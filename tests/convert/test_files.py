@@ -1,6 +1,5 @@
 """Reading foreign files, on whichever engine runs, and without running what they may hold."""
 
-import os
 import zipfile
 
 import numpy as np
@@ -128,21 +127,14 @@ def test_files_of_torch_take_no_more_than_they_hold(tmp_path):
 def test_an_npz_is_measured_before_it_is_read(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, a=np.zeros(1000), b=np.zeros(1000))
-    assert len(read_variables(path, max_bytes=48_000)) == 2
-    refused(path, r"\[b\]: expected at most .* bytes", max_bytes=45_000)
+    assert len(read_variables(path, max_bytes=17_000)) == 2
+    refused(path, r"\[b\]: expected at most .* bytes", max_bytes=15_000)
     for shape in ((2**40, 2**40), (2**62, 4), (0, 10**30), (-1, 4)):
         with zipfile.ZipFile(path, "w") as file, file.open("a.npy", "w") as member:
             header = {"descr": "<f8", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(member, header)
             member.write(bytes(64))
         refused(path, r"expected an \.npz file of plain arrays")
-
-
-@pytest.mark.parametrize("name", ["weights.npz", "weights.pt"])
-def test_a_pipe_is_not_opened(tmp_path, name):
-    os.mkfifo(tmp_path / name)
-    with pytest.raises(ValueError, match="expected a regular file"):
-        read_variables(tmp_path / name)
 
 
 def test_bfloat16_of_tensorflow_is_read(tmp_path):

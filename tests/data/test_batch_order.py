@@ -1,7 +1,6 @@
 """The order of batches: fixed by (seed, epoch), whatever Keras does around it."""
 
 import copy
-import random
 
 import keras
 import numpy as np
@@ -75,7 +74,7 @@ def test_from_a_step_on_an_epoch_holds_the_rest_and_the_next_is_whole(epoch_step
     assert np.array_equal([x for (x,) in data], whole[2:])
     data.epoch += 1
     assert (data.epoch, data.step, len(data)) == (2, 0, len(whole))
-    with pytest.raises(ValueError, match=r"step: expected 0\.\..*received 9"):
+    with pytest.raises(ValueError, match=r"step: expected a whole number from 0 to \d, received 9"):
         data.step = 9
 
 
@@ -131,7 +130,7 @@ def test_augmentations_come_in_the_order_of_the_list():
         ({"batch_size": 4, "seed": -1}, "seed: expected"),
         ({"batch_size": 4, "epoch_steps": 0}, "epoch_steps: expected a whole number from 1"),
         ({"batch_size": 4, "context": np.arange(21)}, "context: expected one per event"),
-        ({"batch_size": 4, "context": {"y": np.arange(23)}}, r"context\['y'\]: expected"),
+        ({"batch_size": 4, "context": {"y": np.arange(23)}}, "context: expected one per event"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -295,14 +294,6 @@ def test_a_callback_may_move_the_epoch():
     model, data = Recording(4), batches(EVENTS, batch_size=4)
     model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[data.for_fit(), jump])
     assert np.array_equal(model.seen()[-15:], np.concatenate([expected(epoch, 4) for epoch in (0, 2, 4)]))
-
-
-def test_fit_that_would_shuffle_again_raises():
-    """Keras's default would reorder the batches by the global `random`, which nobody restores."""
-    random.seed(0)
-    model, data = Recording(1), batches(EVENTS, batch_size=1)
-    with pytest.raises(Exception, match="Pass shuffle=False"):  # tensorflow has a class of its own
-        model.fit(data, epochs=1, verbose=0)
 
 
 def test_copies_are_independent():

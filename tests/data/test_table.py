@@ -1,12 +1,11 @@
 """Tables from files: every kind that is read, and what is none."""
 
-import os
 import re
 
 import numpy as np
 import pytest
 
-from flowkit.data import Columns, load, load_table
+from flowkit.data import Columns, load_table
 
 pytestmark = pytest.mark.one_engine
 
@@ -65,8 +64,8 @@ def test_text_with_names_and_without(tmp_path, delimiter):
             "a,b,a\n1,2,3\n",
             r"expected a name of its own for each column, received 'a' more than once\. Rename",
         ),
-        (",a\n0,2.5\n1,3.5\n", r"received none for column 0\. Name it, .*to_csv\(index=False\)"),
-        ("2019,2020\n1.5,2e3\n", r"received '2019,2020' above '1\.5,2e3', which reads like names"),
+        (",a\n0,2.5\n1,3.5\n", r"got ',a' in the first line, .* Name all columns, .*to_csv\(index=False\)"),
+        ("2019,2020\n1.5,2e3\n", r"got whole numbers in the first line above '1\.5,2e3', expected names or"),
         ("id,2020\n1.5,2.5\n", "got 'id,2020' in the first line, expected names of columns"),
         ("a,b\n", "expected rows of numbers below the names of columns, received none"),
         ("", "expected a table, received a file that is empty"),
@@ -140,11 +139,11 @@ def test_parquet(tmp_path):
         ("a.npy", np.zeros((4, 2), "complex64"), "received complex64"),
         ("a.npy", np.zeros((4, 0)), r"shape \(4, 0\)"),
         ("a.npy", np.zeros(4), r"shape \(4,\)\. Save it with rows and columns: .*x\[:, None\]"),
-        ("a.npy", np.array([["a", "b"]]), r"received dtype <U1\. Save an array of numbers with np\.save"),
-        ("a.png", None, r"received another kind of file\. .*Images take a recipe of images"),
-        ("a.xlsx", None, r"received another kind of file\. .*save a table as \.csv"),
-        ("a.csv.gz", None, r"received another kind of file\. Unpack"),
-        ("folder", None, r"received a folder\. Give a file in it; folders of images take a recipe of images"),
+        ("a.npy", np.array([["a", "b"]]), "expected a table of real numbers.*received <U1"),
+        ("a.png", None, r"received another kind of file or a folder\. .*Images take a recipe of images"),
+        ("a.xlsx", None, r"received another kind of file or a folder\. .*save a table as \.csv"),
+        ("a.csv.gz", None, r"received another kind of file or a folder\. Unpack"),
+        ("folder", None, r"or a folder\. .*Images take a recipe of images"),
     ],
 )
 def test_what_is_no_table(tmp_path, name, array, message):
@@ -240,33 +239,12 @@ def test_a_long_field_is_told_in_one_line(tmp_path, text, filling):
     assert len(str(caught.value)) < 600
 
 
-def test_columns_are_bounded_and_their_names_compared_at_once(tmp_path):
-    names = ",".join(f"c{i}" for i in range(10**6))
-    with pytest.raises(ValueError, match="1 to 65,536 columns, received 1,000,000"):
-        load_table(csv(tmp_path / "a.csv", names + "\n"))
+def test_names_of_many_columns_are_compared_at_once(tmp_path):
     names = [f"c{i}" for i in range(40_000)]  # which took 13 s when each was looked up among all
     path = csv(tmp_path / "c.csv", ",".join(names) + "\n" + ",".join(["0.5"] * 40_000) + "\n")
     table = load_table(path, cut=False)
     assert table.values.shape == (1, 40_000)
     assert table.columns.names == tuple(names)
-
-
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.npy", "a.npz", "a-ubyte"])
-@pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_what_is_no_regular_file_is_not_opened(tmp_path, name, kind):
-    path = tmp_path / name
-    os.mkfifo(path) if kind == "pipe" else path.symlink_to("/dev/zero")
-    for read in (load, load_table):
-        with pytest.raises(ValueError, match="expected a regular file"):
-            read(path)
-
-
-def test_a_table_of_text_is_refused_before_its_text_is_unpacked(tmp_path):
-    polars = pytest.importorskip("polars")
-    words = polars.Series(["x" * 10**6]).new_from_index(0, 200)
-    polars.DataFrame({"a": [0.5] * 200, "b": words}).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match="expected numbers in column 'b', received String"):
-        load_table(tmp_path / "a.parquet")
 
 
 @pytest.mark.parametrize(

@@ -197,3 +197,15 @@ def test_what_cannot_be_exported_is_said_beforehand(monkeypatch, tmp_path):
     with pytest.raises(ContractError, match="draws noise on the way to latents"):
         drawing.export(tmp_path / "flow.onnx", "log_prob")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.one_engine
+def test_a_jax_that_jax2onnx_does_not_support_is_named(monkeypatch):
+    versions = {"jax": "0.12.1", "jax2onnx": "0.17.1"}
+    monkeypatch.setattr(export, "engine", type("Engine", (), {"name": "jax"}))
+    monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: name)
+    monkeypatch.setattr(export.metadata, "version", versions.get)
+    with pytest.raises(ImportError, match=r"got JAX 0\.12\.1, .* run pip install 'jax<0\.12'"):
+        export.require("onnx")
+    versions["jax2onnx"] = "0.18.0"
+    export.require("onnx")

@@ -257,7 +257,7 @@ def test_other_columns_are_named(library):
     for names, message in (
         (["offset", "small", "share"], "with 'tiny' missing and 'small' in addition"),
         (["offset", "tiny"], "with 'share' missing"),
-        ([*NAMES, "more"], "with 'more' in addition"),
+        ([*NAMES, "more"], "with none missing and 'more' in addition"),
     ):
         other = frame(library, np.concatenate([x, x], axis=1), names)
         for call in (flow.log_prob, flow.encode, flow.adapt):

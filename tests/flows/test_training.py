@@ -196,3 +196,13 @@ def test_two_replicas_step_as_one_does(run_python):
         print(np.allclose(one, two, rtol=1e-5), one[1] != 0)
     """
     assert run_python(code, engine="tensorflow").splitlines()[-1] == "True True"
+
+
+@pytest.mark.one_engine
+def test_processes_that_joined_without_flowkit_do_not_train_apart(monkeypatch):
+    flow = Flow(Shift())
+    flow.build((None, 3))
+    flow.compile("adam")
+    monkeypatch.setattr(engine, "processes", lambda: 2)
+    with pytest.raises(RuntimeError, match=r"call flowkit\.distributed\.start\(\)"):
+        flow.fit(np.zeros((13, 3), "float32"), verbose=0)

@@ -44,7 +44,7 @@ def test_the_site_has_all_that_the_page_asks_for(playable, app, tmp_path, monkey
     assert {file.name for file in made.iterdir()} == {
         *folder._OWN,
         *runtime.FILES,
-        *(file.name for file in folder._pages()),
+        *(file.name for file in Path(folder.__file__).with_name("page").iterdir()),
     }
     assert all(file.stat().st_size for file in made.iterdir())
 

@@ -66,11 +66,7 @@ def test_the_card_is_what_the_metadata_say_and_a_header_that_yaml_reads(preset):
     assert "| test log prob | -2.8125 +- 0.2500 |" in text
     hub = pytest.importorskip("huggingface_hub")
     data = hub.ModelCard(text).data
-    assert (data.license, data.library_name, data.eval_results[0].metric_value) == (
-        "cc0-1.0",
-        "flowkit",
-        -2.8125,
-    )
+    assert (data.license, data.library_name) == ("cc0-1.0", "flowkit")
 
 
 @pytest.mark.one_engine
@@ -197,9 +193,11 @@ def test_what_was_changed_or_is_missing_is_refused(copy, tmp_path):
     with pytest.raises(PresetError, match=r"found a run. `flowkit preset .* NAME` makes a preset of it"):
         Flow.from_preset(tmp_path)
     (tmp_path / "flow.keras").touch()
-    with pytest.raises(PresetError, match=r"found a file. keras.saving.load_model loads it"):
+    with pytest.raises(PresetError, match=r"flow\.keras: expected the folder of a preset"):
         Flow.from_preset(tmp_path / "flow.keras")
-    with pytest.raises(PresetError, match=r"there is no preset 'glow/digit'.*nearest are glow/digits"):
+    with pytest.raises(
+        PresetError, match=r"glow/digit: expected the folder of a preset, .*nearest are glow/digits"
+    ):
         Flow.from_preset("glow/digit")
     with pytest.raises(PresetError, match=r"got a Flow, expected a LabelledFlow"):
         LabelledFlow.from_preset("glow/digits")
@@ -220,7 +218,7 @@ def test_a_path_is_a_path_and_a_name_a_name(preset, tmp_path, monkeypatch):
     assert read_preset(".").metadata["name"] == "here"
     monkeypatch.chdir(tmp_path)
     for name in ("./glow/digits", "../digits", str(tmp_path / "none")):
-        with pytest.raises(PresetError, match="expected the folder of a preset, found none"):
+        with pytest.raises(PresetError, match="expected the folder of a preset"):
             presets.find_preset(name)
     shipped = presets.find_preset("glow/digits")
     assert presets.find_preset("glow/digits/") == shipped

@@ -105,8 +105,6 @@ def test_names_that_are_no_columns_name_the_nearest(table, tmp_path, capsys):
     ):
         assert main([*words, *option]) == 2
         assert "got 'wether', expected names of columns; the nearest is weather" in capsys.readouterr().err
-    assert main([*words, "--columns", "bikers,wind", "--given", "wind"]) == 2
-    assert "got column 'wind' in columns and in given, expected it in one" in capsys.readouterr().err
     (tmp_path / "one.csv").write_text("a,b\n1,2\n")
     assert main(["train", "table", "--data", str(tmp_path / "one.csv")]) == 2
     assert "expected at least 2 rows for a 90/10 split" in capsys.readouterr().err

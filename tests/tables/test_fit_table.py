@@ -327,14 +327,13 @@ def test_all_columns_that_need_a_decision_are_named_at_once():
     assert "drop=['id', 'gone', 'z']" in str(error.value)
     assert "all entries are missing" in str(error.value)
     assert "types={'id': 'category'}" in str(error.value)
-    with pytest.raises(ValueError, match=r"'gone': all entries are missing. Leave .* \(--drop gone\)\.$"):
+    with pytest.raises(ValueError, match=r"'gone': all entries are missing. Leave .* \(--drop 'gone'\)"):
         flowkit.fit_table(frame[["gone", "n"]])
 
 
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"given": ["size"], "drop": ["size"]}, "'size' in given= and in drop="),
         ({"given": ["tail"]}, "given: got 'tail', expected names of columns"),
         ({"types": {"tail": "real"}}, "types: got 'tail', expected names of columns"),
         ({"types": {"size": "odd"}}, "type 'odd', expected 'real'"),

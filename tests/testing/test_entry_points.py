@@ -338,7 +338,7 @@ def test_the_command_tells_what_is_kept_as_json(capsys):
     [
         (
             SimpleNamespace(returncode=1, stdout="", stderr='File "gone.py", line 3\n\nValueError: no'),
-            f"the check on {engine.name} stopped: ValueError: no (gone.py, line 3)",
+            f"the check on {engine.name} stopped: ValueError: no (FLOWKIT_DEBUG=1 shows where)",
         ),
         (
             SimpleNamespace(returncode=0, stdout='\n{"misused": "it has no Thing"}', stderr="a warning"),

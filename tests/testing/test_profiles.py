@@ -9,7 +9,6 @@ from flowkit.bijectors import ActNorm, Shift
 from flowkit.testing import check_bijector, parametrize_bijectors
 from flowkit.testing.checker import ESSENTIAL, profile_of
 from flowkit.testing.clauses import CLAUSES
-from flowkit.testing.parametrize import OPTIONS, asked
 from flowkit_pytest import pytest_terminal_summary
 from tests.testing.wrong_bijectors.log_dets import SignFlip
 
@@ -54,17 +53,6 @@ def test_the_report_says_what_it_took():
     assert all(row["seconds"] >= 0 for row in report.as_dict()["clauses"])
 
 
-def _items(**options):
-    """What pytest makes of one decorated test: an item for each bijector and clause."""
-
-    @parametrize_bijectors([Shift], **options)
-    def test(bijector, check): ...
-
-    mark = next(mark for mark in test.pytestmark if mark.name == "parametrize")
-    named = [dict(zip(mark.args[0], param.values, strict=True)) for param in mark.args[1]]
-    return [SimpleNamespace(callspec=SimpleNamespace(params=params), user_properties=[]) for params in named]
-
-
 @pytest.mark.parametrize(
     ("session", "options", "count"),
     [
@@ -76,12 +64,13 @@ def _items(**options):
     ],
 )
 def test_a_session_has_a_profile_unless_the_module_says_one(session, options, count, monkeypatch):
-    monkeypatch.setitem(OPTIONS, "profile", session)
-    plain = SimpleNamespace(user_properties=[])
-    asks, others = asked([plain, *_items(**options)])
-    assert asks[0] is plain
-    assert len(asks) == 1 + count
-    assert len(asks) + len(others) == 1 + len(_items(**options))
+    monkeypatch.setenv("FLOWKIT_BIJECTOR_PROFILE", session)
+
+    @parametrize_bijectors([Shift], **options)
+    def test(bijector, check): ...
+
+    (mark,) = [mark for mark in test.pytestmark if mark.name == "parametrize"]
+    assert len(mark.args[1]) == count
 
 
 def test_the_summary_names_the_slowest_bijectors_and_their_slowest_clauses():

@@ -225,3 +225,9 @@ def test_compiled_model_survives_save_and_load(tmp_path):
 def test_wraps_only_optimizers():
     with pytest.raises(TypeError, match=r"expected a keras\.optimizers\.Optimizer, received 'adam'"):
         training.GuardedOptimizer("adam")
+
+
+@pytest.mark.one_engine
+def test_a_scaled_loss_goes_outside():
+    with pytest.raises(ValueError, match="got a LossScaleOptimizer"):
+        training.GuardedOptimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))

@@ -3,8 +3,9 @@
 import numpy as np
 
 from flowkit.contract import ContractError
+from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import direction, needs_of, noise_of
-from flowkit.testing.judging import SIDES, Broken, Undecided, clause, require, require_unchanged
+from flowkit.testing.judging import SIDES, Broken, Undecided, ask_unless, clause, require, require_unchanged
 from flowkit.testing.tolerances import ROUNDINGS
 
 _SEEDS = (3, 5, 7, 9)
@@ -91,7 +92,7 @@ def context(trial):
     """
     word = trial.spec.context
     if word == "none":
-        extra = np.random.default_rng(0).normal(size=(len(trial.x), 2))
+        extra = np.random.default_rng(0).normal(size=(ROWS, 2))
         for inverse, given in trial.directions:
             without, beside = (trial.run32(inverse, given._replace(context=c)) for c in (None, extra))
             what = 'no difference from a context, as spec.context is "none"'
@@ -105,8 +106,7 @@ def context(trial):
         raise Broken("a ContractError if the required context is missing", "an answer")
     for inverse, given in trial.directions:
         others = [
-            given._replace(context=trial.subject.context(trial.event, seed, len(trial.x)))
-            for seed in (1, *_SEEDS)
+            given._replace(context=trial.subject.context(trial.event, seed, ROWS)) for seed in (1, *_SEEDS)
         ]
         signals = _signals(trial, inverse, others)
         expected = f'an answer of {SIDES[inverse]} that depends on the context, as spec.context is "{word}"'
@@ -117,18 +117,15 @@ def _signals(trial, inverse, several):
     """Return by how many allowed errors (output, log_det) at the first inputs differ from those at each other one."""
     measured = trial.measured_in(inverse)
     one, *others = [trial.run64(inverse, given) for given in several]
-    signals = []
-    for other in others:
-        for a, b, error in zip(one, other, (measured.value_error, measured.log_det_error), strict=True):
-            with np.errstate(all="ignore"):
-                signal = np.abs(a - b) / (2 * ROUNDINGS * error + 1e-300)
-            signals.append(float(np.nan_to_num(signal).max()))
-    return np.reshape(signals, (len(others), 2))
+
+    def signal(a, b, answer):
+        return np.nan_to_num(np.abs(a - b) / (2 * ROUNDINGS * answer.error + 1e-300)).max()
+
+    with np.errstate(all="ignore"):
+        return np.array([list(map(signal, one, other, measured)) for other in others])
 
 
-@clause(
-    "noise", per="event", applies=lambda subject: "nothing is drawn" if subject.spec.noise == "none" else None
-)
+@clause("noise", per="event")
 def noise(trial):
     """Require that a direction that draws needs as many numbers as it says, and that its answer depends on them.
 
@@ -136,6 +133,7 @@ def noise(trial):
 
     Hint: Hand the noise to every part that draws; set spec.noise; leave the checks to the base class.
     """
+    ask_unless(trial.spec.noise == "none", "nothing is drawn")
     for inverse, given in trial.directions:
         needed = given.noise
         if needed is None:
@@ -167,7 +165,7 @@ def _used(trial, inverse):
     signals = _signals(trial, inverse, [given, *(given._replace(noise=other) for other in others)])
     side = SIDES[inverse]
     require(np.max(signals) > 1, f"an answer of {side} that depends on its noise", "none that does")
-    draws = any(trial.subject.forgets(inverse=inverse) for inverse in (False, True))
+    draws = any(trial.subject.model.forgets(inverse=inverse) for inverse in (False, True))
     require(
         draws or np.max(signals, axis=0)[0] <= 1,
         f"an output of {side} that does not depend on noise, as that of a bijector, which may only "

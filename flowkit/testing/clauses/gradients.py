@@ -92,10 +92,9 @@ def finite_gradient(trial):
 
 def _finite_gradient(trial, inverse):
     given, _ = _that_fit(trial, inverse)
-    measured = trial.measured_in(inverse)
-    for of, answer in ((0, measured.value), (1, measured.log_det)):
+    for of, answer in enumerate(trial.measured_in(inverse)):
         with engine.float64():
-            total = _sum(trial, inverse, of, given, np.ones_like(answer))
+            total = _sum(trial, inverse, of, given, np.ones_like(answer.value))
         for name, grad in zip(total.names, total.grads, strict=True):
             require(
                 np.isfinite(grad).all(),
@@ -126,9 +125,9 @@ def _that_fit(trial, inverse):
     """
     measured, limit = trial.measured_in(inverse), large(trial.unit_of(inverse))
     with np.errstate(invalid="ignore"):
-        good = np.abs(measured.value) < limit  # NaN is not
+        good = np.abs(measured.output.value) < limit  # NaN is not
         # The log-density of what is dropped grows with its square.
-        good = (np.abs(measured.log_det) < limit) & good.reshape(len(good), -1).all(axis=1)
+        good = (np.abs(measured.log_det.value) < limit) & good.reshape(len(good), -1).all(axis=1)
     if not good.any():
         raise Undecided(_TOO_LARGE)
     rows = np.where(good, np.arange(len(good)), np.argmax(good))
@@ -172,11 +171,8 @@ def _differences(trial, of):
 def _compare(trial, inverse, of):
     """Return how many of the gradients of one direction could be judged."""
     given, rows = _that_fit(trial, inverse)
-    measured, eps = trial.measured_in(inverse), trial.unit_of(inverse)
-    answer, error = (
-        (measured.log_det, measured.log_det_error) if of else (measured.value, measured.value_error)
-    )
-    answer, error = answer[rows], error[rows]
+    measured, eps = trial.measured_in(inverse)[of], trial.unit_of(inverse)
+    answer, error = measured.value[rows], measured.error[rows]
     rng = np.random.default_rng([trial.seed, 6])
     cotangent = rng.normal(size=answer.shape)
     rounding = ROUNDINGS * float(np.sum(np.abs(cotangent) * (eps * np.abs(answer) + error)))

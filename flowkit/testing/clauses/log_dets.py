@@ -4,17 +4,13 @@ import numpy as np
 
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, needs_of, noise_log_density, noise_of
-from flowkit.testing.judging import SIDES, Broken, clause, judge, point, require
+from flowkit.testing.judging import SIDES, Broken, ask_unless, clause, judge, point, require
 from flowkit.testing.mass import DRAWS, ERRORS, mass_is_one
 from flowkit.testing.tolerances import ROUNDINGS, log_abs_det, tame
 from flowkit.testing.trial import leading, tied
 
 
-def _unless_reason(found):
-    return lambda subject: reason if isinstance(reason := found(subject), str) else None
-
-
-@clause("log-det", applies=_unless_reason(leading))
+@clause("log-det")
 def log_det(trial):
     """Require that log_det, or its mean if it is estimated, is log|det d output / d input|.
 
@@ -46,8 +42,8 @@ def log_det(trial):
 
 
 def _agrees(trial, inverse, oracle, error, what):
-    measured, where = trial.measured_in(inverse), trial.points(inverse)
-    received, deviation = measured.log_det, 0.0
+    measured, where = trial.measured_in(inverse).log_det, trial.points(inverse)
+    received, deviation = measured.value, 0.0
     if trial.spec.likelihood == "estimated":
         received, deviation = mean_log_det(trial, inverse, where)
         what = f"the mean of {DRAWS} draws, {what}"
@@ -59,12 +55,11 @@ def _agrees(trial, inverse, oracle, error, what):
             f"{received[row]:.6g} at {point(where[row])}",
             sample=row,
         )
-    allowed = ROUNDINGS * (error + measured.log_det_error) + measured.log_det_steps
-    allowed = allowed + trial.declared_log_det(oracle, inverse)
+    allowed = ROUNDINGS * error + measured.allowed() + trial.declared_log_det(oracle, inverse)
     judge(oracle, received, allowed + ERRORS * deviation, what=what, where=where)
 
 
-@clause("inverse log-det", applies=_unless_reason(tied), needs=(True, False))
+@clause("inverse log-det", needs=(True, False))
 def inverse_log_det(trial):
     """Require that log_det of inverse(z), or its mean, is minus that of forward at the point that it returns.
 
@@ -74,14 +69,13 @@ def inverse_log_det(trial):
     """
     inverse = tied(trial.subject)
     here, there, points = trial.measured_in(inverse), trial.measured_after(inverse), trial.points(inverse)
-    allowed = ROUNDINGS * (here.log_det_error + there.log_det_error + there.log_det_spread)
-    allowed = allowed + here.log_det_steps + there.log_det_steps
+    allowed = here.log_det.allowed() + there.log_det.allowed()
     error = ROUNDINGS * trial.answer_error(inverse)
-    known = trial.resolved(here.value, error, trial.domain(not inverse)) & tame(there, points)
-    given, taken = here.log_det, there.log_det
+    known = trial.resolved(here.output.value, error, trial.domain(not inverse)) & tame(there, points)
+    given, taken = here.log_det.value, there.log_det.value
     if trial.spec.likelihood == "estimated":
         given, one = mean_log_det(trial, inverse, points)
-        taken, other = mean_log_det(trial, not inverse, here.value)
+        taken, other = mean_log_det(trial, not inverse, here.output.value)
         allowed = allowed + ERRORS * np.hypot(one, other)
     allowed = allowed + trial.declared_log_det(given, inverse) + trial.declared_log_det(taken, not inverse)
     # Infinite log-dets of two signs at an overflow agree.
@@ -103,21 +97,17 @@ def mean_log_det(trial, inverse, x):
         return log_dets.mean(axis=0), log_dets.std(axis=0, ddof=1) / np.sqrt(DRAWS)
 
 
-def _kind_not_asked(subject):
-    if subject.spec.log_det == "varying":
-        return "declared varying"
-    return "an estimate varies" if subject.spec.likelihood == "estimated" else None
-
-
-@clause("log-det kind", applies=_kind_not_asked)
+@clause("log-det kind")
 def kind(trial):
     """Require that the log-det is zero, or the same for all x, if the spec says so.
 
     Hint: Declare log_det="varying" (or "constant") in the spec.
     """
+    ask_unless(trial.spec.log_det == "varying", "declared varying")
+    ask_unless(trial.spec.likelihood == "estimated", "an estimate varies")
     for inverse, (where, *_) in trial.directions:
-        measured = trial.measured_in(inverse)
-        given, error = measured.log_det, ROUNDINGS * measured.log_det_error
+        measured = trial.measured_in(inverse).log_det
+        given, error = measured.value, measured.allowed()
         if trial.spec.log_det == "zero":
             expected = np.zeros_like(given)
         else:

@@ -5,8 +5,18 @@ import numpy as np
 from flowkit.contract import Domain
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs
-from flowkit.testing.judging import SIDES, Broken, Imprecise, Undecided, clause, judge, point, require
-from flowkit.testing.points import difference, inside, points_of
+from flowkit.testing.judging import (
+    SIDES,
+    Broken,
+    Imprecise,
+    Undecided,
+    ask_unless,
+    clause,
+    judge,
+    point,
+    require,
+)
+from flowkit.testing.points import difference, points_of
 from flowkit.testing.tolerances import ROUNDINGS, split, tame
 from flowkit.testing.trial import leading
 
@@ -20,65 +30,52 @@ STEEP = np.log(np.finfo("float64").max)
 """The log-det of a map so steep that overflow is no surprise."""
 
 
-@clause(
-    "round trip",
-    applies=lambda subject: "forward forgets" if subject.forgets(inverse=False) else None,
-    needs=(True, False),
-)
+@clause("round trip", needs=(True, False))
 def round_trip(trial):
     """Require that inverse(forward(x)) is x, for every x of the domain and any noise.
 
     Hint: The inverse undoes another map, or in another order, or stops too early.
     """
-    _comes_back(trial, False, trial.declared(trial.x))
+    ask_unless(trial.subject.model.forgets(inverse=False), "forward forgets")
+    _comes_back(trial, False, trial.declared(trial.points(False)))
 
 
-@clause(
-    "inverse round trip",
-    applies=lambda subject: "inverse forgets" if subject.forgets(inverse=True) else None,
-    needs=(True, False),
-)
+@clause("inverse round trip", needs=(True, False))
 def inverse_round_trip(trial):
     """Require that forward(inverse(z)) is z, for every z of the codomain and any noise.
 
     Hint: The codomain may be smaller than declared, or the inverse may answer from memory.
     """
-    _comes_back(trial, True, trial.declared(trial.z) if trial.solved(False) else 0.0)
+    ask_unless(trial.subject.model.forgets(inverse=True), "inverse forgets")
+    _comes_back(trial, True, trial.declared(trial.points(True)) if trial.solved(False) else 0.0)
 
 
 def _comes_back(trial, inverse, declared):
     points, domain = trial.points(inverse), trial.domain(inverse)
-    there, again = trial.measured_in(inverse), trial.measured_after(inverse)
-    allowed = ROUNDINGS * (again.value_error + again.value_spread) + again.value_steps + declared
+    there, again = trial.measured_in(inverse).output, trial.measured_after(inverse)
+    value, allowed = again.output.value, again.output.allowed() + declared
     error = ROUNDINGS * trial.answer_error(inverse)
     known = trial.resolved(there.value, error, trial.domain(not inverse)) & tame(again, points)
-    gap = difference(domain, points, again.value)
-    judge(points, again.value, allowed, what="z" if inverse else "x", where=points, among=known, gap=gap)
+    gap = difference(domain, points, value)
+    judge(points, value, allowed, what="z" if inverse else "x", where=points, among=known, gap=gap)
 
 
-def _has_gaps(subject):
-    if not isinstance(leading(subject), tuple) or any(subject.forgets(inverse=i) for i in (False, True)):
-        return "a direction forgets something"
-    if subject.spec.noise != "none":
-        return "it is given noise"
-    return "whole numbers have no beside" if subject.spec.domain.kind == "whole" else None
-
-
-@clause("gaps", per="event", applies=_has_gaps, needs=(True, False))
+@clause("gaps", per="event", needs=(True, False))
 def gaps(trial):
     """Require the round trips beside the places where a direction jumps most along a line, and in between.
 
     Hint: A last knot, a bound or a floor of the bins may be off: where two pieces meet, both must give the same number.
     """
-    inverse, _ = leading(trial.subject)
-    trial = trial.again(context=trial.first(ROWS))  # one map along all of the line
+    inverse, joint = leading(trial.subject)
+    ask_unless(joint, "a direction forgets something")
+    ask_unless(trial.spec.noise != "none", "it is given noise")
+    ask_unless(trial.spec.domain.kind == "whole", "whole numbers have no beside")
     promises, judged = (round_trip, inverse_round_trip), False
+    context = trial.first(ROWS)  # one map along all of the line
     for beside, between in _jumps(trial, inverse):
-        ends = trial.again(**{"z" if inverse else "x": beside})
-        inner = trial.again(**{"x" if inverse else "z": between})
-        for probe, promise in ((ends, promises[inverse]), (inner, promises[not inverse])):
+        for way, points in ((inverse, beside), (not inverse, between)):
             try:
-                promise.check(probe)
+                promises[way].check(trial.again(context, {way: points}))
                 judged = True
             except Undecided:
                 continue
@@ -126,7 +123,7 @@ def codomain(trial):
 
     Hint: Declare the codomain in the spec, or map onto the one declared.
     """
-    _lands(trial.measured_in(False), trial.spec.codomain, trial.x, "forward(x)")
+    _lands(trial.measured_in(False), trial.spec.codomain, trial.points(False), "forward(x)")
 
 
 @clause("domain", needs=(True,))
@@ -135,24 +132,24 @@ def domain(trial):
 
     Hint: The declared domain is larger or smaller than the one on which the map works.
     """
-    _lands(trial.measured_in(True), trial.spec.domain, trial.z, "inverse(z)")
+    _lands(trial.measured_in(True), trial.spec.domain, trial.points(True), "inverse(z)")
     # On all of the real line overflow may be right: clause "finite".
     if trial.spec.domain != Domain.REAL and trial.subject.has(False):
-        _finite(trial.measured_in(False), trial.x)
+        _finite(trial.measured_in(False), trial.points(False))
 
 
 def _lands(measured, domain, where, what):
     """Require that outputs lie in a domain, or on its edge, where rounding puts the points beside it."""
-    value = measured.value
+    value = measured.output.value
     # Overflow towards an open end is for the clause "finite" to judge; NaN is nowhere.
-    slack = np.nan_to_num(ROUNDINGS * measured.value_error, nan=0.0)
-    good = inside(domain, value, slack) | ((domain == Domain.REAL) & ~np.isfinite(value))
+    slack = np.nan_to_num(ROUNDINGS * measured.output.error, nan=0.0)
+    good = domain.inside(value, slack) | ((domain == Domain.REAL) & ~np.isfinite(value))
     row = int(np.argmin(np.broadcast_to(good, value.shape).reshape(len(value), -1).all(axis=1)))
     require(good.all(), f"{what} in {domain}", f"{point(value[row])} at {point(where[row])}", sample=row)
 
 
 def _finite(measured, where):
-    value, log_det = measured.value.reshape(len(where), -1), measured.log_det
+    value, log_det = measured.output.value.reshape(len(where), -1), measured.log_det.value
     good = np.isfinite(log_det) & np.isfinite(value).all(axis=1)
     # A power of some thousands overflows in the middle of its domain, as its log-det tells; a pole has an infinite one.
     good |= np.isfinite(log_det) & (log_det > STEEP) & ~np.isnan(value).any(axis=1)
@@ -160,21 +157,18 @@ def _finite(measured, where):
     require(
         good.all(),
         "a finite output and log-det inside the domain",
-        f"{point(measured.value[row])} with log-det {log_det[row]:.6g} at {point(where[row])}",
+        f"{point(measured.output.value[row])} with log-det {log_det[row]:.6g} at {point(where[row])}",
         sample=row,
     )
 
 
-@clause(
-    "rearranges",
-    per="event",
-    applies=lambda subject: None if subject.spec.rearranges else "the spec does not say that it rearranges",
-)
+@clause("rearranges", per="event")
 def rearranges(trial):
     """Require that both directions return the numbers of their input in other places, if the spec says so.
 
     Hint: rearranges=True lets any domain through a Chain: take it out of the spec of a map that changes values.
     """
+    ask_unless(not trial.spec.rearranges, "the spec does not say that it rearranges")
     for inverse, (points, *_) in trial.directions:
         value = trial.run64(inverse)[0]
         given, found = (np.sort(rows.reshape(len(points), -1), axis=1) for rows in (points, value))

@@ -10,7 +10,7 @@ from flowkit.engines import engine
 from flowkit.testing.clauses.gradients import gradients
 from flowkit.testing.clauses.weights import depends_on_data
 from flowkit.testing.copies import adapt
-from flowkit.testing.judging import SIDES, clause, judge, require_unchanged
+from flowkit.testing.judging import SIDES, ask_unless, clause, judge, require_unchanged
 from flowkit.testing.tolerances import ROUNDINGS
 
 
@@ -35,17 +35,14 @@ def _apart(layer):
             del vars(repeat)["run"], vars(repeat)["run_adapt"]
 
 
-@clause(
-    "repeat",
-    per="once",
-    applies=lambda subject: None if _repeats(subject.model) else "nothing in it is a Repeat",
-)
+@clause("repeat", per="once")
 def repeat(trial):
     """Require that a Repeat answers and adapts as its copies do as separate layers, with the same gradients.
 
     Hint: A part of the block reads its weights in a way that fits one copy alone: write _derive with negative axes, for
     weights with leading axes, or use Chain([make_block() for _ in range(n)]).
     """
+    ask_unless(not _repeats(trial.subject.model), "nothing in it is a Repeat")
     layer = trial.layer32
     for part in _repeats(layer):
         before = [v.numpy() for v in part.variables]
@@ -57,7 +54,7 @@ def repeat(trial):
         trial.agree32(inverse, expected, trial.run32(inverse), "{} of its copies as separate layers")
         if trial.spec.solver_gradients or not trial.solved(inverse):
             _same_gradients(trial, inverse)
-    if depends_on_data(trial.subject) is None:
+    if depends_on_data(trial.subject):
         _adapts_alike(trial)
 
 

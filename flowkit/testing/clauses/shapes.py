@@ -2,6 +2,7 @@
 
 import keras
 
+from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import placeholder
 from flowkit.testing.judging import SIDES, clause, require
 
@@ -36,13 +37,13 @@ def shape_inference(trial):
     Hint: Write compute_output_shape and compute_inverse_shape for a map that changes shapes.
     """
     layer = trial.layer32
-    for batch in (None, len(trial.x)):
+    for batch in (None, ROWS):
         if trial.subject.has(False):
             shape = layer.compute_output_shape((batch, *trial.event))
-            _same("compute_output_shape", shape, batch, trial.measured_in(False).value)
+            _same("compute_output_shape", shape, batch, trial.measured_in(False).output.value)
         if trial.subject.has(True):
             shape = layer.compute_inverse_shape((batch, *trial.latent_event))
-            _same("compute_inverse_shape", shape, batch, trial.x)
+            _same("compute_inverse_shape", shape, batch, trial.points(False))
     if trial.subject.has(True):
         found = trial.run32(inverse=True)[0].shape[1:]
         require(found == trial.event, f"inverse to return events of shape {trial.event}", f"{found}")

@@ -14,9 +14,18 @@ from flowkit.contract.adaptation import adapted_flags
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import count
 from flowkit.engines import engine
-from flowkit.testing.copies import STEPS, adapt, recreate, refresh
+from flowkit.testing.copies import STEPS, adapt, nudged, recreate, refresh
 from flowkit.testing.inputs import Inputs, needs_of, placeholder
-from flowkit.testing.judging import SIDES, Broken, Undecided, clause, point, require, require_unchanged
+from flowkit.testing.judging import (
+    SIDES,
+    Broken,
+    Undecided,
+    ask_unless,
+    clause,
+    point,
+    require,
+    require_unchanged,
+)
 from flowkit.testing.points import points_of
 
 STEP = 2.0**-6
@@ -24,19 +33,19 @@ STEP = 2.0**-6
 
 
 def depends_on_data(subject):
-    """Return None, or why there is nothing to adapt."""
+    """Return True if there is something to adapt."""
     layer = subject.layer(subject.events[0])
-    own = type(layer)._adapt is not FlowLayer._adapt
-    return None if adapted_flags(layer) or own else "nothing depends on data"
+    return bool(adapted_flags(layer)) or type(layer)._adapt is not FlowLayer._adapt
 
 
-@clause("adaptation", per="once", applies=depends_on_data)
+@clause("adaptation", per="once")
 def adaptation(trial):
     """Require that adapt sets the weights the same each time, before use, is saved, and is no part of a call.
 
     Hint: Set statistics in _adapt alone. Remember it in a weight, which is saved with the layer: with adapted_flag of
     flowkit.contract.adaptation, self.flag = adapted_flag(self) in build and self.flag.assign(True) in _adapt.
     """
+    ask_unless(not depends_on_data(trial.subject), "nothing depends on data")
     fresh = trial.subject.built(trial.event)
     batch = trial.subject.batch(fresh, trial.event, seed=1)
     require(adapted_flags(fresh), "a saved, non-trainable weight named 'adapted'", "none")
@@ -87,16 +96,13 @@ def _stands_constants(trial, batch):
         )
 
 
-@clause(
-    "refresh",
-    per="once",
-    applies=lambda subject: None if subject.layer(subject.events[0]).refreshes else "nothing is refreshed",
-)
+@clause("refresh", per="once")
 def refresh_alone(trial):
     """Require that refresh changes weights that are not trained, and no others, and leaves them finite.
 
     Hint: Assign in _refresh to weights made with trainable=False; what is trained is the optimizer's.
     """
+    ask_unless(not trial.subject.layer(trial.event).refreshes, "nothing is refreshed")
     changed = False
     for layer in (trial.subject.twin(trial.example), trial.subject.built(trial.event)):
         batch = trial.subject.batch(layer, trial.event)
@@ -116,32 +122,25 @@ def refresh_alone(trial):
     raise Broken("refresh to change a weight", "none that changes")
 
 
-def _unless_derives(subject):
-    if subject.spec.noise != "none":
-        return "it is given noise"
-    layers = layers_inside(subject.model)
-    return None if any(hasattr(layer, "_derive") for layer in layers) else "nothing in it defines _derive"
-
-
-@clause("derived", per="event", applies=_unless_derives)
+@clause("derived", per="event")
 def derived(trial):
     """Require that a layer answers the same with what it derives, alone or with another, and follows its weights.
 
     Hint: _derive(x_shape, inverse) may read weights and shapes alone, works for weights with leading axes (write it
     with negative axes), and nothing of it may be kept in the layer.
     """
+    ask_unless(trial.spec.noise != "none", "it is given noise")
+    derives = any(hasattr(layer, "_derive") for layer in layers_inside(trial.subject.model))
+    ask_unless(not derives, "nothing in it defines _derive")
     layer, other = (trial.subject.twin(trial.example) for _ in range(2))
-    other.set_weights(_moved(other, seed=1))
-
-    def assign():
-        for variable, value in zip(layer.weights, _moved(layer, seed=2), strict=True):
-            variable.assign(value)
-
-    for move in (None, assign, lambda: layer.set_weights(_moved(layer, seed=3))):
-        if move is not None:
+    rng = np.random.default_rng(1)
+    other.set_weights(nudged(other, STEP, rng))
+    for moves in (False, True):
+        if moves:
             for inverse, _ in trial.directions:  # which it may not remember
                 trial.run32(inverse, layer=layer)
-            move()
+            for variable, value in zip(layer.weights, nudged(layer, STEP, rng), strict=True):
+                variable.assign(value)
         plain = trial.subject.twin(trial.example)
         plain.set_weights([v.numpy() for v in layer.weights])
         for inverse, given in trial.directions:
@@ -168,14 +167,6 @@ def _handed(layer, other, given, inverse):
     with engine.no_grad():
         y, log_det = layer.run(x, context, inverse=inverse, **options)
     return ops.convert_to_numpy(y), np.broadcast_to(ops.convert_to_numpy(log_det), (len(given.x),))
-
-
-def _moved(layer, seed):
-    rng, new = np.random.default_rng(seed), []
-    for value in (variable.numpy() for variable in layer.weights):
-        step = STEP * rng.choice([-1.0, 1.0], size=value.shape) if value.dtype.kind == "f" else 0
-        new.append((value * (1 + step)).astype(value.dtype))
-    return new
 
 
 @clause("config", per="once")
