@@ -47,12 +47,16 @@ def test_a_process_alone_is_seeded_once(monkeypatch):
 def test_on_pytorch_each_process_of_a_host_takes_a_gpu_of_its_own(monkeypatch, local_rank, device):
     import torch
 
+    from flowkit.engines import torch_group as own
+
     done = []
     store = torch.distributed.HashStore()
     monkeypatch.setattr(torch.distributed, "rendezvous", lambda place, timeout: iter([(store, 1, 8)]))
     monkeypatch.setattr(
         torch.distributed, "init_process_group", lambda kinds, **given: done.append((kinds, given["rank"]))
     )
+    monkeypatch.setattr(torch.distributed, "new_group", lambda **given: None)
+    monkeypatch.setattr(own, "_beat", lambda beats, count: None)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
     monkeypatch.setattr(torch.cuda, "set_device", done.append)
