@@ -114,7 +114,7 @@ test-tensorflow: .venv-test/.installed
 KERAS ?= keras==$(shell sed -n 's/^  "keras>=\(.*\)",$$/\1/p' pyproject.toml)
 ON_KERAS := tests/test_keras_internals.py tests/contract tests/data/test_batch_order.py \
             $(addprefix tests/training/test_,adamax.py guard.py resume.py) \
-            $(addprefix tests/flows/test_,failed_step.py same_bytes.py saving.py training.py)
+            $(addprefix tests/flows/test_,failed_step.py whole_files.py saving.py training.py)
 test-keras: .venv-test/.installed
 	.venv-test/bin/python -m venv --clear .venv-keras
 	.venv-keras/bin/python -m pip install --quiet --no-deps $(KERAS)
