@@ -38,8 +38,11 @@ CONTEXT = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
 
 
 @on_torch
-def test_shapes_and_densities_on_torch(perturb):
+def test_shapes_and_densities_on_torch(perturb, monkeypatch):
     import torch
+
+    # `torch.compile`, which other tests call, turns it off for good.
+    monkeypatch.setattr(torch.distributions.Distribution, "_validate_args", True)
 
     flow = flowkit.Flow(Coupling(MLP([8])))
     flow.build((None, 2))

@@ -100,7 +100,7 @@ class Domain:
         """Return the kind of each column; one for all entries if it is the same set for all."""
         return np.array([column.kind for column in self.columns or [self]])
 
-    def inside(self, x: np.ndarray, slack: Any = 0.0) -> np.ndarray:
+    def inside(self, x: np.ndarray, slack: float | np.ndarray = 0.0) -> np.ndarray:
         """Return which entries lie inside, up to `slack`, as an array of bools; of a row on no simplex none does."""
         if self.kind == "simplex":
             # Each entry is off by a rounding error of its own, and so is their sum.

@@ -246,7 +246,7 @@ def require(format: str) -> None:
     if "jax2onnx" in packages[name] and _version("jax") >= (0, 12) and _version("jax2onnx") < (0, 18):
         raise ImportError(
             f"{format!r} on jax: got JAX {metadata.version('jax')}, which jax2onnx {metadata.version('jax2onnx')} does "
-            "not support. Run pip install 'jax<0.12', or save a .keras file and export it with KERAS_BACKEND=torch."
+            "not support. Save a .keras file and export it with KERAS_BACKEND=torch, or run pip install 'jax<0.12'"
         )
 
 

@@ -205,7 +205,7 @@ def test_a_jax_that_jax2onnx_does_not_support_is_named(monkeypatch):
     monkeypatch.setattr(export, "engine", type("Engine", (), {"name": "jax"}))
     monkeypatch.setattr(export.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setattr(export.metadata, "version", versions.get)
-    with pytest.raises(ImportError, match=r"got JAX 0\.12\.1, .* Run pip install 'jax<0\.12'"):
+    with pytest.raises(ImportError, match=r"got JAX 0\.12\.1, .* run pip install 'jax<0\.12'"):
         export.require("onnx")
     versions["jax2onnx"] = "0.18.0"
     export.require("onnx")
