@@ -91,27 +91,45 @@ class Logistic:
 
 
 def target(name):
-    """Return (features, log_density, log Z, options of ReverseKL)."""
+    """Return (features, log_density, log Z, options of `trained`)."""
     if name == "mixture":
         means = [(-2.0, -2.0), (2.0, 1.0), (-1.0, 3.0)]
-        return 2, mixture(means, [0.3, 0.5, 0.2], 0.5), 0.0, {"anneal": 0.5}
+        return 2, mixture(means, [0.3, 0.5, 0.2], 0.5), 0.0, {"anneal": 0.5, "spread": 1.0}
     if name == "mixture-32":
         return 32, mixture([np.full(32, 0.5), np.full(32, -0.5)], [0.6, 0.4], 1.0), 0.0, {}
     if name == "logistic":
         posterior = Logistic()
         return 31, posterior, posterior.log_normaliser()[0], {}
-    return 2, {"funnel": funnel, "banana": banana}[name], 0.0, {}
+    if name == "funnel":
+        return 2, funnel, 0.0, {"spread": 1.0, "network": {"bound": 12.0, "bins": 16}}  # as far as v goes
+    return 2, banana, 0.0, {"spread": 1.0}
 
 
-def trained(log_density, features, *, steps, batch, seed, layers=4, hidden=64, rate=3e-3, **options):
+def trained(
+    log_density,
+    features,
+    *,
+    steps,
+    batch,
+    seed,
+    layers=4,
+    hidden=64,
+    rate=3e-3,
+    spread=0.0,
+    network=None,
+    **options,
+):
     """Return a spline flow trained on a density: by KL(q || p), then by the importance-weighted bound, which covers p.
 
-    It starts e times as wide as its base, so that it meets all modes; wide tails of the base keep the weights small.
+    It starts exp(spread) times as wide as its base, so that it meets all modes. Wide tails of the base keep the weights
+    small.
     """
     keras.utils.set_random_seed(seed)
     base = flowkit.distributions.StudentT(8.0)
-    inner = flowkit.zoo.nsf(features=features, layers=layers, hidden=[hidden, hidden], base=base)
-    wide = flowkit.bijectors.Chain([flowkit.bijectors.Scale(-1.0), inner.bijector])
+    inner = flowkit.zoo.nsf(
+        features=features, layers=layers, hidden=[hidden, hidden], base=base, **network or {}
+    )
+    wide = flowkit.bijectors.Chain([flowkit.bijectors.Scale(-spread), inner.bijector])
     flow = flowkit.Flow(wide, base)
     flow.build((None, features))
     for share, size, first, loss in (
