@@ -17,7 +17,11 @@ def sample(
     count: Annotated[int, typer.Option("-n", "--count", min=1, help="Images, or rows of a table.")] = 64,
     temperature: Annotated[
         Any,
-        typer.Option(parser=numbers, metavar="T", help="Spread of the latents, or of each level as 0.7,1."),
+        typer.Option(
+            parser=numbers,
+            metavar="T",
+            help="Spread of the latents, or of each level as 0.7,1. Default: the recipe's.",
+        ),
     ] = None,
     output: Annotated[Path | None, new_file("The .png file to write; of a table, .csv.")] = None,
     label: Label = None,

@@ -124,7 +124,10 @@ class Posterior:
             pairs = whole_number(pairs, "check's pairs", least=2)
             theta = self.prior.draw(pairs, np.random.default_rng([seed, 1]))  # others than those of training
             theta, x = finite_pairs(theta, simulated(self.simulator, theta), leave_out=True)
-        return report(self.flow, *self.events(theta, x), draws=draws, seed=seed)
+        found = report(self.flow, *self.events(theta, x), draws=draws, seed=seed)
+        for name in ("levels", "memorisation", "outliers"):  # which say nothing about posteriors
+            found.left_out.pop(name, None)
+        return found
 
     def _observed(self, x):
         """Return observations (b, *event), and if a single one came without a batch axis."""
