@@ -79,6 +79,7 @@ def test_it_is_drawn_and_checked(linear):
     assert [axes.get_ylabel() for axes in figure.axes] == ["parameter 0", "", "parameter 1", ""]
     found = linear.check(pairs=200, draws=19)
     assert {"calibration", "coverage", "tarp", "recovery"} <= found.findings.keys()
+    assert not found.left_out
     assert found.findings["tarp"].passed
     assert min(found.numbers["recovery"]["correlation"]) > 0.8
     new = linear.prior.draw(50, np.random.default_rng(5))
