@@ -94,7 +94,7 @@ def target(name):
     """Return (features, log_density, log Z, options of `trained`)."""
     if name == "mixture":
         means = [(-2.0, -2.0), (2.0, 1.0), (-1.0, 3.0)]
-        return 2, mixture(means, [0.3, 0.5, 0.2], 0.5), 0.0, {"anneal": 0.5, "spread": 1.0}
+        return 2, mixture(means, [0.3, 0.5, 0.2], 0.5), 0.0, {"alpha": 0.0, "anneal": 0.5, "spread": 1.0}
     if name == "mixture-32":
         return 32, mixture([np.full(32, 0.5), np.full(32, -0.5)], [0.6, 0.4], 1.0), 0.0, {}
     if name == "logistic":
