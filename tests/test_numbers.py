@@ -79,6 +79,13 @@ def test_the_continuous_flows_beside_others_are_those_measured(monkeypatch):
     assert table in (ROOT / "docs" / "continuous.md").read_text("utf-8"), f"put this table there:\n{table}"
 
 
+def test_the_errors_of_inference_are_those_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    table = importlib.import_module("inference").table()
+    assert table.count("\n") > 2
+    assert table in (ROOT / "docs" / "inference.md").read_text("utf-8"), f"put this table there:\n{table}"
+
+
 def test_the_mixed_tables_are_those_measured(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     benchmark = importlib.import_module("mixed_tables")
