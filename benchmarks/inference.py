@@ -101,7 +101,7 @@ def target(name):
         posterior = Logistic()
         return 31, posterior, posterior.log_normaliser()[0], {}
     if name == "funnel":
-        return 2, funnel, 0.0, {"network": {"bound": 12.0, "bins": 16}}  # as far as v goes
+        return 2, funnel, 0.0, {"spread": 1.0, "network": {"bound": 12.0, "bins": 16}}  # as far as v goes
     return 2, banana, 0.0, {"spread": 1.0}
 
 
