@@ -94,12 +94,12 @@ def classes_of(flow):
 def given_label(flow, label, folder):
     """Return the context for --label, None for a flow without classes; raise a CommandError if it does not fit."""
     classes = classes_of(flow)
-    if classes is None or label is None:
-        if label is not None:
-            raise CommandError(f"--label: expected none, since the flow has no classes, received {label}")
-        if classes is not None:
-            raise CommandError(f"--label: expected a class, 0..{classes - 1}, received none. Pass --label 0")
+    if classes is None and label is None:
         return None
+    if classes is None:
+        raise CommandError(f"--label: expected none, since the flow has no classes, received {label}")
+    if label is None:
+        raise CommandError(f"--label: expected a class, 0..{classes - 1}, received none. Pass --label 0")
     if label.isdigit() and int(label) < classes:
         return np.array([int(label)])
     return np.array([class_number(data_of(folder, flow, "test", None), label, "--label")])
@@ -109,8 +109,8 @@ def class_number(dataset, word, option):
     """Return the label that `word` names: a number, or one of the data's class names in any case."""
     if dataset.labels is None:
         raise CommandError(
-            f"{option}: {dataset.name} has no labels to learn a direction from: images of each class lie "
-            "in a folder of its name, inside of the one that --data names"
+            f"{option}: {dataset.name} has no labels. Put the images of each class in a folder of its name, inside "
+            "the folder of all images"
         )
     names = [name.lower() for name in dataset.classes or ()]
     if word.lower() in names:

@@ -119,11 +119,8 @@ def _sizes(flow, x):
     """Return max|x| for each row; whole values are taken as those of [-1/2, 1/2) that a flow sees."""
     if flow.dequantize is not None:
         return np.full(len(x), 0.5)
-    return (
-        np.abs(np.nan_to_num(x, posinf=np.inf, neginf=-np.inf))
-        .max(axis=tuple(range(1, x.ndim)))
-        .astype("float64")
-    )
+    present = np.where(np.isnan(x), 0.0, x)
+    return np.abs(present).max(axis=tuple(range(1, x.ndim))).astype("float64")
 
 
 def _scale(flow, sizes):

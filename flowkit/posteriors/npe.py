@@ -50,6 +50,7 @@ class Posterior:
     ) -> None:
         self.flow, self.prior, self.theta, self.x, self.simulator = flow, prior, theta, x, simulator
         self.observation, self.rounds = observation, rounds
+        self._low, self._high = x.min(axis=0), x.max(axis=0)
 
     def __repr__(self) -> str:
         return (
@@ -150,7 +151,7 @@ class Posterior:
 
     def _warn_of_strange(self, rows):
         """Warn of observations far outside the simulations, of whose posterior the flow has learned nothing."""
-        low, high = self.x.min(axis=0), self.x.max(axis=0)
+        low, high = self._low, self._high
         far = (rows < low - (high - low)) | (rows > high + (high - low))
         if far.any():
             place = np.argwhere(far)[0]
