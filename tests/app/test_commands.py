@@ -251,7 +251,7 @@ def test_classes_have_names():
     fashion = data.load("fashion-mnist", limit=50)
     assert class_number(fashion, "trouser", "--to-class") == class_number(fashion, "1", "--to-class") == 1
     with pytest.raises(
-        CommandError, match="has no labels\. Put the images of each class in a folder of its name"
+        CommandError, match=r"has no labels\. Put the images of each class in a folder of its name"
     ):
         class_number(replace(fashion, labels=None, classes=None), "0", "--to-class")
 
