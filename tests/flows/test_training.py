@@ -13,6 +13,7 @@ from flowkit import Flow
 from flowkit.bijectors import ActNorm, Chain, Coupling, Permute, Shift
 from flowkit.conditioners import MLP
 from flowkit.contract.inside import layers_inside
+from flowkit.distributed import group
 from flowkit.engines import engine
 from flowkit.flow.group import check_devices
 
@@ -201,6 +202,7 @@ def test_two_replicas_step_as_one_does(run_python):
 
 @pytest.mark.one_engine
 def test_processes_that_joined_without_flowkit_do_not_train_apart(monkeypatch):
+    monkeypatch.setattr(group, "_started", False)  # other tests of this worker may have called start()
     monkeypatch.setattr(engine, "processes", lambda: 2)
     with pytest.raises(RuntimeError, match=r"call flowkit\.distributed\.start\(\)"):
         check_devices()
