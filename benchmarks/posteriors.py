@@ -5,7 +5,7 @@
     python benchmarks/posteriors.py --print
 
 Each contender receives the same pairs and its own defaults: `flowkit.posterior` with method "npe" or "nle", or with
-splines that end at 3 as sbi's do, and sbi's NPE with its spline flow. Measured are
+splines that end at 3 as sbi's do, and sbi's NPE with its spline flow and its NLE. Measured are
 
 - the mean of -log q(theta | x) over 2,000 new pairs, in nats (npe only);
 - C2ST by `flowkit.evaluation.c2st`, of 1,000 draws against exact ones, the mean over observations: 0.5 is best;
@@ -56,24 +56,9 @@ def of_sbi(task, pairs, seed):
     import torch
     from sbi.inference import NPE
     from sbi.neural_nets import posterior_nn
-    from sbi.utils import BoxUniform
-    from sbi.utils.tracking import TensorBoardTracker
-    from torch.utils.tensorboard import SummaryWriter
 
-    torch.manual_seed(seed)
     tensor = torch.from_numpy
-    if task.box is not None:
-        prior = BoxUniform(*torch.tensor(task.box, dtype=torch.float32).T)
-    else:
-        deviation = torch.tensor(task.deviation, dtype=torch.float32)
-        prior = torch.distributions.MultivariateNormal(torch.zeros(len(deviation)), torch.diag(deviation**2))
-    # Otherwise it leaves its logs in the working folder.
-    logs = TensorBoardTracker(SummaryWriter(tempfile.mkdtemp()))
-    net = posterior_nn(model="nsf")
-    inference = NPE(prior=prior, density_estimator=net, show_progress_bars=False, tracker=logs)
-    inference.append_simulations(*map(tensor, pairs))
-    estimator = inference.train()
-    posterior = inference.build_posterior(estimator)
+    estimator, posterior = trained_by_sbi(NPE, posterior_nn(model="nsf"), task, pairs, seed)
 
     def log_prob(theta, x):
         with torch.no_grad():
@@ -94,10 +79,41 @@ def of_sbi(task, pairs, seed):
     return log_prob, draws
 
 
+def of_sbi_nle(task, pairs, seed):
+    """Return the same of the likelihood that sbi's NLE learns, and of its slice sampler."""
+    import torch
+    from sbi.inference import NLE
+
+    _, posterior = trained_by_sbi(NLE, "maf", task, pairs, seed)
+    return None, lambda n, x: posterior.sample((n,), x=torch.from_numpy(x), show_progress_bars=False).numpy()
+
+
+def trained_by_sbi(method, network, task, pairs, seed):
+    """Return (estimator, posterior) of a method of sbi, with its own defaults."""
+    import torch
+    from sbi.utils import BoxUniform
+    from sbi.utils.tracking import TensorBoardTracker
+    from torch.utils.tensorboard import SummaryWriter
+
+    torch.manual_seed(seed)
+    if task.box is not None:
+        prior = BoxUniform(*torch.tensor(task.box, dtype=torch.float32).T)
+    else:
+        deviation = torch.tensor(task.deviation, dtype=torch.float32)
+        prior = torch.distributions.MultivariateNormal(torch.zeros(len(deviation)), torch.diag(deviation**2))
+    # Otherwise it leaves its logs in the working folder.
+    logs = TensorBoardTracker(SummaryWriter(tempfile.mkdtemp()))
+    inference = method(prior=prior, density_estimator=network, show_progress_bars=False, tracker=logs)
+    inference.append_simulations(*map(torch.from_numpy, pairs))
+    estimator = inference.train()
+    return estimator, inference.build_posterior(estimator)
+
+
 CONTENDERS = {
     "sbi": (of_sbi, "`sbi`, NPE, its `nsf`"),
     "flowkit": (of_flowkit, "`flowkit.posterior`"),
     "bound3": (functools.partial(of_flowkit, bound=3.0), "`flowkit.posterior(bound=3)`"),
+    "sbi-nle": (of_sbi_nle, "`sbi`, NLE, its `maf`"),
     "nle": (of_nle, '`flowkit.posterior(method="nle")`'),
 }
 
@@ -168,7 +184,7 @@ def main():
         for simulations in options.simulations:
             for name in options.tasks:
                 for contender in options.contenders:
-                    engine = "torch" if contender == "sbi" else keras.backend.backend()
+                    engine = "torch" if contender.startswith("sbi") else keras.backend.backend()
                     place = dict(zip(KEY, (name, contender, engine, simulations, seed), strict=True))
                     if records.find(**place) is None:
                         row = measured(name, contender, simulations, seed, options.observations)

@@ -165,7 +165,7 @@ class Repeat(Composite):
         like = alike[0]
         return self.add_weight(
             shape=(self.n, *like.shape),
-            initializer=lambda shape, dtype: ops.stack([ops.cast(engine.tensor(v), dtype) for v in alike]),
+            initializer=lambda shape, dtype: engine.stack([ops.cast(engine.tensor(v), dtype) for v in alike]),
             name="_".join(like.path.split("/")[-2:]),
             dtype=like.dtype,
             trainable=like.trainable,
@@ -248,7 +248,7 @@ class Repeat(Composite):
                     log_dets += more
         # Keep values that were assigned to the copies' weights, such as statistics of a BatchNormalization.
         for place in rows.assigned:
-            self._held.columns[place].assign(ops.stack(rows.unstacked[place]))
+            self._held.columns[place].assign(engine.stack(rows.unstacked[place]))
         return x, log_dets
 
     @property

@@ -146,6 +146,10 @@ class Engine:
         """Cut `x` along an axis, into parts of these sizes."""
         return ops.split(x, np.cumsum(sizes)[:-1].tolist(), axis=axis)
 
+    def stack(self, rows):
+        """Return tensors as rows of one."""
+        return ops.stack(rows)
+
     def unstack(self, x, axis=0):
         """Return the slices of `x` along an axis, without that axis."""
         return ops.unstack(x, axis=axis)

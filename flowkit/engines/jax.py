@@ -59,7 +59,14 @@ class JaxEngine(Engine):
     def mean(self, x, axis=None, keepdims=False):
         return _keep(jnp.mean, ops.mean, x, axis=axis, keepdims=keepdims)
 
+    # Outside of what is compiled JAX would compile a program for each shape.
+
+    def stack(self, rows):
+        return jnp.asarray(np.stack(list(map(np.asarray, rows)))) if _are_numbers(*rows) else jnp.stack(rows)
+
     def unstack(self, x, axis=0):
+        if axis == 0 and _are_numbers(x):
+            return list(map(jnp.asarray, np.asarray(x)))
         return jnp.unstack(x, axis=axis)  # whose gradients are stacked; those of slices are padded and added
 
     # Loops
@@ -243,3 +250,8 @@ class JaxEngine(Engine):
 
 def _keep(own, op, x, **options):
     return (own if x.dtype == "float64" else op)(x, **options)
+
+
+def _are_numbers(*tensors):
+    """Return True for tensors that JAX does not trace and that this process holds in full."""
+    return not any(isinstance(x, jax.core.Tracer) or not x.is_fully_addressable for x in tensors)
