@@ -1,4 +1,4 @@
-"""Memorisation: samples that lie nearer to the training data than new data do."""
+"""Memorisation: samples that lie nearer to single rows of the training data than new data do."""
 
 import numpy as np
 from scipy import stats
@@ -27,15 +27,16 @@ def memorisation(
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
-    """Compare distances of samples to their nearest row of `train` with those of `x`, rows that were not trained on.
+    """Compare how far samples single out one row of `train` with how far `x` does, rows that were not trained on.
 
-    If the flow has learned rows by heart, samples are nearer to them than `x` is: P(d_sample < d_x) is above a half.
-    It passes unless a Mann-Whitney test finds that at `level`. Much below a half, samples are farther out than data
-    are, which is another fault. With a `context`, one sample is drawn for each row of it, and `samples` is not used.
+    If the flow has learned rows by heart, samples are much nearer to one of them than to the next: the ratio of these
+    two distances is smaller than that of `x`. Nearness alone would not tell, since smooth images are nearer to all
+    others than sharp ones. It passes unless a Mann-Whitney test finds smaller ratios at `level`; a few copies among
+    many samples are only counted. With a `context`, one sample is drawn for each row of it, and `samples` is not used.
 
     Distances are Euclidean, over the square root of the number of entries; columns of a table are divided by their
     deviation in `train`. A missing entry counts as the column's mean, 1 away from a present one. In pixels they find
-    copies, but not an image that is moved by a few pixels; smooth images are nearer to all others than sharp ones.
+    copies, also noisy or blurred ones, but not an image that is moved by a few pixels.
     Raises ValueError for rows of another shape. Meehan, Chaudhuri & Dasgupta, A Non-Parametric Test to Detect
     Data-Copying in Generative Models (2020).
 
@@ -50,7 +51,7 @@ def memorisation(
     samples = whole_number(samples, "samples", least=1)
     x, context = prepare.checked(flow, x, context)
     train = np.asarray(prepare.as_array(flow, train), x.dtype)  # so that copies are equal
-    if train.shape[1:] != x.shape[1:] or not len(train):
+    if train.shape[1:] != x.shape[1:]:
         raise ValueError(
             f"memorisation: expected rows to train on like those of x, {x.shape[1:]}, received shape {train.shape}."
         )
@@ -58,30 +59,37 @@ def memorisation(
     flat = [np.asarray(rows, "float64").reshape(len(rows), -1) for rows in (drawn, x, train)]
     if train.ndim == 2:
         flat = _standardized(flat)
-    places, of_samples = _nearest(flat[0], flat[2])
-    _, of_x = _nearest(flat[1], flat[2])
-    test = stats.mannwhitneyu(of_samples, of_x, alternative="less")
-    nearer = 1 - test.statistic / (len(of_samples) * len(of_x))
-    order = np.argsort(of_samples)[:_SHOWN]
+    # A row that is there twice would never be singled out.
+    once = list({hash(row.tobytes()): place for place, row in enumerate(flat[2])}.values())
+    if len(once) < 2:
+        raise ValueError("memorisation: expected at least two different rows to train on, received fewer.")
+    (places, of_samples), (_, of_x) = (_nearest_two(rows, flat[2][once]) for rows in flat[:2])
+    ratios, x_ratios = (
+        distances[:, 0] / np.maximum(distances[:, 1], 1e-300) for distances in (of_samples, of_x)
+    )
+    test = stats.mannwhitneyu(ratios, x_ratios, alternative="less")
+    singled = 1 - test.statistic / (len(ratios) * len(x_ratios))
+    copies, test_copies = (int((distances[:, 0] == 0).sum()) for distances in (of_samples, of_x))
+    order = np.argsort(ratios)[:_SHOWN]
     return Finding(
         "memorisation",
-        f"A sample is nearer to the training data than a row of the test data with probability {nearer:.2f} (0.5 if "
-        f"neither is; p = {test.pvalue:.2g}); {int((of_samples == 0).sum())} of {len(drawn)} samples are copies, and "
-        f"{int((of_x == 0).sum())} of {len(x)} test rows.",
+        f"A sample singles out one row of the training data more than a row of the test data does with probability "
+        f"{singled:.2f} (0.5 if both do alike; p = {test.pvalue:.2g}); {copies} of {len(drawn)} samples are copies, "
+        f"and {test_copies} of {len(x)} test rows.",
         {
             "samples": len(drawn),
             "rows": len(x),
             "train_rows": len(train),
             "level": level,
-            "nearer": float(nearer),
+            "singled_out": float(singled),
             "p": float(test.pvalue),
-            "copies": int((of_samples == 0).sum()),
-            "test_copies": int((of_x == 0).sum()),
-            "median_distance_of_samples": float(np.median(of_samples)),
-            "median_distance_of_test": float(np.median(of_x)),
+            "copies": copies,
+            "test_copies": test_copies,
+            "median_distance_of_samples": float(np.median(of_samples[:, 0])),
+            "median_distance_of_test": float(np.median(of_x[:, 0])),
         },
         bool(test.pvalue >= level),
-        lambda: _draw(of_samples, of_x, drawn[order], train[places[order]]),
+        lambda: _draw(ratios, x_ratios, drawn[order], train[once][places[order]]),
     )
 
 
@@ -94,30 +102,31 @@ def _standardized(tables: list[np.ndarray]) -> list[np.ndarray]:
     return [np.hstack([np.nan_to_num((rows - mean) / scale), np.isnan(rows[:, holes])]) for rows in tables]
 
 
-def _nearest(rows: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return (place, distance) of the row of `among` (m, D) that is nearest to each of `rows` (n, D), both float64.
+def _nearest_two(rows: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (place of the nearest, distances (n, 2) to the nearest and the next) of rows of `among`, both float64.
 
-    Distances are root mean squares over the D entries. That of a copy is exactly 0.
+    Distances are root mean squares over the entries. That of a copy is exactly 0. `among` has at least two rows.
 
-    >>> _nearest(np.array([[0.0, 1.0]]), np.array([[5.0, 5.0], [0.0, 1.0]]))
-    (array([1]), array([0.]))
+    >>> _nearest_two(np.array([[0.0, 1.0]]), np.array([[5.0, 1.0], [3.0, 1.0], [0.0, 1.0]]))
+    (array([2]), array([[0.        , 2.12132034]]))
     """
     centre = among.mean(axis=0)
     moved = among - centre
     squares = (moved**2).sum(axis=1)
-    places = [
-        np.argmin(squares - 2 * (some - centre) @ moved.T, axis=1)
+    found = [
+        np.argpartition(squares - 2 * (some - centre) @ moved.T, 1, axis=1)[:, :2]
         for some in np.array_split(rows, max(1, len(rows) * len(among) // _DISTANCES))
     ]
-    place = np.concatenate(places)
+    places = np.concatenate(found)
     # By the difference itself: the product above has lost the digits of small distances.
-    return place, np.sqrt(((rows - among[place]) ** 2).mean(axis=1))
+    distances = np.stack([np.sqrt(((rows - among[place]) ** 2).mean(axis=1)) for place in places.T], axis=1)
+    nearest = places[np.arange(len(rows)), distances.argmin(axis=1)]
+    return nearest, np.sort(distances, axis=1)
 
 
 def _drawn(flow, samples, context, temperature, batch_size, seed):
-    free = context_kind(flow) == "none" or context is None
     how = {"temperature": temperature, "seed": seed, "batch_size": batch_size, "check": None}
-    if free:
+    if context_kind(flow) == "none" or context is None:
         return np.asarray(prepare.as_array(flow, flow.sample(samples, **how)))
     return np.asarray(flow.sample(1, context, **how))[0]
 
@@ -126,18 +135,17 @@ def _draw(of_samples, of_x, closest, beside):
     images = closest.ndim == 4 and closest.shape[-1] in (1, 3)
     figure = new_figure(9 if images else 5, 4)
     axes = figure.add_subplot(1, 1 + images, 1)
-    high = np.quantile(np.concatenate([of_samples, of_x]), 0.995) or 1.0
-    bins = np.linspace(0, high, 41)
-    for distances, colour, name in ((of_x, BLUE, "test rows"), (of_samples, ORANGE, "samples")):
-        axes.hist(distances, bins, density=True, histtype="step", color=colour, label=name)
-    axes.set(xlabel="distance to the nearest row of the training data", ylabel="density")
-    axes.legend(fontsize=8)
+    bins = np.linspace(0, 1, 41)
+    for ratios, colour, name in ((of_x, BLUE, "test rows"), (of_samples, ORANGE, "samples")):
+        axes.hist(ratios, bins, density=True, histtype="step", color=colour, label=name)
+    axes.set(xlabel="distance to the nearest training row, over that to the next", ylabel="density")
+    axes.legend(fontsize=8, loc="upper left")
     axes.grid(alpha=0.3, color=GREY)
     if images:
         both = np.concatenate([closest, beside]).astype("float64")
         shown = np.round(255 * (both - both.min()) / (np.ptp(both) or 1)).astype("uint8")
         place = figure.add_subplot(1, 2, 2)
         place.imshow(image_grid(shown, columns=len(closest)), cmap="gray", vmin=0, vmax=255)
-        place.set_title("nearest samples, above their rows", fontsize=7)
+        place.set_title("closest samples, above their training rows", fontsize=7)
         place.set_axis_off()
     return figure

@@ -206,7 +206,7 @@ def test_a_report_compares_missing_entries_and_those_that_are_no_numbers(flow, f
     numbers = found.findings["memorisation"].numbers
     assert numbers["test_copies"] == len(frame)
     assert 0 < numbers["median_distance_of_samples"] < 3
-    assert numbers["nearer"] < 0.1
+    assert numbers["singled_out"] < 0.1
 
 
 # Given columns
