@@ -74,6 +74,17 @@ def test_a_folder_of_pictures_is_trained_on(tmp_path, capsys):
     assert (recipe.model["num_classes"], recipe.data.size) == (2, [8, 8])
 
 
+@pytest.mark.parametrize("side", [30, 33])
+def test_a_size_that_the_levels_cannot_halve_is_told_with_sizes_that_fit(tmp_path, capsys, side):
+    folder = pictures(tmp_path / "mine", [(40, 40)] * 20)
+    words = ["--set", f"data.size={side}", "--set", "model.levels=3", "--out", str(tmp_path / "run")]
+    assert main(["train", "images", "--data", str(folder), *words]) == 2
+    said = capsys.readouterr().err
+    assert "32x32" in said
+    assert "(multiples of 8). data.size sets the size, model.levels" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_all_runs_that_are_about_equally_near_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("table", "table2", "other"):
