@@ -134,6 +134,66 @@ def test_what_was_learned_by_heart_is_found(monkeypatch):
     assert found.numbers["nearer"] > 0.8
 
 
+def drawing(flow, monkeypatch, rows):
+    """Return the flow, whose samples are `rows`."""
+    monkeypatch.setattr(flow, "sample", lambda *args, **kwargs: rows.astype("float32"))
+    return flow
+
+
+@pytest.fixture(scope="module")
+def clothes():
+    """(400 images to train on, 200 new ones, 200 others), continuous."""
+    images = flowkit.data.load("fashion-mnist", limit=800).images[::, ::2, ::2, :].astype("float32")
+    return images[:400], images[400:600], images[600:]
+
+
+def smooth(images):
+    """Return images averaged over neighbours in both directions."""
+    for axis in (1, 2):
+        images = (np.roll(images, 1, axis) + 2 * images + np.roll(images, -1, axis)) / 4
+    return images
+
+
+def of_images(shape):
+    flow = Flow(Scale(0.0))
+    flow.build((None, *shape))
+    return flow
+
+
+def test_smooth_images_are_not_called_memorised_though_they_are_nearer_to_all(clothes, monkeypatch):
+    train, x, others = clothes
+    flow = of_images(train.shape[1:])
+    for new in (others, smooth(others), smooth(smooth(others)), np.repeat(train.mean(0)[None], 200, axis=0)):
+        assert diagnostics.memorisation(drawing(flow, monkeypatch, new), x, train).passed
+    new = smooth(smooth(others))
+    assert diagnostics.memorisation(drawing(flow, monkeypatch, new), x, train).numbers["nearer_p"] < 0.01
+
+
+def test_noisy_blurred_and_few_copies_are_found(clothes, monkeypatch):
+    train, x, others = clothes
+    flow, noise = of_images(train.shape[1:]), np.random.default_rng(0).normal(0, 20, (200, *train.shape[1:]))
+    few = np.concatenate([train[:10], others[10:] + 3 * noise[10:]])  # the others are far from all data
+    for learned in (train[:200] + noise, smooth(train[:200]), few):
+        found = diagnostics.memorisation(drawing(flow, monkeypatch, learned), x, train)
+        assert not found.passed, found
+    assert found.numbers["copies"] == 10
+    assert found.numbers["nearer"] < 0.5
+    twice = np.concatenate([train, train])  # rows that are stored twice
+    assert not diagnostics.memorisation(drawing(flow, monkeypatch, train[:200] + noise), x, twice).passed
+
+
+def test_memorisation_passes_as_often_as_it_says_and_finds_draws_that_lean_on_rows(monkeypatch):
+    passed = leaning = 0
+    for seed in range(100):
+        flow, rng = scaled(features=5), np.random.default_rng(seed)
+        x, train, new = normal(100, 5, 3 * seed), normal(200, 5, 3 * seed + 1), normal(100, 5, 3 * seed + 2)
+        passed += diagnostics.memorisation(drawing(flow, monkeypatch, new), x, train).passed
+        kernels = train[rng.integers(0, 200, 100)] + 0.4 * new
+        leaning += not diagnostics.memorisation(drawing(flow, monkeypatch, kernels), x, train).passed
+    assert passed >= 97
+    assert leaning >= 90
+
+
 def test_raw_density_fails_where_the_other_scores_hold_up():
     flow, background = scaled(features=100), scaled(np.log(2.0), features=100)
     x = normal(300, 100)
