@@ -92,3 +92,30 @@ def test_all_runs_that_are_about_equally_near_are_named(tmp_path, monkeypatch):
         (tmp_path / "runs" / name / "recipe.toml").touch()
     assert hint(Path("runs/tabel")).startswith("the nearest are runs/table, runs/table2")
     assert hint(Path("runs/othr")).startswith("the nearest are runs/other, ")
+
+
+@pytest.mark.parametrize(
+    "name", ["mine.csv", "there.csv", "pictures", "pictures/", "runs/mine", "./x", "/tmp/none/such"]
+)
+def test_a_path_is_answered_with_the_command_for_own_data_and_not_with_names_of_recipes(
+    tmp_path, monkeypatch, capsys, name
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "there.csv").write_text("a,b\n1,2\n")
+    assert main(["train", name]) == 2
+    said = capsys.readouterr().err
+    assert "`flowkit train images --data FOLDER`, for a table `flowkit train table --data FILE`" in said
+    assert "nearest" not in said
+    assert main(["info", "runs/nothing"]) == 2
+    assert "nearest" not in capsys.readouterr().err
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest(capsys):
+    for name, near in (("glow/fashon-mnist", "glow/fashion-mnist"), ("glwo/digits", "glow/digits")):
+        assert main(["train", name]) == 2
+        said = capsys.readouterr().err
+        assert near in said
+        assert "[model]" not in said
+    assert main(["train", "nsf"]) == 2
+    assert 'a TOML file whose [model] has name = "nsf"' in capsys.readouterr().err
