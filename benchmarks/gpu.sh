@@ -56,7 +56,7 @@ for preset in small paper 64; do
       --limit "$limit" --json "$out/$preset-$precision.json" "${speed[@]}"
   done
 done
-measure compiled "$python" benchmarks/speed.py --preset small --engine torch --compiled --limit "$limit" \
+measure compiled "$python" benchmarks/speed.py --preset small --backend torch --compiled --limit "$limit" \
   --json "$out/compiled.json" "${speed[@]}"
 measure first-steps "$python" benchmarks/speed.py --preset small --depths 8 16 32 --repeats 1 --limit "$limit" \
   --json "$out/first-steps.json" "${speed[@]}"

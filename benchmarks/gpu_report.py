@@ -52,7 +52,8 @@ def figures(work, row, card):
 
 def speed_table(measured, card):
     lines = [
-        "| preset | precision | engine | | images/s | TFLOP/s (of the peak) | construction | compiling | peak memory |",
+        "| preset | precision | backend | | images/s | TFLOP/s (of the peak) | construction | compiling | "
+        "peak memory |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for preset in PRESETS:
@@ -66,7 +67,7 @@ def speed_table(measured, card):
 
 def training_table(folder):
     lines = [
-        "| engine | device | images/s | first step | seconds in all | test bits/dim |",
+        "| backend | device | images/s | first step | seconds in all | test bits/dim |",
         "|---|---|---|---|---|---|",
     ]
     for engine in ("torch", "jax"):

@@ -35,7 +35,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
     add("--preset", nargs="+", choices=PRESETS, default=SMALL_SET)
-    add("--engine", nargs="+", choices=["torch", "jax"], default=["torch", "jax"])
+    add("--backend", "--engine", dest="engine", nargs="+", choices=["torch", "jax"], default=["torch", "jax"])
     add("--contender", nargs="+", metavar="NAME", help="only these (and flowkit)")
     add("--repeats", type=int, default=7)
     add("--depths", type=int, nargs="+", default=[], help="first steps with so many steps per level")

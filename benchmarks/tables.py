@@ -107,7 +107,7 @@ def as_markdown(records, about, options):
     The standard error is the mean of those over test rows, which are the same for all seeds.
     """
     lines = [
-        "| | " + " | ".join(options.tables) + " | engine | seeds |",
+        "| | " + " | ".join(options.tables) + " | backend | seeds |",
         "|---|" + "---|" * (len(options.tables) + 2),
     ]
     for contender in options.contenders:

@@ -32,7 +32,7 @@ def released(monkeypatch):
 def speed(tmp_path, *arguments, repeats=1):
     """(what is printed, what is written) by the benchmark on the engine of this session."""
     file, kept = tmp_path / "speed.json", tmp_path / "released.json"
-    command = [sys.executable, ROOT / "benchmarks/speed.py", "--engine", engine.name, *arguments]
+    command = [sys.executable, ROOT / "benchmarks/speed.py", "--backend", engine.name, *arguments]
     path = os.pathsep.join([str(tmp_path), str(ROOT)])  # `tmp_path` first, for packages made up there
     done = subprocess.run(
         [*command, *SMALLEST, "--repeats", str(repeats), "--released", kept, "--json", file],
@@ -74,7 +74,7 @@ def test_it_compares_flowkit_with_the_floor(tmp_path):
     lines = printed.splitlines()
     for name in ("floor", "flowkit"):  # in the comparison, and in first steps against depth
         assert sum(line.startswith(f"| {engine.name} | {name} |") for line in lines) == 2
-    for head in (line for line in lines if line.startswith("| engine")):
+    for head in (line for line in lines if line.startswith("| backend")):
         rule, *rows = lines[lines.index(head) + 1 : lines.index(head) + 4]
         assert {line.count("|") for line in (rule, *rows)} == {head.count("|")}
     assert written["machine"]["cpu"] in printed

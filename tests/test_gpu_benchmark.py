@@ -104,7 +104,7 @@ def test_the_script_stops_before_it_measures(with_nvidia_smi, tmp_path, answer, 
 @on_torch
 def test_who_takes_too_long_is_left_out(tmp_path):
     file = tmp_path / "speed.json"
-    command = [sys.executable, ROOT / "benchmarks/speed.py", "--engine", "torch", "--contender", "floor"]
+    command = [sys.executable, ROOT / "benchmarks/speed.py", "--backend", "torch", "--contender", "floor"]
     options = ["--preset", "small", "--limit", "0.05", "--json", str(file)]
     done = subprocess.run(
         [*command, *options], env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True

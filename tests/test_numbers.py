@@ -105,6 +105,47 @@ def test_the_steps_of_image_families_are_those_measured(monkeypatch):
     assert table in (ROOT / "benchmarks" / "README.md").read_text("utf-8"), f"put this table there:\n{table}"
 
 
+def test_the_distances_of_samples_are_those_measured():
+    measured = json.loads((ROOT / "benchmarks" / "frechet.json").read_text("utf-8"))
+    card = (ROOT / "zoo" / "flow_matching" / "README.md").read_text("utf-8")
+    rows = re.findall(r"^\| (.+) \| (\d+\.\d+) \|$", card, re.MULTILINE)
+    written = sorted(float(distance) for _, distance in rows)
+    assert written == sorted(
+        float(f"{distance:.2g}" if distance < 10 else f"{distance:.1f}")
+        for distance in measured["distances"].values()
+    )
+    assert f"{measured['images']:,} samples" in card
+
+
+def test_the_image_families_are_those_measured():
+    """docs/families.md names two families, and the runs of the shipped flows; the card of MAF its own."""
+    measured = json.loads((ROOT / "benchmarks" / "images.json").read_text("utf-8"))
+    reached = {row["name"].split("/")[0]: f"{row['test_bits_per_dim']:.2f}" for row in measured["rows"]}
+    page = (ROOT / "docs" / "families.md").read_text("utf-8")
+    (jet, tarflow) = re.search(r"in place of (\S+) and (\S+)\.", page).groups()
+    assert (jet, tarflow) == (reached["jet"], reached["tarflow"])
+    assert f"about {measured['seconds']:.0f} seconds of processor time" in page
+    card = (ROOT / "zoo" / "maf_images" / "README.md").read_text("utf-8")
+    assert f"{reached['maf_images']} after {measured['seconds']:.0f} s" in card
+
+
+def test_the_trainings_beside_the_image_families_are_those_of_the_shipped_runs():
+    page = (ROOT / "docs" / "families.md").read_text("utf-8").replace("\n", " ")
+    for name in ("glow/fashion-mnist-full", "maf_images/fashion-mnist-full"):
+        run = PRESETS[name]["measured"]
+        minutes = rf"{run['test_bits_per_dim']:.3f} (?:bits/dim )?in {run['seconds'] / 60:.0f} minutes"
+        assert re.search(rf"`{name}` (?:reaches )?{minutes}", page), (name, minutes)
+        assert f"On {run['train_images']:,} images, with {run['validation_images']:,} more" in page
+
+
+def test_a_recipe_counts_the_images_that_it_trains_on():
+    """Its first line, which `flowkit list` prints, where a trained flow has counted them."""
+    for name, metadata in PRESETS.items():
+        first = (ROOT / "zoo" / f"{name}.toml").read_text("utf-8").splitlines()[0]
+        if whole := re.search(r"on (?:all )?([\d,]+) (?:of the [\d,]+ )?images", first):
+            assert int(whole[1].replace(",", "")) == metadata["measured"]["train_images"], first
+
+
 def test_the_permutations_of_glow_are_those_measured(monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     measured = json.loads((ROOT / "benchmarks" / "permutations.json").read_text("utf-8"))

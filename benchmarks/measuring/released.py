@@ -95,7 +95,7 @@ def said(figures, released):
         f"SLOWER than {before} by more than {MARGIN:.0%} beyond noise, in times of the floor, {len(slower)} of "
         f"{len(figures)} figures:",
         "",
-        "| preset | engine | | what | then | now | slower by | noise |",
+        "| preset | backend | | what | then | now | slower by | noise |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for *names, was, is_now, by, noise in slower:

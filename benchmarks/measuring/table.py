@@ -33,7 +33,7 @@ def comparison(work, rows, repeats):
     lines = [
         f"{in_words(work)}; medians of {repeats} in turns{turns}. In brackets: times the floor, times flowkit.",
         "",
-        f"| engine | | {' | '.join(names[t] for t in tasks)} | first step (construction) | peak memory |",
+        f"| backend | | {' | '.join(names[t] for t in tasks)} | first step (construction) | peak memory |",
         "|---|---|" + "---|" * (len(tasks) + 2),
     ]
     for row in measured:
@@ -66,7 +66,7 @@ def latency(rows):
     lines = [
         "First step, from the construction of the model to the end of its first training step, each in a new process:",
         "",
-        f"| engine | | {' | '.join(f'{depth} steps per level' for depth in depths)} | last to first |",
+        f"| backend | | {' | '.join(f'{depth} steps per level' for depth in depths)} | last to first |",
         "|---|---|" + "---|" * (len(depths) + 1),
     ]
     for engine, name in dict.fromkeys((row["engine"], row["contender"]) for row in rows):

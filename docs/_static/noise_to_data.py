@@ -16,7 +16,7 @@ from flowkit.bijectors import Squeeze
 from flowkit.training import ImageGrid
 
 FOLDER = Path(__file__).parent
-COLUMNS, ROWS = 8, 3
+COLUMNS, ROWS, ZOOM = 8, 3, 3
 TEMPERATURE, GREYS = 0.6, 16
 PAUSE, STEP, HOLD = 700, 90, 2600  # milliseconds
 
@@ -53,7 +53,9 @@ def grey(values):
 
 
 def frame(images):
-    return Image.fromarray(ImageGrid(images, columns=COLUMNS, padding=0).pixels)
+    """Return images side by side, three times as large: README shows the file at its own size."""
+    small = Image.fromarray(ImageGrid(images, columns=COLUMNS, padding=0).pixels)
+    return small.resize((ZOOM * small.width, ZOOM * small.height), Image.Resampling.NEAREST)
 
 
 def main():
@@ -67,9 +69,7 @@ def main():
     first.save(
         path, save_all=True, append_images=[*others, last], duration=durations, lossless=True, method=6
     )
-    last.resize((3 * last.width, 3 * last.height), Image.Resampling.NEAREST).save(
-        FOLDER / "samples.png", optimize=True
-    )
+    last.save(FOLDER / "samples.png", optimize=True)
     print(len(durations), "frames,", path.stat().st_size, "bytes")
 
 

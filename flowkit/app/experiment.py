@@ -73,8 +73,10 @@ def build_flow(recipe: Recipe, dataset: Split | None) -> Flow:
     try:
         flow = kind_of(recipe).make(recipe, dataset, given)
     except ValueError as error:
+        wrong_size = getattr(error, "clause", None) in ("event shape", "levels")
+        advice = " data.size sets the size, model.levels how often it is halved." if wrong_size else ""
         raise RecipeError(
-            f"[model] does not fit {getattr(dataset, 'name', 'the recipe')}: {error}"
+            f"[model] does not fit {getattr(dataset, 'name', 'the recipe')}: {error}{advice}"
         ) from error
     finally:
         keras.config.set_dtype_policy(before)

@@ -11,6 +11,7 @@ import typer
 from flowkit._shipped import closest, preset_folders, recipe_files
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError, printable
+from flowkit.app.find import hint, is_path
 from flowkit.app.options import Backend, Json, recipe_names
 
 _COLUMNS = 8  # of the table for which a family of tables is shown
@@ -85,7 +86,7 @@ def _found(name):
         recipe = found.recipe()
         return recipe and recipe.model["name"], found.about, found.load_flow
     if name not in recipe_files() and not path.is_file():
-        near = closest(name, [*zoo.ARCHITECTURES, *recipe_files()])
+        near = hint(path) if is_path(name) else closest(name, [*zoo.ARCHITECTURES, *recipe_files()])
         raise CommandError(
             f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; {near}"
         )

@@ -7,7 +7,7 @@ import typer
 
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, Run, new_file
+from flowkit.app.options import Backend, Json, Run, new_file
 from flowkit.app.sample import save_table
 
 
@@ -16,6 +16,7 @@ def score(
     data: Annotated[str, typer.Argument(help="A table with the columns that the flow was trained on.")],
     output: Annotated[Path, new_file("The .csv file to write.")] = Path("scores.csv"),
     samples: Annotated[int, typer.Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
+    json_: Json = False,
     backend: Backend = None,
 ):
     """Write the log-likelihood of each row of a table in nats, beside the columns that the flow does not read.
@@ -31,6 +32,7 @@ def score(
     from flowkit.app.trained import kind_of_flow, loaded
     from flowkit.data.mixed_table import read_frame
     from flowkit.flow import TableFlow
+    from flowkit.training.atomic import json_text
 
     _, flow = loaded(run)
     kind = kind_of_flow(flow, run)
@@ -52,9 +54,20 @@ def score(
         others = unread or others
     shown = [f"{score:.7g}" for score in scores]
     save_table(output, [*others, name], zip(*others.values(), shown, strict=True))
+    mean = float(np.delete(scores, [*wrong]).mean()) if right else None
+    first = f"got {wrong[min(wrong)]}" if wrong else None
+    if json_:
+        found = {
+            "data": str(data),
+            "rows": right,
+            name: mean,
+            "excluded": len(wrong),
+            "first_excluded": first,
+        }
+        print(json_text(found | {"scores": str(output)}))
+        return
     if wrong:
-        print(f"{len(wrong)} of {len(x)} rows are excluded and have -inf, the first: got {wrong[min(wrong)]}")
+        print(f"{len(wrong)} of {len(x)} rows are excluded and have -inf, the first: {first}")
     if right:
-        mean = np.delete(scores, [*wrong]).mean()
         print(f"{name} {mean:.4f} nats on average  ({data}, {right} rows)")
     print(f"scores {output}")

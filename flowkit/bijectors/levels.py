@@ -62,7 +62,10 @@ def level_shapes(multiscale, shape):
     if None in event:
         raise shape_error(multiscale, "every axis of the event known", shape)
     for level, scale in enumerate(multiscale.scales):
-        _check_level(multiscale, level, shape, event)
+        try:
+            _check_scale(scale, shape)
+        except ContractError as error:
+            raise _cannot_halve(multiscale, level, shape, event, error) from None
         given, shape = shape, as_tuple(scale.compute_output_shape(shape))
         if level < len(multiscale.scales) - 1:
             if shape[-1] % 2:
@@ -73,16 +76,58 @@ def level_shapes(multiscale, shape):
     return shapes
 
 
-def _check_level(multiscale, level, shape, event):
+def _check_scale(scale, shape):
+    """Raise ContractError if a scale, or a part of it, cannot take its input, for data of `shape`."""
+    scale._check_shape(shape)
+    for part in getattr(scale, "parts", [scale]):
+        part._check_shape(shape)
+        shape = as_tuple(part.compute_output_shape(shape))
+
+
+def _cannot_halve(multiscale, level, shape, event, error):
+    """Return the error for an `event` that is `shape` when the scale that cannot halve it is reached."""
+    sizes = _sizes(multiscale, event)
+    if level == 0:
+        if error.clause != "event shape" or sizes is None:
+            return error
+        hint = f"Crop, pad or resize the images to {sizes}."
+        expected, received = error.expected, error.received
+        return ContractError(error.clause, multiscale, expected=expected, received=received, hint=hint)
+    resize = f"crop, pad or resize the images to {sizes}" if sizes else "pad or resize the images"
+    return ContractError(
+        "levels",
+        multiscale,
+        expected=f"an event that can be halved for {len(multiscale.scales)} scales",
+        received=f"{event}, which is {shape[1:]} when scale {level + 1} is reached",
+        hint=f"Use at most {level} level{'s' * (level > 1)}, or {resize}.",
+    )
+
+
+def _sizes(multiscale, event):
+    """Return in words the nearest sizes that all scales can halve; None if there are none up to twice the image's."""
+    if len(event) != 3 or any(scale.built for scale in multiscale.scales):  # built ones take a single size
+        return None
+    sides = event[:2]
+    for multiple in range(1, 2 * max(sides) + 1):
+        if not _fits(multiscale, (None, multiple, multiple, *event[2:])):
+            continue
+        smaller = tuple(side - side % multiple for side in sides)
+        larger = tuple(-(-side // multiple) * multiple for side in sides)
+        near = " or ".join("x".join(map(str, size)) for size in (smaller, larger) if min(size))
+        return f"{near} (multiples of {multiple})"
+    return None
+
+
+def _fits(multiscale, shape):
+    """Return True if all scales can halve data of `shape`."""
     try:
-        multiscale.scales[level]._check_shape(shape)
-    except ContractError as error:
-        if level == 0:
-            raise
-        raise ContractError(
-            "levels",
-            multiscale,
-            expected=f"an event that can be halved for {len(multiscale.scales)} scales",
-            received=f"{event}, which is {shape[1:]} when scale {level + 1} is reached",
-            hint=f"Use at most {level} levels, or pad or resize the images.",
-        ) from error
+        for scale in multiscale.scales:
+            _check_scale(scale, shape)
+            shape = as_tuple(scale.compute_output_shape(shape))
+            last = scale is multiscale.scales[-1]
+            if 0 in shape[1:] or (shape[-1] % 2 and not last):
+                return False
+            shape = shape if last else (*shape[:-1], shape[-1] // 2)
+    except ContractError:
+        return False
+    return True

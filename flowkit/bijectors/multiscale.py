@@ -78,6 +78,12 @@ class MultiScale(Composite):
     def _networks(self):
         return [*self.priors, self.top_prior]
 
+    def _check_shape(self, x_shape):
+        shape = as_tuple(x_shape)
+        if not self.built and len(shape) == 4 and None not in shape[1:]:
+            level_shapes(self, shape)  # whose errors name sizes that fit all scales, not the first one alone
+        super()._check_shape(x_shape)
+
     def _shapes(self, x_shape):
         return [shape for shape, _ in level_shapes(self, as_tuple(x_shape))]
 

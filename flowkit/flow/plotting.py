@@ -79,6 +79,8 @@ def pair_plot(data: Any, samples: Any, names: Sequence[Any], **options: Any) -> 
     figure = pyplot.figure(figsize=(1.4 * count, 1.4 * count), layout="constrained")
     pyplot.close(figure)
     draw_pairs(figure, data, samples, names[:count], **options)
+    if count < len(names):
+        figure.supxlabel(f"the first {count} of {len(names)} columns", fontsize=8)
     return figure
 
 
@@ -110,6 +112,7 @@ def draw_pairs(
         (-0.5, len(kind.values) - 0.5) if isinstance(kind, Category) else ends
         for kind, ends in zip(kinds, limits, strict=True)
     ]
+    units = [_unit(kind, ends) for kind, ends in zip(kinds, limits, strict=True)]
     grid = figure.subplots(columns, columns, squeeze=False)
     for (row, column), axes in np.ndenumerate(grid):
         if row == column:
@@ -129,16 +132,16 @@ def draw_pairs(
         axes.set(xlim=limits[column])
         axes.tick_params(labelsize=6, length=2, pad=1)
         axes.tick_params(labelbottom=row == columns - 1, labelleft=row > 0 and column == 0)
-        _set_ticks(axes.xaxis, kinds[column])
+        _set_ticks(axes.xaxis, kinds[column], units[column])
         if row == column:
             axes.set_yticks([])  # of a density
         else:
-            _set_ticks(axes.yaxis, kinds[row])
+            _set_ticks(axes.yaxis, kinds[row], units[row])
         if row == columns - 1:
-            axes.set_xlabel(str(names[column])[:16], fontsize=8)
+            axes.set_xlabel(_label(names[column], units[column]), fontsize=8)
             axes.tick_params(axis="x", labelrotation=45 if isinstance(kinds[column], Category | Date) else 0)
         if column == 0:
-            axes.set_ylabel(str(names[row])[:16], fontsize=8)
+            axes.set_ylabel(_label(names[row], units[row]), fontsize=8)
     figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2, fontsize=9)
     return limits
 
@@ -154,8 +157,21 @@ def _bins(kind, low, high):
     return np.arange(first + width * np.floor((low - first) / width), high + width, width)
 
 
-def _set_ticks(axis, kind):
-    """Set a few ticks: names of categories, dates, or numbers."""
+def _unit(kind, ends):
+    """Return the power of ten that ticks are written in, by its exponent: 0 unless numbers are long without one."""
+    largest = max(map(abs, ends))
+    if isinstance(kind, Category | Date) or 1e-2 <= largest < 1e5 or not 0 < largest < np.inf:
+        return 0
+    return int(3 * np.floor(np.log10(largest) / 3))
+
+
+def _label(name, unit):
+    """Return the label of an axis, with the unit of its ticks below the name."""
+    return str(name)[:16] + (f"\n(1e{unit})" if unit else "")
+
+
+def _set_ticks(axis, kind, unit):
+    """Set a few ticks: names of categories, dates, or numbers in units of 10 ** `unit`."""
     from matplotlib import dates, ticker
 
     if isinstance(kind, Category):
@@ -166,6 +182,7 @@ def _set_ticks(axis, kind):
         axis.set_major_formatter(dates.AutoDateFormatter(axis.get_major_locator()))
     else:
         axis.set_major_locator(ticker.MaxNLocator(3))
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value / 10.0**unit:.7g}"))
 
 
 def _dots(count):

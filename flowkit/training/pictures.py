@@ -286,13 +286,14 @@ def save_pairs(
     """
     data, samples = np.asarray(data, "float64"), np.asarray(samples, "float64")
     names = [f"column {i}" for i in range(data.shape[1])] if names is None else names
-    names = names[:MOST_COLUMNS]
+    count, names = len(names), names[:MOST_COLUMNS]
     figure = new_figure(1 + 1.3 * len(names), 1 + 1.3 * len(names))
     limits = draw_pairs(figure, data, samples, names, types=types)
     if types is not None:
         data, samples = types.drawable(data), types.drawable(samples)
     outside = f"data {_outside(data, limits)}, samples {_outside(samples, limits)}"
-    lines = [f"rows outside of the axes: {outside}"]
+    lines = [f"the first {len(names)} of {count} columns"] * (count > len(names))
+    lines.append(f"rows outside of the axes: {outside}")
     for name, *parts in zip(names, np.isnan(data).mean(axis=0), np.isnan(samples).mean(axis=0), strict=False):
         if any(parts):
             lines.append(

@@ -74,6 +74,17 @@ def test_a_folder_of_pictures_is_trained_on(tmp_path, capsys):
     assert (recipe.model["num_classes"], recipe.data.size) == (2, [8, 8])
 
 
+@pytest.mark.parametrize("side", [30, 33])
+def test_a_size_that_the_levels_cannot_halve_is_told_with_sizes_that_fit(tmp_path, capsys, side):
+    folder = pictures(tmp_path / "mine", [(40, 40)] * 20)
+    words = ["--set", f"data.size={side}", "--set", "model.levels=3", "--out", str(tmp_path / "run")]
+    assert main(["train", "images", "--data", str(folder), *words]) == 2
+    said = capsys.readouterr().err
+    assert "32x32" in said
+    assert "(multiples of 8). data.size sets the size, model.levels" in said
+    assert not (tmp_path / "run").exists()
+
+
 def test_all_runs_that_are_about_equally_near_are_named(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("table", "table2", "other"):
@@ -81,3 +92,30 @@ def test_all_runs_that_are_about_equally_near_are_named(tmp_path, monkeypatch):
         (tmp_path / "runs" / name / "recipe.toml").touch()
     assert hint(Path("runs/tabel")).startswith("the nearest are runs/table, runs/table2")
     assert hint(Path("runs/othr")).startswith("the nearest are runs/other, ")
+
+
+@pytest.mark.parametrize(
+    "name", ["mine.csv", "there.csv", "pictures", "pictures/", "runs/mine", "./x", "/tmp/none/such"]
+)
+def test_a_path_is_answered_with_the_command_for_own_data_and_not_with_names_of_recipes(
+    tmp_path, monkeypatch, capsys, name
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "there.csv").write_text("a,b\n1,2\n")
+    assert main(["train", name]) == 2
+    said = capsys.readouterr().err
+    assert "`flowkit train images --data FOLDER`, for a table `flowkit train table --data FILE`" in said
+    assert "nearest" not in said
+    assert main(["info", "runs/nothing"]) == 2
+    assert "nearest" not in capsys.readouterr().err
+
+
+def test_a_misspelt_name_is_answered_with_the_nearest(capsys):
+    for name, near in (("glow/fashon-mnist", "glow/fashion-mnist"), ("glwo/digits", "glow/digits")):
+        assert main(["train", name]) == 2
+        said = capsys.readouterr().err
+        assert near in said
+        assert "[model]" not in said
+    assert main(["train", "nsf"]) == 2
+    assert 'a TOML file whose [model] has name = "nsf"' in capsys.readouterr().err

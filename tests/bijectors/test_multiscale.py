@@ -147,6 +147,18 @@ def test_too_many_levels_for_the_image_says_how_many_it_can_take():
     assert "Use at most 3 levels" in message
 
 
+@pytest.mark.one_engine
+@pytest.mark.parametrize("size", [(30, 33, 3), (28, 30, 3)])
+def test_a_wrong_size_is_told_with_sizes_that_fit_all_levels(size):
+    """Also where the first level cannot halve it, and where parts before the squeeze take any size."""
+    for scale in ([Squeeze()], [Scale(), Squeeze()]):
+        flow = MultiScale([Chain(scale) for _ in range(3)])
+        with pytest.raises(ContractError, match=r"24x\d+ or 32x\d+ \(multiples of 8\)"):
+            flow(np.zeros((2, *size), "float32"))
+    for side in (24, 32):
+        MultiScale([Chain([Squeeze()]) for _ in range(3)])(np.zeros((2, side, side, 3), "float32"))
+
+
 def test_an_image_that_was_refused_leaves_nothing_behind():
     """After the error the same flow takes an image that fits, of whatever channels."""
     flow = MultiScale([Chain([Squeeze(), Scale()]) for _ in range(3)])

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 
 import numpy as np
 import polars as pl
@@ -92,6 +93,10 @@ def test_wrong_rows_have_no_likelihood_and_the_first_is_named(trained, table, tm
     assert "3 rows)" in printed
     scores = pl.read_csv(tmp_path / "scores.csv")["log_prob_bound"].to_numpy()
     assert np.isneginf(scores).tolist() == [False, True, False, True, False]
+    found = json.loads(run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv", "--json"))
+    assert (found["rows"], found["excluded"]) == (3, 2)
+    assert found["first_excluded"].startswith("got 99 in column 'bikers' of row 1")
+    assert found["log_prob_bound"] == pytest.approx(scores[np.isfinite(scores)].mean(), rel=1e-4)
     rows[1:2].write_csv(tmp_path / "new.csv")
     assert "1 of 1 rows" in run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv")
 

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from flowkit.data.typed_columns import TypedColumns
-from flowkit.flow.plotting import _limits, draw_pairs
+from flowkit.flow.plotting import _limits, draw_pairs, pair_plot
 from flowkit.training import save_pairs, save_quantiles
 from flowkit.training.pictures import _outside
 
@@ -84,3 +84,22 @@ def test_a_mixed_table_is_drawn_in_its_entries_without_the_missing_ones():
     assert all(text.startswith("2020") for text in bottom[1])
     drawn = types.drawable(codes)
     assert _outside(drawn, limits) == "0 of 60"
+
+
+def test_long_numbers_have_their_unit_below_the_name_and_no_other_text_on_the_axes():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(50, 4)) * [1e5, 1e-6, 1.0, 100.0] + [2e6, 0.0, 0.0, 50_000.0]
+    figure = Figure(figsize=(6, 6), layout="constrained")
+    draw_pairs(figure, x, x, ["income", "rate", "age", "distance"])
+    figure.canvas.draw()
+    last = figure.axes[12:]
+    assert [axes.get_xlabel() for axes in last] == ["income\n(1e6)", "rate\n(1e-6)", "age", "distance"]
+    assert {axes.xaxis.get_offset_text().get_text() for axes in last} == {""}
+    ticks = [float(text.get_text()) for text in last[0].get_xticklabels()]
+    assert 1.5 < min(ticks) < max(ticks) < 2.5
+
+
+def test_columns_that_are_left_out_are_counted():
+    x = np.random.default_rng(0).normal(size=(20, 8))
+    figure = pair_plot(None, x, [f"name {i}" for i in range(8)])
+    assert figure.get_supxlabel() == "the first 6 of 8 columns"
