@@ -16,7 +16,6 @@ from flowkit.contract.configured import Configured
 from flowkit.engines import engine
 
 _QUIET = 60  # seconds without a line, if there is no bar
-_COMPILED = 10  # times as long as the steps before it: a step that compiles once more
 
 
 class ProgressBar(Configured, keras.callbacks.Callback):
@@ -25,8 +24,7 @@ class ProgressBar(Configured, keras.callbacks.Callback):
     On a terminal, and in a notebook with ipywidgets, a bar moves with each step, and a line stays for each epoch;
     elsewhere there are the lines only, and one for each minute of a longer epoch. The first step includes compilation,
     and is timed by itself: it counts neither in images per second nor in the time left. A line announces it on a
-    backend that compiles it. Nor does another step of the first epoch that compiles count, such as a smaller last
-    batch. `close` a bar whose `fit` has raised.
+    backend that compiles it. `close` a bar whose `fit` has raised.
 
     On JAX it waits for a step's numbers in other threads, so that training does not: a step whose numbers come after
     those of a later one is counted and not shown.
@@ -55,7 +53,6 @@ class ProgressBar(Configured, keras.callbacks.Callback):
         self._console = console or Console(quiet=not distributed.is_main())
         self.first_step = None
         self.images_per_second = math.nan
-        self._compiling = False
         self._bar: Progress | None = None
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
@@ -70,13 +67,12 @@ class ProgressBar(Configured, keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
         self._timed_from = self._said = time.monotonic()
-        self._timed_after, self._latest, self._ended = 0, -1, self._timed_from
+        self._timed_after, self._latest = 0, -1
         if self._bar:
             self._bar.reset(self._task, description=self._title(), state="")
         # TensorFlow traces a graph for each step that is not eager, whether or not XLA compiles it.
         compiles = self.model.jit_compile or engine.name == "tensorflow"
-        self._compiling = self.first_step is None and compiles and not self.model.run_eagerly
-        if self._compiling:
+        if self.first_step is None and compiles and not self.model.run_eagerly:
             self._print("compiling the training step; this happens once")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
@@ -87,20 +83,11 @@ class ProgressBar(Configured, keras.callbacks.Callback):
         now, steps = time.monotonic(), self.params["steps"]
         if steps:  # several steps may be one to Keras, and the rest at the end as many
             batch = min(batch, steps - 1)
-        late, before, self._latest = batch < self._latest, self._latest, max(batch, self._latest)
-        ended, self._ended = self._ended, now
+        late, self._latest = batch < self._latest, max(batch, self._latest)
         if self.first_step is None:
             self.first_step = now - self._timed_from
             self._timed_from, self._timed_after = now, batch + 1
             return
-        new, timed = self._latest - before, before + 1 - self._timed_after
-        if (
-            self._compiling
-            and timed > 0
-            and now - ended > _COMPILED * new * (ended - self._timed_from) / timed
-        ):
-            self._timed_from += now - ended
-            self._timed_after += new
         timed = self._latest + 1 - self._timed_after
         if timed < 1:
             return

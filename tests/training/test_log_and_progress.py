@@ -215,24 +215,3 @@ def test_several_steps_at_once_count_as_many(monkeypatch, at_once):
     bar.on_train_batch_end(at_once - 1, {"loss": 1.0})
     assert bar.images_per_second == 8.0
     assert bar.first_step == at_once
-
-
-def test_a_smaller_last_batch_that_compiles_counts_neither_in_the_speed_nor_in_the_time_left(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr("flowkit.training.progress.time", types.SimpleNamespace(monotonic=lambda: now[0]))
-    text = io.StringIO()
-    bar = training.ProgressBar(8, console=Console(file=text, force_terminal=False, width=200))
-    bar.set_params({"steps": 5, "epochs": 3})
-    bar.set_model(types.SimpleNamespace(run_eagerly=False, jit_compile=True))
-    bar.on_train_begin()
-    bar.on_epoch_begin(0)
-    for batch, ended in enumerate((20.0, 21.0, 22.0, 23.0, 43.0)):
-        now[0] = ended
-        bar.on_train_batch_end(batch, {"loss": 1.0})
-    assert bar.images_per_second == 8.0
-    bar.on_epoch_end(0, {"loss": 1.0})
-    assert text.getvalue().splitlines()[-1].endswith("first step 20.0 s  0:10 left")
-    bar.on_epoch_begin(1)
-    now[0] += 20.0  # of an epoch that compiles nothing, a slow step is one
-    bar.on_train_batch_end(0, {"loss": 1.0})
-    assert bar.images_per_second == 8 / 20
