@@ -69,9 +69,7 @@ def newest_whole(path: Path) -> tuple[Arrays, Meta] | None:
     for file in filter(Path.exists, (path, previous(path))):
         try:
             found = read(file)
-        except (
-            Exception
-        ) as damage:  # zipfile, zlib and NumPy, which parses a header as Python, have their own
+        except Exception as damage:  # of zipfile, zlib, and NumPy, which parses a header as Python
             reasons.append(f"{file.name}: {(str(damage) or type(damage).__name__).splitlines()[0]}")
             continue
         if reasons:
@@ -116,7 +114,7 @@ def check_origin(name: str, meta: Meta, here: Meta) -> None:
         then, now = meta.get(key), here[key]
         if then != now and not (key == "rows with fingerprint" and None in (then, now)):
             raise CheckpointError(
-                f"{name}: got {key} {then}, expected {now}. Train as before, or anew in another folder."
+                f"{name}: got {key} {then}, expected {now}. Train as before, or anew elsewhere."
             )
     if meta["versions"] != here["versions"]:
         warnings.warn(
