@@ -79,10 +79,7 @@ def _check_level(multiscale, level, shape, event):
     except ContractError as error:
         if level == 0:
             raise
-        raise ContractError(
-            "levels",
-            multiscale,
-            expected=f"an event that can be halved for {len(multiscale.scales)} scales",
-            received=f"{event}, which is {shape[1:]} when scale {level + 1} is reached",
-            hint=f"Use at most {level} levels, or pad or resize the images.",
-        ) from error
+        wanted = f"an event that can be halved for {len(multiscale.scales)} scales"
+        received = f"{event}, which is {shape[1:]} when scale {level + 1} is reached"
+        hint = f"Use at most {level} levels, or pad or resize the images."
+        raise ContractError("levels", multiscale, expected=wanted, received=received, hint=hint) from error
