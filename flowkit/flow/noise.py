@@ -111,6 +111,9 @@ def undithered(flow: Any, x: np.ndarray) -> np.ndarray:
     """Return the middles of the bins of `x`; with another dequantizer the values for the middle of its noise."""
     if flow.dequantize is None:
         return x
+    if isinstance(flow.dequantize, Dequantize):  # its noise may follow the data, to near the ends of a bin
+        with engine.no_grad():
+            return ops.convert_to_numpy(flow.dequantize.within(x, np.full(x.shape, 0.5, "float32")))
     needs = flow.dequantize.noise_needs(x.shape, inverse=False)
     middles = [
         np.full((len(x), size), {"uniform": 0.5, "normal": 0.0}[kind], "float32") for kind, size in needs
