@@ -381,8 +381,9 @@ def refuse_data(flow: Any, method: str, x: Any) -> None:
     """Raise ValueError for data although the objective needs none."""
     if x is not None and not flow.objective.needs_data:
         raise ValueError(
-            f"{method} expects no data for {type(flow.objective).__name__}, which learns from draws of the flow, "
-            f"received {type(x).__name__}: fit(steps_per_epoch=1000, batch_size=256), perhaps with context=."
+            f"{method} expects no data for {type(flow.objective).__name__}, which learns from the flow's own draws, "
+            f"received {type(x).__name__}: fit(steps_per_epoch=1000, batch_size=256), with context= for a conditional "
+            "flow."
         )
 
 

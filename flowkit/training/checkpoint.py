@@ -114,7 +114,7 @@ def check_origin(name: str, meta: Meta, here: Meta) -> None:
         then, now = meta.get(key), here[key]
         if then != now and not (key == "rows with fingerprint" and None in (then, now)):
             raise CheckpointError(
-                f"{name}: got {key} {then}, expected {now}. Train as before, or anew elsewhere."
+                f"{name}: got {key} {then}, expected {now}. Train as before, or anew in another folder."
             )
     if meta["versions"] != here["versions"]:
         warnings.warn(
