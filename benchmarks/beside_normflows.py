@@ -22,7 +22,8 @@ from contenders.normflows import glow
 from contenders.on_torch import DEVICE
 from tqdm import tqdm
 
-from flowkit import data, recipes, training, zoo
+from flowkit import data, training, zoo
+from flowkit.app.recipe import read_recipe
 from flowkit.contract.noise import Need
 from flowkit.flow.noise import counted
 
@@ -43,7 +44,7 @@ def main():
         "training.learning_rate": options.learning_rate,
     }
     changes = [(key, value) for key, value in given.items() if value is not None]
-    recipe = recipes.read_recipe(options.recipe, changes)
+    recipe = read_recipe(options.recipe, changes)
     refuse_what_is_not_done_here(recipe, parser)
     options.out.mkdir(parents=True)
     train, test = (data.load(recipe.data.source, split) for split in ("train", "test"))

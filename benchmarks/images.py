@@ -20,7 +20,8 @@ from pathlib import Path
 import keras
 
 import flowkit  # before Keras, which chooses its backend on import
-from flowkit import recipes
+from flowkit.app.experiment import prepare
+from flowkit.app.recipe import dumps, parse_recipe, read_recipe
 from flowkit.engines import engine
 
 HERE = Path(__file__).parent
@@ -64,16 +65,16 @@ def bits(flow, images):
 def read(name, overrides):
     """Return a recipe by name; for Real NVP that of Glow with another model."""
     if name != REAL_NVP:
-        return recipes.read_recipe(name, overrides)
-    tables = recipes.read_recipe("glow/fashion-mnist").model_dump()
-    return recipes.parse_recipe(recipes.dumps({**tables, "model": REAL_NVP_MODEL}), overrides)
+        return read_recipe(name, overrides)
+    tables = read_recipe("glow/fashion-mnist").model_dump()
+    return parse_recipe(dumps({**tables, "model": REAL_NVP_MODEL}), overrides)
 
 
 def fit(name, epochs, epoch_steps, *more):
     """Train for so many epochs of so many steps, with `more` overrides; return the experiment and its curve."""
     overrides = [("training.epochs", epochs), ("training.epoch_steps", epoch_steps), *more]
     overrides += [("training.ema", 0), ("training.warmup_steps", WARMUP)]
-    experiment = recipes.prepare(read(name, overrides))
+    experiment = prepare(read(name, overrides))
     curve = Curve(experiment.test.images[:TESTED])
     experiment.flow.fit(experiment.batches, epochs=epochs, callbacks=[curve], verbose=0, shuffle=False)
     return experiment, curve

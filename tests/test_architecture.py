@@ -72,7 +72,7 @@ MAY_IMPORT = {
     "__init__": set(),
 }
 MAY_IMPORT["app"] = {*MAY_IMPORT}
-MAY_IMPORT["__main__"] = MAY_IMPORT["recipes"] = {"app"}
+MAY_IMPORT["__main__"] = {"app"}
 ALSO = {
     "flowkit.flow.saving": {"__init__"},  # its own version, which files are told
     "flowkit.presets.folder": {"__init__"},

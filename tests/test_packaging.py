@@ -248,9 +248,9 @@ def test_the_installed_distribution_is_this_version():
 
 
 def test_recipes_of_this_tree_are_found_by_name():
-    from flowkit import recipes
+    from flowkit._shipped import recipe_files
 
-    found = {f"{name}.toml": path for name, path in recipes.available().items()}
+    found = {f"{name}.toml": path for name, path in recipe_files().items()}
     assert found == {name: ROOT / "zoo" / name for name in RECIPES}
 
 

@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import data, recipes, training
+from flowkit import data, training
+from flowkit._shipped import recipe_files
+from flowkit.app.experiment import build_optimizer, prepare
+from flowkit.app.experiment import load as load_data
+from flowkit.app.failure import RecipeError
+from flowkit.app.find import find
+from flowkit.app.recipe import dumps, parse_recipe, read_recipe
 
 pytestmark = pytest.mark.one_engine
 
@@ -39,15 +45,15 @@ def changed(old, new):
 
 
 def refusal(text, overrides=()):
-    with pytest.raises(recipes.RecipeError) as error:
-        recipes.parse_recipe(text, overrides, where="r.toml")
+    with pytest.raises(RecipeError) as error:
+        parse_recipe(text, overrides, where="r.toml")
     message = str(error.value)
     assert "\n" not in message
     return message
 
 
 def test_defaults_are_filled_in():
-    recipe = recipes.parse_recipe(GOOD)
+    recipe = parse_recipe(GOOD)
     assert recipe.model["steps"] == 1
     assert recipe.model["coupling"] == "affine"
     assert "input_shape" not in recipe.model
@@ -103,7 +109,7 @@ def test_a_number_of_thousands_of_digits_is_one_short_line():
 
 def test_the_mark_that_windows_editors_begin_a_file_with_is_read_over(tmp_path):
     (tmp_path / "a.toml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
-    assert recipes.read_recipe(str(tmp_path / "a.toml")) == recipes.parse_recipe(GOOD)
+    assert read_recipe(str(tmp_path / "a.toml")) == parse_recipe(GOOD)
 
 
 def test_a_table_of_another_kind():
@@ -111,9 +117,7 @@ def test_a_table_of_another_kind():
 
 
 def test_overrides_are_toml_or_bare_words():
-    recipe = recipes.parse_recipe(
-        GOOD, ["model.steps=3", "training.schedule=constant", "sampling.temperature = 0.5"]
-    )
+    recipe = parse_recipe(GOOD, ["model.steps=3", "training.schedule=constant", "sampling.temperature = 0.5"])
     assert recipe.model["steps"] == 3
     assert recipe.training.schedule == "constant"
     assert recipe.sampling.temperature == 0.5
@@ -134,37 +138,37 @@ def test_overrides_are_validated_as_the_recipe_is(override, message):
 
 
 def test_names_of_recipes_are_found_and_the_nearest_listed():
-    assert {"glow/fashion-mnist", "glow/digits"} <= set(recipes.available())
-    assert recipes.read_recipe("glow/digits").data.source == "digits"
-    with pytest.raises(recipes.RecipeError, match="no recipe 'glow/digit'; the nearest are glow/digits"):
-        recipes.find("glow/digit")
-    with pytest.raises(recipes.RecipeError, match=r"no recipe '\?'; there are .*glow/digits"):
-        recipes.find("?")
+    assert {"glow/fashion-mnist", "glow/digits"} <= set(recipe_files())
+    assert read_recipe("glow/digits").data.source == "digits"
+    with pytest.raises(RecipeError, match="no recipe 'glow/digit'; the nearest are glow/digits"):
+        find("glow/digit")
+    with pytest.raises(RecipeError, match=r"no recipe '\?'; there are .*glow/digits"):
+        find("?")
     with pytest.raises(
-        recipes.RecipeError,
+        RecipeError,
         match=r"there is no recipe 'nsf'; .*nsf/magic.* For a family of flows write a TOML file",
     ):
-        recipes.find("nsf")
-    with pytest.raises(recipes.RecipeError, match=r"no recipe 'maf'; .* TOML file whose \[model\] has name"):
-        recipes.find("maf")
-    with pytest.raises(recipes.RecipeError, match=r"no/such\.toml: expected a recipe file"):
-        recipes.find("no/such.toml")
+        find("nsf")
+    with pytest.raises(RecipeError, match=r"no recipe 'maf'; .* TOML file whose \[model\] has name"):
+        find("maf")
+    with pytest.raises(RecipeError, match=r"no/such\.toml: expected a recipe file"):
+        find("no/such.toml")
 
 
-@pytest.mark.parametrize("name", sorted(recipes.available()))
+@pytest.mark.parametrize("name", sorted(recipe_files()))
 def test_every_recipe_that_comes_with_flowkit_is_valid(name):
-    assert recipes.read_recipe(name).training.epochs > 0
+    assert read_recipe(name).training.epochs > 0
 
 
 def test_binary_file_is_refused(tmp_path):
     (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ValueError, match="codec"):
-        recipes.read_recipe(str(tmp_path / "a.toml"))
+        read_recipe(str(tmp_path / "a.toml"))
 
 
 def test_resolved_recipe_reads_back_the_same():
-    recipe = recipes.parse_recipe(GOOD)
-    assert recipes.parse_recipe(recipes.dumps(recipe)) == recipe
+    recipe = parse_recipe(GOOD)
+    assert parse_recipe(dumps(recipe)) == recipe
 
 
 def test_toml_writer_is_exact():
@@ -172,12 +176,12 @@ def test_toml_writer_is_exact():
         "a": {"i": -3, "f": 1e-05, "g": 0.1 + 0.2, "t": True, "l": [1, [2.5, "x"]], "e": []},
         "odd name.": {'k "q"': 'quote " slash \\ tab \t newline \n nul \x00 del \x7f é 😀'},
     }
-    assert tomllib.loads(recipes.dumps(tables)) == tables
-    assert repr(tomllib.loads(recipes.dumps({"a": {"t": True, "f": 1.0}}))["a"]) == ("{'t': True, 'f': 1.0}")
+    assert tomllib.loads(dumps(tables)) == tables
+    assert repr(tomllib.loads(dumps({"a": {"t": True, "f": 1.0}}))["a"]) == ("{'t': True, 'f': 1.0}")
 
 
 def test_prepared_experiment_is_what_the_recipe_says():
-    made = recipes.prepare(recipes.parse_recipe(GOOD))
+    made = prepare(parse_recipe(GOOD))
     assert made.flow.built
     assert made.train.images.shape == (80, 8, 8, 1)
     assert made.flow.dequantize.levels == 17
@@ -192,7 +196,7 @@ def test_prepared_experiment_is_what_the_recipe_says():
 
 
 def optimizer(*changes, steps_per_epoch=50):
-    return recipes.build_optimizer(recipes.parse_recipe(GOOD, changes), steps_per_epoch).inner_optimizer
+    return build_optimizer(parse_recipe(GOOD, changes), steps_per_epoch).inner_optimizer
 
 
 def test_polyak_epochs_is_the_decay_of_averages_and_of_glows_adamax():
@@ -200,7 +204,7 @@ def test_polyak_epochs_is_the_decay_of_averages_and_of_glows_adamax():
     text = GOOD.replace("ema = 0.9\n", "")
 
     def build(*changes):
-        return recipes.build_optimizer(recipes.parse_recipe(text, changes), 50).inner_optimizer
+        return build_optimizer(parse_recipe(text, changes), 50).inner_optimizer
 
     made = build(*glow)
     assert isinstance(made, training.GlowAdamax)
@@ -236,7 +240,7 @@ def test_averages_of_recipes_for_own_data_reach_back_a_tenth_of_the_run(steps_pe
         made = optimizer("training.ema=auto", "training.warmup_steps=0", steps_per_epoch=steps_per_epoch)
     assert made.use_ema == (decay > 0)
     assert not decay or made.ema_momentum == decay
-    assert all(recipes.read_recipe(name).training.ema == "auto" for name in ("images", "table"))
+    assert all(read_recipe(name).training.ema == "auto" for name in ("images", "table"))
 
 
 def test_warm_up_in_epochs_is_by_step():
@@ -246,9 +250,7 @@ def test_warm_up_in_epochs_is_by_step():
 
 @pytest.mark.parametrize("ema", [0.75, 0])
 def test_what_fit_leaves_to_score_and_sample_are_the_averaged_weights_unless_turned_off(ema):
-    made = recipes.prepare(
-        recipes.parse_recipe(GOOD, ["training.epoch_steps=1", "training.epochs=8", f"training.ema={ema}"])
-    )
+    made = prepare(parse_recipe(GOOD, ["training.epoch_steps=1", "training.epochs=8", f"training.ema={ema}"]))
     path = []
 
     def look(epoch, logs):
@@ -267,30 +269,30 @@ def test_what_fit_leaves_to_score_and_sample_are_the_averaged_weights_unless_tur
 
 def test_crop_and_augment_reach_training_adaptation_and_tests():
     changes = ["data.crop=4", 'data.augment=["shift", "flip"]', "training.epoch_steps=7"]
-    recipe = recipes.parse_recipe(GOOD, changes)
-    made = recipes.prepare(recipe)
+    recipe = parse_recipe(GOOD, changes)
+    made = prepare(recipe)
     assert made.flow.event_shape == (4, 4, 1)
     assert len(made.batches) == 7
     (batch,) = made.batches[3]
     assert batch.shape == (16, 4, 4, 1)
-    again = recipes.prepare(recipe)
+    again = prepare(recipe)
     assert np.array_equal(again.batches[3][0], batch)
     assert made.test.images.shape[1:] == (4, 4, 1)
-    assert np.array_equal(made.test.images, recipes.load_data(recipe, "test").images)
-    whole = recipes.load_data(recipes.parse_recipe(GOOD), "test").images
+    assert np.array_equal(made.test.images, load_data(recipe, "test").images)
+    whole = load_data(parse_recipe(GOOD), "test").images
     windows = np.lib.stride_tricks.sliding_window_view(whole[..., 0], (4, 4), (1, 2))
     assert (windows == made.test.images[:, None, None, ..., 0]).all((3, 4)).any((1, 2)).all()
 
 
 def test_data_that_are_not_there_are_asked_for():
-    with pytest.raises(recipes.RecipeError, match=r"no/such: expected a file or folder.*--data PATH gives"):
-        recipes.load_data(recipes.parse_recipe(GOOD, ["data.source=no/such"]), "train")
+    with pytest.raises(RecipeError, match=r"no/such: expected a file or folder.*--data PATH gives"):
+        load_data(parse_recipe(GOOD, ["data.source=no/such"]), "train")
     with pytest.raises(ValueError, match=r"received 'digit'; the nearest is digits"):
-        recipes.load_data(recipes.parse_recipe(GOOD, ["data.source=digit"]), "train")
+        load_data(parse_recipe(GOOD, ["data.source=digit"]), "train")
 
 
 def test_precision_reaches_the_networks_and_nothing_else():
-    made = recipes.prepare(recipes.parse_recipe(GOOD, ["training.precision=mixed_bfloat16"]))
+    made = prepare(parse_recipe(GOOD, ["training.precision=mixed_bfloat16"]))
     computed_in = {layer.compute_dtype for layer in made.flow._flatten_layers()}
     assert computed_in == {"float32", "bfloat16"}
     assert {str(w.dtype) for w in made.flow.trainable_weights} == {"float32"}
@@ -299,7 +301,7 @@ def test_precision_reaches_the_networks_and_nothing_else():
 
 def test_same_seed_same_start_and_another_seed_another():
     def weights(seed):
-        made = recipes.prepare(recipes.parse_recipe(GOOD, [f"training.seed={seed}"]))
+        made = prepare(parse_recipe(GOOD, [f"training.seed={seed}"]))
         return [ops.convert_to_numpy(w).tobytes() for w in made.flow.variables]
 
     assert weights(1) == weights(1)
@@ -307,7 +309,7 @@ def test_same_seed_same_start_and_another_seed_another():
 
 
 def test_class_conditional_recipe_feeds_labels():
-    made = recipes.prepare(recipes.parse_recipe(GOOD, ["model.num_classes=10"]))
+    made = prepare(parse_recipe(GOOD, ["model.num_classes=10"]))
     (batch,) = made.batches[0]
     assert batch["context"].shape == (16,)
 
@@ -337,19 +339,19 @@ def test_class_conditional_recipe_feeds_labels():
     ],
 )
 def test_what_only_the_data_can_tell(override, message):
-    with pytest.raises(recipes.RecipeError, match=message):
-        recipes.prepare(recipes.parse_recipe(GOOD, [override]))
+    with pytest.raises(RecipeError, match=message):
+        prepare(parse_recipe(GOOD, [override]))
 
 
 def test_a_flow_of_vectors_is_not_made_for_images():
-    recipe = recipes.parse_recipe('[model]\nname = "nsf"\n[data]\nsource = "digits"\n')
+    recipe = parse_recipe('[model]\nname = "nsf"\n[data]\nsource = "digits"\n')
     with pytest.raises(ValueError, match="digits: expected a file or folder, found none"):
-        recipes.prepare(recipe)
+        prepare(recipe)
 
 
 def test_a_warm_up_longer_than_the_run_is_shortened():
     """A recipe made for many images meets a folder of few."""
-    made = recipes.prepare(recipes.parse_recipe(GOOD, ["training.warmup_steps=10"]))
+    made = prepare(parse_recipe(GOOD, ["training.warmup_steps=10"]))
     schedule = made.flow.optimizer.get_config()["inner_optimizer"]["config"]["learning_rate"]["config"]
     assert (schedule["warmup_steps"], schedule["total_steps"]) == (1, 10)
 
@@ -393,41 +395,39 @@ def images(count, channels, side=8, labels=None):
 )
 def test_what_only_the_end_reads_is_refused_before_training(train, test, changes, message, monkeypatch):
     monkeypatch.setattr(data, "load", lambda source, split, **_: {"train": train, "test": test}[split])
-    recipe = recipes.parse_recipe(GOOD, changes)
+    recipe = parse_recipe(GOOD, changes)
     if message is None:
-        recipes.prepare(recipe)
+        prepare(recipe)
         return
-    with pytest.raises(recipes.RecipeError, match=message):
-        recipes.prepare(recipe)
+    with pytest.raises(RecipeError, match=message):
+        prepare(recipe)
 
 
 def test_levels_that_the_data_do_not_have_are_refused_before_training():
-    with pytest.raises(recipes.RecipeError, match=r"digits has 17 levels, the flow was trained on 20"):
-        recipes.prepare(recipes.parse_recipe(GOOD, ["model.data_levels=20"]))
+    with pytest.raises(RecipeError, match=r"digits has 17 levels, the flow was trained on 20"):
+        prepare(parse_recipe(GOOD, ["model.data_levels=20"]))
 
 
 @pytest.mark.parametrize(("share", "held"), [(0.25, 20), (7, 7), (0.001, 1)])
 def test_what_is_held_out_is_of_the_training_split_by_seed_and_is_not_trained_on(share, held):
-    recipe = recipes.parse_recipe(GOOD, [f"data.validation={share}"])
-    made, whole = recipes.prepare(recipe), recipes.prepare(recipes.parse_recipe(GOOD))
+    recipe = parse_recipe(GOOD, [f"data.validation={share}"])
+    made, whole = prepare(recipe), prepare(parse_recipe(GOOD))
     assert (len(made.train), len(made.validation)) == (80 - held, held)
     both = np.concatenate([made.train.images, made.validation.images]).reshape(80, -1)
     assert sorted(both.tolist()) == sorted(whole.train.images.reshape(80, -1).tolist())
     assert len(np.unique(both, axis=0)) == 80
     assert np.array_equal(made.test.images, whole.test.images)
     assert np.array_equal(made.batches.x, made.train.images)
-    assert np.array_equal(recipes.load_data(recipe, "train").images, made.train.images)
-    assert np.array_equal(recipes.load_data(recipe, "validation").images, made.validation.images)
-    other = recipes.load_data(
-        recipes.parse_recipe(GOOD, [f"data.validation={share}", "training.seed=1"]), "validation"
-    )
+    assert np.array_equal(load_data(recipe, "train").images, made.train.images)
+    assert np.array_equal(load_data(recipe, "validation").images, made.validation.images)
+    other = load_data(parse_recipe(GOOD, [f"data.validation={share}", "training.seed=1"]), "validation")
     assert not np.array_equal(other.images, made.validation.images)
     assert whole.validation is None
 
 
 def test_labels_and_squares_of_what_is_held_out_are_as_those_of_the_test():
     changes = ["data.crop=4", "data.validation=0.25", "model.num_classes=10"]
-    made = recipes.prepare(recipes.parse_recipe(GOOD, changes))
+    made = prepare(parse_recipe(GOOD, changes))
     assert made.validation.images.shape == (20, 4, 4, 1)
     assert made.train.images.shape == (60, 8, 8, 1)
     whole = data.load("digits", "train", limit=80).labels
@@ -436,9 +436,9 @@ def test_labels_and_squares_of_what_is_held_out_are_as_those_of_the_test():
 
 def test_all_rows_cannot_be_held_out():
     with pytest.raises(
-        recipes.RecipeError,
+        RecipeError,
         match=r"data.validation = 80: got 80 rows or images in digits, expected more than the 80",
     ):
-        recipes.prepare(recipes.parse_recipe(GOOD, ["data.validation=80"]))
-    with pytest.raises(recipes.RecipeError, match="the recipe holds no rows out to validate on"):
-        recipes.load_data(recipes.parse_recipe(GOOD), "validation")
+        prepare(parse_recipe(GOOD, ["data.validation=80"]))
+    with pytest.raises(RecipeError, match="the recipe holds no rows out to validate on"):
+        load_data(parse_recipe(GOOD), "validation")

@@ -2,7 +2,8 @@
 
 import pytest
 
-from flowkit import recipes
+from flowkit.app.experiment import build_optimizer, for_workers
+from flowkit.app.recipe import read_recipe
 
 pytestmark = pytest.mark.one_engine
 
@@ -10,11 +11,11 @@ pytestmark = pytest.mark.one_engine
 @pytest.mark.parametrize(("name", "batch", "images"), [("cifar10", 64, 50_000), ("imagenet64", 16, 12_500)])
 @pytest.mark.parametrize(("workers", "steps"), [(1, 782), (8, 98), (40, 20)])
 def test_a_step_takes_the_batches_of_all_workers(name, batch, images, workers, steps):
-    recipe = recipes.for_workers(recipes.read_recipe(f"glow/{name}"), workers)
+    recipe = for_workers(read_recipe(f"glow/{name}"), workers)
     table = recipe.training
     assert table.batch_size == batch * workers
     assert table.epoch_steps == steps == -(-images // table.batch_size)
-    inner = recipes.build_optimizer(recipe, table.epoch_steps).inner_optimizer
+    inner = build_optimizer(recipe, table.epoch_steps).inner_optimizer
     assert inner.beta_2 == inner.ema_momentum == 1 - 1 / steps
     # The warm-up: 10 epochs, whatever their number of steps, to the same rate.
     rates = [float(inner._learning_rate(step)) for step in (0, 5 * steps - 1, 10 * steps - 1, 10**6)]
@@ -23,4 +24,4 @@ def test_a_step_takes_the_batches_of_all_workers(name, batch, images, workers, s
 
 def test_no_workers_are_refused():
     with pytest.raises(ValueError, match="workers: expected a whole number from 1 up, received 0"):
-        recipes.for_workers(recipes.read_recipe("glow/cifar10"), 0)
+        for_workers(read_recipe("glow/cifar10"), 0)

@@ -1,7 +1,6 @@
 """The command line and recipes: `flowkit train | sample | evaluate | diagnose | compare | ...`.
 
-Importing this imports neither Keras nor an engine, since `--backend` chooses one first. Python finds recipes in
-`flowkit.recipes`.
+Importing this imports neither Keras nor an engine, since `--backend` chooses one first.
 """
 
 from flowkit.app.entry import main, script

@@ -208,7 +208,7 @@ def for_workers(recipe: Recipe, count: int) -> Recipe:
 
     Raises ValueError if `count` is not a whole number from 1 up.
 
-    >>> from flowkit.recipes import read_recipe
+    >>> from flowkit.app.recipe import read_recipe
     >>> table = for_workers(read_recipe("glow/cifar10"), 8).training
     >>> table.batch_size, table.epoch_steps
     (512, 98)

@@ -209,7 +209,13 @@ def read_recipe(name: str, overrides: Sequence[str | tuple[str, Any]] = ()) -> R
 
 
 def parse_recipe(text: str, overrides: Sequence[str | tuple[str, Any]] = (), where: str = "recipe") -> Recipe:
-    """Validate the text of a recipe, as `read_recipe` does."""
+    """Validate the text of a recipe, as `read_recipe` does.
+
+    >>> text = '[model]\\nname = "glow"\\nlevels = 2\\n[data]\\nsource = "fashion-mnist"'
+    >>> recipe = parse_recipe(text, overrides=["training.epochs=3"])
+    >>> recipe.model["steps"], recipe.training.epochs, recipe.training.optimizer
+    (32, 3, 'adam')
+    """
     try:
         tables = tomllib.loads(text)
     except (ValueError, RecursionError) as error:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from flowkit.bijectors.weights import new_weight
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Shape
 from flowkit.contract.arguments import shown
-from flowkit.contract.shapes import channel_log_det
+from flowkit.contract.shapes import places
 
 
 def per_channel(given: Any, name: str) -> Any:
@@ -48,7 +48,7 @@ class ChannelAffine(Bijector):
             "shift": shift,
             "scale": None if log_scale is None else ops.exp(log_scale),
             "offset": offset,
-            "log_det": 0.0 if log_scale is None else channel_log_det(log_scale, x_shape),
+            "log_det": 0.0 if log_scale is None else places(x_shape) * ops.sum(log_scale, axis=-1),
         }
 
     def _forward(self, x, derived=None):
@@ -116,10 +116,6 @@ def _channel_weight(layer, name, given, channels):
         return layer.add_weight(shape=(channels,), initializer="zeros", name=name)
     value = np.asarray(given, "float64")
     if value.shape not in ((), (channels,)):
-        raise ContractError(
-            "event shape",
-            layer,
-            expected=f"one {name} for all channels, or {channels} for as many",
-            received=f"{given}",
-        )
+        wanted = f"one {name} for all channels, or {channels} for as many"
+        raise ContractError("event shape", layer, expected=wanted, received=f"{given}")
     return new_weight(layer, name, np.broadcast_to(value, (channels,)), trainable=False)

@@ -85,13 +85,10 @@ class Autoregressive(Steered):
         self.transform.check_columns(self, seen[-1])
         # A layer of Keras's cannot say whether it is, and the checker can.
         if not getattr(self.conditioner, "autoregressive", True):
-            raise ContractError(
-                "conditioner",
-                self,
-                expected="a network whose output for an entry depends on those before it alone",
-                received=type(self.conditioner).__name__,
-                hint="Take a MADE, or set autoregressive = True in a class that keeps to it.",
-            )
+            wanted = "a network whose output for an entry depends on those before it alone"
+            received = type(self.conditioner).__name__
+            hint = "Take a MADE, or set autoregressive = True in a class that keeps to it."
+            raise ContractError("conditioner", self, expected=wanted, received=received, hint=hint)
         if isinstance(self.order, list):
             self.indices = new_weight(self, "indices", np.array(self.order), trainable=False, dtype="int32")
             self.back = new_weight(self, "back", np.argsort(self.order), trainable=False, dtype="int32")

@@ -36,13 +36,10 @@ def _domains(owner, parts):
         moving = parts  # neither a sum over the last axis nor an interval for each column survives a change of places
     for one, next_ in itertools.pairwise(moving):
         if one.spec.codomain != next_.spec.domain:
-            raise ContractError(
-                "domain",
-                owner,
-                expected=f"{label(next_)} to receive its domain {next_.spec.domain}",
-                received=f"{one.spec.codomain}, the codomain of {label(one)}",
-                hint="Put a bijector between the two that maps one onto the other.",
-            )
+            wanted = f"{label(next_)} to receive its domain {next_.spec.domain}"
+            received = f"{one.spec.codomain}, the codomain of {label(one)}"
+            hint = "Put a bijector between the two that maps one onto the other."
+            raise ContractError("domain", owner, expected=wanted, received=received, hint=hint)
     return moving[0].spec.domain, moving[-1].spec.codomain
 
 
@@ -101,10 +98,6 @@ def compose_scales(
 def _check_real(owner, whose, domain):
     """Raise if latents, or what goes on to a later scale, are not all the real numbers."""
     if domain != Domain.REAL:
-        raise ContractError(
-            "domain",
-            owner,
-            expected=f"{whose} to be {Domain.REAL}, which latents and their priors are",
-            received=f"{domain}",
-            hint="Map onto the real numbers within the scale, with Logit or Inverse(Exp()).",
-        )
+        wanted = f"{whose} to be {Domain.REAL}, which latents and their priors are"
+        hint = "Map onto the real numbers within the scale, with Logit or Inverse(Exp())."
+        raise ContractError("domain", owner, expected=wanted, received=f"{domain}", hint=hint)

@@ -136,34 +136,25 @@ class Continuous(Bijector):
                 self.field.build(*given)
             answer = as_tuple(self.field.compute_output_shape(x_shape))
         if answer[1:] != as_tuple(x_shape)[1:]:
-            raise ContractError(
-                "field",
-                self,
-                expected=f"a velocity of the shape of x, {as_tuple(x_shape)}",
-                received=f"{answer} from {label(self.field)}",
-                hint="Let the last layer of the field have as many units as x has channels.",
-            )
+            wanted = f"a velocity of the shape of x, {as_tuple(x_shape)}"
+            received = f"{answer} from {label(self.field)}"
+            hint = "Let the last layer of the field have as many units as x has channels."
+            raise ContractError("field", self, expected=wanted, received=received, hint=hint)
         for layer in layers_inside(self.field):
             if (reason := changes(layer)) is not None:
-                raise ContractError(
-                    "field",
-                    self,
-                    expected="a field that returns the same for the same x and t",
-                    received=f"{label(layer)}, which {reason}",
-                    hint="Leave it out: the steps of a solve must belong to one field.",
-                )
+                wanted = "a field that returns the same for the same x and t"
+                received = f"{label(layer)}, which {reason}"
+                hint = "Leave it out: the steps of a solve must belong to one field."
+                raise ContractError("field", self, expected=wanted, received=received, hint=hint)
         self._step, self._drift = _Step(self), Drift(self)
 
     def _refuse_many(self, x_shape):
         size = None if None in x_shape[1:] else math.prod(x_shape[1:])
         if self.trace is None and (size is None or size > EXACT):
-            raise ContractError(
-                "trace",
-                self,
-                expected=f"at most {EXACT} entries for an exact divergence",
-                received=f"{size or 'an unknown number of'} entries",
-                hint="Pass trace='rademacher', an estimate by one derivative, or trace='exact', one for each entry.",
-            )
+            wanted = f"at most {EXACT} entries for an exact divergence"
+            received = f"{size or 'an unknown number of'} entries"
+            hint = "Pass trace='rademacher', an estimate by one derivative, or trace='exact', one for each entry."
+            raise ContractError("trace", self, expected=wanted, received=received, hint=hint)
 
     def _answer_to_zeros(self, x_shape, context_shape):
         """Return the shape that a Keras layer returns, which builds it."""
@@ -385,13 +376,12 @@ class Continuous(Bijector):
         lost = ops.logical_and(ops.isnan(sum_event(y)), ops.isfinite(sum_event(x)))
         count = engine.known(ops.sum(ops.cast(lost, "int32")))
         if count:
-            raise ContractError(
-                "solver",
-                self,
-                expected="a solve that ends in numbers",
-                received=f"NaN for {count} samples",
-                hint="The field overflows: lower the learning rate, clip gradients, or take a bounded activation.",
+            wanted = "a solve that ends in numbers"
+            received = f"NaN for {count} samples"
+            hint = (
+                "The field overflows: lower the learning rate, clip gradients, or take a bounded activation."
             )
+            raise ContractError("solver", self, expected=wanted, received=received, hint=hint)
 
     def evaluations(self, x: Tensor, context: Context = None, inverse: bool = False) -> int:
         """Return how often a direction calls the field for x, all samples at once. Adaptive steps run to be counted.

@@ -204,13 +204,9 @@ class Coupling(Steered):
         hint = "Of halves it moves those that change alone: take a transform for each column, and a mask as split."
         self.transform.check_columns(self, changed, hint)
         if self.transform.domain.columns is not None:  # of some columns, where the layer's own is of all
-            raise ContractError(
-                "domain",
-                self,
-                expected=f"a transform that says the domain of all {columns} columns",
-                received=f"that of {changed}: {self.transform.domain}",
-                hint=hint,
-            )
+            wanted = f"a transform that says the domain of all {columns} columns"
+            received = f"that of {changed}: {self.transform.domain}"
+            raise ContractError("domain", self, expected=wanted, received=received, hint=hint)
 
     def _seen(self, x, context):
         return self._parts.part(x)[0], context

@@ -203,13 +203,10 @@ class MultiScale(Composite):
 
     def _require_size(self):
         if not hasattr(self, "event"):
-            raise ContractError(
-                "event shape",
-                self,
-                expected="to know the size of the data",
-                received="latents before any data",
-                hint="Call .build((None, height, width, channels)), or adapt or fit first.",
-            )
+            wanted = "to know the size of the data"
+            received = "latents before any data"
+            hint = "Call .build((None, height, width, channels)), or adapt or fit first."
+            raise ContractError("event shape", self, expected=wanted, received=received, hint=hint)
 
 
 def _halves(x):

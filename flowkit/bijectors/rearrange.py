@@ -186,12 +186,8 @@ class Permute(Bijector):
         if self.order == "shuffle":
             return rng(self.seed).permutation(channels)
         if sorted(self.order) != list(range(channels)):
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"a permutation of 0..{channels - 1} for {channels} channels",
-                received=str(self.order),
-            )
+            wanted = f"a permutation of 0..{channels - 1} for {channels} channels"
+            raise ContractError("event shape", self, expected=wanted, received=str(self.order))
         return np.asarray(self.order)
 
     def _forward(self, x):

@@ -152,13 +152,9 @@ class Repeat(Composite):
                 f"one with the regularizer {kinds.pop().__name__}, which would see the weights of all copies"
             )
         if received is not None:
-            raise ContractError(
-                "repeat",
-                self,
-                expected="a block that keeps the event's shape and only computes",
-                received=received,
-                hint="Use Chain([make_block() for _ in range(n)]).",
-            )
+            wanted = "a block that keeps the event's shape and only computes"
+            hint = "Use Chain([make_block() for _ in range(n)])."
+            raise ContractError("repeat", self, expected=wanted, received=received, hint=hint)
 
     def _column(self, alike):
         """Return the variable of shape (n, *shape) for a weight of all copies, with their values, `alike`."""

@@ -21,21 +21,15 @@ Backprop = Annotated[str, words("stored", "recompute", "reversible")]
 def refuse_backprop(chain):
     """Raise ContractError for a chain whose parts do not go with its `backprop`: it is known before they are built."""
     if chain.backprop == "reversible" and chain.spec.inverse != "analytic":
-        raise ContractError(
-            "backprop",
-            chain,
-            expected="inverses in closed form, for backprop='reversible'",
-            received=f"a part whose inverse is {chain.spec.inverse}",
-            hint="Use backprop='recompute'.",
-        )
+        wanted = "inverses in closed form, for backprop='reversible'"
+        received = f"a part whose inverse is {chain.spec.inverse}"
+        hint = "Use backprop='recompute'."
+        raise ContractError("backprop", chain, expected=wanted, received=received, hint=hint)
     if chain.backprop != "stored" and chain.spec.noise != "none":
-        raise ContractError(
-            "backprop",
-            chain,
-            expected=f"parts without noise, for backprop={chain.backprop!r}",
-            received=f"a part with noise={chain.spec.noise!r}",
-            hint="Put it beside this chain, in one with backprop='stored'.",
-        )
+        wanted = f"parts without noise, for backprop={chain.backprop!r}"
+        received = f"a part with noise={chain.spec.noise!r}"
+        hint = "Put it beside this chain, in one with backprop='stored'."
+        raise ContractError("backprop", chain, expected=wanted, received=received, hint=hint)
 
 
 def changes(layer):
@@ -53,13 +47,10 @@ def refuse_unrepeatable(chain):
     for layer in layers_inside(chain):
         reason = changes(layer)
         if reason is not None:
-            raise ContractError(
-                "backprop",
-                chain,
-                expected=f"parts that give the same each time they run, for backprop={chain.backprop!r}",
-                received=f"{label(layer)}, which {reason}",
-                hint="Leave it out, or use backprop='stored'.",
-            )
+            wanted = f"parts that give the same each time they run, for backprop={chain.backprop!r}"
+            received = f"{label(layer)}, which {reason}"
+            hint = "Leave it out, or use backprop='stored'."
+            raise ContractError("backprop", chain, expected=wanted, received=received, hint=hint)
 
 
 def replay(owner, parts, x, context, inverse):

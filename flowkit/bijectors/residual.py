@@ -147,13 +147,10 @@ class Residual(Conditioned):
         self.conditioner, self.trace, self.terms, self.passes = conditioner, trace, terms, passes
         c = getattr(conditioner, "lipschitz", None)
         if not (is_number(c) and 0 < c < 1):
-            raise ContractError(
-                "conditioner",
-                self,
-                expected="a network with an attribute `lipschitz` between 0 and 1",
-                received=type(conditioner).__name__ if c is None else f"lipschitz={c!r}",
-                hint="Take a LipschitzMLP.",
-            )
+            wanted = "a network with an attribute `lipschitz` between 0 and 1"
+            received = type(conditioner).__name__ if c is None else f"lipschitz={c!r}"
+            hint = "Take a LipschitzMLP."
+            raise ContractError("conditioner", self, expected=wanted, received=received, hint=hint)
         if trace == "exact" and terms is not None:
             raise ValueError(f"Residual's terms: expected None for trace='exact', received {terms}.")
         self.series = LogDetSeries(trace, c, terms)

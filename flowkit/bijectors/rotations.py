@@ -241,12 +241,8 @@ class Woodbury(Linear):
 
     def _build(self, channels):
         if channels < self.rank:
-            raise ContractError(
-                "event shape",
-                self,
-                expected=f"at least rank={self.rank} channels",
-                received=f"{channels}",
-            )
+            wanted = f"at least rank={self.rank} channels"
+            raise ContractError("event shape", self, expected=wanted, received=f"{channels}")
         vectors, free = self._drawn(2, self.rank, channels)
         size = 1.0 if self.init == "random" else 0.0
         self.vectors = new_weight(self, "vectors", vectors)

@@ -131,12 +131,9 @@ class Steered(Conditioned):
         """Raise ContractError for a transform between two different sets: what is kept would be in the wrong one."""
         transform = self.transform
         if transform.domain != transform.codomain:
-            raise ContractError(
-                "domain",
-                self,
-                expected="a transform from a set onto itself",
-                received=f"{transform!r}, from {transform.domain} onto {transform.codomain}",
-            )
+            wanted = "a transform from a set onto itself"
+            received = f"{transform!r}, from {transform.domain} onto {transform.codomain}"
+            raise ContractError("domain", self, expected=wanted, received=received)
 
     def _derive(self, x_shape, inverse):
         return derive(self.conditioner, self._seen_shape(x_shape))

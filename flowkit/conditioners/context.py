@@ -40,13 +40,10 @@ class ContextBias(Configured, keras.Layer):
         if context_shape is None and not self.num_classes:
             raise ValueError("ContextBias cannot make its weights before it has seen a context: pass one.")
         if isinstance(context_shape, dict):
-            raise ContractError(
-                "context",
-                self,
-                expected="one tensor as context",
-                received=f"a dict of {', '.join(map(repr, context_shape))}",
-                hint="Give the flow an embedding= that makes one vector of them.",
-            )
+            wanted = "one tensor as context"
+            received = f"a dict of {', '.join(map(repr, context_shape))}"
+            hint = "Give the flow an embedding= that makes one vector of them."
+            raise ContractError("context", self, expected=wanted, received=received, hint=hint)
         size = self.num_classes or context_shape[-1]
         initializer = "zeros" if self.zeros else "glorot_uniform"
         self.kernel = self.add_weight(
@@ -72,13 +69,9 @@ class ContextBias(Configured, keras.Layer):
             return
         size = self.kernel.shape[0]
         if len(shape) not in (2, rank) or shape[-1] != size:
-            raise ContractError(
-                "context",
-                self,
-                expected=f"vectors (batch, {size}), or one for each place, of rank {rank}",
-                received=f"shape {tuple(shape)}",
-                hint="For integer labels, give the network num_classes=.",
-            )
+            wanted = f"vectors (batch, {size}), or one for each place, of rank {rank}"
+            hint = "For integer labels, give the network num_classes=."
+            raise ContractError("context", self, expected=wanted, received=f"shape {tuple(shape)}", hint=hint)
 
 
 class ContextNetwork(Conditioner):
@@ -144,13 +137,10 @@ class StandardizedContext(Configured, keras.Layer):
         is_dict = isinstance(shape, dict)
         if not is_dict and len(shape) > 1 and size in ("k", shape[-1]):
             return
-        raise ContractError(
-            "context",
-            self,
-            expected=f"vectors (batch, {size})",
-            received=f"a dict of {', '.join(map(repr, shape))}" if is_dict else f"shape {tuple(shape)}",
-            hint="Pass an embedding= that makes one vector of labels or of several inputs.",
-        )
+        wanted = f"vectors (batch, {size})"
+        received = f"a dict of {', '.join(map(repr, shape))}" if is_dict else f"shape {tuple(shape)}"
+        hint = "Pass an embedding= that makes one vector of labels or of several inputs."
+        raise ContractError("context", self, expected=wanted, received=received, hint=hint)
 
     def compute_output_shape(self, context_shape: Shape) -> Shape:
         return tuple(context_shape)

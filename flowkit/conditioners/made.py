@@ -43,12 +43,8 @@ class MaskedLayers(DenseNetwork):
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         size = x_shape[-1]
         if not self.features or self.features % size:
-            raise ContractError(
-                "conditioner",
-                self,
-                expected=f"features to be a multiple of {size} entries",
-                received=str(self.features),
-            )
+            wanted = f"features to be a multiple of {size} entries"
+            raise ContractError("conditioner", self, expected=wanted, received=str(self.features))
         least = 0 if self.bias is not None else min(1, size - 1)
         degrees = [self._degrees_seen(size)]
         for layer in self.hidden_layers:

@@ -67,21 +67,11 @@ def mark_adapted(layer):
         flag.assign(ops.ones(flag.shape, "bool"))
 
 
-def refuse_unadapted(layer):
-    """Raise ContractError if something in `layer`, or None, waits for `adapt`."""
-    if layer is not None and not is_adapted(layer):
-        raise waits_for_adapt(layer)
-
-
 def waits_for_adapt(layer):
     """Return the error for a layer that was not adapted."""
-    return ContractError(
-        "adapted",
-        layer,
-        expected="data-dependent weights set by adapt(x)",
-        received="a layer that has seen no data",
-        hint="Call .adapt(first_batch), or fit the flow, which does.",
-    )
+    wanted, received = "data-dependent weights set by adapt(x)", "a layer that has seen no data"
+    hint = "Call .adapt(first_batch), or fit the flow, which does."
+    return ContractError("adapted", layer, expected=wanted, received=received, hint=hint)
 
 
 def adapt_layer(layer, adapt, ask, again=True):
@@ -99,11 +89,8 @@ def adapt_layer(layer, adapt, ask, again=True):
 
 def adapt_inside(layer, ask, again):
     """Call `ask()`, in which each layer inside `layer` that is flagged adapts to what it is the first to be given."""
-    flagged = [
-        inner
-        for inner in keras_layers(layer, include_self=False)
-        if hasattr(inner, "adapt") and adapted_flags(inner)
-    ]
+    layers = keras_layers(layer, include_self=False)
+    flagged = [inner for inner in layers if hasattr(inner, "adapt") and adapted_flags(inner)]
     # A layer that holds others passes the batch on to them.
     held = {id(part) for inner in flagged for part in keras_layers(inner, include_self=False)}
     waiting = [inner for inner in flagged if id(inner) not in held and (again or not is_adapted(inner))]

@@ -47,8 +47,8 @@ def whole_number(number: Any, name: str, *, least: int, most: int | None = None)
     return found
 
 
-def whole_numbers(values: Any, name: str, *, least: int = 0) -> list[int]:
-    """Return a list of ints. Raises ValueError unless `values` is a list of whole numbers from `least` up.
+def whole_numbers(values: Any, name: str) -> list[int]:
+    """Return a list of ints. Raises ValueError unless `values` is a list of whole numbers from 0 up.
 
     >>> whole_numbers(range(3), "Permute's order")
     [0, 1, 2]
@@ -56,7 +56,7 @@ def whole_numbers(values: Any, name: str, *, least: int = 0) -> list[int]:
     entries = _entries(values)
     if entries is None:
         raise ValueError(f"{name}: expected a list of whole numbers, received {shown(values)}.")
-    return [whole_number(number, f"{name}, an entry", least=least) for number in entries]
+    return [whole_number(number, f"{name}, an entry", least=0) for number in entries]
 
 
 def whole_lists(values: Any, name: str) -> list[list[int]]:

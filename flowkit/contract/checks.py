@@ -3,8 +3,8 @@
 from keras import ops
 
 from flowkit.contract.errors import ContractError, shape_error
-from flowkit.contract.noise import count
-from flowkit.contract.shapes import as_tuple
+from flowkit.contract.noise import count, needs_for
+from flowkit.contract.shapes import as_tuple, fits
 
 _FIRST_AXIS = "The first axis is always the batch."
 _ONE_AXIS = "The first axis is always the batch: x[:, None] is one number each, x[None] a single row."
@@ -18,33 +18,20 @@ def check_shape(layer, shape, built):
     allowed = len(event) >= 1 if ranks is None else len(event) in ranks
     if not allowed:
         wanted = "at least 1" if ranks is None else " or ".join(map(str, ranks))
-        raise ContractError(
-            "event rank",
-            layer,
-            expected=f"(batch, *event) with an event of rank {wanted}",
-            received=f"shape {shape}",
-            hint=_without_channels(len(event), ranks) or (_FIRST_AXIS if event else _ONE_AXIS),
-        )
+        wanted = f"(batch, *event) with an event of rank {wanted}"
+        hint = _without_channels(len(event), ranks) or (_FIRST_AXIS if event else _ONE_AXIS)
+        raise ContractError("event rank", layer, expected=wanted, received=f"shape {shape}", hint=hint)
     for axis, (n, m) in enumerate(zip(event, layer.spec.event_multiple or (), strict=False), start=1):
         if n is not None and n % m:
             near = " or ".join(str(size) for size in (n - n % m, n - n % m + m) if size)
-            raise ContractError(
-                "event shape",
-                layer,
-                expected=f"axis {axis} to be a multiple of {m}",
-                received=f"{n} in shape {shape}",
-                hint=f"Crop, pad or resize that axis to {near}.",
-            )
-    if built is not None:
-        differ = len(built) != len(shape) or any(
-            n is not None and b is not None and n != b for n, b in zip(event, built[1:], strict=True)
-        )
-        if differ:
-            hint = "Pass what x depends on apart, as context=." if len(shape) == 2 else None
-            hint = _without_channels(len(event), (len(built) - 1,)) or hint
-            raise shape_error(
-                layer, f"an event of shape {built[1:]}, which its weights were made for", shape, hint
-            )
+            wanted, received = f"axis {axis} to be a multiple of {m}", f"{n} in shape {shape}"
+            hint = f"Crop, pad or resize that axis to {near}."
+            raise ContractError("event shape", layer, expected=wanted, received=received, hint=hint)
+    if built is not None and not fits(event, built[1:]):
+        hint = "Pass what x depends on apart, as context=." if len(shape) == 2 else None
+        hint = _without_channels(len(event), (len(built) - 1,)) or hint
+        wanted = f"an event of shape {built[1:]}, which its weights were made for"
+        raise shape_error(layer, wanted, shape, hint)
 
 
 def _without_channels(received, wanted):
@@ -57,36 +44,26 @@ def _without_channels(received, wanted):
 def refuse_no_context(layer, context):
     """Raise if a layer needs a context, and is given none."""
     if layer.spec.context == "required" and context is None:
-        raise ContractError(
-            "context",
-            layer,
-            expected="a context, batch first",
-            received="none",
-            hint="Pass context=, or feed {'x': ..., 'context': ...}.",
-        )
+        hint = "Pass context=, or feed {'x': ..., 'context': ...}."
+        raise ContractError("context", layer, expected="a context, batch first", received="none", hint=hint)
 
 
 def check_noise(layer, x, inverse, noise):
     """Raise unless a direction that draws is given its numbers, and one that does not is given none."""
     if not layer.spec.draws(inverse=inverse):
         if noise is not None:
-            raise ContractError(
-                "noise", layer, expected="no noise: this direction draws nothing", received="noise="
-            )
+            wanted = "no noise: this direction draws nothing"
+            raise ContractError("noise", layer, expected=wanted, received="noise=")
         return
     shape = as_tuple(x.shape)
-    needs = layer.noise_needs(layer.compute_inverse_shape(shape) if inverse else shape, inverse=inverse)
+    needs = needs_for(layer, shape, inverse=inverse)
     size = count(needs)
-    fits = noise is not None and as_tuple(noise.shape)[1:] == (size,)
-    if not fits or len({shape[0], as_tuple(noise.shape)[0]} - {None}) > 1:
-        raise ContractError(
-            "noise",
-            layer,
-            expected=f"noise= of shape ({shape[0] or 'batch'}, {size}), "
-            f"{' and '.join(need.kind for need in needs)} numbers",
-            received="none" if noise is None else f"shape {as_tuple(noise.shape)}",
-            hint=f"Flow draws it; for one call take .draw_noise(x_shape, seed, inverse={inverse}).",
-        )
+    if noise is None or not fits(as_tuple(noise.shape), (shape[0], size)):
+        kinds = " and ".join(need.kind for need in needs)
+        wanted = f"noise= of shape ({shape[0] or 'batch'}, {size}), {kinds} numbers"
+        received = "none" if noise is None else f"shape {as_tuple(noise.shape)}"
+        hint = f"Flow draws it; for one call take .draw_noise(x_shape, seed, inverse={inverse})."
+        raise ContractError("noise", layer, expected=wanted, received=received, hint=hint)
 
 
 def pair(answer):
@@ -105,12 +82,8 @@ def per_sample(layer, log_det, x):
     shape = tuple(log_det.shape)
     if shape == ():
         return ops.broadcast_to(log_det, (ops.shape(x)[0],))
-    if len(shape) != 1 or (None not in (shape[0], x.shape[0]) and shape[0] != x.shape[0]):
-        raise ContractError(
-            "log-det shape",
-            layer,
-            expected=f"a scalar, or one number for each sample, ({x.shape[0]},)",
-            received=f"shape {shape}",
-            hint="flowkit.contract.sum_event sums over an event.",
-        )
+    if not fits(shape, tuple(x.shape)[:1]):
+        wanted = f"a scalar, or one number for each sample, ({x.shape[0]},)"
+        hint = "flowkit.contract.sum_event sums over an event."
+        raise ContractError("log-det shape", layer, expected=wanted, received=f"shape {shape}", hint=hint)
     return log_det

@@ -91,13 +91,9 @@ Network = Annotated[keras.Layer | None, network]
 def network_of_context(value: Any, name: str) -> Any:
     """Return a network whose input is the context, or None. Raises ContractError if it takes another input as well."""
     if context_of(network(value, name)) != "none":
-        raise ContractError(
-            "conditioner",
-            name,
-            expected="a conditioner whose input is the context",
-            received=f"one with context={value.context!r}",
-            hint="Leave context= out of its arguments.",
-        )
+        wanted, hint = "a conditioner whose input is the context", "Leave context= out of its arguments."
+        received = f"one with context={value.context!r}"
+        raise ContractError("conditioner", name, expected=wanted, received=received, hint=hint)
     return value
 
 
@@ -127,13 +123,9 @@ def build_conditioner(
         conditioner.build(*((x_shape,) if context_of(conditioner) == "none" else (x_shape, context_shape)))
     output = as_tuple(conditioner.compute_output_shape(x_shape))
     if output[-1] != features:
-        raise ContractError(
-            "conditioner",
-            owner,
-            expected=f"{type(conditioner).__name__} to return {features} channels",
-            received=f"shape {output}",
-            hint="If it takes features=, leave them out: its layer sets them.",
-        )
+        wanted = f"{type(conditioner).__name__} to return {features} channels"
+        hint = "If it takes features=, leave them out: its layer sets them."
+        raise ContractError("conditioner", owner, expected=wanted, received=f"shape {output}", hint=hint)
     return output
 
 
@@ -145,22 +137,16 @@ def build_on_context(owner: Any, conditioner: Any, features: int, context_shape:
     """
     labels = isinstance(context_shape, tuple) and len(context_shape) == 1
     if context_shape is None or (labels and getattr(conditioner, "num_classes", None) is None):
-        raise ContractError(
-            "context",
-            owner,
-            expected="vectors (batch, k) as context, the input of its conditioner",
-            received="none" if context_shape is None else f"shape {context_shape}",
-            hint="keras.ops.one_hot makes vectors of labels.",
-        )
+        wanted = "vectors (batch, k) as context, the input of its conditioner"
+        received = "none" if context_shape is None else f"shape {context_shape}"
+        hint = "keras.ops.one_hot makes vectors of labels."
+        raise ContractError("context", owner, expected=wanted, received=received, hint=hint)
     output = build_conditioner(owner, conditioner, features, context_shape)
     if len(output) != 2:
-        raise ContractError(
-            "conditioner",
-            owner,
-            expected=f"{type(conditioner).__name__} to return one vector for each sample",
-            received=f"shape {output}, for a context of shape {context_shape}",
-            hint="Pass the flow an embedding= that makes one vector of each context.",
-        )
+        wanted = f"{type(conditioner).__name__} to return one vector for each sample"
+        received = f"shape {output}, for a context of shape {context_shape}"
+        hint = "Pass the flow an embedding= that makes one vector of each context."
+        raise ContractError("conditioner", owner, expected=wanted, received=received, hint=hint)
 
 
 def derive(conditioner: Any, x_shape: tuple[Any, ...]) -> Any:
@@ -178,9 +164,8 @@ def ask(
 ) -> Any:
     """Return a conditioner's output in the type `dtype`; `derived` is what `derive` returned, or None."""
     # `run_inside` is the same of layers that are no `Conditioner`.
-    inside = conditioner.run if isinstance(conditioner, Conditioner) else None
-    answer = inside or getattr(conditioner, "run_inside", conditioner)
-    h = answer(x, **_reads(conditioner, context), **as_keyword(derived))
+    inside = "run" if isinstance(conditioner, Conditioner) else "run_inside"
+    h = getattr(conditioner, inside, conditioner)(x, **_reads(conditioner, context), **as_keyword(derived))
     return as_type(h, dtype)
 
 

@@ -121,8 +121,6 @@ class Domain:
             return ops.stack(drawn, axis=-1)
         if self.kind == "simplex":
             return ops.softmax(t, axis=-1)
-        if self.kind == "circle":
-            return self.low + (self.high - self.low) * ops.sigmoid(t)
         if self.kind == "whole":
             steps = self.high - self.low
             return self.low + ops.minimum(ops.floor((steps + 1) * ops.sigmoid(t)), steps)

@@ -27,6 +27,13 @@ def count(needs: Needs) -> int:
     return sum(need.size for need in needs)
 
 
+def needs_for(layer: Any, shape: tuple[Any, ...], *, inverse: bool) -> Needs:
+    """Return what a direction needs for a sample of its input, of `shape`; () if it draws nothing."""
+    if not layer.spec.draws(inverse=inverse):
+        return ()
+    return layer.noise_needs(layer.compute_inverse_shape(shape) if inverse else shape, inverse=inverse)
+
+
 def deal(noise: Any, shares: list[Needs]) -> list[Any]:
     """Return consecutive pieces of `noise` (batch, k), one for each of the shares; None for an empty share.
 

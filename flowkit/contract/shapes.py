@@ -35,6 +35,13 @@ def _size(n):
     return int(n) if isinstance(n, numbers.Integral) or hasattr(n, "shape") else None
 
 
+def fits(shape, wanted):
+    """Return True if two shapes are the same, where None is any size."""
+    return len(shape) == len(wanted) and all(
+        None in pair or pair[0] == pair[1] for pair in zip(shape, wanted, strict=True)
+    )
+
+
 def context_shape(context):
     """Return the shape of a context, or the dict of shapes of a dict of tensors; None for none."""
     if context is None:
@@ -45,8 +52,3 @@ def context_shape(context):
 def places(shape):
     """Return how many places an event of a (batch, *event) shape has: the product of its axes but the channels."""
     return math.prod(shape[1:-1])
-
-
-def channel_log_det(log_scale, shape):
-    """Return sum over an event of a log-scale for each channel: every place of the event counts once."""
-    return places(shape) * ops.sum(log_scale, axis=-1)

@@ -129,18 +129,18 @@ class BijectorSpec:
 
     def inverted(self) -> "BijectorSpec":
         """Return the spec of the same map read backwards; what its event shapes must be is then unknown."""
-        changed: dict[str, Any] = {
-            "forward": self.inverse,
-            "inverse": self.forward,
-            "domain": self.codomain,
-            "codomain": self.domain,
-            "event_rank": None,
-            "event_multiple": None,
-            "noise": {"forward": "inverse", "inverse": "forward"}.get(self.noise, self.noise),
-            "likelihood": self.likelihood_of(inverse=True),
-            "inverse_likelihood": self.likelihood,
-        }
-        return replace(self, **changed)
+        return replace(
+            self,
+            forward=self.inverse,
+            inverse=self.forward,
+            domain=self.codomain,
+            codomain=self.domain,
+            event_rank=None,
+            event_multiple=None,
+            noise={"forward": "inverse", "inverse": "forward"}.get(self.noise, self.noise),
+            likelihood=self.likelihood_of(inverse=True),
+            inverse_likelihood=self.likelihood,
+        )
 
 
 BijectorSpec.__init__ = checked(BijectorSpec.__init__)  # type: ignore[method-assign]

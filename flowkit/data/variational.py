@@ -55,12 +55,8 @@ class VariationalDequantize(Dequantize):
         super().__init__(n_bits, levels=levels, **{"dtype": None, **kwargs})  # that of its density
         spec = density.spec
         if spec.noise != "none" or not spec.domain == spec.codomain == Domain.REAL:
-            raise ContractError(
-                "density",
-                self,
-                expected="a bijector from the real numbers onto them that draws nothing",
-                received=f"{density!r}",
-            )
+            wanted = "a bijector from the real numbers onto them that draws nothing"
+            raise ContractError("density", self, expected=wanted, received=f"{density!r}")
         self.density, self.embedding = density, embedding
         self.spec = BijectorSpec(
             domain=Domain.whole(0, self.stored_levels - 1),

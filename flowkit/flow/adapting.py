@@ -91,12 +91,12 @@ def _chosen_rows(flow, x, context):
     if not most or len(x) <= most:
         return x, context
     index = np.sort(np.random.default_rng(0).choice(len(x), most, replace=False))
-    return x[index], None if context is None else tree.map_structure(lambda c: c[index], context)
+    return map_leaves(lambda rows: rows[index], (x, context))
 
 
 def _adapt_embedding(flow, context, again):
     """Adapt the embedding to a context, or None; return what the parts receive of it, as tensors."""
-    context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
+    context = map_leaves(ops.convert_to_tensor, context)
     embedding = flow.embedding
     if embedding is not None and context is not None:
         adapt_layer(embedding, lambda: embedding.adapt(context), lambda: embedding(context), again)

@@ -52,36 +52,35 @@ def batch_size_of(flow: Any, size: Any) -> int:
     return whole_number(size, "batch_size", least=1)
 
 
-def count(context: Any) -> int:
-    """Return the number of rows of a context, an array or a dict of arrays."""
-    return len(tree.flatten(context)[0])
+def count(rows: Any) -> int:
+    """Return the number of rows of an array, or of the arrays of a nest."""
+    return len(tree.flatten(rows)[0])
 
 
-def run_in_batches(function: Callable[..., Any], rows: Any, count: int, batch_size: int) -> Any:
+def run_in_batches(flow: Any, function: Callable[..., Any], rows: Any, batch_size: int | None = None) -> Any:
     """Return `function(start, stop, piece)` for consecutive pieces of `rows`, concatenated as numpy arrays.
 
-    `rows` is an array, or a dict or tuple of arrays, of `count` rows each; None entries stay None. Anything that can be
+    `rows` is an array, or a dict or tuple of arrays, of as many rows each; None entries stay None. Anything that can be
     sliced and has a shape and a dtype will do. Results become numpy at once, so that memory beside them does not grow
     with the number of batches. The last piece is padded with its last row, so that an engine that compiles does so
     once; a single piece is padded to the next of few sizes.
     """
-    if count == 0:  # some engines' kernels cannot run on nothing
-        dummy = tree.map_structure(
-            lambda a: None if a is None else np.zeros((1, *a.shape[1:]), a.dtype), rows
-        )
-        return tree.map_structure(lambda a: a[:0], run_in_batches(function, dummy, 1, 1))
+    batch_size, total = batch_size_of(flow, batch_size), count(rows)
+    if total == 0:  # some engines' kernels cannot run on nothing
+        dummy = map_leaves(lambda a: np.zeros((1, *a.shape[1:]), a.dtype), rows)
+        return head(run_in_batches(flow, function, dummy, 1), 0)
     whole: Any = None
-    size = batch_size if count > batch_size else min(batch_size, one_of_few(count))
-    for start in range(0, count, batch_size):
-        stop = min(start + batch_size, count)
+    size = batch_size if total > batch_size else min(batch_size, one_of_few(total))
+    for start in range(0, total, batch_size):
+        stop = min(start + batch_size, total)
         missing = start + size - stop
         piece = map_leaves(lambda a: padded(a[start:stop], missing), rows)  # noqa: B023
         result = function(start, stop + missing, piece)
         result = map_leaves(lambda t: ops.convert_to_numpy(t)[: stop - start], result)  # noqa: B023
-        if stop - start == count:
+        if stop - start == total:
             return result
         if whole is None:
-            whole = tree.map_structure(lambda a: np.empty((count, *a.shape[1:]), a.dtype), result)
+            whole = map_leaves(lambda a: np.empty((total, *a.shape[1:]), a.dtype), result)
         for target, part in zip(tree.flatten(whole), tree.flatten(result), strict=True):
             target[start:stop] = part
     return whole

@@ -10,7 +10,7 @@ from keras import tree
 from flowkit.contract import ContractError
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.frame import Columns, is_frame
-from flowkit.flow.batches import batch_size_of, count, default_batch_size, real_numbers, run, run_in_batches
+from flowkit.flow.batches import default_batch_size, map_leaves, real_numbers, run, run_in_batches
 
 # Who reads it
 
@@ -72,9 +72,8 @@ def check_context(flow: Any, context: Any, samples: int | None = None) -> Any:
             "To have it read, make the flow with context=, as flowkit.zoo.nsf(context=3), or with a network of "
             "context='required', as Coupling(MLP([64], context='required')). Or leave context= out."
         )
-        raise _error(
-            flow, "none, since neither its bijector nor its base reads one", type(context).__name__, hint
-        )
+        wanted = "none, since neither its bijector nor its base reads one"
+        raise _error(flow, wanted, type(context).__name__, hint)
     if is_frame(context):
         try:
             context = (flow.context_columns or Columns.of(context)).values(context)
@@ -87,7 +86,7 @@ def check_context(flow: Any, context: Any, samples: int | None = None) -> Any:
         context = real_numbers(context, "context", hint)
     _check_classes(flow, context)
     # Floats in the flow's precision, as Keras passes them on in training.
-    context = tree.map_structure(
+    context = map_leaves(
         lambda c: c.astype(flow.compute_dtype, copy=False) if c.dtype.kind == "f" else c, context
     )
     parts = tree.flatten(context)
@@ -158,4 +157,4 @@ def embedded(flow: Any, context: Any, batch_size: Any) -> Any:
     def answer(start, stop, piece):
         return run(flow, flow.embed, piece)
 
-    return run_in_batches(answer, context, count(context), batch_size_of(flow, batch_size))
+    return run_in_batches(flow, answer, context, batch_size)

@@ -16,6 +16,8 @@ from flowkit._engine import pip_install
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.derived import frozen
+from flowkit.contract.noise import count, needs_for
+from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.engines import engine
 from flowkit.flow.batches import run
 from flowkit.flow.context import check_context, embedded
@@ -48,7 +50,7 @@ def export(flow: Any, path: Any, what: str, format: str, context: Any) -> float:
         raise ValueError(f"export: got {path} for {format!r}, expected {ends}.")
     require(format)
     inputs, expected, allowed = _to_compare_on(flow, function, given, context)
-    model = Answering(flow, getattr(flow, function))
+    model = Answering(flow, getattr(flow, function), inverse=given == "z")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, frozen():
         temporary = Path(folder) / path.name
@@ -90,13 +92,9 @@ def _to_compare_on(flow, function, given, context):
     inverse, spec = given == "z", flow.bijector.spec
     scores = function not in ("_forward", "_backward")
     if spec.draws(inverse=inverse) and (scores or spec.likelihood != "estimated"):
-        raise ContractError(
-            "export",
-            flow,
-            expected="a flow that draws nothing on this way",
-            received=f"one that draws noise on the way {'to data' if inverse else 'to latents'}",
-            hint="Of such a flow the other direction may be exported.",
-        )
+        received = f"one that draws noise on the way {'to data' if inverse else 'to latents'}"
+        wanted, hint = "a flow that draws nothing on this way", "Export the other direction of such a flow."
+        raise ContractError("export", flow, expected=wanted, received=received, hint=hint)
     context = _rows(check_context(flow, context), max(BATCHES))
     seen = embedded(flow, context, None)
     rows = latents(flow, max(BATCHES), seen, 1.0, 0)
@@ -107,7 +105,7 @@ def _to_compare_on(flow, function, given, context):
             rows = undithered(flow, flow.dequantize.as_stored(rows))
 
     def answers(rows):
-        found = run(flow, getattr(flow, function), rows, seen, None)
+        found = run(flow, getattr(flow, function), rows, seen, _no_noise(flow, rows, inverse=inverse))
         return [ops.convert_to_numpy(part) for part in tree.flatten(found)]
 
     expected = answers(rows)
@@ -138,20 +136,28 @@ def _compare(flow, run, inputs, answers):
 class Answering(keras.Model):
     """A function of a flow as a model without weights, which an exporter can call: they are constants of it."""
 
-    def __init__(self, flow: Any, function: Callable) -> None:
+    def __init__(self, flow: Any, function: Callable, *, inverse: bool) -> None:
         super().__init__(name="flow")
         numbers = [(variable, ops.convert_to_numpy(variable)) for variable in flow.variables]
 
         def answer(x, context=None):
             values = [(variable, ops.convert_to_tensor(array)) for variable, array in numbers]
             with keras.StatelessScope(values):
-                return function(x, flow.embed(context), None)
+                return function(x, flow.embed(context), _no_noise(flow, x, inverse=inverse))
 
         self.answer = answer  # a closure, in which Keras does not look for layers
 
     def call(self, given: Any) -> Any:
         """Return the output of the flow's function for x, or for [x, context]."""
         return self.answer(*given) if isinstance(given, list | tuple) else self.answer(given)
+
+
+def _no_noise(flow, x, *, inverse):
+    """Return zeros for the noise of a direction that only the estimate of its log-det reads; None for no needs."""
+    size = count(needs_for(flow.bijector, as_tuple(x.shape), inverse=inverse))
+    if not size:
+        return None
+    return ops.reshape(0 * x, (-1, event_size(x.shape)))[:, :1] + ops.zeros((1, size), dtype=x.dtype)
 
 
 def _rows(context, count):

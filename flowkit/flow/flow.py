@@ -27,7 +27,7 @@ from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
 from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.flow.model import FlowModel, locked
-from flowkit.flow.noise import continuous, noise_of_positions, varies
+from flowkit.flow.noise import continuous, varies
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
 from flowkit.objectives.objective import expect_shape
 
@@ -163,11 +163,15 @@ class Flow(FlowModel):
         """
         self._in_training = training
         self.has_other_losses = bool(self.losses)
-        losses = y_pred["loss"] if isinstance(y_pred, dict) else -y_pred
+        losses = self._loss_per_row(x, y_pred)
         if sample_weight is not None:
             expect_shape("sample_weight, one number for each row", sample_weight, losses.shape)
             losses = losses * ops.cast(sample_weight, losses.dtype)
         return engine.replica_share(sum(self.losses, mean(losses)))
+
+    def _loss_per_row(self, x, y_pred):
+        """Return one loss per sample, (batch,), of what `call` has returned."""
+        return y_pred["loss"] if isinstance(y_pred, dict) else -y_pred
 
     def compute_metrics(
         self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
@@ -199,11 +203,9 @@ class Flow(FlowModel):
 
         Arrays become tensors first, as a step that runs eagerly on JAX passes numpy arrays.
         """
-        mapping = [
-            *zip(self.trainable_variables, trainable_variables, strict=True),
-            *zip(self.non_trainable_variables, non_trainable_variables, strict=True),
-        ]
-        with keras.StatelessScope(mapping, collect_losses=return_losses) as scope:
+        variables = [*self.trainable_variables, *self.non_trainable_variables]
+        mapping = zip(variables, [*trainable_variables, *non_trainable_variables], strict=True)
+        with keras.StatelessScope(list(mapping), collect_losses=return_losses) as scope:
             answer = self(*map_leaves(ops.convert_to_tensor, given), **more)
             losses = self.losses if return_losses else None
         changed = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
@@ -234,12 +236,10 @@ class Flow(FlowModel):
 
     def _forward(self, y, context, noise=None):
         with setting(log_det=False):
-            noise = noise_of_positions(self, y, noise, inverse=False)
             return self.bijector(y, context=context, **given(noise))[0]
 
     def _backward(self, z, context, noise=None):
         with setting(log_det=False):
-            noise = noise_of_positions(self, z, noise, inverse=True)
             return self.bijector.inverse(z, context, noise)[0]
 
     def _backward_without_noise(self, z, context, noise=None):
@@ -317,8 +317,7 @@ class Flow(FlowModel):
         One draw of the noise gives an estimate that is right on average, or a lower bound on average, as for
         dequantised data. A bound that is also estimated counts as a bound.
         """
-        parts = [self.bijector] if self.dequantize is None else [self.bijector, self.dequantize]
-        words = {part.spec.likelihood for part in parts}
+        words = scoring.likelihoods(self)
         if any("bound" in word for word in words):
             return "bound"
         return "exact" if words == {"exact"} else "estimate"

@@ -11,10 +11,9 @@ from flowkit.contract import Bijector, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, checked
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
-from flowkit.flow.metrics import MeanOfCounted, mean, what_counts
+from flowkit.flow.metrics import MeanOfCounted, what_counts
 from flowkit.flow.model import locked
 from flowkit.flow.scoring import scored
 
@@ -98,23 +97,12 @@ class LabelledFlow(Flow):
         batch = prepare.unpack(input_shape)[0][0]
         return {"log_prob": (batch,), "logits": (batch, self.num_classes)}
 
-    def compute_loss(
-        self,
-        x: Tensor | None = None,
-        y: Tensor | None = None,
-        y_pred: Tensor = None,
-        sample_weight: Tensor | None = None,
-        training: bool = True,
-    ) -> Tensor:
-        """Return the mean of -log_prob + label_weight * D * -log p(label | features), in nats."""
+    def _loss_per_row(self, x, y_pred):
+        """Return -log_prob + label_weight * D * -log p(label | features), in nats, (batch,)."""
         data, _ = prepare.unpack(x)
-        loss = super().compute_loss(x, y, y_pred["log_prob"], sample_weight, training)
         self.has_other_losses = True
-        surprise = self._surprise(x, y_pred["logits"])
-        if sample_weight is not None:
-            surprise = surprise * ops.cast(sample_weight, surprise.dtype)
-        share = engine.replica_share(mean(surprise))
-        return loss + self.label_weight * event_size(data.shape) * share
+        of_labels = self.label_weight * event_size(data.shape) * self._surprise(x, y_pred["logits"])
+        return of_labels - y_pred["log_prob"]
 
     def compute_metrics(
         self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None

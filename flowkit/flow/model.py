@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import keras
-import numpy as np
 from keras import ops
 
 from flowkit.bijectors.settings import settings
@@ -268,13 +267,9 @@ class FlowModel(keras.Model):
     def _event(self):
         """Return the shape of an event. Raises ContractError for a flow that is not built."""
         if self.event_shape is None:
-            raise ContractError(
-                "event shape",
-                self,
-                expected="to know the size of the data",
-                received="a call before any data",
-                hint="Call .build((None, d)), or .build((None, h, w, c)) of images, .adapt(batch) or .fit(data) first.",
-            )
+            wanted, received = "to know the size of the data", "a call before any data"
+            hint = "Call .build((None, d)), or .build((None, h, w, c)) of images, .adapt(batch) or .fit(data) first."
+            raise ContractError("event shape", self, expected=wanted, received=received, hint=hint)
         return self.event_shape
 
     @functools.cached_property
@@ -287,21 +282,14 @@ class FlowModel(keras.Model):
 
     # Weights and files
 
-    @locked
-    def get_weights(self) -> list[np.ndarray]:
-        """Return the weights, also in the middle of an epoch."""
-        return super().get_weights()
+    get_weights = locked(keras.Model.get_weights)  # also in the middle of an epoch
+    save_own_variables = locked(keras.Model.save_own_variables)
 
     @locked
     def set_weights(self, weights: Tensor) -> None:
         """Set the weights."""
         super().set_weights(weights)
         self._forget()
-
-    @locked
-    def save_own_variables(self, store: Any) -> None:
-        """Save the weights, also in the middle of an epoch."""
-        super().save_own_variables(store)
 
     @locked
     def load_own_variables(self, store: Any) -> None:
@@ -467,6 +455,4 @@ class FlowModel(keras.Model):
 def _refuse_class_weight(method, class_weight):
     """Raise ValueError for Keras's `class_weight`: a flow learns a density of data, not of classes."""
     if class_weight is not None:
-        raise ValueError(
-            f"Flow.{method} has no classes to weigh: pass sample_weight=, one number for each sample."
-        )
+        raise ValueError(f"Flow.{method} has no classes to weigh: pass sample_weight=, one number per row.")

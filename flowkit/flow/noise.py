@@ -8,8 +8,7 @@ from keras import ops
 
 from flowkit.contract import Tensor
 from flowkit.contract.arguments import shown, whole_number
-from flowkit.contract.noise import Needs, drawn
-from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.contract.noise import Needs, drawn, needs_for
 from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
 
@@ -46,31 +45,14 @@ def counted(
     return np.concatenate(pieces, axis=1)
 
 
-def counted_for(
-    flow: Any, shape: tuple[int, ...], start: int, *, inverse: bool, seed: int = 0, draw: int = 0
-) -> Any:
+def counted_for(flow, shape, start, *, inverse, seed=0, draw=0):
     """Return the numbers that a flow's bijector needs for rows `start` and following; None for no needs.
 
     `shape` is that of the direction's input, (rows, *event).
     """
-    layer = flow.bijector
-    if not layer.spec.draws(inverse=inverse):
-        return None
-    x_shape = layer.compute_inverse_shape(tuple(shape)) if inverse else tuple(shape)
-    needs = layer.noise_needs(x_shape, inverse=inverse)
+    needs = needs_for(flow.bijector, tuple(shape), inverse=inverse)
     stream = "inverse" if inverse else "forward"
     return counted(needs, start, start + shape[0], seed=seed, draw=draw, stream=stream)
-
-
-def noise_of_positions(flow: Any, x: Any, noise: Any, *, inverse: bool) -> Any:
-    """Return `noise`, or zeros in place of None if nothing but an estimate of log-dets needs it, as in exports."""
-    layer = flow.bijector
-    if noise is not None or layer.spec.likelihood != "estimated" or not layer.spec.draws(inverse=inverse):
-        return noise
-    shape = as_tuple(x.shape)
-    x_shape = layer.compute_inverse_shape(shape) if inverse else shape
-    size = sum(count for _, count in layer.noise_needs(x_shape, inverse=inverse))
-    return ops.reshape(0 * x, (-1, event_size(shape)))[:, :1] + ops.zeros((1, size), dtype=x.dtype)
 
 
 def _uniform(numbers):
@@ -129,7 +111,7 @@ def undithered(flow: Any, x: np.ndarray) -> np.ndarray:
     """Return the middles of the bins of `x`; with another dequantizer the values for the middle of its noise."""
     if flow.dequantize is None:
         return x
-    if isinstance(flow.dequantize, Dequantize):
+    if isinstance(flow.dequantize, Dequantize):  # its noise may follow the data, to near the ends of a bin
         with engine.no_grad():
             return ops.convert_to_numpy(flow.dequantize.within(x, np.full(x.shape, 0.5, "float32")))
     needs = flow.dequantize.noise_needs(x.shape, inverse=False)

@@ -7,8 +7,9 @@ import numpy as np
 
 from flowkit.contract.arguments import whole_number
 from flowkit.data.column_types import Category, Date, Number
-from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
+from flowkit.flow.batches import count, map_leaves
+from flowkit.flow.context import check_context
 from flowkit.flow.prepare import as_array, names_of
 
 MOST_COLUMNS = 10  # of a plot of pairs, where more would be too small to see
@@ -23,10 +24,9 @@ _WORDS = 6  # categories at most that an axis names
 def draw(flow: Any, x: Any, context: Any, samples: int, seed: int) -> Any:
     """Return the figure of `Flow.plot`."""
     shape, samples = flow._event(), whole_number(samples, "samples", least=2)
-    if is_frame(context):
-        context = (flow.context_columns or Columns.of(context)).values(context)
-    if context is not None and len(context := np.asarray(context)) != 1:
-        raise ValueError(f"plot: got a context of {len(context)} rows, expected one, the condition to draw.")
+    context = check_context(flow, context)
+    if context is not None and count(context) != 1:
+        raise ValueError(f"plot: got a context of {count(context)} rows, expected one, which is drawn.")
     if len(shape) not in (1, 3):
         raise ValueError(f"plot: got a flow of events {shape}, expected rows of columns or images.")
     drawn = flow.sample(samples if len(shape) == 1 else _IMAGES, context, seed=seed)
@@ -226,5 +226,5 @@ def _ends(column):
 
 
 def _densities(flow, at, context):
-    context = None if context is None else np.repeat(context, len(at), axis=0)
+    context = map_leaves(lambda c: np.repeat(c, len(at), axis=0), context)
     return np.exp(flow.log_prob(at.astype("float32"), context))

@@ -13,7 +13,7 @@ from keras import ops, tree
 
 from flowkit.bijectors import Elementwise
 from flowkit.contract import Domain, FlowLayer, Surjection
-from flowkit.contract.adaptation import refuse_unadapted
+from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.columns import ColumnError, column_name
 from flowkit.contract.inside import layers_inside, refuse_shared
@@ -34,13 +34,10 @@ def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> No
     """Raise TypeError or ValueError for parts of which no flow can be made."""
     if not isinstance(bijector, FlowLayer):
         raise TypeError(
-            f"Flow expects a bijector, received {bijector!r}. Call a class, and make one of several by "
-            "flowkit.bijectors.Chain([...])."
+            f"Flow expects a bijector, received {bijector!r}. Call a class, and join several by Chain([...])."
         )
     if base is not None and not isinstance(base, keras.Layer):
-        raise TypeError(
-            f"Flow expects a base density, such as flowkit.distributions.StudentT(), received {shown(base)}."
-        )
+        raise TypeError(f"Flow expects a base density, such as StudentT(), received {shown(base)}.")
     if not isinstance(dequantize, Surjection | None):
         raise TypeError(
             f"dequantize: got {shown(dequantize)}, expected a flowkit.data.Dequantize, or a Surjection with "
@@ -57,9 +54,8 @@ def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> No
     codomain = bijector.spec.codomain
     if codomain != Domain.REAL and getattr(base, "domain", Domain.REAL) == Domain.REAL:
         raise ValueError(
-            f"Flow expects a bijector onto the numbers that its base draws, {Domain.REAL}, received one onto "
-            f"{codomain}. A bijector goes from data to latents: turn it round, with Inverse, or give a base such as "
-            "Uniform(0.0, 1.0)."
+            f"bijector: got one onto {codomain}, expected one onto {Domain.REAL}, which its base draws. A bijector "
+            "goes from data to latents: turn it round, with Inverse, or give a base such as Uniform(0.0, 1.0)."
         )
 
 
@@ -132,7 +128,8 @@ def check_adapted(flow: Any) -> None:
     if not flow.bijector._adapted:
         flow.bijector._check_adapted()
     for part in (flow.base, flow.embedding, flow.dequantize):
-        refuse_unadapted(part)
+        if part is not None and not is_adapted(part):
+            raise waits_for_adapt(part)
 
 
 def build_on(flow: Any, x: Any, context: Any) -> None:
@@ -156,16 +153,24 @@ def _checked_rows(flow, x):
             f"{_first_place(wrong, names)}: drop or repair those rows."
         )
     flow.bijector._check_shape(x.shape)
-    check_domain(x, flow.bijector.spec.domain, names)
+    domain = flow.bijector.spec.domain
+    wrong = outside(x, domain)
+    if wrong.any():
+        place = tuple(np.argwhere(wrong)[0])
+        wanted = domain if domain.columns is None else domain.columns[place[-1]]
+        raise ValueError(
+            f"Flow expects data in {wanted}, received {x[place]:g} {_first_place(wrong, names)}. Bring such entries "
+            "inside, or begin with another bijector (of the zoo: other domains=)."
+        )
     return x
 
 
 def finite_or_missing(flow: Any, x: np.ndarray) -> np.ndarray:
     """Return which entries of `x` are finite, or NaN in a column that may have missing entries."""
     fine = np.isfinite(x)
-    missing = () if flow.columns is None else flow.columns.missing
-    for place in missing:
-        fine[..., place] |= np.isnan(x[..., place])
+    if flow.columns is not None:
+        missing = list(flow.columns.missing)
+        fine[..., missing] |= np.isnan(x[..., missing])
     return fine
 
 
@@ -175,22 +180,8 @@ def _first_place(wrong, names):
     return f"in row {first[0]} of {column_name(first[1], names)}" if len(first) == 2 else f"at {first}"
 
 
-def check_domain(x: np.ndarray, domain: Domain, names: Any = None) -> None:
-    """Raise ValueError if `x` has entries outside of a bijector's domain, where its log-det is no number."""
-    wrong = outside(x, domain)
-    if not wrong.any():
-        return
-    place = tuple(np.argwhere(wrong)[0])
-    wanted = domain if domain.columns is None else domain.columns[place[-1]]
-    raise ValueError(
-        f"Flow expects data in {wanted}, which its bijector maps from, received {x[place]:g} "
-        f"{_first_place(wrong, names)}. Bring such entries inside, or begin with another bijector (of the zoo: "
-        "other domains=)."
-    )
-
-
 def outside(x: np.ndarray, domain: Domain) -> np.ndarray:
-    """Return which entries of `x` are outside of a bijector's domain."""
+    """Return which entries of `x` are outside of a bijector's domain, where its log-det is no number."""
     if domain.kind in ("circle", "simplex") or domain == Domain.REAL or not x.size:
         return np.zeros(x.shape, bool)
     if domain.columns is not None and x.shape[-1] != len(domain.columns):
@@ -199,8 +190,7 @@ def outside(x: np.ndarray, domain: Domain) -> np.ndarray:
             "domain for each, 'real' for those that may be anything."
         )
     # A column's circle is closed: rounding may bring a number to its upper end, which is the lower one.
-    circles = np.array([column.kind == "circle" for column in domain.columns or [domain]])
-    at_end = circles & (x == np.asarray(domain.high, x.dtype))
+    at_end = (domain.kinds == "circle") & (x == np.asarray(domain.high, x.dtype))
     # Missing entries are not outside: others that are NaN were refused before.
     return ~(domain.inside(x) | at_end | np.isnan(x))
 
@@ -208,8 +198,8 @@ def outside(x: np.ndarray, domain: Domain) -> np.ndarray:
 def _rounded(x, dtype, domain):
     """Return numbers as `dtype`; those inside of an interval stay inside, next to an end to which they would round."""
     rounded = x.astype(dtype, copy=False)
-    intervals = [column.kind == "interval" for column in domain.columns or [domain]]
-    fits = len(intervals) in (1, x.shape[-1])  # otherwise `check_domain` raises
+    intervals = domain.kinds == "interval"
+    fits = len(intervals) in (1, x.shape[-1])  # otherwise `outside` raises
     if rounded.dtype == x.dtype or domain == Domain.REAL or not fits:
         return rounded
     inside = intervals & (x > domain.low) & (x < domain.high)
@@ -286,9 +276,7 @@ def peek(dataset: Any) -> tuple[tuple[Any, Any], Any]:
     """Return (the first batch's x and context, the data set as if untouched)."""
     if not hasattr(dataset, "__iter__") or isinstance(dataset, list | tuple):
         received = "none" if dataset is None else type(dataset).__name__
-        raise ValueError(
-            f"Flow expects data as a numpy array, a tensor or a data set that Keras takes, received {received}."
-        )
+        raise ValueError(f"Flow expects data as an array, a tensor or a data set, received {received}.")
     if isinstance(dataset, keras.utils.PyDataset):
         return peeked(dataset[0]), dataset
     first = next(iter(dataset), None)
@@ -323,15 +311,7 @@ class Packed(NamedTuple):
         return head(self.rows, batch_size or 32) if self.arrays else self.rows
 
 
-def packed(
-    flow: Any,
-    x: Any,
-    y: Any = None,
-    context: Any = None,
-    sample_weight: Any = None,
-    *,
-    learns: bool = False,
-) -> Packed:
+def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -> Packed:
     """Return data and context, arrays or a data set, as Keras takes them; build the flow if necessary.
 
     `y` are labels that come with data, another name for the context, which a flow that reads none may ignore. For a
@@ -348,9 +328,7 @@ def packed(
         first, x = peek(x)
         data = Packed(x, y, checked(flow, *first))
     elif tuple(x.shape)[:1] in ((), (0,)):
-        raise ValueError(
-            f"Flow expects data of at least one row, received an array of shape {tuple(x.shape)}."
-        )
+        raise ValueError(f"Flow expects at least one row, received an array of shape {tuple(x.shape)}.")
     else:
         labels = None if context_kind(flow) == "none" else y
         x, context = checked(flow, x, labels if context is None else context)
@@ -368,9 +346,7 @@ def ready(flow: Any, *given: Any, learns: bool = False) -> Packed:
     return data
 
 
-def to_train(
-    flow: Any, x: Any, y: Any, context: Any, sample_weight: Any, options: dict[str, Any]
-) -> tuple[Packed, dict[str, Any]]:
+def to_train(flow, x, y, context, sample_weight, options) -> tuple[Packed, dict[str, Any]]:
     """Return (the data of `fit`, the other `options` of Keras's `fit`)."""
     if not flow.objective.needs_data:
         refuse_data(flow, "fit", x)

@@ -6,11 +6,11 @@ import warnings
 from typing import Annotated, Any
 
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import words
-from flowkit.flow.batches import batch_size_of, run, run_in_batches
+from flowkit.flow.batches import map_leaves, run, run_in_batches
 from flowkit.flow.noise import counted_for, undithered
 
 TOLERANCE = 1e-3  # of the size of a row; to see less than that needs a plot of the two side by side
@@ -43,8 +43,7 @@ def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any) -> Non
     if check == "warn":
         rows = np.flatnonzero(np.isfinite(sizes))  # others have overflowed, which has its own warning
         rows = rows[np.argsort(sizes[rows])[-LOOKED_AT:]]
-    if context is not None:
-        context = tree.map_structure(lambda c: c[rows % len(c)], context)
+    context = map_leaves(lambda c: c[rows % len(c)], context)
     try:
         error = _difference(flow, x[rows], context, batch_size) / _scale(flow, sizes)[rows]
     except NotImplementedError:
@@ -112,7 +111,7 @@ def _difference(flow, x, context, batch_size):
             difference = np.where(missing, 0.0, np.abs(back - y))
         return np.nan_to_num(difference.reshape(len(y), -1).max(axis=1), nan=np.inf, posinf=np.inf)
 
-    return run_in_batches(there_and_back, (x, context), len(x), batch_size_of(flow, batch_size))
+    return run_in_batches(flow, there_and_back, (x, context), batch_size)
 
 
 def _sizes(flow, x):

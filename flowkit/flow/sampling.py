@@ -2,7 +2,6 @@
 
 import math
 import operator
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -16,7 +15,7 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.data.gaussian_noise import GaussianNoise
 from flowkit.engines import engine
 from flowkit.flow import prepare
-from flowkit.flow.batches import batch_size_of, count, default_batch_size, one_of_few, run, run_in_batches
+from flowkit.flow.batches import count, default_batch_size, map_leaves, one_of_few, run, run_in_batches
 from flowkit.flow.context import context_kind
 from flowkit.flow.group import check_same
 from flowkit.flow.noise import counted_for
@@ -26,18 +25,7 @@ from flowkit.flow.scoring import densities
 _SEEDS = 2**31  # every engine takes smaller seeds
 
 
-def sample(
-    flow: Any,
-    n: Any,
-    context: Any,
-    temperature: Any,
-    seed: Any,
-    batch_size: Any,
-    check: Any,
-    *,
-    spread: bool = False,
-    score: bool = False,
-) -> Any:
+def sample(flow, n, context, temperature, seed, batch_size, check, *, spread=False, score=False):
     """Return samples: see `Flow.sample`. With `score`, (samples, log_prob): see `Flow.sample_and_log_prob`."""
     context = prepare.seen_context(flow, context, batch_size)
     numbers = entropy(flow.sampler if seed is None else seed)
@@ -48,7 +36,7 @@ def sample(
     total = math.prod(lead)
     rows = distributed.mine(np.arange(total)) if spread else np.arange(total)
     first, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
-    compute = _with_log_prob if score else _noise_free
+    compute = _with_log_prob if score else _denoised
     pieces = [
         compute(flow, z, seen, batch_size, _noise_seed(numbers), start)
         for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop)
@@ -65,15 +53,26 @@ def sample(
 def _with_log_prob(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log_prob of the data)."""
     if flow.exact == "exact" and not flow.bijector.forgets(inverse=False):
-        return _scored(flow, z, context, batch_size, seed, first)
-    x, finite = _noise_free(flow, z, context, batch_size, seed, first)
+        x, log_prob = _run_back(flow, flow._invert_and_score, z, context, batch_size, seed, first)
+        return x, _finite(flow, x), log_prob
+    x, finite = _denoised(flow, z, context, batch_size, seed, first)
     return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
 
 
-def _scored(flow, z, context, batch_size, seed, first):
-    """Return (data of latents, which rows are finite, log q as the inverse computes it)."""
-    x, log_q = _run_back(flow, flow._invert_and_score, z, context, batch_size, seed, first)
-    return x, _finite(flow, x), log_q
+def _denoised(flow, z, context, batch_size, seed, first):
+    """Return `decoded` of latents that were drawn: noise that training added is taken off."""
+    noisy = isinstance(flow.dequantize, GaussianNoise)
+    function = flow._backward_without_noise if noisy else flow._backward
+    return decoded(flow, z, context, batch_size, seed, first, function)
+
+
+def decoded(flow, z, context, batch_size, seed, first=0, function=None):
+    """Return (data of latents, stored values with `dequantize`; which rows are finite).
+
+    `first` is the number of the first row among all whose noise differs. `function` None is the flow's way back.
+    """
+    y = _run_back(flow, function or flow._backward, z, context, batch_size, seed, first)
+    return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
 
 
 def _run_back(flow, function, z, context, batch_size, seed, first):
@@ -83,7 +82,11 @@ def _run_back(flow, function, z, context, batch_size, seed, first):
         noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
         return run(flow, function, *piece, noise)
 
-    return run_in_batches(run_piece, (z, context), len(z), batch_size_of(flow, batch_size))
+    return run_in_batches(flow, run_piece, (z, context), batch_size)
+
+
+def _finite(flow, x):
+    return prepare.finite_or_missing(flow, x).all(axis=tuple(range(1, x.ndim)))
 
 
 def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -94,40 +97,11 @@ def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tu
     context = prepare.seen_context(flow, context, batch_size)
     numbers = entropy(seed)
     pieces = [
-        _scored(flow, z, seen, batch_size, _noise_seed(numbers), start)
+        _run_back(flow, flow._invert_and_score, z, seen, batch_size, _noise_seed(numbers), start)
         for start, z, seen in blocks(flow, n, context, 1.0, numbers, 0, n)
     ]
-    x, _, log_q = map(np.concatenate, zip(*pieces, strict=True))
+    x, log_q = map(np.concatenate, zip(*pieces, strict=True))
     return x, log_q
-
-
-def _noise_free(flow, z, context, batch_size, seed, first):
-    """Return `decoded` of latents that were drawn: noise that training added is taken off."""
-    noisy = isinstance(flow.dequantize, GaussianNoise)
-    function = flow._backward_without_noise if noisy else flow._backward
-    return decoded(flow, z, context, batch_size, seed, first, function)
-
-
-def decoded(
-    flow: Any,
-    z: Any,
-    context: Any,
-    batch_size: Any,
-    seed: int,
-    first: int = 0,
-    function: Callable[..., Any] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (data of latents, stored values with `dequantize`; which rows are finite).
-
-    `first` is the number of the first row among all whose noise differs. `function` None is the flow's way back.
-    """
-    function = flow._backward if function is None else function
-    y = _run_back(flow, function, z, context, batch_size, seed, first)
-    return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
-
-
-def _finite(flow, x):
-    return prepare.finite_or_missing(flow, x).all(axis=tuple(range(1, x.ndim)))
 
 
 def as_frame(flow: Any, x: np.ndarray) -> Any:
@@ -141,9 +115,7 @@ def latents(flow: Any, count: int, context: Any, temperature: Any, seed: Any) ->
     return np.concatenate([z for _, z, _ in blocks(flow, count, context, temperature, numbers, 0, count)])
 
 
-def blocks(
-    flow: Any, count: int, context: Any, temperature: Any, numbers: list[int], first: int, stop: int
-) -> Iterator[tuple[int, np.ndarray, Any]]:
+def blocks(flow, count, context, temperature, numbers, first, stop):
     """Yield rows `first` to `stop` of `count` draws of a flow's base, in blocks: at least one.
 
     A block is the number of its first row, latents and context. Its size follows from that of an event alone, and its
@@ -166,7 +138,7 @@ def blocks(
 
 
 def _block(base, shape, context, temperature, seed):
-    context = None if context is None else tree.map_structure(ops.convert_to_tensor, context)
+    context = map_leaves(ops.convert_to_tensor, context)
 
     def draw(generator):
         return base.sample(shape, temperature=temperature, seed=generator, context=context)
@@ -177,7 +149,7 @@ def _block(base, shape, context, temperature, seed):
 
 def _repeated(context, rows):
     """Return the rows of a context, which begins again after its last one."""
-    return None if context is None else tree.map_structure(lambda c: c[rows % max(1, len(c))], context)
+    return map_leaves(lambda c: c[rows % max(1, len(c))], context)
 
 
 def entropy(seed: Any) -> list[int]:
@@ -206,17 +178,14 @@ def _mixed(numbers, block):
 def draw(flow: Any, n: Any, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
     """Return x = f^-1(z) for draws z of the base, and log q(x), as tensors: see `Flow.draw`."""
     if flow.dequantize is not None or "whole" in flow.bijector.spec.domain.kind:
-        raise ValueError(
-            "draw expects a flow of continuous data, received one with dequantize: whole values carry no gradients. "
-            "Use sample_and_log_prob."
-        )
+        raise ValueError("draw expects a flow of continuous data. Use sample_and_log_prob for whole values.")
     flow._event()  # raises if it is not built
     if not ops.is_tensor(n):  # TensorFlow's steps do not know the size of a batch beforehand
         n = whole_number(n, "n", least=1)
     if context is None or context_kind(flow) == "none":
         return flow._draw_and_score(n, None, seed)
-    seen = flow.embed(tree.map_structure(ops.convert_to_tensor, context))
+    seen = flow.embed(map_leaves(ops.convert_to_tensor, context))
     each = ops.shape(tree.flatten(seen)[0])[0]
-    seen = tree.map_structure(lambda c: ops.tile(c, (n, *(1,) * (len(c.shape) - 1))), seen)
+    seen = map_leaves(lambda c: ops.tile(c, (n, *(1,) * (len(c.shape) - 1))), seen)
     x, log_q = flow._draw_and_score(n * each, seen, seed)
     return ops.reshape(x, (n, each, *x.shape[1:])), ops.reshape(log_q, (n, each))

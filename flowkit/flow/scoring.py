@@ -2,35 +2,22 @@
 
 import functools
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from flowkit import distributed
 from flowkit.contract.shapes import event_size
 from flowkit.data.lazy_images import LazyImages
 from flowkit.distributed.failed import failing_together
 from flowkit.flow import prepare
-from flowkit.flow.batches import batch_size_of, run, run_in_batches
+from flowkit.flow.batches import map_leaves, run, run_in_batches
 from flowkit.flow.metrics import score_name
 from flowkit.flow.noise import counted_for, dequantized, undithered
 
 
-def scored(
-    flow: Any,
-    function: Callable[..., Any],
-    x: Any,
-    context: Any,
-    batch_size: Any,
-    seed: int,
-    draw: int = 0,
-    first: int = 0,
-    *,
-    volume: bool = False,
-    middle: bool = False,
-) -> Any:
+def scored(flow, function, x, context, batch_size, seed, draw=0, first=0, *, volume=False, middle=False):
     """Return `function(y, context, noise)` of the continuous values of checked data, as numpy.
 
     `first` is the index of the first row among all whose noise differs. `volume` adds the dequantizer's part of
@@ -49,12 +36,10 @@ def scored(
             return answer
         return ops.convert_to_numpy(answer) + its_volume
 
-    return run_in_batches(score, (x, context), len(x), batch_size_of(flow, batch_size))
+    return run_in_batches(flow, score, (x, context), batch_size)
 
 
-def densities(
-    flow: Any, x: Any, context: Any, batch_size: Any, seed: int, draw: int = 0, first: int = 0
-) -> np.ndarray:
+def densities(flow, x, context, batch_size, seed, draw=0, first=0):
     """Return log p of checked data; -inf for a row that overflows on its way.
 
     A finite row so far out that a layer overflows ends as inf - inf, NaN: its density is 0. If a weight is NaN or
@@ -67,17 +52,19 @@ def densities(
     return log_prob
 
 
-def log_prob_of_draws(
-    flow: Any, x: Any, context: Any, batch_size: Any, seed: int, samples: int, first: int = 0
-) -> np.ndarray:
+def log_prob_of_draws(flow, x, context, batch_size, seed, samples, first=0):
     """Return log p of checked data from `samples` draws of the noise together, float64: see `Flow.bits_per_dim`."""
     samples = 1 if flow.exact == "exact" else samples
     score = functools.partial(densities, flow, x, context, batch_size, seed, first=first)
     draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
-    parts = [flow.bijector] if flow.dequantize is None else [flow.bijector, flow.dequantize]
-    if any("estimated" in part.spec.likelihood for part in parts):
+    if any("estimated" in word for word in likelihoods(flow)):
         return draws.mean(axis=0)
     return functools.reduce(np.logaddexp, draws) - math.log(samples)
+
+
+def likelihoods(flow):
+    """Return the words of the specs for what the log-dets of a flow's parts are, as a set."""
+    return {part.spec.likelihood for part in (flow.bijector, flow.dequantize) if part is not None}
 
 
 def in_bits(log_prob: np.ndarray, shape: Any) -> np.ndarray:
@@ -101,7 +88,7 @@ def score_in_a_group(flow: Any, x: Any, context: Any = None, samples: int = 1) -
     return name, in_bits(log_prob, x.shape) if name == "bits_per_dim" else -log_prob
 
 
-def shared(flow: Any, score: Callable[..., Any], x: Any, context: Any) -> np.ndarray:
+def shared(flow, score, x, context):
     """Return `score(x, context, first)` of all rows of `x`, each process having computed its part, from row `first` on.
 
     A row's noise is that of its place among all, so the result is one process's.
@@ -112,6 +99,6 @@ def shared(flow: Any, score: Callable[..., Any], x: Any, context: Any) -> np.nda
         asked = rows if len(rows) else np.arange(1)
         first, stop = int(asked[0]), int(asked[-1]) + 1
         part = x.taken(asked) if isinstance(x, LazyImages) else x[first:stop]
-        context = None if context is None else tree.map_structure(lambda c: c[first:stop], context)
+        context = map_leaves(lambda c: c[first:stop], context)
         part, context = prepare.seen(flow, part, context)
         return distributed.gather(score(part, context, first)[: len(rows)])

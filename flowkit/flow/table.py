@@ -12,7 +12,7 @@ from flowkit.contract.arguments import Count, checked, whole
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow import prepare
-from flowkit.flow.batches import batch_size_of, run, run_in_batches
+from flowkit.flow.batches import run, run_in_batches
 from flowkit.flow.flow import Flow
 from flowkit.flow.noise import counted_for
 
@@ -50,8 +50,9 @@ class TableFlow(Flow):
         if not is_frame(x):
             return log_prob
         name = "log_prob" if self.exact == "exact" else f"log_prob_{self.exact}"
-        series = nw.new_series(name, log_prob, backend=nw.get_native_namespace(x))
-        return _with_index(series, x)
+        series = nw.new_series(name, log_prob, backend=nw.get_native_namespace(x)).to_native()
+        index = nw.maybe_get_index(nw.from_native(x, eager_only=True))
+        return series if index is None else series.set_axis(index)
 
     def sample(self, n: int, context: Context = None, **options: Any) -> Tensor:
         """Return `n` rows as a frame; given a frame of b rows, n for each of them, with the given columns.
@@ -131,7 +132,7 @@ class TableFlow(Flow):
 
         codes, context = prepare.seen(self, codes, context)
         with self.lock:
-            log_prob = run_in_batches(score, (codes, context, noise), len(codes), batch_size_of(self, None))
+            log_prob = run_in_batches(self, score, (codes, context, noise))
         return np.where(np.isnan(log_prob), -np.inf, log_prob).astype("float64")
 
     def _columns_like(self, frame):
@@ -149,9 +150,7 @@ class TableFlow(Flow):
         here = [name for name in x.columns if name in known]
         if context is not None:
             if here:
-                raise ValueError(
-                    f"got column {here[0]!r} in the table and in context=, expected it in one of them."
-                )
+                raise ValueError(f"got column {here[0]!r} in the table and in context=, expected it in one.")
             return x, context
         if gone := [name for name in known if name not in here]:
             raise ValueError(f"got no column {gone[0]!r}, expected the given columns {list(known)} as well.")
@@ -169,10 +168,3 @@ def _filled(series, drawn, gone):
         return drawn
     present = nw.new_series("", ~gone, nw.Boolean(), backend=series.implementation)
     return series.zip_with(present, drawn.cast(series.dtype))
-
-
-def _with_index(narwhals_object, frame):
-    """Return a pandas or polars object, with the index of `frame` if it has one."""
-    index = nw.maybe_get_index(nw.from_native(frame, eager_only=True))
-    found = narwhals_object.to_native()
-    return found if index is None else found.set_axis(index)

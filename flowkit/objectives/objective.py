@@ -4,6 +4,7 @@ from typing import Any
 
 from flowkit.contract import Context, Tensor
 from flowkit.contract.configured import Configured
+from flowkit.contract.shapes import fits
 
 
 class Objective(Configured):
@@ -47,8 +48,5 @@ class Objective(Configured):
 def expect_shape(what: str, value: Any, expected: Any) -> None:
     """Raise ValueError if `value` has another shape, which could broadcast to a wrong loss."""
     shape, expected = tuple(value.shape), tuple(expected)
-    fits = len(shape) == len(expected) and all(
-        None in pair or pair[0] == pair[1] for pair in zip(shape, expected, strict=True)
-    )
-    if not fits:
+    if not fits(shape, expected):
         raise ValueError(f"{what}: got shape {shape}, expected {expected}.")

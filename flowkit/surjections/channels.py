@@ -22,12 +22,9 @@ class ChannelSurjection(Surjection):
     def __init__(self, density: Density, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if density is not None and not density.spec.domain == density.spec.codomain == Domain.REAL:
-            raise ContractError(
-                "domain",
-                self,
-                expected="a density from the real numbers onto them, where standard normals are",
-                received=f"{density.spec.domain} to {density.spec.codomain}",
-            )
+            wanted = "a density from the real numbers onto them, where standard normals are"
+            received = f"{density.spec.domain} to {density.spec.codomain}"
+            raise ContractError("domain", self, expected=wanted, received=received)
         if density is not None and density.spec.noise != "none":
             raise ContractError(
                 "noise", self, expected="a density without noise", received=f"noise={density.spec.noise!r}"

@@ -63,13 +63,10 @@ class Slice(ChannelSurjection):
 
     def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
         if not self.built:
-            raise ContractError(
-                "event shape",
-                self,
-                expected="to know how many channels the data have",
-                received="latents before any data",
-                hint="Call .build((None, channels)) first.",
-            )
+            wanted = "to know how many channels the data have"
+            received = "latents before any data"
+            hint = "Call .build((None, channels)) first."
+            raise ContractError("event shape", self, expected=wanted, received=received, hint=hint)
         if latent_shape[-1] != self.keep:
             raise shape_error(self, f"latents of {self.keep} channels", latent_shape)
         return (*latent_shape[:-1], self._channels)

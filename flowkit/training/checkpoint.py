@@ -69,9 +69,7 @@ def newest_whole(path: Path) -> tuple[Arrays, Meta] | None:
     for file in filter(Path.exists, (path, previous(path))):
         try:
             found = read(file)
-        except (
-            Exception
-        ) as damage:  # zipfile, zlib and NumPy, which parses a header as Python, have their own
+        except Exception as damage:  # of zipfile, zlib, and NumPy, which parses a header as Python
             reasons.append(f"{file.name}: {(str(damage) or type(damage).__name__).splitlines()[0]}")
             continue
         if reasons:

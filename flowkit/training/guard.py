@@ -193,9 +193,8 @@ class StopWhenDiverged(Configured, keras.callbacks.Callback):
         self._optimizer = guarded(self.model.optimizer)
         if self._optimizer is None:
             raise ValueError(
-                "StopWhenDiverged counts the steps that GuardedOptimizer skipped: expected a model "
-                "compiled with flowkit.training.GuardedOptimizer(optimizer), received one with "
-                f"{type(self.model.optimizer).__name__}."
+                f"StopWhenDiverged: got {type(self.model.optimizer).__name__}, expected a model compiled with "
+                "flowkit.training.GuardedOptimizer(optimizer), whose skipped steps it counts."
             )
         self._epoch = None
 
@@ -226,9 +225,8 @@ class StopWhenDiverged(Configured, keras.callbacks.Callback):
         row = self._count("skipped_in_a_row")
         if row >= self.patience:
             raise TrainingDiverged(
-                f"training stopped in epoch {self._epoch + 1}: the gradients of the last {row} "
-                "steps were not finite. The weights are those before these steps; try a smaller "
-                "learning rate or a longer warm-up"
+                f"training stopped in epoch {self._epoch + 1}: the gradients of the last {row} steps were not finite. "
+                "The weights are those before these steps; try a smaller learning rate or a longer warm-up"
             )
 
     def _count(self, name):

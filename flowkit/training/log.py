@@ -4,7 +4,7 @@ import csv
 import importlib
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -44,19 +44,18 @@ class CSVLog(Configured, keras.callbacks.Callback):
         self.path = Path(path)
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        self._rows: list[Mapping[str, Any]] | None = None
+        self._target: Any = None
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        if self._rows is None:
-            self._rows = [row for row in read_log(self.path) if row["epoch"] <= epoch]
+        if self._target is None:  # now it is known how many epochs are done
+            main = distributed.is_main()
+            self._target = CSV(self.path.parent, epoch, {}, self.path.name) if main else Target()
         self._clock = time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        row = {"epoch": epoch + 1, **(logs or {})}
-        row.setdefault("learning_rate", _learning_rate(self.model))
-        self._rows.append(row | {"seconds": round(self._seconds(), 3)})
-        if distributed.is_main():
-            _write_rows(self.path, self._rows)
+        values = dict(logs or {})
+        values.setdefault("learning_rate", _learning_rate(self.model))
+        self._target.scalars(epoch + 1, values | {"seconds": round(self._seconds(), 3)})
 
     def so_far(self) -> dict[str, Any]:
         """Return the state within an epoch, for `Resume`."""
@@ -72,15 +71,6 @@ class CSVLog(Configured, keras.callbacks.Callback):
 
 def _learning_rate(model):
     return float(ops.convert_to_numpy(model.optimizer.learning_rate))
-
-
-def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows to a log in a single step."""
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    with atomic_path(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
 
 
 def read_log(path: str | Path) -> list[dict[str, Any]]:
@@ -208,13 +198,17 @@ class CSV(Target):
 
     package = "csv"
 
-    def __init__(self, folder: Path, done: int, config: Mapping[str, Any]) -> None:
-        self._path = folder / "scalars.csv"
+    def __init__(self, folder: Path, done: int, config: Mapping[str, Any], name: str = "scalars.csv") -> None:
+        self._path = folder / name
         self._rows: list[Any] = [row for row in read_log(self._path) if row["epoch"] <= done]
 
     def scalars(self, step, values):
         self._rows.append({"epoch": step, **values})
-        _write_rows(self._path, self._rows)
+        columns = list(dict.fromkeys(name for row in self._rows for name in row))
+        with atomic_path(self._path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, columns, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(self._rows)
 
 
 TARGETS: dict[str, Any] = {"tensorboard": TensorBoard, "wandb": Wandb, "mlflow": MLflow, "csv": CSV}

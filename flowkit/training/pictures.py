@@ -58,8 +58,7 @@ def image_grid(
     colour = images.ndim == 4 and images.shape[-1] == 3
     if not (colour or images.ndim == 3) or 0 in images.shape:
         raise ValueError(
-            "images: expected (n, height, width), or that with 1 or 3 channels at the end, "
-            f"received shape {images.shape}."
+            f"images: expected (n, height, width) or (n, height, width, 1 or 3), received shape {images.shape}."
         )
     if images.dtype.kind not in "iu" or images.min() < 0 or images.max() >= levels:
         raise ValueError(

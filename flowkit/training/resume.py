@@ -87,9 +87,7 @@ class Resume(Configured, keras.callbacks.Callback):
         super().__init__()
         self.path = Path(path)
         if batches is None and not (minutes is None and stop is None):
-            raise ValueError(
-                "batches: expected flowkit.data.batches(...) to stop and to go on within an epoch."
-            )
+            raise ValueError("batches: expected flowkit.data.batches(...) to stop or go on within an epoch.")
         self.callbacks = list(callbacks)
         self._writes = distributed.is_main() if writer is None else writer
         self.data_seed, self.batches, self.minutes, self.stop = data_seed, batches, minutes, stop
@@ -118,8 +116,7 @@ class Resume(Configured, keras.callbacks.Callback):
             checkpoint.check_origin(name, meta, self._described(epochs, step))
             if step and self.batches is None:
                 raise CheckpointError(
-                    f"{name} was written {place(epochs, step)}: going on from there needs "
-                    "Resume(..., batches=flowkit.data.batches(...))"
+                    f"{name} was written {place(epochs, step)}: pass Resume batches=flowkit.data.batches(...)"
                 )
             checkpoint.assign(name, arrays, checkpoint.variables(model))
             self._loaded = {k: a for k, a in arrays.items() if k.startswith(("metric/", "best/"))}, meta

@@ -65,13 +65,8 @@ class ByColumn(Transform):
 
     def check_columns(self, owner: Any, columns: int, hint: str | None = None) -> None:
         if columns != len(self.transforms):
-            raise ContractError(
-                "event shape",
-                owner,
-                expected=f"{len(self.transforms)} columns, one for each transform of its ByColumn",
-                received=str(columns),
-                hint=hint,
-            )
+            wanted = f"{len(self.transforms)} columns, one for each transform of its ByColumn"
+            raise ContractError("event shape", owner, expected=wanted, received=str(columns), hint=hint)
 
     def prepare(self, h: Tensor) -> Tensor:
         # How many tensors a transform prepares only it knows: each direction has it prepare its own.

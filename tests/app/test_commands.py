@@ -19,9 +19,10 @@ import pytest
 from PIL import Image
 
 import flowkit
-from flowkit import _shipped, data, recipes, training
+from flowkit import _shipped, data, training
 from flowkit.app import main
 from flowkit.app.images import stored_levels
+from flowkit.app.recipe import parse_recipe, read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.engines import engine
 from flowkit.training import checkpoint
@@ -104,7 +105,7 @@ def test_a_run_holds_everything(trained):
         "metrics.json", "recipe.toml", "samples", "samples.png",
     ]  # fmt: skip
     assert sorted(p.name for p in (trained / "samples").iterdir()) == ["epoch-001.png", "epoch-002.png"]
-    assert recipes.read_recipe(str(trained / "recipe.toml")).model["coupling"] == "affine"
+    assert read_recipe(str(trained / "recipe.toml")).model["coupling"] == "affine"
     log = training.read_log(trained / "log.csv")
     assert [row["epoch"] for row in log] == [1, 2]
     assert shrunk(trained / "samples.png", 29).shape == (18, 18)
@@ -363,7 +364,7 @@ def test_a_dry_run_prints_each_value_and_makes_nothing(recipe, tmp_path, capsys)
     words = ["--out", str(tmp_path / "run"), "--epochs", "7", "--set", "data.limit=none", "--dry-run"]
     assert main(["train", recipe, *words]) == 0
     text = capsys.readouterr().out
-    resolved = recipes.parse_recipe(text)
+    resolved = parse_recipe(text)
     assert resolved.training.epochs == 7
     assert "# limit = none\n" in text
     assert {line.removeprefix("# ").split(" = ")[0] for line in text.splitlines() if " = " in line} == {

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from flowkit import recipes, training
+from flowkit import training
 from flowkit.app import main
+from flowkit.app.experiment import load as load_data
 from flowkit.app.run_folder import RunFolder
 
 pytestmark = pytest.mark.one_engine
@@ -79,7 +80,7 @@ def test_an_early_end_and_the_best_weights(images, capsys):
     assert metrics["validation_bits_per_dim"] == pytest.approx(scores[best - 1], rel=1e-6)
     assert metrics["train_bits_per_dim"] == log[best - 1]["bits_per_dim"]
     recipe, flow = RunFolder(images).recipe(), RunFolder(images).load_flow()
-    held_out, test = (recipes.load_data(recipe, split) for split in ("validation", "test"))
+    held_out, test = (load_data(recipe, split) for split in ("validation", "test"))
     for split, name in ((held_out, "validation"), (test, "test")):
         bits = flow.bits_per_dim(split.images, split.labels)
         assert metrics[f"{name}_bits_per_dim"] == pytest.approx(bits.mean(), rel=1e-6)
@@ -113,5 +114,5 @@ def test_rows_of_a_table_and_the_curves_beside_each_other(tmp_path, monkeypatch,
     assert drawn == [{"train": [row["loss"] for row in log], "validation": [row["val_loss"] for row in log]}]
     recipe, flow = RunFolder(run).recipe(), RunFolder(run).load_flow()
     for split in ("validation", "test"):
-        rows = recipes.load_table(recipe, split).values
+        rows = load_data(recipe, split).values
         assert metrics[f"{split}_log_prob"] == pytest.approx(flow.log_prob(rows).mean(), rel=1e-6)

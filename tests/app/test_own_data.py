@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowkit import recipes
 from flowkit.app import main
 from flowkit.app.find import hint
 from flowkit.app.images import Images
+from flowkit.app.recipe import read_recipe
 from flowkit.app.tables import Tables
 
 pytestmark = pytest.mark.one_engine
@@ -70,7 +70,7 @@ def test_a_folder_of_pictures_is_trained_on(tmp_path, capsys):
     words = [*settings, "--set", "model.steps=1", "--set", "sampling.count=4", "--out", str(tmp_path / "run")]
     assert main(["train", "images", "--data", str(folder), *words]) == 0
     assert "chosen by the data: data.size = [8, 8], model.levels = 2" in capsys.readouterr().out
-    recipe = recipes.read_recipe(str(tmp_path / "run" / "recipe.toml"))
+    recipe = read_recipe(str(tmp_path / "run" / "recipe.toml"))
     assert (recipe.model["num_classes"], recipe.data.size) == (2, [8, 8])
 
 

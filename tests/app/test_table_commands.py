@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowkit import recipes
 from flowkit.app import main
+from flowkit.app.experiment import of_tables
+from flowkit.app.recipe import dumps, parse_recipe, read_recipe
 
 pytestmark = pytest.mark.one_engine
 
@@ -202,10 +203,10 @@ def test_columns_of_whole_numbers_are_named(folder, tmp_path, capsys):
 
 
 def test_the_recipe_of_magic_is_one_of_tables():
-    recipe = recipes.read_recipe("nsf/magic")
-    assert recipes.of_tables(recipe)
-    assert not recipes.of_tables(recipes.read_recipe("glow/digits"))
-    assert recipes.parse_recipe(recipes.dumps(recipe)) == recipe
+    recipe = read_recipe("nsf/magic")
+    assert of_tables(recipe)
+    assert not of_tables(read_recipe("glow/digits"))
+    assert parse_recipe(dumps(recipe)) == recipe
 
 
 def test_rows_that_cannot_be_scored_are_found_before_training(folder, tmp_path, capsys):

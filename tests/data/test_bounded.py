@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowkit import recipes
+from flowkit.app.experiment import load as load_data
+from flowkit.app.recipe import parse_recipe
 from flowkit.data import MAX_BYTES, load
 from flowkit.data.image_file import read_image
 
@@ -154,6 +155,6 @@ def test_max_bytes_is_a_positive_whole_number(wrong):
 
 def test_a_recipe_states_it():
     text = '[model]\nname = "glow"\n[data]\nsource = "fashion-mnist"\nmax_bytes = 1_000_000\n'
-    assert recipes.parse_recipe(text.replace("max_bytes = 1_000_000", "")).data.max_bytes == MAX_BYTES
+    assert parse_recipe(text.replace("max_bytes = 1_000_000", "")).data.max_bytes == MAX_BYTES
     with pytest.raises(ValueError, match="expected at most 1,000,000 bytes of memory"):
-        recipes.load_data(recipes.parse_recipe(text), "train")
+        load_data(parse_recipe(text), "train")

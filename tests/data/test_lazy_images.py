@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowkit import data, distributed, recipes
+from flowkit import data, distributed
+from flowkit.app.experiment import load as load_data
+from flowkit.app.recipe import read_recipe
 from flowkit.data import LazyImages, batches, content_hash, load, source
 from flowkit.data.content_hash import fingerprint
 
@@ -164,11 +166,11 @@ def test_the_same_refusal_as_in_memory(folder, save_image, damage):
 def test_a_recipe_in_a_group_leaves_them_on_the_disk(monkeypatch, array_file, crop):
     settings = [f"data.source={str(array_file)!r}", *([] if crop is None else [f"data.crop={crop}"])]
     settings.append("data.validation=3")
-    recipe = recipes.read_recipe("glow/digits", settings)
+    recipe = read_recipe("glow/digits", settings)
     splits = ("train", "validation", "test")
-    alone = [recipes.load_data(recipe, split).images for split in splits]
+    alone = [load_data(recipe, split).images for split in splits]
     as_rank(monkeypatch, 1)
-    grouped = [recipes.load_data(recipe, split).images for split in splits]
+    grouped = [load_data(recipe, split).images for split in splits]
     for held, lazy in zip(alone, grouped, strict=True):
         assert isinstance(held, np.ndarray)
         assert isinstance(lazy, LazyImages)

@@ -155,9 +155,9 @@ def test_an_engine_that_compiles_for_each_size_is_asked_with_few(monkeypatch):
     monkeypatch.setattr(engine, "compiles_answers", lambda: True)
     for count in range(1, 200):
         rows = np.arange(count)
-        np.testing.assert_array_equal(batches.run_in_batches(double, rows, count, 1000), 2 * rows)
+        np.testing.assert_array_equal(batches.run_in_batches(None, double, rows, 1000), 2 * rows)
         assert max(sizes) <= max(count * 1.25, 2 ** np.ceil(np.log2(min(count, 16))))
     assert len(sizes) < 24
     sizes.clear()
-    batches.run_in_batches(double, np.arange(33), 33, 33)
+    batches.run_in_batches(None, double, np.arange(33), 33)
     assert sizes == {33}  # the caller's own limit

@@ -8,7 +8,10 @@ import pytest
 from arrays import f64
 from tolerance import PARITY
 
-from flowkit import recipes, zoo
+from flowkit import zoo
+from flowkit.app.experiment import build_flow, build_optimizer
+from flowkit.app.experiment import load as load_data
+from flowkit.app.recipe import read_recipe
 from flowkit.bijectors import Coupling
 from flowkit.conditioners import GatedAttention
 from flowkit.contract.noise import Need
@@ -231,16 +234,16 @@ def test_what_is_refused(arguments, message):
 
 @pytest.mark.parametrize("name", ["flow_pp/digits", "flow_pp/fashion-mnist"])
 def test_the_card_says_how_many_parameters_a_recipe_has(name):
-    recipe = recipes.read_recipe(name)
-    flow = recipes.build_flow(recipe, recipes.load_data(recipe, "test"))
+    recipe = read_recipe(name)
+    flow = build_flow(recipe, load_data(recipe, "test"))
     count = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
     (row,) = [line for line in CARD.read_text("utf-8").splitlines() if line.startswith(f"| `{name}`")]
     assert f"| {count:,} |" in row
 
 
 def test_cifar10_is_trained_as_published():
-    recipe = recipes.read_recipe("flow_pp/cifar10")
-    optimizer = recipes.build_optimizer(recipe, 782).inner_optimizer
+    recipe = read_recipe("flow_pp/cifar10")
+    optimizer = build_optimizer(recipe, 782).inner_optimizer
     rate = optimizer.get_config()["learning_rate"]["config"]
     assert (rate["peak"], rate["warmup_steps"]) == (3e-4, 2000)
     assert (optimizer.ema_momentum, optimizer.global_clipnorm) == (0.999, 1.0)

@@ -9,11 +9,15 @@ import pytest
 from keras import ops
 
 import flowkit
-from flowkit import data, recipes, training, zoo
+from flowkit import data, training, zoo
+from flowkit._shipped import recipe_files
+from flowkit.app.experiment import build_optimizer, prepare
+from flowkit.app.experiment import load as load_data
+from flowkit.app.recipe import read_recipe
 from flowkit.engines import engine
 
 CARD = Path(__file__).parents[2] / "zoo" / "glow" / "README.md"
-NAMES = sorted(name for name in recipes.available() if name.startswith("glow/"))
+NAMES = sorted(name for name in recipe_files() if name.startswith("glow/"))
 PUBLISHED = [name for name in NAMES if re.search("cifar10|imagenet|lsun|celeba", name)]
 # What a recipe says does not depend on the engine: where each one means a minute of compiling, the one that
 # says most stands for all. Recipes that differ in nothing that a step sees are tried once.
@@ -26,9 +30,9 @@ GREY = ("glow/mnist", 28)  # the recipes without a size of their own, whose imag
 def stored_shape(name, recipe):
     """(height, width, channels) of the user's images."""
     if recipe.data.source == "fashion-mnist-full":  # a package of Debian's, which need not be there
-        return recipes.load_data(recipes.read_recipe("glow/fashion-mnist"), "test").images.shape[1:]
+        return load_data(read_recipe("glow/fashion-mnist"), "test").images.shape[1:]
     if recipe.data.source in data.NAMES:
-        return recipes.load_data(recipe, "test").images.shape[1:]
+        return load_data(recipe, "test").images.shape[1:]
     side = recipe.data.size or (GREY[1] if name == GREY[0] else 32)
     return side, side, recipe.data.channels or (1 if name == GREY[0] else 3)
 
@@ -51,7 +55,7 @@ def test_the_card_says_how_many_parameters_a_recipe_has(name):
 
     The card is the one place of the numbers; those the paper's code implies are repeated below.
     """
-    recipe = recipes.read_recipe(name)
+    recipe = read_recipe(name)
     options = {key: value for key, value in recipe.model.items() if key != "name"}
     *sides, channels = stored_shape(name, recipe)
     shape = (*(recipe.data.crop or side for side in sides), channels)
@@ -79,7 +83,7 @@ def test_the_card_has_the_published_counts():
 @pytest.mark.one_engine
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_it_is_trained_as_published(name):
-    recipe = recipes.read_recipe(name)
+    recipe = read_recipe(name)
     table, side = recipe.training, recipe.data.crop or recipe.data.size or 32
     assert table.batch_size == 64 * 32**2 // side**2  # of one worker
     assert table.adapt_batch == 256 * 32**2 // side**2
@@ -87,7 +91,7 @@ def test_it_is_trained_as_published(name):
     assert recipe.data.augment == (["shift"] if "cifar10" in name else [])
     assert recipe.model["lu"] is (recipe.model["permutation"] != "conv1x1")
 
-    optimizer = recipes.build_optimizer(recipe, table.epoch_steps).inner_optimizer
+    optimizer = build_optimizer(recipe, table.epoch_steps).inner_optimizer
     assert isinstance(optimizer, training.GlowAdamax)
     assert optimizer.beta_2 == optimizer.ema_momentum == 1 - 1 / 782
     assert optimizer.use_ema
@@ -95,8 +99,8 @@ def test_it_is_trained_as_published(name):
     rate = optimizer.get_config()["learning_rate"]["config"]
     assert (rate["peak"], rate["warmup_steps"]) == (1e-3, 7820)
 
-    off = recipes.read_recipe(name, ["training.ema=0"])
-    optimizer = recipes.build_optimizer(off, table.epoch_steps).inner_optimizer
+    off = read_recipe(name, ["training.ema=0"])
+    optimizer = build_optimizer(off, table.epoch_steps).inner_optimizer
     assert (optimizer.use_ema, optimizer.beta_2) == (False, 1 - 1 / 782)
 
 
@@ -114,7 +118,7 @@ def small(tmp_path):
     """A recipe with one thin step, and random images in place of the user's."""
 
     def make(name):
-        recipe = recipes.read_recipe(name)
+        recipe = read_recipe(name)
         warmup = "warmup_steps" if recipe.training.warmup_steps else "warmup_epochs"
         changed = [*SMALL, "training.adapt_batch=4", f"training.{warmup}=1"]
         if engine.name != "torch":
@@ -122,14 +126,14 @@ def small(tmp_path):
         if recipe.training.polyak_epochs:
             changed.append("training.polyak_epochs=3")
         if recipe.data.source in data.NAMES:
-            return recipes.read_recipe(name, [*changed, "data.limit=4"])
+            return read_recipe(name, [*changed, "data.limit=4"])
         rng = np.random.default_rng(0)
         arrays = {}
         for split in ("train", "test"):
             arrays[f"{split}_images"] = rng.integers(0, 256, (4, *stored_shape(name, recipe)), dtype="uint8")
             arrays[f"{split}_labels"] = np.arange(4)
         np.savez(tmp_path / "images.npz", **arrays)
-        return recipes.read_recipe(name, [*changed, f"data.source={tmp_path / 'images.npz'}"])
+        return read_recipe(name, [*changed, f"data.source={tmp_path / 'images.npz'}"])
 
     return make
 
@@ -145,7 +149,7 @@ EVERYWHERE = ("glow/cifar10", "glow/cifar10-conditional")
 )
 def test_it_takes_a_step_on_images_of_its_shape(name, small):
     recipe = small(name)
-    made = recipes.prepare(recipe)
+    made = prepare(recipe)
     side = recipe.data.crop or made.train.images.shape[1]
     assert made.flow.event_shape == (side, side, made.train.images.shape[-1])
     classifies = bool(recipe.model.get("classifier_weight"))

@@ -10,7 +10,10 @@ from arrays import f64
 from keras import ops
 
 import flowkit
-from flowkit import recipes, zoo
+from flowkit import zoo
+from flowkit._shipped import recipe_files
+from flowkit.app.experiment import build_optimizer
+from flowkit.app.recipe import read_recipe
 from flowkit.bijectors import Equalize, Scale
 from flowkit.bijectors.settings import setting
 from flowkit.conditioners import LabelDropout
@@ -198,9 +201,9 @@ def test_the_numbers_of_parameters_are_those_of_the_published_code(width, channe
 
 
 @pytest.mark.one_engine
-@pytest.mark.parametrize("name", [n for n in recipes.available() if n.startswith(("jet/", "tarflow/"))])
+@pytest.mark.parametrize("name", [n for n in recipe_files() if n.startswith(("jet/", "tarflow/"))])
 def test_the_card_says_how_many_parameters_a_recipe_has(name):
-    recipe = recipes.read_recipe(name)
+    recipe = read_recipe(name)
     model, (side, colours) = recipe.model, (64, 3) if "imagenet" in name else (28, 1)
     places, channels, width = (side // model["patch"]) ** 2, colours * model["patch"] ** 2, model["width"]
     if model["name"] == "jet":
@@ -213,7 +216,7 @@ def test_the_card_says_how_many_parameters_a_recipe_has(name):
     card = Path(__file__).parents[2] / "zoo" / model["name"] / "README.md"
     (row,) = [line for line in card.read_text("utf-8").splitlines() if line.startswith(f"| [`{name}`]")]
     assert f"| {count:,} |" in row
-    assert recipes.build_optimizer(recipe, 1000).inner_optimizer.beta_2 == (recipe.training.beta_2 or 0.999)
+    assert build_optimizer(recipe, 1000).inner_optimizer.beta_2 == (recipe.training.beta_2 or 0.999)
 
 
 @pytest.mark.one_engine

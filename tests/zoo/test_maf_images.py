@@ -8,7 +8,8 @@ import pytest
 from arrays import f64
 from keras import ops
 
-from flowkit import recipes, zoo
+from flowkit import zoo
+from flowkit.app.recipe import read_recipe
 from flowkit.conditioners import CausalConvNet
 from flowkit.contract import ContractError
 
@@ -53,7 +54,7 @@ def test_a_row_has_whole_columns():
 
 @pytest.mark.parametrize("name", ["maf_images/fashion-mnist", "maf_images/fashion-mnist-full"])
 def test_the_card_says_how_many_parameters_a_recipe_has(name):
-    recipe = recipes.read_recipe(name)
+    recipe = read_recipe(name)
     flow = zoo.maf_images(input_shape=(28, 28, 1), **{k: v for k, v in recipe.model.items() if k != "name"})
     count = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
     (row,) = [line for line in CARD.read_text("utf-8").splitlines() if line.startswith(f"| `{name}`")]

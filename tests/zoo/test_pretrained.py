@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flowkit import Flow, data, presets, recipes, zoo
+from flowkit import Flow, data, presets, zoo
 from flowkit.app import main
+from flowkit.app.experiment import build_flow, of_tables
+from flowkit.app.experiment import load as load_data
+from flowkit.app.recipe import read_recipe
 from flowkit.presets.folder import read_preset
 
 # Test bits/dim over the first 100 images of the embedded test split, as each came from its training.
@@ -32,10 +35,10 @@ def test_a_trained_flow_has_a_card_whose_numbers_are_its_run_s_and_a_recipe(name
     assert preset.metadata["license"] == "apache-2.0"
     assert len(preset.metadata["data"]["sha256"]) == 64
     assert sum(path.stat().st_size for path in preset.folder.iterdir()) < 3_000_000
-    kept, shipped = recipes.read_recipe(str(preset.recipe)), recipes.read_recipe(name)
+    kept, shipped = read_recipe(str(preset.recipe)), read_recipe(name)
     assert (kept.model, kept.sampling) == (shipped.model, shipped.sampling)
     # Tables adapt to 10,000 rows anyway.
-    free = {"epochs"} | ({"adapt_batch"} if recipes.of_tables(kept) else set())
+    free = {"epochs"} | ({"adapt_batch"} if of_tables(kept) else set())
     assert kept.training.model_dump(exclude=free) == shipped.training.model_dump(exclude=free)
     ended = preset.measured["epochs"]
     if ended != kept.training.epochs:
@@ -47,7 +50,7 @@ def test_a_trained_flow_has_a_card_whose_numbers_are_its_run_s_and_a_recipe(name
 @pytest.mark.parametrize("name", REACHED)
 def test_a_trained_flow_scores_what_it_reached(name):
     flow = zoo.load(name)
-    images = recipes.load_data(recipes.read_recipe(name), "test").images[:100]
+    images = load_data(read_recipe(name), "test").images[:100]
     bits = np.asarray(flow.bits_per_dim(images))
     assert bits.shape == (100,)
     np.testing.assert_allclose(bits.mean(), REACHED[name], rtol=1e-5)
@@ -56,8 +59,8 @@ def test_a_trained_flow_scores_what_it_reached(name):
 @pytest.mark.one_engine
 @pytest.mark.parametrize("name", REACHED)
 def test_a_trained_flow_is_what_its_recipe_builds(name):
-    recipe = recipes.read_recipe(name)
-    built = recipes.build_flow(recipe, recipes.load_data(recipe, "train"))
+    recipe = read_recipe(name)
+    built = build_flow(recipe, load_data(recipe, "train"))
     loaded = zoo.load(name)
     assert loaded.bijector.get_config().keys() == built.bijector.get_config().keys()
     assert [tuple(w.shape) for w in loaded.weights] == [tuple(w.shape) for w in built.weights]
@@ -116,8 +119,8 @@ def test_the_card_of_the_family_repeats_what_the_run_has_measured(name):
 @pytest.mark.parametrize("name", ["glow/digits", "glow/digits-conditional", "glow/fashion-mnist"])
 def test_the_sum_of_its_data_is_that_of_the_data_here(name):
     preset = read_preset(presets.find_preset(name))
-    recipe = recipes.read_recipe(str(preset.recipe))
-    splits = [recipes.load_data(recipe, split) for split in ("train", "validation", "test")]
+    recipe = read_recipe(str(preset.recipe))
+    splits = [load_data(recipe, split) for split in ("train", "validation", "test")]
     assert data.content_hash(*splits) == preset.metadata["data"]["sha256"]
     counts = [preset.measured[f"{split}_images"] for split in ("train", "validation", "test")]
     assert [len(split) for split in splits] == counts
