@@ -346,8 +346,12 @@ class Continuous(Bijector):
             x, more = self._one(x, number, given, solver)
             return x, total + more, number + 1
 
-        start = x, self._nothing(x), ops.convert_to_tensor(0, "int32")
-        return engine.iterate(advance, solver.most, start)[:2]
+        state = x, self._nothing(x), ops.convert_to_tensor(0, "int32")
+        if solver.adaptive or not freezes():
+            return engine.iterate(advance, solver.most, state)[:2]
+        for _ in range(solver.steps):  # exporters on JAX do not support its loops
+            state = advance(state)
+        return state[:2]
 
     def _replayed(self, solver, x, given):
         """Solve with a backward pass that computes each step once more."""
