@@ -35,8 +35,8 @@ def ffjord(
     All features move together, each given all others: no halves, no order. Each direction takes `steps` steps of the
     solver, so a training step costs more than that of other families; `flow_matching` trains without solving.
 
-    - `hidden`: the widths of the network, a tanh MLP, which reads the time beside x. With `squash` the time gates and shifts each
-      layer instead, as published, which takes about twice as long.
+    - `hidden`: the widths of the network, a tanh MLP, which reads the time beside x. With `squash` the time gates and
+      shifts each layer instead, as published, which takes about twice as long.
     - `solver`, `steps`, `kinetic`, `jacobian`: as in `flowkit.bijectors.Continuous`.
     - `trace`: "exact" takes a derivative for each feature; "rademacher" and "gaussian" estimate. None takes "exact" for
       up to 16 features, and if `features` is None; "rademacher" for more.
