@@ -385,6 +385,12 @@ CONTEXTS = [
         maps,
     ),
     Case(
+        "Coupling(gated attention, labels)",
+        coupling(lambda: GatedAttention(4, blocks=1, heads=2, context="optional", num_classes=3)),
+        ((2, 2, 2),),
+        labels,
+    ),
+    Case(
         "Chain(conditional)",
         lambda: fb.Chain([fb.ActNorm(), coupling(lambda: MLP([6], context="required"))()]),
         VECTOR,
@@ -514,6 +520,7 @@ ONE_ENGINE = {
         "ActNorm(factor=1)",
         *(
             "Coupling(gated attention)",
+            "Coupling(gated attention, labels)",
             "Haar",
             "GIN",
             "GIN(image)",

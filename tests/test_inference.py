@@ -8,13 +8,15 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from scipy.special import logsumexp
 
 import flowkit
-from flowkit.bijectors import Chain, Coupling, Scale, Shift
+from flowkit.bijectors import Chain, Coupling, Scale, Shift, Unconstrain
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.data import Dequantize
-from flowkit.diagnostics.inference import pareto_smoothed, reliable
+from flowkit.diagnostics.inference import pareto_smoothed, relative_error, reliable
+from flowkit.diagnostics.missed_mass import missed_mass
 from flowkit.surjections import Augment
 
 ROOT = Path(__file__).parents[1]
@@ -22,6 +24,11 @@ ROOT = Path(__file__).parents[1]
 
 def normal(x, scale=1.0):
     return -0.5 * ops.sum(ops.square(x / scale), axis=-1)
+
+
+def funnel_of(x):
+    v, y = x[:, 0], x[:, 1]
+    return -0.5 * (ops.square(v / 3) + ops.square(y) * ops.exp(-v) + v)
 
 
 def built(bijector=None, event=1, **options):
@@ -54,6 +61,64 @@ def test_smoothing_keeps_the_order_and_all_but_the_tail():
     assert (np.diff(smooth[order]) >= 0).all()
     assert smooth.max() <= log_weights.max()
     assert reliable(100) == pytest.approx(0.5)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("shape", [0.2, 0.4, 0.6])
+def test_the_stated_error_holds_for_heavy_tails(shape):
+    """Weights 1 + (u^(-k) - 1) / k have the mean 1 + 1 / (1 - k), and from k = 0.5 up an infinite variance."""
+    rng, truth, off, by_scatter = np.random.default_rng(1), math.log(1 + 1 / (1 - shape)), [], []
+    for _ in range(200):
+        log_weights = np.log1p(np.expm1(-shape * np.log(rng.random(4000))) / shape)
+        smooth, _ = pareto_smoothed(log_weights)
+        error = logsumexp(smooth) - math.log(len(smooth)) - truth
+        off.append(error / relative_error(log_weights))
+        by_scatter.append(error / (np.exp(smooth).std() / np.exp(smooth).mean() / math.sqrt(len(smooth))))
+    assert 0.8 < np.sqrt(np.mean(np.square(off))) < 1.25
+    assert np.quantile(np.abs(off), 0.95) < 2.3
+    assert (np.quantile(np.abs(by_scatter), 0.95) > 2.6) == (
+        shape > 0.5
+    )  # what the draws show is then too small
+
+
+# Mass that draws miss
+
+
+def normal_density(deviation):
+    return lambda x: (
+        -0.5 * np.sum(np.square(x / deviation) + np.log(2 * np.pi * np.square(deviation)), axis=-1)
+    )
+
+
+def funnel(x):
+    return -0.5 * (np.square(x[:, 0] / 3) + np.square(x[:, 1]) * np.exp(-x[:, 0]) + x[:, 0]) - np.log(
+        6 * np.pi
+    )
+
+
+def missed(log_p, log_q, samples):
+    return missed_mass(samples, log_p(samples) - log_q(samples), log_p, log_q, seed=0)
+
+
+@pytest.mark.one_engine
+def test_walks_find_the_neck_of_a_funnel_in_which_no_draw_falls():
+    """Draws at v = -6 are too far from y = 0 for its scale of e^(v / 2) = 0.05."""
+    deviation = np.array([3.0, 100.0])
+    samples = np.random.default_rng(0).normal(size=(20_000, 2)) * deviation
+    neck = (samples[:, 0] < -5) & (np.abs(samples[:, 1]) < 0.1)
+    assert not neck.any()
+    share, error = missed(funnel, normal_density(deviation), samples)
+    assert share > 5 * error
+    assert share < 0.1
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("deviation", [0.7, 1.0, 1.2])
+def test_walks_find_nothing_where_weights_have_a_variance(deviation):
+    samples = np.random.default_rng(0).normal(size=(20_000, 2))
+    share, error = missed(normal_density(np.full(2, deviation)), normal_density(np.ones(2)), samples)
+    assert share <= 3 * error
+    assert error < 0.002
 
 
 # Reports of flows
@@ -157,6 +222,19 @@ def test_a_density_that_is_zero_somewhere_keeps_its_weights():
     assert abs(found.log_normaliser - math.log(math.sqrt(2 * math.pi) / 2)) < 4 * found.standard_error
     assert (found.resample(100) > 0).all()
     assert found.plot().axes[0].get_xlabel() == "draws, by weight"
+
+
+@pytest.mark.one_engine
+def test_a_report_does_not_trust_weights_that_miss_a_part():
+    """The funnel again: k-hat alone would trust these weights."""
+    flow = built(Scale([-math.log(3.0), -math.log(100.0)]), event=2)
+    found = flowkit.inference_report(flow, funnel_of, draws=20_000)
+    assert found.k_hat < reliable(20_000)
+    assert not found.trusted
+    assert f"Do not trust these weights: walks from them found {found.missed:.1%}" in found.sentence
+    inside = built(Unconstrain([(0, 1)] * 2), event=2)  # walks do not leave the square
+    found = flowkit.inference_report(inside, lambda x: 0 * x[:, 0] + ops.log(x[:, 1] + 1), draws=2_000)
+    assert found.trusted
 
 
 # Targets with a known answer

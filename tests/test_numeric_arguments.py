@@ -79,6 +79,7 @@ NEEDED = {
     "maf_images": lambda: {"input_shape": (2, 2, 1), "width": 4, "depth": 1, "mixtures": 2},
     "realnvp_images": lambda: {"input_shape": (2, 2, 1), "levels": 1, "width": 4, "blocks": 1},
     "flow_matching": lambda: {"features": 2, "hidden": [4], "steps": 1},
+    "ffjord": lambda: {"features": 2, "hidden": [4], "steps": 1},
     "glow": lambda: {"levels": 1, "steps": 1, "width": 4},
 }
 # What flowkit makes itself and hands out.

@@ -3,6 +3,7 @@
 import inspect
 import warnings
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -13,6 +14,7 @@ from flowkit.app.images import Images
 from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.contract.arguments import whole_number
+from flowkit.data.mixed_table import SUFFIXES
 from flowkit.distributed.failed import failing_together
 from flowkit.flow import Flow
 from flowkit.objectives import FlowMatching
@@ -51,8 +53,14 @@ class Experiment:
 
 
 def of_tables(recipe: Recipe) -> bool:
-    """Return True if the recipe's model takes the rows of a table, and False for images."""
-    return "input_shape" not in inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
+    """Return True if the recipe's model takes the rows of a table, and False for images.
+
+    A family of both, such as `flow_matching`, takes what the file holds: a .csv, .tsv or .parquet file holds rows.
+    """
+    parameters = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
+    if "input_shape" not in parameters:
+        return True
+    return "features" in parameters and Path(recipe.data.source).suffix.lower() in SUFFIXES
 
 
 def kind_of(recipe: Recipe) -> Images | Tables:

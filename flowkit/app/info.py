@@ -1,5 +1,6 @@
 """`flowkit info`: versions for a bug report; with a name the parts of that flow, its scores and its paper."""
 
+import inspect
 import platform
 import shutil
 from dataclasses import asdict
@@ -78,7 +79,8 @@ def _found(name):
     from flowkit.presets.hub import SCHEME
 
     if name in zoo.ARCHITECTURES:
-        size = {"input_shape": (32, 32, 3)} if name not in zoo.VECTORS else {"features": _COLUMNS}
+        images = "input_shape" in inspect.signature(zoo.ARCHITECTURES[name]).parameters
+        size = {"input_shape": (32, 32, 3)} if images else {"features": _COLUMNS}
         return name, {}, lambda: zoo.ARCHITECTURES[name](**size)
     path, shipped = Path(name), name.rstrip("/") in preset_folders()
     if path.is_dir() or path.suffix == ".keras" or shipped or name.startswith(SCHEME):

@@ -31,11 +31,11 @@ def play(
     data: Data = None,
     backend: Backend = None,
 ):
-    """Make a page on which the flow runs in the browser: mix images, draw, move latents, read log p."""
+    """Make a page on which the flow runs in the browser: mix images or scale draws, move latents, read log p."""
     use(backend)
     from flowkit import play
-    from flowkit.app.images import Images
-    from flowkit.app.trained import data_of, loaded
+    from flowkit.app.tables import Tables
+    from flowkit.app.trained import data_of, kind_of_flow, loaded
     from flowkit.flow.export import require
     from flowkit.play.server import serving
 
@@ -45,8 +45,11 @@ def play(
     if run == _BEST and data is None:
         data = _ITS_DATA
     train, test = (data_of(folder, flow, split, data) for split in ("train", "test"))
+    kind = kind_of_flow(flow, run)
     for dataset in (train, test):
-        Images().given(flow, dataset)  # raises for images of another kind
+        kind.given(flow, dataset)  # raises for data of another kind
+    if isinstance(kind, Tables):
+        test = kind.ordered(flow, test)
     temperature = 0.7 if recipe is None else recipe.sampling.temperature
     # Not with the folders of this machine: others may see the page.
     name = Path(run).name if Path(run).is_absolute() else run

@@ -184,9 +184,16 @@ class Tables:
 
 def has_types(recipe):
     """Return True if columns of the recipe's table have types: `data.types`, and polars to read them."""
-    table = recipe.data
+    table, name = recipe.data, recipe.model["name"]
     asked = bool(table.types or table.given or table.drop or table.columns)
     if table.types is None and not asked:
+        return False
+    if name not in zoo.VECTORS:
+        if asked:
+            raise RecipeError(
+                f"data.types, columns, drop and given: expected a family of mixed tables, such as nsf, got {name}. "
+                "Leave them out for columns of real numbers"
+            )
         return False
     if recipe.model.get("domains") is not None or Path(table.source).suffix.lower() not in SUFFIXES:
         if asked:

@@ -37,7 +37,8 @@ class Continuous(Bijector):
     log_det is the integral of the divergence, the trace of dv/dx; the inverse solves from 0 to 1.
 
     - `field`: v, a Keras layer or model called as `field(x, t)`, t of shape (batch,), or `field(x, t, context=context)`
-      if its attribute `context` is "optional" or "required". It returns the shape of x. Take a smooth activation.
+      if its attribute `context` is "optional" or "required"; or `keras.Model([x, t], v)`. It returns the shape of x.
+      Take a smooth activation.
     - `solver`: "euler", "midpoint" or "rk4" take `steps` of one length: 1, 2 or 4 evaluations each. "dopri5"
       (Dormand & Prince) chooses steps for each sample so that the error of each is below atol + rtol |x|, at most
       `max_steps`, rejected ones included. The first three compile and export to any format. "diffrax" (JAX) and
@@ -181,6 +182,8 @@ class Continuous(Bijector):
     def _velocity(self, x, t, context, guidance):
         # The entry of Keras costs as much as a small network.
         entry = self.field.call if self._inside() and self.field.built else self.field
+        if len(getattr(self.field, "inputs", None) or ()) == 2:  # a functional model takes them as a list
+            return as_type(entry([x, t]), self.compute_dtype)
         return self._guided(
             lambda **given: as_type(entry(x, t, **given), self.compute_dtype), context, guidance
         )
@@ -337,8 +340,12 @@ class Continuous(Bijector):
             x, more = self._one(x, number, given, solver)
             return x, total + more, number + 1
 
-        start = x, self._nothing(x), ops.convert_to_tensor(0, "int32")
-        return engine.iterate(advance, solver.most, start)[:2]
+        state = x, self._nothing(x), ops.convert_to_tensor(0, "int32")
+        if solver.adaptive or not freezes():
+            return engine.iterate(advance, solver.most, state)[:2]
+        for _ in range(solver.steps):  # exporters on JAX do not support its loops
+            state = advance(state)
+        return state[:2]
 
     def _replayed(self, solver, x, given):
         """Solve with a backward pass that computes each step once more."""

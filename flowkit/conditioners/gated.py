@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.conditioners.context import ContextBias
 from flowkit.conditioners.scaled import ScaledConv
 from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
@@ -114,7 +115,8 @@ class GatedAttention(Conditioner):
     adds a learned vector for each place: so weights belong to one size of image. `dropout` acts in training, in each
     convolution and attention.
 
-    `context` ("none", "optional", "required") is a map (batch, h, w, k), or a vector (batch, k).
+    `context` ("none", "optional", "required") is a map (batch, h, w, k), a vector (batch, k), labels (batch,) with
+    `num_classes`, or a sequence (batch, n, k), of which all convolutions get the mean.
 
     The first batch (`adapt`) scales each kernel, so that its outputs have mean 0 and deviation 1; 0.1 of those that are
     added to x, and of the answer. Raises ValueError if `width` is no multiple of `heads`. Ho, Chen, Srinivas, Duan &
@@ -136,9 +138,10 @@ class GatedAttention(Conditioner):
         dropout: Fraction = 0.0,
         features: Count | None = None,
         context: ContextWord = "none",
+        num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(features=features, context=context, **kwargs)
+        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
         if width % heads:
             raise ValueError(
                 f"GatedAttention's width: expected a multiple of heads={heads}, received {width}."
@@ -146,6 +149,9 @@ class GatedAttention(Conditioner):
         self.width, self.blocks, self.heads, self.dropout = width, blocks, heads, dropout
         common = {"dtype": self.dtype_policy}
         steered = context != "none"
+        self.labels = (
+            ContextBias(width, num_classes=num_classes, **common) if steered and num_classes else None
+        )
         self.first = NormalizedConv(width, 3, **common)
         self.convs = [GatedConv(width, 1, dropout, steered=steered, **common) for _ in range(blocks)]
         self.attentions = [GatedSelfAttention(width, heads, dropout, **common) for _ in range(blocks)]
@@ -157,6 +163,9 @@ class GatedAttention(Conditioner):
             shape=hidden[1:], initializer=keras.initializers.RandomNormal(stddev=0.01), name="positions"
         )
         self.first.build(x_shape)
+        if self.labels is not None:
+            self.labels.build(context_shape)
+            context_shape = (None, self.width)
         for conv in self.convs:
             conv.build(hidden, context_shape)
         for layer in (*self.attentions, *self.norms):
@@ -165,15 +174,22 @@ class GatedAttention(Conditioner):
         self.last.build(hidden)
 
     def call(self, x: Tensor, context: Context = None) -> Tensor:
-        if context is not None:
-            context = as_type(context, self.compute_dtype)
-            context = context[:, None, None] if len(context.shape) == 2 else context
+        context = None if context is None else self._as_map(context)
         h, positions = self.first.call(x), self.positions.value
         parts = zip(self.convs, self.norms[::2], self.attentions, self.norms[1::2], strict=True)
         for conv, after_conv, attention, after_attention in parts:
             h = after_conv(conv.call(h, context))
             h = after_attention(attention.call(h, positions))
         return self.last.call(h)
+
+    def _as_map(self, context):
+        """Return the context as a map, of one place for all but maps."""
+        if self.labels is not None:
+            return self.labels.call(context, rank=4)
+        context = as_type(context, self.compute_dtype)
+        if len(context.shape) == 4:
+            return context
+        return (context if len(context.shape) == 2 else mean(context, axis=1))[:, None, None]
 
 
 @keras.saving.register_keras_serializable("flowkit")

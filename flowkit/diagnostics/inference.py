@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
@@ -12,9 +12,11 @@ from scipy.special import logsumexp
 from flowkit.contract import Context
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import BLUE, plot
+from flowkit.diagnostics.missed_mass import missed_mass
 from flowkit.flow.batches import batch_size_of, count, map_leaves
 from flowkit.flow.context import check_context
 from flowkit.flow.flow import Flow
+from flowkit.flow.prepare import outside
 from flowkit.flow.sampling import proposals
 
 _FEWEST = 100  # draws: a tail of fewer has no shape
@@ -29,9 +31,13 @@ class InferenceReport:
     - `samples`: the draws, (n, *event); `log_weights`: log w, (n,).
     - `weights`: the Pareto-smoothed weights, which add up to 1: sum(weights * f(samples)) estimates the mean of f.
     - `effective_sample_size`: 1 / sum(weights^2), the number of draws of p that are worth as much.
-    - `k_hat`: the shape of the tail of w. Above 0.5 the variance of w is infinite, and standard errors are too small.
-    - `log_normaliser`, `standard_error`: the estimate of log Z = log of the integral of p, and its standard error.
+    - `k_hat`: the shape of the tail of w. Above 0.5 the variance of w is infinite, and errors of means are larger than
+      the scatter of the draws shows.
+    - `log_normaliser`, `standard_error`: the estimate of log Z = log of the integral of p, and its standard error. The
+      error counts weights that the fitted tail expects beside those of the draws, and is infinite for k-hat from 1 up.
     - `elbo`: the mean of log w, a lower bound of log Z.
+    - `missed`: the share of p that walks in p from the weighted draws found where w is larger than all weights: a lower
+      bound of what the draws miss. 0 without a walk, see `inference_report`.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Shift
@@ -53,17 +59,25 @@ class InferenceReport:
     standard_error: float
     elbo: float
     trusted: bool
+    missed: float = 0.0
 
     @property
     def sentence(self) -> str:
         """The result in words."""
         n = len(self.weights)
-        if self.k_hat < min(0.5, reliable(n)):
+        if self.trusted and self.k_hat < min(0.5, reliable(n)):
             verdict = f"Trust these weights: k-hat {self.k_hat:.2f} is below 0.5."
         elif self.trusted:
             verdict = (
                 f"Trust means of these weights, but not their errors: k-hat {self.k_hat:.2f} is above 0.5, so the "
-                "variance of the weights is infinite and stated errors may be too small."
+                "variance of the weights is infinite, and errors that follow from their scatter are too small. That of "
+                "log Z follows from the fitted tail."
+            )
+        elif self.k_hat < reliable(n):
+            verdict = (
+                f"Do not trust these weights: walks from them found {self.missed:.1%} of the density where hardly any "
+                "draw comes. Train longer, from a wider start, or with a larger flow, and compare log Z of several "
+                "seeds: what draws miss lowers it."
             )
         else:
             verdict = (
@@ -115,7 +129,9 @@ def inference_report(
 
     The weights are smoothed by a generalised Pareto distribution fitted to the largest min(n/5, 3 sqrt(n)) of n, and
     trusted if its shape k-hat is below min(1 - 1/log10(n), 0.7) (Vehtari, Simpson, Gelman, Yao & Gabry, Pareto Smoothed
-    Importance Sampling, 2024).
+    Importance Sampling, 2024), and walks in p from the weighted draws find no mass above the largest weight, by three
+    standard errors. They evaluate log_density twice as often as there are draws. There are none for flows on circles or
+    the simplex, and for those whose log_prob is a bound or that have no forward direction.
 
     Raises ValueError for a log_density of another shape, one that is NaN, +infinity, or -infinity for all draws, a flow
     with `dequantize`, one whose log_prob is an estimate, and a context of several rows; ContractError for a flow that
@@ -145,6 +161,7 @@ def inference_report(
     smooth, k_hat = pareto_smoothed(log_weights)
     log_total = logsumexp(smooth)
     weights = np.exp(smooth - log_total)
+    missed, error = _missed(flow, log_density, context, samples, log_weights, seed, batch_size)
     return InferenceReport(
         samples=samples,
         log_weights=log_weights,
@@ -152,14 +169,41 @@ def inference_report(
         effective_sample_size=float(1 / np.sum(weights**2)),
         k_hat=k_hat,
         log_normaliser=float(log_total - math.log(draws)),
-        standard_error=float(np.std(draws * weights, ddof=1) / math.sqrt(draws)),
+        standard_error=relative_error(log_weights),
         elbo=float(log_weights.mean()),
-        trusted=bool(k_hat < reliable(draws)),
+        trusted=bool(k_hat < reliable(draws) and missed <= 3 * error),
+        missed=missed,
     )
 
 
-def _log_density_of(log_density, samples, context, size):
-    """Return log p of the samples as float64, (n,). Raise ValueError for numbers that give no weights."""
+def _missed(flow, log_density, context, samples, log_weights, seed, batch_size):
+    """Return `missed_mass` of a flow, and its error; zeros for a flow in whose domain or density there is no walk."""
+    spec = flow.bijector.spec
+    if flow.exact != "exact" or spec.forward == "none" or spec.domain.kind in ("circle", "simplex"):
+        return 0.0, 0.0
+    size = batch_size_of(flow, batch_size)
+
+    def repeated(x):
+        return map_leaves(lambda part: np.repeat(part, len(x), axis=0), context)
+
+    def log_p(x):
+        out = outside(x, spec.domain).reshape(len(x), -1).any(axis=1)
+        return np.where(
+            out, -np.inf, _evaluated(log_density, np.where(_like(out, x), samples[:1], x), context, size)
+        )
+
+    def log_q(x):
+        return flow.log_prob(x, repeated(x), batch_size=batch_size)
+
+    return missed_mass(samples, log_weights, log_p, log_q, seed)
+
+
+def _like(rows, x):
+    return rows.reshape(-1, *(1,) * (x.ndim - 1))
+
+
+def _evaluated(log_density, samples, context, size):
+    """Return log p of the samples as float64, (n,). Raise ValueError for another shape."""
     pieces = []
     for start in range(0, len(samples), size):
         x = ops.convert_to_tensor(samples[start : start + size])
@@ -170,7 +214,12 @@ def _log_density_of(log_density, samples, context, size):
                 f"log_density: got shape {log_p.shape}, expected {(len(x),)}: one number for each row."
             )
         pieces.append(log_p.astype("float64"))
-    log_p = np.concatenate(pieces)
+    return np.concatenate(pieces)
+
+
+def _log_density_of(log_density, samples, context, size):
+    """Return log p of the samples as float64, (n,). Raise ValueError for numbers that give no weights."""
+    log_p = _evaluated(log_density, samples, context, size)
     wrong = np.isnan(log_p) | (log_p == np.inf)
     if wrong.any():
         first = np.flatnonzero(wrong)[0]
@@ -198,6 +247,15 @@ def reliable(draws: int) -> float:
     return min(1 - 1 / math.log10(draws), 0.7)
 
 
+class Tail(NamedTuple):
+    """The largest weights: generalised Pareto numbers above `cut`. Weights are divided by the largest of all."""
+
+    places: np.ndarray
+    cut: float
+    shape: float
+    scale: float
+
+
 def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     """Return (the smoothed log weights, k-hat), for log weights (n,) with n >= 100.
 
@@ -207,21 +265,52 @@ def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     >>> pareto_smoothed(np.zeros(100))[1]
     -inf
     """
+    tail = _tail_of(log_weights)
+    if tail is None:
+        return log_weights, -math.inf
+    k, count = tail.shape, len(tail.places)
+    left = 1 - (np.arange(count) + 0.5) / count  # the share of the tail above each order statistic
+    expected = tail.scale * np.expm1(-k * np.log(left)) / k if k else -tail.scale * np.log(left)
+    smooth = log_weights.copy()
+    smooth[tail.places] = np.minimum(np.log(tail.cut + expected), 0.0) + log_weights.max()
+    return smooth, k
+
+
+def relative_error(log_weights: np.ndarray) -> float:
+    """Return the standard error of the mean weight, as a part of it: that of log Z.
+
+    A weight is its part up to the cut, and an excess. The draws show the error of the first, and of how many have an
+    excess. That of the mean excess, scale / (1 - k), follows from the variances of the fitted k and scale (Smith,
+    Estimating Tails of Probability Distributions, 1987). So it also holds for 0.5 < k < 1, where few draws show how
+    large the weights can become; from k = 1 up the mean, and the error, are infinite.
+
+    >>> relative_error(np.zeros(100))
+    0.0
+    """
+    weights, tail = np.exp(log_weights - log_weights.max()), _tail_of(log_weights)
+    of_excess = 0.0
+    if tail is not None:
+        if tail.shape >= 1:
+            return math.inf
+        k, count = max(tail.shape, -0.5), len(tail.places)  # the variances hold from -0.5 up
+        excess = tail.scale / (1 - tail.shape)
+        weights[tail.places] = tail.cut + excess
+        of_excess = count / len(weights) * excess * math.sqrt((1 + k) * (1 - k + 2 * k * k) / count) / (1 - k)
+    of_others = weights.std(ddof=1) / math.sqrt(len(weights))
+    return float(math.hypot(of_others, of_excess) / weights.mean())
+
+
+def _tail_of(log_weights):
+    """Return the `Tail` of log weights (n,), in ascending order; None if many of the largest are equal."""
     n = len(log_weights)
     largest = log_weights.max()
     order = np.argsort(log_weights, kind="stable")
-    tail = order[-math.ceil(min(n / 5, 3 * math.sqrt(n))) :]
-    cut = math.exp(log_weights[order[-len(tail) - 1]] - largest)
-    above = np.exp(log_weights[tail] - largest) - cut
-    quartile = above[len(tail) // 4]
-    if quartile <= 0:  # no tail: many weights are equal
-        return log_weights, -math.inf
-    k, scale = _fit_pareto(above)
-    left = 1 - (np.arange(len(tail)) + 0.5) / len(tail)  # the share of the tail above each order statistic
-    expected = scale * np.expm1(-k * np.log(left)) / k if k else -scale * np.log(left)
-    smooth = log_weights.copy()
-    smooth[tail] = np.minimum(np.log(cut + expected), 0.0) + largest
-    return smooth, k
+    places = order[-math.ceil(min(n / 5, 3 * math.sqrt(n))) :]
+    cut = math.exp(log_weights[order[-len(places) - 1]] - largest)
+    above = np.exp(log_weights[places] - largest) - cut
+    if above[len(places) // 4] <= 0:
+        return None
+    return Tail(places, cut, *_fit_pareto(above))
 
 
 def _fit_pareto(x):

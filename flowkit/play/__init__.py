@@ -1,4 +1,4 @@
-"""A page on which a flow of images runs in the browser: a folder of plain files, for any static server."""
+"""A page on which a flow of images or vectors runs in the browser: a folder of plain files, for any static server."""
 
 from flowkit.play.folder import write_page
 

@@ -1,11 +1,9 @@
-"""Write the folder of a page: two graphs, their description, some images, and the page itself."""
+"""Write the folder of a page: two graphs, their description, some images or rows, and the page itself."""
 
-import hashlib
 import json
 import math
 import shutil
 import tempfile
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -17,10 +15,12 @@ from flowkit.contract.noise import Need
 from flowkit.flow import Flow
 from flowkit.flow.context import context_kind
 from flowkit.flow.noise import counted
+from flowkit.play.graphs import write_files, write_graphs
 from flowkit.play.runtime import copy_runtime
+from flowkit.play.vectors import is_of_vectors, refuse_vectors, write_vectors
 
 IMAGES, COLUMNS = 24, 6  # from which one picks, and in a row of their file
-_OWN = ("decode.onnx", "encode.onnx", "images.png", "directions.bin", "noise.bin", "meta.json")
+_OWN = ("decode.onnx", "encode.onnx", "flow.js", "index.html", "meta.json", "style.css")
 LEARNED = 1000  # images that directions are learned from, and that log p is compared with
 
 
@@ -40,44 +40,53 @@ def write_page(
       the first. It shows images of the second, and compares log p on screen with theirs, unless log p is an estimate
       with noise, as that of a continuous flow. The page of a class-conditional flow has a choice of classes; its
       latents hold no class, so brightness is its one direction.
+      For a flow of vectors `flowkit.data.Table`s: the page shows draws over rows of the second, two columns at a time.
     - `temperature`: of new images.
     - `ort`: the folder dist of npm's onnxruntime-web; None downloads a fixed version once (33 MB).
 
-    The page requests nothing from other hosts. Raises ValueError for a flow that is not one of stored images, of 1 or 3
-    channels, or that needs a context other than a class; ContractError if a graph differs from the flow. Nothing is
-    written then.
+    The page requests nothing from other hosts. Raises ValueError for a flow that is neither one of stored images, of 1
+    or 3 channels, nor one of vectors of real numbers, or that needs a context other than a class of images;
+    ContractError if a graph differs from the flow. Nothing is written then.
     """
-    event, folder = flow.event_shape, Path(folder)
-    stored = getattr(flow.dequantize, "stored_levels", None) is not None
-    if not stored or event is None or len(event) != 3 or event[-1] not in (1, 3):
-        raise ValueError(
-            "the page expects a flow of images of 1 or 3 channels with a flowkit.data.Dequantize, received one of "
-            f"events {event} with {flow.dequantize}."
-        )
-    if context_kind(flow) == "required" and flow.num_classes is None:
-        raise ValueError("the page expects a flow that reads no context other than a class.")
+    folder, of_vectors = Path(folder), is_of_vectors(flow)
+    if of_vectors:
+        refuse_vectors(flow, test)
+    else:
+        _refuse_images(flow)
     if folder.is_dir() and any(folder.iterdir()) and not all((folder / own).exists() for own in _OWN):
         raise ValueError(f"{folder} holds other files: expected an empty folder, or one of an earlier page.")
     with tempfile.TemporaryDirectory() as place:
         made = Path(place) / "page"  # which others may read, unlike a temporary folder
         made.mkdir()
-        _write(flow, made, train, test, name, temperature)
+        if of_vectors:
+            write_vectors(flow, made, test, name)
+        else:
+            _write(flow, made, train, test, name, temperature)
         copy_runtime(made, None if ort is None else Path(ort))
         shutil.copytree(made, folder, dirs_exist_ok=True)
     return folder
 
 
+def _refuse_images(flow):
+    """Raise ValueError for a flow whose events or context the page cannot show."""
+    event = flow.event_shape
+    stored = getattr(flow.dequantize, "stored_levels", None) is not None
+    if not stored or event is None or len(event) != 3 or event[-1] not in (1, 3):
+        raise ValueError(
+            "the page expects a flow of images of 1 or 3 channels with a flowkit.data.Dequantize, or one of vectors "
+            f"without, received one of events {event} with {flow.dequantize}."
+        )
+    if context_kind(flow) == "required" and flow.num_classes is None:
+        raise ValueError("the page expects a flow that reads no context other than a class.")
+
+
 def _write(flow, folder, train, test, name, temperature):
     picked = _some(test, IMAGES)
-    sums, labels = {}, _labels(flow, test, picked)
+    labels = _labels(flow, test, picked)
     each_class = None if labels is None else np.arange(flow.num_classes, dtype="int32")
-    scores = flow.bijector.spec.likelihood != "estimated"
-    for graph, what in (("decode", "decode"), ("encode", "encode_and_log_prob" if scores else "encode")):
-        path = folder / f"{graph}.onnx"
-        flow.export(path, what, context=each_class)
-        sums[graph] = hashlib.sha256(path.read_bytes()).hexdigest()
-    for page in resources.files("flowkit.play").joinpath("page").iterdir():  # the same for each flow
-        (folder / page.name).write_bytes(page.read_bytes())
+    sums, scores = write_graphs(flow, folder, each_class)
+    scripts = ("app.js", "flow.js", "gif.js", "pad.js", "pictures.js", "state.js")
+    write_files(folder, "index.html", (*scripts, "style.css"))
     shown = test.images[picked]
     _write_atlas(folder / "images.png", shown, flow.dequantize.stored_levels)
     attributes, directions = _directions(flow, train)

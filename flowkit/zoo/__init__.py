@@ -53,7 +53,7 @@ VECTORS = {
         circular_nsf,
     )
 }
-# Names that a recipe may use; the first seven are families of images.
+# Names that a recipe may use; the first seven are families of images, "flow_matching" also one of vectors.
 ARCHITECTURES = {
     "glow": glow,
     "flow_pp": flow_pp,
@@ -62,6 +62,7 @@ ARCHITECTURES = {
     "jet": jet,
     "tarflow": tarflow,
     "maf_images": maf_images,
+    "ffjord": ffjord,
     **VECTORS,
 }
 

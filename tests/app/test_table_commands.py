@@ -227,3 +227,31 @@ def test_other_orders_of_columns_are_put_right(folder, trained, tmp_path, capsys
     (tmp_path / "turned.csv").write_text("".join(",".join(row[::-1]) + "\n" for row in rows))
     assert main(["evaluate", str(trained), "--data", str(tmp_path / "turned.csv")]) == 0
     assert capsys.readouterr().out.split("nats")[0] == expected
+
+
+@pytest.mark.parametrize("family", ["flow_matching", "ffjord"])
+def test_a_continuous_flow_learns_a_table_and_has_a_page(family, folder, tmp_path, monkeypatch, capsys):
+    from flowkit import play
+
+    loss = "flow_matching" if family == "flow_matching" else "likelihood"
+    model = f'[model]\nname = "{family}"\nhidden = [8]\nsteps = 2\n\n'
+    (tmp_path / "continuous.toml").write_text(
+        model
+        + TINY[TINY.index("[data]") :].replace("[training]", f'types = {{}}\n\n[training]\nloss = "{loss}"')
+    )
+    told = [
+        str(tmp_path / "continuous.toml"),
+        "--data",
+        str(folder / "table.csv"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    assert main(["train", *told]) == 0
+    assert np.isfinite(json.loads((tmp_path / "run" / "metrics.json").read_text())["test_log_prob"])
+    assert main(["train", *told[:-1], str(tmp_path / "other"), "--set", "data.drop=['small']"]) != 0
+    assert f"expected a family of mixed tables, such as nsf, got {family}" in capsys.readouterr().err
+    pages = []
+    monkeypatch.setattr(play, "write_page", lambda flow, folder, **how: pages.append(how) or folder)
+    assert main(["play", str(tmp_path / "run"), "--out", str(tmp_path / "page")]) == 0
+    assert pages[0]["test"].values.shape == (20, 3)
+    assert list(pages[0]["test"].names) == NAMES

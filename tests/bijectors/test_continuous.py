@@ -48,6 +48,21 @@ def test_a_linear_field_is_the_matrix_exponential(options):
 
 
 @pytest.mark.one_engine
+def test_a_functional_model_is_a_field(tmp_path):
+    x, t = keras.Input((3,)), keras.Input(())
+    v = keras.layers.Dense(3, use_bias=False)(x) * (1 + t[:, None])
+    flow = Flow(Continuous(keras.Model([x, t], v), steps=10))
+    flow.build((None, 3))
+    flow.bijector.field.set_weights([MATRIX])
+    z, log_det = flow.bijector(X)  # 1 + t is 3/2 on average
+    np.testing.assert_allclose(array(z), X @ scipy.linalg.expm(-1.5 * MATRIX), atol=1e-4)
+    np.testing.assert_allclose(array(log_det), np.full(4, -1.5 * np.trace(MATRIX)), atol=1e-4)
+    flow.save(tmp_path / "flow.keras")
+    again = keras.saving.load_model(tmp_path / "flow.keras")
+    np.testing.assert_array_equal(again.log_prob(X), flow.log_prob(X))
+
+
+@pytest.mark.one_engine
 @pytest.mark.parametrize(("solver", "order"), [("euler", 1), ("midpoint", 2), ("rk4", 4)])
 def test_errors_shrink_by_the_order_of_the_method(solver, order):
     with engine.float64():

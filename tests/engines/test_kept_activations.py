@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Exp, Scale
-from flowkit.conditioners import ConvNet
+from flowkit.bijectors import ActNorm, Chain, Continuous, Conv1x1, Coupling, Exp, Scale
+from flowkit.conditioners import ConvNet, Field
 from flowkit.engines import engine
 
 SHAPE = (16, 8, 8, 4)
@@ -21,7 +21,7 @@ def chain(steps, backprop):
     return layer
 
 
-def kept_by_torch(layer):
+def kept_by_torch(layer, shape=SHAPE):
     """Bytes of saved tensors that are not weights."""
     import torch
 
@@ -35,11 +35,11 @@ def kept_by_torch(layer):
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        layer(torch.ones(SHAPE))
+        layer(torch.ones(shape))
     return sum(size for size, _ in seen.values())
 
 
-def kept_by_jax(layer):
+def kept_by_jax(layer, shape=SHAPE):
     """Bytes that the compiled gradient needs besides what it is given and what it answers."""
     import jax
 
@@ -50,7 +50,7 @@ def kept_by_jax(layer):
         return (z**2).sum() - log_det.sum()
 
     learned = [variable.value for variable in layer.trainable_variables]
-    compiled = jax.jit(jax.grad(loss)).lower(learned, np.ones(SHAPE, "float32")).compile()
+    compiled = jax.jit(jax.grad(loss)).lower(learned, np.ones(shape, "float32")).compile()
     return compiled.memory_analysis().temp_size_in_bytes
 
 
@@ -67,6 +67,23 @@ def test_reversible_keeps_the_same_whatever_the_depth_and_recompute_little_more(
     recomputed = kept(chain(8, "recompute"))
     assert recomputed <= deep + inputs
     assert kept(chain(8, "stored")) > 2 * recomputed
+
+
+@pytest.mark.one_engine
+@pytest.mark.skipif(engine.name not in COUNTED, reason="this engine does not say what it keeps")
+def test_a_solve_keeps_no_more_than_its_states_whatever_the_number_of_steps():
+    shape = (64, 4)
+
+    def kept(steps, backprop):
+        layer = Continuous(Field([128]), steps=steps, backprop=backprop)
+        layer.build(shape)
+        return COUNTED[engine.name](layer, shape)
+
+    few, many, states = 10, 160, 150 * 4 * 64 * (4 + 1)  # of x and an integral, 4 bytes each
+    assert kept(many, "reversible") <= 1.1 * kept(few, "reversible") + 150 * 4 * 4
+    recomputed = kept(many, "recompute")
+    assert recomputed <= kept(few, "recompute") + 1.2 * states
+    assert kept(many, "stored") > 10 * recomputed
 
 
 def twice_on_torch(score, x):

@@ -25,6 +25,7 @@ _MORE = {
     "residual": {"lipschitz": 0.5},
     "circular_nsf": {"bins": 2},
     "flow_matching": {"steps": 2},
+    "ffjord": {"steps": 2},
 }
 _IMAGES = {
     "glow": {"levels": 2, "steps": 1, "width": 4, "min_scale": 0.5},

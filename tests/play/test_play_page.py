@@ -437,6 +437,78 @@ def test_a_flow_whose_density_is_an_estimate_has_a_page_without_it(continuous, o
     assert np.abs(picture(page, 8) - np.round(decoded * (255 / 16))).max() <= 16  # one level of 17
 
 
+@pytest.fixture(scope="module")
+def table():
+    """A table of three columns."""
+    rows = np.random.default_rng(0).normal(size=(300, 3)) * [1.0, 2.0, 5.0] + [0.0, 10.0, -3.0]
+    return data.Table(rows, ("height", "age", "weight"), "people")
+
+
+@pytest.fixture(scope="module")
+def of_vectors(table, perturb):
+    """A small flow matching of vectors, in steps of one length."""
+    flow = zoo.flow_matching(features=3, hidden=[8], solver="midpoint", steps=2)
+    return perturb(flow.adapt(table.values.astype("float32")), scale=0.1)
+
+
+def test_the_page_of_a_flow_of_vectors_shows_its_draws(of_vectors, table, opened, folder, tmp_path):
+    """`folder` skips where there is no runtime."""
+    written = write_page(of_vectors, tmp_path / "page", train=table, test=table, name="people")
+    page = opened(
+        write_page(of_vectors, written, train=table, test=table, name="people")
+    )  # once more, over it
+    assert page.problems == []
+    assert page.inner_text("#message") == ""
+    assert page.inner_text("h1") == "Draws of people"
+
+    def shown():
+        """The latents, the draws and the number of the chosen one."""
+        state = page.evaluate(
+            "(() => { const s = shown(); return [Array.from(s.z), Array.from(s.draws), s.picked]; })()"
+        )
+        return np.reshape(state[0], (-1, 3)), np.reshape(state[1], (-1, 3)), state[2]
+
+    z, draws, picked = shown()
+    np.testing.assert_allclose(draws, of_vectors.decode(z.astype("float32")), rtol=1e-3, atol=1e-3)
+    assert (len(draws), picked) == (1000, 0)
+    moved(page, "document.querySelector('#scale')", 0.5)
+    half, smaller, _ = shown()
+    np.testing.assert_allclose(half, 0.5 * z, rtol=1e-6)
+    assert (smaller.std(axis=0) < 0.7 * draws.std(axis=0)).all()
+    moved(page, "document.querySelector('#up')", 2)
+    before = page.evaluate("document.body.dataset.drawn")
+    page.click("#plot", position={"x": 60, "y": 60})
+    page.wait_for_selector(f"body:not([data-drawn='{before}'])")
+    _, draws, picked = shown()
+    assert picked > 0
+    drawn(page, "document.querySelector('#next').click()")
+    _, draws, after = shown()
+    assert after == (picked + 1) % 1000
+    row = draws[after].astype("float32")
+    said = float(page.evaluate("document.body.dataset.logProb"))
+    np.testing.assert_allclose(said, of_vectors.log_prob(row[None])[0], rtol=1e-3, atol=1e-3)
+    values = [float(part.split(" = ")[1]) for part in page.inner_text("#values").split(", ")]
+    np.testing.assert_allclose(values, row, rtol=1e-3)
+    known = np.round(of_vectors.log_prob(table.values.astype("float32")), 2)
+    share = int(100 * (known < said).sum() / len(known) + 0.5)
+    assert page.inner_text("#place") == f"More likely than {share} % of 300 rows"
+    page.set_viewport_size({"width": 375, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375
+    page.close()
+
+
+def test_flows_of_vectors_that_a_page_cannot_show_are_refused(table, tmp_path):
+    given = zoo.nsf(features=3, layers=1, hidden=[4], context=2)
+    given.build({"x": (None, 3), "context": (None, 2)})
+    with pytest.raises(ValueError, match="a flow of vectors that reads no context"):
+        write_page(given, tmp_path / "page", train=table, test=table)
+    two = zoo.nsf(features=2, layers=1, hidden=[4])
+    two.build((None, 2))
+    with pytest.raises(ValueError, match=r"a table of 2 columns as test, received one of shape \(300, 3\)"):
+        write_page(two, tmp_path / "page", train=table, test=table)
+    assert not (tmp_path / "page").exists()
+
+
 def test_contexts_other_than_classes_are_refused(tmp_path):
     images = data.load("digits", "test")
     told = flowkit.Flow(
@@ -471,8 +543,12 @@ def test_a_page_replaces_no_other_files(flow, tmp_path):
         with pytest.raises(ValueError, match="holds other files"):
             write_page(flow, place, train=images, test=images)
         assert sorted(file.name for file in place.iterdir()) == names
+    series = flowkit.Flow(flowkit.bijectors.Shift())
+    series.build((None, 3, 2))
+    with pytest.raises(ValueError, match="flow of images of 1 or 3 channels with a flowkit"):
+        write_page(series, tmp_path / "page", train=images, test=images)
     table = flowkit.zoo.realnvp()
     table.build((None, 3))
-    with pytest.raises(ValueError, match="flow of images of 1 or 3 channels with a flowkit"):
+    with pytest.raises(ValueError, match="expects a table of 3 columns as test, received Dataset"):
         write_page(table, tmp_path / "page", train=images, test=images)
     assert not (tmp_path / "page").exists()

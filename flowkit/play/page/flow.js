@@ -16,6 +16,7 @@ export class Flow {
       await verify(bytes, flow.meta.sha256[name], `${name}.onnx`);
       flow[`${name}r`] = await ort.InferenceSession.create(new Uint8Array(bytes), { executionProviders: ["wasm"] });
     }
+    if (!attributes) return flow; // a flow of vectors, not of images
     flow.noise = new Float32Array(await read("noise.bin"));
     const directions = new Float32Array(await read("directions.bin"));
     flow.directions = attributes.map((_, i) => directions.slice(i * flow.latents, (i + 1) * flow.latents));
