@@ -4,10 +4,9 @@ import numpy as np
 from scipy import stats
 
 from flowkit.contract import Context, Tensor
-from flowkit.contract.arguments import whole_number
-from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding
+from flowkit.contract.arguments import Between0And1, Count, checked
+from flowkit.diagnostics.finding import GREY, Finding, histograms
 from flowkit.flow import prepare
-from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 from flowkit.training.pictures import image_grid, new_figure
 
@@ -15,14 +14,15 @@ _SHOWN = 8
 _DISTANCES = 2**24  # that are held at once
 
 
+@checked
 def memorisation(
     flow: Flow,
     x: Tensor,
     train: Tensor,
     context: Context = None,
     *,
-    samples: int = 1_000,
-    level: float = 0.01,
+    samples: Count = 1_000,
+    level: Between0And1 = 0.01,
     temperature: float = 1.0,
     batch_size: int | None = None,
     seed: int = 0,
@@ -47,14 +47,17 @@ def memorisation(
     >>> memorisation(flow, x, train).passed
     True
     """
-    samples = whole_number(samples, "samples", least=1)
     x, context = prepare.checked(flow, x, context)
     train = np.asarray(prepare.as_array(flow, train), x.dtype)  # so that copies are equal
     if train.shape[1:] != x.shape[1:] or not len(train):
         raise ValueError(
             f"memorisation: expected rows to train on like those of x, {x.shape[1:]}, received shape {train.shape}."
         )
-    drawn = _drawn(flow, samples, context, temperature, batch_size, seed)
+    how = {"temperature": temperature, "seed": seed, "batch_size": batch_size, "check": None}
+    if context is None:
+        drawn = np.asarray(prepare.as_array(flow, flow.sample(samples, **how)))
+    else:
+        drawn = np.asarray(flow.sample(1, context, **how))[0]
     flat = [np.asarray(rows, "float64").reshape(len(rows), -1) for rows in (drawn, x, train)]
     if train.ndim == 2:
         flat = _standardized(flat)
@@ -62,12 +65,13 @@ def memorisation(
     _, of_x = _nearest(flat[1], flat[2])
     test = stats.mannwhitneyu(of_samples, of_x, alternative="less")
     nearer = 1 - test.statistic / (len(of_samples) * len(of_x))
+    copies, test_copies = int((of_samples == 0).sum()), int((of_x == 0).sum())
     order = np.argsort(of_samples)[:_SHOWN]
     return Finding(
         "memorisation",
         f"A sample is nearer to the training data than a row of the test data with probability {nearer:.2f} (0.5 if "
-        f"neither is; p = {test.pvalue:.2g}); {int((of_samples == 0).sum())} of {len(drawn)} samples are copies, and "
-        f"{int((of_x == 0).sum())} of {len(x)} test rows.",
+        f"neither is; p = {test.pvalue:.2g}); {copies} of {len(drawn)} samples are copies, and {test_copies} of "
+        f"{len(x)} test rows.",
         {
             "samples": len(drawn),
             "rows": len(x),
@@ -75,8 +79,8 @@ def memorisation(
             "level": level,
             "nearer": float(nearer),
             "p": float(test.pvalue),
-            "copies": int((of_samples == 0).sum()),
-            "test_copies": int((of_x == 0).sum()),
+            "copies": copies,
+            "test_copies": test_copies,
             "median_distance_of_samples": float(np.median(of_samples)),
             "median_distance_of_test": float(np.median(of_x)),
         },
@@ -114,24 +118,13 @@ def _nearest(rows: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarra
     return place, np.sqrt(((rows - among[place]) ** 2).mean(axis=1))
 
 
-def _drawn(flow, samples, context, temperature, batch_size, seed):
-    free = context_kind(flow) == "none" or context is None
-    how = {"temperature": temperature, "seed": seed, "batch_size": batch_size, "check": None}
-    if free:
-        return np.asarray(prepare.as_array(flow, flow.sample(samples, **how)))
-    return np.asarray(flow.sample(1, context, **how))[0]
-
-
 def _draw(of_samples, of_x, closest, beside):
     images = closest.ndim == 4 and closest.shape[-1] in (1, 3)
     figure = new_figure(9 if images else 5, 4)
     axes = figure.add_subplot(1, 1 + images, 1)
     high = np.quantile(np.concatenate([of_samples, of_x]), 0.995) or 1.0
-    bins = np.linspace(0, high, 41)
-    for distances, colour, name in ((of_x, BLUE, "test rows"), (of_samples, ORANGE, "samples")):
-        axes.hist(distances, bins, density=True, histtype="step", color=colour, label=name)
+    histograms(axes, np.linspace(0, high, 41), ("test rows", of_x), ("samples", of_samples))
     axes.set(xlabel="distance to the nearest row of the training data", ylabel="density")
-    axes.legend(fontsize=8)
     axes.grid(alpha=0.3, color=GREY)
     if images:
         both = np.concatenate([closest, beside]).astype("float64")
