@@ -53,11 +53,7 @@ def interpolate(
     if x0.shape != x1.shape:
         raise ValueError(f"interpolate: expected two ends of one shape, received {x0.shape} and {x1.shape}.")
     z0, z1 = (flow.encode(x, context, batch_size=batch_size, check=check) for x in (x0, x1))
-    if path == "spherical":
-        z = slerp(z0, z1, steps)
-    else:
-        t = np.linspace(0, 1, steps, dtype=z0.dtype).reshape(-1, *(1,) * z0.ndim)
-        z = (1 - t) * z0 + t * z1
+    z = slerp(z0, z1, steps) if path == "spherical" else np.linspace(z0, z1, steps, dtype=z0.dtype)
     return _decode(flow, z, context, batch_size, single, check)
 
 

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Annotated, Any
 
-import typer
+from typer import Argument, Option
 
 from flowkit._engine import installed, pip_install, run_on
 from flowkit.app.backend import main_alone
@@ -25,17 +25,15 @@ def _shapes(text):
 
 def check(
     target: Annotated[
-        str, typer.Argument(metavar="MODULE:NAME", help="What makes the bijector, as mypkg.twist:Twist.")
+        str, Argument(metavar="MODULE:NAME", help="What makes the bijector, as mypkg.twist:Twist.")
     ],
-    backends: Annotated[
-        str | None, typer.Option(help="With commas between them. Default: the one in use.")
-    ] = None,
-    examples: Annotated[int | None, typer.Option(min=1, help="Examples for each clause.")] = None,
+    backends: Annotated[str | None, Option(help="With commas between them. Default: the one in use.")] = None,
+    examples: Annotated[int | None, Option(min=1, help="Examples for each clause.")] = None,
     event_shapes: Annotated[
-        Any, typer.Option(parser=_shapes, metavar="3;8,8,3", help="Event shapes. Default: found by trial.")
+        Any, Option(parser=_shapes, metavar="3;8,8,3", help="Event shapes. Default: found by trial.")
     ] = None,
-    profile: Annotated[str, typer.Option(help="How much is asked: fast, full or thorough.")] = "full",
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+    profile: Annotated[str, Option(help="How much is asked: fast, full or thorough.")] = "full",
+    json_: Annotated[bool, Option("--json", help="Print JSON in place of a table.")] = False,
 ):
     """Hold a bijector to its contract: exit code 1 if a promise is broken."""
     chosen = backends.split(",") if backends else [os.environ.get("KERAS_BACKEND") or "jax"]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import typer
+from typer import Argument
 
 import flowkit
 from flowkit.app.backend import use
@@ -18,7 +18,7 @@ _LONGEST = 40  # letters of a name that is drawn: its end, since the beginning i
 
 def compare(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN RUN...", help="Folders that `flowkit train` has made.")
+        list[Path], Argument(metavar="RUN RUN...", help="Folders that `flowkit train` has made.")
     ],
     output: Annotated[Path, new_file("The PNG file to write.")] = Path("compare.png"),
     json_: Json = False,

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import typer
+from typer import Argument, Option
 
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
@@ -14,22 +14,19 @@ from flowkit.app.options import Backend, new_file, numbers
 
 def convert(
     source: Annotated[
-        Path,
-        typer.Argument(help="A flow.keras or a RUN; or weights: an .npz, a TensorFlow checkpoint, a .pt."),
+        Path, Argument(help="A flow.keras or a RUN; or weights: an .npz, a TensorFlow checkpoint, a .pt.")
     ],
     output: Annotated[Path, new_file("A .keras file for foreign weights, an .npz for a flow.")],
     n_bits: Annotated[
-        int | None, typer.Option(min=1, max=8, help="Bits of the images that the weights were trained on.")
+        int | None, Option(min=1, max=8, help="Bits of the images that the weights were trained on.")
     ] = None,
     input_shape: Annotated[
         Any,
-        typer.Option(
-            parser=numbers, metavar="H,W,C", help="The images' size. Default: that of the first data."
-        ),
+        Option(parser=numbers, metavar="H,W,C", help="The images' size. Default: that of the first data."),
     ] = None,
     check: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             metavar="FILE.NPZ", exists=True, dir_okay=False, help="The original's rows and their log_prob."
         ),
     ] = None,

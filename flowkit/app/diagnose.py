@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import typer
+from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
@@ -16,16 +16,15 @@ def diagnose(
     data: Data = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Folder to write. Default: RUN/diagnostics.", file_okay=False),
+        Option("-o", "--output", help="Folder to write. Default: RUN/diagnostics.", file_okay=False),
     ] = None,
-    rows: Annotated[int, typer.Option(min=2, help="At most so many test images, or rows of a table.")] = 1000,
-    samples: Annotated[int, typer.Option(min=100, help="Samples to compare with.")] = 1000,
-    outside: Annotated[str | None, typer.Option(metavar="SOURCE", help="Data of another kind.")] = None,
+    rows: Annotated[int, Option(min=2, help="At most so many test images, or rows of a table.")] = 1000,
+    samples: Annotated[int, Option(min=100, help="Samples to compare with.")] = 1000,
+    outside: Annotated[str | None, Option(metavar="SOURCE", help="Data of another kind.")] = None,
     background: Annotated[
-        str | None,
-        typer.Option(metavar="RUN", help="A flow of more general data, to compare likelihoods with."),
+        str | None, Option(metavar="RUN", help="A flow of more general data, to compare likelihoods with.")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same numbers.")] = 0,
+    seed: Annotated[int, Option(min=0, help="The same seed gives the same numbers.")] = 0,
     json_: Json = False,
     backend: Backend = None,
 ):

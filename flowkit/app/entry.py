@@ -59,8 +59,6 @@ def _run(arguments):
     words = sys.argv[1:] if arguments is None else arguments
     try:
         code = command_line(next(iter(words), None))(words, prog_name="flowkit", standalone_mode=False) or 0
-    except typer.Exit as error:
-        code = error.exit_code
     except typer.Abort:
         code = _OF_TYPER
     except Exception as error:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-import typer
+from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
@@ -15,8 +15,8 @@ _COUNTED = 64  # rows for which evaluations of a velocity field are counted
 def evaluate(
     run: Run,
     data: Data = None,
-    samples: Annotated[int, typer.Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
-    levels: Annotated[bool, typer.Option("--levels", help="Also print the bits of each level.")] = False,
+    samples: Annotated[int, Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
+    levels: Annotated[bool, Option("--levels", help="Also print the bits of each level.")] = False,
     json_: Json = False,
     backend: Backend = None,
 ):

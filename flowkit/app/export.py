@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
@@ -13,9 +13,9 @@ from flowkit.app.options import Backend, Run
 def export(
     run: Run,
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="A .onnx, .xml, .pt2 or .tflite file, or a folder.")
+        Path, Option("-o", "--output", help="A .onnx, .xml, .pt2 or .tflite file, or a folder.")
     ],
-    what: Annotated[str, typer.Option(help="decode, encode, log_prob or encode_and_log_prob.")] = "decode",
+    what: Annotated[str, Option(help="decode, encode, log_prob or encode_and_log_prob.")] = "decode",
     backend: Backend = None,
 ):
     """Write a function of a flow for ONNX Runtime, OpenVINO and others, after it was compared with the flow."""

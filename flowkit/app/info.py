@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from flowkit._shipped import closest, preset_folders, recipe_files
 from flowkit.app.backend import use
@@ -22,7 +22,7 @@ _LONGEST, _WIDEST = 300, 40  # characters of a fact, and of a name that the fact
 def info(
     name: Annotated[
         str | None,
-        typer.Argument(
+        Argument(
             metavar="[NAME]",
             help="A family such as nsf, a recipe or preset such as glow/digits, the folder of a run or preset, "
             "hf://user/name, or a .keras file.",
@@ -30,7 +30,7 @@ def info(
         ),
     ] = None,
     json_: Json = False,
-    cite: Annotated[bool, typer.Option("--cite", help="The paper of NAME as BibTeX, and no more.")] = False,
+    cite: Annotated[bool, Option("--cite", help="The paper of NAME as BibTeX, and no more.")] = False,
     backend: Backend = None,
 ):
     """Print versions, backend, devices and precision, for a bug report; of NAME, what is in it and its paper."""

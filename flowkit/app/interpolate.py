@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import typer
+from typer import Argument, Option
 
 import flowkit
 from flowkit.app.backend import use
@@ -14,11 +14,11 @@ from flowkit.app.options import Backend, Label, Output, Run
 
 def interpolate(
     run: Run,
-    first: Annotated[Path, typer.Argument(metavar="A.PNG", exists=True, dir_okay=False)],
-    second: Annotated[Path, typer.Argument(metavar="B.PNG", exists=True, dir_okay=False)],
+    first: Annotated[Path, Argument(metavar="A.PNG", exists=True, dir_okay=False)],
+    second: Annotated[Path, Argument(metavar="B.PNG", exists=True, dir_okay=False)],
     output: Output = None,
-    steps: Annotated[int, typer.Option(min=2, help="Images in the strip, both ends included.")] = 9,
-    path: Annotated[str, typer.Option(help="linear or spherical.")] = "linear",
+    steps: Annotated[int, Option(min=2, help="Images in the strip, both ends included.")] = 9,
+    path: Annotated[str, Option(help="linear or spherical.")] = "linear",
     label: Label = None,
     backend: Backend = None,
 ):

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import typer
+from typer import Argument, Option
 
 import flowkit
 from flowkit.app.backend import use
@@ -15,16 +15,14 @@ from flowkit.app.options import Backend, Data, Output, Run, numbers
 
 def manipulate(
     run: Run,
-    images: Annotated[list[Path], typer.Argument(metavar="IMAGE...", exists=True, dir_okay=False)],
-    from_class: Annotated[str, typer.Option(help="A class of the data, by number or name.")],
-    to_class: Annotated[str, typer.Option(help="The class to move the images towards.")],
+    images: Annotated[list[Path], Argument(metavar="IMAGE...", exists=True, dir_okay=False)],
+    from_class: Annotated[str, Option(help="A class of the data, by number or name.")],
+    to_class: Annotated[str, Option(help="The class to move the images towards.")],
     amounts: Annotated[
-        Any, typer.Option(parser=numbers, metavar="A,B,...", help="How far: 0 is the image itself.")
+        Any, Option(parser=numbers, metavar="A,B,...", help="How far: 0 is the image itself.")
     ] = "0,0.5,1,1.5",
     output: Output = None,
-    limit: Annotated[
-        int, typer.Option(min=1, help="Images of each class to learn the direction from.")
-    ] = 500,
+    limit: Annotated[int, Option(min=1, help="Images of each class to learn the direction from.")] = 500,
     data: Data = None,
     backend: Backend = None,
 ):

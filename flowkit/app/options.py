@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from flowkit._engine import ENGINES
 from flowkit._shipped import preset_folders, recipe_files
@@ -19,7 +19,7 @@ recipe_names = complete(recipe_files)
 
 def new_file(help):
     """Return the option -o for a file to write."""
-    return typer.Option("-o", "--output", help=help, dir_okay=False)
+    return Option("-o", "--output", help=help, dir_okay=False)
 
 
 def numbers(text):
@@ -29,14 +29,14 @@ def numbers(text):
 
 Backend = Annotated[
     str | None,
-    typer.Option(
+    Option(
         help=f"One of {', '.join(ENGINES)}. Default: KERAS_BACKEND, or the first installed.",
         autocompletion=complete(lambda: ENGINES),
     ),
 ]
 Run = Annotated[
     str,
-    typer.Argument(
+    Argument(
         metavar="RUN",
         help="A folder that `flowkit train` has made, a preset (a name such as glow/fashion-mnist, a folder, or "
         "hf://user/name), or a .keras file.",
@@ -44,11 +44,10 @@ Run = Annotated[
     ),
 ]
 Output = Annotated[Path | None, new_file("The PNG file to write.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
 Label = Annotated[
-    str | None, typer.Option(help="A class of a class-conditional flow, by number from 0 or by name.")
+    str | None, Option(help="A class of a class-conditional flow, by number from 0 or by name.")
 ]
 Data = Annotated[
-    str | None,
-    typer.Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE"),
+    str | None, Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE")
 ]

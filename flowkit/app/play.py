@@ -5,7 +5,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from flowkit.app.backend import use
 from flowkit.app.options import Backend, Data, Run
@@ -17,16 +17,12 @@ def play(
     run: Run = _BEST,
     out: Annotated[
         Path | None,
-        typer.Option(help="A folder to write, for any server. Default: serve it at once.", file_okay=False),
+        Option(help="A folder to write, for any server. Default: serve it at once.", file_okay=False),
     ] = None,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Where to serve it; 0 takes a free one.")
-    ] = 8000,
+    port: Annotated[int, Option(min=0, max=65535, help="Where to serve it; 0 takes a free one.")] = 8000,
     ort: Annotated[
         Path | None,
-        typer.Option(
-            metavar="DIR", exists=True, file_okay=False, help="onnxruntime-web/dist. Default: download."
-        ),
+        Option(metavar="DIR", exists=True, file_okay=False, help="onnxruntime-web/dist. Default: download."),
     ] = None,
     data: Data = None,
     backend: Backend = None,

@@ -4,7 +4,7 @@ from pathlib import Path, PurePath
 from typing import Annotated
 
 import numpy as np
-import typer
+from typer import Argument, Option
 
 from flowkit.app.backend import use
 from flowkit.app.options import Backend
@@ -14,14 +14,12 @@ _PLACES = {"platform", "python", "numpy"}  # which describe the machine and not 
 
 
 def preset(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="The preset, a new folder.", file_okay=False)
-    ],
+    run: Annotated[Path, Argument(metavar="RUN", help="The folder of a finished run.")],
+    folder: Annotated[Path, Argument(metavar="FOLDER", help="The preset, a new folder.", file_okay=False)],
     license_: Annotated[
-        str | None, typer.Option("--license", help="License of the weights, such as apache-2.0.")
+        str | None, Option("--license", help="License of the weights, such as apache-2.0.")
     ] = None,
-    description: Annotated[str | None, typer.Option(help="The first lines of the README.")] = None,
+    description: Annotated[str | None, Option(help="The first lines of the README.")] = None,
     backend: Backend = None,
 ):
     """Make a preset of a run: a folder with flow, recipe, numbers and a model card, to be shared."""

@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
@@ -14,10 +14,10 @@ from flowkit.app.options import Backend, Label, Run, new_file, numbers
 
 def sample(
     run: Run,
-    count: Annotated[int, typer.Option("-n", "--count", min=1, help="Images, or rows of a table.")] = 64,
+    count: Annotated[int, Option("-n", "--count", min=1, help="Images, or rows of a table.")] = 64,
     temperature: Annotated[
         Any,
-        typer.Option(
+        Option(
             parser=numbers,
             metavar="T",
             help="Spread of the latents, or of each level as 0.7,1. Default: the recipe's.",
@@ -25,11 +25,11 @@ def sample(
     ] = None,
     output: Annotated[Path | None, new_file("The .png file to write; of a table, .csv.")] = None,
     label: Label = None,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same samples.")] = 0,
+    seed: Annotated[int, Option(min=0, help="The same seed gives the same samples.")] = 0,
     given: Annotated[
-        str | None, typer.Option(metavar="FILE", help="A table of the columns that rows are conditioned on.")
+        str | None, Option(metavar="FILE", help="A table of the columns that rows are conditioned on.")
     ] = None,
-    zoom: Annotated[int | None, typer.Option(min=1, max=64, help="Width of each pixel of an image.")] = None,
+    zoom: Annotated[int | None, Option(min=1, max=64, help="Width of each pixel of an image.")] = None,
     backend: Backend = None,
 ):
     """Draw samples of a trained flow, as one picture; of a table, as one more table.

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from flowkit.app.backend import use
 from flowkit.app.failure import CommandError
@@ -13,9 +13,9 @@ from flowkit.app.sample import save_table
 
 def score(
     run: Run,
-    data: Annotated[str, typer.Argument(help="A table with the columns that the flow was trained on.")],
+    data: Annotated[str, Argument(help="A table with the columns that the flow was trained on.")],
     output: Annotated[Path, new_file("The .csv file to write.")] = Path("scores.csv"),
-    samples: Annotated[int, typer.Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
+    samples: Annotated[int, Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
     json_: Json = False,
     backend: Backend = None,
 ):

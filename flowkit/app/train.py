@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 import flowkit
 from flowkit.app import interrupt
@@ -17,37 +17,34 @@ from flowkit.app.options import Backend, Data, recipe_names
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="A recipe file, or one of flowkit's by name.", autocompletion=recipe_names)
+        str, Argument(help="A recipe file, or one of flowkit's by name.", autocompletion=recipe_names)
     ],
     data: Data = None,
     backend: Backend = None,
-    epochs: Annotated[int | None, typer.Option(help="Epochs in all, in place of the recipe's.")] = None,
-    precision: Annotated[str | None, typer.Option(help="Of the networks: float32 or mixed_bfloat16.")] = None,
+    epochs: Annotated[int | None, Option(help="Epochs in all, in place of the recipe's.")] = None,
+    precision: Annotated[str | None, Option(help="Of the networks: float32 or mixed_bfloat16.")] = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="The folder to write. Default: runs/ and the recipe's name.", file_okay=False),
+        Option(help="The folder to write. Default: runs/ and the recipe's name.", file_okay=False),
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Workers whose batches make one step.")] = 1,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's checkpoint.")] = False,
+    workers: Annotated[int, Option(min=1, help="Workers whose batches make one step.")] = 1,
+    resume: Annotated[bool, Option("--resume", help="Go on from the run's checkpoint.")] = False,
     set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A value of the recipe: model.steps=8."),
+        list[str] | None, Option("--set", metavar="KEY=VALUE", help="A value of the recipe: model.steps=8.")
     ] = None,
     dry_run: Annotated[
-        bool,
-        typer.Option("--dry-run", help="Print the recipe with each value that --set may change, and stop."),
+        bool, Option("--dry-run", help="Print the recipe with each value that --set may change, and stop.")
     ] = False,
-    columns: Annotated[str | None, typer.Option(help="Columns of a table to use: age,price.")] = None,
-    drop: Annotated[str | None, typer.Option(help="Columns of a table to leave out.")] = None,
+    columns: Annotated[str | None, Option(help="Columns of a table to use: age,price.")] = None,
+    drop: Annotated[str | None, Option(help="Columns of a table to leave out.")] = None,
     given: Annotated[
-        str | None, typer.Option(help="Columns of a table that the others are conditioned on.")
+        str | None, Option(help="Columns of a table that the others are conditioned on.")
     ] = None,
     types: Annotated[
-        list[str] | None,
-        typer.Option(metavar="COLUMN=TYPE", help="A column's type: kind=category, share=[0,1]."),
+        list[str] | None, Option(metavar="COLUMN=TYPE", help="A column's type: kind=category, share=[0,1].")
     ] = None,
     log: Annotated[
-        list[str] | None, typer.Option(metavar="NAME", help="Also log to tensorboard, wandb, mlflow or csv.")
+        list[str] | None, Option(metavar="NAME", help="Also log to tensorboard, wandb, mlflow or csv.")
     ] = None,
 ):
     """Train a flow from a recipe, evaluate it on the test split, and draw samples.

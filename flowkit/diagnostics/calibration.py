@@ -1,23 +1,23 @@
 """Simulation-based calibration of a conditional flow."""
 
-import numpy as np
-
 from flowkit.contract import Context, Tensor
-from flowkit.contract.arguments import whole_number
-from flowkit.diagnostics.finding import Finding, band_plot, holm
-from flowkit.evaluation import rank_band, ranks, uniformity
+from flowkit.contract.arguments import Between0And1, Count, checked
+from flowkit.diagnostics.finding import Finding, holm, rank_plot
+from flowkit.evaluation import ranks, uniformity
 from flowkit.flow.flow import Flow
 
 LEVEL = 0.01
+_SHOWN = 10  # entries in the figure
 
 
+@checked
 def calibration(
     flow: Flow,
     x: Tensor,
     context: Context,
     *,
-    draws: int = 99,
-    level: float = LEVEL,
+    draws: Count = 99,
+    level: Between0And1 = LEVEL,
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
@@ -35,13 +35,13 @@ def calibration(
     >>> from flowkit.conditioners import MLP
     >>> from flowkit.distributions import Normal
     >>> flow = Flow(Scale(0.0), base=Normal(conditioner=MLP([8])))  # before training it is N(0, 1) for any context
+    >>> import numpy as np
     >>> rng = np.random.default_rng(0)
     >>> context, x = rng.normal(size=(2, 300, 1))
     >>> flow.build({"x": (None, 1), "context": (None, 1)})
     >>> calibration(flow, x, context).passed, calibration(flow, x + 1, context).passed
     (True, False)
     """
-    draws = whole_number(draws, "draws", least=1)
     found = ranks(flow, x, context, draws=draws, seed=seed, batch_size=batch_size)
     found = found.reshape(len(found), -1)
     most = most_entries(level)
@@ -52,6 +52,7 @@ def calibration(
         )
     p = holm(uniformity(found, draws=draws))
     rejected = int((p < level).sum())
+    shown = {f"entry {entry}": found[:, entry] for entry in range(min(_SHOWN, len(p)))}
     return Finding(
         "calibration",
         f"{rejected} of {len(p)} entries have ranks among {draws} draws that are uneven at level {level:g} (Holm); the "
@@ -66,24 +67,10 @@ def calibration(
             "mean_rank": (found.mean(axis=0) / draws).tolist(),
         },
         not rejected,
-        lambda: _draw(found, draws, level),
+        lambda: rank_plot(shown, draws, level, f"{1 - level:.0%} band of one entry"),
     )
 
 
 def most_entries(level: float) -> int:
     """Return the most entries that can be tested at a level: with more, the least p-value, 1/2001, is above it."""
     return int(2_000 * level)
-
-
-def _draw(found, draws, level):
-    shares = {
-        f"entry {entry}": (found[:, entry, None] <= np.arange(draws + 1)).mean(axis=0)
-        for entry in range(min(10, found.shape[1]))
-    }
-    return band_plot(
-        rank_band(len(found), draws=draws, level=1 - level),
-        shares,
-        f"{1 - level:.0%} band of one entry",
-        "rank / draws",
-        "share of ranks at most that, less what is even",
-    )

@@ -1,28 +1,29 @@
 """Coverage: the share of the data in regions of highest density."""
 
 import math
+from typing import Annotated
 
 import numpy as np
 
 from flowkit.contract import Context, Tensor
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Between0And1, Count, checked, whole
 from flowkit.diagnostics.finding import Finding, band_plot
-from flowkit.evaluation.calibration import pieces, rank_band
-from flowkit.flow.context import context_kind
+from flowkit.evaluation.calibration import Band, chance_band, pieces, rank_band
 from flowkit.flow.flow import Flow
 
 _CELLS = 100  # levels that are compared
 _SETS = 2_000  # drawn by chance, to find how far a right flow goes
 
 
+@checked
 def coverage(
     flow: Flow,
     x: Tensor,
     context: Context = None,
     *,
-    samples: int = 2_000,
-    draws: int = 99,
-    level: float = 0.99,
+    samples: Annotated[int, whole(_CELLS, None)] = 2_000,
+    draws: Count = 99,
+    level: Between0And1 = 0.99,
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
@@ -49,31 +50,24 @@ def coverage(
     >>> coverage(flow, x).passed, coverage(flow, 1.2 * x).passed
     (True, False)
     """
-    samples = whole_number(samples, "samples", least=_CELLS)
-    draws = whole_number(draws, "draws", least=1)
-    if not 0 < level < 1:
-        raise ValueError(f"coverage: expected a level between 0 and 1, received {level!r}.")
     # Another seed than that of the draws' own scores: rows must not share their noise with them.
     found = flow.log_prob(x, context, seed=seed + 1, batch_size=batch_size).astype("float64")
     found = _without_nan(found)
-    rng = np.random.default_rng(seed)
-    shared = context_kind(flow) == "none" or context is None
-    if shared:
-        _, drawn = flow.sample_and_log_prob(samples, seed=seed, batch_size=batch_size, check=None)
+    how = {"batch_size": batch_size, "check": None}
+    if context is None:
+        drawn = np.asarray(flow.sample_and_log_prob(samples, seed=seed, **how)[1])[:, None]
         u, lower, upper = band(len(found), samples, level)
-        ranks = _ranks(found, _without_nan(np.asarray(drawn, "float64"))[:, None], rng)
-        share = (ranks[:, None] < (u * (samples + 1)).round()).mean(axis=0)
     else:
+        size = len(found) * math.prod(flow.event_shape)
+        drawn = np.concatenate(
+            [
+                flow.sample_and_log_prob(count, context, seed=own_seed, **how)[1]
+                for count, own_seed in pieces(draws, size, np.random.SeedSequence(seed))
+            ]
+        )
         u, lower, upper = rank_band(len(found), draws=draws, level=level)
-        how = {"batch_size": batch_size, "check": None}
-        drawn = [
-            flow.sample_and_log_prob(count, context, seed=own_seed, **how)[1]
-            for count, own_seed in pieces(
-                draws, len(found) * math.prod(flow.event_shape), np.random.SeedSequence(seed)
-            )
-        ]
-        ranks = _ranks(found, _without_nan(np.concatenate(drawn).astype("float64")), rng)
-        share = (ranks[:, None] <= np.arange(draws + 1)).mean(axis=0)
+    ranks = _ranks(found, _without_nan(drawn.astype("float64")), np.random.default_rng(seed))
+    share = (ranks[:, None] < (u * (len(drawn) + 1)).round()).mean(axis=0)
     outside = (share < lower - 1e-9) | (share > upper + 1e-9)
     worst = int(np.argmax(np.abs(share - u)))
     passed = not outside.any()
@@ -84,7 +78,7 @@ def coverage(
         f"{level:.0%} band.",
         {
             "rows": len(found),
-            "draws": samples if shared else draws,
+            "draws": len(drawn),
             "level": level,
             "largest_difference": float(share[worst] - u[worst]),
             "at": float(u[worst]),
@@ -105,7 +99,7 @@ def coverage(
     )
 
 
-def band(n: int, samples: int, level: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def band(n: int, samples: int, level: float) -> Band:
     """Return (u, lower, upper), where C(u) of n rows ranked among the same `samples` stays for all u at once.
 
     The mass between order statistics of m samples follows a Dirichlet distribution of ones, so the counts of n rows
@@ -125,9 +119,7 @@ def band(n: int, samples: int, level: float) -> tuple[np.ndarray, np.ndarray, np
     counts = rng.multinomial(n, mass)
     u = places[1:] / (samples + 1)
     deviation = np.sqrt(u * (1 - u) * (1 / n + 1 / samples))
-    away = np.abs(np.cumsum(counts, axis=1) / n - u)[:, :-1] / deviation[:-1]
-    half = np.quantile(away.max(axis=1), level, method="higher") * deviation
-    return u, np.maximum(u - half, 0.0), np.minimum(u + half, 1.0)
+    return chance_band(u, deviation, counts, level)
 
 
 def _ranks(found, drawn, rng):

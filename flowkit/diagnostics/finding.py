@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract import Tensor
+from flowkit.evaluation.calibration import Band, rank_band
 from flowkit.training.pictures import new_figure
 
 BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#888888"
@@ -88,13 +89,7 @@ def plot(xlabel: str, ylabel: str) -> tuple[Any, Any]:
     return figure, axes
 
 
-def band_plot(
-    band: tuple[np.ndarray, np.ndarray, np.ndarray],
-    shares: Mapping[str, np.ndarray],
-    label: str,
-    xlabel: str,
-    ylabel: str,
-) -> Any:
+def band_plot(band: Band, shares: Mapping[str, np.ndarray], label: str, xlabel: str, ylabel: str) -> Any:
     """Return a figure of named shares, less the share u that is expected, within a band (u, lower, upper)."""
     u, lower, upper = band
     figure, axes = plot(xlabel, ylabel)
@@ -104,6 +99,20 @@ def band_plot(
     axes.axhline(0, color="black", linewidth=0.8, linestyle="--")
     axes.legend(fontsize=8)
     return figure
+
+
+def rank_plot(ranks: Mapping[str, np.ndarray], draws: int, level: float, label: str) -> Any:
+    """Return a figure of named ranks (n,) among `draws`, within the band that uniform ones leave at `level`."""
+    band = rank_band(len(next(iter(ranks.values()))), draws=draws, level=1 - level)
+    shares = {name: (found[:, None] <= np.arange(draws + 1)).mean(axis=0) for name, found in ranks.items()}
+    return band_plot(band, shares, label, "rank / draws", "share of ranks at most that, less what is even")
+
+
+def histograms(axes: Any, bins: Any, *named: tuple[str, np.ndarray]) -> None:
+    """Draw the densities of one or two named sets of numbers, with a legend."""
+    for (name, values), colour in zip(named, (BLUE, ORANGE), strict=False):
+        axes.hist(values, bins, density=True, histtype="step", color=colour, label=name)
+    axes.legend(fontsize=8)
 
 
 def png(figure: Any) -> bytes:

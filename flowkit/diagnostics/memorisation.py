@@ -4,10 +4,9 @@ import numpy as np
 from scipy import stats
 
 from flowkit.contract import Context, Tensor
-from flowkit.contract.arguments import whole_number
-from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding
+from flowkit.contract.arguments import Between0And1, Count, checked
+from flowkit.diagnostics.finding import GREY, Finding, histograms
 from flowkit.flow import prepare
-from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 from flowkit.training.pictures import image_grid, new_figure
 
@@ -15,14 +14,15 @@ _SHOWN = 8
 _DISTANCES = 2**24  # that are held at once
 
 
+@checked
 def memorisation(
     flow: Flow,
     x: Tensor,
     train: Tensor,
     context: Context = None,
     *,
-    samples: int = 1_000,
-    level: float = 0.01,
+    samples: Count = 1_000,
+    level: Between0And1 = 0.01,
     temperature: float = 1.0,
     batch_size: int | None = None,
     seed: int = 0,
@@ -48,14 +48,17 @@ def memorisation(
     >>> memorisation(flow, x, train).passed
     True
     """
-    samples = whole_number(samples, "samples", least=1)
     x, context = prepare.checked(flow, x, context)
     train = np.asarray(prepare.as_array(flow, train), x.dtype)  # so that copies are equal
     if train.shape[1:] != x.shape[1:]:
         raise ValueError(
             f"memorisation: expected rows to train on like those of x, {x.shape[1:]}, received shape {train.shape}."
         )
-    drawn = _drawn(flow, samples, context, temperature, batch_size, seed)
+    how = {"temperature": temperature, "seed": seed, "batch_size": batch_size, "check": None}
+    if context is None:
+        drawn = np.asarray(prepare.as_array(flow, flow.sample(samples, **how)))
+    else:
+        drawn = np.asarray(flow.sample(1, context, **how))[0]
     flat = [np.asarray(rows, "float64").reshape(len(rows), -1) for rows in (drawn, x, train)]
     if train.ndim == 2:
         flat = _standardized(flat)
@@ -124,22 +127,12 @@ def _nearest_two(rows: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.nd
     return nearest, np.sort(distances, axis=1)
 
 
-def _drawn(flow, samples, context, temperature, batch_size, seed):
-    how = {"temperature": temperature, "seed": seed, "batch_size": batch_size, "check": None}
-    if context_kind(flow) == "none" or context is None:
-        return np.asarray(prepare.as_array(flow, flow.sample(samples, **how)))
-    return np.asarray(flow.sample(1, context, **how))[0]
-
-
 def _draw(of_samples, of_x, closest, beside):
     images = closest.ndim == 4 and closest.shape[-1] in (1, 3)
     figure = new_figure(9 if images else 5, 4)
     axes = figure.add_subplot(1, 1 + images, 1)
-    bins = np.linspace(0, 1, 41)
-    for ratios, colour, name in ((of_x, BLUE, "test rows"), (of_samples, ORANGE, "samples")):
-        axes.hist(ratios, bins, density=True, histtype="step", color=colour, label=name)
+    histograms(axes, np.linspace(0, 1, 41), ("test rows", of_x), ("samples", of_samples))
     axes.set(xlabel="distance to the nearest training row, over that to the next", ylabel="density")
-    axes.legend(fontsize=8, loc="upper left")
     axes.grid(alpha=0.3, color=GREY)
     if images:
         both = np.concatenate([closest, beside]).astype("float64")

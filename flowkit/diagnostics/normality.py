@@ -6,8 +6,9 @@ import numpy as np
 from scipy import stats
 
 from flowkit.contract import Context, Tensor
+from flowkit.contract.arguments import Between0And1, checked
 from flowkit.contract.noise import given
-from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, holm
+from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, histograms, holm
 from flowkit.distributions import Normal
 from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.flow import Flow
@@ -16,12 +17,13 @@ from flowkit.training.pictures import new_figure
 _LINES = 40  # of a QQ plot
 
 
+@checked
 def normality(
     flow: Flow,
     x: Tensor,
     context: Context = None,
     *,
-    level: float = 0.01,
+    level: Between0And1 = 0.01,
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
@@ -43,8 +45,6 @@ def normality(
     >>> normality(flow, x).passed, normality(flow, 1.5 * x).passed
     (True, False)
     """
-    if not 0 < level < 1:
-        raise ValueError(f"normality: expected a level between 0 and 1, received {level!r}.")
     z = latents(flow, x, context, batch_size=batch_size, seed=seed)
     base, expected = flow.base, None
     if type(base) is not Normal or base.learn or base.conditioner is not None:
@@ -122,16 +122,13 @@ def _draw(z, expected):
     squares = squares[np.isfinite(squares)]
     high = np.quantile(squares, 0.995) if len(squares) else 1.0
     bins = np.linspace(min(squares.min(initial=high), 0.9 * high), high, 41)
-    right.hist(squares, bins, density=True, histtype="step", color=BLUE, label="data")
     if expected is None:
         places = np.linspace(bins[0], bins[-1], 200)
         right.plot(places, stats.chi2(size).pdf(places), color=ORANGE, label=f"chi-squared, {size} degrees")
+        histograms(right, bins, ("data", squares))
     else:
-        right.hist(
-            _squares(expected), bins, density=True, histtype="step", color=ORANGE, label="draws of the base"
-        )
+        histograms(right, bins, ("data", squares), ("draws of the base", _squares(expected)))
     right.set(xlabel="squared length of the latents", ylabel="density")
-    right.legend(fontsize=8)
     for axes in (left, right):
         axes.grid(alpha=0.3, color=GREY)
     return figure

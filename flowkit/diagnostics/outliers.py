@@ -6,7 +6,7 @@ import numpy as np
 from scipy import stats
 
 from flowkit.contract import Context, Tensor
-from flowkit.diagnostics.finding import BLUE, ORANGE, Finding
+from flowkit.diagnostics.finding import Finding, histograms
 from flowkit.flow.flow import Flow
 from flowkit.training.pictures import new_figure
 
@@ -124,12 +124,10 @@ def outliers(
             background.log_prob(rows, **how) - part for rows, part in zip((x, outside), found, strict=True)
         ]
     auroc = {name: _auroc(*both) for name, both in scores.items()}
-    shown = ", ".join(
-        f"{name.replace('_', ' ')} {value:.3f}" for name, value in auroc.items() if name != "log_prob"
-    )
+    _, *others = (f"{name.replace('_', ' ')} {value:.3f}" for name, value in auroc.items())
     return Finding(
         "outliers",
-        f"AUROC of other data against the test data: {shown}; raw -log p {auroc['log_prob']:.3f}"
+        f"AUROC of other data against the test data: {', '.join(others)}; raw -log p {auroc['log_prob']:.3f}"
         + (", which finds other data more likely than its own." if auroc["log_prob"] < 0.5 else "."),
         {"rows": len(x), "outside_rows": len(outside), "auroc": auroc},
         None,
@@ -138,22 +136,17 @@ def outliers(
 
 
 def _auroc(inside, outside):
-    ranked = stats.rankdata(np.concatenate([inside, outside]))[len(inside) :]
-    least = len(outside) * (len(outside) + 1) / 2
-    return float((ranked.sum() - least) / (len(inside) * len(outside)))
+    """Return the chance that a score of `outside` is higher than one of `inside`; equal ones count half."""
+    return float(stats.mannwhitneyu(outside, inside).statistic / (len(inside) * len(outside)))
 
 
 def _draw(scores, auroc):
     figure = new_figure(4 * len(scores), 3.5)
-    for axes, (name, both) in zip(
-        figure.subplots(1, len(scores), squeeze=False)[0], scores.items(), strict=True
-    ):
-        ends = np.quantile(np.concatenate([s[np.isfinite(s)] for s in both]), [0.005, 0.995])
+    every_axes = figure.subplots(1, len(scores))
+    for axes, (name, both) in zip(every_axes, scores.items(), strict=True):
+        inside, outside = (values[np.isfinite(values)] for values in both)
+        ends = np.quantile(np.concatenate([inside, outside]), [0.005, 0.995])
         bins = np.linspace(*ends, 41) if ends[1] > ends[0] else 10
-        for values, colour, label in zip(both, (BLUE, ORANGE), ("test data", "other data"), strict=True):
-            axes.hist(
-                values[np.isfinite(values)], bins, density=True, histtype="step", color=colour, label=label
-            )
+        histograms(axes, bins, ("test data", inside), ("other data", outside))
         axes.set(title=_TITLES[name], xlabel=f"score, nats (AUROC {auroc[name]:.3f})", yticks=[])
-        axes.legend(fontsize=8)
     return figure

@@ -3,22 +3,23 @@
 import numpy as np
 
 from flowkit.contract import Context, Tensor
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Between0And1, Count, checked
 from flowkit.diagnostics.calibration import LEVEL
-from flowkit.diagnostics.finding import Finding, band_plot
-from flowkit.evaluation import rank_band, uniformity
+from flowkit.diagnostics.finding import Finding, rank_plot
+from flowkit.evaluation import uniformity
 from flowkit.evaluation.calibration import pieces
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
 
 
+@checked
 def tarp(
     flow: Flow,
     x: Tensor,
     context: Context,
     *,
-    draws: int = 99,
-    level: float = LEVEL,
+    draws: Count = 99,
+    level: Between0And1 = LEVEL,
     batch_size: int | None = None,
     seed: int = 0,
 ) -> Finding:
@@ -42,7 +43,6 @@ def tarp(
     >>> tarp(flow, x, context).passed, tarp(flow, 2 * x, context).passed
     (True, False)
     """
-    draws = whole_number(draws, "draws", least=1)
     x, _ = prepare.checked(flow, x, context)
     if len(x) < 2:
         raise ValueError(f"tarp: got {len(x)} rows, expected at least 2.")
@@ -68,11 +68,5 @@ def tarp(
         f"{'even' if p >= level else 'uneven'}: p is {p:.2g}.",
         {"rows": len(x), "draws": draws, "level": level, "p": p, "mean_rank": float(closer.mean() / draws)},
         p >= level,
-        lambda: band_plot(
-            rank_band(len(x), draws=draws, level=1 - level),
-            {"distance": (closer[:, None] <= np.arange(draws + 1)).mean(axis=0)},
-            f"{1 - level:.0%} band",
-            "rank / draws",
-            "share of ranks at most that, less what is even",
-        ),
+        lambda: rank_plot({"distance": closer}, draws, level, f"{1 - level:.0%} band"),
     )

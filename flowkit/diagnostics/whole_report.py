@@ -18,7 +18,6 @@ from flowkit.diagnostics.round_trip import round_trip
 from flowkit.diagnostics.tarp import tarp
 from flowkit.evaluation.levels import check_scored_by_level
 from flowkit.flow import prepare
-from flowkit.flow.context import context_kind
 from flowkit.flow.flow import Flow
 from flowkit.training.atomic import atomic_path, json_text
 
@@ -142,7 +141,6 @@ def report(
     >>> sorted(found.left_out)
     ['calibration', 'levels', 'outliers', 'recovery', 'tarp']
     """
-    reads = context_kind(flow) != "none" and context is not None
     prepare.checked(flow, x, context)  # before any work
     how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     runs = {
@@ -158,11 +156,11 @@ def report(
             flow, x, outside, context, outside_context=outside_context, background=background, **how
         ),
     }
-    left_out = _left_out(flow, reads, train, outside)
+    left_out = _left_out(flow, context, train, outside)
     return Report({name: run() for name, run in runs.items() if name not in left_out}, left_out, len(x))
 
 
-def _left_out(flow, reads, train, outside):
+def _left_out(flow, context, train, outside):
     """Return name -> reason of the diagnostics that do not apply."""
     reasons, entries = {}, math.prod(flow.event_shape)
     if entries > most_entries(LEVEL):
@@ -171,7 +169,7 @@ def _left_out(flow, reads, train, outside):
         )
     if len(flow.event_shape) != 1:
         reasons["recovery"] = "of images each pixel would be an entry"
-    if not reads:
+    if context is None:
         reasons |= dict.fromkeys(("calibration", "tarp", "recovery"), "the call has no context")
     try:
         check_scored_by_level(flow, "levels")

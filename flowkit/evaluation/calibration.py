@@ -1,25 +1,28 @@
 """Simulation-based calibration: ranks of the truth among draws of a conditional density."""
 
-import math
 from collections.abc import Iterator
 
 import numpy as np
 
 from flowkit.contract import Context, Tensor
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Between0And1, Count, checked, whole_number
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
 
 _SETS = 2_000  # of uniform ranks, drawn to know how far chance goes
 _NUMBERS = 2**24  # of draws that are held at once: 64 MiB in float32
 
+Band = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""A distribution u, and how far below and above it others may go: (u, lower, upper)."""
 
+
+@checked
 def ranks(
     flow: Flow,
     x: Tensor,
     context: Context,
     *,
-    draws: int = 100,
+    draws: Count = 100,
     seed: int | None = None,
     batch_size: int | None = None,
 ) -> np.ndarray:
@@ -44,7 +47,6 @@ def ranks(
     >>> found.shape, bool(found.min() >= 0), bool(found.max() <= 20)
     ((50, 2), True, True)
     """
-    draws = whole_number(draws, "draws", least=1)
     if context is None:
         raise ValueError("ranks: got no context, expected one for each row of x.")
     x, _ = prepare.checked(flow, x, context)
@@ -88,18 +90,17 @@ def uniformity(ranks: np.ndarray, *, draws: int, seed: int = 0) -> np.ndarray:
             + (f" in {found.min()}..{found.max()}" if found.size else "")
             + "."
         )
-    n = len(found)
-    by_chance = _farthest(_uniform_counts(n, draws, seed), n)
-    columns = found.reshape(n, -1).T
+    u, deviation, by_chance = _uniform_ranks(len(found), draws, seed)
+    columns = found.reshape(len(found), -1).T
     counts = np.stack([np.bincount(column, minlength=draws + 1) for column in columns])
     # Equal counts may differ by rounding; different ones differ by far more than 1e-9.
-    more = (by_chance >= _farthest(counts, n)[:, None] - 1e-9).sum(axis=1)
+    farthest = _farthest(counts, u, deviation)[:, None] - 1e-9
+    more = (_farthest(by_chance, u, deviation) >= farthest).sum(axis=1)
     return ((1 + more) / (1 + _SETS)).reshape(found.shape[1:])
 
 
-def rank_band(
-    n: int, *, draws: int, level: float = 0.95, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+@checked
+def rank_band(n: Count, *, draws: Count, level: Between0And1 = 0.95, seed: int = 0) -> Band:
     """Return (u, lower, upper), each (draws + 1,), where F(k) of `n` uniform ranks stays for all k at once.
 
     F(k) is the share of ranks that are at most k, u_k = (k + 1) / (draws + 1) its expectation, and the band is
@@ -115,22 +116,26 @@ def rank_band(
     >>> u.tolist(), bool((lower <= u).all()), float(upper[1]) < 0.55
     ([0.25, 0.5, 0.75, 1.0], True, True)
     """
-    n, draws = whole_number(n, "n", least=1), whole_number(draws, "draws", least=1)
-    if not 0 < level < 1:
-        raise ValueError(f"rank_band: expected a level between 0 and 1, received {level!r}.")
-    c = np.quantile(_farthest(_uniform_counts(n, draws, seed), n), level, method="higher")
-    u = np.arange(1, draws + 2) / (draws + 1)
-    half = c * np.sqrt(u * (1 - u) / n)
+    return chance_band(*_uniform_ranks(n, draws, seed), level)
+
+
+def chance_band(u: np.ndarray, deviation: np.ndarray, counts: np.ndarray, level: float) -> Band:
+    """Return (u, lower, upper), within which `level` of the distributions stay that have these `counts` (sets, len(u)).
+
+    Its width is in proportion to `deviation`.
+    """
+    half = np.quantile(_farthest(counts, u, deviation), level, method="higher") * deviation
     return u, np.maximum(u - half, 0.0), np.minimum(u + half, 1.0)
 
 
-def _uniform_counts(n, draws, seed):
-    """Count each rank in sets of `n` uniform ones, (sets, draws + 1)."""
-    return np.random.default_rng(seed).multinomial(n, np.full(draws + 1, 1 / (draws + 1)), size=_SETS)
+def _uniform_ranks(n, draws, seed):
+    """Return what F(k) is for uniform ranks, its standard deviation, and counts of each rank in sets of `n`."""
+    u = np.arange(1, draws + 2) / (draws + 1)
+    counts = np.random.default_rng(seed).multinomial(n, np.full(draws + 1, 1 / (draws + 1)), size=_SETS)
+    return u, np.sqrt(u * (1 - u) / n), counts
 
 
-def _farthest(counts, n):
-    """Return the largest distance of each row's distribution from the uniform one, in standard deviations."""
-    share = np.cumsum(counts, axis=1)[:, :-1] / n  # the last is 1
-    u = np.arange(1, counts.shape[1]) / counts.shape[1]
-    return np.max(np.abs(share - u) / np.sqrt(u * (1 - u)), axis=1) * math.sqrt(n)
+def _farthest(counts, u, deviation):
+    """Return the largest distance of each row's distribution from `u`, in units of `deviation`; the last is 1."""
+    share = np.cumsum(counts, axis=1) / counts.sum(axis=1, keepdims=True)
+    return np.max(np.abs(share - u)[:, :-1] / deviation[:-1], axis=1)

@@ -47,8 +47,8 @@ def adapt(
     spec = BijectorSpec(
         event_rank=len(event_shape),
         event_multiple=tuple(event_shape),
-        domain=found.domain(obj) if domain is None else domain,
-        codomain=found.codomain(obj) if codomain is None else codomain,
+        domain=domain or found.domain(obj, "domain"),
+        codomain=codomain or found.domain(obj, "codomain"),
         inverse=inverse,
         solver_gradients=solver_gradients,
     )
@@ -184,17 +184,21 @@ def _rebuilt(bijector, dtype):
 
 @dataclass(frozen=True)
 class Convention:
-    """forward(obj, x) and inverse(obj, z) -> (output, log_det); copied(obj, dtype) -> obj; the domains of an object.
+    """forward(obj, x) and inverse(obj, z) -> (output, log_det); copied(obj, dtype) -> obj.
 
     `derives`: the tensors that an object holds may have been computed when it was made, as a spline's knots are.
+    `constrained`: it says what it maps between by constraints of torch.distributions.
     """
 
     forward: Callable
     inverse: Callable
     copied: Callable = copied
-    domain: Callable = lambda obj: Domain.REAL
-    codomain: Callable = lambda obj: Domain.REAL
     derives: bool = False
+    constrained: bool = False
+
+    def domain(self, obj, side):
+        """Return the "domain" or "codomain" of an object."""
+        return _constraint(getattr(obj, side)) if self.constrained else Domain.REAL
 
     def precision(self, obj):
         """Return the precision in which the object's own numbers were computed."""
@@ -228,29 +232,23 @@ def _constraint(constraint):
     """Return the domain of a torch.distributions constraint."""
     while hasattr(constraint, "base_constraint"):
         constraint = constraint.base_constraint
-    name = type(constraint).__name__.removeprefix("_")
-    if name in ("GreaterThan", "GreaterThanEq"):
-        return Domain(low=float(constraint.lower_bound))
-    if name == "LessThan":
-        return Domain(high=float(constraint.upper_bound))
-    if name in ("Interval", "HalfOpenInterval"):
-        return Domain.interval(float(constraint.lower_bound), float(constraint.upper_bound))
-    return Domain.SIMPLEX if name == "Simplex" else Domain.REAL
+    if type(constraint).__name__.endswith("Simplex"):
+        return Domain.SIMPLEX
+    low, high = getattr(constraint, "lower_bound", -np.inf), getattr(constraint, "upper_bound", np.inf)
+    return Domain(low=float(low), high=float(high))
 
 
-_constrained = {
-    "domain": lambda obj: _constraint(obj.domain),
-    "codomain": lambda obj: _constraint(obj.codomain),
-    "derives": True,
-}
 _module = Convention(lambda obj, x: obj(x), lambda obj, z: obj.inverse(z))  # it returns pairs
 
 CONVENTIONS = {
     # zuko's transforms derive from torch.distributions' Transform.
     "zuko": Convention(
-        lambda obj, x: obj.call_and_ladj(x), lambda obj, z: obj.inv.call_and_ladj(z), **_constrained
+        lambda obj, x: obj.call_and_ladj(x),
+        lambda obj, z: obj.inv.call_and_ladj(z),
+        derives=True,
+        constrained=True,
     ),
-    "torch.distributions": Convention(_transform, _transform_inverse, **_constrained),
+    "torch.distributions": Convention(_transform, _transform_inverse, derives=True, constrained=True),
     "nflows": _module,
     "normflows": _module,  # its flows map latents to data, and are read as they are called
     "flowjax": Convention(  # one event at a time

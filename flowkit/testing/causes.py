@@ -176,21 +176,30 @@ def _chain(error):
 
 
 def narrow_places(steps):
-    """Return {operation and place: type that it answers in} for the steps of `engine.lowest_float`."""
+    """Return {operation and place: (type that it answers in, what keeps float64 or "")}.
+
+    `steps` are those of `engine.lowest_float`.
+    """
     found = {}
     for kind, stack in steps:
-        inner = [i for i, (file, _, _) in enumerate(stack) if _is_own(file)]
-        if inner:
-            file, line, _ = stack[inner[-1]]
-            names = [name for source, _, name in stack[inner[-1] + 1 :] if _OPERATION.search(source)]
+        own = [i for i, (file, _, _) in enumerate(stack) if _is_own(file)]
+        if own:
+            file, line, _ = stack[own[-1]]
+            names = [name for source, _, name in stack[own[-1] + 1 :] if _OPERATION.search(source)]
             called = f"ops.{names[0]}" if names else _code(file, line)
-            found[f"`{called}`, {os.path.basename(file)}:{line}"] = kind
+            keeps = (
+                f"flowkit.numerics.{names[0]} keeps float64" if names and names[0] in numerics.__all__ else ""
+            )
+            found[f"`{called}`, {os.path.basename(file)}:{line}"] = kind, keeps
     return found
 
 
 def narrow_notes(found):
     """Return what a report says of the operations in `narrow_places`."""
-    return [f"judged in {kind}: {what}{_instead(what)}" for what, kind in found.items()]
+    return [
+        f"judged in {kind}: {what}" + (f" ({keeps})" if keeps else "")
+        for what, (kind, keeps) in found.items()
+    ]
 
 
 def mixed(error, steps):
@@ -198,34 +207,26 @@ def mixed(error, steps):
     found = narrow_places(steps)
     if not found or not _MIXED.search(str(error)):
         return None
-    what, kind = next(iter(found.items()))
+    what, (kind, keeps) = next(iter(found.items()))
     return Broken(
         "answers in float64 from what is given in float64, in which the checker judges",
         f"{kind} from {what}, which the backend does not mix with float64",
-        hint=_instead(what).strip(" ()") or "Cast it back to the type of its input.",
+        hint=keeps or "Cast it back to the type of its input.",
         cause=cause_of(error),
     )
 
 
 def narrowed(lowest, declared, steps):
     """Return the broken promise of a layer that computes in type `lowest`, less precise than the `declared` one."""
-    places = [what for what, kind in narrow_places(steps).items() if kind == lowest]
-    what = f"{lowest} from {places[0]}" if places else lowest
-    hint = (
-        "Do not cast below the layer's compute_dtype: only a part with a dtype of its own, such as a network under a "
-        "mixed policy, may compute in less."
-    )
-    if places and (keeps := _instead(places[0])):
-        hint = f"{keeps.strip(' ()')}."
+    places = [(what, keeps) for what, (kind, keeps) in narrow_places(steps).items() if kind == lowest]
+    what, keeps = places[0] if places else ("", "")
+    found = f"{lowest} from {what}" if what else lowest
     return Broken(
         f"both directions to compute in {declared}, as the layer's dtype says, or better",
-        what,
-        hint=hint,
-        cause=f"it computes in {what}",
+        found,
+        hint=f"{keeps}."
+        if keeps
+        else "Do not cast below the layer's compute_dtype: only a part with a dtype of its own, such as a network "
+        "under a mixed policy, may compute in less.",
+        cause=f"it computes in {found}",
     )
-
-
-def _instead(what):
-    name = re.match(r"`ops\.(\w+)`", what)
-    known = name and name[1] in numerics.__all__
-    return f" (flowkit.numerics.{name[1]} keeps float64)" if known else ""

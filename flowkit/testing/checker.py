@@ -69,7 +69,9 @@ class Check:
             thorough=self.profile.thorough,
         )
         self.examples = self.profile.examples if examples is None else examples
-        self._replay_options = {"context": context, "profile": profile, "drawn": drawn}
+        self._replay_options = {"drawn": drawn, "context": context}
+        if profile != "full":
+            self._replay_options["profile"] = profile
         self.trial = functools.cache(functools.partial(Trial, self.subject))
 
     def run(self, name, replay=None, causes=None):
@@ -217,7 +219,7 @@ class Check:
             conditioning=self._conditioning(example, found.sample),
             config=repr(self.subject.model),
             example=example,
-            replay=replay_line(clause.name, example, **self._replay_options),
+            replay=replay_line(clause.name, example, self._replay_options),
         )
 
     def _hint(self, clause, example, found):
@@ -255,14 +257,12 @@ def _other_shape(trial):
     )
 
 
-def replay_line(clause, example, *, drawn=None, context=None, profile="full"):
+def replay_line(clause, example, options):
     """Return the call that repeats a failure, with ... for the bijector, and for a context that is a function."""
-    options = [f"clauses=[{clause!r}]", f"replay={example!r}"]
-    if drawn is not None:
-        options.append(f"drawn={drawn!r}")
-    if context is not None:
-        shape = context if isinstance(context, dict) or callable(context) else tuple(context)
-        options.append(f"context={'...' if callable(context) else repr(shape)}")
-    if profile != "full":
-        options.append(f"profile={profile!r}")
-    return f"check_bijector(..., {', '.join(options)})  # backend {engine.name}"
+    given = {"clauses": [clause], "replay": example, **options}
+    words = [
+        f"{name}={'...' if callable(value) else repr(value)}"
+        for name, value in given.items()
+        if value is not None
+    ]
+    return f"check_bijector(..., {', '.join(words)})  # backend {engine.name}"

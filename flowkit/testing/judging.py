@@ -26,9 +26,6 @@ class Clause:
     check: Callable
     needs: tuple[bool, ...]
 
-    def __str__(self):
-        return self.name
-
 
 def clause(name, *, per="example", needs=()):
     """Make a function of a trial the `Clause` of that name; its docstring states the promise and ends with a hint."""

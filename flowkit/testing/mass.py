@@ -1,6 +1,7 @@
 """The mass of a density, by Monte Carlo."""
 
 import numpy as np
+from scipy import stats
 
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, needs_of, noise_of
@@ -105,37 +106,34 @@ class _Entry:
     """
 
     def __init__(self, domain, points=None):
-        self.low, self.high, self.whole = domain.low, domain.high, domain.kind == "whole"
-        self.bounded = np.isfinite(self.low) and np.isfinite(self.high)
-        self.cauchy, self.middle, self.scale = points is not None, 0.3, 1.0
-        if self.cauchy and not self.bounded:
-            low, self.middle, high = np.quantile(self._coordinate(points)[0], [0.25, 0.5, 0.75])
-            self.scale = max((high - low) / 2, 1e-6 * max(1, abs(self.middle)))
+        self.whole = domain.kind == "whole"
+        self.end, self.sign = None, 1  # of a half-line, and its direction from there
+        bounds = np.isfinite([domain.low, domain.high])
+        if bounds.any() and not bounds.all():
+            self.end, self.sign = (domain.low, 1) if bounds[0] else (domain.high, -1)
+        if bounds.all():
+            # Whole numbers come of rounding a uniform number, so their mass is its density.
+            self.line = stats.uniform(domain.low - 0.5 * self.whole, domain.high - domain.low + self.whole)
+        elif points is None:
+            self.line = stats.norm(0.3)
+        else:
+            low, middle, high = np.quantile(self._coordinate(points)[0], [0.25, 0.5, 0.75])
+            self.line = stats.cauchy(middle, max((high - low) / 2, 1e-6 * max(1, abs(middle))))
 
     def _coordinate(self, x):
-        """Return (t, log|dt/dx|); NaN where x lies outside the domain."""
-        if np.isinf(self.low) and np.isinf(self.high):
+        """Return (t, log|dt/dx|); NaN where x lies outside of a half-line."""
+        if self.end is None:
             return x, 0.0
         with np.errstate(all="ignore"):
-            t = np.log(x - self.low if np.isfinite(self.low) else self.high - x)
+            t = np.log(self.sign * (x - self.end))
         return t, -t
 
     def draw(self, rng, count):
-        if self.bounded:
-            if self.whole:
-                return rng.integers(int(self.low), int(self.high) + 1, count).astype("float64")
-            return rng.uniform(self.low, self.high, count)
-        t = self.middle + self.scale * (rng.standard_cauchy if self.cauchy else rng.normal)(size=count)
-        if np.isinf(self.low) and np.isinf(self.high):
-            return t
-        distance = np.exp(np.clip(t, -80, 80))
-        return self.low + distance if np.isfinite(self.low) else self.high - distance
+        t = self.line.rvs(count, random_state=rng)
+        if self.end is None:
+            return np.round(t) if self.whole else t
+        return self.end + self.sign * np.exp(np.clip(t, -80, 80))
 
     def log_prob(self, x):
-        if self.bounded:
-            inside = (x >= self.low) & (x <= self.high)
-            return np.where(inside, -np.log(self.high - self.low + self.whole), -np.inf)
         t, log_slope = self._coordinate(x)
-        u = (t - self.middle) / self.scale
-        log = -np.log(np.pi * (1 + u * u)) if self.cauchy else -0.5 * (u * u + np.log(2 * np.pi))
-        return np.where(np.isnan(t), -np.inf, log - np.log(self.scale) + log_slope)
+        return np.where(np.isnan(t), -np.inf, self.line.logpdf(t) + log_slope)

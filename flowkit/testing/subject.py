@@ -18,11 +18,11 @@ from flowkit.testing.copies import SCALE, STEPS, adapt, moved, recreate, refresh
 from flowkit.testing.examples import ROWS, evenly, event_shapes
 from flowkit.testing.inputs import Inputs, context_for, described, direction, each, noise_for, replaced
 from flowkit.testing.judging import SIDES
+from flowkit.testing.kept import kept
 from flowkit.testing.points import points_of
 
 CONTEXT_SIZE = 3
 _ADAPTING = ("_adapt", "run_adapt")
-_KEPT = ("missing", "layer", "layer64", "start", "moved", "eps", "value", "row_gradient", "gradient")
 _REMAKE = (
     "get_config must name every argument. Its config holds name, dtype and trainable too: take them as `def "
     "__init__(self, ..., **kwargs)` and pass them on as `super().__init__(**kwargs)`. Or pass a function that makes "
@@ -53,11 +53,10 @@ class Subject:
             raise _not_a_layer(self.model)
         self.spec = self.model.spec
         self._now, self.narrow = {}, {}
-        for name in _KEPT:
-            setattr(self, name, functools.cache(getattr(self, f"_{name}")))
         self.events = self._choose_events(event_shapes, most_events)
 
-    def _missing(self, inverse):
+    @kept
+    def missing(self, inverse):
         """Return the reason why the layer lacks a direction; None if it has it."""
         word = self.spec.inverse if inverse else self.spec.forward
         if word == "none" or not inverse:
@@ -155,7 +154,8 @@ class Subject:
 
     # Kept copies, whose weights move from example to example
 
-    def _layer64(self, event):
+    @kept
+    def layer64(self, event):
         with engine.float64():
             layer = self.build(self.make("float64"), event)
             own = any(getattr(type(layer), hook) is not getattr(FlowLayer, hook) for hook in _ADAPTING)
@@ -165,13 +165,15 @@ class Subject:
                 mark_adapted(layer)
         return layer
 
-    def _start(self, event):
+    @kept
+    def start(self, event):
         """Return all weights as they are before they move."""
         layer = self.layer64(event)
         with engine.float64():
             return stored(layer)
 
-    def _layer(self, event):
+    @kept
+    def layer(self, event):
         layer = self.built(event)
         layer.set_weights(self.start(event))
         return layer
@@ -189,7 +191,8 @@ class Subject:
             self._now[event, wide] = moves
         return layer
 
-    def _moved(self, event, seed, scales):
+    @kept
+    def moved(self, event, seed, scales):
         layer, start = self.layer64(event), self.start(event)
         values = dict(zip(map(id, layer.weights), start, strict=True))
         trained = list(map(id, layer.trainable_variables))
@@ -220,47 +223,40 @@ class Subject:
 
         return solved
 
-    def _value(self, event, inverse, finer=False):
+    @kept
+    def value(self, event, inverse, finer=False):
         """Return (x, context, noise) -> (value, log_det), compiled if the engine can.
 
         `finer` solves differential equations with more steps, see `flowkit.bijectors.solvers.Solver.finer`.
         """
         return engine.compile_inference(self._solved(event, inverse, finer), self.layer64(event))
 
-    def _row_gradient(self, event, inverse, finer=False):
-        """Return ([x] or [x, noise], weights, cotangent, context, noise) -> a sum, its gradients for the list.
+    @kept
+    def gradient(self, event, inverse, of=0, joint=False, finer=False):
+        """Return (values, cotangent, context, noise) -> sum(cotangent * answer `of`), its gradients for the `values`.
 
-        The sum is that of the direction's output times `cotangent`, (batch, outputs). `finer`: see `_value`.
+        These are the points, and the noise if `joint`; then, if given, what takes the place of the trained weights and
+        of the floating-point arrays of the context, in turn. `finer`: see `value`.
         """
         run, layer = self._solved(event, inverse, finer), self.layer64(event)
+        trained = layer.trainable_variables
 
-        def weighed(varied, weights, cotangent, context, noise):
-            x, noise = (*varied, noise)[:2]
-            with keras.StatelessScope(state_mapping=list(zip(layer.variables, weights, strict=True))):
-                value = run(x, context, noise)[0]
-            return ops.sum(ops.reshape(value, cotangent.shape) * cotangent)
+        def weighed(values, weights, cotangent, context, noise):
+            x, *others = values
+            if joint:
+                noise, *others = others
+            if len(others) > len(trained):
+                context = replaced(context, iter(others[len(trained) :]))
+            mapping = [*zip(layer.variables, weights, strict=True), *zip(trained, others, strict=False)]
+            with keras.StatelessScope(state_mapping=mapping):
+                answer = ops.cast(run(x, context, noise)[of], "float64")
+            return ops.sum(ops.reshape(answer, cotangent.shape) * cotangent)
 
-        return engine.compile_gradients(weighed)
+        compiled = engine.compile_gradients(weighed)
+        return lambda values, *rest: compiled(values, [engine.tensor(v) for v in layer.variables], *rest)
 
-    def _gradient(self, event, inverse, of):
-        """Return ([x, *weights], cotangent, context, noise) -> sum(cotangent * output `of`), its gradients.
-
-        Values after the weights take the place of the floating-point arrays of the context, in turn.
-        """
-        layer = self.layer64(event)
-        run, trained = direction(layer, inverse), layer.trainable_variables
-
-        def weighed(values, cotangent, context, noise):
-            weights, moved = values[1 : 1 + len(trained)], values[1 + len(trained) :]
-            if moved:
-                context = replaced(context, iter(moved))
-            with keras.StatelessScope(state_mapping=list(zip(trained, weights, strict=True))):
-                answer = run(values[0], context, noise)[of]
-            return ops.sum(ops.cast(answer, "float64") * cotangent)
-
-        return engine.compile_gradients(weighed)
-
-    def _eps(self, event, inverse):
+    @kept
+    def eps(self, event, inverse):
         """Return the rounding unit of what the float64 copy really computes in, in a direction.
 
         Raises `Broken` if that is less precise than what the layer, or a part of it, declares.

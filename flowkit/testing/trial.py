@@ -15,6 +15,7 @@ from flowkit.testing.copies import nudged
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, direction, each, noise_for
 from flowkit.testing.judging import SIDES, Broken, ask_unless, judge, require, unlike
+from flowkit.testing.kept import kept
 from flowkit.testing.points import points_of
 from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure
 
@@ -34,8 +35,6 @@ class Trial:
         silent = self.spec.context == "optional" and example.seed % 2 == 0
         self.context = None if silent else subject.context(self.event, self.seed, ROWS)
         self.elsewhere = {}
-        for name in ("points", "inputs", "measured_in", "measured_after"):
-            setattr(self, name, functools.cache(getattr(self, f"_{name}")))
 
     def again(self, context, points):
         """Return this trial with another context, and at some `points` {inverse: array} in place of the example's."""
@@ -45,7 +44,8 @@ class Trial:
 
     # Points
 
-    def _points(self, inverse):
+    @kept
+    def points(self, inverse):
         """Return the points of a direction, (ROWS, *event)."""
         if inverse in self.elsewhere:
             return self.elsewhere[inverse]
@@ -56,17 +56,13 @@ class Trial:
         """Return the shape of a latent event."""
         return tuple(self.layer32.compute_output_shape((None, *self.event)))[1:]
 
-    def rays(self, event):
-        """Return directions (1, *event) along which points go far out: all up, all down, mixed."""
-        mixed = np.random.default_rng([self.seed, 7]).normal(size=(1, *event))
-        return [np.ones((1, *event)), -np.ones((1, *event)), mixed]
-
     @property
     def directions(self):
         """Return (inverse, `Inputs`) for each direction that the layer has."""
         return [(inverse, self.inputs(inverse)) for inverse in (False, True) if self.subject.has(inverse)]
 
-    def _inputs(self, inverse):
+    @kept
+    def inputs(self, inverse):
         shape = (ROWS, *self.events(inverse)[0])
         noise = noise_for(self.layer32, shape, inverse, self.seed)
         return Inputs(self.points(inverse), self.context, noise)
@@ -185,11 +181,13 @@ class Trial:
         """Return True if the layer solves differential equations step by step."""
         return any(isinstance(layer, Continuous) for layer in layers_inside(self.subject.model))
 
-    def _measured_in(self, inverse):
+    @kept
+    def measured_in(self, inverse):
         """Return one direction at its points."""
         return self.measured(self.points(inverse), inverse)
 
-    def _measured_after(self, inverse):
+    @kept
+    def measured_after(self, inverse):
         """Return the other direction at what `measured_in(inverse)` gives, with how far off that may be."""
         there = self.measured_in(inverse).output.value
         return self.measured(there, not inverse, input_error=self.answer_error(inverse))
@@ -299,14 +297,14 @@ class Trial:
 
     def _jacobian64(self, inverse, joint, given, finer=False):
         """Return d output / d (input, noise) of each row: the gradient of each output, of a row of its own."""
-        run, layer = self.subject.row_gradient(self.event, inverse, finer), self.layer64
+        self.layer64  # noqa: B018  (sets the weights)
+        run = self.subject.gradient(self.event, inverse, 0, joint, finer)
         rows, outputs = len(given.x), math.prod(self.events(inverse)[1])
         repeated = each(lambda array: np.repeat(array, outputs, axis=0), given.tiled())
         with engine.float64():
             x, context, noise = repeated.tensors()
             cotangent = ops.convert_to_tensor(np.tile(np.eye(outputs), (rows, 1)))
-            weights = [engine.tensor(variable) for variable in layer.variables]
-            _, found = run([x, noise] if joint else [x], weights, cotangent, context, noise)
+            _, found = run([x, noise] if joint else [x], cotangent, context, noise)
             parts = [ops.convert_to_numpy(part).reshape(rows, outputs, -1) for part in found]
         return (np.concatenate(parts, axis=-1).astype("float64"),)
 

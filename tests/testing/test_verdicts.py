@@ -65,6 +65,28 @@ def test_a_layer_without_an_inverse_is_told_once_and_the_rest_is_judged(make, sa
     assert note in str(report)
 
 
+class Unregistered(Shift):
+    """Keras finds it by name only where it was defined."""
+
+
+@keras.saving.register_keras_serializable("verdicts")
+class Registered(Shift):
+    pass
+
+
+def test_saving_is_checked_for_registered_classes_alone():
+    options = {**QUICK, "clauses": ["saving"]}
+    assert check_bijector(Registered, **options)["saving"].verdict == "kept"
+    report = check_bijector(Unregistered, **options)
+    assert report["saving"].verdict == "not asked"
+    expected = "not checked: got Unregistered, expected a class registered with Keras. Decorate it with"
+    assert report["saving"].reason.startswith(expected)
+    assert "register_keras_serializable" in str(report)
+    # A part is not offered by name, so its file cannot be loaded at all.
+    (broken,) = check_bijector(lambda: Chain([Unregistered()]), **options).broken
+    assert "Could not locate class 'Unregistered'" in broken.reason
+
+
 class Misspelt(Bijector):
     def _forward(self, x):
         return 2.0 * x, ops.log(2.0) * x.shape[-1]

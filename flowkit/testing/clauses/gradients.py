@@ -50,10 +50,11 @@ def finite(trial):
 def first_infinite(trial, inverse, at_the_limit):
     """Return (x, value, log_det, text) of the first point far out where an answer is not finite; None if there is none.
 
-    Go outward along rays; where an answer stops being finite, look closer at where it does. It may be infinite if
-    `at_the_limit(value, log_det)` is true of the last finite one, which `text` shows.
+    Go outward along rays: all entries up, all down, mixed. Where an answer stops being finite, look closer at where it
+    does. It may be infinite if `at_the_limit(value, log_det)` is true of the last finite one, which `text` shows.
     """
-    for ray in trial.rays(trial.events(inverse)[0]):
+    up = np.ones((1, *trial.events(inverse)[0]))
+    for ray in (up, -up, np.random.default_rng([trial.seed, 7]).normal(size=up.shape)):
         sizes = np.asarray(SIZES)
         for _ in range(CLOSER):
             rows = points_of(trial.domain(inverse), sizes.reshape(-1, *(1,) * (ray.ndim - 1)) * ray)

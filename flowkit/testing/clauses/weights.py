@@ -192,6 +192,8 @@ def config(trial):
 def saving(trial):
     """Require that a .keras file brings back every weight, bit for bit, and the same answers.
 
+    A class that is not registered is only loaded if its name is passed, as here, so saving is not asked of it.
+
     Hint: Make weights in build with add_weight, sub-layers as attributes built in build, and register the class.
     """
     layer = trial.layer32
@@ -200,13 +202,18 @@ def saving(trial):
     require(expected == received, f"{expected} weights from the file", f"{received}")
     require_unchanged([v.numpy() for v in layer.weights], again.weights, "{} from the file, bit for bit")
     _same_answers(trial, layer, again, "the loaded layer")
+    kind = type(layer)
+    ask_unless(
+        keras.saving.get_registered_name(kind) == kind.__name__,
+        f"not checked: got {kind.__name__}, expected a class registered with Keras. Decorate it with "
+        '@keras.saving.register_keras_serializable("mypkg")',
+    )
 
 
 def _restored(layer, event, context):
     """Return `layer` as it comes back from a `.keras` file, in a model of its own.
 
-    The class is offered by name only if it is not one that Keras finds by itself: a class that is not registered and
-    that was made inside a function.
+    The class is offered by name, since Keras does not find one that is not registered.
     """
     given = {"x": keras.Input(event, name="x")}
     if context is not None:
