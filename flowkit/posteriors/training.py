@@ -19,10 +19,10 @@ from flowkit.training import Validation
 
 # The share of each weight that an epoch takes away. Without it flows of few simulations memorise them; more of it keeps
 # flows from narrow posteriors.
-_DECAY = 0.003
+_DECAY = 0.001
 # Splines are the identity beyond `bound`. Beyond 3 a normal base has 0.3 % of its mass, which would stay far from
 # narrow posteriors; beyond 5 it has next to none.
-_NETWORK = {"layers": 5, "hidden": (50, 50), "bins": 10, "bound": 5.0, "residual": True}
+_NETWORK = {"layers": 8, "hidden": (50, 50), "bins": 10, "bound": 5.0, "residual": True}
 
 
 @checked
