@@ -34,7 +34,7 @@ from flowkit.engines import engine
 WIDTH, ROWS, RATE = 64, 256, 5e-3
 LOOSE, TIGHT = 1e-3, 1e-5
 FINE = 40  # steps of the classical Runge-Kutta method that leave errors far below TIGHT
-STEPS = {"two moons": 200, "eight Gaussians": 200, "MAGIC": 80}
+STEPS = {"two moons": 200, "eight Gaussians": 200, "MAGIC": 480}
 BESIDE = {"torch": "zuko", "jax": "diffrax"}
 FILE = Path(__file__).with_suffix(".json")
 
