@@ -23,7 +23,7 @@ pytestmark = pytest.mark.two_engines
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs/keras-internals.md").read_text(encoding="utf-8")
-KERAS, ENGINES = PAGE.split("## Private names of the engines")
+KERAS, ENGINES = PAGE.split("## Private names of the backends")
 ROWS = [line.split("|")[1:-1] for line in KERAS.splitlines() if line.startswith("| `")]
 NAMES = {name for row in ROWS for name in re.findall(r"`([^`]+)`", row[0])}
 PYTHONS = set(dir(collections.namedtuple("Named", ())))  # public names of Python, such as _replace
