@@ -46,8 +46,9 @@ def test_annealing_finds_all_modes(names):
         names["flowkit"].inference_report(names["found"][name], names["three_modes"])
         for name in ("plain", "annealed")
     )
-    assert plain.effective_sample_size < 1000  # 358 on PyTorch, 179 on JAX
-    assert annealed.effective_sample_size > 9000  # 9,301 and 9,243
+    assert plain.effective_sample_size < 3000
+    assert not plain.trusted
+    assert annealed.effective_sample_size > 5000
     assert abs(annealed.log_normaliser) < 4 * annealed.standard_error
 
 
