@@ -11,7 +11,6 @@ from keras import ops, tree
 from flowkit import engines
 from flowkit.bijectors import solvers
 from flowkit.bijectors.replay import Backprop, Drift, changes
-from flowkit.bijectors.settings import Weight, setting, settings
 from flowkit.bijectors.solvers import ADAPTIVE, LIBRARIES, SOLVERS, Solver
 from flowkit.contract import Bijector, BijectorSpec, Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, instance, is_number, words
@@ -19,6 +18,7 @@ from flowkit.contract.conditioner import as_type, context_of
 from flowkit.contract.derived import freezes, goes_with
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
+from flowkit.contract.settings import Weight, setting, settings
 from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
 

@@ -13,6 +13,7 @@ from flowkit.contract import Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import one_of, words
 from flowkit.contract.conditioner import LAYOUTS, Network, build_conditioner
 from flowkit.contract.errors import shape_error
+from flowkit.contract.settings import settings
 from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
 from flowkit.transforms import Transform
@@ -220,7 +221,7 @@ class Coupling(Steered):
     def _move(self, given, prepared, inverse):
         moved, log_slope = self.transform.run(given, prepared, inverse=inverse)
         moved = self._parts.only_changed(moved, given)
-        if self.spec.log_det == "zero":
+        if self.spec.log_det == "zero" or not settings().log_det:
             return moved, 0.0
         return moved, sum_event(self._parts.only_changed(log_slope))
 

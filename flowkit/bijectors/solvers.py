@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.settings import settings
 from flowkit.contract import sum_event
+from flowkit.contract.settings import settings
 from flowkit.engines import engine
 from flowkit.numerics import maximum, mean, minimum
 

@@ -5,7 +5,6 @@ from typing import Any
 
 from keras import ops
 
-from flowkit.bijectors.settings import settings
 from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Tensor
 from flowkit.contract.conditioner import (
     Network,
@@ -19,6 +18,7 @@ from flowkit.contract.conditioner import (
     refresh_conditioner,
     refreshes,
 )
+from flowkit.contract.settings import settings
 from flowkit.transforms import Additive, Affine, Transform
 
 WORDS = {"affine": Affine, "additive": Additive}

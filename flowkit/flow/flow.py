@@ -9,13 +9,13 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.settings import Weight, setting
 from flowkit.contract import AnySeed, Context, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Count, checked, whole
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for, refuse_late
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
+from flowkit.contract.settings import Weight, setting
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributed.failed import failing_together

@@ -10,11 +10,11 @@ from typing import Any, Self, TypeVar, cast
 import keras
 from keras import ops
 
-from flowkit.bijectors.settings import settings
 from flowkit.contract import Context, ContractError, FlowLayer, Tensor
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.configured import engine_neutral
 from flowkit.contract.inside import layers_inside
+from flowkit.contract.settings import settings
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
 from flowkit.flow import adapting, prepare, saving

@@ -7,11 +7,11 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.settings import setting
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.adaptation import adapted_flags, mark_adapted
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
+from flowkit.contract.settings import setting
 from flowkit.engines import engine
 from flowkit.testing.causes import message_of, mixed, narrow_places, narrowed, not_implemented
 from flowkit.testing.copies import SCALE, STEPS, adapt, moved, recreate, refresh, stored

@@ -15,9 +15,9 @@ from flowkit._shipped import recipe_files
 from flowkit.app.experiment import build_optimizer
 from flowkit.app.recipe import read_recipe
 from flowkit.bijectors import Equalize, Scale
-from flowkit.bijectors.settings import setting
 from flowkit.conditioners import LabelDropout
 from flowkit.contract import ContractError
+from flowkit.contract.settings import setting
 from flowkit.data import GaussianNoise
 from flowkit.engines import engine
 

@@ -18,7 +18,8 @@ class Settings(NamedTuple):
       then takes the place of an adaptive one. With `finer` they take twice as many.
     - `guidance`: the weight by which layers with an optional context move away from the answer without it; None: their
       own, or none.
-    - `log_det`: False if log-dets are not needed: `Continuous` layers then integrate no divergence, and return 0.
+    - `log_det`: False if log-dets are not needed: layers may then return 0, as `Continuous`, which integrates no
+      divergence, and `Coupling` do.
     """
 
     steps: int | None = None
