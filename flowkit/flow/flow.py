@@ -162,12 +162,13 @@ class Flow(FlowModel):
         In training they are the objective's; in evaluation -log_prob in nats.
         """
         self._in_training = training
-        self.has_other_losses = bool(self.losses)
+        of_layers = self.losses  # collected anew each time
+        self.has_other_losses = bool(of_layers)
         losses = self._loss_per_row(x, y_pred)
         if sample_weight is not None:
             expect_shape("sample_weight, one number for each row", sample_weight, losses.shape)
             losses = losses * ops.cast(sample_weight, losses.dtype)
-        return engine.replica_share(sum(self.losses, mean(losses)))
+        return engine.replica_share(sum(of_layers, mean(losses)))
 
     def _loss_per_row(self, x, y_pred):
         """Return one loss per sample, (batch,), of what `call` has returned."""
