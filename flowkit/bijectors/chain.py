@@ -101,9 +101,10 @@ class Chain(Composite):
     def _travel(self, x, context, noise, inverse, visit=proceed):
         steps, log_dets = list(zip(self.parts, self._deal(noise, x, inverse=inverse), strict=True)), []
         for part, share in reversed(steps) if inverse else steps:
-            if visit(part, x, share):
+            found = visit(part, x, share)
+            if found is True:
                 break
-            x, log_det = part.run(x, context, inverse=inverse, **given(share))
+            x, log_det = found or part.run(x, context, inverse=inverse, **given(share))
             log_dets.append(log_det)
         return x, log_dets
 

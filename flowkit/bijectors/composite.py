@@ -9,9 +9,8 @@ from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
 
 
-def proceed(part: Any, x: Tensor, noise: Tensor) -> bool:
-    """Return False: the default visitor of `Composite._travel`."""
-    return False
+def proceed(part: Any, x: Tensor, noise: Tensor) -> None:
+    """Do nothing: the default visitor of `Composite._travel`."""
 
 
 class Composite(Bijector):
@@ -23,7 +22,8 @@ class Composite(Bijector):
     - `_networks`: the conditioners that it calls between them, each may be None;
     - `_shapes(x_shape)`: the shape of the data of each member, for data of `x_shape`;
     - `_travel(x, context, noise, inverse, visit)`: run a direction and return (output, list of log-dets). It calls
-      `visit(part, input, noise)` before it runs a part, and may stop if that returns True.
+      `visit(part, input, noise)` before it runs a part. That may return the part's (output, log-det), which then are
+      not computed again, or True, to stop.
     """
 
     composite = True
@@ -70,22 +70,29 @@ class Composite(Bijector):
 
     # Adapting and refreshing
 
-    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
+    def run_adapt(
+        self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Adapt the parts, and return (output, log-det), which so need not be computed again."""
+
         def adapt(part, x, share):
             if isinstance(part, FlowLayer):
-                part.run_adapt(x, context, again, **given(share))
-            else:
-                adapt_conditioner(part, x, context, again)
+                return part.run_adapt(x, context, again, **given(share))
+            return adapt_conditioner(part, x, context, again)
 
-        self._travel(x, context, noise, False, adapt)
+        y, log_dets = self._travel(x, context, noise, False, adapt)
+        return y, sum(log_dets, 0.0)
 
     def run_adapt_inverse(
         self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        def adapt(part, z, share):
-            part.run_adapt_inverse(z, context, again, **given(share))
+    ) -> tuple[Tensor, Tensor]:
+        """Adapt the parts to latents, and return (output, log-det) of the inverse."""
 
-        self._travel(z, context, noise, True, adapt)
+        def adapt(part, z, share):
+            return part.run_adapt_inverse(z, context, again, **given(share))
+
+        x, log_dets = self._travel(z, context, noise, True, adapt)
+        return x, sum(log_dets, 0.0)
 
     @property
     def refreshes(self) -> bool:

@@ -62,13 +62,13 @@ class Inverse(Bijector):
         x, _ = self.run(x, context, inverse=False, noise=noise)
         self.bijector.run_refresh(x, context)
 
-    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
-        self.bijector.run_adapt_inverse(x, context, again, **given(noise))
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> Any:
+        return self.bijector.run_adapt_inverse(x, context, again, **given(noise))
 
     def run_adapt_inverse(
         self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        self.bijector.run_adapt(z, context, again, **given(noise))
+    ) -> Any:
+        return self.bijector.run_adapt(z, context, again, **given(noise))
 
     @property
     def num_classes(self) -> int | None:

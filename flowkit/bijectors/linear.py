@@ -88,7 +88,7 @@ class Linear(Bijector):
 
 def eye(size: int, like: Tensor) -> Any:
     """Return the identity matrix in the type of `like`."""
-    return ops.eye(size, dtype=like.dtype)
+    return engine.constant(np.eye, size, like=like)
 
 
 def triangle(weight: Any, values: Any) -> Any:

@@ -119,8 +119,10 @@ class MultiScale(Composite):
         """
         shares = self._deal(noise, x, inverse=False)
         for scale, prior, share in zip(self.scales, self._networks, shares, strict=True):
-            visit(scale, x, share)
-            x, log_det = scale.run(x, context, inverse=False, **given(share))
+            found = visit(scale, x, share)
+            if not isinstance(found, tuple):
+                found = scale.run(x, context, inverse=False, **given(share))
+            x, log_det = found
             kept, z = (x, x) if scale is self.scales[-1] else _halves(x)
             visit(prior, kept, None)
             z, whitening = self._whiten(z, prior, kept, context, inverse=False)
@@ -141,8 +143,8 @@ class MultiScale(Composite):
                 x = engine.concatenate([x, z])
                 log_dets.append(log_det)
             share = shares.pop()
-            visit(scale, x, share)
-            x, log_det = scale.run(x, context, inverse=True, **given(share))
+            found = visit(scale, x, share)
+            x, log_det = found or scale.run(x, context, inverse=True, **given(share))
             log_dets.append(log_det)
         return x, log_dets
 

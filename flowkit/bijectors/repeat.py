@@ -234,10 +234,11 @@ class Repeat(Composite):
         for i in reversed(range(self.n)) if inverse else range(self.n):
             rows.number = i
             with rows, apart((self, i)):
-                if visit(self.block, x, shares[i]):
+                found = visit(self.block, x, shares[i])
+                if found is True:
                     break
                 if derived is None:
-                    x, log_det = self.block.run(x, context, inverse=inverse, **given(shares[i]))
+                    x, log_det = found or self.block.run(x, context, inverse=inverse, **given(shares[i]))
                     log_dets.append(log_det)
                 else:
                     x, more = run_units(units, derived[i], x, context, inverse)

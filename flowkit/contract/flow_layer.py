@@ -209,15 +209,18 @@ class FlowLayer(Configured, keras.Layer):
         x = ops.stop_gradient(self.run(y, context, inverse=not inverse)[0])
         return x, *self.run(x + nudge, context, inverse=inverse)
 
-    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
-        """Call the `_adapt` hook, unless `again` is False and it has run before."""
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> Any:
+        """Call the `_adapt` hook, unless `again` is False and it has run before.
+
+        A layer of several parts runs them on the way, and returns (output, log-det), others None.
+        """
         if again or not self.adapted:
             self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
 
     def run_adapt_inverse(
         self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        """Adapt to latents: normalise what leaves in the inverse direction."""
+    ) -> Any:
+        """Adapt to latents, as `run_adapt`: normalise what leaves in the inverse direction."""
         if again or not self.adapted:
             self._adapt_inverse(z) if self.spec.context == "none" else self._adapt_inverse(z, context)
 
