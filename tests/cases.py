@@ -51,6 +51,10 @@ def maps(rng, batch, event):
     return rng.normal(size=(batch, *event[:-1], 2)).astype("float32")
 
 
+def sequences(rng, batch, event):
+    return rng.normal(size=(batch, 2, 3)).astype("float32")
+
+
 def coupling(network=lambda: MLP([6]), **options):
     return lambda: fb.Coupling(network(), **options)
 
@@ -319,6 +323,7 @@ PATCHES = [
         labels,
     ),
     Case("Autoregressive(window)", by_window, ((2, 2, 1),)),
+    Case("Autoregressive(places, sequence)", by_places(context="required"), ((1, 3, 2),), sequences),
     Case("Autoregressive(places, jacobi)", by_places(jacobi=True), ((3, 2),)),
 ]
 

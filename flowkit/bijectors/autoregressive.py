@@ -78,6 +78,8 @@ class Autoregressive(Steered):
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         if self._is_map(context_shape, x_shape):
             context_shape = _in_a_row(as_tuple(context_shape))
+        elif _is_sequence(context_shape, x_shape):
+            context_shape = _apart(context_shape)
         seen = _in_a_row(as_tuple(x_shape))
         size = seen[1]
         if isinstance(self.order, list) and len(self.order) != size:
@@ -104,8 +106,11 @@ class Autoregressive(Steered):
         return None if self.jacobi or self.transform.by_column else in_turn_of(self.conditioner)
 
     def _seen(self, x, context):
-        if self._is_map(getattr(context, "shape", None), x.shape):
-            context = self._in_order(ops.reshape(context, (-1, *_in_a_row(context.shape)[1:])))
+        context_shape = getattr(context, "shape", None)
+        if self._is_map(context_shape, x.shape):
+            context = self._in_order(ops.reshape(context, (-1, *_in_a_row(context_shape)[1:])))
+        elif _is_sequence(context_shape, x.shape):
+            context = ops.expand_dims(context, 2)
         x = x if len(x.shape) < 4 else ops.reshape(x, (-1, *_in_a_row(x.shape)[1:]))
         return self._in_order(x), context
 
@@ -166,6 +171,19 @@ class Autoregressive(Steered):
             return self._moves.inverse(z, *self._prepare(x, context, derived))
 
         return (find_in_passes if engine.records_gradients() else find_fixed_point)(found, z)
+
+
+def _is_sequence(context_shape, x_shape):
+    """Return True for vectors (batch, n, k) beside an image: in a row, its places would take them for their own."""
+    if context_shape is None or isinstance(context_shape, dict):
+        return False
+    return len(context_shape) == 3 and len(x_shape) == 4
+
+
+def _apart(sequence_shape):
+    """Return the shape of a sequence with an axis that no context of places has."""
+    batch, n, size = sequence_shape
+    return (batch, n, 1, size)
 
 
 def _in_a_row(shape):

@@ -11,6 +11,7 @@ from flowkit.bijectors.weights import new_weight
 from flowkit.contract import BijectorSpec, Context, Domain, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import whole
+from flowkit.engines import engine
 from flowkit.numerics import cumsum, log_sigmoid
 
 SPARE = 1e-3  # the share of a bin beyond each end
@@ -62,7 +63,7 @@ class Equalize(Elementwise):
 
     def _derive(self, x_shape: Shape, inverse: bool) -> dict[str, Tensor]:
         """Return the share of each bin, and those of all bins before it and after it."""
-        shares = ops.convert_to_tensor(self.shares)
+        shares = engine.tensor(self.shares)
         before = cumsum(shares, axis=-1) - shares
         after = ops.flip(cumsum(ops.flip(shares, axis=-1), axis=-1), axis=-1) - shares
         return {"share": shares, "before": before, "after": after}

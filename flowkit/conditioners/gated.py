@@ -1,6 +1,7 @@
 """Deep convolutional networks: those of Flow++, with gates and self-attention, and residual ones."""
 
-from typing import Any
+import itertools
+from typing import Annotated, Any
 
 import keras
 import numpy as np
@@ -10,11 +11,14 @@ from flowkit.conditioners.context import ContextBias
 from flowkit.conditioners.scaled import ScaledConv
 from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
-from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Positive
+from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Positive, whole
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.configured import Configured
 from flowkit.engines import engine
 from flowkit.numerics import mean
+
+Heads = Annotated[int, whole(0)]
+"""The heads of self-attention; 0: none."""
 
 
 class NormalizedConv(Configured, keras.Layer):
@@ -112,8 +116,9 @@ class GatedAttention(Conditioner):
 
     (batch, h, w, c) -> (batch, h, w, features). A gated convolution is x + a sigmoid(b) with (a, b) = conv(f(conv(f(x))
     + conv(f(context)))), f(h) = elu([h, -h]), a 3x3 kernel and then 1x1 ones. Self-attention has `heads` heads, and
-    adds a learned vector for each place: so weights belong to one size of image. `dropout` acts in training, in each
-    convolution and attention.
+    adds a learned vector for each place: so weights belong to one size of image; `heads=0` leaves it out, with the norm
+    behind it. `dropout` acts in training, in each convolution and attention. `activated`: f before the last
+    convolution too.
 
     `context` ("none", "optional", "required") is a map (batch, h, w, k), a vector (batch, k), labels (batch,) with
     `num_classes`, or a sequence (batch, n, k), of which all convolutions get the mean.
@@ -134,19 +139,21 @@ class GatedAttention(Conditioner):
         width: Count = 96,
         *,
         blocks: Blocks = 10,
-        heads: Count = 4,
+        heads: Heads = 4,
         dropout: Fraction = 0.0,
+        activated: bool = False,
         features: Count | None = None,
         context: ContextWord = "none",
         num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
-        if width % heads:
+        if heads and width % heads:
             raise ValueError(
                 f"GatedAttention's width: expected a multiple of heads={heads}, received {width}."
             )
         self.width, self.blocks, self.heads, self.dropout = width, blocks, heads, dropout
+        self.activated = activated
         common = {"dtype": self.dtype_policy}
         steered = context != "none"
         self.labels = (
@@ -154,14 +161,12 @@ class GatedAttention(Conditioner):
         )
         self.first = NormalizedConv(width, 3, **common)
         self.convs = [GatedConv(width, 1, dropout, steered=steered, **common) for _ in range(blocks)]
-        self.attentions = [GatedSelfAttention(width, heads, dropout, **common) for _ in range(blocks)]
-        self.norms = [keras.layers.LayerNormalization(epsilon=1e-5, **common) for _ in range(2 * blocks)]
+        self.attentions = attentions(width, heads, dropout, blocks, common)
+        self.norms = layer_norms(len(self.convs) + len(self.attentions), common)
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         hidden = (None, *x_shape[1:-1], self.width)
-        self.positions = self.add_weight(
-            shape=hidden[1:], initializer=keras.initializers.RandomNormal(stddev=0.01), name="positions"
-        )
+        self.positions = learned_places(self, hidden) if self.heads else None
         self.first.build(x_shape)
         if self.labels is not None:
             self.labels.build(context_shape)
@@ -171,16 +176,12 @@ class GatedAttention(Conditioner):
         for layer in (*self.attentions, *self.norms):
             layer.build(hidden)
         self.last = NormalizedConv(self.features, 3, scale=0.1, dtype=self.dtype_policy)
-        self.last.build(hidden)
+        self.last.build((*hidden[:-1], 2 * self.width) if self.activated else hidden)
 
     def call(self, x: Tensor, context: Context = None) -> Tensor:
         context = None if context is None else self._as_map(context)
-        h, positions = self.first.call(x), self.positions.value
-        parts = zip(self.convs, self.norms[::2], self.attentions, self.norms[1::2], strict=True)
-        for conv, after_conv, attention, after_attention in parts:
-            h = after_conv(conv.call(h, context))
-            h = after_attention(attention.call(h, positions))
-        return self.last.call(h)
+        h = through_blocks(self, self.first.call(x), context)
+        return self.last.call(concat_elu(h) if self.activated else h)
 
     def _as_map(self, context):
         """Return the context as a map, of one place for all but maps."""
@@ -197,7 +198,10 @@ class GatedConvNet(Conditioner):
     """3x3 convolution, then `blocks` gated convolutions of 3x3 kernels: a map that `GatedAttention` takes as context.
 
     (batch, h, w, c) -> (batch, h, w / columns, features). First, `columns` neighbouring columns become channels. The
-    gated convolutions, `dropout` and `adapt` are those of `GatedAttention`. Ho et al., Flow++ (2019).
+    gated convolutions, `dropout` and `adapt` are those of `GatedAttention`. `normalized`: a layer norm follows each;
+    `heads`: then gated self-attention, which adds a learned vector for each place. Ho et al., Flow++ (2019).
+
+    Raises ValueError if `features` is no multiple of `heads`.
 
     >>> tuple(GatedConvNet(8, columns=2)(ops.ones((2, 4, 4, 3))).shape)
     (2, 4, 2, 8)
@@ -209,27 +213,35 @@ class GatedConvNet(Conditioner):
         *,
         blocks: Blocks = 3,
         columns: Count = 1,
+        heads: Heads = 0,
+        normalized: bool = False,
         dropout: Fraction = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(features=features, **kwargs)
-        self.blocks, self.columns, self.dropout = blocks, columns, dropout
-        self.first = NormalizedConv(features, 3, dtype=self.dtype_policy)
-        self.convs = [GatedConv(features, 3, dropout, dtype=self.dtype_policy) for _ in range(blocks)]
+        if heads and features % heads:
+            raise ValueError(
+                f"GatedConvNet's features: expected a multiple of heads={heads}, received {features}."
+            )
+        self.blocks, self.columns, self.heads = blocks, columns, heads
+        self.normalized, self.dropout = normalized, dropout
+        common = {"dtype": self.dtype_policy}
+        self.first = NormalizedConv(features, 3, **common)
+        self.convs = [GatedConv(features, 3, dropout, **common) for _ in range(blocks)]
+        self.attentions = attentions(features, heads, dropout, blocks, common)
+        self.norms = layer_norms(len(self.convs) + len(self.attentions) if normalized else 0, common)
 
     def build(self, x_shape: Shape) -> None:
         hidden = self.compute_output_shape(x_shape)
+        self.positions = learned_places(self, hidden) if self.heads else None
         self.first.build((*hidden[:-1], x_shape[-1] * self.columns))
-        for conv in self.convs:
-            conv.build(hidden)
+        for layer in (*self.convs, *self.attentions, *self.norms):
+            layer.build(hidden)
 
     def call(self, x: Tensor, context: Context = None) -> Tensor:
         _, height, width, channels = x.shape
         h = engine.reshape(x, (-1, height, width // self.columns, channels * self.columns))
-        h = self.first.call(h)
-        for conv in self.convs:
-            h = conv.call(h)
-        return h
+        return through_blocks(self, self.first.call(h))
 
     def compute_output_shape(self, x_shape: Shape) -> Shape:
         batch, height, width, _ = x_shape
@@ -268,6 +280,36 @@ class ResidualConvNet(Conditioner):
         for one, two in zip(convs[::2], convs[1::2], strict=True):
             h = h + two.call(ops.relu(one.call(ops.relu(h))))
         return self.last.call(ops.relu(h))
+
+
+def attentions(width, heads, dropout, blocks, common):
+    """Return an attention for each of `blocks`, none for 0 heads; `common` are arguments of layers."""
+    return [GatedSelfAttention(width, heads, dropout, **common) for _ in range(blocks if heads else 0)]
+
+
+def layer_norms(count, common):
+    """Return so many layer norms."""
+    return [keras.layers.LayerNormalization(epsilon=1e-5, **common) for _ in range(count)]
+
+
+def learned_places(net, hidden):
+    """Return a weight of `net`: a vector for each place of a map of shape `hidden`."""
+    normal = keras.initializers.RandomNormal(stddev=0.01)
+    return net.add_weight(shape=hidden[1:], initializer=normal, name="positions")
+
+
+def through_blocks(net, h, context=None):
+    """Return h after each convolution of `net`, a norm, attention and a norm, without those that `net` lacks."""
+    norms = iter(net.norms)
+    for conv, attention in itertools.zip_longest(net.convs, net.attentions):
+        h = next(norms, unchanged)(conv.call(h, context))
+        if attention is not None:
+            h = next(norms, unchanged)(attention.call(h, net.positions.value))
+    return h
+
+
+def unchanged(h):
+    return h
 
 
 def concat_elu(x):

@@ -52,13 +52,14 @@ class Transformer(ContextNetwork):
     linear layer that starts at zero. The weights of all `depth` layers are stored together: one variable of shape
     (depth, *shape) for each weight.
 
-    A subclass sets the attributes below and writes `_mixed`, `_before_blocks` and `_after_blocks` if it differs there.
+    A subclass sets the attributes below and writes `_mixed` and `_after_blocks` if it differs there.
     """
 
     approximate = False  # the gelu: by tanh, or exact
     epsilon = 1e-5  # of the layer norms
     ends_with_norm = False
     fixed_axes = "all"  # there is a position for each place
+    crosses = False  # the context is a sequence
 
     def __init__(
         self,
@@ -89,6 +90,7 @@ class Transformer(ContextNetwork):
         width, wide = self.width, self.expansion * self.width
         self.channels, places = x_shape[-1], math.prod(as_tuple(x_shape)[1:-1])
         self.weights_by_name: dict[str, Any] = {}
+        self.crosses = self.context != "none" and _is_sequence(context_shape, x_shape)
         self._add_linear("in", (), self.channels, width)
         self._add("positions", (places, width), self._start_of_positions())
         if self.context != "none":
@@ -105,8 +107,14 @@ class Transformer(ContextNetwork):
         self._add_linear("out", (), width, self.features, "zeros")
 
     def _build_context(self, context_shape):
-        self.bias = self._context_bias(self.width)
-        self.bias.build(context_shape)
+        if not self.crosses:
+            self.bias = self._context_bias(self.width)
+            self.bias.build(context_shape)
+            return
+        width, size = self.width, context_shape[-1]
+        self._add_linear("query", (), width, width)
+        self._add_linear("keys_values", (), size, 2 * width, glorot(size, width))
+        self._add_linear("answer", (), width, width, "zeros")
 
     def _add(self, name, shape, start):
         self.weights_by_name[name] = self.add_weight(
@@ -134,7 +142,8 @@ class Transformer(ContextNetwork):
 
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         derived = derive_from(self, x.shape) if derived is None else derived
-        h = self._before_blocks(self._embedded(x, context, derived["positions"], derived), context, derived)
+        h = self._embedded(x, context, derived["positions"], derived)
+        h = self._crossed(h, self._keys_and_values(context, derived), derived)
         for layer in self._weights_by_layer(derived):
             h = self._block(h, layer, self._mixed)
         return engine.reshape(self._after_blocks(h, derived), (-1, *x.shape[1:-1], self.features))
@@ -183,8 +192,25 @@ class Transformer(ContextNetwork):
     def _mixed(self, q, k, v):
         return engine.attend(q, k, v)
 
-    def _before_blocks(self, h, context, derived):
-        return h
+    def _keys_and_values(self, context, derived):
+        """Return those of a sequence, (batch, heads, n, d) each; None for another context, or none."""
+        if not self.crosses or context is None:
+            return None
+        sequence = engine.reshape(context, (-1, context.shape[1], context.shape[-1]))
+        return self._by_head(_linear(as_type(sequence, self.compute_dtype), derived, "keys_values"), 2)
+
+    def _by_head(self, x, parts):
+        """Return each of the `parts` of (batch, n, parts * width) as (batch, heads, n, d)."""
+        x = engine.reshape(x, (-1, x.shape[1], parts, self._heads, self.width // self._heads))
+        return engine.unstack(engine.transpose(x, (2, 0, 3, 1, 4)))
+
+    def _crossed(self, h, keys_and_values, derived):
+        """Return `h` plus what its places attend to in the sequence."""
+        if keys_and_values is None:
+            return h
+        (query,) = self._by_head(_linear(h, derived, "query"), 1)
+        mixed = engine.transpose(engine.attend(query, *keys_and_values), (0, 2, 1, 3))
+        return h + _linear(engine.reshape(mixed, (-1, h.shape[1], self.width)), derived, "answer")
 
     def _after_blocks(self, h, derived):
         h = self._norm(h, derived, "norm") if self.ends_with_norm else h
@@ -192,6 +218,17 @@ class Transformer(ContextNetwork):
 
 
 _STACKED = ("attention_norm", "qkv", "projection", "mlp_norm", "up", "down")
+
+
+def _is_sequence(context_shape, x_shape):
+    """Return True for vectors (batch, n, k) that belong to no places, beside an image, or (batch, n, 1, k) beside rows.
+
+    `Autoregressive` passes the latter, since it has put the places in a row.
+    """
+    if context_shape is None or isinstance(context_shape, dict):
+        return False
+    rank, places = len(context_shape), len(x_shape)
+    return (rank == 3 and places != 3) or (rank == 4 and places == 3 and context_shape[2] == 1)
 
 
 def _linear(x, weights, name):
@@ -225,35 +262,6 @@ class ViT(Transformer):
     approximate = True
     epsilon = 1e-6
     ends_with_norm = True
-    crosses = False  # the context is a sequence
-
-    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
-        rank = None if context_shape is None or isinstance(context_shape, dict) else len(context_shape)
-        self.crosses = self.context != "none" and rank == 3 and len(x_shape) != 3
-        super().build(x_shape, context_shape)
-
-    def _build_context(self, context_shape):
-        if not self.crosses:
-            super()._build_context(context_shape)
-            return
-        width = self.width
-        self._add_linear("query", (), width, width)
-        self._add_linear("keys_values", (), context_shape[-1], 2 * width, glorot(context_shape[-1], width))
-        self._add_linear("answer", (), width, width, "zeros")
-
-    def _before_blocks(self, h, context, derived):
-        if not self.crosses or context is None:
-            return h
-        head = self.width // self._heads
-
-        def heads_of(x, parts):
-            x = engine.reshape(x, (-1, x.shape[1], parts, self._heads, head))
-            return engine.unstack(engine.transpose(x, (2, 0, 3, 1, 4)))
-
-        (q,) = heads_of(_linear(h, derived, "query"), 1)
-        k, v = heads_of(_linear(as_type(context, self.compute_dtype), derived, "keys_values"), 2)
-        mixed = engine.transpose(engine.attend(q, k, v), (0, 2, 1, 3))
-        return h + _linear(engine.reshape(mixed, (-1, h.shape[1], self.width)), derived, "answer")
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -266,8 +274,9 @@ class CausalTransformer(Transformer):
     place. The output for the first place is 0.
 
     `context` ("none", "optional", "required") enters the first layer as a bias: labels (batch,) with `num_classes`,
-    vectors (batch, k), or a map (batch, *places, k). With an optional context and `num_classes`, a label below 0, or
-    no context, stands for the mean of all labels.
+    vectors (batch, k), or a map (batch, *places, k). A sequence (batch, n, k) beside an image enters by
+    cross-attention, whose output starts at zero. With an optional context and `num_classes`, a label below 0, or no
+    context, stands for the mean of all labels.
 
     In `Autoregressive`, the inverse finds one place after another and keeps the keys and values of each layer, so all
     outputs together cost about as much as one pass.
@@ -333,16 +342,21 @@ class TransformerInTurn(InTurn):
         indices = engine.constant(np.arange, count, like=derived["attention_norm_scale"])
         parameters = network.features // network.channels
         buffer = (count, batch, network._heads, network.width // network._heads)
-        if context is not None and len(context.shape) == 3:  # a map: one vector for each place
+        heard = network._keys_and_values(context, derived)
+        is_map = (
+            context is not None and heard is None and len(context.shape) == 3
+        )  # one vector for each place
+        if is_map:
             context = ops.swapaxes(context, 0, 1)
 
         def answer(k, x, state):
             before = max(k - 1, 0) if isinstance(k, int) else ops.maximum(k - 1, 0)
             seen = context
-            if context is not None and len(context.shape) == 3:
+            if is_map:
                 seen = ops.expand_dims(_row(context, before), 1)
             token = ops.expand_dims(as_type(_row(x, before), own), 1)
             h = network._embedded(token, seen, _row(derived["positions"], before)[None], derived)
+            h = network._crossed(h, heard, derived)
             after = []
             for layer, caches in zip(layers, state, strict=True):
                 kept = []

@@ -136,11 +136,7 @@ class UNet(TimeNetwork):
         self.bias = self._context_bias(hidden[-1])
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
-        multiple = 2 ** (len(self.hidden) - 1)
-        if any(side is None or side % multiple for side in x_shape[1:3]):
-            expected = f"images whose sides are multiples of {multiple}, for {len(self.hidden)} resolutions"
-            hint = "Pass fewer numbers in hidden=, or images of another size."
-            raise shape_error(self, expected, x_shape, hint)
+        multiple = self._check_sides(x_shape)
         part = _Part(self.hidden[-1], self.groups, self.dtype_policy)
         self.time = part._dense(2 * self.frequencies, part.width)
         self.time_again = part._dense(part.width, part.width)
@@ -161,6 +157,15 @@ class UNet(TimeNetwork):
         if self.bias is not None:
             self.bias.build(context_shape)
 
+    def _check_sides(self, x_shape):
+        """Return what sides must be multiples of; raise ContractError for others, whose halves would mix samples."""
+        multiple = 2 ** (len(self.hidden) - 1)
+        if any(side is None or side % multiple for side in x_shape[1:3]):
+            expected = f"images whose sides are multiples of {multiple}, for {len(self.hidden)} resolutions"
+            hint = "Pass fewer numbers in hidden=, or images of another size."
+            raise shape_error(self, expected, tuple(x_shape), hint)
+        return multiple
+
     def _residuals(self, channels, width):
         made = []
         for number in range(self.blocks):
@@ -170,6 +175,7 @@ class UNet(TimeNetwork):
         return made
 
     def call(self, x: Tensor, t: Tensor, context: Context = None) -> Tensor:
+        self._check_sides(x.shape)
         features = self._steered(self.time.call(self._features_of(t)), context)
         features = ops.silu(self.time_again.call(ops.silu(features)))
         h, kept = self.first.call(x), []

@@ -12,12 +12,15 @@ from flowkit.contract.arguments import instance, whole
 from flowkit.contract.conditioner import Network, adapt_conditioner, ask
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for
+from flowkit.contract.shapes import event_size
 from flowkit.data.dequantize import Dequantize, Levels
+
+_TOP = 1 - 2**-16  # of the noise; a minimum in its place would be flat, with a log-det of -inf
 
 
 @keras.saving.register_keras_serializable("flowkit")
 class VariationalDequantize(Dequantize):
-    """y = (floor(x / 2^(8 - n_bits)) + u) / levels - 1/2 with u ~ q(u | x): u = sigmoid(f(eps; x)), eps normal.
+    """y = (floor(x / 2^(8 - n_bits)) + u) / levels - 1/2, u ~ q(u | x): u = (1 - 2^-16) sigmoid(f(eps; x)), eps normal.
 
     log P(x) >= E[log p(y) - log q(u | x)] - D ln(levels), D entries to an event, tighter than that of `Dequantize` once
     f is trained: q can be the flow's own posterior, which is smooth where uniform noise has edges. Several draws give
@@ -77,8 +80,9 @@ class VariationalDequantize(Dequantize):
         x = ops.cast(x, self.compute_dtype)
         eps = self._as_density(ops.reshape(noise, ops.shape(x)))
         logit, log_det = self.density.run(eps, self._context(self._level(x)), inverse=False)
-        y, volume = super()._forward(x, ops.sigmoid(logit))
-        return y, volume - self._log_q(eps, logit, log_det)
+        u = ops.cast(_TOP * ops.sigmoid(logit), self.compute_dtype)
+        volume = self.log_volume(event_size(x.shape))
+        return (self._level(x) + u) / self.levels - 0.5, volume - self._log_q(eps, logit, log_det)
 
     def _inverse(self, y):
         x, volume = super()._inverse(y)
@@ -88,9 +92,9 @@ class VariationalDequantize(Dequantize):
         return x, volume + self._log_q(eps, logit, -log_det)
 
     def _log_q(self, eps, logit, log_det):
-        """Return log q(u | x), (batch,), of u = sigmoid(logit); `log_det` is that from eps to the logit."""
+        """Return log q(u | x), (batch,), of u = (1 - 2^-16) sigmoid(logit); `log_det` is that from eps to the logit."""
         log_normal = -0.5 * (eps * eps + math.log(2 * math.pi))
-        log_slope = ops.log_sigmoid(logit) + ops.log_sigmoid(-logit)  # of u
+        log_slope = ops.log_sigmoid(logit) + ops.log_sigmoid(-logit) + math.log(_TOP)  # of u
         log_q = sum_event(log_normal - log_slope) - log_det
         return ops.cast(log_q, self.compute_dtype)
 
@@ -100,7 +104,7 @@ class VariationalDequantize(Dequantize):
     def _logit(self, y, level):
         """Return the logit of u of continuous values, which rounding must not take to 0 or 1."""
         tiny = np.finfo(keras.backend.standardize_dtype(y.dtype)).eps.item()
-        u = self._as_density(ops.clip((y + 0.5) * self.levels - level, tiny, 1 - tiny))
+        u = self._as_density(ops.clip(((y + 0.5) * self.levels - level) / _TOP, tiny, 1 - tiny))
         return ops.log(u) - ops.log1p(-u)
 
     def _as_density(self, x):

@@ -18,8 +18,8 @@ class Augment(ChannelSurjection):
     log p(x) >= E_q[log p(x, e) - log q(e | x)]. The way back drops e. `density` is a bijector that takes e, given x as
     its context, to standard normals; None is a standard normal q. Its inverse draws e, so it should be the cheap one.
 
-    Raises NotImplementedError if a density waits for `adapt`: there is nothing to adapt it to. Huang, Dinh &
-    Courville, Augmented Normalizing Flows (2020); Chen et al., VFlow (2020).
+    `adapt` adapts the density to x and to its own draws. Huang, Dinh & Courville, Augmented Normalizing Flows (2020);
+    Chen et al., VFlow (2020).
 
     >>> from keras import ops
     >>> augment = Augment(2)
@@ -46,11 +46,8 @@ class Augment(ChannelSurjection):
         return self._drop(z)
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
-        if self.density is not None and not self.density.adapted:
-            raise NotImplementedError(
-                "Augment cannot adapt its density: the entries that it would be adapted to are its own draws. Use "
-                "parts without statistics, or adapt them beforehand."
-            )
+        if self.density is not None:
+            self.density.run_adapt_inverse(self._latents(x, noise), x, again)
 
     def run_adapt_inverse(
         self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None

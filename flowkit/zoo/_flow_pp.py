@@ -15,7 +15,9 @@ from flowkit.bijectors import (
     Squeeze,
     Unconstrain,
 )
+from flowkit.bijectors.replay import Backprop
 from flowkit.conditioners import GatedAttention, GatedConvNet
+from flowkit.conditioners.gated import Heads
 from flowkit.contract.arguments import Blocks, Count, Fraction, Wholes, checked, whole, words
 from flowkit.contract.flow_layer import FlowLayer
 from flowkit.data import Dequantize, VariationalDequantize
@@ -23,7 +25,7 @@ from flowkit.flow.flow import Flow
 from flowkit.transforms import MixtureOfLogistics
 from flowkit.zoo._images import EDGE, ImageShape
 
-COUPLINGS = 4  # of the dequantiser
+IMAGE = 32  # the width of the network of the image
 
 
 @checked
@@ -39,9 +41,13 @@ def flow_pp(
     dequantize: Annotated[str, words("variational", "uniform")] = "variational",
     dequantizer_width: Count | None = None,
     dequantizer_blocks: Blocks = 2,
+    dequantizer_couplings: Count = 4,
+    dequantizer_heads: Heads | None = None,
+    variant: Annotated[str, words("cifar10", "imagenet")] = "cifar10",
     n_bits: Annotated[int, whole(1, 8)] = 8,
     data_levels: int | None = None,
     lu: bool = True,
+    backprop: Backprop = "stored",
 ) -> Flow:
     """Flow++: a logit, `couplings` (4 of columns, squeeze, 2 of channels, 3 of columns), variational dequantisation.
 
@@ -49,19 +55,26 @@ def flow_pp(
     a mixture of logistics and a scale and shift, as a network with self-attention reads off the other half; then the
     halves change places. Halves are every other column, or half of the channels.
 
-    - `input_shape`: (height, width, channels); the height is a multiple of 2, the width one of 4.
+    - `input_shape`: (height, width, channels); the height is a multiple of 2, the width one of 4; twice that for each
+      further squeeze.
     - `width`, `blocks`, `heads`, `dropout`: of `GatedAttention`. `mixtures`: the components of a mixture.
-    - `couplings`: how many steps of columns, then of channels, then of columns.
-    - `dequantize`: "variational", or "uniform" for `Dequantize`. Its networks have `dequantizer_width`
-      (None: `width`) and `dequantizer_blocks`.
+    - `couplings`: how many steps of columns, then for each squeeze how many of channels and of columns.
+    - `dequantize`: "variational", or "uniform" for `Dequantize`. It has `dequantizer_couplings` steps, whose networks
+      have `dequantizer_width` (None: `width`), `dequantizer_blocks` and `dequantizer_heads` (None: `heads`; 0: no
+      attention).
+    - `variant`: which of the published designs. In that for ImageNet steps have no matrices, networks have the
+      nonlinearity before their last convolution too, and the network that reads the image for the dequantiser has
+      `dequantizer_blocks` as well, with layer norms and `dequantizer_heads`, in place of 3 convolutions.
     - `n_bits`, `data_levels`: as in `glow`.
     - `lu=False`: plain matrices, with which the numbers of trainable parameters are the published ones.
+    - `backprop`: "stored" or "recompute", as in `Chain`; the latter goes with `dropout=0` alone.
 
     As published, but for the logarithms of the mixtures' scales, which are bounded, for means that begin evenly spread,
     and for matrices that begin at the identity without noise. log_prob is a bound (`flow.exact`); `samples=k` gives the
     importance-weighted one.
 
-    Raises ValueError for a number out of range, an unknown word, or an image that cannot be halved so.
+    Raises ValueError for a number out of range, an unknown word, or an image that cannot be halved so; ContractError
+    for a dropout with backprop="recompute".
     Ho, Chen, Srinivas, Duan & Abbeel (2019).
 
     >>> import numpy as np
@@ -70,50 +83,68 @@ def flow_pp(
     >>> flow.adapt(images).log_prob(images, samples=2).shape
     (16,)
     """
+    if len(couplings) % 2 == 0:
+        raise ValueError(
+            f"flow_pp's couplings: expected three numbers, such as (4, 2, 3), or two more for each further squeeze, "
+            f"received {couplings}."
+        )
     height, columns, channels = input_shape
-    if height % 2 or columns % 4:
+    places = 2 ** (len(couplings) // 2)
+    if height % places or columns % (2 * places):
         raise ValueError(
-            f"flow_pp's input_shape: expected a height that is a multiple of 2 and a width that is a multiple of 4, "
-            f"received {tuple(input_shape)}. Resize or pad the images."
+            f"flow_pp's input_shape: expected a height that is a multiple of {places} and a width that is a multiple "
+            f"of {2 * places}, received {tuple(input_shape)}. Resize or pad the images."
         )
-    if len(couplings) != 3:
-        raise ValueError(
-            f"flow_pp's couplings: expected three numbers, such as (4, 2, 3), received {couplings}."
-        )
+    for_imagenet = variant == "imagenet"
+    of_noise = {
+        "width": dequantizer_width or width,
+        "blocks": dequantizer_blocks,
+        "heads": heads if dequantizer_heads is None else dequantizer_heads,
+    }
 
-    def steps(shape, n, width, blocks, context="none"):
-        """Return `n` steps on events of `shape`, of which the first half of the channels is kept first."""
+    def steps(shape, n, *, context="none", **sizes):
+        """Return a list of `n` steps on events of `shape`, of which the first half of the channels is kept first."""
+        if n == 0:
+            return []
         half = shape[-1] // 2
-        marks = [[True] * half + [False] * half, [False] * half + [True] * half]
-        network = GatedAttention(width, blocks=blocks, heads=heads, dropout=dropout, context=context)
+        marks = [] if for_imagenet else [[True] * half + [False] * half, [False] * half + [True] * half]
+        network = GatedAttention(**sizes, dropout=dropout, activated=for_imagenet, context=context)
         step = [
             *(Flatten(), ActNorm(1.0), Reshape(shape)),
             *(OnColumns(Conv1x1(lu=lu, init="identity"), marked) for marked in marks),
             *(Coupling(network, MixtureOfLogistics(mixtures)), Permute("reverse")),
         ]
-        return Repeat(Chain(step), n)
+        return [Repeat(Chain(step), n, backprop=backprop)]
 
-    def of_columns(shape, *given, **options):
+    def of_columns(shape, n, **options):
         """Return steps of which a half is every other column."""
         h, w, c = shape
-        return [Reshape((h, w // 2, 2 * c)), steps((h, w // 2, 2 * c), *given, **options), Reshape(shape)]
+        folded = (h, w // 2, 2 * c)
+        return [Reshape(folded), *steps(folded, n, **options), Reshape(shape)] if n else []
 
-    squeezed = (height // 2, columns // 2, 4 * channels)
-    first, second, third = couplings
+    def squeeze(channels):
+        """Return layers that move blocks of 2 x 2 places into channels, place by place."""
+        return [Squeeze(), Permute([4 * c + place for place in range(4) for c in range(channels)])]
+
+    shape, sizes = tuple(input_shape), {"width": width, "blocks": blocks, "heads": heads}
     parts: list[FlowLayer] = [
         Unconstrain([(-EDGE, EDGE)] * channels),
-        *of_columns(tuple(input_shape), first, width, blocks),
-        *(Squeeze(), Permute([4 * c + place for place in range(4) for c in range(channels)])),
-        steps(squeezed, second, width, blocks),
-        *of_columns(squeezed, third, width, blocks),
+        *of_columns(shape, couplings[0], **sizes),
     ]
+    for by_channels, by_columns in zip(couplings[1::2], couplings[2::2], strict=True):
+        parts += squeeze(shape[-1])
+        shape = (shape[0] // 2, shape[1] // 2, 4 * shape[2])
+        parts += [*steps(shape, by_channels, **sizes), *of_columns(shape, by_columns, **sizes)]
     levels: dict[str, Any] = {"n_bits": n_bits, "levels": data_levels}
     if dequantize == "uniform":
         dequantizer = Dequantize(**levels)
     else:
-        of_noise = dequantizer_width or width, dequantizer_blocks
-        density = Chain(of_columns(tuple(input_shape), COUPLINGS, *of_noise, context="required"))
-        image = GatedConvNet(32, blocks=3, columns=2, dropout=dropout)
+        image_shape = tuple(input_shape)
+        density = Chain(of_columns(image_shape, dequantizer_couplings, context="required", **of_noise))
+        design = {"blocks": 3}
+        if for_imagenet:
+            design = {"blocks": dequantizer_blocks, "heads": of_noise["heads"], "normalized": True}
+        image = GatedConvNet(IMAGE, **design, columns=2, dropout=dropout)
         dequantizer = VariationalDequantize(density, image, **levels)
     flow = Flow(Chain(parts), dequantize=dequantizer, name="flow_pp")
     flow.build((None, *input_shape))

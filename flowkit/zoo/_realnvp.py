@@ -26,8 +26,9 @@ def realnvp_images(
     A level has three couplings by checkerboards, a squeeze, three couplings of halves of the channels, and half of the
     channels leaves; the last one has four couplings by checkerboards. Couplings alternate what they keep, scale by
     exp(s) with s from a tanh, and a batch normalisation follows each. As published, but that networks are normalised
-    once, by the first batch, and have no 1x1 connections from each block to the last layer: 5,998,508 weights for
-    CIFAR-10 with the defaults, which are the paper's. `realnvp` is the same for vectors.
+    once, by the first batch, have the same width after each squeeze, where the published code doubles it, and have no
+    1x1 connections from each block to the last layer: 5,998,508 weights for CIFAR-10 with the defaults, which are the
+    paper's. `realnvp` is the same for vectors.
 
     - `input_shape`: (height, width, channels).
     - `width`, `blocks`: hidden channels and residual blocks of the networks.

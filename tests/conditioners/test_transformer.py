@@ -38,3 +38,20 @@ def test_a_map_belongs_to_its_places_in_both_directions(order, perturb):
     z, _ = layer(x, context=context)
     back, _ = layer.inverse(z, context=context)
     np.testing.assert_allclose(f64(back), x, atol=1e-5)
+
+
+@pytest.mark.parametrize("places", [5, 6])  # 6: as many as the image has
+@pytest.mark.parametrize("order", [None, "reversed"])
+def test_a_sequence_beside_an_image_is_no_map(places, order, perturb):
+    layer = Autoregressive(
+        CausalTransformer(8, depth=1, heads=2, context="required"), Gaussian(), order=order
+    )
+    x, context = numbers(3, 2, 3, 2), numbers(3, places, 4)
+    layer.build_for(x.shape, context.shape)
+    perturb(layer)
+    z, _ = layer(x, context=context)
+    turned, _ = layer(x, context=context[:, ::-1].copy())
+    np.testing.assert_allclose(f64(z), f64(turned), rtol=1e-4, atol=1e-5)
+    assert np.abs(f64(z) - f64(layer(x, context=2 * context)[0])).max() > 1e-3
+    back, _ = layer.inverse(z, context=context)
+    np.testing.assert_allclose(f64(back), x, atol=1e-4)

@@ -57,6 +57,14 @@ def test_it_reads_time_and_labels_and_does_without_them(perturb):
     assert np.abs(found[0] - found[2]).max() > 1e-3
 
 
+@pytest.mark.two_engines
+def test_a_built_one_refuses_other_sides_before_their_halves_mix_samples():
+    field = UNet([2, 4], groups=2, features=2)
+    field.build((None, 4, 4, 2))
+    with pytest.raises(ContractError, match=r"sides are multiples of 2.*received .*3"):
+        field.call(tensor(np.ones((2, 3, 2, 2)), "float32"), tensor([0.1, 0.5], "float32"))
+
+
 @pytest.mark.one_engine
 def test_what_it_refuses():
     with pytest.raises(ValueError, match=r"hidden: got \[6, 8\], expected channels .* multiples of groups=8"):

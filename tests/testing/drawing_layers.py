@@ -72,6 +72,11 @@ DRAWING = [
     Case("StochasticPermute", StochasticPermute, ((3,), (1, 2, 2))),
     Case("MaxPool", MaxPool, ((2, 2, 1), (2, 4, 2))),
     Case("Augment", lambda: Augment(2, density()), VECTOR),
+    Case(
+        "Augment(images)",
+        lambda: Augment(2, fb.Coupling(ConvNet(4, context="required"), Affine("tanh"))),
+        ((2, 1, 3),),
+    ),
     Case("Augment(standard)", lambda: Augment(1), IMAGE),
     Case("Dequantize", Dequantize(), (*VECTOR, *IMAGE)),
     Case("Dequantize(5 bits)", Dequantize(5), ((3,),)),

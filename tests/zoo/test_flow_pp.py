@@ -1,6 +1,7 @@
 """Flow++ against its formulas, evaluated in float64 numpy without shared code, and the published size."""
 
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from flowkit.app.experiment import build_flow, build_optimizer
 from flowkit.app.experiment import load as load_data
 from flowkit.app.recipe import read_recipe
 from flowkit.bijectors import Coupling
-from flowkit.conditioners import GatedAttention
+from flowkit.conditioners import GatedAttention, GatedConvNet
 from flowkit.contract.noise import Need
 from flowkit.data import Dequantize
 from flowkit.flow.noise import counted
@@ -184,6 +185,58 @@ def test_it_has_as_many_parameters_as_published():
     assert one + 9 * (size(2) - one) == 31_443_440
 
 
+def sizes_of(name, side):
+    """(parameters, outputs of convolutions) of a recipe of which blocks are alike, from three small models."""
+    model = {key: value for key, value in read_recipe(name).model.items() if key != "name"}
+    blocks = {key: model.pop(key) for key in ("blocks", "dequantizer_blocks")}
+
+    def sizes(**blocks):
+        flow = zoo.flow_pp(**model, **blocks, input_shape=(side, side, 3))
+        return np.array([sum(math.prod(w.shape) for w in flow.trainable_weights), outputs(flow)])
+
+    one = sizes(blocks=1, dequantizer_blocks=1)
+    more = [sizes(**{**dict.fromkeys(blocks, 1), key: 2}) - one for key in blocks]
+    return (one + sum((n - 1) * each for n, each in zip(blocks.values(), more, strict=True))).tolist()
+
+
+def outputs(flow):
+    """How many numbers weight normalisation would add: one for each output of a convolution."""
+    found = [part for layer in (flow.bijector, flow.dequantize.density) for part in layer.parts]
+    repeats = [part for part in found if hasattr(part, "n")]
+    nets = [
+        (part.n, next(p for p in part.block.parts if hasattr(p, "conditioner")).conditioner)
+        for part in repeats
+    ]
+    nets.append((1, flow.dequantize.embedding))
+    return sum(n * conv.features for n, net in nets for conv in convolutions(net))
+
+
+def convolutions(net):
+    inside = [net, *net.convs, *net.attentions]
+    found = [getattr(part, name, None) for part in inside for name in ("first", "second", "steering", "last")]
+    return [conv for conv in found if conv is not None]
+
+
+def test_it_has_as_many_parameters_as_published_for_imagenet32():
+    """168,955,724 in the published code, of which weight normalisation has one for each output of a convolution."""
+    count, scales = sizes_of("flow_pp/imagenet32", 32)
+    assert count + scales == 168_955_724
+    assert row_of("flow_pp/imagenet32").startswith(f"| ImageNet 32x32, yours | {count:,} | 3.86 |")
+
+
+def test_it_has_as_many_parameters_as_published_for_imagenet64():
+    """73,489,960 in the published code, of which 4 networks without attention have vectors of places all the same."""
+    count, _ = sizes_of("flow_pp/imagenet64", 64)
+    assert count + 4 * 64 * 32 * 96 == 73_489_960
+    assert row_of("flow_pp/imagenet64").startswith(f"| ImageNet 64x64, yours | {count:,} | 3.69 |")
+
+
+def row_of(name):
+    """Return the row of a recipe in the card, behind its name."""
+    (row,) = [line for line in CARD.read_text("utf-8").splitlines() if line.startswith(f"| `{name}`")]
+    return row.removeprefix(f"| `{name}` ")
+
+
 def test_by_default_it_is_the_published_model():
     flow = zoo.flow_pp(input_shape=(4, 4, 1), width=4, blocks=1)
     repeats = [part for part in flow.bijector.parts if hasattr(part, "n")]
@@ -222,6 +275,7 @@ def test_uniform_dequantisation():
     [
         ({"input_shape": (4, 6, 1)}, r"a width that is a multiple of 4, received \(4, 6, 1\)"),
         ({"couplings": (4, 2)}, r"expected three numbers.*received \[4, 2\]"),
+        ({"couplings": (1,) * 7}, "a height that is a multiple of 8 and a width that is a multiple of 16"),
         ({"dequantize": "none"}, "flow_pp's dequantize expects one of 'variational', 'uniform'"),
         ({"width": 6, "heads": 4}, "expected a multiple of heads=4, received 6"),
         ({"dropout": 1.0}, "flow_pp's dropout: expected"),
@@ -237,8 +291,61 @@ def test_the_card_says_how_many_parameters_a_recipe_has(name):
     recipe = read_recipe(name)
     flow = build_flow(recipe, load_data(recipe, "test"))
     count = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
-    (row,) = [line for line in CARD.read_text("utf-8").splitlines() if line.startswith(f"| `{name}`")]
-    assert f"| {count:,} |" in row
+    assert f"| {count:,} |" in row_of(name)
+
+
+def test_the_design_for_imagenet_is_trained_and_inverted(perturb):
+    """Two squeezes, no matrices, a nonlinearity more, and a dequantiser without attention that reads normed maps."""
+    images = np.random.default_rng(0).integers(0, 256, (8, 4, 8, 3), dtype="uint8")
+    flow = zoo.flow_pp(
+        input_shape=(4, 8, 3),
+        width=8,
+        mixtures=2,
+        blocks=1,
+        heads=2,
+        couplings=(0, 1, 1, 1, 1),
+        dropout=0.0,
+        dequantizer_blocks=1,
+        dequantizer_couplings=2,
+        dequantizer_heads=0,
+        variant="imagenet",
+        backprop="recompute",
+    )
+    perturb(flow.adapt(images))
+    assert (flow.decode(flow.encode(images)) == images).all()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="Gradients do not exist")
+        flow.compile(optimizer="adam")
+        flow.fit(images, batch_size=8, epochs=1, verbose=0)
+    assert np.isfinite(flow.log_prob(images)).all()
+
+
+@pytest.mark.parametrize("heads", [0, 2])
+def test_maps_of_the_image_may_be_normed_and_attend(heads, perturb):
+    """Conv, norm, attention, norm, against the formulas."""
+    x = np.random.default_rng(0).normal(size=(2, 2, 4, 3))
+    net = GatedConvNet(4, blocks=2, columns=2, heads=heads, normalized=True)
+    net.build(x.shape)
+    perturb(net)
+    h, norms = conv(folded(x), net.first), iter(net.norms)
+    for place, layer in enumerate(net.convs):
+        h = layer_norm(gated_conv(h, layer, None), next(norms))
+        if heads:
+            h = attention(h, net.attentions[place], f64(net.positions), heads)
+            h = layer_norm(h, next(norms))
+    np.testing.assert_allclose(f64(net(x.astype("float32"))), h, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="expected a multiple of heads=3, received 4"):
+        GatedConvNet(4, heads=3)
+
+
+def test_a_nonlinearity_may_come_before_the_last_convolution(perturb):
+    x = np.random.default_rng(0).normal(size=(2, 2, 2, 3))
+    net = GatedAttention(4, blocks=1, heads=0, activated=True, features=5)
+    net.build(x.shape)
+    perturb(net)
+    h = layer_norm(gated_conv(conv(x, net.first), net.convs[0], None), net.norms[0])
+    expected = conv(concat_elu(h), net.last)
+    np.testing.assert_allclose(f64(net(x.astype("float32"))), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_cifar10_is_trained_as_published():

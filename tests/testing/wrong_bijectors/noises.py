@@ -42,6 +42,15 @@ class NoiseWithoutItsDensity(Variational):
 
 
 @breaks("log-det")
+class NoiseCutOff(Variational):
+    """Cuts u off above 3/4, where the map is flat, and adds the log-det of what was not cut off."""
+
+    def _forward(self, x, noise):
+        y, log_det = super()._forward(x, noise)
+        return ops.minimum(y, (x + 0.75) / self.levels - 0.5), log_det
+
+
+@breaks("log-det")
 class NoiseBeforeTheSigmoid(Variational):
     """q is the density of the logit of u, not of u."""
 
