@@ -213,7 +213,6 @@ CONTINUOUS = [
         lambda: fb.Continuous(Field([6], squash=True), "midpoint", steps=8, trace="rademacher"),
         ((2,),),
     ),
-    Case("Continuous(17 entries)", lambda: fb.Continuous(Field([3]), steps=4), ((17,),)),
     Case("Continuous(stored)", lambda: fb.Continuous(Field([6]), steps=2, backprop="stored"), ((1,), (3,))),
     Case(
         "Continuous(dopri5)",

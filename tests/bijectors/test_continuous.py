@@ -357,6 +357,22 @@ def test_the_divergence_is_estimated_above_sixteen_entries(within):
     assert few.exact == exact.exact == "exact"
 
 
+class Decay(keras.Layer):
+    """v = w tanh(x) and a little of the entry before: few draws estimate its divergence well."""
+
+    def build(self, x_shape):
+        self.w = self.add_weight(shape=(x_shape[-1],), initializer="ones", name="w")
+
+    def call(self, x, t):
+        return self.w * ops.tanh(x) + 0.1 * ops.roll(x, 1, axis=-1)
+
+
+@pytest.mark.one_engine
+def test_the_checker_judges_an_estimate_by_default():
+    clauses = ["round trip", "log-det", "inverse log-det", "log-det kind", "noise"]
+    check_bijector(lambda: Continuous(Decay(), steps=6), event_shapes=[(17,)], examples=2, clauses=clauses)
+
+
 @pytest.mark.one_engine
 def test_layers_that_need_an_exact_divergence_refuse_an_estimate():
     x = tensor(np.ones((2, 18)), "float32")
