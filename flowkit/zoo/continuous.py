@@ -39,8 +39,8 @@ def ffjord(
 
     - `hidden`: the widths of the network, of tanh, which reads the time beside x. With `squash` the time gates and
       shifts each layer instead, as published, which takes about twice as long.
-    - `solver`, `steps`, `kinetic`, `jacobian`: as in `flowkit.bijectors.Continuous`. So is `backprop`: "stored" trains
-      about a third faster than "recompute", with memory that grows with the steps.
+    - `solver`, `steps`, `backprop`, `kinetic`, `jacobian`: as in `flowkit.bijectors.Continuous`. On PyTorch
+      `backprop="stored"` trains about a third faster, with memory that grows with the steps.
     - `trace`: "exact" takes a derivative for each feature; "rademacher" and "gaussian" estimate. None takes "exact" for
       up to 16 features, and if `features` is None; "rademacher" for more.
 
