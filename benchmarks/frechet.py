@@ -1,14 +1,16 @@
 """How far samples of flows are from images, as a Fréchet distance on features of a small classifier trained here.
 
-    python benchmarks/frechet.py glow/fashion-mnist runs/flow-matching-fashion-mnist
+    python benchmarks/frechet.py glow/fashion-mnist runs/flow_matching/fashion-mnist --temperatures 1
 
 It is |m - m'|^2 + trace(C + C' - 2 (C C')^(1/2)) of the means and covariances of the 64 features, which are those of a
 convolutional classifier of Fashion-MNIST, trained on the embedded images. It is not the FID, whose features are of
 another network, and compares with figures of this script alone. The distance of the training images from the test
-images, as many, is the floor. Each flow is drawn at the temperature of its recipe. Stores frechet.json.
+images, as many, is the floor. Each flow is drawn at the temperature of its recipe, and at those that are asked for.
+Stores frechet.json.
 """
 
 import argparse
+import itertools
 import json
 from pathlib import Path
 
@@ -54,6 +56,9 @@ def main():
     parser.add_argument(
         "--steps", type=int, nargs="*", default=[], help="Also with so many steps of the solver."
     )
+    parser.add_argument(
+        "--temperatures", type=float, nargs="*", default=[], help="Also at these temperatures."
+    )
     options = parser.parse_args()
     data, test = (flowkit.data.load("fashion-mnist", split) for split in ("train", "test"))
     network, accuracy = train_classifier(data, test)
@@ -67,8 +72,9 @@ def main():
     for name in options.flows:
         run = trained(name)
         flow, recipe = run.load_flow(), run.recipe()
-        temperature = 1.0 if recipe is None else recipe.sampling.temperature
-        for steps in [None, *options.steps]:
+        own = 1.0 if recipe is None else recipe.sampling.temperature
+        temperatures = dict.fromkeys([own, *options.temperatures])
+        for temperature, steps in itertools.product(temperatures, [None, *options.steps]):
             more = {} if steps is None else {"steps": steps}
             samples = flow.sample(count, seed=0, temperature=temperature, check=None, **more)
             label = "/".join(Path(name).parts[-2:]) + f", temperature {temperature}"

@@ -69,14 +69,15 @@ def _evaluations(flow, x, context):
     from flowkit.flow import noise, prepare
 
     parts = getattr(flow.bijector, "parts", [flow.bijector])
-    if not any(isinstance(part, Continuous) for part in parts):
+    last = max((place for place, part in enumerate(parts) if isinstance(part, Continuous)), default=None)
+    if last is None:
         return None
     x, context = prepare.seen(flow, x[:_COUNTED], None if context is None else context[:_COUNTED])
     y, total = ops.convert_to_tensor(noise.undithered(flow, x), dtype=flow.compute_dtype), 0
-    for part in parts:
+    for part in parts[:last]:
         total += part.evaluations(y, context) if isinstance(part, Continuous) else 0
-        y, _ = part(y, context=context)
-    return total
+        y, _ = part(y, context=context, noise=part.draw_noise(y.shape, seed=0))
+    return total + parts[last].evaluations(y, context)
 
 
 def _same_data(folder, flow, kind, source):

@@ -53,8 +53,12 @@ class Chain(Composite):
         self.parts, self.backprop = list(parts), backprop
         if len({id(part) for part in self.parts}) < len(self.parts):
             raise ValueError("Chain expects parts that differ, received one twice: a file would keep two.")
-        self.spec = compose(self, self.parts)
         self._drift = Drift(self)
+        self._declare()
+
+    def _declare(self):
+        """Set the spec from those of the parts, of which some are known once they are built."""
+        self.spec = compose(self, self.parts)
         refuse_backprop(self)
 
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
@@ -77,6 +81,7 @@ class Chain(Composite):
             part._check_shape(x_shape)
             part.build_for(x_shape, context_shape)
             x_shape = part.compute_output_shape(x_shape)
+        self._declare()
         if self.backprop != "stored":
             refuse_unrepeatable(self)
 

@@ -23,7 +23,7 @@ from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
 
 EXACT = 16
-"""The largest number of entries for which the divergence is exact unless `trace` says otherwise."""
+"""The largest number of entries whose divergence is exact unless `trace` says otherwise."""
 
 Field = Annotated[
     Any, instance(keras.Layer, "a Keras layer called as field(x, t), such as conditioners.Field")
@@ -45,7 +45,8 @@ class Continuous(Bijector):
       "torchdiffeq" (PyTorch) are the same method of those libraries, which must be installed; all rows of a batch then
       take the same steps.
     - `trace`: "exact" takes one derivative for each entry. "rademacher" and "gaussian" estimate e^T (dv/dx) e for one
-      random e in the whole solve (Hutchinson), so that `flow.exact` is "estimate". None: exact, for up to 16 entries.
+      random e in the whole solve (Hutchinson), so that `flow.exact` is "estimate". None is "exact" for up to 16 entries
+      and "rademacher" for more, as `spec` says once the layer is built.
     - `backprop`: "recompute" keeps the state at each step, and computes the step once more in the backward pass;
       "reversible" keeps the end alone and solves back from it, as the adjoint method does, with a warning if it does
       not come back; "stored" keeps all activations, and alone has second derivatives. Lengths of adaptive steps are
@@ -58,8 +59,8 @@ class Continuous(Bijector):
 
     A solve that has few steps is not the inverse of the solve back: `solver_error(x)` compares it with twice as many
     steps. Keras's numpy backend, which has no derivatives, samples and cannot score. Raises ContractError for a field
-    that returns another shape, for more than 16 entries with `trace=None`, and outside of compiled programs for a solve
-    that ends in NaN or before its end; compiled ones return NaN.
+    that returns another shape, and outside of compiled programs for a solve that ends in NaN or before its end;
+    compiled ones return NaN.
 
     Chen, Rubanova, Bettencourt & Duvenaud, Neural Ordinary Differential Equations (2018); Grathwohl, Chen, Bettencourt,
     Sutskever & Duvenaud, FFJORD (2019).
@@ -102,18 +103,22 @@ class Continuous(Bijector):
                 "whose steps back would be others."
             )
         self.penalty = _Penalty(dtype=self.dtype_policy) if kinetic or jacobian else None
-        self.estimated = trace in ("rademacher", "gaussian")
+        self._declare(estimated=trace in ("rademacher", "gaussian"))
+
+    def _declare(self, estimated):
+        """Set the spec of a layer whose log-det is estimated from noise, or exact."""
+        self.estimated = estimated
         # What tolerances leave; that of steps of one length is measured with twice as many.
-        left = 16 * (rtol + atol) / 2.0**-23 if solver in ADAPTIVE else 0.0
+        left = 16 * (self.rtol + self.atol) / 2.0**-23 if self.solver in ADAPTIVE else 0.0
         self.spec = BijectorSpec(
-            event_rank=getattr(field, "event_rank", None),
+            event_rank=getattr(self.field, "event_rank", None),
             forward="iterative",
             inverse="iterative",
-            context=context_of(field),
+            context=context_of(self.field),
             round_trip=left,
             log_det_error=left,
-            noise="both" if self.estimated else "none",
-            likelihood="estimated" if self.estimated else "exact",
+            noise="both" if estimated else "none",
+            likelihood="estimated" if estimated else "exact",
         )
 
     @property
@@ -126,7 +131,9 @@ class Continuous(Bijector):
     # Building
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
-        self._refuse_many(x_shape)
+        if self.trace is None:
+            event = as_tuple(x_shape)[1:]
+            self._declare(estimated=None in event or math.prod(event) > EXACT)
         if getattr(self.field, "features", 0) is None:
             self.field.features = x_shape[-1]
         if not isinstance(self.field, Conditioner):
@@ -148,14 +155,6 @@ class Continuous(Bijector):
                 hint = "Leave it out: the steps of a solve must belong to one field."
                 raise ContractError("field", self, expected=wanted, received=received, hint=hint)
         self._step, self._drift = _Step(self), Drift(self)
-
-    def _refuse_many(self, x_shape):
-        size = None if None in x_shape[1:] else math.prod(x_shape[1:])
-        if self.trace is None and (size is None or size > EXACT):
-            wanted = f"at most {EXACT} entries for an exact divergence"
-            received = f"{size or 'an unknown number of'} entries"
-            hint = "Pass trace='rademacher', an estimate by one derivative, or trace='exact', one for each entry."
-            raise ContractError("trace", self, expected=wanted, received=received, hint=hint)
 
     def _answer_to_zeros(self, x_shape, context_shape):
         """Return the shape that a Keras layer returns, which builds it."""

@@ -26,6 +26,7 @@ class Inverse(Bijector):
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.bijector.build_for(self.bijector.compute_inverse_shape(x_shape), context_shape)
+        self.spec = self.bijector.spec.inverted()  # some know theirs once they are built
 
     def _check_shape(self, x_shape):
         self.bijector._check_shape(self.bijector.compute_inverse_shape(x_shape))

@@ -67,7 +67,11 @@ class MultiScale(Composite):
                 f"MultiScale expects at least one scale and one prior fewer than scales, received "
                 f"{len(self.scales)} scales and {len(self.priors)} priors."
             )
-        priors = [p for p in (*self.priors, top_prior) if p is not None]
+        self._declare()
+
+    def _declare(self):
+        """Set the spec from those of the scales, of which some are known once they are built."""
+        priors = [prior for prior in self._networks if prior is not None]
         self.spec = compose_scales(self, self.scales, priors, bounded=self.min_scale > 0)
 
     @property
@@ -105,6 +109,7 @@ class MultiScale(Composite):
         if self.top_prior is not None:
             last = shapes[-1][1]
             build_conditioner(self, self.top_prior, 2 * last[-1], last, context_shape)
+        self._declare()
         return shapes
 
     # Running

@@ -10,6 +10,7 @@ import numpy as np
 from flowkit.bijectors.unconstrain import domain_of_column
 from flowkit.contract import Bijector, Context, ContractError, Domain, Shape, Tensor
 from flowkit.contract.arguments import shown
+from flowkit.contract.checks import refuse_noise
 from flowkit.contract.columns import ColumnError, check_count, join, pick
 from flowkit.contract.flow_layer import Part
 
@@ -42,11 +43,8 @@ class OnColumns(Bijector):
                 f"OnColumns expects columns as True or False for each, at least one of them True, received "
                 f"{shown(columns)}."
             )
-        if bijector.spec.noise != "none":
-            raise ContractError(
-                "noise", self, expected="a bijector that draws nothing", received=f"{bijector!r}"
-            )
         self.bijector, self.columns, self.others = bijector, marks.tolist(), others
+        refuse_noise(self, bijector)
         self._groups = [np.flatnonzero(marks).tolist(), np.flatnonzero(~marks).tolist()]
         other = domain_of_column(others, self._groups[1][0] if self._groups[1] else 0)
         ends = (bijector.spec.domain, bijector.spec.codomain)
@@ -79,6 +77,7 @@ class OnColumns(Bijector):
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         inner = self._inner(x_shape)
         self.bijector.build_for(inner, context_shape)
+        refuse_noise(self, self.bijector)
         if tuple(self.bijector.compute_output_shape(inner)) != tuple(inner):
             raise ContractError(
                 "event shape", self, expected="a bijector that keeps the shape", received=f"{self.bijector!r}"

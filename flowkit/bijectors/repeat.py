@@ -77,9 +77,13 @@ class Repeat(Composite):
                 f"Repeat's block: got {label(block)}, which is built. Pass a block that has no weights yet."
             )
         self.n, self.backprop = n, backprop
-        self.spec = compose(self, [block] * n)
         self._held = _Held(block)
         self._drift = Drift(self)
+        self._declare()
+
+    def _declare(self):
+        """Set the spec from that of the block, which may be known once it is built."""
+        self.spec = compose(self, self._members)
         refuse_backprop(self)
 
     @property
@@ -119,6 +123,7 @@ class Repeat(Composite):
             self._held.columns.append(self._column(alike))
         for layer, trainable in trained:
             layer.trainable = trainable
+        self._declare()
         if self.backprop != "stored":
             refuse_unrepeatable(self)
 

@@ -34,6 +34,16 @@ def check_shape(layer, shape, built):
         raise shape_error(layer, wanted, shape, hint)
 
 
+def refuse_noise(owner, layer):
+    """Raise ContractError, in the name of its `owner`, for a layer that draws. Some know once they are built."""
+    if layer.spec.noise != "none":
+        received = f"{layer!r}, whose spec has noise={layer.spec.noise!r}"
+        hint = "An exact log-det needs no noise, such as Continuous(trace='exact')."
+        raise ContractError(
+            "noise", owner, expected="a bijector that draws nothing", received=received, hint=hint
+        )
+
+
 def _without_channels(received, wanted):
     """Return a hint for events of two axes where three are wanted, which are mostly grey images; or None."""
     if received == 2 and wanted is not None and 3 in wanted and 2 not in wanted:

@@ -9,6 +9,7 @@ from keras import ops
 
 from flowkit.contract import BijectorSpec, Context, ContractError, Domain, FlowLayer, Shape, Tensor, sum_event
 from flowkit.contract.arguments import instance, whole
+from flowkit.contract.checks import refuse_noise
 from flowkit.contract.conditioner import Network, adapt_conditioner, ask
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for
@@ -75,6 +76,7 @@ class VariationalDequantize(Dequantize):
             context = tuple(self.embedding.compute_output_shape(context))
         self.density._check_shape(x_shape)
         self.density.build_for(x_shape, context)
+        refuse_noise(self, self.density)
 
     def _forward(self, x, noise):
         x = ops.cast(x, self.compute_dtype)

@@ -81,9 +81,9 @@ class Flow(FlowModel):
         self.dequantize = dequantize
         self.sampler = keras.random.SeedGenerator()
         # Of training: samples that a callback draws must not change it.
-        self._draws = bijector.spec.draws(inverse=False)
         own = dequantize is None or isinstance(dequantize, Dequantize)
-        self.noise = None if own and not self._draws else keras.random.SeedGenerator()
+        draws = bijector.spec.draws(inverse=False)
+        self.noise = None if own and not draws else keras.random.SeedGenerator()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
         self._in_training = False  # True if the step that compute_loss saw last trains
@@ -100,6 +100,8 @@ class Flow(FlowModel):
         if self.embedding is not None:
             c_shape = contexts.build_embedding(self, c_shape)
         self.bijector.build_for(x_shape, c_shape)
+        if self.noise is None and self.bijector.spec.draws(inverse=False):
+            self.noise = keras.random.SeedGenerator()
         self.event_shape = x_shape[1:]
         # Keras traces the model anew before each batch while a layer is not built.
         build_for(self.base, as_tuple(self.bijector.compute_output_shape(x_shape)), c_shape)
@@ -230,7 +232,7 @@ class Flow(FlowModel):
 
     def _noise_for(self, y):
         """Return the numbers that the bijector needs to score continuous values; None for none."""
-        if not self._draws:
+        if not self.bijector.spec.draws(inverse=False):
             return None
         needs = self.bijector.noise_needs(as_tuple(y.shape), inverse=False)
         return drawn(needs, ops.shape(y)[0], self.compute_dtype, self.noise)

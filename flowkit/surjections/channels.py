@@ -7,6 +7,7 @@ from keras import ops
 
 from flowkit.contract import ContractError, Domain, FlowLayer, Surjection, sum_event
 from flowkit.contract.arguments import instance
+from flowkit.contract.checks import refuse_noise
 
 Density = Annotated[FlowLayer, instance(FlowLayer, "a bijector, or None")] | None
 
@@ -25,17 +26,16 @@ class ChannelSurjection(Surjection):
             wanted = "a density from the real numbers onto them, where standard normals are"
             received = f"{density.spec.domain} to {density.spec.codomain}"
             raise ContractError("domain", self, expected=wanted, received=received)
-        if density is not None and density.spec.noise != "none":
-            raise ContractError(
-                "noise", self, expected="a density without noise", received=f"noise={density.spec.noise!r}"
-            )
         self.density = density
+        if density is not None:
+            refuse_noise(self, density)
 
     def _build_density(self, x_shape, kept, dropped):
         self._channels, self._kept, self._dropped = x_shape[-1], kept, dropped
         if self.density is not None:
             self.density._check_shape((*x_shape[:-1], dropped))
             self.density.build_for((*x_shape[:-1], dropped), (*x_shape[:-1], kept))
+            refuse_noise(self, self.density)
 
     def _split(self, whole):
         """Return (dropped, kept) channels."""

@@ -31,7 +31,7 @@ class Trial:
 
     def __init__(self, subject, example, draw=0):
         self.subject, self.example, self.draw, self.event = subject, example, draw, tuple(example.event)
-        self.spec, self.seed = subject.spec, example.seed
+        self.spec, self.seed = subject.layer(self.event).spec, example.seed
         silent = self.spec.context == "optional" and example.seed % 2 == 0
         self.context = None if silent else subject.context(self.event, self.seed, ROWS)
         self.elsewhere = {}

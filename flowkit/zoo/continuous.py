@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from flowkit.bijectors import Continuous, Scale, Squeeze, Unconstrain
 from flowkit.bijectors.continuous import EXACT, Weight
+from flowkit.bijectors.replay import Backprop
 from flowkit.bijectors.solvers import SOLVERS
 from flowkit.conditioners import Field, UNet
 from flowkit.contract.arguments import Count, Widths, shown, whole, words
@@ -27,6 +28,7 @@ def ffjord(
     steps: Count = 10,
     squash: bool = False,
     trace: Trace | None = None,
+    backprop: Backprop = "recompute",
     kinetic: Weight = 0.0,
     jacobian: Weight = 0.0,
 ) -> list[Any]:
@@ -37,7 +39,8 @@ def ffjord(
 
     - `hidden`: the widths of the network, of tanh, which reads the time beside x. With `squash` the time gates and
       shifts each layer instead, as published, which takes about twice as long.
-    - `solver`, `steps`, `kinetic`, `jacobian`: as in `flowkit.bijectors.Continuous`.
+    - `solver`, `steps`, `backprop`, `kinetic`, `jacobian`: as in `flowkit.bijectors.Continuous`. On PyTorch
+      `backprop="stored"` trains about a third faster, with memory that grows with the steps.
     - `trace`: "exact" takes a derivative for each feature; "rademacher" and "gaussian" estimate. None takes "exact" for
       up to 16 features, and if `features` is None; "rademacher" for more.
 
@@ -55,6 +58,7 @@ def ffjord(
             solver,
             steps=steps,
             trace=trace or _usual_trace(plan),
+            backprop=backprop,
             kinetic=kinetic,
             jacobian=jacobian,
         )

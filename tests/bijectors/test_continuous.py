@@ -8,7 +8,7 @@ from arrays import array, f64, tensor
 from keras import ops
 
 from flowkit import Flow
-from flowkit.bijectors import Chain, Continuous, Scale
+from flowkit.bijectors import Chain, Continuous, Inverse, OnColumns, Scale
 from flowkit.bijectors.solvers import Solver, adapt_steps
 from flowkit.conditioners import Field
 from flowkit.contract import ContractError
@@ -274,10 +274,6 @@ def test_what_it_refuses(perturb):
     ):
         Continuous(Field([8], features=4)).build_for((None, 3))
     with pytest.raises(
-        ContractError, match=r"at most 16 entries .* received 17 entries. Pass trace='rademacher'"
-    ):
-        Continuous(Field([8])).build_for((None, 17))
-    with pytest.raises(
         ContractError,
         match=r"all samples to arrive within max_steps=3, received one that came .* Raise max_steps",
     ):
@@ -337,3 +333,50 @@ def test_samples_and_latents_take_no_divergence(perturb, monkeypatch, solver):
     drawn = flow.sample(8, seed=0)
     np.testing.assert_allclose(drawn, scored, atol=1e-5)
     np.testing.assert_allclose(flow.decode(flow.encode(drawn)), drawn, atol=1e-3)
+
+
+@pytest.mark.two_engines
+@pytest.mark.wide
+@pytest.mark.parametrize("within", [lambda layer: layer, lambda layer: Chain([Inverse(layer)])])
+def test_the_divergence_is_estimated_above_sixteen_entries(within):
+    flow = Flow(within(Continuous(Field([8]), "euler", steps=2)))
+    flow.compile("adam")
+    flow.fit(np.random.default_rng(0).normal(size=(64, 17)).astype("float32"), batch_size=32, verbose=0)
+    assert flow.exact == "estimate"
+    x = np.ones((2, 17), "float32")
+    assert np.abs(flow.log_prob(x) - flow.log_prob(x, seed=1)).max() > 0
+    np.testing.assert_array_equal(flow.log_prob(x), flow.log_prob(x))
+    exact = Flow(within(Continuous(Field([8]), "euler", steps=2, trace="exact")))
+    exact.build((None, 17))
+    exact.set_weights([w for w in flow.get_weights() if w.dtype == np.float32])
+    draws = [flow.log_prob(x[:1], seed=seed)[0] for seed in range(100)]
+    allowed = 4 * float(np.std(draws)) / 10
+    assert np.mean(draws) == pytest.approx(float(exact.log_prob(x[:1])[0]), abs=allowed)
+    few = Flow(within(Continuous(Field([8]), "euler", steps=2)))
+    few.build((None, 16))
+    assert few.exact == exact.exact == "exact"
+
+
+class Decay(keras.Layer):
+    """v = w tanh(x) and a little of the entry before: few draws estimate its divergence well."""
+
+    def build(self, x_shape):
+        self.w = self.add_weight(shape=(x_shape[-1],), initializer="ones", name="w")
+
+    def call(self, x, t):
+        return self.w * ops.tanh(x) + 0.1 * ops.roll(x, 1, axis=-1)
+
+
+@pytest.mark.one_engine
+def test_the_checker_judges_an_estimate_by_default():
+    clauses = ["round trip", "log-det", "inverse log-det", "log-det kind", "noise"]
+    check_bijector(lambda: Continuous(Decay(), steps=6), event_shapes=[(17,)], examples=2, clauses=clauses)
+
+
+@pytest.mark.one_engine
+def test_layers_that_need_an_exact_divergence_refuse_an_estimate():
+    x = tensor(np.ones((2, 18)), "float32")
+    with pytest.raises(ContractError, match=r"a bijector that draws nothing, .*Continuous\(trace='exact'\)"):
+        OnColumns(Continuous(Field([8])), [True] * 17 + [False])(x)
+    with pytest.raises(ContractError, match="parts without noise, for backprop='recompute'"):
+        Chain([Continuous(Field([8]))], backprop="recompute")(x)

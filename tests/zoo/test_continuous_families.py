@@ -126,8 +126,9 @@ def test_a_teacher_pairs_data_with_its_latents():
 
 
 @pytest.mark.one_engine
-def test_evaluate_reports_the_evaluations_of_the_field(tmp_path, capsys):
-    flow = zoo.ffjord(features=2, layers=2, hidden=[4], steps=3)
+@pytest.mark.parametrize("trace", ["exact", "rademacher"])
+def test_evaluate_reports_the_evaluations_of_the_field(tmp_path, capsys, trace):
+    flow = zoo.ffjord(features=2, layers=2, hidden=[4], steps=3, trace=trace)
     flow.adapt(X)
     flow.save(tmp_path / "flow.keras")
     np.savetxt(tmp_path / "rows.csv", X, delimiter=",")
