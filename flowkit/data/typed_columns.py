@@ -136,7 +136,14 @@ class TypedColumns(Columns):
         for name, kind in zip(self.names, self.types, strict=True):
             rows.append((str(name), kind.word, kind.span, "may be" if kind.missing else ""))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        for name, kind in zip(self.names, self.types, strict=True):
+            if getattr(kind, "distinct", False):
+                lines.append(
+                    f"{name}: no value occurs twice. If it numbers the rows, leave it out, drop=[{name!r}] "
+                    f"(--drop '{name}')."
+                )
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
