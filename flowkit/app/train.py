@@ -101,6 +101,9 @@ def _train(recipe, folder, resume, logs):
         if main and getattr(experiment.train, "typed", None):
             for line in str(experiment.train.typed).splitlines():
                 print(printable(line), flush=True)
+            if experiment.train.given is not None:
+                names = ", ".join(map(str, experiment.train.given.names))
+                print(printable(f"given: {names}"), flush=True)
         held_out = _validation(experiment)
         checkpoint = flowkit.training.Resume(
             folder.path / "checkpoint.npz",

@@ -202,11 +202,13 @@ def split_names(
 ) -> tuple[list[Any], list[Any]]:
     """Return (the columns to model, those they are conditioned on); the others of a table are dropped.
 
-    Raises ValueError for names that are no columns, and if none is left.
+    Raises ValueError for names that are no columns, for one in both lists, and if none is left.
     """
     given, drop = list(given), list(drop)
     require_columns("given", given, names)
     require_columns("drop", drop, names)
+    if twice := [name for name in given if name in drop]:
+        raise ValueError(f"got column {twice[0]!r} in given= and in drop=, expected it in one.")
     left = [name for name in names if name not in given and name not in drop]
     if not left:
         raise ValueError(
