@@ -76,7 +76,11 @@ def as_markdown(found):
     for library in found:
         rows = [row for row in library["bijectors"] if row["verdict"] != "no recipe"]
         names = {row["bijector"].partition("(")[0] for row in rows}
-        counts = len(library["exported"]), f"{len(names)}, in {len(rows)}", len(library["bijectors"]) - len(rows)
+        counts = (
+            len(library["exported"]),
+            f"{len(names)}, in {len(rows)}",
+            len(library["bijectors"]) - len(rows),
+        )
         lines.append(f"| {library['library']} | {library['version']} | {' | '.join(map(str, counts))} |")
     return "\n".join(lines)
 

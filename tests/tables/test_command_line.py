@@ -115,6 +115,15 @@ def test_names_that_are_no_columns_name_the_nearest(table, tmp_path, capsys):
     assert "expected at least 2 rows for a 90/10 split" in capsys.readouterr().err
 
 
+def test_types_of_several_columns_in_one_option(table, capsys):
+    words = ["train", "table", "--data", str(table), "--dry-run", "--drop", "id"]
+    assert main([*words, "--types", "humidity=[0,1],wind=positive", "--types", "bikers=[0, 40]"]) == 0
+    printed = capsys.readouterr().out
+    assert "humidity = [0, 1]" in printed
+    assert 'wind = "positive"' in printed
+    assert "bikers = [0, 40]" in printed
+
+
 def test_scores_do_not_overwrite_the_table(trained, table, monkeypatch, capsys):
     folder, _ = trained
     monkeypatch.chdir(table.parent)
