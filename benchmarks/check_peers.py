@@ -2,6 +2,7 @@
 
     python benchmarks/check_peers.py                           # all of them that are installed
     python benchmarks/check_peers.py --library zuko nflows --examples 50 --json found.json
+    python benchmarks/check_peers.py --print --json found.json  # the table of docs/peers.md
 
 Each library is checked in a process of its own, on its engine (torch or JAX), with random weights, in float64 with
 float32 copies where the clause asks about those. `peers/` says how each bijector is made. docs/peers.md tells
@@ -50,8 +51,13 @@ def main():
     parser.add_argument("--only", nargs="+", metavar="NAME", help="only the bijectors of these names")
     parser.add_argument("--examples", type=int, default=25, help="for each clause (default: 25)")
     parser.add_argument("--json", help="write everything to this file")
+    parser.add_argument("--print", action="store_true", help="print the table of what --json holds")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.print:
+        with open(options.json) as file:
+            print(as_markdown(json.load(file)))
+        return
     if options.here:
         found = [check_library(options.library[0], options)]
     else:
@@ -59,6 +65,24 @@ def main():
     if options.json:
         with open(options.json, "w") as file:
             json.dump(found, file, indent=1)
+
+
+def as_markdown(found):
+    """Return the table of docs/peers.md: what each library exports, and how much of it was checked."""
+    lines = [
+        "| library | version | exported | checked, in how many settings | without a recipe |",
+        "|---|---|---|---|---|",
+    ]
+    for library in found:
+        rows = [row for row in library["bijectors"] if row["verdict"] != "no recipe"]
+        names = {row["bijector"].partition("(")[0] for row in rows}
+        counts = (
+            len(library["exported"]),
+            f"{len(names)}, in {len(rows)}",
+            len(library["bijectors"]) - len(rows),
+        )
+        lines.append(f"| {library['library']} | {library['version']} | {' | '.join(map(str, counts))} |")
+    return "\n".join(lines)
 
 
 def in_own_process(library, options):

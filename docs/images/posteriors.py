@@ -2,9 +2,10 @@
 
     python docs/images/posteriors.py [simulations] [epochs]
 
-Print the numbers that the page quotes.
+Write the numbers that the page quotes to docs/images/posteriors.json.
 """
 
+import json
 import re
 import sys
 import time
@@ -14,7 +15,6 @@ import flowkit  # before Keras, which chooses its backend on import
 
 # isort: split
 import keras
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -84,13 +84,28 @@ def draw(names):
 
 
 def report(names, line_chance):
-    error = names["lost"].std() / np.sqrt(len(names["lost"]))
-    print(f"engine {keras.backend.backend()}, matplotlib {matplotlib.__version__}")
-    print(f"line: {names['lost'].mean():.3f} +- {error:.3f} nats lost")
-    print(f"  means {names['draws'].mean(axis=0)}, exact {names['exact_mean'](names['observed'])}")
-    print(f"  deviations {names['draws'].std(axis=0)}, exact {np.sqrt(np.diag(names['covariance']))}")
-    print(f"  uniformity {line_chance}")
-    print(f"Ricker: {names['learned']:.3f} nats learned, uniformity {names['chance']}")
+    """Print what was measured, and write it to a file, which tests/test_numbers.py compares with the page."""
+    lost, exact = names["lost"], names["exact_mean"](names["observed"])
+    measured = {
+        "backend": keras.backend.backend(),
+        "line": {
+            "lost": float(lost.mean()),
+            "standard_error": float(lost.std() / np.sqrt(len(lost))),
+            "mean": names["draws"].mean(axis=0).tolist(),
+            "exact_mean": exact.tolist(),
+            "deviation": names["draws"].std(axis=0).tolist(),
+            "exact_deviation": np.sqrt(np.diag(names["covariance"])).tolist(),
+            "uniformity": np.asarray(line_chance).tolist(),
+        },
+        "ricker": {
+            "learned": float(names["learned"]),
+            "uniformity": np.asarray(names["chance"]).tolist(),
+        },
+        **names["training"],
+    }
+    text = json.dumps(measured, indent=1)
+    print(text)
+    (FOLDER / "posteriors.json").write_text(f"{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import typer
 import flowkit
 
 COMMANDS = (
-    *("list", "train", "sample", "play", "evaluate", "score", "diagnose"),
+    *("list", "train", "sample", "play", "evaluate", "score", "impute", "diagnose"),
     *("compare", "interpolate", "manipulate", "export", "convert", "preset", "check", "info"),
 )
 

@@ -77,7 +77,7 @@ def sample(
     how = {"temperature": temperature, "seed": seed, "spread": True}
     if isinstance(flow, TableFlow):
         frame = flow.sample(count, rows, **how)
-        on_main(lambda: _save_frame(output, frame))
+        on_main(lambda: save_frame(output, frame))
     elif not images:
         drawn = np.asarray(flow.sample(count, **how))
         # As text: with as many digits as the numbers differ in.
@@ -93,7 +93,7 @@ def sample(
         print(f"samples {output}")
 
 
-def _save_frame(path, frame):
+def save_frame(path, frame):
     """Write a frame as .csv in a single step."""
     import narwhals
 

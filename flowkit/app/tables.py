@@ -42,6 +42,7 @@ class Tables:
         if not has_types(recipe):
             return data.load_table(table.source, split, limit=table.limit, max_bytes=table.max_bytes)
         frame = read_frame(table.source, table.max_bytes)
+        split_rows(len(frame), split, Path(table.source))  # raises for too few rows
         try:
             if table.columns is not None:
                 require_columns("columns", table.columns, frame.columns)

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -41,7 +42,7 @@ def train(
         str | None, Option(help="Columns of a table that the others are conditioned on.")
     ] = None,
     types: Annotated[
-        list[str] | None, Option(metavar="COLUMN=TYPE", help="A column's type: kind=category, share=[0,1].")
+        list[str] | None, Option(metavar="COLUMN=TYPE", help="Types of columns: kind=category,share=[0,1].")
     ] = None,
     log: Annotated[
         list[str] | None, Option(metavar="NAME", help="Also log to tensorboard, wandb, mlflow or csv.")
@@ -72,7 +73,8 @@ def train(
     values = {"data.source": source, "training.epochs": epochs, "training.precision": precision}
     lists = {"data.columns": columns, "data.drop": drop, "data.given": given}
     values |= {key: value and value.split(",") for key, value in lists.items()}
-    typed = [setting("--types", text, "COLUMN=TYPE, such as kind=category") for text in types or []]
+    each = [part for text in types or [] for part in _parts(text)]
+    typed = [setting("--types", text, "COLUMN=TYPE, such as kind=category") for text in each]
     values |= {"data.types": dict(typed)} if typed else {}
     by_option = [(key, value) for key, value in values.items() if value is not None]
     own = {"images": Images, "table": Tables}[recipe]().inferred(data) if recipe in OWN else {}
@@ -89,6 +91,12 @@ def train(
     _train(chosen, folder, resume, log or [])
 
 
+def _parts(text):
+    """Return the settings in `a=1,b=[0,1]`; the whole text if a part is none, as of a name with a comma."""
+    parts = re.split(r",(?![^\[]*\])", text)
+    return parts if all("=" in part for part in parts) else [text]
+
+
 def _train(recipe, folder, resume, logs):
     from flowkit.app.experiment import build_flow, prepare
 
@@ -101,6 +109,9 @@ def _train(recipe, folder, resume, logs):
         if main and getattr(experiment.train, "typed", None):
             for line in str(experiment.train.typed).splitlines():
                 print(printable(line), flush=True)
+            if experiment.train.given is not None:
+                names = ", ".join(map(str, experiment.train.given.names))
+                print(printable(f"given: {names}"), flush=True)
         held_out = _validation(experiment)
         checkpoint = flowkit.training.Resume(
             folder.path / "checkpoint.npz",

@@ -22,11 +22,13 @@ class Number:
     """Numbers: real ones of a domain, or those recorded in steps, `low`, `low + step`, ..., `low + (levels - 1) step`.
 
     - `domain`: of real numbers, as for `flowkit.bijectors.Unconstrain`; in steps "real", or "circular".
-    - `decimals`: d for steps of 10^-d; None for real numbers.
+    - `decimals`: d for steps of 10^-d; None for real numbers. `rounded`: decimals of real numbers, to which samples are
+      rounded; None for all digits.
     - `dtype`: of the column, in narwhals's words. `missing`: whether entries may be missing.
     - `quantiles`: of the codes that were seen, from which `Flow.impute` draws.
     - `native`: the column's type in pandas's words, which tell "Int64" from "int64"; "" for other libraries.
     - `listed`: the steps above `low` that occur, if they are few. Codes are then places in this list.
+    - `distinct`: True if no whole number occurs twice, as in a column that numbers the rows.
     """
 
     domain: Any
@@ -38,6 +40,8 @@ class Number:
     quantiles: tuple[float, ...] = ()
     native: str = ""
     listed: tuple[int, ...] = ()
+    rounded: int | None = None
+    distinct: bool = False
 
     @property
     def coding(self) -> Any:
@@ -92,6 +96,8 @@ class Number:
         values = self._steps(codes.astype("float64"))
         if self.decimals is not None:
             values = np.round(self.low + np.round(values) * self.step, self.decimals)
+        elif self.rounded is not None:
+            values = self._with_few_digits(values)
         if "Int" in self.dtype:
             values = np.clip(np.rint(values), *self._whole_ends())
         found = nw.new_series("", values, nw.Float64(), backend=library)
@@ -100,6 +106,12 @@ class Number:
         if self.native:
             return _as_native(found, self.native)
         return found if np.isnan(values).any() else found.cast(_dtype(self.dtype))
+
+    def _with_few_digits(self, values):
+        """Return real numbers with as many decimals as the data, except those that rounding moves out of the domain."""
+        low, high = bounds_of(self.domain)
+        near = np.round(values, self.rounded)
+        return np.where((near > low) & (near < high), near, values)
 
     def _whole_ends(self):
         """Return the least and the largest whole number in the domain that a column of `dtype` holds."""
@@ -154,7 +166,8 @@ class Number:
             low, high = bounds_of(self.domain)
             return "" if isinstance(self.domain, str) else f"{low:g} to {high:g}"
         top = self.low + (self.levels - 1) * self.step
-        return f"{self.low:,.{self.decimals}f} to {top:,.{self.decimals}f}"
+        comma = "," if max(-self.low, top) >= 10_000 else ""  # none in years
+        return f"{self.low:{comma}.{self.decimals}f} to {top:{comma}.{self.decimals}f}"
 
     @property
     def word(self) -> str:

@@ -86,7 +86,8 @@ def _number(values, asked, dtype, missing):
             raise ValueError("fractions, no whole numbers")
         raise ValueError(f"a range of {levels:,} whole numbers, expected 2 to {MOST_LEVELS:,}")
     domain = asked if asked is not None else "positive" if values.min() > 0 else "real"
-    return Number(tuple(domain) if isinstance(domain, list) else domain, dtype=dtype, missing=missing)
+    domain = tuple(domain) if isinstance(domain, list) else domain
+    return Number(domain, dtype=dtype, missing=missing, rounded=_digits(values) or None)
 
 
 def _widened(low, levels, step):
@@ -127,11 +128,19 @@ def _is_whole(number):
 
 def _decimals(values, whole):
     """Return the fewest decimals in which numbers are recorded, if those repeat; None for real numbers."""
-    for decimals in range(1 if whole else _DECIMALS + 1):
+    decimals = _digits(values)
+    if decimals is None or (whole and decimals):
+        return None
+    repeated = decimals == 0 or len(np.unique(values)) <= 0.9 * len(values)
+    return decimals if repeated else None
+
+
+def _digits(values):
+    """Return the fewest decimals that write all numbers; None for more than _DECIMALS."""
+    for decimals in range(_DECIMALS + 1):
         scaled = values * 10.0**decimals
         if (np.abs(scaled - np.round(scaled)) < 1e-6 * np.maximum(1, np.abs(scaled) * 1e-6)).all():
-            repeated = decimals == 0 or len(np.unique(values)) <= 0.9 * len(values)
-            return decimals if repeated else None
+            return decimals
     return None
 
 
@@ -165,6 +174,8 @@ def _finished(kind, series, asked):
     few = 2 <= len(steps) <= min(_ENUMERATED, kind.levels / _SPARSE)
     if asked is None and few and not _others_likely(codes):
         kind, codes = replace(kind, listed=tuple(map(int, steps))), places
+    if asked is None and type(kind) is Number and len(steps) == len(codes) > _ENUMERATED:
+        kind = replace(kind, distinct=kind.decimals == 0 or (kind.decimals is None and _digits(codes) == 0))
     if kind.decimals is not None:
         codes = codes + np.random.default_rng(0).random(len(codes))
     return replace(kind, quantiles=tuple(np.quantile(codes, np.linspace(0, 1, 65)).tolist()))

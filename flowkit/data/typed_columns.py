@@ -136,7 +136,14 @@ class TypedColumns(Columns):
         for name, kind in zip(self.names, self.types, strict=True):
             rows.append((str(name), kind.word, kind.span, "may be" if kind.missing else ""))
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        for name, kind in zip(self.names, self.types, strict=True):
+            if getattr(kind, "distinct", False):
+                lines.append(
+                    f"{name}: no value occurs twice. If it numbers the rows, leave it out, drop=[{name!r}] "
+                    f"(--drop '{name}')."
+                )
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)
@@ -195,11 +202,13 @@ def split_names(
 ) -> tuple[list[Any], list[Any]]:
     """Return (the columns to model, those they are conditioned on); the others of a table are dropped.
 
-    Raises ValueError for names that are no columns, and if none is left.
+    Raises ValueError for names that are no columns, for one in both lists, and if none is left.
     """
     given, drop = list(given), list(drop)
     require_columns("given", given, names)
     require_columns("drop", drop, names)
+    if twice := [name for name in given if name in drop]:
+        raise ValueError(f"got column {twice[0]!r} in given= and in drop=, expected it in one.")
     left = [name for name in names if name not in given and name not in drop]
     if not left:
         raise ValueError(

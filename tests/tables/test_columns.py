@@ -203,3 +203,23 @@ def test_a_type_from_a_file_names_no_function_of_narwhals():
     stored["types"][0]["dtype"] = "show_versions"
     with pytest.raises(ValueError, match="got the column type 'show_versions', expected a type of narwhals"):
         restored_columns(stored).frame(np.array([[3.0]]))
+
+
+@pytest.mark.parametrize("library", [pl, pd], ids=["polars", "pandas"])
+def test_samples_of_real_numbers_have_the_decimals_of_the_data(library):
+    frame = library.DataFrame({"rent": (np.arange(1, 301) ** 2 + 0.25).tolist()})
+    columns = TypedColumns.infer(frame)
+    assert columns.types[0].word == "positive"
+    drawn = columns.frame(np.array([[12.3456], [0.001]]))
+    assert drawn["rent"].to_list() == [12.35, 0.001]  # 0 is outside of the domain
+    columns.values(drawn)
+    assert columns.frame(columns.values(frame))["rent"].to_list() == frame["rent"].to_list()
+
+
+def test_a_column_without_two_equal_whole_numbers_is_pointed_out():
+    days = pd.date_range("2026-01-01", periods=300)
+    frame = pd.DataFrame({"id": range(300), "key": np.arange(300) * 10**9, "size": [1, 2] * 150, "day": days})
+    columns = TypedColumns.infer(frame)
+    assert [kind.distinct for kind in columns.types] == [True, True, False, False]
+    assert "id: no value occurs twice. If it numbers the rows, leave it out, drop=['id']" in str(columns)
+    assert "no value occurs twice" not in str(TypedColumns.infer(frame[["id"]], {"id": "whole"}))

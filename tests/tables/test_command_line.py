@@ -115,6 +115,15 @@ def test_names_that_are_no_columns_name_the_nearest(table, tmp_path, capsys):
     assert "expected at least 2 rows for a 90/10 split" in capsys.readouterr().err
 
 
+def test_types_of_several_columns_in_one_option(table, capsys):
+    words = ["train", "table", "--data", str(table), "--dry-run", "--drop", "id"]
+    assert main([*words, "--types", "humidity=[0,1],wind=positive", "--types", "bikers=[0, 40]"]) == 0
+    printed = capsys.readouterr().out
+    assert "humidity = [0, 1]" in printed
+    assert 'wind = "positive"' in printed
+    assert "bikers = [0, 40]" in printed
+
+
 def test_scores_do_not_overwrite_the_table(trained, table, monkeypatch, capsys):
     folder, _ = trained
     monkeypatch.chdir(table.parent)
@@ -144,7 +153,9 @@ def test_samples_are_a_table_of_the_same_types(trained, table, tmp_path):
 
 def test_one_column_given_others(table, tmp_path):
     words = ["--data", table, "--out", tmp_path / "run", "--columns", "bikers", "--given", "weather"]
-    assert "test log-likelihood" in run("train", "table", *words, *SMALL)
+    printed = run("train", "table", *words, *SMALL)
+    assert "given: weather\n" in printed
+    assert "test log-likelihood" in printed
 
 
 def test_a_conditional_table(table, tmp_path, capsys):
@@ -161,6 +172,45 @@ def test_a_conditional_table(table, tmp_path, capsys):
     assert "got 'snow' in column 'weather' of row 0" in capsys.readouterr().err
     assert main(["sample", str(folder), "--given", str(few), "-o", str(few)]) == 2
     assert len(pl.read_csv(few)) == 3
+
+
+def test_missing_entries_are_filled_beside_columns_that_the_flow_does_not_read(
+    trained, table, tmp_path, capsys
+):
+    folder, output = trained[0], tmp_path / "filled.csv"
+    rows = (
+        pl.read_csv(table, try_parse_dates=True).head(12).with_columns(weather=pl.Series(["rain", None] * 6))
+    )
+    rows.write_csv(tmp_path / "gaps.csv")
+    printed = run("impute", folder, tmp_path / "gaps.csv", "-o", output, "--sweeps", 1)
+    assert "filled 8 missing entries of 12 rows" in printed
+    filled = pl.read_csv(output, try_parse_dates=True)
+    assert filled.schema == rows.schema
+    assert filled.null_count().sum_horizontal().item() == 0
+    present = rows["weather"].is_not_null() & rows["wind"].is_not_null()
+    assert filled.filter(present).equals(rows.filter(present))
+    assert set(filled["weather"]) == {"rain", "clear"} or set(filled["weather"]) == {"rain"}
+    rows.with_columns(bikers=pl.lit(99)).write_csv(tmp_path / "gaps.csv")
+    assert main(["impute", str(folder), str(tmp_path / "gaps.csv"), "-o", str(output)]) == 2
+    assert "got 99 in column 'bikers' of row 0" in capsys.readouterr().err
+    assert main(["impute", "glow/digits", str(tmp_path / "gaps.csv"), "-o", str(output)]) == 2
+    assert "expected a flow of a table" in capsys.readouterr().err
+
+
+def test_a_column_that_others_are_given_is_named_and_not_dropped(table, tmp_path, capsys):
+    words = [
+        "train",
+        "table",
+        "--data",
+        str(table),
+        "--dry-run",
+        "--given",
+        "weather",
+        "--drop",
+        "id,weather",
+    ]
+    assert main(words) == 2
+    assert "got column 'weather' in given= and in drop=" in capsys.readouterr().err
 
 
 def test_all_columns_without_a_type_are_named(table, tmp_path, capsys):

@@ -1,0 +1,50 @@
+"""`flowkit impute`: the missing entries of a table, drawn from a flow, as one more table."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Argument, Option
+
+from flowkit.app.backend import use
+from flowkit.app.failure import CommandError
+from flowkit.app.options import Backend, Run, new_file
+from flowkit.app.sample import save_frame
+
+
+def impute(
+    run: Run,
+    data: Annotated[str, Argument(help="A table with the columns that the flow was trained on.")],
+    output: Annotated[Path, new_file("The .csv file to write.")] = Path("filled.csv"),
+    sweeps: Annotated[int, Option(min=1, help="More sweeps forget better where the draws began.")] = 5,
+    seed: Annotated[int, Option(min=0, help="Other seeds give other draws.")] = 0,
+    backend: Backend = None,
+):
+    """Fill the missing entries of a table by draws from their density given the other entries of the row."""
+    if output.resolve() == Path(data).resolve():
+        raise CommandError(f"--output: got the table {data} itself, expected another file.")
+    use(backend)
+    from flowkit.app.trained import loaded
+    from flowkit.data.column_types import absent_of
+    from flowkit.data.mixed_table import read_frame
+    from flowkit.flow import TableFlow
+
+    _, flow = loaded(run)
+    if not isinstance(flow, TableFlow):
+        raise CommandError(
+            f"{run}: expected a flow of a table whose columns have types, got another. Train one by "
+            "flowkit train table."
+        )
+    known = [columns for columns in (flow.columns, flow.context_columns) if columns]
+    frame = read_frame(data, known=known)
+    names = {name for columns in known for name in columns.names}
+    try:
+        filled = flow.impute(
+            frame[[name for name in frame.columns if name in names]], sweeps=sweeps, seed=seed
+        )
+    except ValueError as error:
+        raise CommandError(f"{data}: {error}") from error
+    modelled = list(flow.columns.names)
+    count = sum(int(absent_of(series).sum()) for series in flow.columns.in_order(frame[modelled]))
+    save_frame(output, frame.with_columns(filled[modelled]))
+    print(f"filled {count:,} missing entries of {len(frame):,} rows")
+    print(f"table {output}")
