@@ -122,7 +122,11 @@ def as_markdown(records, about, options):
         if any(rows):
             engines = sorted({row["engine"] for column in rows for row in column})
             seeds = sorted({len(column) for column in rows})
-            cells = [*map(cell, rows), ", ".join(engines), " to ".join(map(str, (seeds[0], seeds[-1])))]
+            cells = [
+                *map(cell, rows),
+                ", ".join(engines),
+                " to ".join(map(str, sorted({seeds[0], seeds[-1]}))),
+            ]
             lines.append(f"| {contender} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
