@@ -42,6 +42,7 @@ KINDS = [
     "tolerated",  # less than the library documents
 ]
 EPSILON = 64 * 2.0**-52
+FOLDERS = r"(?<![\w.])(?:/[\w.+-]+)+/(?=[\w.-]+\.py)"
 NOISE = r"Exception encountered when calling Adapted.call\(\)\. |\x1b\[\d*m| Arguments received by Adapted.*"
 
 
@@ -223,7 +224,7 @@ def as_data(result, kind, event):
     return {
         "clause": result.clause,
         "kind": kind,
-        "reason": re.sub(NOISE, "", result.reason)[:400],
+        "reason": re.sub(FOLDERS, "", re.sub(NOISE, "", result.reason))[:400],
         "event": list(event),
         "measured": error.measured,
         "allowed": error.allowed,
