@@ -81,7 +81,8 @@ def main():
             label += "" if steps is None else f", {steps} steps"
             found["distances"][label] = distance(features(samples), real)
             print(label, round(found["distances"][label], 2), flush=True)
-    FILE.write_text(json.dumps(found, indent=1) + "\n")
+    others = json.loads(FILE.read_text()) if FILE.exists() else {}  # such as what a run took
+    FILE.write_text(json.dumps(others | found, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 
