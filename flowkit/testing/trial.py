@@ -31,8 +31,8 @@ class Trial:
 
     def __init__(self, subject, example, draw=0):
         self.subject, self.example, self.draw, self.event = subject, example, draw, tuple(example.event)
-        self.spec, self.seed = subject.layer(self.event).spec, example.seed
-        silent = self.spec.context == "optional" and example.seed % 2 == 0
+        self.seed = example.seed
+        silent = subject.spec.context == "optional" and example.seed % 2 == 0
         self.context = None if silent else subject.context(self.event, self.seed, ROWS)
         self.elsewhere = {}
 
@@ -41,6 +41,11 @@ class Trial:
         other = Trial(self.subject, self.example, self.draw)
         other.context, other.elsewhere = context, points
         return other
+
+    @functools.cached_property
+    def spec(self):
+        """Return the promises of the layer that is built for the event: some depend on its size."""
+        return self.subject.layer(self.event).spec
 
     # Points
 
@@ -77,7 +82,7 @@ class Trial:
 
     def domain(self, inverse):
         """Return the set of the points of a direction."""
-        return self.spec.codomain if inverse else self.spec.domain
+        return self.subject.spec.codomain if inverse else self.subject.spec.domain
 
     def way(self, inverse):
         """Return the name of that direction in messages."""
