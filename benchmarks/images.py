@@ -21,17 +21,15 @@ import keras
 
 import flowkit  # before Keras, which chooses its backend on import
 from flowkit.app.experiment import prepare
-from flowkit.app.recipe import dumps, parse_recipe, read_recipe
+from flowkit.app.recipe import read_recipe
 from flowkit.engines import engine
 
 HERE = Path(__file__).parent
 POINTS, TESTED, SAMPLED = 6, 250, 16
 WARMUP = 20  # steps
-REAL_NVP = "realnvp_images"  # which has no recipe of its own: that of glow/fashion-mnist with this model
-REAL_NVP_MODEL = {"name": REAL_NVP, "levels": 2, "width": 32, "blocks": 2}
 NAMES = [
     "glow/fashion-mnist",
-    REAL_NVP,
+    "realnvp_images/fashion-mnist",
     "flow_pp/fashion-mnist",
     "jet/fashion-mnist",
     "tarflow/fashion-mnist",
@@ -62,19 +60,11 @@ def bits(flow, images):
     return float(flow.bits_per_dim(images).mean())
 
 
-def read(name, overrides):
-    """Return a recipe by name; for Real NVP that of Glow with another model."""
-    if name != REAL_NVP:
-        return read_recipe(name, overrides)
-    tables = read_recipe("glow/fashion-mnist").model_dump()
-    return parse_recipe(dumps({**tables, "model": REAL_NVP_MODEL}), overrides)
-
-
 def fit(name, epochs, epoch_steps, *more):
     """Train for so many epochs of so many steps, with `more` overrides; return the experiment and its curve."""
     overrides = [("training.epochs", epochs), ("training.epoch_steps", epoch_steps), *more]
     overrides += [("training.ema", 0), ("training.warmup_steps", WARMUP)]
-    experiment = prepare(read(name, overrides))
+    experiment = prepare(read_recipe(name, overrides))
     curve = Curve(experiment.test.images[:TESTED])
     experiment.flow.fit(experiment.batches, epochs=epochs, callbacks=[curve], verbose=0, shuffle=False)
     return experiment, curve

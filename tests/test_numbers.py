@@ -38,6 +38,7 @@ BENCHMARKS = {  # of a card, beside the runs of its shipped flows
     "jet": ["images.json", "image_steps.jsonl"],
     "maf_images": ["images.json", "../zoo/glow/fashion-mnist-full/metadata.json"],
     "nsf": ["tables.jsonl"],
+    "realnvp_images": ["images.json"],
     "tarflow": ["images.json", "image_steps.jsonl"],
 }
 LITERAL = re.compile(r"(?<![\w.])-?\d[\d.,]*\d(?:e-?\d+)?|(?<![\w.])\d(?![\w.])")
