@@ -324,7 +324,11 @@ class Continuous(Bijector):
 
         if not solver.adaptive:
             return take()
-        return ops.cond(ops.any(length != 0), take, lambda: (x, self._nothing(x)))
+        moves = ops.any(length != 0)
+        known = engine.known(moves)
+        if known is None:
+            return ops.cond(moves, take, lambda: (x, self._nothing(x)))
+        return take() if known else (x, self._nothing(x))  # JAX would compile `cond` anew at each step
 
     def _nothing(self, x):
         """Return integrals of 0."""

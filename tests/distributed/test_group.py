@@ -117,6 +117,7 @@ OF_ONE = {
     "info": [],
     "export": ["run", "-o", "decode.onnx"],
     "score": ["run", "a.csv"],
+    "impute": ["run", "a.csv"],
 }
 
 

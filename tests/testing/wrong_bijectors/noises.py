@@ -41,7 +41,7 @@ class NoiseWithoutItsDensity(Variational):
         return y, self.log_volume(event_size(x.shape))
 
 
-@breaks("log-det")
+@breaks("log-det", says="a log_det of a singular Jacobian")
 class NoiseCutOff(Variational):
     """Cuts u off above 3/4, where the map is flat, and adds the log-det of what was not cut off."""
 
