@@ -7,12 +7,13 @@
 - time: processor time of one gradient, the median of a few in turns, so that what else runs counts alike; on a
   GPU, time until the device is done.
 
-Prints a table in Markdown, then the same as one line of JSON.
+Prints a table in Markdown, then the same as one line of JSON, which `--keep` writes to memory.json for its backend.
 """
 
 import argparse
 import json
 import time
+from pathlib import Path
 
 import flowkit  # noqa: F401  (chooses the engine)
 
@@ -21,9 +22,11 @@ import keras
 import numpy as np
 
 from flowkit import zoo
+from flowkit.contract.adaptation import mark_adapted
 from flowkit.engines import engine
 
 MODES = ("stored", "recompute", "reversible")
+FILE = Path(__file__).with_suffix(".json")
 
 
 def glow(mode, steps, options):
@@ -35,9 +38,7 @@ def glow(mode, steps, options):
         backprop=mode,
         input_shape=(options.size, options.size, 3),
     )
-    for weight in flow.weights:
-        if weight.name == "adapted":
-            weight.assign(True)
+    mark_adapted(flow)
     return flow
 
 
@@ -107,27 +108,37 @@ def measure(options):
             yield {"steps": steps, "backprop": mode, **prepared[mode][0], "seconds": seconds}
 
 
+def as_markdown(rows):
+    """Return the table of rows, with times as multiples of those of "stored" in brackets."""
+    lines = [f"| steps per level | {' | '.join(MODES)} |", f"|{'---|' * (1 + len(MODES))}"]
+    for steps in dict.fromkeys(row["steps"] for row in rows):
+        found = {row["backprop"]: row for row in rows if row["steps"] == steps}
+        cells = [_cell(found[mode], found["stored"]) for mode in MODES if mode in found]
+        lines.append(f"| {steps} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(row, stored):
+    peak = f" (peak {row['peak'] / 1e6:.0f})" if "peak" in row else ""
+    times = "" if row is stored else f" ({row['seconds'] / stored['seconds']:.2f})"
+    return f"{row['kept'] / 1e6:.1f} MB{peak}, {row['seconds']:.3f} s{times}"
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name, default in {"levels": 3, "width": 64, "batch": 16, "size": 32, "repeats": 5}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--steps", type=int, nargs="+", default=[8, 16, 32])
+    parser.add_argument("--keep", action="store_true", help="write this run to memory.json")
     options = parser.parse_args()
     if engine.name == "tensorflow":
         print("TensorFlow does not say what it keeps: set KERAS_BACKEND to torch or jax")
         return
-    print("| steps per level | backprop | kept, MB | time | to stored |\n|---|---|---|---|---|", flush=True)
-    rows = []
-    for row in measure(options):
-        rows.append(row)
-        stored = next(r for r in rows if (r["steps"], r["backprop"]) == (row["steps"], "stored"))
-        peak = f" (peak {row['peak'] / 1e6:.0f})" if "peak" in row else ""
-        print(
-            f"| {row['steps']} | {row['backprop']} | {row['kept'] / 1e6:.2f}{peak} | {row['seconds']:.3f} s "
-            f"| {row['seconds'] / stored['seconds']:.2f} |",
-            flush=True,
-        )
-    print(json.dumps({"engine": engine.name, **vars(options), "rows": rows}))
+    run = {**vars(options), "rows": list(measure(options))}
+    print(f"{as_markdown(run['rows'])}\n{json.dumps({'engine': engine.name, **run})}")
+    if options.keep:
+        others = json.loads(FILE.read_text()) if FILE.exists() else {}
+        FILE.write_text(json.dumps({**others, engine.name: run}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

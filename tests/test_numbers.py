@@ -264,6 +264,15 @@ def test_the_steps_of_image_families_are_those_measured(monkeypatch):
     assert table in (ROOT / "benchmarks" / "README.md").read_text("utf-8"), f"put this table there:\n{table}"
 
 
+def test_the_memory_of_gradients_is_that_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    benchmark = importlib.import_module("memory")
+    page = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
+    for run in json.loads((ROOT / "benchmarks" / "memory.json").read_text("utf-8")).values():
+        table = benchmark.as_markdown(run["rows"])
+        assert table in page, f"put this table there:\n{table}"
+
+
 def test_the_distances_of_samples_are_those_measured():
     measured = json.loads((ROOT / "benchmarks" / "frechet.json").read_text("utf-8"))
     card = (ROOT / "zoo" / "flow_matching" / "README.md").read_text("utf-8")
