@@ -13,6 +13,7 @@ from flowkit.conditioners.made_in_turn import MADEInTurn
 from flowkit.conditioners.mlp import MLP, Places, ResidualMLP, check_places, without_seam
 from flowkit.contract import ContractError, Shape
 from flowkit.contract.arguments import Blocks, ContextWord, Count, WholeLists, Wholes, Widths, shown
+from flowkit.contract.conditioner import as_type
 from flowkit.engines import engine
 
 
@@ -119,9 +120,10 @@ class _Masked(keras.Layer):
         self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
 
     def derive(self):
-        kernel = keras.ops.cast(self.kernel, self.compute_dtype)
+        dtype = self.compute_dtype
+        kernel = as_type(self.kernel.value, dtype)
         kernel = kernel * engine.constant(mask, self.before, self.after, like=kernel)
-        return {"kernel": kernel, "bias": keras.ops.cast(self.bias, self.compute_dtype)}
+        return {"kernel": kernel, "bias": as_type(self.bias.value, dtype)}
 
     def call(self, x, derived):
         return engine.dense(x, **derived)

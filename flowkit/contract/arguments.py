@@ -237,25 +237,26 @@ def checked(function: Callable[P, R], *, keep: Callable[..., None] | None = None
     ValueError: grow's width: expected a whole number from 1 up, received 0.
     """
     signature = inspect.signature(function)
+    by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    places = {p.name: place for place, p in enumerate(signature.parameters.values()) if p.kind in by_place}
     declared = [(name, rule_of(p.annotation), p.default) for name, p in signature.parameters.items()]
     rules = [(name, rule, default) for name, rule, default in declared if rule is not None]
     of_class = function.__name__ == "__init__"
-    more = next((name for name, p in signature.parameters.items() if p.kind is p.VAR_KEYWORD), "")
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        try:
-            bound = signature.bind(*args, **kwargs)
-        except TypeError:
-            return function(*args, **kwargs)  # for Python's own message
+        args, names = list(args), list(kwargs)
         owner = type(args[0]).__name__ if of_class else function.__name__
-        names = list(bound.arguments)[of_class:]  # without self
-        for name, rule, default in rules:
-            bound.arguments[name] = rule(bound.arguments.get(name, default), f"{owner}'s {name}")
+        for name, rule, default in rules:  # `Signature.bind` would take as long as a small layer
+            place = places.get(name, len(args))
+            if place < len(args):
+                args[place] = rule(args[place], f"{owner}'s {name}")
+            elif name in kwargs or default is not inspect.Parameter.empty:
+                kwargs[name] = rule(kwargs.get(name, default), f"{owner}'s {name}")
         if keep is not None:
-            passed = {name: bound.arguments[name] for name in names}
-            keep(args[0], passed | passed.pop(more, {}))
-        return function(*bound.args, **bound.kwargs)
+            by_name = {name: kwargs[name] for name in names}
+            keep(args[0], dict([*zip(places, args, strict=False)][1:]) | by_name)  # without self
+        return function(*args, **kwargs)
 
     call.__signature__ = signature  # type: ignore[attr-defined]  # which Keras reads without unwrapping
     return call

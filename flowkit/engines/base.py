@@ -113,7 +113,7 @@ class Engine:
     # Functions with full precision: engines override those that `keras.ops` rounds to float32
 
     def function(self, name, x):
-        """Return a function of each entry, "arctan", "cos", "sin" or "tanh"."""
+        """Return a function of each entry: "arctan", "cos", "exp", "sin" or "tanh"."""
         return getattr(ops, name)(x)
 
     def softplus(self, x):

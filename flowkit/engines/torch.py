@@ -124,6 +124,9 @@ class TorchEngine(TorchGroup):
 
     # Functions in one call: `keras.ops` takes three times as long
 
+    def function(self, name, x):
+        return getattr(torch, name)(x) if torch.is_tensor(x) else super().function(name, x)
+
     def concatenate(self, tensors):
         return torch.cat(tensors, -1)
 

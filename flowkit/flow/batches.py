@@ -54,7 +54,9 @@ def batch_size_of(flow: Any, size: Any) -> int:
 
 def count(rows: Any) -> int:
     """Return the number of rows of an array, or of the arrays of a nest."""
-    return len(tree.flatten(rows)[0])
+    while isinstance(rows, tuple | dict):
+        rows = next(iter(rows.values() if isinstance(rows, dict) else rows))
+    return len(rows)
 
 
 def run_in_batches(flow: Any, function: Callable[..., Any], rows: Any, batch_size: int | None = None) -> Any:

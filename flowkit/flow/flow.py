@@ -86,6 +86,7 @@ class Flow(FlowModel):
         self.noise = None if own and not draws else keras.random.SeedGenerator()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
+        self._adds_losses = True  # until the bijector was called: False if no layer in it adds a loss
         self._in_training = False  # True if the step that compute_loss saw last trains
         self._in_objective = False  # True while the objective computes its losses
 
@@ -237,13 +238,25 @@ class Flow(FlowModel):
         needs = self.bijector.noise_needs(as_tuple(y.shape), inverse=False)
         return drawn(needs, ops.shape(y)[0], self.compute_dtype, self.noise)
 
+    def _run_bijector(self, x, context, noise, inverse):
+        """Return the bijector's (output, log_det) in one direction.
+
+        Keras's `__call__` takes longer than a small layer. It also forgets the losses that layers have added, so call
+        it if there are any.
+        """
+        run = self.bijector if self._adds_losses else self.bijector.call
+        answer = run(x, context=context, inverse=inverse, **given(noise))
+        if self._adds_losses:
+            self._adds_losses = bool(self.bijector.losses)
+        return answer
+
     def _forward(self, y, context, noise=None):
         with setting(log_det=False):
-            return self.bijector(y, context=context, **given(noise))[0]
+            return self._run_bijector(y, context, noise, inverse=False)[0]
 
     def _backward(self, z, context, noise=None):
         with setting(log_det=False):
-            return self.bijector.inverse(z, context, noise)[0]
+            return self._run_bijector(z, context, noise, inverse=True)[0]
 
     def _backward_without_noise(self, z, context, noise=None):
         """Return the mean of the data given their noisy values: one step up the gradient of log p."""
@@ -255,7 +268,7 @@ class Flow(FlowModel):
         return y + self.dequantize.std**2 * score
 
     def _encode_and_score(self, y, context, noise=None):
-        z, log_det = self.bijector(y, context=context, **given(noise))
+        z, log_det = self._run_bijector(y, context, noise, inverse=False)
         log_prob = self.base.log_prob(z, context=context) + log_det
         if self.dequantize is not None and not varies(self.dequantize):
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
@@ -265,7 +278,7 @@ class Flow(FlowModel):
         return self._encode_and_score(y, context, noise)[1]
 
     def _invert_and_score(self, z, context, noise=None):
-        x, log_det = self.bijector.inverse(z, context, noise)
+        x, log_det = self._run_bijector(z, context, noise, inverse=True)
         return x, self.base.log_prob(z, context=context) - log_det
 
     def _draw_and_score(self, rows, seen, seed=None):

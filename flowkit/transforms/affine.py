@@ -99,7 +99,7 @@ class Affine(Transform):
             scale = self.min_scale + (1 - self.min_scale) * ops.sigmoid(s + 2)
             return ops.log(scale), scale
         log_scale = self.bound * engine.function("tanh", s / self.bound)
-        return log_scale, ops.exp(log_scale)
+        return log_scale, engine.function("exp", log_scale)
 
     def forward(self, x: Tensor, shift: Tensor, log_scale: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         return (x + shift) * scale, log_scale
