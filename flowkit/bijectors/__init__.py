@@ -1,5 +1,7 @@
 """Invertible maps. Each promises an exact inverse and an exact log-determinant; one idea to a file."""
 
+import keras
+
 from flowkit.bijectors.actnorm import ActNorm
 from flowkit.bijectors.affine import Scale, Shift
 from flowkit.bijectors.autoregressive import Autoregressive
@@ -82,3 +84,7 @@ __all__ = [
     "Unconstrain",
     "Woodbury",
 ]
+
+# Keras then finds these classes in files.
+for _name in __all__:
+    keras.saving.register_keras_serializable("flowkit")(globals()[_name])

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from flowkit.bijectors.affine import ChannelAffine
@@ -11,7 +10,6 @@ from flowkit.contract.adaptation import adapted_flag, normalizing, warn_of_const
 from flowkit.contract.arguments import Positive
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ActNorm(ChannelAffine):
     """z = (x + shift) exp(factor * logs), one shift and one logs for each channel.
 

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 from numpy.typing import ArrayLike
@@ -64,7 +63,6 @@ class ChannelAffine(Bijector):
         return x if derived["offset"] is None else x + derived["offset"], derived["log_det"]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Shift(ChannelAffine):
     """z = x + shift: `shift` is a number, a list with one for each channel, or None to learn it (from 0).
 
@@ -88,7 +86,6 @@ class Shift(ChannelAffine):
         return self.shift.value, None, None
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Scale(ChannelAffine):
     """z = x exp(log_scale): `log_scale` is a number, a list with one for each channel, or None to learn them.
 

@@ -3,7 +3,6 @@
 import math
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -20,7 +19,6 @@ from flowkit.engines import engine
 from flowkit.transforms import Affine, Transform
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Autoregressive(Steered):
     """z_i = f(x_i; h_i), h_i = conditioner(x_1, ..., x_(i-1)), log-det = sum_i log f'(x_i; h_i), f the `transform`.
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from flowkit.bijectors.affine import ChannelAffine
@@ -12,7 +11,6 @@ from flowkit.contract.arguments import Fraction, Positive
 from flowkit.numerics import mean
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class BatchNorm(ChannelAffine):
     """z = (x - mean) / sqrt(variance + epsilon) * exp(g) + b, log-det = places * sum(g - log(variance + epsilon) / 2).
 

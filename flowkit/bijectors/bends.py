@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -56,7 +55,6 @@ def unbend(y: Tensor, m: Tensor) -> Any:
     return solve_increasing(lambda s: bend(s, m), y, y - reach, y + reach)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Planar(SteeredByContext):
     """z = x + u' tanh(w . x + b), log-det = log(1 + m / cosh^2(w . x + b)), m = w . u', for vectors.
 
@@ -105,7 +103,6 @@ def _dot(a, b):
     return ops.sum(a * b, axis=-1)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Radial(SteeredByContext):
     """z = x + beta (x - c) / (alpha + r), r = |x - c|, for vectors of D entries.
 
@@ -158,7 +155,6 @@ class Radial(SteeredByContext):
         return z + ops.expm1(-log_stretch)[:, None] * away, -log_det
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Sylvester(SteeredByContext):
     """z = x + Q R tanh(a), a = S Q^T x + b, log-det = sum_i log(1 + r_ii s_ii / cosh^2(a_i)), for vectors.
 

@@ -4,7 +4,6 @@ import itertools
 import math
 from typing import Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -22,7 +21,6 @@ LEAK = 0.01
 _SPREAD = 3.0  # of the units' offsets at the start: where each of them bends
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class BlockAutoregressive(MovedByContext):
     """z_i = f_i(x_1, ..., x_i), increasing in x_i: dense layers of `units` for each entry, masked by blocks.
 

@@ -3,8 +3,6 @@
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-import keras
-
 from flowkit.bijectors.composite import Composite, proceed
 from flowkit.bijectors.composition import compose
 from flowkit.bijectors.folding import fold, run_units
@@ -15,7 +13,6 @@ from flowkit.contract.derived import freezes
 from flowkit.contract.noise import given
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Chain(Composite):
     """z = (f_n o ... o f_1)(x): `Chain([a, b])` is a, then b. Log-dets add up.
 

@@ -30,7 +30,6 @@ Field = Annotated[
 ]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Continuous(Bijector):
     """z = x(0), where dx/dt = v(x, t) and x(1) = x: a continuous flow, solved from data (t = 1) to latents (t = 0).
 

@@ -14,7 +14,6 @@ from flowkit.contract.arguments import Seed
 from flowkit.engines import engine
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Conv1x1(LULinear):
     """z = x W at every place of the event, log-det = places * log|det W|; W starts as a random rotation.
 

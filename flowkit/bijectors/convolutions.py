@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -43,7 +42,6 @@ class _Convolution(Bijector):
         return engine.convolve(x, kernel, engine.constant(np.zeros, x.shape[-1], like=x))
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class EmergingConv(_Convolution):
     """z = exp(t) (y + V' * y), y = exp(s) (x + V * x), where V sees places before its own, and V' those after it.
 
@@ -126,7 +124,6 @@ def turns(height, width, reach):
     return (np.arange(width) + reach * np.arange(height)[:, None])[None, :, :, None].astype("float32")
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class PeriodicConv(_Convolution):
     """z = W * x with x continued periodically, log-det = sum over frequencies f of log|det W_f|.
 

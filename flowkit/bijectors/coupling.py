@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -126,7 +125,6 @@ def entries_kept(kept, swap, event):
         ) from None
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Coupling(Steered):
     """Keep a, change b given h = conditioner(a): z_b = f(b; h), log-det = sum of log f'(b; h), f the `transform`.
 

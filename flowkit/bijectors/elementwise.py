@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 from keras import ops
 
 from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Domain, Tensor, sum_event
@@ -54,7 +53,6 @@ class Elementwise(Bijector):
         return log_derivative
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Exp(Elementwise):
     """y = exp(x), from the real line onto the positive numbers.
 
@@ -73,7 +71,6 @@ class Exp(Elementwise):
         return x, -x
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Softplus(Elementwise):
     """y = log(1 + exp(x)), from the real line onto the positive numbers.
 
@@ -92,7 +89,6 @@ class Softplus(Elementwise):
         return y + log_slope, -log_slope
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Sigmoid(Elementwise):
     """y = 1 / (1 + exp(-x)), from the real line onto (0, 1).
 
@@ -112,7 +108,6 @@ class Sigmoid(Elementwise):
         return log_y - log_rest, -log_y - log_rest
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Logit(Sigmoid):
     """y = log(x / (1 - x)), from (0, 1) onto the real line: `Sigmoid` read backwards.
 
@@ -130,7 +125,6 @@ class Logit(Sigmoid):
         return Sigmoid._forward(self, y)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Tanh(Elementwise):
     """y = tanh(x), from the real line onto (-1, 1).
 

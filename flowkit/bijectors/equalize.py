@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -18,7 +17,6 @@ SPARE = 1e-3  # the share of a bin beyond each end
 LEAST = 1e-4  # of a level, beside its own share: none is impossible
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Equalize(Elementwise):
     """z = log F(x) - log(1 - F(x)), F the distribution function of all entries: a straight line on each level.
 

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import keras
 from keras import ops
 
 from flowkit.bijectors.coupling import Coupling
@@ -23,7 +22,6 @@ class _Balanced(Affine):
         return log_scale, ops.exp(log_scale)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class GIN(Coupling):
     """z_b = (x_b + t(x_a)) exp(s(x_a) - mean s(x_a)), log-det = 0, on halves a and b of the channels.
 

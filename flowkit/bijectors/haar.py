@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 import numpy as np
 
 from flowkit.bijectors.rearrange import Squeeze
@@ -11,7 +10,6 @@ from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Haar(Squeeze):
     """(h, w, c) -> (h/2, w/2, 4 c): half the sum of each 2 x 2 block, and three differences; log-det = 0.
 

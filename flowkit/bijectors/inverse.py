@@ -2,14 +2,11 @@
 
 from typing import Any
 
-import keras
-
 from flowkit.contract import Bijector, Context, Shape, Tensor
 from flowkit.contract.flow_layer import Part
 from flowkit.contract.noise import given
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Inverse(Bijector):
     """z = f^-1(x) for the bijector f: forward and inverse change places, and so do domain and codomain.
 

@@ -3,7 +3,6 @@
 import math
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 from scipy import linalg
@@ -96,7 +95,6 @@ def triangle(weight: Any, values: Any) -> Any:
     return ops.triu(weight, 1) + eye(weight.shape[-1], weight) * values[..., None, :]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class LULinear(Linear):
     """z = x W + b with W = P L U, log-det = places * sum(log|u_ii|), at every place of an event of any rank.
 
@@ -199,7 +197,6 @@ def exponential(matrix: Tensor) -> Any:
     return total
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class MatrixExponential(Linear):
     """z = x W + b with W = exp(M), log-det = places * trace(M) exactly, at every place of an event of any rank.
 

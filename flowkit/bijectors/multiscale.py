@@ -21,7 +21,6 @@ from flowkit.engines import engine
 from flowkit.transforms import Gaussian
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class MultiScale(Composite):
     """After each scale but the last, the second half of the channels leaves as latents.
 

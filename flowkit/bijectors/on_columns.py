@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-import keras
 import numpy as np
 
 from flowkit.bijectors.unconstrain import domain_of_column
@@ -15,7 +14,6 @@ from flowkit.contract.columns import ColumnError, check_count, join, pick
 from flowkit.contract.flow_layer import Part
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class OnColumns(Bijector):
     """z_a = f(x_a) for the columns a that `columns` marks, z_b = x_b for the others; the log-det is that of f.
 

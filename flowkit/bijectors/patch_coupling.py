@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -72,7 +71,6 @@ class Stored:
         return self.layer.order(event) is not None
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class PatchCoupling(Coupling):
     """Keep a, change b given h = conditioner(a), as a `Coupling`; a and b are halves of the patches of an image.
 

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import keras
 from keras import ops
 
 from flowkit.bijectors.steered import Steered
@@ -14,7 +13,6 @@ from flowkit.engines import engine
 from flowkit.transforms import Transform
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Pointwise(Steered):
     """z_i = f(x_i; h), log-det = sum_i log f'(x_i; h), f the `transform`; h is the same for all places of a channel.
 

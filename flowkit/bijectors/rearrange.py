@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -29,7 +28,6 @@ def event_of(sizes: Any, name: str) -> tuple[int, ...]:
 Event = Annotated[Sequence[int], event_of]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Reshape(Bijector):
     """z = x in another shape, (batch, *event) -> (batch, *target), entries in row-major order; log-det = 0.
 
@@ -84,7 +82,6 @@ class Reshape(Bijector):
         raise ContractError("event shape", self, expected=expected, received=str(received))
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Flatten(Reshape):
     """z = x as a vector, (batch, *event) -> (batch, dim), entries in row-major order; log-det = 0.
 
@@ -104,7 +101,6 @@ class Flatten(Reshape):
         return 1
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Squeeze(Bijector):
     """(h, w, c) -> (h/f, w/f, c f^2): each f x f block of places becomes channels.
 
@@ -151,7 +147,6 @@ class Squeeze(Bijector):
         return (b, h and h * f, w and w * f, c // (f * f))
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Permute(Bijector):
     """z[..., i] = x[..., order[i]]: "reverse", "shuffle" (drawn once from `seed`) or a list of indices.
 

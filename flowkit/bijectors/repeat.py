@@ -32,7 +32,6 @@ from flowkit.engines import engine
 _OF_EACH_ENTRY = {type(None), keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2}
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Repeat(Composite):
     """z = (f_n o ... o f_1)(x): `n` independent copies of `block`, a bijector, one after another.
 

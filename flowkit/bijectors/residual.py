@@ -4,7 +4,6 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
-import keras
 from keras import ops, tree
 
 from flowkit.bijectors.steered import Conditioned
@@ -99,7 +98,6 @@ def left_out(c: float, terms: int) -> float:
     return c ** (terms + 1) / ((terms + 1) * (1 - c))
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Residual(Conditioned):
     """z = x + g(x) for vectors, g a network that shrinks distances: |g(x) - g(y)| <= c |x - y|, c < 1.
 

@@ -2,7 +2,6 @@
 
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -60,7 +59,6 @@ class Reflected(Linear):
         return drawn if self.init == "random" else np.repeat(drawn[:, : number // 2], 2, axis=1)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class HouseholderRotation(Reflected):
     """z = x Q + b with a rotation Q = H_1 H_2 ... H_k, H_i = I - 2 v_i v_i^T / |v_i|^2; log-det = 0.
 
@@ -94,7 +92,6 @@ class HouseholderRotation(Reflected):
         return 0.0
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class CayleyRotation(Linear):
     """z = x Q + b with a rotation Q = (I - A) (I + A)^-1, A = M - M^T; log-det = 0.
 
@@ -134,7 +131,6 @@ class CayleyRotation(Linear):
         return 0.0
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class QRLinear(Reflected):
     """z = x W + b with W = Q R, log-det = places * sum(log r_ii), at every place of an event of any rank.
 
@@ -170,7 +166,6 @@ class QRLinear(Reflected):
         return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class SVDLinear(Reflected):
     """z = x W + b with W = U diag(s) V, log-det = places * sum(log s), at every place of an event of any rank.
 
@@ -213,7 +208,6 @@ class SVDLinear(Reflected):
         return ops.sum(self._log_s(), axis=-1)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Woodbury(Linear):
     """z = x + (x U) V + b with U (channels, rank) and V (rank, channels), log-det = places * sum(log t_ii).
 

@@ -27,7 +27,6 @@ def finite_bounds(bounds: Any, name: str) -> list[list[float]]:
     return [[float(low), float(high)] for low, high in pairs]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class SoftBounds(Elementwise):
     """z = x + s log(1 - e^(-(x - low) / s)) - s log(1 - e^(-(high - x) / s)), from (low, high) onto the real line.
 

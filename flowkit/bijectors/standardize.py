@@ -1,6 +1,5 @@
 """The columns of a table brought to mean 0 and deviation 1."""
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -10,7 +9,6 @@ from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.columns import ColumnError
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Standardize(ChannelAffine):
     """z = (x - mean) / std for each column, log-det = -sum(log std).
 

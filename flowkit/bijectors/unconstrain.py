@@ -17,7 +17,6 @@ from flowkit.numerics import log_sigmoid, maximum, minimum
 from flowkit.transforms.rational_quadratic import wrapped
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Unconstrain(Elementwise):
     """Each column from its domain onto the real line, by a logarithm or a logit.
 

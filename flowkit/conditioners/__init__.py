@@ -5,6 +5,8 @@ A conditioner is called as `h = net(x)`, or `net(x, context=...)` if its attribu
 in. One that has `adapt(x)` takes part in data-dependent initialisation.
 """
 
+import keras
+
 from flowkit.conditioners.causal import CausalConvNet
 from flowkit.conditioners.context import LabelDropout, StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
@@ -44,3 +46,7 @@ __all__ = [
     "UNet",
     "ViT",
 ]
+
+# Keras then finds these classes in files.
+for _name in __all__:
+    keras.saving.register_keras_serializable("flowkit")(globals()[_name])

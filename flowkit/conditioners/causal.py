@@ -4,7 +4,6 @@ import functools
 import math
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -18,7 +17,6 @@ from flowkit.engines import engine
 Reach = Annotated[int, whole(1, 64)]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class CausalConvNet(Conditioner):
     """A masked convolution, then a residual MLP at each place: the output for a place depends on those before it.
 

@@ -90,7 +90,6 @@ class ContextNetwork(Conditioner):
         return h + self.bias.call(context, rank=len(h.shape))
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class StandardizedContext(Configured, keras.Layer):
     """(context - mean) / std for each entry of the last axis: a flow's embedding if contexts are far from 0.
 
@@ -146,7 +145,6 @@ class StandardizedContext(Configured, keras.Layer):
         return tuple(context_shape)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class LabelDropout(Configured, keras.Layer):
     """Labels (batch,), of which training replaces a part `rate` by -1, no label: an embedding of a flow.
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import keras
 from keras import ops
 
 from flowkit.conditioners.context import ContextNetwork
@@ -14,7 +13,6 @@ from flowkit.contract.derived import as_keyword, derive_from
 from flowkit.engines import engine
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ConvNet(ContextNetwork):
     """3x3 (width) + actnorm + ReLU -> 1x1 (width) + actnorm + ReLU -> 3x3 (features), zero at the start.
 

@@ -12,7 +12,6 @@ from flowkit.contract.configured import Configured
 _POOLING = {"mean": ops.mean, "sum": ops.sum, "max": ops.max}
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class DeepSet(Configured, keras.Layer):
     """rho(mean_i phi(x_i)), from sets (batch, n, k) to vectors (batch, features): the same in any order of the n.
 

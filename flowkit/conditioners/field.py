@@ -61,7 +61,6 @@ class TimeNetwork(ContextNetwork):
         return ops.cast(found, self.compute_dtype)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Field(TimeNetwork):
     """v(x, t) for `flowkit.bijectors.Continuous`: dense layers of the given widths, the last of which starts at zero.
 

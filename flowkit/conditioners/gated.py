@@ -110,7 +110,6 @@ class GatedSelfAttention(keras.Layer):
         return x + gated(self.second.call(seen if self.dropout is None else self.dropout(seen)))
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class GatedAttention(Conditioner):
     """3x3 convolution, `blocks` x (gated convolution, layer norm, gated self-attention, layer norm), 3x3 convolution.
 
@@ -193,7 +192,6 @@ class GatedAttention(Conditioner):
         return (context if len(context.shape) == 2 else mean(context, axis=1))[:, None, None]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class GatedConvNet(Conditioner):
     """3x3 convolution, then `blocks` gated convolutions of 3x3 kernels: a map that `GatedAttention` takes as context.
 
@@ -248,7 +246,6 @@ class GatedConvNet(Conditioner):
         return (batch, height, width and width // self.columns, self.features)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ResidualConvNet(Conditioner):
     """3x3 convolution, `blocks` x (h + conv(relu(conv(relu(h)))), 3x3 kernels), 3x3 convolution that starts at zero.
 

@@ -44,7 +44,6 @@ def spectral_bound(kernel: Tensor) -> Any:
     return ops.where(zero, ops.zeros_like(bound), bound)[..., 0, 0]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class LipschitzMLP(ContextNetwork):
     """Dense layers on the last axis with |f(x) - f(y)| <= lipschitz * |x - y|, for `Residual`; the last starts at zero.
 

@@ -134,7 +134,6 @@ def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:
     return (np.array(before)[:, None] <= np.array(after)).astype("float32")
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class MADE(MaskedLayers, MLP):
     """Dense layers with masks: what is answered for entry i depends on entries 1 to i - 1, and on the context.
 
@@ -182,7 +181,6 @@ class MADE(MaskedLayers, MLP):
         self.degrees = self.hidden_degrees = degrees
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ResidualMADE(MaskedLayers, ResidualMLP):
     """A masked layer of `width`, `blocks` times h + dense(f(dense(f(h)))), all masked, then a linear one (features).
 
@@ -238,7 +236,6 @@ class ResidualMADE(MaskedLayers, ResidualMLP):
         self.hidden_degrees = None if degrees is None else [degrees] * len(self.hidden_layers)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class AngularMADE(MADE):
     """A `MADE` that sees the cosines and sines of the entries that are angles: what it answers has no jump at -pi.
 

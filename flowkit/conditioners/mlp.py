@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import keras
 from keras import ops
 
 from flowkit.conditioners.dense import Activation, DenseNetwork, activate
@@ -13,7 +12,6 @@ from flowkit.contract.columns import pick
 from flowkit.numerics import cos, sin
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class MLP(DenseNetwork):
     """Dense layers of the given widths on the last axis, then a linear one (features) that starts at zero.
 
@@ -54,7 +52,6 @@ class MLP(DenseNetwork):
         return h
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ResidualMLP(DenseNetwork):
     """A dense layer of `width`, `blocks` times h + dense(f(dense(f(h)))), then a linear one (features).
 
@@ -147,7 +144,6 @@ def places_of_angles(angles: Sequence[int], name: str) -> list[int]:
 Places = Annotated[Sequence[int], places_of_angles]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class AngularMLP(MLP):
     """An `MLP` that is given angles and sees their cosines and sines: what it answers has no jump at -pi.
 

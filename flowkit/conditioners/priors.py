@@ -14,7 +14,6 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class TopPrior(Configured, keras.Layer):
     """(mean, logs) in halves of 2c channels, for latents (batch, h, w, c) of which only the shape is read.
 
@@ -86,7 +85,6 @@ class ScaledEmbedding(Configured, keras.Layer):
         return (rows_of(self.W, labels) + self.b) * ops.exp(3 * self.logs.value)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class PlacePrior(Configured, keras.Layer):
     """(mean, logs) in halves of 2c channels, free for each place of latents (batch, h, w, c); zero at the start.
 

@@ -16,7 +16,6 @@ from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ScaledConv(Configured, keras.Layer):
     """y = (W * [x, edge] + b) exp(factor * logs), stride 1, same size.
 
@@ -144,7 +143,6 @@ def edge_taps(height, width, size):
     return ring.reshape(1, height, width, size * size).astype("float32")
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ScaledDense(Configured, keras.Layer):
     """(batch, k) -> (x W + b) exp(factor * logs), (batch, features); all weights start at 0, and so does it.
 

@@ -238,7 +238,6 @@ def _linear(x, weights, name):
     return engine.reshape(y, (-1, *shape[1:-1], kernel.shape[-1]))
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ViT(Transformer):
     """A vision transformer over the places of an event: each place hears all others.
 
@@ -264,7 +263,6 @@ class ViT(Transformer):
     ends_with_norm = True
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class CausalTransformer(Transformer):
     """A transformer whose output for a place depends on the places before it, and on the context.
 

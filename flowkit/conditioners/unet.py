@@ -94,7 +94,6 @@ class _Attention(_Part):
         return x + engine.reshape(self.last.call(matmul(weights, value)), (-1, *shape[1:]))
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class UNet(TimeNetwork):
     """v(x, t) of images for `flowkit.bijectors.Continuous`: (batch, h, w, c) -> (batch, h, w, features), 0 at first.
 

@@ -1,5 +1,7 @@
 """Base densities: what the latents of a fitted flow follow."""
 
+import keras
+
 from flowkit.distributions.distribution import Distribution
 from flowkit.distributions.joint import Joint
 from flowkit.distributions.location_scale import LocationScale, Logistic, Normal, StudentT
@@ -7,3 +9,7 @@ from flowkit.distributions.mixture import Mixture
 from flowkit.distributions.uniform import Uniform
 
 __all__ = ["Distribution", "Joint", "LocationScale", "Logistic", "Mixture", "Normal", "StudentT", "Uniform"]
+
+# Keras then finds these classes in files.
+for _name in __all__:
+    keras.saving.register_keras_serializable("flowkit")(globals()[_name])

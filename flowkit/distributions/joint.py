@@ -14,7 +14,6 @@ from flowkit.contract.spec import BijectorSpec, weakest
 from flowkit.distributions.distribution import Distribution
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Joint(Distribution):
     """log p(z) = sum_i log p_i(z_i): `parts[i]` is the density of the columns at `places[i]`.
 

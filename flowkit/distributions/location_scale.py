@@ -99,7 +99,6 @@ class LocationScale(Conditioned):
         return eps if prepared is None else self._transform.inverse(eps, *prepared)[0]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Normal(LocationScale):
     """log p(z) = -1/2 sum(eps^2 + ln 2 pi) - sum(logs), eps = (z - mean) exp(-logs): independent normals.
 
@@ -117,7 +116,6 @@ class Normal(LocationScale):
         return keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Logistic(LocationScale):
     """log p0(eps) = log sigmoid(eps) + log sigmoid(-eps): tails that fall like exp(-|eps|).
 
@@ -137,7 +135,6 @@ class Logistic(LocationScale):
         return ops.log(u) - ops.log1p(-u)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class StudentT(LocationScale):
     """log p0(eps) = lgamma((n+1)/2) - lgamma(n/2) - ln(n pi)/2 - (n+1)/2 ln(1 + eps^2/n), n = `df` degrees of freedom.
 

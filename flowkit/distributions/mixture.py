@@ -15,7 +15,6 @@ from flowkit.distributions.distribution import Conditioned
 from flowkit.engines import engine
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Mixture(Conditioned):
     """log p(z) = log sum_k w_k prod_i N(z_i; mean_ki, exp(logs_ki)^2), with `components` weights w_k that add up to 1.
 

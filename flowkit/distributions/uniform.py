@@ -12,7 +12,6 @@ from flowkit.contract.arguments import Number
 from flowkit.distributions.distribution import Distribution
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Uniform(Distribution):
     """log p(z) = -D ln(high - low) for all D entries of z in [low, high), and -inf otherwise.
 

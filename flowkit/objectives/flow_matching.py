@@ -92,7 +92,6 @@ def optimal_pairs(x: Tensor, z: Tensor, seed: AnySeed) -> Any:
     return ops.take(z, keras.random.categorical(plan, 1, seed=seed)[:, 0], axis=0)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class FlowMatching(Objective):
     """|v(x_t, t) - dx_t/dt|^2 on a path x_t = a(t) x + b(t) z from draws z of the base (t = 0) to data x (t = 1).
 

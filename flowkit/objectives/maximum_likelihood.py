@@ -2,13 +2,10 @@
 
 from typing import Any
 
-import keras
-
 from flowkit.contract import Context, Tensor
 from flowkit.objectives.objective import Objective
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class MaximumLikelihood(Objective):
     """-log p(x) in nats, for data x: the objective of a flow that is compiled without `loss`.
 

@@ -14,7 +14,6 @@ LEAST = 0.01
 """The power of the density at the first step of an annealed training (Rezende & Mohamed, 2015)."""
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ReverseKL(Objective):
     """log q(x) - log p(x) for draws x of the flow q: its mean is KL(q || p) - log Z, for p that integrates to Z.
 

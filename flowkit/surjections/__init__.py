@@ -1,5 +1,7 @@
 """Layers that forget something in one direction, and draw it anew in the other."""
 
+import keras
+
 from flowkit.surjections.augment import Augment
 from flowkit.surjections.dequantize_columns import DequantizeColumns
 from flowkit.surjections.max_pool import MaxPool
@@ -7,3 +9,7 @@ from flowkit.surjections.slice import Slice
 from flowkit.surjections.symmetry import Absolute, Sort, StochasticPermute
 
 __all__ = ["Absolute", "Augment", "DequantizeColumns", "MaxPool", "Slice", "Sort", "StochasticPermute"]
+
+# Keras then finds these classes in files.
+for _name in __all__:
+    keras.saving.register_keras_serializable("flowkit")(globals()[_name])

@@ -3,15 +3,12 @@
 import math
 from typing import Any
 
-import keras
-
 from flowkit.contract import BijectorSpec, Context, Shape, Tensor
 from flowkit.contract.arguments import Count
 from flowkit.contract.errors import shape_error
 from flowkit.surjections.channels import ChannelSurjection, Density
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Augment(ChannelSurjection):
     """z = (x, e) with `extra` channels e ~ q(. | x), and -log q(e | x) is added: log_prob becomes a lower bound.
 

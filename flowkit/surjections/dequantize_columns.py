@@ -24,7 +24,6 @@ _MEAN = 6.0  # its means between -6 and 6, so that no draw of it rounds to an en
 _MOST = 2**20  # levels: float32 then holds a dequantised number in steps of 1/16
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class DequantizeColumns(Surjection):
     """y ~ q(y | x) in the cell of real rows that are recorded as x: log p(x) >= E_q[log p(y) - log q(y | x)].
 

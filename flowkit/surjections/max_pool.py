@@ -2,7 +2,6 @@
 
 import math
 
-import keras
 from keras import ops
 
 from flowkit.contract import BijectorSpec, Shape, Surjection, sum_event
@@ -10,7 +9,6 @@ from flowkit.contract.shapes import event_size
 from flowkit.engines import engine
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class MaxPool(Surjection):
     """z = the largest entry of each 2 x 2 block of an image, (h, w, c) -> (h/2, w/2, c); the likelihood stays exact.
 

@@ -3,15 +3,12 @@
 import math
 from typing import Any
 
-import keras
-
 from flowkit.contract import BijectorSpec, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count
 from flowkit.contract.errors import shape_error
 from flowkit.surjections.channels import ChannelSurjection, Density
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Slice(ChannelSurjection):
     """z = the first `keep` channels of x, and log q(rest | z) is added to the likelihood, which stays exact.
 

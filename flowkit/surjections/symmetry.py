@@ -12,7 +12,6 @@ from flowkit.engines import engine
 from flowkit.numerics import cumsum, maximum
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Absolute(Surjection):
     """z = |x| for each entry, and -D ln(2) is added to the likelihood, D entries to an event: it stays exact.
 
@@ -39,7 +38,6 @@ class Absolute(Surjection):
         return ops.where(positive, z, -z), event_size(z.shape) * math.log(2)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Sort(Surjection):
     """z = (x_(1), log(x_(2) - x_(1)), ..., log(x_(n) - x_(n-1))), x_(k) the k-th smallest entry of the last axis.
 
@@ -75,7 +73,6 @@ class Sort(Surjection):
         return sum_event(log_gaps) + places(shape) * math.lgamma(shape[-1] + 1)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class StochasticPermute(Surjection):
     """z = x with the entries of the last axis in a random order, drawn anew for each sample; log-det = 0.
 

@@ -1,5 +1,7 @@
 """Increasing maps of a number, which parameters steer: what couplings and autoregressive layers do to each entry."""
 
+import keras
+
 from flowkit.transforms.affine import Additive, Affine, Gaussian, ScaleShift
 from flowkit.transforms.by_column import ByColumn
 from flowkit.transforms.linear_spline import LinearSpline
@@ -35,3 +37,7 @@ __all__ = [
     "Transform",
     "UnconstrainedMonotone",
 ]
+
+# Keras then finds these classes in files.
+for _name in __all__:
+    keras.saving.register_keras_serializable("flowkit")(globals()[_name])

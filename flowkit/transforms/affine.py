@@ -3,7 +3,6 @@
 import math
 from typing import Annotated
 
-import keras
 from keras import ops
 
 from flowkit.contract import Tensor
@@ -14,7 +13,6 @@ from flowkit.numerics import softplus
 from flowkit.transforms.transform import Transform
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Additive(Transform):
     """y = x + shift, whose log-derivative is 0: volumes stay as they are.
 
@@ -40,7 +38,6 @@ class Additive(Transform):
 ORDERS = ("shift-scale", "scale-shift")
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Affine(Transform):
     """y = (x + shift) * scale, log dy/dx = log scale, with raw numbers (shift, s).
 
@@ -108,7 +105,6 @@ class Affine(Transform):
         return y / scale - shift, -log_scale
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ScaleShift(Transform):
     """y = x * scale + shift, log dy/dx = log scale, with raw numbers (shift, s).
 
@@ -156,7 +152,6 @@ def soft_clipped(x, bound):
     return x / (1 + ops.abs(x) / bound)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Gaussian(Transform):
     """y = (x - mean) exp(-logs), log dy/dx = -logs, with raw numbers (mean, logs).
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
-import keras
 from keras import ops
 
 from flowkit.contract import ContractError, Domain, Tensor
@@ -13,7 +12,6 @@ from flowkit.contract.spec import BijectorSpec, weakest
 from flowkit.transforms.transform import Transform
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class ByColumn(Transform):
     """y_i = f_i(x_i; h_i), f_i the i-th of `transforms`: angles beside real numbers, for example.
 

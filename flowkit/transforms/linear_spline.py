@@ -2,7 +2,6 @@
 
 from typing import Annotated
 
-import keras
 from keras import ops
 
 from flowkit.contract import Domain, Tensor
@@ -11,7 +10,6 @@ from flowkit.transforms.knots import bin_of, knots_of, picked
 from flowkit.transforms.transform import Transform
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class LinearSpline(Transform):
     """A straight line in each of `bins` bins of the same width, from (0, 1) onto itself, or from [-bound, bound].
 

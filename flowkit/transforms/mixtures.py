@@ -4,7 +4,6 @@ import functools
 import math
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -18,7 +17,6 @@ from flowkit.transforms.solved import Solved
 Spread = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class SigmoidMixture(Solved):
     """y = logit(sum_k w_k sigmoid(a_k x + b_k)), with weights w_k > 0 that add up to 1, and slopes a_k > 0.
 
@@ -90,7 +88,6 @@ _LARGEST = 7.0  # of a log-scale
 STEEPNESS = 1.702  # sigmoid(1.702 x) is within 0.01 of the normal distribution
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class MixtureOfLogistics(Solved):
     """y = logit(F(x)) exp(s) + t, F(x) = sum_k pi_k sigmoid((x - m_k) exp(-l_k)) a mixture of logistic distributions.
 

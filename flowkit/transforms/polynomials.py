@@ -3,7 +3,6 @@
 import math
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -15,7 +14,6 @@ from flowkit.transforms.knots import LEAST, slopes_of
 from flowkit.transforms.solved import StraightTails
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class Bernstein(StraightTails):
     """A polynomial of degree M on [-bound, bound] with increasing coefficients; straight lines outside.
 
@@ -77,7 +75,6 @@ def _powers(u, count):
     return powers[..., :count, :]
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class SumOfSquares(StraightTails):
     """The integral of a sum of squared polynomials on [-bound, bound]; straight lines outside.
 

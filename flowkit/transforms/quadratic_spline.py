@@ -1,6 +1,5 @@
 """Splines whose slope is piecewise linear."""
 
-import keras
 from keras import ops
 
 from flowkit.contract import Tensor
@@ -58,7 +57,6 @@ def areas_of(widths, slopes):
     return 0.5 * widths * (slopes[..., :-1, :] + slopes[..., 1:, :])
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class QuadraticSpline(Spline, LinearSlopes):
     """A monotone spline from [-bound, bound] onto itself whose slope is linear in each of `bins` bins; lines outside.
 

@@ -3,7 +3,6 @@
 import math
 from typing import Annotated
 
-import keras
 from keras import ops
 
 from flowkit.contract import Domain, Tensor
@@ -45,7 +44,6 @@ class Spline(Transform):
         return ops.concatenate([end, slopes, end], axis=-2)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class RationalQuadratic(Spline):
     """A monotone spline of `bins` rational quadratics on [-bound, bound], straight lines outside.
 
@@ -134,7 +132,6 @@ def spline_inverse(at, x, y, slopes):
     return x0 + w * xi, ops.log(quotient / s) - ops.log(root)
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class SoftClippedSpline(RationalQuadratic):
     """`RationalQuadratic` with straight tails of slope 1, of other raw numbers: the spline of zuko.
 
@@ -171,7 +168,6 @@ class SoftClippedSpline(RationalQuadratic):
         return x, y, self._at_all_knots(ops.exp(soft_clipped(slopes, most)))
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class CircularRationalQuadratic(Transform):
     """y = s(x) + rotation, wrapped into [-pi, pi), with s a spline of `bins` bins from the circle onto itself.
 

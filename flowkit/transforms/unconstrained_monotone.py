@@ -3,7 +3,6 @@
 import math
 from typing import Annotated
 
-import keras
 from keras import ops
 
 from flowkit.contract import Tensor
@@ -17,7 +16,6 @@ from flowkit.transforms.quadratic_spline import LinearSlopes, areas_of
 _LARGEST = -math.log(LEAST)  # of a log-slope
 
 
-@keras.saving.register_keras_serializable("flowkit")
 class UnconstrainedMonotone(LinearSlopes):
     """y = b + int g, g(u) = exp(s(u)) > 0, s(u) = d + sum_k c_k tanh(a_k u + b_k) / sqrt(units): a small network.
 
