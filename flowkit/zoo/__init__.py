@@ -54,31 +54,7 @@ VECTORS = {
     )
 }
 # Names that a recipe may use; the first seven are families of images, "flow_matching" also one of vectors.
-ARCHITECTURES = {
-    "glow": glow,
-    "flow_pp": flow_pp,
-    "realnvp_images": realnvp_images,
-    "flow_matching": flow_matching,
-    "jet": jet,
-    "tarflow": tarflow,
-    "maf_images": maf_images,
-    "ffjord": ffjord,
-    **VECTORS,
-}
+_OTHERS = (glow, flow_pp, realnvp_images, flow_matching, jet, tarflow, maf_images, ffjord)
+ARCHITECTURES = {family.__name__: family for family in _OTHERS} | VECTORS
 
-__all__ = [
-    "ARCHITECTURES",
-    "VECTORS",
-    "ffjord",
-    "flow_matching",
-    "flow_pp",
-    "glow",
-    "jet",
-    "load",
-    "maf_images",
-    "pretrained",
-    "realnvp_images",
-    "table_front",
-    "tarflow",
-    *VECTORS,
-]
+__all__ = ["ARCHITECTURES", "VECTORS", "load", "pretrained", "table_front", *ARCHITECTURES]

@@ -23,7 +23,7 @@ from flowkit.contract.flow_layer import FlowLayer
 from flowkit.data import Dequantize, VariationalDequantize
 from flowkit.flow.flow import Flow
 from flowkit.transforms import MixtureOfLogistics
-from flowkit.zoo._images import EDGE, ImageShape
+from flowkit.zoo._images import EDGE, ImageShape, built
 
 IMAGE = 32  # the width of the network of the image
 
@@ -147,5 +147,4 @@ def flow_pp(
         image = GatedConvNet(IMAGE, **design, columns=2, dropout=dropout)
         dequantizer = VariationalDequantize(density, image, **levels)
     flow = Flow(Chain(parts), dequantize=dequantizer, name="flow_pp")
-    flow.build((None, *input_shape))
-    return flow
+    return built(flow, input_shape, None)

@@ -8,7 +8,7 @@ from flowkit.contract.arguments import Blocks, Count, checked, whole
 from flowkit.data import Dequantize
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Affine
-from flowkit.zoo._images import EDGE, ImageShape
+from flowkit.zoo._images import EDGE, ImageShape, built
 
 
 @checked
@@ -60,5 +60,4 @@ def realnvp_images(
         dequantize=Dequantize(n_bits, levels=data_levels),
         name="realnvp_images",
     )
-    flow.build((None, *input_shape))
-    return flow
+    return built(flow, input_shape, None)

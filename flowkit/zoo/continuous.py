@@ -8,22 +8,20 @@ from flowkit.bijectors.continuous import EXACT, Weight
 from flowkit.bijectors.replay import Backprop
 from flowkit.bijectors.solvers import SOLVERS
 from flowkit.conditioners import Field, UNet
-from flowkit.contract.arguments import Count, Widths, shown, whole, words
+from flowkit.contract.arguments import Count, shown, whole, words
 from flowkit.data.dequantize import Dequantize
 from flowkit.zoo._images import EDGE, ImageShape
-from flowkit.zoo.family import Layers, Plan, family
+from flowkit.zoo.family import Plan, family
 from flowkit.zoo.table_front import table_front
 
 SolverName = Annotated[str, words(*SOLVERS)]
 Trace = Annotated[str, words("exact", "rademacher", "gaussian")]
 
 
-@family
+@family(layers=1, hidden=(64, 64))
 def ffjord(
     plan: Plan,
     *,
-    layers: Layers = 1,
-    hidden: Widths = (64, 64),
     solver: SolverName = "rk4",
     steps: Count = 10,
     squash: bool = False,
@@ -54,7 +52,7 @@ def ffjord(
     plan.front = table_front(features=plan.features, domains=plan.domains)
     return [
         Continuous(
-            Field(hidden, activation="tanh", squash=squash, context=plan.reads),
+            Field(plan.hidden, activation="tanh", squash=squash, context=plan.reads),
             solver,
             steps=steps,
             trace=trace or _usual_trace(plan),
@@ -62,18 +60,17 @@ def ffjord(
             kinetic=kinetic,
             jacobian=jacobian,
         )
-        for _ in range(layers)
+        for _ in range(plan.layers)
     ]
 
 
-@family
+@family(hidden=(64, 64))
 def flow_matching(
     plan: Plan,
     *,
     input_shape: ImageShape | None = None,
     num_classes: Count | None = None,
     data_levels: Annotated[int, whole(2, 256)] = 256,
-    hidden: Widths = (64, 64),
     solver: SolverName = "rk4",
     steps: Count = 10,
     frequencies: Count = 3,
@@ -114,12 +111,12 @@ def flow_matching(
                 "context= and an embedding= of the labels."
             )
         plan.front = table_front(features=plan.features, domains=plan.domains)
-        field, few = Field(hidden, frequencies=frequencies, context=context), None
+        field, few = Field(plan.hidden, frequencies=frequencies, context=context), None
     else:
         _refuse_vectors(plan)
         plan.front = _image_front(input_shape[-1])
         plan.image, plan.labels, plan.dequantize = input_shape, given, Dequantize(levels=data_levels)
-        field = UNet(hidden, frequencies=frequencies, context=context, num_classes=num_classes)
+        field = UNet(plan.hidden, frequencies=frequencies, context=context, num_classes=num_classes)
         few = "rademacher"
     return [
         Continuous(field, solver, steps=steps, trace=trace or few or _usual_trace(plan), guidance=guidance)

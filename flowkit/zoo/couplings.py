@@ -5,21 +5,15 @@ from typing import Annotated, Any
 
 from flowkit.bijectors import Coupling, Pointwise, Scale
 from flowkit.conditioners import MLP, AngularMLP, ResidualMLP
-from flowkit.contract.arguments import Widths, words
+from flowkit.contract.arguments import words
 from flowkit.distributions import Logistic, Uniform
 from flowkit.transforms import Additive, Affine, CircularRationalQuadratic, RationalQuadratic, Transform
-from flowkit.zoo.family import Layers, Linear, Plan, alternating, family, gentle
+from flowkit.zoo.family import Plan, alternating, family, gentle
 from flowkit.zoo.mixed import Mixed, has_angles
 
 
-@family
-def nice(
-    plan: Plan,
-    *,
-    layers: Layers = 4,
-    hidden: Widths = (128, 128),
-    linear: Linear = "none",
-) -> list[Any]:
+@family(layers=4, hidden=(128, 128), linear="none")
+def nice(plan: Plan) -> list[Any]:
     """NICE: `layers` of z_b = x_b + m(x_a), then z = x exp(s): all volumes change alike.
 
     - `layers`: couplings; one half is kept, then the other. `hidden`: the widths of their networks.
@@ -37,18 +31,11 @@ def nice(
     (64,)
     """
     plan.base = Logistic() if plan.base is None else plan.base
-    return [*_couplings(plan, Additive(), layers, hidden, linear, take="maf"), Scale()]
+    return [*_couplings(plan, Additive(), take="maf"), Scale()]
 
 
-@family
-def realnvp(
-    plan: Plan,
-    *,
-    layers: Layers = 8,
-    hidden: Widths = (128, 128),
-    scale: Annotated[str, words("tanh", "sigmoid")] = "tanh",
-    linear: Linear = "lu",
-) -> list[Any]:
+@family(layers=8, hidden=(128, 128), linear="lu")
+def realnvp(plan: Plan, *, scale: Annotated[str, words("tanh", "sigmoid")] = "tanh") -> list[Any]:
     """Real NVP: `layers` of z_b = (x_b + t(x_a)) exp(s(x_a)).
 
     - `layers`: couplings; one half is kept, then the other. `hidden`: the widths of their networks.
@@ -65,22 +52,13 @@ def realnvp(
     >>> flow.adapt(x, c[:, :2]).sample(5, context=c[:1, :2]).shape
     (5, 1, 3)
     """
-    transform = Affine(scale, min_scale=0.1) if scale == "sigmoid" else gentle(layers)
-    return _couplings(plan, transform, layers, hidden, linear, take="maf")
+    transform = Affine(scale, min_scale=0.1) if scale == "sigmoid" else gentle(plan.layers)
+    return _couplings(plan, transform, take="maf")
 
 
-@family
+@family(layers=8, hidden=(128, 128), linear="lu", residual=False)
 def nsf(
-    plan: Plan,
-    *,
-    layers: Layers = 8,
-    hidden: Widths = (128, 128),
-    bins: int = 8,
-    bound: float = 5.0,
-    tails: str = "linear",
-    linear: Linear = "lu",
-    marginals: bool = True,
-    residual: bool = False,
+    plan: Plan, *, bins: int = 8, bound: float = 5.0, tails: str = "linear", marginals: bool = True
 ) -> list[Any]:
     """Neural spline flow: `layers` of couplings by rational-quadratic splines, one pass in both directions.
 
@@ -111,26 +89,17 @@ def nsf(
     """
     spline, take = RationalQuadratic(bins, bound=bound, tails=tails), "nsf_autoregressive"
     if has_angles(plan):
-        if residual:
-            raise ValueError("nsf's residual: got True and circular columns, expected one of them.")
         mixed = Mixed(plan, spline)
         plan.refuse_one_feature(take)
         first = [mixed.marginals()]
-        steps = [part for i in range(layers) for part in mixed.coupling(i, hidden, linear)]
+        steps = [part for i in range(plan.layers) for part in mixed.coupling(i)]
     else:
-        first, steps = [Pointwise(spline)], _couplings(plan, spline, layers, hidden, linear, take, residual)
+        first, steps = [Pointwise(spline)], _couplings(plan, spline, take)
     return [*first, *steps] if marginals else steps
 
 
-@family
-def circular_nsf(
-    plan: Plan,
-    *,
-    layers: Layers = 8,
-    hidden: Widths = (128, 128),
-    bins: int = 8,
-    domains: None = None,
-) -> list[Any]:
+@family(layers=8, hidden=(128, 128), without="domains")
+def circular_nsf(plan: Plan, *, bins: int = 8) -> list[Any]:
     """Circular neural spline flow: densities of several angles in [-pi, pi), continuous where pi meets -pi.
 
     `layers` of couplings by circular rational-quadratic splines, each with a rotation; the networks see cosines and
@@ -149,39 +118,35 @@ def circular_nsf(
     """
     plan.refuse_one_feature("Flow(Pointwise(CircularRationalQuadratic()), Uniform(-math.pi, math.pi))")
     plan.base = Uniform(-math.pi, math.pi) if plan.base is None else plan.base
-    plan.front = ()
+    plan.front, plan.linear = (), "permutation"
     spline = CircularRationalQuadratic(bins)
 
     def coupling(swap):
-        return Coupling(AngularMLP(hidden, context=plan.reads), spline, swap=swap)
+        return Coupling(AngularMLP(plan.hidden, context=plan.reads), spline, swap=swap)
 
-    return alternating("permutation", layers, coupling)
+    return alternating(plan, coupling)
 
 
-def _couplings(
-    plan: Plan, transform: Transform, layers: int, hidden: Any, linear: str, take: str, residual: bool = False
-) -> list[Any]:
+def _couplings(plan: Plan, transform: Transform, take: str) -> list[Any]:
     """Return couplings that keep one half, then the other, and maps between them that mix the features.
 
     Raises ValueError for residual blocks of several widths.
     """
     plan.refuse_one_feature(take)
-    if residual:
-        plan.refuse_widths(hidden)
+    plan.refuse_widths()
 
     def coupling(swap):
-        if residual:
-            gated = plan.context > 0
+        if plan.residual:
             network = ResidualMLP(
-                hidden[0],
-                blocks=len(hidden),
+                plan.hidden[0],
+                blocks=len(plan.hidden),
                 context=plan.reads,
-                gated=gated,
+                gated=plan.context > 0,
                 activate_last=False,
                 damped=True,
             )
         else:
-            network = MLP(hidden, context=plan.reads)
+            network = MLP(plan.hidden, context=plan.reads)
         return Coupling(network, transform, swap=swap)
 
-    return alternating(linear, layers, coupling)
+    return alternating(plan, coupling)

@@ -10,7 +10,7 @@ import keras
 
 from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat
 from flowkit.conditioners import MLP, StandardizedContext
-from flowkit.contract.arguments import checked, whole, words
+from flowkit.contract.arguments import Widths, checked, whole, words
 from flowkit.data.frame import Columns, check_names
 from flowkit.flow.context import classes_of
 from flowkit.flow.flow import Flow
@@ -32,9 +32,10 @@ Linear = Annotated[str, words("lu", "permutation", "none")]
 
 @dataclass
 class Plan:
-    """The arguments that all families share, and the `front` that brings data to the scale of the layers.
+    """The arguments that families share, and the `front` that brings data to the scale of the layers.
 
-    A family may change them before it returns its layers. `front` None is that of tables: from the domains of the
+    A family may change them before it returns its layers. `layers` to `residual` are arguments of the families that
+    name a default for them. `front` None is that of tables: from the domains of the
     features onto the real line, then standardised, and an ActNorm, which training may move. `features` are a number,
     or the `names` of columns, which `domains` may then use. A family of images sets `image`, their shape,
     `dequantize`, and `labels` if their class is the context.
@@ -43,6 +44,10 @@ class Plan:
     family: str
     features: Features = None
     context: Annotated[int, whole(0)] = 0
+    layers: Layers = 1
+    hidden: Widths = ()
+    linear: Linear = "none"
+    residual: bool = False
     domains: Sequence[Any] | Mapping[Any, Any] | None = None
     base: keras.Layer | None = None
     embedding: keras.Layer | None = None
@@ -63,9 +68,9 @@ class Plan:
         """Return the word of `Conditioner` for networks that see data: whether they read a context too."""
         return "required" if self.context else "none"
 
-    def network_of_context(self, hidden: Any) -> MLP | None:
+    def network_of_context(self) -> MLP | None:
         """Return a network that is given the context; None without a context."""
-        return MLP(hidden) if self.context else None
+        return MLP(self.hidden) if self.context else None
 
     def refuse_one_feature(self, take: str) -> None:
         """Raise ValueError for vectors of one entry, of which a coupling can keep none."""
@@ -75,11 +80,12 @@ class Plan:
                 f"received 1. For one feature take {take}."
             )
 
-    def refuse_widths(self, hidden: Any) -> None:
+    def refuse_widths(self) -> None:
         """Raise ValueError for residual blocks of several widths."""
-        if len(set(hidden)) > 1:
+        if self.residual and len(set(self.hidden)) > 1:
             raise ValueError(
-                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received {hidden}."
+                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received "
+                f"{self.hidden}."
             )
 
     def flow(self, layers: list[Any]) -> Flow:
@@ -119,40 +125,49 @@ class Plan:
         return (None,) if labels or self.labels else (None, self.context)
 
 
-_SHARED = [
-    parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-    for name, parameter in inspect.signature(Plan).parameters.items()
-    if name not in ("family", "front", "image", "dequantize", "labels")
-]
+_FIRST = ("features", "context", "layers", "hidden")  # before a family's own arguments
+_LAST = ("linear", "residual", "domains", "base", "embedding")  # after them
+_OPTIONAL = ("layers", "hidden", "linear", "residual")  # arguments of the families with a default for them
 
 
-def family(layers: Callable[..., list[Any]]) -> Callable[..., Flow]:
-    """Return a keyword-only function that makes a `Flow` of the layers that `layers(plan, ...)` returns.
+def family(*, without: str = "", **usual: Any) -> Callable[[Callable[..., list[Any]]], Callable[..., Flow]]:
+    """Return a decorator that makes a keyword-only function of a `Flow` out of one of layers, `layers(plan, ...)`.
 
-    Its arguments are those of `layers` after the plan, between `features` and `context` and `domains`, `base` and
-    `embedding`, and checked by their annotations. A function with `domains: None` in its signature takes none.
+    Its arguments are those of the plan that all families have, but for the one `without`, those with `usual` defaults,
+    and those of the function after the plan, checked by their annotations.
 
     >>> from flowkit.bijectors import Planar
-    >>> @family
-    ... def bent(plan, *, layers: Layers = 2):
-    ...     return [Planar() for _ in range(layers)]
+    >>> @family(layers=2)
+    ... def bent(plan):
+    ...     return [Planar() for _ in range(plan.layers)]
     >>> bent(features=3).event_shape
     (3,)
     """
-    _, *own = inspect.signature(layers).parameters.values()
-    left_out = [parameter.name for parameter in own if parameter.annotation is None]
-    shared = [parameter for parameter in _SHARED if parameter.name not in left_out]
-    own = [parameter for parameter in own if parameter.name not in left_out]
+    known = inspect.signature(Plan).parameters
 
-    @functools.wraps(layers)
-    def architecture(**given):
-        plan = Plan(layers.__name__, **{p.name: given.pop(p.name) for p in shared if p.name in given})
-        return plan.flow(layers(plan, **given))
+    def shared(names):
+        return [
+            known[name].replace(
+                kind=inspect.Parameter.KEYWORD_ONLY, default=usual.get(name, known[name].default)
+            )
+            for name in names
+            if name in usual or name not in (*_OPTIONAL, without)
+        ]
 
-    parameters = [*shared[:2], *own, *shared[2:]]
-    architecture.__signature__ = inspect.Signature(parameters, return_annotation=Flow)  # type: ignore[attr-defined]
-    architecture.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": Flow}
-    return checked(architecture)
+    def made(layers):
+        @functools.wraps(layers)
+        def architecture(**given):
+            of_plan = {name: given.pop(name) for name in (*_FIRST, *_LAST) if name in given}
+            plan = Plan(layers.__name__, **usual | of_plan)
+            return plan.flow(layers(plan, **given))
+
+        _, *own = inspect.signature(layers).parameters.values()
+        parameters = [*shared(_FIRST), *own, *shared(_LAST)]
+        architecture.__signature__ = inspect.Signature(parameters, return_annotation=Flow)  # type: ignore[attr-defined]
+        architecture.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": Flow}
+        return checked(architecture)
+
+    return made
 
 
 def gentle(layers: int) -> Affine:
@@ -163,17 +178,17 @@ def gentle(layers: int) -> Affine:
     return Affine("tanh", bound=min(2.0, 8.0 / layers))
 
 
-def alternating(linear: str, layers: int, make: Callable[[bool], Any]) -> list[Any]:
-    """Return `layers` layers that take turns, `make(False)` and `make(True)`, and maps before them that mix features.
+def alternating(plan: Plan, make: Callable[[bool], Any]) -> list[Any]:
+    """Return layers that take turns, `make(False)` and `make(True)`, and maps before them that mix features.
 
     A shuffle comes before each two: within them it might undo the change of roles. `linear` "lu" puts a matrix before
     each layer as well. Alike pairs are one `Repeat`.
     """
 
     def step(turned):
-        shuffle = [Permute("shuffle")] if linear != "none" and not turned else []
-        matrix = [LULinear(bias=True)] if linear == "lu" else []
+        shuffle = [Permute("shuffle")] if plan.linear != "none" and not turned else []
+        matrix = [LULinear(bias=True)] if plan.linear == "lu" else []
         return [*shuffle, *matrix, make(turned)]
 
-    pairs = [Repeat(Chain([*step(False), *step(True)]), layers // 2)] if layers > 1 else []
-    return [*pairs, *(step(False) if layers % 2 else [])]
+    pairs = [Repeat(Chain([*step(False), *step(True)]), plan.layers // 2)] if plan.layers > 1 else []
+    return [*pairs, *(step(False) if plan.layers % 2 else [])]

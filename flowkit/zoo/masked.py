@@ -4,7 +4,6 @@ from typing import Any
 
 from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE, ResidualMADE
-from flowkit.contract.arguments import Widths
 from flowkit.transforms import (
     Bernstein,
     RationalQuadratic,
@@ -13,19 +12,12 @@ from flowkit.transforms import (
     Transform,
     UnconstrainedMonotone,
 )
-from flowkit.zoo.family import Layers, Linear, Plan, alternating, family, gentle
+from flowkit.zoo.family import Plan, alternating, family, gentle
 from flowkit.zoo.mixed import Mixed, has_angles
 
 
-@family
-def maf(
-    plan: Plan,
-    *,
-    layers: Layers = 5,
-    hidden: Widths = (128, 128),
-    residual: bool = False,
-    linear: Linear = "none",
-) -> list[Any]:
+@family(layers=5, hidden=(128, 128), linear="none", residual=False)
+def maf(plan: Plan) -> list[Any]:
     """Masked autoregressive flow: `layers` of z_i = (x_i + t_i) exp(s_i), t_i and s_i of x_1, ..., x_(i-1).
 
     A density takes one pass of the networks; samples find one feature after the other. The scale of each layer
@@ -49,18 +41,11 @@ def maf(
     >>> flow.adapt(y, x).log_prob(y, context=x).shape
     (64,)
     """
-    return _masked(plan, gentle(layers), layers, hidden, linear, residual)
+    return _masked(plan, gentle(plan.layers))
 
 
-@family
-def iaf(
-    plan: Plan,
-    *,
-    layers: Layers = 5,
-    hidden: Widths = (128, 128),
-    residual: bool = False,
-    linear: Linear = "none",
-) -> list[Any]:
+@family(layers=5, hidden=(128, 128), linear="none", residual=False)
+def iaf(plan: Plan) -> list[Any]:
     """Inverse autoregressive flow: `maf` read backwards, x_i = (z_i + t_i) exp(s_i), t_i, s_i of z_1, ..., z_(i-1).
 
     Samples, with their densities, take one pass of the networks; the density of data takes as many as there are
@@ -75,21 +60,11 @@ def iaf(
     >>> tuple(x.shape), tuple(log_q.shape)
     ((5, 3), (5,))
     """
-    return [Inverse(Chain(_masked(plan, gentle(layers), layers, hidden, linear, residual)))]
+    return [Inverse(Chain(_masked(plan, gentle(plan.layers))))]
 
 
-@family
-def nsf_autoregressive(
-    plan: Plan,
-    *,
-    layers: Layers = 5,
-    hidden: Widths = (128, 128),
-    bins: int = 8,
-    bound: float = 5.0,
-    tails: str = "linear",
-    linear: Linear = "lu",
-    residual: bool = False,
-) -> list[Any]:
+@family(layers=5, hidden=(128, 128), linear="lu", residual=False)
+def nsf_autoregressive(plan: Plan, *, bins: int = 8, bound: float = 5.0, tails: str = "linear") -> list[Any]:
     """Neural spline flow, autoregressive: `layers` of rational-quadratic splines, each feature's by those before it.
 
     A density takes one pass of the networks; samples find one feature after the other. For fast ones take `nsf`.
@@ -113,24 +88,13 @@ def nsf_autoregressive(
     """
     spline = RationalQuadratic(bins, bound=bound, tails=tails)
     if not has_angles(plan):
-        return _masked(plan, spline, layers, hidden, linear, residual)
-    if residual:
-        raise ValueError(
-            "nsf_autoregressive's residual: got True and circular columns, expected one of them."
-        )
+        return _masked(plan, spline)
     mixed = Mixed(plan, spline)
-    return [part for i in range(layers) for part in mixed.autoregressive(i, hidden, linear)]
+    return [part for i in range(plan.layers) for part in mixed.autoregressive(i)]
 
 
-@family
-def naf(
-    plan: Plan,
-    *,
-    layers: Layers = 3,
-    hidden: Widths = (128, 128),
-    units: int = 16,
-    linear: Linear = "none",
-) -> list[Any]:
+@family(layers=3, hidden=(128, 128), linear="none")
+def naf(plan: Plan, *, units: int = 16) -> list[Any]:
     """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)).
 
     w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples find one
@@ -149,20 +113,11 @@ def naf(
     >>> naf(features=3, layers=1, hidden=[8], units=4).event_shape
     (3,)
     """
-    return _masked(plan, SigmoidMixture(units), layers, hidden, linear)
+    return _masked(plan, SigmoidMixture(units))
 
 
-@family
-def umnn(
-    plan: Plan,
-    *,
-    layers: Layers = 3,
-    hidden: Widths = (128, 128),
-    units: int = 16,
-    nodes: int = 33,
-    bound: float = 5.0,
-    linear: Linear = "none",
-) -> list[Any]:
+@family(layers=3, hidden=(128, 128), linear="none")
+def umnn(plan: Plan, *, units: int = 16, nodes: int = 33, bound: float = 5.0) -> list[Any]:
     """Unconstrained monotonic neural network: `layers` of z_i = b + int_0^(x_i) g, g > 0, given x_1, ..., x_(i-1).
 
     A density takes one pass of the networks; samples find one feature after the other. The integral is that of the line
@@ -180,19 +135,11 @@ def umnn(
     >>> umnn(features=3, layers=1, hidden=[8], units=4).event_shape
     (3,)
     """
-    return _masked(plan, UnconstrainedMonotone(units, nodes=nodes, bound=bound), layers, hidden, linear)
+    return _masked(plan, UnconstrainedMonotone(units, nodes=nodes, bound=bound))
 
 
-@family
-def bernstein(
-    plan: Plan,
-    *,
-    layers: Layers = 3,
-    hidden: Widths = (128, 128),
-    degree: int = 16,
-    bound: float = 5.0,
-    linear: Linear = "none",
-) -> list[Any]:
+@family(layers=3, hidden=(128, 128), linear="none")
+def bernstein(plan: Plan, *, degree: int = 16, bound: float = 5.0) -> list[Any]:
     """Bernstein polynomials: `layers` of z_i = sum_k theta_k B_k(x_i), theta increasing, of x_1, ..., x_(i-1).
 
     A density takes one pass of the networks; samples find one feature after the other, and solve for it.
@@ -209,20 +156,11 @@ def bernstein(
     >>> bernstein(features=3, layers=1, hidden=[8], degree=4).event_shape
     (3,)
     """
-    return _masked(plan, Bernstein(degree, bound=bound), layers, hidden, linear)
+    return _masked(plan, Bernstein(degree, bound=bound))
 
 
-@family
-def sos(
-    plan: Plan,
-    *,
-    layers: Layers = 3,
-    hidden: Widths = (128, 128),
-    terms: int = 3,
-    degree: int = 4,
-    bound: float = 5.0,
-    linear: Linear = "none",
-) -> list[Any]:
+@family(layers=3, hidden=(128, 128), linear="none")
+def sos(plan: Plan, *, terms: int = 3, degree: int = 4, bound: float = 5.0) -> list[Any]:
     """Sum-of-squares polynomials: `layers` of z_i = c + int_0^(x_i) sum_k p_k^2, c and the p_k of x_1, ..., x_(i-1).
 
     A density takes one pass of the networks; samples find one feature after the other, and solve for it.
@@ -240,26 +178,23 @@ def sos(
     >>> sos(features=3, layers=1, hidden=[8], degree=2).event_shape
     (3,)
     """
-    return _masked(plan, SumOfSquares(terms, degree, bound=bound), layers, hidden, linear)
+    return _masked(plan, SumOfSquares(terms, degree, bound=bound))
 
 
-def _masked(
-    plan: Plan, transform: Transform, layers: int, hidden: Any, linear: str, residual: bool = False
-) -> list[Any]:
+def _masked(plan: Plan, transform: Transform) -> list[Any]:
     """Return autoregressive layers in one order, then the other, and maps between them that mix the features.
 
     Raises ValueError for residual blocks of several widths.
     """
-    if residual:
-        plan.refuse_widths(hidden)
+    plan.refuse_widths()
 
     def layer(turned):
-        if residual:
+        if plan.residual:
             # Splines have many parameters for each entry.
             damped = isinstance(transform, RationalQuadratic)
-            network = ResidualMADE(hidden[0], blocks=len(hidden), context=plan.reads, damped=damped)
+            network = ResidualMADE(plan.hidden[0], blocks=len(plan.hidden), context=plan.reads, damped=damped)
         else:
-            network = MADE(hidden, context=plan.reads)
+            network = MADE(plan.hidden, context=plan.reads)
         return Autoregressive(network, transform, order="reversed" if turned else None)
 
-    return alternating(linear, layers, layer)
+    return alternating(plan, layer)

@@ -35,19 +35,18 @@ class Mixed:
     """
 
     def __init__(self, plan: Plan, spline: RationalQuadratic) -> None:
-        self.domains = each_domain(plan.domains, plan.features)
+        if plan.residual:
+            raise ValueError(
+                f"{plan.family}'s residual: got True and circular columns, expected one of them."
+            )
+        self.plan, self.domains = plan, each_domain(plan.domains, plan.features)
         self.circular = angular_columns(plan.domains, plan.features)
         self.splines = [
             CircularRationalQuadratic(spline.bins) if turns else spline for turns in self.circular
         ]
         self.real = [not turns for turns in self.circular]
-        self.features, self.reads = len(self.circular), plan.reads
+        self.features = len(self.circular)
         plan.features, plan.front, plan.base = self.features, self._front(), self._base(plan.base)
-
-    @property
-    def _digits(self):
-        """Return how many digits the places of columns have in binary."""
-        return max(1, (self.features - 1).bit_length())
 
     def _front(self) -> list[Any]:
         """Return the layers that bring each column to the scale of the others."""
@@ -58,20 +57,20 @@ class Mixed:
         """Return a spline of each column by itself."""
         return Pointwise(ByColumn(self.splines))
 
-    def coupling(self, layer: int, hidden: Any, linear: str) -> list[Any]:
+    def coupling(self, layer: int) -> list[Any]:
         """Return the coupling of that number, 0 the first, and what stands before it.
 
         Layers come in twos that change roles. Which columns are together is told by a digit of their places in binary,
         another for each two: after log2 of so many columns all have been changed given each other. With `linear`
         "none" it is always the last digit.
         """
-        digit = 0 if linear == "none" else layer // 2 % self._digits
+        digit = self._digit(layer)
         kept = [not place >> digit & 1 for place in range(self.features)]
-        network = AngularMLP(hidden, angles=self._places(self.circular), context=self.reads)
+        network = AngularMLP(self.plan.hidden, angles=self._places(self.circular), context=self.plan.reads)
         step = Coupling(network, ByColumn(self.splines), split=kept, swap=bool(layer % 2))
-        return [*self._mixing(linear, layer), step]
+        return [*self._mixing(layer), step]
 
-    def autoregressive(self, layer: int, hidden: Any, linear: str) -> list[Any]:
+    def autoregressive(self, layer: int) -> list[Any]:
         """Return the autoregressive layer of that number, in one order or the other, and what stands before it.
 
         Each two layers have an order of their own: those first whose places have a 0 as the last digit in binary, then
@@ -79,15 +78,15 @@ class Mixed:
         begins anew. With `linear` "none" it is always that of the columns. So a domain stays at its place, and
         latents come at the places of what they are of.
         """
-        last = 1 << (0 if linear == "none" else layer // 2 % self._digits)  # 1 or 2, 4, ...
+        last = 1 << self._digit(layer)  # 1 or 2, 4, ...
         order = sorted(range(self.features), key=lambda place: (place % last, place))
         order = order[::-1] if layer % 2 else order
         # The network sees the columns in order, where the transform knows them by their places.
         angles = self._places([self.circular[place] for place in order])
-        network = AngularMADE(hidden, angles=angles, context=self.reads)
+        network = AngularMADE(self.plan.hidden, angles=angles, context=self.plan.reads)
         plain = list(range(self.features))
         told = None if order == plain else "reversed" if order == plain[::-1] else order
-        return [*self._mixing(linear, layer), Autoregressive(network, ByColumn(self.splines), order=told)]
+        return [*self._mixing(layer), Autoregressive(network, ByColumn(self.splines), order=told)]
 
     def _base(self, base: Any) -> Any:
         """The density of the latents: `base`, None for the standard normal, of real columns; uniform of the others."""
@@ -99,8 +98,13 @@ class Mixed:
         real = Normal() if base is None else base
         return Joint([real, uniform], [self._places(self.real), self._places(self.circular)])
 
-    def _mixing(self, linear, layer):
-        if linear == "lu" and layer:
+    def _digit(self, layer):
+        """Return which digit, from the last, of the columns' places in binary tells columns apart."""
+        digits = max(1, (self.features - 1).bit_length())
+        return 0 if self.plan.linear == "none" else layer // 2 % digits
+
+    def _mixing(self, layer):
+        if self.plan.linear == "lu" and layer:
             return self._of_real(lambda: LULinear(bias=True))
         return []
 

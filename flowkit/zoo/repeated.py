@@ -17,22 +17,16 @@ from flowkit.bijectors import (
     Sylvester,
 )
 from flowkit.conditioners import LipschitzMLP
-from flowkit.contract.arguments import Count, Widths, words
+from flowkit.contract.arguments import Count, words
 from flowkit.transforms import MixtureOfLogistics
-from flowkit.zoo.family import Layers, Plan, family
+from flowkit.zoo.family import Plan, family
 from flowkit.zoo.table_front import table_front
 
 Direction = Annotated[str, words("density", "sampling")]
 
 
-@family
-def planar(
-    plan: Plan,
-    *,
-    layers: Layers = 16,
-    hidden: Widths = (64, 64),
-    direction: Direction = "density",
-) -> list[Any]:
+@family(layers=16, hidden=(64, 64))
+def planar(plan: Plan, *, direction: Direction = "density") -> list[Any]:
     """Planar flow: `layers` of z = x + u tanh(w . x + b), a bend along one direction each.
 
     - `direction`: the cheap one, "density" (from data to latents) or "sampling", as published, for
@@ -45,17 +39,11 @@ def planar(
     >>> planar(features=2, layers=4).event_shape
     (2,)
     """
-    return _bends(Planar(plan.network_of_context(hidden)), layers, direction)
+    return _bends(plan, Planar(plan.network_of_context()), direction)
 
 
-@family
-def radial(
-    plan: Plan,
-    *,
-    layers: Layers = 16,
-    hidden: Widths = (64, 64),
-    direction: Direction = "density",
-) -> list[Any]:
+@family(layers=16, hidden=(64, 64))
+def radial(plan: Plan, *, direction: Direction = "density") -> list[Any]:
     """Radial flow: `layers` of z = x + beta (x - c) / (alpha + |x - c|), a stretch around one point each.
 
     Both directions are formulas.
@@ -69,18 +57,11 @@ def radial(
     >>> radial(features=2, layers=4).event_shape
     (2,)
     """
-    return _bends(Radial(plan.network_of_context(hidden)), layers, direction)
+    return _bends(plan, Radial(plan.network_of_context()), direction)
 
 
-@family
-def sylvester(
-    plan: Plan,
-    *,
-    layers: Layers = 8,
-    hidden: Widths = (64, 64),
-    units: int | None = None,
-    direction: Direction = "density",
-) -> list[Any]:
+@family(layers=8, hidden=(64, 64))
+def sylvester(plan: Plan, *, units: int | None = None, direction: Direction = "density") -> list[Any]:
     """Sylvester flow: `layers` of z = x + Q R tanh(S Q^T x + b), bends along `units` directions at once.
 
     - `units`: columns of Q; None takes 8, or as many as there are features if those are fewer.
@@ -95,22 +76,16 @@ def sylvester(
     >>> sylvester(features=3, layers=2, units=2).event_shape
     (3,)
     """
-    return _bends(Sylvester(plan.network_of_context(hidden), units=units), layers, direction)
+    return _bends(plan, Sylvester(plan.network_of_context(), units=units), direction)
 
 
-def _bends(layer, layers, direction):
-    return [Repeat(Inverse(layer) if direction == "sampling" else layer, layers)]
+def _bends(plan, layer, direction):
+    return [Repeat(Inverse(layer) if direction == "sampling" else layer, plan.layers)]
 
 
-@family
+@family(layers=8, hidden=(64, 64))
 def residual(
-    plan: Plan,
-    *,
-    layers: Layers = 8,
-    hidden: Widths = (64, 64),
-    lipschitz: float = 0.9,
-    trace: str = "exact",
-    terms: int | None = None,
+    plan: Plan, *, lipschitz: float = 0.9, trace: str = "exact", terms: int | None = None
 ) -> list[Any]:
     """Residual flow: `layers` of z = x + g(x), g a network that shrinks distances, and an actnorm between each two.
 
@@ -129,19 +104,12 @@ def residual(
     'exact'
     """
     plan.front = table_front(features=plan.features, domains=plan.domains)
-    network = LipschitzMLP(hidden, lipschitz=lipschitz, context=plan.reads)
-    return [Repeat(Chain([ActNorm(factor=1.0), Residual(network, trace=trace, terms=terms)]), layers)]
+    network = LipschitzMLP(plan.hidden, lipschitz=lipschitz, context=plan.reads)
+    return [Repeat(Chain([ActNorm(factor=1.0), Residual(network, trace=trace, terms=terms)]), plan.layers)]
 
 
-@family
-def bnaf(
-    plan: Plan,
-    *,
-    layers: Layers = 3,
-    hidden: Widths = (64, 64),
-    units: int = 8,
-    depth: int = 1,
-) -> list[Any]:
+@family(layers=3, hidden=(64, 64))
+def bnaf(plan: Plan, *, units: int = 8, depth: int = 1) -> list[Any]:
     """Block neural autoregressive flow: `layers` networks z_i = f_i(x_1, ..., x_i), each increasing in x_i.
 
     A density takes one pass of the networks; samples find one feature after the other, and solve for it. It has
@@ -159,19 +127,13 @@ def bnaf(
     """
 
     def layer():
-        return BlockAutoregressive(units, depth=depth, conditioner=plan.network_of_context(hidden))
+        return BlockAutoregressive(units, depth=depth, conditioner=plan.network_of_context())
 
-    return _with_between(Permute("reverse"), layer, layers)
+    return _with_between(plan, Permute("reverse"), layer)
 
 
-@family
-def gaussianization(
-    plan: Plan,
-    *,
-    layers: Layers = 10,
-    hidden: Widths = (64, 64),
-    components: Count = 32,
-) -> list[Any]:
+@family(layers=10, hidden=(64, 64))
+def gaussianization(plan: Plan, *, components: Count = 32) -> list[Any]:
     """Gaussianization flow: `layers` of z = f_i(x_i), which makes each feature normal, and a rotation between each two.
 
     `adapt(x)` alone fits: f is the distribution of x as a mixture of logistics at its quantiles, and so in each layer
@@ -194,12 +156,12 @@ def gaussianization(
     mixture = MixtureOfLogistics(components)
 
     def layer():
-        return Pointwise(mixture, plan.network_of_context(hidden), init="data")
+        return Pointwise(mixture, plan.network_of_context(), init="data")
 
-    return _with_between(HouseholderRotation(init="random"), layer, layers)
+    return _with_between(plan, HouseholderRotation(init="random"), layer)
 
 
-def _with_between(between, layer, layers):
-    """Return `layers` layers and the map `between` each two."""
-    rest = [Repeat(Chain([between, layer()]), layers - 1)] if layers > 1 else []
+def _with_between(plan, between, layer):
+    """Return the plan's layers and the map `between` each two."""
+    rest = [Repeat(Chain([between, layer()]), plan.layers - 1)] if plan.layers > 1 else []
     return [layer(), *rest]
