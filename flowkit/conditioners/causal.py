@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import numpy as np
 from keras import ops
 
-from flowkit.conditioners.transformer import InTurn, glorot, normal
-from flowkit.contract import Conditioner, ContractError, Shape, Tensor
+from flowkit.conditioners.transformer import InTurn, NamedWeights, glorot, normal
+from flowkit.contract import ContractError, Shape, Tensor
 from flowkit.contract.arguments import Blocks, Count, whole
 from flowkit.contract.conditioner import as_type, deal
 from flowkit.contract.derived import derive_from
@@ -17,7 +17,7 @@ from flowkit.engines import engine
 Reach = Annotated[int, whole(1, 64)]
 
 
-class CausalConvNet(Conditioner):
+class CausalConvNet(NamedWeights):
     """A masked convolution, then a residual MLP at each place: the output for a place depends on those before it.
 
     (batch, places, channels) -> (batch, places, features), places in row-major order with `columns` in a row. The
@@ -50,35 +50,22 @@ class CausalConvNet(Conditioner):
         super().__init__(features=features, **kwargs)
         self.width, self.columns, self.depth, self.reach = width, columns, depth, reach
 
-    def build(self, x_shape: Shape) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        super().build(x_shape)
         places, channels = x_shape[-2:]
         if places % self.columns:
             raise ContractError(
                 "event shape", self, expected=f"a multiple of {self.columns} places", received=str(places)
             )
         taps, width = self.reach * (2 * self.reach + 1) + self.reach, self.width
-        starts = {
-            "window": ((taps, channels, width), normal(1 / math.sqrt(4 * taps * channels))),
-            "positions": ((places, width), "zeros"),
-            "first": ((self.depth, width, width), glorot(width, width)),
-            "first_bias": ((self.depth, width), "zeros"),
-            "second": ((self.depth, width, width), "zeros"),
-            "second_bias": ((self.depth, width), "zeros"),
-            "last": ((width, self.features), "zeros"),
-            "last_bias": ((self.features,), "zeros"),
-        }
-        self.weights_by_name = {
-            name: self.add_weight(shape=shape, initializer=start, name=name, autocast=False)
-            for name, (shape, start) in starts.items()
-        }
-
-    def compute_output_shape(self, x_shape: Shape, context_shape: Shape | None = None) -> Shape:
-        return (*x_shape[:-1], self.features)
-
-    def _derive(self, x_shape: Shape) -> dict[str, Any]:
-        return {
-            name: as_type(weight.value, self.compute_dtype) for name, weight in self.weights_by_name.items()
-        }
+        self._add("window", (taps, channels, width), normal(1 / math.sqrt(4 * taps * channels)))
+        self._add("positions", (places, width))
+        self._add("first", (self.depth, width, width), glorot(width, width))
+        self._add("first_bias", (self.depth, width))
+        self._add("second", (self.depth, width, width))
+        self._add("second_bias", (self.depth, width))
+        self._add("last", (width, self.features))
+        self._add("last_bias", (self.features,))
 
     def call(self, x: Tensor, context: None = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         derived = derive_from(self, x.shape) if derived is None else derived

@@ -22,6 +22,14 @@ def rows_of(table, labels):
     return ops.where(there, rows, ops.full_like(rows, np.nan))
 
 
+def refuse_dict(owner, shape):
+    """Raise ContractError of `owner` for several inputs by name, if it takes one."""
+    if isinstance(shape, dict):
+        received = f"a dict of {', '.join(map(repr, shape))}"
+        hint = "Pass the flow an embedding= that makes one vector of them."
+        raise ContractError("context", owner, expected="one tensor", received=received, hint=hint)
+
+
 @keras.saving.register_keras_serializable("flowkit")
 class ContextBias(Configured, keras.Layer):
     """context -> (batch, 1, ..., width), to be added to activations (batch, *places, width).
@@ -39,11 +47,7 @@ class ContextBias(Configured, keras.Layer):
     def build(self, context_shape):
         if context_shape is None and not self.num_classes:
             raise ValueError("ContextBias cannot make its weights before it has seen a context: pass one.")
-        if isinstance(context_shape, dict):
-            wanted = "one tensor as context"
-            received = f"a dict of {', '.join(map(repr, context_shape))}"
-            hint = "Give the flow an embedding= that makes one vector of them."
-            raise ContractError("context", self, expected=wanted, received=received, hint=hint)
+        refuse_dict(self, context_shape)
         size = self.num_classes or context_shape[-1]
         initializer = "zeros" if self.zeros else "glorot_uniform"
         self.kernel = self.add_weight(

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import keras
 
-from flowkit.conditioners.context import ContextNetwork
-from flowkit.contract import Context, ContractError, Shape, Tensor
+from flowkit.conditioners.context import ContextNetwork, refuse_dict
+from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import derive_from
@@ -61,8 +61,8 @@ class Dense(keras.layers.Dense):
 class DenseNetwork(ContextNetwork):
     """A network on the last axis that ends in a linear layer, (features), which starts at zero.
 
-    A subclass makes its `hidden_layers` and then its `bias`, builds the layers in `_build_hidden(x_shape)`, which
-    returns the last width, and computes them in `_hidden(x, context, derived)`; `derived` has the weights of each.
+    A subclass makes its `hidden_layers`, one after another, and then its `bias`, and computes them in
+    `_hidden(x, context, derived)`; `derived` has the weights of each.
     """
 
     def __init__(self, *, activation: Activation = "relu", **kwargs: Any) -> None:
@@ -73,13 +73,11 @@ class DenseNetwork(ContextNetwork):
         return Dense(units, dtype=self.dtype_policy, **options)
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
-        if isinstance(x_shape, dict):
-            names = ", ".join(map(repr, x_shape))
-            hint = "Pass the flow an embedding= that makes one vector of them."
-            raise ContractError(
-                "context", self, expected="one tensor", received=f"a dict of {names}", hint=hint
-            )
-        width = self._build_hidden(x_shape)
+        refuse_dict(self, x_shape)
+        width = x_shape[-1]
+        for layer in self.hidden_layers:
+            layer.build((*x_shape[:-1], width))
+            width = layer.units
         self.last = self._dense(self.features, kernel_initializer="zeros")
         self.last.build((*x_shape[:-1], width))
         if self.bias is not None:

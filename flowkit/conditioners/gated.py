@@ -110,7 +110,57 @@ class GatedSelfAttention(keras.Layer):
         return x + gated(self.second.call(seen if self.dropout is None else self.dropout(seen)))
 
 
-class GatedAttention(Conditioner):
+class GatedNetwork(Conditioner):
+    """Base class of `GatedAttention` and `GatedConvNet`: a convolution, then `blocks` gated ones, `dropout` in each.
+
+    Self-attention with `heads` follows each gated convolution, none for 0 heads, and a layer norm each of both.
+    """
+
+    def _make_blocks(self, name, width, kernel_size, *, steered=False, normalized=True):
+        """Make the layers of `width`, the argument `name`."""
+        if self.heads and width % self.heads:
+            raise ValueError(
+                f"{type(self).__name__}'s {name}: expected a multiple of heads={self.heads}, received {width}."
+            )
+        common, attended = {"dtype": self.dtype_policy}, self.blocks if self.heads else 0
+        self.first = NormalizedConv(width, 3, **common)
+        self.convs = [
+            GatedConv(width, kernel_size, self.dropout, steered=steered, **common) for _ in range(self.blocks)
+        ]
+        self.attentions = [
+            GatedSelfAttention(width, self.heads, self.dropout, **common) for _ in range(attended)
+        ]
+        norms = self.blocks + attended if normalized else 0
+        self.norms = [keras.layers.LayerNormalization(epsilon=1e-5, **common) for _ in range(norms)]
+
+    def _build_first(self, x_shape, hidden):
+        """Build the first convolution, whose answer has the shape `hidden`, and a vector for each place of that."""
+        self.positions = None
+        if self.heads:
+            start = keras.initializers.RandomNormal(stddev=0.01)
+            self.positions = self.add_weight(shape=hidden[1:], initializer=start, name="positions")
+        self.first.build(x_shape)
+
+    def _build_blocks(self, hidden, context_shape=None):
+        for conv in self.convs:
+            conv.build(hidden, context_shape)
+        for layer in (*self.attentions, *self.norms):
+            layer.build(hidden)
+
+    def _through_blocks(self, x, context=None):
+        h, norms = self.first.call(x), iter(self.norms)
+        for conv, attention in itertools.zip_longest(self.convs, self.attentions):
+            h = next(norms, _unchanged)(conv.call(h, context))
+            if attention is not None:
+                h = next(norms, _unchanged)(attention.call(h, self.positions.value))
+        return h
+
+
+def _unchanged(h):
+    return h
+
+
+class GatedAttention(GatedNetwork):
     """3x3 convolution, `blocks` x (gated convolution, layer norm, gated self-attention, layer norm), 3x3 convolution.
 
     (batch, h, w, c) -> (batch, h, w, features). A gated convolution is x + a sigmoid(b) with (a, b) = conv(f(conv(f(x))
@@ -147,39 +197,26 @@ class GatedAttention(Conditioner):
         **kwargs: Any,
     ) -> None:
         super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
-        if heads and width % heads:
-            raise ValueError(
-                f"GatedAttention's width: expected a multiple of heads={heads}, received {width}."
-            )
         self.width, self.blocks, self.heads, self.dropout = width, blocks, heads, dropout
         self.activated = activated
-        common = {"dtype": self.dtype_policy}
-        steered = context != "none"
-        self.labels = (
-            ContextBias(width, num_classes=num_classes, **common) if steered and num_classes else None
-        )
-        self.first = NormalizedConv(width, 3, **common)
-        self.convs = [GatedConv(width, 1, dropout, steered=steered, **common) for _ in range(blocks)]
-        self.attentions = attentions(width, heads, dropout, blocks, common)
-        self.norms = layer_norms(len(self.convs) + len(self.attentions), common)
+        self.labels = None
+        if context != "none" and num_classes:
+            self.labels = ContextBias(width, num_classes=num_classes, dtype=self.dtype_policy)
+        self._make_blocks("width", width, 1, steered=context != "none")
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         hidden = (None, *x_shape[1:-1], self.width)
-        self.positions = learned_places(self, hidden) if self.heads else None
-        self.first.build(x_shape)
+        self._build_first(x_shape, hidden)
         if self.labels is not None:
             self.labels.build(context_shape)
             context_shape = (None, self.width)
-        for conv in self.convs:
-            conv.build(hidden, context_shape)
-        for layer in (*self.attentions, *self.norms):
-            layer.build(hidden)
+        self._build_blocks(hidden, context_shape)
         self.last = NormalizedConv(self.features, 3, scale=0.1, dtype=self.dtype_policy)
         self.last.build((*hidden[:-1], 2 * self.width) if self.activated else hidden)
 
     def call(self, x: Tensor, context: Context = None) -> Tensor:
         context = None if context is None else self._as_map(context)
-        h = through_blocks(self, self.first.call(x), context)
+        h = self._through_blocks(x, context)
         return self.last.call(concat_elu(h) if self.activated else h)
 
     def _as_map(self, context):
@@ -192,7 +229,7 @@ class GatedAttention(Conditioner):
         return (context if len(context.shape) == 2 else mean(context, axis=1))[:, None, None]
 
 
-class GatedConvNet(Conditioner):
+class GatedConvNet(GatedNetwork):
     """3x3 convolution, then `blocks` gated convolutions of 3x3 kernels: a map that `GatedAttention` takes as context.
 
     (batch, h, w, c) -> (batch, h, w / columns, features). First, `columns` neighbouring columns become channels. The
@@ -217,29 +254,19 @@ class GatedConvNet(Conditioner):
         **kwargs: Any,
     ) -> None:
         super().__init__(features=features, **kwargs)
-        if heads and features % heads:
-            raise ValueError(
-                f"GatedConvNet's features: expected a multiple of heads={heads}, received {features}."
-            )
         self.blocks, self.columns, self.heads = blocks, columns, heads
         self.normalized, self.dropout = normalized, dropout
-        common = {"dtype": self.dtype_policy}
-        self.first = NormalizedConv(features, 3, **common)
-        self.convs = [GatedConv(features, 3, dropout, **common) for _ in range(blocks)]
-        self.attentions = attentions(features, heads, dropout, blocks, common)
-        self.norms = layer_norms(len(self.convs) + len(self.attentions) if normalized else 0, common)
+        self._make_blocks("features", features, 3, normalized=normalized)
 
     def build(self, x_shape: Shape) -> None:
         hidden = self.compute_output_shape(x_shape)
-        self.positions = learned_places(self, hidden) if self.heads else None
-        self.first.build((*hidden[:-1], x_shape[-1] * self.columns))
-        for layer in (*self.convs, *self.attentions, *self.norms):
-            layer.build(hidden)
+        self._build_first((*hidden[:-1], x_shape[-1] * self.columns), hidden)
+        self._build_blocks(hidden)
 
     def call(self, x: Tensor, context: Context = None) -> Tensor:
         _, height, width, channels = x.shape
         h = engine.reshape(x, (-1, height, width // self.columns, channels * self.columns))
-        return through_blocks(self, self.first.call(h))
+        return self._through_blocks(h)
 
     def compute_output_shape(self, x_shape: Shape) -> Shape:
         batch, height, width, _ = x_shape
@@ -277,36 +304,6 @@ class ResidualConvNet(Conditioner):
         for one, two in zip(convs[::2], convs[1::2], strict=True):
             h = h + two.call(ops.relu(one.call(ops.relu(h))))
         return self.last.call(ops.relu(h))
-
-
-def attentions(width, heads, dropout, blocks, common):
-    """Return an attention for each of `blocks`, none for 0 heads; `common` are arguments of layers."""
-    return [GatedSelfAttention(width, heads, dropout, **common) for _ in range(blocks if heads else 0)]
-
-
-def layer_norms(count, common):
-    """Return so many layer norms."""
-    return [keras.layers.LayerNormalization(epsilon=1e-5, **common) for _ in range(count)]
-
-
-def learned_places(net, hidden):
-    """Return a weight of `net`: a vector for each place of a map of shape `hidden`."""
-    normal = keras.initializers.RandomNormal(stddev=0.01)
-    return net.add_weight(shape=hidden[1:], initializer=normal, name="positions")
-
-
-def through_blocks(net, h, context=None):
-    """Return h after each convolution of `net`, a norm, attention and a norm, without those that `net` lacks."""
-    norms = iter(net.norms)
-    for conv, attention in itertools.zip_longest(net.convs, net.attentions):
-        h = next(norms, unchanged)(conv.call(h, context))
-        if attention is not None:
-            h = next(norms, unchanged)(attention.call(h, net.positions.value))
-    return h
-
-
-def unchanged(h):
-    return h
 
 
 def concat_elu(x):

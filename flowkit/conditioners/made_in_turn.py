@@ -1,5 +1,6 @@
 """The answers of a masked network one entry after another, at the cost of one pass for all."""
 
+import numpy as np
 from keras import ops
 
 from flowkit.conditioners.dense import activate
@@ -22,7 +23,8 @@ class MADEInTurn:
         self.parameters = made.features // self.entries
         degrees = [self.layers[0].before, *(layer.after for layer in self.layers[:-1])]
         # What is known when entry k is to be answered for: of the data, then of each hidden layer.
-        self.rows = [engine.Rows(_not_above(range(self.entries), some)) for some in degrees]
+        steps = np.arange(self.entries)
+        self.rows = [engine.Rows(np.searchsorted(some, steps, side="right").tolist()) for some in degrees]
         self.answers = engine.Rows([(k + 1) * self.parameters for k in range(self.entries)])
 
     def derive(self):
@@ -86,16 +88,6 @@ class MADEInTurn:
         if last and not self.made.activate_last:
             return h
         return self.made.activation(h) if keep else activate(self.made.activation, h)
-
-
-def _not_above(steps, degrees):
-    """Return how many of the `degrees`, which never fall, are not above each step."""
-    counts, count = [], 0
-    for step in steps:
-        while count < len(degrees) and degrees[count] <= step:
-            count += 1
-        counts.append(count)
-    return counts
 
 
 def _padded(x, rows, columns=0):

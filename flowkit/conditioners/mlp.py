@@ -40,11 +40,6 @@ class MLP(DenseNetwork):
         self.hidden_layers = [self._dense(width) for width in self.hidden]
         self.bias = self._context_bias(self.hidden[0])
 
-    def _build_hidden(self, x_shape):
-        for dense, size in zip(self.hidden_layers, [x_shape[-1], *self.hidden], strict=False):
-            dense.build((*x_shape[:-1], size))
-        return self.hidden[-1]
-
     def _hidden(self, x, context, derived):
         h = activate(self.activation, self._steered(self.hidden_layers[0].call(x, derived[0]), context))
         for dense, own in zip(self.hidden_layers[1:], derived[1:], strict=True):
@@ -113,11 +108,6 @@ class ResidualMLP(DenseNetwork):
             gate.build(context_shape)
             name = f"gate_{number}"
             self.gate_biases.append(self.add_weight(shape=(self.width,), initializer="zeros", name=name))
-
-    def _build_hidden(self, x_shape):
-        for number, dense in enumerate(self.hidden_layers):
-            dense.build((*x_shape[:-1], self.width) if number else x_shape)
-        return self.width
 
     def _hidden(self, x, context, derived):
         first, *inner = zip(self.hidden_layers, derived, strict=True)

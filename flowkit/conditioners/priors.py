@@ -14,7 +14,19 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 
 
-class TopPrior(Configured, keras.Layer):
+class Prior(Configured, keras.Layer):
+    """Base class of `TopPrior` and `PlacePrior`: 2c channels for c of the latents; classes come as the context."""
+
+    def __init__(self, *, num_classes: Count | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.context = "none" if num_classes is None else "required"
+
+    def compute_output_shape(self, z_shape: Shape, context_shape: Shape | None = None) -> Shape:
+        return (*z_shape[:-1], 2 * z_shape[-1])
+
+
+class TopPrior(Prior):
     """(mean, logs) in halves of 2c channels, for latents (batch, h, w, c) of which only the shape is read.
 
     `learn=True`: a zero-initialised `ScaledConv` of an image of zeros, so what is learned is one bias for
@@ -31,9 +43,8 @@ class TopPrior(Configured, keras.Layer):
     def __init__(
         self, *, learn: bool = True, num_classes: Count | None = None, edge_bias: bool = True, **kwargs: Any
     ) -> None:
-        super().__init__(**kwargs)
-        self.learn, self.num_classes, self.edge_bias = learn, num_classes, edge_bias
-        self.context = "none" if num_classes is None else "required"
+        super().__init__(num_classes=num_classes, **kwargs)
+        self.learn, self.edge_bias = learn, edge_bias
         self.conv = ScaledConv(zeros=True, edge_bias=edge_bias, dtype=self.dtype_policy, name="p")
 
     def build(self, z_shape: Shape, context_shape: Shape | None = None) -> None:
@@ -60,9 +71,6 @@ class TopPrior(Configured, keras.Layer):
             h = h + ops.reshape(self.embedding(context), (-1, 1, 1, 2 * channels))
         return h
 
-    def compute_output_shape(self, z_shape: Shape, context_shape: Shape | None = None) -> Shape:
-        return (*z_shape[:-1], 2 * z_shape[-1])
-
 
 @keras.saving.register_keras_serializable("flowkit")
 class ScaledEmbedding(Configured, keras.Layer):
@@ -85,7 +93,7 @@ class ScaledEmbedding(Configured, keras.Layer):
         return (rows_of(self.W, labels) + self.b) * ops.exp(3 * self.logs.value)
 
 
-class PlacePrior(Configured, keras.Layer):
+class PlacePrior(Prior):
     """(mean, logs) in halves of 2c channels, free for each place of latents (batch, h, w, c); zero at the start.
 
     Only the shape of the latents is read, and with `num_classes` each class has numbers of its own:
@@ -97,11 +105,6 @@ class PlacePrior(Configured, keras.Layer):
     (3, 4, 4, 4)
     """
 
-    def __init__(self, *, num_classes: Count | None = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.num_classes = num_classes
-        self.context = "none" if num_classes is None else "required"
-
     def build(self, z_shape: Shape, context_shape: Shape | None = None) -> None:
         _, height, width, channels = z_shape
         self.table = self.add_weight(
@@ -112,6 +115,3 @@ class PlacePrior(Configured, keras.Layer):
         if self.num_classes is None:
             return engine.tensor(self.table)
         return rows_of(self.table, context)
-
-    def compute_output_shape(self, z_shape: Shape, context_shape: Shape | None = None) -> Shape:
-        return (*z_shape[:-1], 2 * z_shape[-1])

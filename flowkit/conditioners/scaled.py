@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.conditioners.transformer import normal
 from flowkit.contract import Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag, normalizing
 from flowkit.contract.arguments import Count, Positive
@@ -55,7 +56,7 @@ class ScaledConv(Configured, keras.Layer):
         k, channels = self.kernel_size, x_shape[-1] + self.edge_bias
         self.kernel = self.add_weight(
             shape=(k, k, channels, self.features),
-            initializer="zeros" if self.zeros else _normal,
+            initializer="zeros" if self.zeros else normal(0.05),
             name="W",
             autocast=False,
         )
@@ -122,12 +123,6 @@ class ScaledConv(Configured, keras.Layer):
 
     def compute_output_shape(self, x_shape: Shape) -> Shape:
         return (*x_shape[:-1], self.features)
-
-
-def _normal(shape, dtype):
-    """Draw N(0, 0.05), as published; by numpy, since JAX would compile Keras's own for half a second for each shape."""
-    seed = keras.initializers.RandomNormal().seed  # Keras's own default seed
-    return ops.convert_to_tensor(np.random.default_rng(seed).normal(0, 0.05, shape), dtype=dtype)
 
 
 def edge_taps(height, width, size):

@@ -23,7 +23,7 @@ HEAD = 64
 
 
 def normal(deviation: float) -> Callable[..., Any]:
-    """Return an initializer that draws from N(0, deviation^2), by numpy, so that no backend compiles it."""
+    """Return an initializer that draws from N(0, deviation^2), by numpy: JAX would compile Keras's for half a second."""
 
     def draw(shape, dtype):
         return ops.convert_to_tensor(_rng().normal(0, deviation, shape), dtype=dtype)
@@ -45,7 +45,26 @@ def _rng():
     return np.random.default_rng(keras.initializers.RandomNormal().seed)  # Keras's own default seed
 
 
-class Transformer(ContextNetwork):
+class NamedWeights(ContextNetwork):
+    """A network whose weights are kept in a dict, `weights_by_name`, and derived as one."""
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        self.weights_by_name: dict[str, Any] = {}
+
+    def _add(self, name, shape, start="zeros"):
+        self.weights_by_name[name] = self.add_weight(
+            shape=shape, initializer=start, name=name, autocast=False
+        )
+
+    def _derive(self, x_shape: Shape) -> dict[str, Any]:
+        # Norms are computed in the precision of the weights.
+        return {
+            name: weight.value if "norm" in name else as_type(weight.value, self.compute_dtype)
+            for name, weight in self.weights_by_name.items()
+        }
+
+
+class Transformer(NamedWeights):
     """Base class of `ViT` and `CausalTransformer`: (batch, *places, channels) -> (batch, *places, features).
 
     A linear layer, plus learned positions, then `depth` times h + attention(norm(h)) and h + mlp(norm(h)), then a
@@ -89,7 +108,7 @@ class Transformer(ContextNetwork):
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         width, wide = self.width, self.expansion * self.width
         self.channels, places = x_shape[-1], math.prod(as_tuple(x_shape)[1:-1])
-        self.weights_by_name: dict[str, Any] = {}
+        super().build(x_shape, context_shape)
         self.crosses = self.context != "none" and _is_sequence(context_shape, x_shape)
         self._add_linear("in", (), self.channels, width)
         self._add("positions", (places, width), self._start_of_positions())
@@ -116,29 +135,17 @@ class Transformer(ContextNetwork):
         self._add_linear("keys_values", (), size, 2 * width, glorot(size, width))
         self._add_linear("answer", (), width, width, "zeros")
 
-    def _add(self, name, shape, start):
-        self.weights_by_name[name] = self.add_weight(
-            shape=shape, initializer=start, name=name, autocast=False
-        )
-
     def _add_linear(self, name, stack, size, width, start=None):
         self._add(f"{name}_weight", (*stack, size, width), start or glorot(size, width))
-        self._add(f"{name}_bias", (*stack, width), "zeros")
+        self._add(f"{name}_bias", (*stack, width))
 
     def _add_norm(self, name, stack):
         self._add(f"{name}_scale", (*stack, self.width), "ones")
-        self._add(f"{name}_bias", (*stack, self.width), "zeros")
+        self._add(f"{name}_bias", (*stack, self.width))
 
     def run(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         # Weights are cast where they are derived, so that Keras's entry is not needed in low precision either.
         return self.call(as_type(x, self.compute_dtype), context, **as_keyword(derived))
-
-    def _derive(self, x_shape: Shape) -> dict[str, Any]:
-        # Norms are computed in the precision of the weights.
-        return {
-            name: weight.value if "norm" in name else as_type(weight.value, self.compute_dtype)
-            for name, weight in self.weights_by_name.items()
-        }
 
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         derived = derive_from(self, x.shape) if derived is None else derived
