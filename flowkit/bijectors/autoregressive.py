@@ -135,14 +135,7 @@ class Autoregressive(Steered):
             return ops.flip(x, axis=1)
         return ops.take(x, self.back if back else self.indices, axis=1)
 
-    def run(
-        self,
-        x: Tensor,
-        context: Context,
-        inverse: bool,
-        noise: Tensor | None = None,
-        derived: dict[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    def _run(self, x, context, inverse, derived):
         event = x.shape[1:]
         x, context = self._seen(x, context)
         derived = derive_from(self, x.shape, inverse) if derived is None else derived

@@ -223,14 +223,7 @@ class Coupling(Steered):
             return moved, 0.0
         return moved, sum_event(self._parts.only_changed(log_slope))
 
-    def run(
-        self,
-        x: Tensor,
-        context: Context,
-        inverse: bool,
-        noise: Tensor | None = None,
-        derived: dict[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    def _run(self, x, context, inverse, derived):
         kept, given = self._parts.part(x)
         moved, log_det = self._move(given, self._prepare(kept, context, derived), inverse)
         return self._parts.join(kept, moved), log_det

@@ -118,11 +118,7 @@ class Logit(Sigmoid):
 
     spec = BijectorSpec(domain=Domain.UNIT_INTERVAL)
 
-    def _forward(self, x):
-        return Sigmoid._inverse(self, x)
-
-    def _inverse(self, y):
-        return Sigmoid._forward(self, y)
+    _forward, _inverse = Sigmoid._inverse, Sigmoid._forward
 
 
 class Tanh(Elementwise):

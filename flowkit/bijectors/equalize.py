@@ -7,7 +7,7 @@ from keras import ops
 
 from flowkit.bijectors.elementwise import Elementwise
 from flowkit.bijectors.weights import new_weight
-from flowkit.contract import BijectorSpec, Context, Domain, Shape, Tensor
+from flowkit.contract import BijectorSpec, Domain, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import whole
 from flowkit.engines import engine
@@ -44,20 +44,15 @@ class Equalize(Elementwise):
         self.shares = new_weight(self, "shares", start, trainable=False)
         self.flag = adapted_flag(self)
 
-    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
-        if again or not self.adapted:
-            level = np.floor((ops.convert_to_numpy(x).ravel() + 0.5) * self.levels)
-            counts = np.bincount(np.clip(level, 0, self.levels - 1).astype(int), minlength=self.levels)
-            shares = counts / counts.sum() + LEAST
-            self.shares.assign(_with_ends(shares / shares.sum()))
-            self.flag.assign(True)
-        super().run_adapt(x, context, again)
+    def _adapt(self, x):
+        level = np.floor((ops.convert_to_numpy(x).ravel() + 0.5) * self.levels)
+        counts = np.bincount(np.clip(level, 0, self.levels - 1).astype(int), minlength=self.levels)
+        shares = counts / counts.sum() + LEAST
+        self.shares.assign(_with_ends(shares / shares.sum()))
+        self.flag.assign(True)
 
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
+    def _adapt_inverse(self, z):
         self.flag.assign(True)  # the data are free: shares stay as they are
-        super().run_adapt_inverse(z, context, again)
 
     def _derive(self, x_shape: Shape, inverse: bool) -> dict[str, Tensor]:
         """Return the share of each bin, and those of all bins before it and after it."""

@@ -65,14 +65,7 @@ class Pointwise(Steered):
     def _derive(self, x_shape: Shape, inverse: bool) -> Any:
         return None  # its conditioner reads the context, whose shape is not known here
 
-    def run(
-        self,
-        x: Tensor,
-        context: Context,
-        inverse: bool,
-        noise: Tensor | None = None,
-        derived: dict[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    def _run(self, x, context, inverse, derived):
         if self.conditioner is None:
             raw = ops.expand_dims(engine.tensor(self.raw), 0)
         else:

@@ -142,6 +142,19 @@ class Steered(Conditioned):
         """Return the shape of the input of the conditioner, for inputs of `x_shape`."""
         return x_shape
 
+    def run(
+        self,
+        x: Tensor,
+        context: Context,
+        inverse: bool,
+        noise: Tensor | None = None,
+        derived: dict[str, Tensor] | None = None,
+    ) -> tuple[Tensor, Tensor]:
+        return self._run(x, context, inverse, derived)
+
+    def _run(self, x, context, inverse, derived):
+        raise NotImplementedError
+
     def _answer(self, given, context, derived=None):
         """Return the conditioner's output h for what it sees: (batch, *places, parameters, channels).
 

@@ -23,7 +23,7 @@ HEAD = 64
 
 
 def normal(deviation: float) -> Callable[..., Any]:
-    """Return an initializer that draws from N(0, deviation^2), by numpy: JAX would compile Keras's for half a second."""
+    """Return an initializer that draws from N(0, deviation^2), by numpy: JAX compiles Keras's for half a second."""
 
     def draw(shape, dtype):
         return ops.convert_to_tensor(_rng().normal(0, deviation, shape), dtype=dtype)

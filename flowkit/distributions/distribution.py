@@ -57,7 +57,10 @@ class Distribution(Configured, keras.Layer):
         seed: AnySeed = None,
         context: Context = None,
     ) -> Tensor:
-        """Return draws of `shape` = (batch, *event)."""
+        """Return draws of `shape` = (batch, *event); `temperature` multiplies the scale, if there is one."""
+        return self._draw(shape, temperature, seed, context)
+
+    def _draw(self, shape, temperature, seed, context):
         raise NotImplementedError(
             f"{type(self).__name__} has no sample(self, shape, *, temperature, seed, context)."
         )

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import keras
 
-from flowkit.contract import AnySeed, Context, Domain, Shape, Tensor
+from flowkit.contract import Context, Domain, Shape, Tensor
 from flowkit.contract.arguments import WholeLists, listed
 from flowkit.contract.columns import join, pick
 from flowkit.contract.errors import shape_error
@@ -67,15 +67,7 @@ class Joint(Distribution):
             total = total + part.log_prob(pick(z, some), self._heard(part, context))
         return total
 
-    def sample(
-        self,
-        shape: tuple[int, ...],
-        *,
-        temperature: float | Sequence[float] = 1.0,
-        seed: AnySeed = None,
-        context: Context = None,
-    ) -> Tensor:
-        """Return draws of `shape` = (batch, columns)."""
+    def _draw(self, shape, temperature, seed, context):
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed  # parts must differ
         drawn = [
             part.sample(

@@ -1,7 +1,6 @@
 """Densities of one shape, moved and stretched: z = mean + exp(logs) eps, with eps from a standard density."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -85,15 +84,7 @@ class LocationScale(Conditioned):
         eps, log_slope = self._transform.forward(z, *prepared)
         return sum_event(self.standard_log_density(eps) + log_slope)
 
-    def sample(
-        self,
-        shape: tuple[int, ...],
-        *,
-        temperature: float | Sequence[float] = 1.0,
-        seed: AnySeed = None,
-        context: Context = None,
-    ) -> Tensor:
-        """Return draws of `shape` = (batch, *event); `temperature` multiplies the scale."""
+    def _draw(self, shape, temperature, seed, context):
         eps = temperature * self.standard_sample(tuple(shape), seed)
         prepared = self._mean_and_logs(tuple(shape[1:]), context)
         return eps if prepared is None else self._transform.inverse(eps, *prepared)[0]

@@ -1,14 +1,13 @@
 """A mixture of Gaussians."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import AnySeed, Context, Shape, Tensor
+from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import Count, Fraction, Seed
 from flowkit.contract.conditioner import Network, build_on_context
 from flowkit.distributions.distribution import Conditioned
@@ -77,15 +76,7 @@ class Mixture(Conditioned):
         each = -0.5 * (ops.square(eps) + math.log(2 * math.pi)) + log_slope
         return ops.logsumexp(log_weights + ops.sum(each, axis=-1), axis=-1)
 
-    def sample(
-        self,
-        shape: tuple[int, ...],
-        *,
-        temperature: float | Sequence[float] = 1.0,
-        seed: AnySeed = None,
-        context: Context = None,
-    ) -> Tensor:
-        """Return draws of `shape` = (batch, *event); `temperature` multiplies the scales of the components."""
+    def _draw(self, shape, temperature, seed, context):
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
         rows = shape[0]
         log_weights, means, logs = self._prepared(context)

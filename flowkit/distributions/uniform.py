@@ -1,13 +1,12 @@
 """The uniform distribution on a box."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import keras
 from keras import ops
 
-from flowkit.contract import AnySeed, Context, Domain, Tensor, sum_event
+from flowkit.contract import Context, Domain, Tensor, sum_event
 from flowkit.contract.arguments import Number
 from flowkit.distributions.distribution import Distribution
 
@@ -35,15 +34,7 @@ class Uniform(Distribution):
         level = -math.log(self.high - self.low)
         return sum_event(ops.where(inside, ops.full_like(z, level), ops.full_like(z, -math.inf)))
 
-    def sample(
-        self,
-        shape: tuple[int, ...],
-        *,
-        temperature: float | Sequence[float] = 1.0,
-        seed: AnySeed = None,
-        context: Context = None,
-    ) -> Tensor:
-        """Return draws of `shape` = (batch, *event)."""
+    def _draw(self, shape, temperature, seed, context):
         if not isinstance(temperature, (int, float)) or temperature != 1:
             raise ValueError(
                 f"Uniform expects temperature=1, received {temperature!r}: it has no scale to multiply."

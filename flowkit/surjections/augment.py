@@ -1,9 +1,8 @@
 """Adding channels of noise."""
 
-import math
 from typing import Any
 
-from flowkit.contract import BijectorSpec, Context, Shape, Tensor
+from flowkit.contract import BijectorSpec, Shape
 from flowkit.contract.arguments import Count
 from flowkit.contract.errors import shape_error
 from flowkit.surjections.channels import ChannelSurjection, Density
@@ -30,29 +29,8 @@ class Augment(ChannelSurjection):
         self.extra = extra
         self.spec = BijectorSpec(noise="forward", likelihood="bound")
 
-    def build(self, x_shape: Shape) -> None:
-        self._build_density(x_shape, x_shape[-1], self.extra)
-
-    def noise_size(self, x_shape: Shape) -> int:
-        return math.prod(x_shape[1:-1]) * self.extra
-
-    def _forward(self, x, noise):
-        return self._draw(x, noise)
-
-    def _inverse(self, z):
-        return self._drop(z)
-
-    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
-        if self.density is not None:
-            self.density.run_adapt_inverse(self._latents(x, noise), x, again)
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        self._adapt_density(z, again)
-
-    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
-        self.density.run_refresh(*self._split(self._draw(x, noise)[0]))
+    def _divided(self, x_shape):
+        return x_shape[-1], self.extra
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], input_shape[-1] + self.extra)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from keras import ops
 
-from flowkit.contract import ContractError, Domain, FlowLayer, Surjection, sum_event
+from flowkit.contract import Context, ContractError, Domain, FlowLayer, Shape, Surjection, Tensor, sum_event
 from flowkit.contract.arguments import instance
 from flowkit.contract.checks import refuse_noise
 
@@ -13,7 +13,10 @@ Density = Annotated[FlowLayer, instance(FlowLayer, "a bijector, or None")] | Non
 
 
 class ChannelSurjection(Surjection):
-    """A layer between whole events and their first channels: it drops the last channels, or draws them.
+    """A layer between whole events and their first channels: it drops the last channels, or draws them from noise.
+
+    The spec says which direction draws; `_divided(x_shape)` returns how many channels are kept, and how many dropped,
+    for data of that shape.
 
     The dropped channels follow q(dropped | kept). `density` is a bijector from `dropped`, with `kept` as its context,
     to standard normals; None is a standard normal q. Raises ContractError for a bijector that needs noise itself, and
@@ -30,12 +33,24 @@ class ChannelSurjection(Surjection):
         if density is not None:
             refuse_noise(self, density)
 
-    def _build_density(self, x_shape, kept, dropped):
-        self._channels, self._kept, self._dropped = x_shape[-1], kept, dropped
+    def _divided(self, x_shape):
+        raise NotImplementedError
+
+    def build(self, x_shape: Shape) -> None:
+        self._channels, (kept, dropped) = x_shape[-1], self._divided(x_shape)
+        self._kept, self._dropped = kept, dropped
         if self.density is not None:
             self.density._check_shape((*x_shape[:-1], dropped))
             self.density.build_for((*x_shape[:-1], dropped), (*x_shape[:-1], kept))
             refuse_noise(self, self.density)
+
+    def noise_size(self, x_shape: Shape) -> int:
+        return math.prod(x_shape[1:-1]) * self._divided(x_shape)[1]
+
+    def _forward(self, x, noise=None):
+        return self._drop(x) if noise is None else self._draw(x, noise)
+
+    _inverse = _forward
 
     def _split(self, whole):
         """Return (dropped, kept) channels."""
@@ -63,9 +78,22 @@ class ChannelSurjection(Surjection):
             shape = self.density.compute_output_shape(shape)
         return ops.reshape(noise, (-1, *shape[1:]))
 
-    def _adapt_density(self, whole, again):
-        if self.density is not None:
-            self.density.run_adapt(*self._split(whole), again)
+    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
+        if self.density is None:
+            return
+        if noise is None:
+            self.density.run_adapt(*self._split(x), again)
+        else:
+            self.density.run_adapt_inverse(self._latents(x, noise), x, again)
+
+    def run_adapt_inverse(
+        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
+        self.run_adapt(z, context, again, noise)
+
+    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
+        whole = x if noise is None else self._draw(x, noise)[0]
+        self.density.run_refresh(*self._split(whole))
 
     @property
     def refreshes(self) -> bool:

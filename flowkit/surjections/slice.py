@@ -1,9 +1,8 @@
 """Dropping channels."""
 
-import math
 from typing import Any
 
-from flowkit.contract import BijectorSpec, Context, ContractError, Shape, Tensor
+from flowkit.contract import BijectorSpec, ContractError, Shape
 from flowkit.contract.arguments import Count
 from flowkit.contract.errors import shape_error
 from flowkit.surjections.channels import ChannelSurjection, Density
@@ -29,31 +28,10 @@ class Slice(ChannelSurjection):
         self.keep = keep
         self.spec = BijectorSpec(noise="inverse")
 
-    def build(self, x_shape: Shape) -> None:
+    def _divided(self, x_shape):
         if not x_shape[-1] > self.keep:
             raise shape_error(self, f"more than keep={self.keep} channels", x_shape)
-        self._build_density(x_shape, self.keep, x_shape[-1] - self.keep)
-
-    def noise_size(self, x_shape: Shape) -> int:
-        return math.prod(x_shape[1:-1]) * (x_shape[-1] - self.keep)
-
-    def _forward(self, x):
-        return self._drop(x)
-
-    def _inverse(self, z, noise):
-        return self._draw(z, noise)
-
-    def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
-        self._adapt_density(x, again)
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        if self.density is not None:
-            self.density.run_adapt_inverse(self._latents(z, noise), z, again)
-
-    def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
-        self.density.run_refresh(*self._split(x))
+        return self.keep, x_shape[-1] - self.keep
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.keep)
