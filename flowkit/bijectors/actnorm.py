@@ -51,14 +51,15 @@ class ActNorm(ChannelAffine):
     def _adapt(self, x):
         shift, log_scale = normalizing(x)
         warn_of_constants(self, log_scale)
-        self.shift.assign(shift)
-        self.logs.assign(log_scale / self.factor)
-        self.flag.assign(True)
+        self._assign(shift, log_scale)
 
     def _adapt_inverse(self, z):
         # The inverse is z exp(-log_scale) - shift: what leaves it has mean 0 and variance 1.
         shift, log_scale = normalizing(z)
         warn_of_constants(self, log_scale)
-        self.shift.assign(-shift * ops.exp(log_scale))
-        self.logs.assign(-log_scale / self.factor)
+        self._assign(-shift * ops.exp(log_scale), -log_scale)
+
+    def _assign(self, shift, log_scale):
+        self.shift.assign(shift)
+        self.logs.assign(log_scale / self.factor)
         self.flag.assign(True)

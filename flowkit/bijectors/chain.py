@@ -3,17 +3,16 @@
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from flowkit.bijectors.composite import Composite, proceed
-from flowkit.bijectors.composition import compose
+from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.folding import fold, run_units
-from flowkit.bijectors.replay import Backprop, Drift, refuse_backprop, refuse_unrepeatable, replay
+from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay
 from flowkit.contract import Context, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import listed
 from flowkit.contract.derived import freezes
 from flowkit.contract.noise import given
 
 
-class Chain(Composite):
+class Chain(Replayed):
     """z = (f_n o ... o f_1)(x): `Chain([a, b])` is a, then b. Log-dets add up.
 
     `backprop` says what is kept for the backward pass. Values and gradients are the same.
@@ -53,11 +52,6 @@ class Chain(Composite):
         self._drift = Drift(self)
         self._declare()
 
-    def _declare(self):
-        """Set the spec from those of the parts, of which some are known once they are built."""
-        self.spec = compose(self, self.parts)
-        refuse_backprop(self)
-
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         if not self.parts:
             return [self], None
@@ -78,9 +72,7 @@ class Chain(Composite):
             part._check_shape(x_shape)
             part.build_for(x_shape, context_shape)
             x_shape = part.compute_output_shape(x_shape)
-        self._declare()
-        if self.backprop != "stored":
-            refuse_unrepeatable(self)
+        self._declare_built()
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
@@ -115,10 +107,6 @@ class Chain(Composite):
         for part in self.parts[:-1]:
             shapes.append(part.compute_output_shape(shapes[-1]))
         return shapes[: len(self.parts)]
-
-    def tell_drift(self, error: float) -> None:
-        """Warn of an input that was rebuilt with this relative error: the first, and any that is ten times worse."""
-        self._drift.tell(error)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         for part in self.parts:

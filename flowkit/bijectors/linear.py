@@ -57,8 +57,12 @@ class Linear(Bijector):
         raise NotImplementedError
 
     def log_abs_det(self) -> Tensor:
-        """Return log|det W|, a scalar."""
-        raise NotImplementedError
+        """Return log|det W|, a scalar: the sum of the logarithms of `_sizes`, unless a subclass has another formula."""
+        return ops.sum(ops.log(self._sizes()), axis=-1)
+
+    def _sizes(self):
+        """Return the sizes of the diagonal of a triangular factor, from the weights `raw`."""
+        return scale(self.raw.value)
 
     def factors(self, inverse: bool = False) -> tuple[Any, ...]:
         """Return the factors of x, one after the other: the matrix, unless a subclass has quicker ones."""
@@ -144,10 +148,6 @@ class LULinear(Linear):
         for weight, value in zip(weights, self._values(permutation, lower, upper).values(), strict=True):
             weight.assign(value)
 
-    def _sizes(self):
-        """Return the sizes of u_ii."""
-        return scale(self.raw.value)
-
     def _raw_sizes(self, sizes):
         return raw_scale(sizes)
 
@@ -159,10 +159,6 @@ class LULinear(Linear):
             return matmul(self.permutation.value, matmul(lower, upper))
         half = ops.solve_triangular(lower, ops.swapaxes(engine.tensor(self.permutation), -1, -2), lower=True)
         return ops.solve_triangular(upper, half, lower=False)
-
-    def log_abs_det(self) -> Tensor:
-        """Return sum(log|u_ii|)."""
-        return ops.sum(ops.log(self._sizes()), axis=-1)
 
 
 SQUARINGS = 12

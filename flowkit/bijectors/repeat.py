@@ -7,18 +7,9 @@ import numpy as np
 from keras import ops
 
 from flowkit import engines
-from flowkit.bijectors.composite import Composite, proceed
-from flowkit.bijectors.composition import compose
+from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.folding import derived_of, fold, run_units
-from flowkit.bijectors.replay import (
-    Backprop,
-    Drift,
-    changes,
-    refuse_backprop,
-    refuse_unrepeatable,
-    replay,
-    smallest,
-)
+from flowkit.bijectors.replay import Backprop, Drift, Replayed, changes, replay, smallest
 from flowkit.contract import Bijector, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import whole
 from flowkit.contract.derived import apart, freezes, once
@@ -32,7 +23,7 @@ from flowkit.engines import engine
 _OF_EACH_ENTRY = {type(None), keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2}
 
 
-class Repeat(Composite):
+class Repeat(Replayed):
     """z = (f_n o ... o f_1)(x): `n` independent copies of `block`, a bijector, one after another.
 
     `Repeat(block, n)` is `Chain([make_block() for _ in range(n)])` with its weights stored together: each weight of
@@ -80,11 +71,6 @@ class Repeat(Composite):
         self._drift = Drift(self)
         self._declare()
 
-    def _declare(self):
-        """Set the spec from that of the block, which may be known once it is built."""
-        self.spec = compose(self, self._members)
-        refuse_backprop(self)
-
     @property
     def block(self) -> Bijector:
         """Return a copy of the block, from which the structure can be read."""
@@ -122,9 +108,7 @@ class Repeat(Composite):
             self._held.columns.append(self._column(alike))
         for layer, trainable in trained:
             layer.trainable = trainable
-        self._declare()
-        if self.backprop != "stored":
-            refuse_unrepeatable(self)
+        self._declare_built()
 
     def _copy(self, number):
         """Return an unbuilt copy of the block, whose seeds are `number` higher."""
@@ -291,10 +275,6 @@ class Repeat(Composite):
         variables = [part.variables for part in parts]
         values = [[stacks[id(variable)] for variable in own] for own in variables]
         return engines.Stretch(parts, variables, values, self.n)
-
-    def tell_drift(self, error: float) -> None:
-        """Warn of an input that was rebuilt with this relative error."""
-        self._drift.tell(error)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "block": self._block_config()}

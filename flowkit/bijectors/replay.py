@@ -7,6 +7,8 @@ from typing import Annotated
 import keras
 
 from flowkit import engines
+from flowkit.bijectors.composite import Composite
+from flowkit.bijectors.composition import compose
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import words
 from flowkit.contract.errors import label
@@ -16,20 +18,6 @@ from flowkit.engines import engine
 
 Backprop = Annotated[str, words("stored", "recompute", "reversible")]
 """What is kept for the backward pass."""
-
-
-def refuse_backprop(chain):
-    """Raise ContractError for a chain whose parts do not go with its `backprop`: it is known before they are built."""
-    if chain.backprop == "reversible" and chain.spec.inverse != "analytic":
-        wanted = "inverses in closed form, for backprop='reversible'"
-        received = f"a part whose inverse is {chain.spec.inverse}"
-        hint = "Use backprop='recompute'."
-        raise ContractError("backprop", chain, expected=wanted, received=received, hint=hint)
-    if chain.backprop != "stored" and chain.spec.noise != "none":
-        wanted = f"parts without noise, for backprop={chain.backprop!r}"
-        received = f"a part with noise={chain.spec.noise!r}"
-        hint = "Put it beside this chain, in one with backprop='stored'."
-        raise ContractError("backprop", chain, expected=wanted, received=received, hint=hint)
 
 
 def changes(layer):
@@ -42,15 +30,39 @@ def changes(layer):
     return "moves its statistics in training" if isinstance(layer, moving) else None
 
 
-def refuse_unrepeatable(chain):
-    """Raise ContractError for a built part that does not give the same output, or changes weights, if run again."""
-    for layer in layers_inside(chain):
-        reason = changes(layer)
-        if reason is not None:
-            wanted = f"parts that give the same each time they run, for backprop={chain.backprop!r}"
-            received = f"{label(layer)}, which {reason}"
-            hint = "Leave it out, or use backprop='stored'."
-            raise ContractError("backprop", chain, expected=wanted, received=received, hint=hint)
+class Replayed(Composite):
+    """Base class of `Chain` and `Repeat`: members one after another, which run again backwards unless "stored"."""
+
+    def _declare(self):
+        """Set the spec from those of the members, of which some are known once they are built.
+
+        Raises ContractError for members that do not go with `backprop`.
+        """
+        self.spec = compose(self, self._members)
+        if self.backprop == "reversible" and self.spec.inverse != "analytic":
+            wanted = "inverses in closed form, for backprop='reversible'"
+            received = f"a part whose inverse is {self.spec.inverse}"
+            hint = "Use backprop='recompute'."
+            raise ContractError("backprop", self, expected=wanted, received=received, hint=hint)
+        if self.backprop != "stored" and self.spec.noise != "none":
+            wanted = f"parts without noise, for backprop={self.backprop!r}"
+            received = f"a part with noise={self.spec.noise!r}"
+            hint = "Put it beside this chain, in one with backprop='stored'."
+            raise ContractError("backprop", self, expected=wanted, received=received, hint=hint)
+
+    def _declare_built(self):
+        """Set the spec again, and raise for a part that does not give the same, or changes weights, if run again."""
+        self._declare()
+        for layer in layers_inside(self) if self.backprop != "stored" else ():
+            if (reason := changes(layer)) is not None:
+                wanted = f"parts that give the same each time they run, for backprop={self.backprop!r}"
+                received = f"{label(layer)}, which {reason}"
+                hint = "Leave it out, or use backprop='stored'."
+                raise ContractError("backprop", self, expected=wanted, received=received, hint=hint)
+
+    def tell_drift(self, error: float) -> None:
+        """Warn of an input that was rebuilt with this relative error: the first, and any that is ten times worse."""
+        self._drift.tell(error)
 
 
 def replay(owner, parts, x, context, inverse):

@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.linear import Linear, eye, triangle
-from flowkit.bijectors.weights import new_weight, scale
+from flowkit.bijectors.weights import new_weight
 from flowkit.contract import BijectorSpec, ContractError, Tensor
 from flowkit.contract.arguments import LARGEST, Count, Positive, whole_number
 from flowkit.engines import engine
@@ -156,14 +156,10 @@ class QRLinear(Reflected):
     def matrix(self, inverse: bool = False) -> Tensor:
         """Return Q R, or its inverse."""
         rotation = reflected(self.vectors.value)
-        upper = triangle(self.upper.value, scale(self.raw.value))
+        upper = triangle(self.upper.value, self._sizes())
         if inverse:
             return ops.solve_triangular(upper, ops.swapaxes(rotation, -1, -2), lower=False)
         return matmul(rotation, upper)
-
-    def log_abs_det(self) -> Tensor:
-        """Return sum(log r_ii)."""
-        return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
 
 class SVDLinear(Reflected):
@@ -248,7 +244,7 @@ class Woodbury(Linear):
         """Return U and V of I + U V, the map or its inverse: (channels, rank) and (rank, channels)."""
         columns = reflected(self.vectors.value, self.rank)  # V^T
         rows = ops.swapaxes(columns, -1, -2)
-        upper = triangle(self.upper.value, scale(self.raw.value))
+        upper = triangle(self.upper.value, self._sizes())
         free = self.free.value - matmul(columns, matmul(rows, self.free.value))
         left = matmul(columns, upper - eye(self.rank, upper)) + free
         return left, -ops.solve_triangular(upper, rows, lower=False) if inverse else rows
@@ -257,10 +253,6 @@ class Woodbury(Linear):
         """Return I + U V, or its inverse, (channels, channels)."""
         left, right = self.factors(inverse)
         return eye(left.shape[-2], left) + matmul(left, right)
-
-    def log_abs_det(self) -> Tensor:
-        """Return sum(log t_ii)."""
-        return ops.sum(ops.log(scale(self.raw.value)), axis=-1)
 
     def _times(self, x, factors):
         left, right = factors

@@ -9,6 +9,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.elementwise import Elementwise
+from flowkit.bijectors.unconstrain import numbers_of
 from flowkit.contract import BijectorSpec, Domain
 from flowkit.contract.arguments import Between0And1, is_number, shown
 from flowkit.contract.columns import check_count
@@ -84,10 +85,5 @@ class SoftBounds(Elementwise):
 
 def _rows(ends, softness, dtype):
     """Return low, high, s, and the first and the last number of a type inside, for each column."""
-    low, high = np.array(ends).T
-    near_low, near_high = low.astype(dtype), high.astype(dtype)
-    # Not so small that a backend would flush it to zero.
-    tiny = np.finfo(dtype).tiny
-    first = np.maximum(np.nextafter(near_low, near_high), near_low + tiny)
-    last = np.minimum(np.nextafter(near_high, near_low), near_high - tiny)
-    return np.stack([low, high, softness * (high - low), first, last])
+    low, high, width, _, _, first, last, *_ = numbers_of([("interval", *pair) for pair in ends], dtype)
+    return np.stack([low, high, softness * width, first, last])

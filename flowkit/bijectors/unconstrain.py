@@ -102,7 +102,7 @@ class Unconstrain(Elementwise):
     def _numbers(self, x):
         """Return what is known of the columns, as tensors like `x`."""
         # Constants, once on each device: a copy to it in each pass would cost more than the map.
-        rows = engine.constant(_rows, self._sets, keras.backend.standardize_dtype(x.dtype), like=x)
+        rows = engine.constant(numbers_of, self._sets, keras.backend.standardize_dtype(x.dtype), like=x)
         *numbers, below, above, circular = engine.unstack(rows)
         return _Numbers(*numbers, below > 0, above > 0, circular > 0)
 
@@ -122,7 +122,7 @@ class _Numbers(NamedTuple):
     circular: Any
 
 
-def _rows(sets, dtype):
+def numbers_of(sets, dtype):
     """Return `_Numbers` of columns (kind, low, high) in a type; 0 for an end that does not exist, 1 for a length."""
     circular = np.array([kind == "circle" for kind, *_ in sets])
     ends = np.array([(low, high) for _, low, high in sets]).T

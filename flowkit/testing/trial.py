@@ -2,7 +2,6 @@
 
 import functools
 import math
-from typing import NamedTuple
 
 import numpy as np
 from keras import ops
@@ -320,15 +319,10 @@ def _flat(given, joint):
     return np.concatenate([rows, given.noise], axis=1) if joint else rows
 
 
-class Leading(NamedTuple):
-    """A direction whose output depends on as many numbers as it has: on its input, and on its noise if `joint`."""
-
-    inverse: bool
-    joint: bool
-
-
 def leading(subject):
-    """Return the `Leading` direction, whose log-det is compared with its Jacobian; raise `NotAsked` for none.
+    """Return (inverse, joint) of the direction whose log-det is compared with its Jacobian; raise `NotAsked` for none.
+
+    Its output depends on as many numbers as it has: on its input, and on its noise if `joint`.
 
     For a surjection it is the one that draws: its log-det is log|det d output / d (input, noise)| less the log-density
     of the noise. For a bijector it is forward, unless that is solved, or missing, and the inverse is not.
@@ -336,10 +330,10 @@ def leading(subject):
     spec = subject.spec
     if any(subject.model.forgets(inverse=inverse) for inverse in (False, True)):
         ask_unless(spec.noise == "both", "both directions draw")
-        return Leading(spec.noise == "inverse", joint=True)
+        return spec.noise == "inverse", True
     ask_unless(spec.likelihood == "bound", "the spec promises a bound alone")
     solved = spec.forward in ("iterative", "none") and spec.inverse in ("analytic", "sequential")
-    return Leading(solved and subject.has(True), joint=False)
+    return solved and subject.has(True), False
 
 
 def tied(subject):
