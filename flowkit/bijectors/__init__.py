@@ -26,13 +26,7 @@ from flowkit.bijectors.pointwise import Pointwise
 from flowkit.bijectors.rearrange import Flatten, Permute, Reshape, Squeeze
 from flowkit.bijectors.repeat import Repeat
 from flowkit.bijectors.residual import Residual
-from flowkit.bijectors.rotations import (
-    CayleyRotation,
-    HouseholderRotation,
-    QRLinear,
-    SVDLinear,
-    Woodbury,
-)
+from flowkit.bijectors.rotations import CayleyRotation, HouseholderRotation, QRLinear, SVDLinear, Woodbury
 from flowkit.bijectors.soft_bounds import SoftBounds
 from flowkit.bijectors.standardize import Standardize
 from flowkit.bijectors.unconstrain import Unconstrain

@@ -36,9 +36,6 @@ class ChannelAffine(Bijector):
 
     spec = BijectorSpec(log_det="constant")
 
-    def _numbers(self):
-        raise NotImplementedError
-
     def _derive(self, x_shape, inverse):
         shift, log_scale, offset = self._numbers()
         if inverse:

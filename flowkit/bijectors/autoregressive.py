@@ -9,7 +9,7 @@ from keras import ops
 from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes, find_in_turn
 from flowkit.bijectors.steered import Steered
 from flowkit.bijectors.weights import new_weight
-from flowkit.contract import Bijector, Context, ContractError, Shape, Tensor, sum_event
+from flowkit.contract import ContractError, Shape, sum_event
 from flowkit.contract.arguments import Wholes, words
 from flowkit.contract.conditioner import Network, build_conditioner, in_turn_of
 from flowkit.contract.derived import derive_from
@@ -48,6 +48,8 @@ class Autoregressive(Steered):
     >>> tuple(z.shape), tuple(log_det.shape)
     ((4, 6), (4,))
     """
+
+    _reads_data = True
 
     def __init__(
         self,
@@ -118,12 +120,6 @@ class Autoregressive(Steered):
 
     def _seen_shape(self, x_shape):
         return _in_a_row(as_tuple(x_shape))
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        # The network reads the data, which are not there yet.
-        Bijector.run_adapt_inverse(self, z, context, again)
 
     def _prepare(self, x, context, derived):
         return self._moves.prepare(self._answer(x, context, derived))

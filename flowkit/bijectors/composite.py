@@ -30,12 +30,6 @@ class Composite(Bijector):
     _members: Sequence[FlowLayer]
     _networks: Sequence[Any] = ()
 
-    def _shapes(self, x_shape):
-        raise NotImplementedError
-
-    def _travel(self, x, context, noise, inverse, visit=proceed):
-        raise NotImplementedError
-
     def run(
         self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:

@@ -51,13 +51,10 @@ def _rank(owner, parts):
         takes = part.spec.event_rank
         if takes is not None:
             if rank is not None and not set(_ranks(takes)) & set(_ranks(rank)):
-                raise ContractError(
-                    "event rank",
-                    owner,
-                    expected=f"{label(part)} to receive events of rank {takes}",
-                    received=f"events of rank {rank} from the parts before it",
-                    hint="Put a Reshape or Flatten between them.",
-                )
+                expected = f"{label(part)} to receive events of rank {takes}"
+                received = f"events of rank {rank} from the parts before it"
+                hint = "Put a Reshape or Flatten between them."
+                raise ContractError("event rank", owner, expected=expected, received=received, hint=hint)
             rank = takes
             wanted = rank if known and wanted is None else wanted
         after = part.latent_rank(rank)

@@ -369,16 +369,13 @@ class Continuous(Bijector):
         """Raise ContractError if a row has not arrived, unless this is being compiled."""
         least = engine.known(ops.min(progress, initial=1.0))
         if least is not None and least < 1:
-            raise ContractError(
-                "solver",
-                self,
-                expected=f"all samples to arrive within max_steps={solver.max_steps}",
-                received="one that did not"
-                if solver.name in LIBRARIES
-                else f"one that came {least:.0%} of the way",
-                hint="The field may be stiff or not finite there. Raise max_steps, rtol or atol, lower the learning "
-                "rate, or train with kinetic=0.01.",
+            wanted = f"all samples to arrive within max_steps={solver.max_steps}"
+            came = "did not" if solver.name in LIBRARIES else f"came {least:.0%} of the way"
+            hint = (
+                "The field may be stiff or not finite there. Raise max_steps, rtol or atol, lower the learning rate, "
+                "or train with kinetic=0.01."
             )
+            raise ContractError("solver", self, expected=wanted, received=f"one that {came}", hint=hint)
 
     def _refuse_nan(self, x, y):
         """Raise ContractError if a finite row has become NaN, unless this is being compiled."""

@@ -165,10 +165,10 @@ class PeriodicConv(_Convolution):
     def _blocks(self, kernel, height, width, channels):
         """Return W_f as real matrices ((A, B), (-B, A)) for A + i B, (..., h w, 2 c, 2 c)."""
         taps = engine.reshape(kernel, (*kernel.shape[:-4], self.kernel_size**2, channels**2))
-        waves = engine.constant(tap_waves, height, width, self.kernel_size, like=kernel)
+        frequencies = engine.constant(waves, height, width, self.kernel_size, like=kernel)
         real, imaginary = (
             engine.reshape(matmul(wave, taps), (*kernel.shape[:-4], height * width, channels, channels))
-            for wave in engine.unstack(waves)
+            for wave in engine.unstack(frequencies)
         )
         first, second = engine.concatenate([real, imaginary]), engine.concatenate([-imaginary, real])
         return ops.concatenate([first, second], axis=-2)
@@ -190,16 +190,14 @@ class PeriodicConv(_Convolution):
         return engine.reshape(x, (-1, height, width, channels)), derived["log_det"]
 
 
-def waves(height, width):
-    """Return (cos, sin) of 2 pi f p for each frequency f and each place p, (2, h w, h w)."""
-    row, column = (part.reshape(-1) for part in np.indices((height, width)))
-    angles = 2 * np.pi * (np.outer(row, row) / height + np.outer(column, column) / width)
-    return np.stack([np.cos(angles), np.sin(angles)])
+def waves(height, width, side=None):
+    """Return (cos, sin) of 2 pi f p for each frequency f and each place p, (2, h w, h w).
 
-
-def tap_waves(height, width, side):
-    """Return (cos, sin) of 2 pi f q for each frequency f and the offset q of each tap, (2, h w, side^2)."""
+    With `side`, p is the offset of each tap of a kernel of that side instead, (2, h w, side^2).
+    """
     row, column = (part.reshape(-1) for part in np.indices((height, width)))
-    down, right = (part.reshape(-1) - side // 2 for part in np.indices((side, side)))
+    down, right = row, column
+    if side is not None:
+        down, right = (part.reshape(-1) - side // 2 for part in np.indices((side, side)))
     angles = 2 * np.pi * (np.outer(row, down) / height + np.outer(column, right) / width)
     return np.stack([np.cos(angles), np.sin(angles)])

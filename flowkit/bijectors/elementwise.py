@@ -43,13 +43,9 @@ class Elementwise(Bijector):
         if len(received) > len(wanted) or any(
             isinstance(a, int) and isinstance(b, int) and a not in (b, 1) for a, b in pairs
         ):
-            raise ContractError(
-                "log-det",
-                self,
-                expected=f"a log-derivative for each entry, shape {wanted}, from its hooks",
-                received=f"shape {received}",
-                hint="The class sums over the event: return what is not summed.",
-            )
+            expected = f"a log-derivative for each entry, shape {wanted}, from its hooks"
+            hint = "The class sums over the event: return what is not summed."
+            raise ContractError("log-det", self, expected=expected, received=f"shape {received}", hint=hint)
         return log_derivative
 
 

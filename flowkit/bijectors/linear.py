@@ -45,9 +45,6 @@ class Linear(Bijector):
         if self.use_bias:
             self.bias = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="bias")
 
-    def _build(self, channels):
-        raise NotImplementedError
-
     def _drawn(self, *shape):
         """Return standard normal numbers from the seed."""
         return rng(self.seed).normal(size=shape)

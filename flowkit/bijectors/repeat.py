@@ -112,9 +112,8 @@ class Repeat(Replayed):
 
     def _copy(self, number):
         """Return an unbuilt copy of the block, whose seeds are `number` higher."""
-        classes = {
-            type(layer).__name__: type(layer) for layer in layers_inside(self.block)
-        }  # registered or not
+        # Registered or not.
+        classes = {type(layer).__name__: type(layer) for layer in layers_inside(self.block)}
         config = _fresh(self._block_config(), number)
         return keras.saving.deserialize_keras_object(config, custom_objects=classes)
 

@@ -7,15 +7,9 @@ from typing import Annotated, Any, ClassVar
 from keras import ops, tree
 
 from flowkit.bijectors.steered import Conditioned
-from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Shape, Tensor
+from flowkit.contract import BijectorSpec, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, is_number, words
-from flowkit.contract.conditioner import (
-    Network,
-    ask,
-    build_conditioner,
-    context_of,
-    derive,
-)
+from flowkit.contract.conditioner import Network, ask, build_conditioner, context_of, derive
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.spec import SOLVED
 from flowkit.engines import engine
@@ -131,6 +125,7 @@ class Residual(Conditioned):
     """
 
     noise_kind = "uniform"
+    _reads_data = True
 
     def __init__(
         self,
@@ -173,12 +168,6 @@ class Residual(Conditioned):
 
     def _seen(self, x, context):
         return x, context
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        # The network reads the data, which are not there yet.
-        Bijector.run_adapt_inverse(self, z, context, again)
 
     def noise_size(self, x_shape: Shape) -> int:
         return x_shape[-1] + (self.trace == "roulette")

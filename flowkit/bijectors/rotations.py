@@ -59,7 +59,17 @@ class Reflected(Linear):
         return drawn if self.init == "random" else np.repeat(drawn[:, : number // 2], 2, axis=1)
 
 
-class HouseholderRotation(Reflected):
+class Rotation(Linear):
+    """Base class of `HouseholderRotation` and `CayleyRotation`: the log-det is 0."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def log_abs_det(self) -> Tensor:
+        """Return 0.0, as of every rotation."""
+        return 0.0
+
+
+class HouseholderRotation(Rotation, Reflected):
     """z = x Q + b with a rotation Q = H_1 H_2 ... H_k, H_i = I - 2 v_i v_i^T / |v_i|^2; log-det = 0.
 
     `reflections` is k, an even number; None takes as many as there are channels (one more if that is odd), with which
@@ -77,8 +87,6 @@ class HouseholderRotation(Reflected):
     4.0
     """
 
-    spec = BijectorSpec(log_det="zero")
-
     def _build(self, channels):
         self.vectors = new_weight(self, "vectors", self._vectors(channels)[0])
 
@@ -87,12 +95,8 @@ class HouseholderRotation(Reflected):
         matrix = reflected(self.vectors.value)
         return ops.swapaxes(matrix, -1, -2) if inverse else matrix
 
-    def log_abs_det(self) -> Tensor:
-        """Return 0.0, as of every rotation."""
-        return 0.0
 
-
-class CayleyRotation(Linear):
+class CayleyRotation(Rotation):
     """z = x Q + b with a rotation Q = (I - A) (I + A)^-1, A = M - M^T; log-det = 0.
 
     I + A can always be inverted, as A is antisymmetric. Every rotation that turns no plane by half a turn is reached;
@@ -109,8 +113,6 @@ class CayleyRotation(Linear):
     4.0
     """
 
-    spec = BijectorSpec(log_det="zero")
-
     def _build(self, channels):
         start = np.zeros((channels, channels))
         if self.init == "random":
@@ -125,10 +127,6 @@ class CayleyRotation(Linear):
         # With -A in place of A comes the transpose; both factors commute.
         skew = -skew if inverse else skew
         return ops.solve(one + skew, one - skew)
-
-    def log_abs_det(self) -> Tensor:
-        """Return 0.0, as of every rotation."""
-        return 0.0
 
 
 class QRLinear(Reflected):

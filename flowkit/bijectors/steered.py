@@ -41,6 +41,7 @@ def transform_of(transform: str | Transform) -> Transform:
 class Conditioned(Bijector):
     """A bijector whose `conditioner`, a network or None, receives what `_seen` returns: the context, by default."""
 
+    _reads_data = False  # True if what the conditioner sees is not known before the inverse has run
     conditioner: Any  # without a value here, which on torch would hide a layer's own
 
     @property
@@ -57,6 +58,8 @@ class Conditioned(Bijector):
     def run_adapt_inverse(
         self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
     ) -> None:
+        if self._reads_data:
+            return super().run_adapt_inverse(z, context, again)
         self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
 
     @property
@@ -104,7 +107,8 @@ class MovedByContext(Conditioned):
 class Steered(Conditioned):
     """A bijector that moves entries by its `transform`, with parameters from its `conditioner`.
 
-    A subclass chooses the entries that are moved, and the input of the conditioner: `_seen`.
+    A subclass chooses the entries that are moved, and the input of the conditioner: `_seen`. It runs a direction by
+    `_run(x, context, inverse, derived)`.
     """
 
     layout = "contiguous"  # the order of the conditioner's channels
@@ -151,9 +155,6 @@ class Steered(Conditioned):
         derived: dict[str, Tensor] | None = None,
     ) -> tuple[Tensor, Tensor]:
         return self._run(x, context, inverse, derived)
-
-    def _run(self, x, context, inverse, derived):
-        raise NotImplementedError
 
     def _answer(self, given, context, derived=None):
         """Return the conditioner's output h for what it sees: (batch, *places, parameters, channels).

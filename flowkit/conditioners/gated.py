@@ -102,9 +102,8 @@ class GatedSelfAttention(keras.Layer):
         height, width = x.shape[1:3]
         size = self.width // self.heads
         h = engine.reshape(self.first.call(x + positions), (-1, height * width, 3, self.heads, size))
-        query, key, value = engine.unstack(
-            engine.transpose(h, (2, 0, 3, 1, 4))
-        )  # (batch, heads, places, size)
+        # (batch, heads, places, size)
+        query, key, value = engine.unstack(engine.transpose(h, (2, 0, 3, 1, 4)))
         seen = engine.transpose(engine.attend(query, key, value), (0, 2, 1, 3))
         seen = engine.reshape(seen, (-1, height, width, self.width))
         return x + gated(self.second.call(seen if self.dropout is None else self.dropout(seen)))

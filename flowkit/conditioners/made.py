@@ -66,12 +66,8 @@ class MaskedLayers(DenseNetwork):
     def _check(self, degrees, size):
         """Raise unless each entry hears all those before it, and the context."""
         if any(not 0 <= degree < size for layer in degrees[1:] for degree in layer):
-            raise ContractError(
-                "conditioner",
-                self,
-                expected=f"degrees from 0 to {size - 1}, for {size} entries",
-                received=str(self.hidden_degrees),
-            )
+            wanted, received = f"degrees from 0 to {size - 1}, for {size} entries", str(self.hidden_degrees)
+            raise ContractError("conditioner", self, expected=wanted, received=received)
         # What reaches each unit: the context, then the entries.
         hears = np.eye(1 + size, dtype=bool)[list(degrees[0])]
         for layer, (before, after) in enumerate(itertools.pairwise(degrees)):
@@ -79,21 +75,16 @@ class MaskedLayers(DenseNetwork):
             if layer == 0 and self.bias is not None:
                 hears[:, 0] = True
         hears = mask(degrees[-1], tuple(range(size))).T.astype(bool) @ hears
-        wanted = np.tril(np.ones((size, 1 + size), dtype=bool))
-        wanted[:, 0] = self.bias is not None
-        if (hears != wanted).any():
+        meant = np.tril(np.ones((size, 1 + size), dtype=bool))
+        meant[:, 0] = self.bias is not None
+        if (hears != meant).any():
             widths = [layer.units for layer in self.hidden_layers]
             received, hint = f"widths {widths}", f"Make them at least {size} wide."
             if self.hidden_degrees is not None:
                 received = f"degrees {shown(self.hidden_degrees)}"
                 hint = "Degrees drawn at random may leave one out."
-            raise ContractError(
-                "conditioner",
-                self,
-                expected=f"hidden layers in which each of {size} entries hears all before it",
-                received=received,
-                hint=hint,
-            )
+            wanted = f"hidden layers in which each of {size} entries hears all before it"
+            raise ContractError("conditioner", self, expected=wanted, received=received, hint=hint)
 
     @functools.cached_property
     def in_turn(self) -> MADEInTurn | None:

@@ -90,14 +90,10 @@ class ResidualMLP(DenseNetwork):
             )
         self.width, self.blocks, self.gated, self.activate_last = width, blocks, gated, activate_last
         self.damped = damped
-        self.hidden_layers = [
-            self._dense(self.width),
-            *(
-                self._dense(self.width, **({"kernel_initializer": "zeros"} if second else {}))
-                for _ in range(self.blocks)
-                for second in (False, True)
-            ),
-        ]
+        layers = [self._dense(width)]
+        for _ in range(blocks):
+            layers += [self._dense(width), self._dense(width, kernel_initializer="zeros")]
+        self.hidden_layers = layers
         self.bias = self._context_bias(self.width)
         self.gates = [self._context_bias(self.width) for _ in range(self.blocks)] if gated else []
 
@@ -164,14 +160,11 @@ class AngularMLP(MLP):
 def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:
     """Raise ContractError of `owner`, a network, for angles beyond the `size` columns that it is given."""
     if angles and angles[-1] >= size:
+        wanted = f"angles at places from 0 to {size - 1}, for {size} columns"
+        hint = "In a coupling of halves a network is given those that are kept alone."
+        hint = hint if isinstance(owner, AngularMLP) else None
         raise ContractError(
-            "event shape",
-            owner,
-            expected=f"angles at places from 0 to {size - 1}, for {size} columns",
-            received=f"the place {angles[-1]}",
-            hint="In a coupling of halves a network is given those that are kept alone."
-            if isinstance(owner, AngularMLP)
-            else None,
+            "event shape", owner, expected=wanted, received=f"the place {angles[-1]}", hint=hint
         )
 
 

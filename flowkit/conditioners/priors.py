@@ -81,13 +81,9 @@ class ScaledEmbedding(Configured, keras.Layer):
         self.num_classes, self.features = num_classes, features
 
     def build(self, labels_shape=None):
-        shapes = {
-            "W": (self.num_classes, self.features),
-            "b": (self.features,),
-            "logs": (self.features,),
-        }
-        for name, shape in shapes.items():
-            setattr(self, name, self.add_weight(shape=shape, initializer="zeros", name=name))
+        self.W = self.add_weight(shape=(self.num_classes, self.features), initializer="zeros", name="W")
+        self.b = self.add_weight(shape=(self.features,), initializer="zeros", name="b")
+        self.logs = self.add_weight(shape=(self.features,), initializer="zeros", name="logs")
 
     def call(self, labels):
         return (rows_of(self.W, labels) + self.b) * ops.exp(3 * self.logs.value)

@@ -348,9 +348,8 @@ class TransformerInTurn(InTurn):
         parameters = network.features // network.channels
         buffer = (count, batch, network._heads, network.width // network._heads)
         heard = network._keys_and_values(context, derived)
-        is_map = (
-            context is not None and heard is None and len(context.shape) == 3
-        )  # one vector for each place
+        # One vector for each place.
+        is_map = context is not None and heard is None and len(context.shape) == 3
         if is_map:
             context = ops.swapaxes(context, 0, 1)
 

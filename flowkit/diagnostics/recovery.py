@@ -43,9 +43,8 @@ def recovery(
     total, squares = np.zeros_like(true), np.zeros_like(true)
     for count, own_seed in pieces(draws, x.size, np.random.SeedSequence(seed)):
         drawn = flow.sample(count, context, seed=own_seed, batch_size=batch_size)
-        away = (
-            drawn.reshape(count, *true.shape) - true
-        )  # small numbers keep their digits when they are squared
+        # Small numbers keep their digits when they are squared.
+        away = drawn.reshape(count, *true.shape) - true
         total, squares = total + away.sum(axis=0), squares + np.square(away).sum(axis=0)
     mean = true + total / draws
     variance = np.maximum(squares - total**2 / draws, 0.0) / (draws - 1)

@@ -174,17 +174,15 @@ class FlowMatching(Objective):
             z = ops.stop_gradient(flow.base.sample(ops.shape(x), seed=flow.sampler, context=context))
         if self.pairs == "optimal":
             z = optimal_pairs(x, z, flow.sampler)
-        t = self._draw_times(ops.shape(x)[0], x.dtype, flow.sampler)
+        normal = self.times == "logit_normal"
+        draw = keras.random.normal if normal else keras.random.uniform
+        t = draw(ops.shape(x)[:1], dtype=x.dtype, seed=flow.sampler)
+        t = ops.sigmoid(t) if normal else t
         share = ops.reshape(t, (-1, *(1,) * (len(x.shape) - 1)))
         a, b, da, db = PATHS[self.path](share)
         v = self._velocity(layer, a * x + b * z, t, context)
         expect_shape("velocity", v, x.shape)
         return sum_event(ops.square(v - (da * x + db * z)))
-
-    def _draw_times(self, rows, dtype, seed):
-        if self.times == "logit_normal":
-            return ops.sigmoid(keras.random.normal((rows,), dtype=dtype, seed=seed))
-        return keras.random.uniform((rows,), dtype=dtype, seed=seed)
 
     def _velocity(self, layer, x, t, context):
         """Return the velocity; the first rows of the batch get no context if it is dropped for a part of them."""

@@ -33,9 +33,6 @@ class ChannelSurjection(Surjection):
         if density is not None:
             refuse_noise(self, density)
 
-    def _divided(self, x_shape):
-        raise NotImplementedError
-
     def build(self, x_shape: Shape) -> None:
         self._channels, (kept, dropped) = x_shape[-1], self._divided(x_shape)
         self._kept, self._dropped = kept, dropped
