@@ -94,13 +94,10 @@ def _cannot_halve(multiscale, level, shape, event, error):
         expected, received = error.expected, error.received
         return ContractError(error.clause, multiscale, expected=expected, received=received, hint=hint)
     resize = f"crop, pad or resize the images to {sizes}" if sizes else "pad or resize the images"
-    return ContractError(
-        "levels",
-        multiscale,
-        expected=f"an event that can be halved for {len(multiscale.scales)} scales",
-        received=f"{event}, which is {shape[1:]} when scale {level + 1} is reached",
-        hint=f"Use at most {level} level{'s' * (level > 1)}, or {resize}.",
-    )
+    expected = f"an event that can be halved for {len(multiscale.scales)} scales"
+    received = f"{event}, which is {shape[1:]} when scale {level + 1} is reached"
+    hint = f"Use at most {level} level{'s' * (level > 1)}, or {resize}."
+    return ContractError("levels", multiscale, expected=expected, received=received, hint=hint)
 
 
 def _sizes(multiscale, event):

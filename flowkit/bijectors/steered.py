@@ -19,6 +19,7 @@ from flowkit.contract.conditioner import (
     refreshes,
 )
 from flowkit.contract.settings import settings
+from flowkit.engines import engine
 from flowkit.transforms import Additive, Affine, Transform
 
 WORDS = {"affine": Affine, "additive": Additive}
@@ -96,12 +97,9 @@ class MovedByContext(Conditioned):
         moved = [ops.expand_dims(weight.value, 0) for weight in weights]
         if self.conditioner is None:
             return moved
-        answer, start = ask(self.conditioner, context, None, self.compute_dtype), 0
-        for k, weight in enumerate(moved):
-            stop = start + math.prod(weight.shape)
-            moved[k] = weight + ops.reshape(answer[:, start:stop], (-1, *weight.shape[1:]))
-            start = stop
-        return moved
+        answer = ask(self.conditioner, context, None, self.compute_dtype)
+        shares = zip(moved, engine.split(answer, [math.prod(weight.shape) for weight in moved]), strict=True)
+        return [weight + ops.reshape(share, (-1, *weight.shape[1:])) for weight, share in shares]
 
 
 class Steered(Conditioned):

@@ -74,13 +74,10 @@ def compare(name, first, expected, engine, received):
         if (gap <= allowed).all():
             continue
         worst = np.unravel_index(np.argmax(np.nan_to_num(gap - allowed, nan=np.inf)), gap.shape)
-        raise ContractError(
-            "parity",
-            name,
-            expected=f"{what} as on {first}, {expected[what][worst]:.6g}, up to {allowed[worst]:.3g}",
-            received=f"{received[what][worst]:.6g} on {engine}",
-            hint="An op differs between the backends: keras.ops.logdet, or a default precision, for instance.",
-        )
+        wanted = f"{what} as on {first}, {expected[what][worst]:.6g}, up to {allowed[worst]:.3g}"
+        found = f"{received[what][worst]:.6g} on {engine}"
+        hint = "An op differs between the backends: keras.ops.logdet, or a default precision, for instance."
+        raise ContractError("parity", name, expected=wanted, received=found, hint=hint)
 
 
 # One engine's part

@@ -81,12 +81,10 @@ class Subject:
         except Exception as error:
             if self.given is None:
                 raise
+            wanted = "a layer that its config makes again, since the checker tries copies"
+            received = f"{type(error).__name__}: {message_of(error)}"
             raise ContractError(
-                "config",
-                self.given,
-                expected="a layer that its config makes again, since the checker tries copies",
-                received=f"{type(error).__name__}: {message_of(error)}",
-                hint=_REMAKE,
+                "config", self.given, expected=wanted, received=received, hint=_REMAKE
             ) from error
 
     def make(self, dtype=None):
@@ -111,13 +109,10 @@ class Subject:
         if not events and not isinstance(errors[0], ValueError):
             return candidates[:1]  # a mistake in the layer, which the clauses will report
         if not events:
-            raise ContractError(
-                "event shape",
-                self.model,
-                expected="to build for an event that its spec allows",
-                received=f"errors for all of {candidates}, the last of them: {message_of(errors[-1])}",
-                hint="Narrow the spec's event_rank or event_multiple, or pass event_shapes=.",
-            )
+            wanted = "to build for an event that its spec allows"
+            received = f"errors for all of {candidates}, the last of them: {message_of(errors[-1])}"
+            hint = "Narrow the spec's event_rank or event_multiple, or pass event_shapes=."
+            raise ContractError("event shape", self.model, expected=wanted, received=received, hint=hint)
         return evenly(events, most)
 
     def build(self, layer, event):
