@@ -60,8 +60,9 @@ class Conditioned(Bijector):
         self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
     ) -> None:
         if self._reads_data:
-            return super().run_adapt_inverse(z, context, again)
-        self.run_adapt(z, context, again)  # what the conditioner sees is the same on both sides
+            super().run_adapt_inverse(z, context, again)
+        else:  # what the conditioner sees is the same on both sides
+            self.run_adapt(z, context, again)
 
     @property
     def refreshes(self) -> bool:

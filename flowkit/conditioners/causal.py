@@ -50,7 +50,7 @@ class CausalConvNet(NamedWeights):
         super().__init__(features=features, **kwargs)
         self.width, self.columns, self.depth, self.reach = width, columns, depth, reach
 
-    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+    def build(self, x_shape: Shape) -> None:
         super().build(x_shape)
         places, channels = x_shape[-2:]
         if places % self.columns:

@@ -48,7 +48,7 @@ def _rng():
 class NamedWeights(ContextNetwork):
     """A network whose weights are kept in a dict, `weights_by_name`, and derived as one."""
 
-    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+    def build(self, x_shape: Shape, *context_shape: Shape) -> None:
         self.weights_by_name: dict[str, Any] = {}
 
     def _add(self, name, shape, start="zeros"):
