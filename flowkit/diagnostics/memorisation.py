@@ -6,8 +6,7 @@ from scipy import stats
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked
 from flowkit.diagnostics.finding import GREY, Finding, histograms
-from flowkit.flow import prepare
-from flowkit.flow.flow import Flow
+from flowkit.flow import Flow, prepare
 from flowkit.training.pictures import image_grid, new_figure
 
 _SHOWN = 8

@@ -10,8 +10,7 @@ from flowkit.contract.arguments import Between0And1, checked
 from flowkit.contract.noise import given
 from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, histograms, holm
 from flowkit.distributions import Normal
-from flowkit.flow import prepare, sampling, scoring
-from flowkit.flow.flow import Flow
+from flowkit.flow import Flow, prepare, sampling, scoring
 from flowkit.training.pictures import new_figure
 
 _LINES = 40  # of a QQ plot

@@ -6,8 +6,7 @@ from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import GREY, Finding
 from flowkit.evaluation.calibration import pieces
-from flowkit.flow import prepare
-from flowkit.flow.flow import Flow
+from flowkit.flow import Flow, prepare
 from flowkit.training.pictures import new_figure
 
 _MOST = 6  # entries that are drawn

@@ -8,8 +8,7 @@ from flowkit.diagnostics.calibration import LEVEL
 from flowkit.diagnostics.finding import Finding, rank_plot
 from flowkit.evaluation import uniformity
 from flowkit.evaluation.calibration import pieces
-from flowkit.flow import prepare
-from flowkit.flow.flow import Flow
+from flowkit.flow import Flow, prepare
 
 
 @checked

@@ -17,8 +17,7 @@ from flowkit.diagnostics.recovery import recovery
 from flowkit.diagnostics.round_trip import round_trip
 from flowkit.diagnostics.tarp import tarp
 from flowkit.evaluation.levels import check_scored_by_level
-from flowkit.flow import prepare
-from flowkit.flow.flow import Flow
+from flowkit.flow import Flow, prepare
 from flowkit.training.atomic import atomic_path, json_text
 
 _MANY = 1_000  # rows: a share of them is known to within 0.03

@@ -6,8 +6,7 @@ import numpy as np
 
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked, whole_number
-from flowkit.flow import prepare
-from flowkit.flow.flow import Flow
+from flowkit.flow import Flow, prepare
 
 _SETS = 2_000  # of uniform ranks, drawn to know how far chance goes
 _NUMBERS = 2**24  # of draws that are held at once: 64 MiB in float32

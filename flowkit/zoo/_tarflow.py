@@ -4,8 +4,7 @@ from typing import Annotated
 
 from flowkit.bijectors import Autoregressive, Chain, Inverse, Repeat, Squeeze
 from flowkit.bijectors.replay import Backprop
-from flowkit.conditioners import CausalTransformer
-from flowkit.conditioners.context import LabelDropout
+from flowkit.conditioners import CausalTransformer, LabelDropout
 from flowkit.contract.arguments import Blocks, Count, Fraction, Positive, checked, words
 from flowkit.data.gaussian_noise import GaussianNoise
 from flowkit.flow.flow import Flow
