@@ -232,6 +232,14 @@ def test_what_a_copy_adds_to_the_loss_counts():
     np.testing.assert_allclose(*losses, rtol=1e-6)
 
 
+@pytest.mark.parametrize("bijector", [lambda: Penalised(0.0), lambda: Repeat(Penalised(0.0), 3)])
+def test_losses_do_not_pile_up_while_a_flow_scores(bijector):
+    flow, x = Flow(bijector()), data((2,), rows=8)
+    for _ in range(4):
+        flow.log_prob(x)
+    assert len(flow.losses) <= 3
+
+
 class Counting(Bijector):
     """z = x + 2 shift; counts how often it derives."""
 
