@@ -34,11 +34,11 @@ Linear = Annotated[str, words("lu", "permutation", "none")]
 class Plan:
     """The arguments that families share, and the `front` that brings data to the scale of the layers.
 
-    A family may change them before it returns its layers. `layers` to `residual` are arguments of the families that
-    name a default for them. `front` None is that of tables: from the domains of the
-    features onto the real line, then standardised, and an ActNorm, which training may move. `features` are a number,
-    or the `names` of columns, which `domains` may then use. A family of images sets `image`, their shape,
-    `dequantize`, and `labels` if their class is the context.
+    A family may change them before it returns its layers. `layers`, `hidden`, `linear` and `residual` are arguments of
+    the families that name a default for them. `front` None is that of tables: from the domains of the features onto the
+    real line, then standardised, and an ActNorm, which training may move. `features` are a number, or the `names` of
+    columns, which `domains` may then use. A family of images sets `image`, their shape, `dequantize`, and `labels` if
+    their class is the context.
     """
 
     family: str
