@@ -154,15 +154,17 @@ def family(*, without: str = "", **usual: Any) -> Callable[[Callable[..., list[A
             if name in usual or name not in (*_OPTIONAL, without)
         ]
 
+    first, last = shared(_FIRST), shared(_LAST)
+
     def made(layers):
         @functools.wraps(layers)
         def architecture(**given):
-            of_plan = {name: given.pop(name) for name in (*_FIRST, *_LAST) if name in given}
+            of_plan = {p.name: given.pop(p.name) for p in (*first, *last) if p.name in given}
             plan = Plan(layers.__name__, **usual | of_plan)
             return plan.flow(layers(plan, **given))
 
         _, *own = inspect.signature(layers).parameters.values()
-        parameters = [*shared(_FIRST), *own, *shared(_LAST)]
+        parameters = [*first, *own, *last]
         architecture.__signature__ = inspect.Signature(parameters, return_annotation=Flow)  # type: ignore[attr-defined]
         architecture.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": Flow}
         return checked(architecture)

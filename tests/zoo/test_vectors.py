@@ -1,5 +1,6 @@
 """One call for each family of vectors: its flow scores, draws, conditions, is saved, and says what it refuses."""
 
+import inspect
 import pickle
 import re
 
@@ -47,6 +48,17 @@ def rows(family, features=3, count=64):
 
 def contexts(count=64, size=2):
     return np.random.default_rng(2).normal(size=(count, size)).astype("float32")
+
+
+@pytest.mark.parametrize(
+    ("family", "name"),
+    [("bnaf", "linear"), ("planar", "residual"), ("circular_nsf", "domains"), ("flow_matching", "layers")],
+)
+def test_arguments_of_other_families_are_refused(family, name):
+    made = zoo.ARCHITECTURES[family]
+    assert name not in inspect.signature(made).parameters
+    with pytest.raises(TypeError, match=rf"^{family}\(\) got an unexpected keyword argument '{name}'"):
+        made(features=2, **{name: None})
 
 
 @pytest.mark.parametrize("family", zoo.ARCHITECTURES)
