@@ -31,28 +31,9 @@ from flowkit.zoo.repeated import bnaf, gaussianization, planar, radial, residual
 from flowkit.zoo.table_front import table_front
 from flowkit.zoo.trained import load, pretrained
 
-VECTORS = {
-    family.__name__: family
-    for family in (
-        nsf,
-        nsf_autoregressive,
-        realnvp,
-        nice,
-        maf,
-        iaf,
-        naf,
-        bnaf,
-        umnn,
-        bernstein,
-        sos,
-        gaussianization,
-        residual,
-        planar,
-        radial,
-        sylvester,
-        circular_nsf,
-    )
-}
+_OF_NETWORKS = (nsf, nsf_autoregressive, realnvp, nice, maf, iaf, naf, bnaf, umnn, bernstein, sos)
+_OF_LAYERS = (gaussianization, residual, planar, radial, sylvester)
+VECTORS = {family.__name__: family for family in (*_OF_NETWORKS, *_OF_LAYERS, circular_nsf)}
 # Names that a recipe may use; the first seven are families of images, "flow_matching" also one of vectors.
 _OTHERS = (glow, flow_pp, realnvp_images, flow_matching, jet, tarflow, maf_images, ffjord)
 ARCHITECTURES = {family.__name__: family for family in _OTHERS} | VECTORS
