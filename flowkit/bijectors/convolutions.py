@@ -136,6 +136,7 @@ class PeriodicConv(_Convolution):
     Convolutions for Generative Normalizing Flows (2019), section 3.2; Finzi, Izmailov, Maddox, Kirichenko & Wilson,
     Invertible Convolutional Networks (2019).
 
+    >>> import keras
     >>> x = keras.random.normal((2, 4, 6, 3), seed=0)
     >>> layer = PeriodicConv(seed=0)
     >>> z, log_det = layer(x)

@@ -19,6 +19,7 @@ class Haar(Squeeze):
     Haar, Zur Theorie der orthogonalen Funktionensysteme (1910); in flows Ardizzone, Lueth, Kruse, Rother & Koethe,
     Guided Image Generation with Conditional Invertible Neural Networks (2019).
 
+    >>> import keras
     >>> z, log_det = Haar()(keras.ops.ones((1, 4, 6, 1)))
     >>> tuple(z.shape), keras.ops.convert_to_numpy(z[0, 0, 0]).tolist()
     ((1, 2, 3, 4), [2.0, 0.0, 0.0, 0.0])

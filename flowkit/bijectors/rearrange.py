@@ -109,6 +109,7 @@ class Squeeze(Bijector):
 
     Dinh, Sohl-Dickstein & Bengio, Real NVP (2017), section 3.6.
 
+    >>> import keras
     >>> tuple(Squeeze()(keras.ops.ones((1, 4, 6, 3)))[0].shape)
     (1, 2, 3, 12)
     """

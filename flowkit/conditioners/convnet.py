@@ -21,6 +21,7 @@ class ConvNet(ContextNetwork):
     (batch, h, w, k). Raises ValueError for a width that is no whole number from 1 up. Kingma & Dhariwal, Glow (2018),
     section B.
 
+    >>> import keras
     >>> net = ConvNet(16, features=6).adapt(keras.random.normal((8, 4, 4, 3)))
     >>> float(ops.max(ops.abs(net(ops.ones((1, 4, 4, 3))))))
     0.0

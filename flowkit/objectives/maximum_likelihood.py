@@ -11,6 +11,7 @@ class MaximumLikelihood(Objective):
 
     With `dequantize`, -log p(x + u) for noise u drawn anew: its mean bounds that of the stored values from above.
 
+    >>> import keras
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale
     >>> flow = Flow(Scale(0.0))
