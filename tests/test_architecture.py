@@ -54,7 +54,7 @@ MAY_IMPORT = {
     "training": {"contract", "flow", "engines", "data", "distributed"},
     "engines": set(),
     "testing": {"numerics", "contract", "engines", "bijectors", "distributions"},
-    "play": {"contract", "bijectors", "flow"},
+    "play": {"contract", "bijectors", "flow", "training"},
     "tables": {"contract", "bijectors", "conditioners", "surjections", "data", "flow", "zoo"},
     "posteriors": {
         "contract",

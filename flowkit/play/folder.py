@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from flowkit.bijectors.levels import level_sizes
 from flowkit.contract import Tensor
@@ -18,6 +17,7 @@ from flowkit.flow.noise import counted
 from flowkit.play.graphs import write_files, write_graphs
 from flowkit.play.runtime import copy_runtime
 from flowkit.play.vectors import is_of_vectors, refuse_vectors, write_vectors
+from flowkit.training.pictures import image_grid, save_png
 
 IMAGES, COLUMNS = 24, 6  # from which one picks, and in a row of their file
 _OWN = ("decode.onnx", "encode.onnx", "flow.js", "index.html", "meta.json", "style.css")
@@ -87,8 +87,9 @@ def _write(flow, folder, train, test, name, temperature):
     sums, scores = write_graphs(flow, folder, each_class)
     scripts = ("app.js", "flow.js", "gif.js", "pad.js", "pictures.js", "state.js")
     write_files(folder, "index.html", (*scripts, "style.css"))
-    shown = test.images[picked]
-    _write_atlas(folder / "images.png", shown, flow.dequantize.stored_levels)
+    stored = flow.dequantize.stored_levels
+    shown = np.round(test.images[picked] * (255 / (stored - 1))).astype("uint8")
+    save_png(folder / "images.png", image_grid(shown, COLUMNS, padding=0))  # from which the page cuts them
     attributes, directions = _directions(flow, train)
     directions.astype("<f4").tofile(folder / "directions.bin")
     # That of the first row of any call: so the page's log p of an image is flow.log_prob's of it alone.
@@ -108,7 +109,7 @@ def _write(flow, folder, train, test, name, temperature):
         "latents": list(latents),
         "level_sizes": sizes,
         "levels": flow.dequantize.levels,
-        "stored_levels": flow.dequantize.stored_levels,
+        "stored_levels": stored,
         "step": flow.dequantize.step,
         "exact": flow.exact,
         "temperature": temperature,
@@ -138,17 +139,6 @@ def _some(dataset, count):
     rows = [np.flatnonzero(dataset.labels == label) for label in np.unique(dataset.labels)]
     turns = [row[turn] for turn in range(max(map(len, rows))) for row in rows if turn < len(row)]
     return np.array(turns[:count])
-
-
-def _write_atlas(path, images, stored_levels):
-    """Write the images as one picture without gaps, from which the page cuts them."""
-    count, height, width, channels = images.shape
-    rows = -(-count // COLUMNS)
-    tiles = np.zeros((rows * COLUMNS, height, width, channels), "uint8")
-    tiles[:count] = np.round(images * (255 / (stored_levels - 1)))
-    atlas = tiles.reshape(rows, COLUMNS, height, width, channels).swapaxes(1, 2)
-    atlas = atlas.reshape(rows * height, COLUMNS * width, channels)
-    Image.fromarray(atlas[..., 0] if channels == 1 else atlas).save(path)
 
 
 def _directions(flow, dataset):
