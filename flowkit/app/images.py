@@ -30,16 +30,8 @@ class Images:
 
     def load(self, recipe, split):
         """Return "train" or "test" as whole images, "train" with what is held out of it."""
-        table = recipe.data
-        return data.load(
-            table.source,
-            split,
-            size=table.size,
-            channels=table.channels,
-            limit=table.limit,
-            max_bytes=table.max_bytes,
-            in_memory=distributed.world() == 1,
-        )
+        how = recipe.data.model_dump(include={"size", "channels", "limit", "max_bytes"})
+        return data.load(recipe.data.source, split, **how, in_memory=distributed.world() == 1)
 
     def trimmed(self, recipe, dataset):
         """Return `dataset` with one square of each image, always the same, if the recipe has a `crop`."""

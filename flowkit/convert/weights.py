@@ -104,7 +104,7 @@ def _read_npz(path, max_bytes):
     try:
         arrays = NpzFile(path, max_bytes)
         for name in arrays:
-            found[name] = arrays[name]
+            found[name] = arrays.read(name)
             arrays.max_bytes -= found[name].nbytes
         return found
     except FileError as error:

@@ -38,11 +38,11 @@ def shift(max_fraction: Annotated[float, real(0, 1, "a number in [0, 1]")] = 0.1
     """
 
     def apply(images, rng):
-        count, height, width = images.shape[:3]
-        rows = _moved(height, int(max_fraction * height), count, rng)
-        columns = _moved(width, int(max_fraction * width), count, rng)
-        image = np.arange(count)[:, None, None]
-        return images[image, rows[:, :, None], columns[:, None, :]]
+        count, *sides = images.shape[:3]
+        most = (int(max_fraction * side) for side in sides)
+        down, right = (rng.integers(-far, far, endpoint=True, size=(count, 1, 1)) for far in most)
+        row, column = np.indices(sides, sparse=True)
+        return _read_at(images, row + down, column + right)
 
     return apply
 
@@ -97,8 +97,8 @@ def corners(shape, size, rng):
 
 def cut(images, size, rows, columns):
     """Return the square of side `size` that begins in each image at its row and column."""
-    rows, columns = (start[:, None] + np.arange(size) for start in (rows, columns))
-    return images[np.arange(len(images))[:, None, None], rows[:, :, None], columns[:, None, :]]
+    row, column = np.indices((size, size), sparse=True)
+    return _read_at(images, row + rows[:, None, None], column + columns[:, None, None])
 
 
 @checked
@@ -137,15 +137,15 @@ def distort(rotation: NotNegative = 15, zoom: Fraction = 0.1, shear: NotNegative
 
 def moved_by(images, matrices):
     """Move pixels: the one at p, counted from the centre, becomes the nearest to `matrix @ p`, or the edge's."""
-    count, height, width = images.shape[:3]
+    height, width = images.shape[1:3]
     centre = np.array([(height - 1) / 2, (width - 1) / 2])[:, None, None]
     place = np.einsum("nij,jhw->nihw", matrices, np.indices((height, width)) - centre) + centre
     row, column = np.round(place).astype(int).transpose(1, 0, 2, 3)
+    return _read_at(images, row, column)
+
+
+def _read_at(images, row, column):
+    """Return the pixels at places, `(count, height, width)` or of lengths 1; beyond an edge, those of the edge."""
+    count, height, width = images.shape[:3]
     image = np.arange(count)[:, None, None]
     return images[image, np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
-
-
-def _moved(length, most, count, rng):
-    """Draw the positions along one axis to read from for each image, `(count, length)`."""
-    offsets = rng.integers(-most, most, endpoint=True, size=(count, 1))
-    return np.clip(np.arange(length) + offsets, 0, length - 1)

@@ -122,16 +122,12 @@ class Batches(Configured, keras.utils.PyDataset):
     def _whole_epoch(self):
         return self.epoch_steps or self._pass_steps
 
-    @property
-    def num_batches(self) -> int:
+    def __len__(self) -> int:
         return self._whole_epoch - self.step
 
-    def __len__(self) -> int:
-        return self.num_batches
-
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        if not 0 <= index < self.num_batches:
-            raise IndexError(f"index: expected 0..{self.num_batches - 1}, received {index}.")
+        if not 0 <= index < len(self):
+            raise IndexError(f"index: expected 0..{len(self) - 1}, received {index}.")
         epoch, index = self.epoch, self.step + index
         round_, step = divmod(epoch * self._whole_epoch + index, self._pass_steps)
         share = self.batch_size // self.processes

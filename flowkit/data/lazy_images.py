@@ -1,5 +1,6 @@
 """Images that stay on the disk until rows of them are indexed."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -31,17 +32,18 @@ class LazyImages:
     ndim = 4
     __repr__ = one_line
 
-    def __init__(self, read: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]) -> None:
+    def __init__(
+        self, read: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...], dtype: Any = "uint8"
+    ) -> None:
         self._read = read
         self.shape = tuple(shape)
-        self.dtype = np.dtype("uint8")
+        self.dtype = np.dtype(dtype)
         self._rows = np.arange(self.shape[0])
 
     @property
     def nbytes(self) -> int:
         """Return the bytes that all would take in memory."""
-        count, height, width, channels = self.shape
-        return count * height * width * channels * self.dtype.itemsize
+        return math.prod(self.shape) * self.dtype.itemsize
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -56,18 +58,13 @@ class LazyImages:
 
     def taken(self, rows: np.ndarray) -> "LazyImages":
         """Return the images of `rows`, whole numbers (k,), which stay on the disk as well."""
-        images = LazyImages(lambda places: self._read(rows[places]), (len(rows), *self.shape[1:]))
-        images.dtype = self.dtype
-        return images
+        return LazyImages(lambda places: self._read(rows[places]), (len(rows), *self.shape[1:]), self.dtype)
 
-    def mapped(self, function: Callable[[np.ndarray], np.ndarray], count: int | None = None) -> "LazyImages":
-        """Return the first `count` images with `function` applied to those that are read, a map of k images to k."""
+    def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> "LazyImages":
+        """Return the images with `function` applied to those that are read, a map of k images to k."""
         first = function(self[:1])
-        images = LazyImages(
-            lambda rows: function(self._read(rows)), (len(self._rows[:count]), *first.shape[1:])
-        )
-        images.dtype = first.dtype
-        return images
+        shape = (len(self), *first.shape[1:])
+        return LazyImages(lambda rows: function(self._read(rows)), shape, first.dtype)
 
 
 def images_of(

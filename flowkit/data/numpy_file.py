@@ -1,7 +1,7 @@
 """NumPy's .npy and .npz files: plain numbers, no pickles, at most `max_bytes`."""
 
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -31,8 +31,8 @@ def map_npy(path: Path) -> np.ndarray:
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-class NpzFile(Mapping[str, np.ndarray]):
-    """The arrays of an .npz file by name, each of which is read when it is indexed.
+class NpzFile(dict[str, int]):
+    """The sizes in bytes of the arrays in an .npz file, by name; `read` reads one of them.
 
     Raises FileError if the file, or an array that is read, is not plain numbers of at most `max_bytes`.
     """
@@ -40,20 +40,14 @@ class NpzFile(Mapping[str, np.ndarray]):
     def __init__(self, path: str | Path, max_bytes: int = MAX_BYTES) -> None:
         self.path, self.max_bytes = path, max_bytes
         with reading(path, _KIND), zipfile.ZipFile(path) as file:
-            self._sizes = {member.filename: member.file_size for member in file.infolist()}
+            sizes = {member.filename: member.file_size for member in file.infolist()}
+        arrays = [name for name in sizes if name.endswith(".npy")]
+        super().__init__({name.removesuffix(".npy"): sizes[name] for name in arrays})
 
-    def __iter__(self) -> Iterator[str]:
-        return (name.removesuffix(".npy") for name in self._sizes if name.endswith(".npy"))
-
-    def __len__(self) -> int:
-        return len(list(iter(self)))
-
-    def __contains__(self, name: object) -> bool:
-        return f"{name}.npy" in self._sizes  # Mapping's own would read the array
-
-    def __getitem__(self, name: str) -> np.ndarray:
+    def read(self, name: str) -> np.ndarray:
+        """Return an array."""
         where = f"{self.path}[{name}]"
-        check_bytes(self._sizes[f"{name}.npy"], self.max_bytes, where)
+        check_bytes(self[name], self.max_bytes, where)
         with reading(where, _KIND), np.load(self.path, allow_pickle=False) as arrays:
             return np.asarray(arrays[f"{name}.npy"])
 
@@ -90,7 +84,7 @@ def read_npz(path: Path, split: str, key: str | None, max_bytes: int) -> tuple[D
     """Return images and labels of one split of an .npz file, or (the whole, True); `key` selects an array."""
     arrays = NpzFile(path, max_bytes)
     name, whole = arrays.choose(_FAMILIES, split, key)
-    array, labels, own = arrays[name], None, _LABELS.get(name)
+    array, labels, own = arrays.read(name), None, _LABELS.get(name)
     if own in arrays:
-        labels = validate_labels(arrays[own], len(array) if array.ndim else 0, name=f"{path}[{own}]")
+        labels = validate_labels(arrays.read(own), len(array) if array.ndim else 0, name=f"{path}[{own}]")
     return Dataset(array, labels, 256, f"{path}[{name}]"), whole

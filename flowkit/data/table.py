@@ -110,7 +110,7 @@ def load_table(
     elif suffix == ".npz":
         arrays = NpzFile(path, max_bytes)
         chosen, whole = arrays.choose(_PAIRS, split, key)
-        values = arrays[chosen]
+        values = arrays.read(chosen)
     else:
         raise FileError(f"{path}: expected {_READ}, received another kind of file or a folder. {_ADVICE}")
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":

@@ -27,7 +27,10 @@ def adapt(flow: Any, x: np.ndarray, context: Any, again: bool) -> None:
 
     `again=False` leaves alone what was adapted before.
     """
-    x, context = _chosen_rows(flow, x, context)
+    most = _most(flow, x)
+    if most and len(x) > most:
+        index = np.sort(np.random.default_rng(0).choice(len(x), most, replace=False))
+        x, context = map_leaves(lambda rows: rows[index], (x, context))
     if engine.processes() > 1:
         x, context = map_leaves(distributed.gather, (x, context))
     y = x
@@ -84,15 +87,6 @@ def _rows_of_set(flow, data, most):
 def _most(flow, x):
     """Return how many rows as large as those of `x` the flow asks for."""
     return min(prepare.rows_asked_for(flow), max(1, _ENTRIES // max(1, int(np.prod(x.shape[1:])))))
-
-
-def _chosen_rows(flow, x, context):
-    """Return the rows of arrays that a flow adapts to: all, or as many as it asks for, drawn by a fixed seed."""
-    most = _most(flow, x)
-    if not most or len(x) <= most:
-        return x, context
-    index = np.sort(np.random.default_rng(0).choice(len(x), most, replace=False))
-    return map_leaves(lambda rows: rows[index], (x, context))
 
 
 def _adapt_embedding(flow, context, again):
