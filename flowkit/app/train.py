@@ -107,11 +107,10 @@ def _train(recipe, folder, resume, logs):
             print("reading the data and adapting the flow to them", flush=True)
         experiment = prepare(recipe)
         if main and getattr(experiment.train, "typed", None):
-            for line in str(experiment.train.typed).splitlines():
-                print(printable(line), flush=True)
+            lines = str(experiment.train.typed).splitlines()
             if experiment.train.given is not None:
-                names = ", ".join(map(str, experiment.train.given.names))
-                print(printable(f"given: {names}"), flush=True)
+                lines.append(f"given: {', '.join(map(str, experiment.train.given.names))}")
+            print(*map(printable, lines), sep="\n", flush=True)
         held_out = _validation(experiment)
         checkpoint = flowkit.training.Resume(
             folder.path / "checkpoint.npz",

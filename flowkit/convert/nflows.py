@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from scipy import linalg
 
-from flowkit.bijectors import Chain, LULinear, OnColumns, Permute, Pointwise
+from flowkit.bijectors import LULinear, OnColumns, Permute, Pointwise
 from flowkit.bijectors.weights import FLOOR
 from flowkit.conditioners import ResidualMLP
 from flowkit.contract.arguments import whole_number
 from flowkit.convert.networks import coupling_layer, masked_layer
-from flowkit.convert.weights import Weights, check_log_prob
-from flowkit.distributions import Normal
+from flowkit.convert.weights import Weights
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Additive, RationalQuadratic, ScaleShift
 
@@ -79,13 +78,9 @@ def from_nflows(
             parts += _coupling(port, name)
         else:
             parts.append(_matrix(port, name))
-    weights.refuse_rest()
     if all(isinstance(part, Permute) for part in parts):
         raise ValueError("expected matrices, couplings or masked autoregressive transforms, received none")
-    flow = Flow(Chain(parts), base=Normal(), name="nflows")
-    shape = (None, port.size)
-    flow.build(shape if port.context is None else {"x": shape, "context": (None, port.context)})
-    return check_log_prob(flow, check)
+    return weights.as_flow("nflows", parts, port.size, port.context, check)
 
 
 @dataclass

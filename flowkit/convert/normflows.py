@@ -61,7 +61,8 @@ def from_normflows(model: Any, *, n_bits: int | None = None, check: str | bool |
         plain.bijector.scales, priors=priors, top_prior=top, prior_layout="contiguous", name="glow"
     )
     flow = Flow(bijector, dequantize=plain.dequantize, name="glow")
-    shape = (None, *_input_shape(bases))
+    c, height, width = bases[0].shape  # of the latents of the first level
+    shape = (None, 2 * height, 2 * width, c // (4 if len(bases) == 1 else 2))
     flow.build(shape if bijector.num_classes is None else {"x": shape, "context": (None,)})
     with separate_steps(bijector.scales) as steps:
         fill(step_slots(steps), variables)
@@ -177,12 +178,6 @@ def _fill_prior(prior, base):
         return
     axes = (0, 2, 3, 1) if prior.num_classes is None else (3, 1, 2, 0)  # (1, c, h, w), or (c, h, w, classes)
     prior.table.assign(np.concatenate([loc.transpose(axes), logs.transpose(axes)], axis=-1))
-
-
-def _input_shape(bases):
-    """Return (height, width, channels) of the data, from the latents of the first level."""
-    c, height, width = bases[0].shape
-    return 2 * height, 2 * width, c // (4 if len(bases) == 1 else 2)
 
 
 def _offset(transform):

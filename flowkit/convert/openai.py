@@ -51,8 +51,9 @@ def from_openai(
     True
     """
     arrays = {name: array for name, array in arrays_of(variables).items() if not _IGNORED.match(name)}
-    options = _infer(arrays)
-    return check_log_prob(make(options, arrays, n_bits=n_bits, input_shape=input_shape, lu=False), check)
+    return check_log_prob(
+        make(infer(arrays), arrays, n_bits=n_bits, input_shape=input_shape, lu=False), check
+    )
 
 
 def to_openai(flow: Flow) -> dict[str, np.ndarray]:
@@ -129,7 +130,7 @@ def _value(target):
     return target.matrix() if isinstance(target, Conv1x1) else target
 
 
-def _infer(arrays):
+def infer(arrays):
     """Return the options of `glow`, and the channels of the images."""
     steps = [match for match in map(_STEP.match, arrays) if match]
     if not steps:

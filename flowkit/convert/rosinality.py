@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flowkit.contract import Tensor
-from flowkit.convert.openai import make
+from flowkit.convert.openai import infer, make
 from flowkit.convert.published import (
     conv,
     conv_zeros,
@@ -54,32 +54,23 @@ def from_rosinality(
         raise ValueError(f"expected variables such as blocks.0.flows.0.actnorm.loc, received {shown}")
     first = "blocks.0.flows.0"
     size = weights.take(f"{first}.actnorm.loc", (1, None, 1, 1)).size
-    outputs = len(weights.take(f"{first}.coupling.net.4.conv.bias", (None,)))
-    options = {
-        "channels": size // 4,
-        "levels": 1 + max(int(match[1]) for match in steps),
-        "steps": 1 + max(int(match[2]) for match in steps),
-        "width": len(weights.take(f"{first}.coupling.net.0.bias", (None,))),
-        "coupling": "affine" if outputs == size else "additive",
-        "learn_top": True,
-        "num_classes": None,
-    }
-    variables, top = {}, options["levels"] - 1
-    for level in range(options["levels"]):
-        channels = options["channels"] * 4 * 2**level
-        for step in range(options["steps"]):
+    width = len(weights.take(f"{first}.coupling.net.0.bias", (None,)))
+    affine = len(weights.take(f"{first}.coupling.net.4.conv.bias", (None,))) == size
+    levels, count = (1 + max(int(match[place]) for match in steps) for place in (1, 2))
+    variables = {}
+    for level in range(levels):
+        channels = size * 2**level
+        for step in range(count):
             source = f"blocks.{level}.flows.{step}."
-            variables |= _step(f"model/{level}/{step}", weights, source, channels, options)
-        variables |= _prior(weights, level, channels, top=level == top)
+            variables |= _step(f"model/{level}/{step}", weights, source, channels, width, affine)
+        variables |= _prior(weights, level, channels, top=level == levels - 1)
     weights.refuse_rest()
     factored = any(match[3].startswith("invconv.w_") for match in steps)
-    flow = make(options, variables, n_bits=n_bits, input_shape=input_shape, lu=factored)
+    flow = make(infer(variables), variables, n_bits=n_bits, input_shape=input_shape, lu=factored)
     return check_log_prob(flow, check)
 
 
-def _step(name, weights, source, c, options):
-    width, affine = options["width"], options["coupling"] == "affine"
-
+def _step(name, weights, source, c, width, affine):
     def take(key, *shape):
         return weights.take(f"{source}{key}", shape)
 

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from flowkit.bijectors import Chain
 from flowkit.data import MAX_BYTES
 from flowkit.data.bounded import FileError, check_bytes, reading
 from flowkit.data.numpy_file import NpzFile
+from flowkit.distributions import Normal
 from flowkit.engines import installed, plain_array, read_tensorflow_checkpoint, read_torch_state
 from flowkit.flow.flow import Flow
 
@@ -199,3 +201,10 @@ class Weights(dict[str, np.ndarray]):
         """Raise ValueError if an array was not taken."""
         for name in self._left:
             raise ValueError(f"{name} of shape {self[name].shape} is not part of this model")
+
+    def as_flow(self, name: str, parts: list[Any], size: Any, context: int | None, check: Any) -> Flow:
+        """Return a flow of vectors made of `parts`, after all arrays were taken and its densities compared."""
+        self.refuse_rest()
+        flow = Flow(Chain(parts), base=Normal(), name=name)
+        flow.build({"x": (None, size), "context": (None, context)} if context else (None, size))
+        return check_log_prob(flow, check)

@@ -6,11 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.bijectors import Chain
 from flowkit.conditioners import MLP
 from flowkit.convert.networks import coupling_layer, masked_layer
-from flowkit.convert.weights import Weights, check_log_prob
-from flowkit.distributions import Normal
+from flowkit.convert.weights import Weights
 from flowkit.flow.flow import Flow
 from flowkit.transforms import ScaleShift, SoftClippedSpline
 
@@ -61,10 +59,7 @@ RealNVP, received neither
     for loc, scale in (pair for pair in _BASES if set(pair) & set(weights)):
         if np.any(weights.take(loc, (size,)) != 0) or np.any(weights.take(scale, (size,)) != 1):
             raise ValueError(f"{loc}: expected the standard normal, received another mean or deviation")
-    weights.refuse_rest()
-    flow = Flow(Chain(parts), base=Normal(), name="zuko")
-    flow.build({"x": (None, size), "context": (None, context)} if context else (None, size))
-    return check_log_prob(flow, check)
+    return weights.as_flow("zuko", parts, size, context, check)
 
 
 def _layer(weights, name, size, context, options):

@@ -197,9 +197,7 @@ def require_columns(argument: str, listed: Iterable[Any], names: Sequence[Any]) 
         raise ValueError(f"{argument}: got {unknown[0]!r}, expected names of columns; {near}.")
 
 
-def split_names(
-    names: Sequence[Any], given: Iterable[Any], drop: Iterable[Any]
-) -> tuple[list[Any], list[Any]]:
+def split_names(names: Sequence, given: Iterable, drop: Iterable) -> tuple[list[Any], list[Any]]:
     """Return (the columns to model, those they are conditioned on); the others of a table are dropped.
 
     Raises ValueError for names that are no columns, for one in both lists, and if none is left.
