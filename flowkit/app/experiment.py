@@ -52,20 +52,14 @@ class Experiment:
         return {"test": self.test} | ({} if self.validation is None else {"validation": self.validation})
 
 
-def of_tables(recipe: Recipe) -> bool:
-    """Return True if the recipe's model takes the rows of a table, and False for images.
+def kind_of(recipe: Recipe) -> Images | Tables:
+    """Return what a recipe is of, images or rows of a table: an object with the methods that depend on it.
 
     A family of both, such as `flow_matching`, takes what the file holds: a .csv, .tsv or .parquet file holds rows.
     """
     parameters = inspect.signature(zoo.ARCHITECTURES[recipe.model["name"]]).parameters
-    if "input_shape" not in parameters:
-        return True
-    return "features" in parameters and Path(recipe.data.source).suffix.lower() in SUFFIXES
-
-
-def kind_of(recipe: Recipe) -> Images | Tables:
-    """Return what a recipe is of, images or rows of a table: an object with the methods that depend on it."""
-    return Tables() if of_tables(recipe) else Images()
+    rows = "features" in parameters and Path(recipe.data.source).suffix.lower() in SUFFIXES
+    return Tables() if rows or "input_shape" not in parameters else Images()
 
 
 def build_flow(recipe: Recipe, dataset: Split | None) -> Flow:

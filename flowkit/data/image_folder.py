@@ -94,7 +94,9 @@ def _classes(names):
 
 
 def _read_when_indexed(paths, read):
-    shapes = _shapes(paths, read)
+    with failing_together():  # none waits for one that finds a damaged file
+        mine = distributed.mine(np.arange(len(paths)))
+        shapes = distributed.gather(np.array([read(paths[row]).shape for row in mine], int).reshape(-1, 3))
     for path, shape in zip(paths, shapes, strict=True):
         check_sides(shapes[0], paths[0], shape, path)
     shape = shapes.max(axis=0).tolist()  # grey if all are grey
@@ -106,10 +108,3 @@ def _read_when_indexed(paths, read):
         return images
 
     return LazyImages(some, (len(paths), *shape))
-
-
-def _shapes(paths, read):
-    """Return the shape of each image, `(n, 3)`; each process reads its part."""
-    with failing_together():  # none waits for one that finds a damaged file
-        mine = distributed.mine(np.arange(len(paths)))
-        return distributed.gather(np.array([read(paths[row]).shape for row in mine], int).reshape(-1, 3))

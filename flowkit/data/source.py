@@ -199,6 +199,7 @@ def existing_path(source: str | os.PathLike, names: Iterable[str] = ()) -> tuple
         return path, key
     if not names or not isinstance(source, str) or "/" in source or path.suffix:
         raise FileNotFoundError(f"{path}: expected a file or folder, found none. Check the path.")
+    near = closest(source, names)
     raise ValueError(
-        f"source: expected a path that exists, or a name of images, received {source!r}; {closest(source, names)}."
+        f"source: expected a path that exists, or a name of images, received {source!r}; {near}."
     )

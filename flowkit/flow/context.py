@@ -153,8 +153,4 @@ def embedded(flow: Any, context: Any, batch_size: Any) -> Any:
     if batch_size is None:
         entries = sum(math.prod(part.shape[1:]) for part in tree.flatten(context))
         batch_size = default_batch_size(max(entries, math.prod(flow._event())))
-
-    def answer(start, stop, piece):
-        return run(flow, flow.embed, piece)
-
-    return run_in_batches(flow, answer, context, batch_size)
+    return run_in_batches(flow, lambda start, stop, piece: run(flow, flow.embed, piece), context, batch_size)

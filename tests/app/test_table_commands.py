@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from flowkit.app import main
-from flowkit.app.experiment import of_tables
+from flowkit.app.experiment import kind_of
 from flowkit.app.recipe import dumps, parse_recipe, read_recipe
 
 pytestmark = pytest.mark.one_engine
@@ -204,8 +204,8 @@ def test_columns_of_whole_numbers_are_named(folder, tmp_path, capsys):
 
 def test_the_recipe_of_magic_is_one_of_tables():
     recipe = read_recipe("nsf/magic")
-    assert of_tables(recipe)
-    assert not of_tables(read_recipe("glow/digits"))
+    assert kind_of(recipe).rows == "rows"
+    assert kind_of(read_recipe("glow/digits")).rows == "images"
     assert parse_recipe(dumps(recipe)) == recipe
 
 

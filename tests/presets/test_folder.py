@@ -270,8 +270,8 @@ def test_no_module_is_imported_that_a_config_names(copy, tmp_path, monkeypatch):
     names = [f"column {i}" for i in range(3)]
     foreign = {"module": "keras_cv.assets.payload", "class_name": "X", "config": {}}
     for part, planted, message in (
-        ("columns", [names, "keras_cv.assets.payload"], "expected 'pandas', 'polars' or None as library"),
-        ("context_columns", [names, ["pandas"]], "expected 'pandas', 'polars' or None as library"),
+        ("columns", [names, "keras_cv.assets.payload"], "expected 'pandas', 'polars' or None"),
+        ("context_columns", [names, ["pandas"]], "expected 'pandas', 'polars' or None"),
         ("columns", [["a", "a", "b"], "pandas"], "expected a name of its own for each column"),
         ("embedding", foreign, r"names a class of 'keras_cv'.* import it first"),
     ):
@@ -281,7 +281,7 @@ def test_no_module_is_imported_that_a_config_names(copy, tmp_path, monkeypatch):
         with pytest.raises(PresetError, match=message):
             Flow.from_preset(folder)
     flow = Flow.from_preset(copy)
-    with pytest.raises(ValueError, match="expected 'pandas', 'polars' or None as library"):
+    with pytest.raises(ValueError, match="expected 'pandas', 'polars' or None"):
         Flow.from_config({**flow.get_config(), "columns": [names, "keras_cv.assets.payload"]})
 
 
