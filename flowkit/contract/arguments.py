@@ -237,26 +237,30 @@ def checked(function: Callable[P, R], *, keep: Callable[..., None] | None = None
     ValueError: grow's width: expected a whole number from 1 up, received 0.
     """
     signature = inspect.signature(function)
+    kinds = [p.kind for p in signature.parameters.values()]
     by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     places = {p.name: place for place, p in enumerate(signature.parameters.values()) if p.kind in by_place}
+    most = math.inf if inspect.Parameter.VAR_POSITIONAL in kinds else len(places)
     declared = [(name, rule_of(p.annotation), p.default) for name, p in signature.parameters.items()]
     rules = [(name, rule, default) for name, rule, default in declared if rule is not None]
     of_class = function.__name__ == "__init__"
 
     @functools.wraps(function)
     def call(*args, **kwargs):
-        args, names = list(args), list(kwargs)
+        if len(args) > most:
+            return function(*args, **kwargs)  # for Python's own message
+        values, named = list(args), dict(kwargs)
         owner = type(args[0]).__name__ if of_class else function.__name__
         for name, rule, default in rules:  # `Signature.bind` would take as long as a small layer
-            place = places.get(name, len(args))
-            if place < len(args):
-                args[place] = rule(args[place], f"{owner}'s {name}")
-            elif name in kwargs or default is not inspect.Parameter.empty:
-                kwargs[name] = rule(kwargs.get(name, default), f"{owner}'s {name}")
+            place = places.get(name, len(values))
+            if place < len(values):
+                values[place] = rule(values[place], f"{owner}'s {name}")
+            elif name in named or default is not inspect.Parameter.empty:
+                named[name] = rule(named.get(name, default), f"{owner}'s {name}")
         if keep is not None:
-            by_name = {name: kwargs[name] for name in names}
-            keep(args[0], dict([*zip(places, args, strict=False)][1:]) | by_name)  # without self
-        return function(*args, **kwargs)
+            without_self = [*zip(places, values, strict=False)][1:]
+            keep(args[0], dict(without_self) | {name: named[name] for name in kwargs})
+        return function(*values, **named)
 
     call.__signature__ = signature  # type: ignore[attr-defined]  # which Keras reads without unwrapping
     return call
