@@ -25,7 +25,8 @@ def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor 
     True
     """
     own, share = keras.backend.standardize_dtype(x.dtype), x.shape[-1] // groups
-    x = ops.cast(x, "float32") if own.endswith("float16") else x
+    if own.endswith("float16"):
+        x, scale, shift = (ops.cast(given, "float32") for given in (x, scale, shift))
     # Small tensors hold the statistics, so that few operations pass over x.
     first, second = (
         mean(engine.reshape(mean(power, axis=(1, 2)), (-1, groups, share)), axis=-1) for power in (x, x * x)
@@ -38,6 +39,15 @@ def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor 
     return as_type(x * factor[:, None, None] + offset[:, None, None], own)
 
 
+class _Convolution(keras.layers.Conv2D):
+    """Keras's layer in one call of the engine: on PyTorch Keras's own has no second derivatives for one output."""
+
+    def call(self, x):
+        dtype = self.compute_dtype
+        kernel = engine.scaled_kernel(as_type(self.kernel.value, dtype), ops.ones(self.filters, dtype))
+        return engine.convolve(x, kernel, as_type(self.bias.value, dtype))
+
+
 class _Part(keras.Layer):
     """A part of a U-Net, built for a number of channels."""
 
@@ -46,7 +56,7 @@ class _Part(keras.Layer):
         self.width, self.groups = width, groups
 
     def _convolution(self, channels, kernel_initializer="glorot_uniform"):
-        layer = keras.layers.Conv2D(
+        layer = _Convolution(
             self.width,
             3,
             padding="same",
