@@ -33,7 +33,7 @@ def test_groups_far_from_zero_do_not_become_nan(mean, dtype):
     assert np.isfinite(array(ops.cast(found, "float32"))).all()
 
 
-@pytest.mark.one_engine
+@pytest.mark.every_engine
 @pytest.mark.parametrize("make", [lambda **how: UNet([4], groups=2, **how), lambda **how: Field([8], **how)])
 def test_networks_in_low_precision_tell_times_apart(perturb, make):
     field = make(features=2, dtype="mixed_bfloat16")
