@@ -33,7 +33,10 @@ class LazyImages:
     __repr__ = one_line
 
     def __init__(
-        self, read: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...], dtype: Any = "uint8"
+        self,
+        read: Callable[[np.ndarray], np.ndarray],
+        shape: tuple[int, ...],
+        dtype: str | np.dtype = "uint8",
     ) -> None:
         self._read = read
         self.shape = tuple(shape)

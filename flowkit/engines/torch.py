@@ -308,7 +308,7 @@ def _convolve(x, kernel, bias, in_place):
     flat, padding, kernel = bias.ndim == 1, kernel.shape[1] // 2, _first(kernel)
     if (
         kernel.shape[0] == 1
-    ):  # otherwise in both orders at once, of which second derivatives take the wrong one
+    ):  # in both orders of memory at once, of which second derivatives take the wrong one
         kernel = kernel.contiguous()
     y = torch.conv2d(x, kernel, bias if flat else None, padding=padding)
     if flat:

@@ -146,6 +146,11 @@ def variables(model: keras.Model) -> Variables:
     return _named("model", model.variables) | _named("optimizer", optimizer.variables)
 
 
+def metrics(model: keras.Model) -> Variables:
+    """Return the running means of a model, which Keras resets in each epoch, by position, path and type."""
+    return _named("metric", model.metrics_variables)
+
+
 def _named(owner, variables):
     return {
         f"{owner}/{i:05d}/{_COUNTER.sub('', one.path)} {one.dtype}": one for i, one in enumerate(variables)
@@ -162,11 +167,8 @@ def state(model: keras.Model, callbacks: Callbacks) -> Arrays:
 
 
 def means(model: keras.Model) -> Arrays:
-    """Return the running means, those of the rows of all processes of a group; all of them call it.
-
-    Keras resets them in each epoch.
-    """
-    named = _named("metric", model.metrics_variables)
+    """Return the running means, those of the rows of all processes of a group; all of them call it."""
+    named = metrics(model)
     sums = engine.summed([variable.value for variable in named.values()])
     return {key: ops.convert_to_numpy(value) for key, value in zip(named, sums, strict=True)}
 
@@ -193,7 +195,7 @@ def assign(name: str, arrays: Arrays, variables: Variables) -> None:
 
 def assign_metrics(name: str, arrays: Arrays, model: keras.Model) -> None:
     """Assign the running means; in a group the main process keeps them for all."""
-    named = _named("metric", model.metrics_variables)
+    named = metrics(model)
     assign(name, arrays, named)
     engine.left_to_main(named.values())
 

@@ -7,9 +7,10 @@ import pytest
 
 from flowkit import Flow, data, presets, zoo
 from flowkit.app import main
-from flowkit.app.experiment import build_flow, of_tables
+from flowkit.app.experiment import build_flow, kind_of
 from flowkit.app.experiment import load as load_data
 from flowkit.app.recipe import read_recipe
+from flowkit.app.tables import Tables
 from flowkit.presets.folder import read_preset
 
 # Test bits/dim over the first 100 images of the embedded test split, as each came from its training.
@@ -38,7 +39,7 @@ def test_a_trained_flow_has_a_card_whose_numbers_are_its_run_s_and_a_recipe(name
     kept, shipped = read_recipe(str(preset.recipe)), read_recipe(name)
     assert (kept.model, kept.sampling) == (shipped.model, shipped.sampling)
     # Tables adapt to 10,000 rows anyway.
-    free = {"epochs"} | ({"adapt_batch"} if of_tables(kept) else set())
+    free = {"epochs"} | ({"adapt_batch"} if isinstance(kind_of(kept), Tables) else set())
     assert kept.training.model_dump(exclude=free) == shipped.training.model_dump(exclude=free)
     ended = preset.measured["epochs"]
     if ended != kept.training.epochs:
