@@ -1,5 +1,7 @@
 """TensorFlow, which runs graphs."""
 
+import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -15,6 +17,17 @@ class Rows(steps.Rows):
         inside = tf.logical_and(place >= 0, place < self._count)
         spread = tf.gather(tf.cast(rows, x.dtype), tf.clip_by_value(place, 0, self._count - 1))
         return tf.where(tf.reshape(inside, (-1, *(1,) * (len(x.shape) - 1))), spread, x)
+
+
+class _Counted(keras.random.SeedGenerator):
+    """The seeds of a whole number, as Keras counts them. It has no variable, which a graph can make only once."""
+
+    def __init__(self, seed):
+        self._state = np.array([seed, 0], "uint32")
+
+    def next(self, ordered=True):
+        state, self._state = self._state, self._state + np.array([0, 1], "uint32")
+        return ops.convert_to_tensor(state)
 
 
 class TensorFlowEngine(Engine):
@@ -51,6 +64,9 @@ class TensorFlowEngine(Engine):
         return tf.reshape(y, (-1, *x.shape[1:-1], kernel.shape[-1])) + bias
 
     # Gradients: nothing is recorded outside of a GradientTape
+
+    def seeds(self, seed):
+        return _Counted(seed) if isinstance(seed, int) else seed
 
     def compile_pure(self, function):
         return tf.function(function, autograph=False)

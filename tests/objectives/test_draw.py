@@ -142,6 +142,7 @@ def test_sticking_the_landing_is_the_same_gradient_in_the_mean(perturb):
     assert (np.abs(stuck.mean(0) - whole.mean(0)) < 4 * error).all()
 
 
+@pytest.mark.every_engine
 @pytest.mark.parametrize("bijector", [Shift, lambda: Slice(1)])
 def test_a_whole_number_as_seed_gives_the_same_draws_in_each_step(bijector):
     class Same(Objective):
