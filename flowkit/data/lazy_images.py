@@ -63,10 +63,10 @@ class LazyImages:
         """Return the images of `rows`, whole numbers (k,), which stay on the disk as well."""
         return LazyImages(lambda places: self._read(rows[places]), (len(rows), *self.shape[1:]), self.dtype)
 
-    def mapped(self, function: Callable[[np.ndarray], np.ndarray]) -> "LazyImages":
-        """Return the images with `function` applied to those that are read, a map of k images to k."""
+    def mapped(self, function: Callable[[np.ndarray], np.ndarray], count: int | None = None) -> "LazyImages":
+        """Return the first `count` images with `function` applied to those that are read, a map of k images to k."""
         first = function(self[:1])
-        shape = (len(self), *first.shape[1:])
+        shape = (len(self._rows[:count]), *first.shape[1:])
         return LazyImages(lambda rows: function(self._read(rows)), shape, first.dtype)
 
 
