@@ -306,9 +306,8 @@ class TorchEngine(TorchGroup):
 
 def _convolve(x, kernel, bias, in_place):
     flat, padding, kernel = bias.ndim == 1, kernel.shape[1] // 2, _first(kernel)
-    if (
-        kernel.shape[0] == 1
-    ):  # in both orders of memory at once, of which second derivatives take the wrong one
+    # A kernel with one output is in both orders of memory at once, and second derivatives take the wrong one.
+    if kernel.shape[0] == 1:
         kernel = kernel.contiguous()
     y = torch.conv2d(x, kernel, bias if flat else None, padding=padding)
     if flat:
