@@ -9,7 +9,7 @@ from keras import ops
 from flowkit import engines
 from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.folding import derived_of, fold, run_units
-from flowkit.bijectors.replay import Backprop, Drift, Replayed, changes, replay, smallest
+from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay, smallest
 from flowkit.contract import Bijector, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import whole
 from flowkit.contract.derived import apart, freezes, once
@@ -21,6 +21,8 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 
 _OF_EACH_ENTRY = {type(None), keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2}
+# Keras's own: on CPU, XLA runs their gradients inside a loop ten times slower; those of `engine.convolve` it does not.
+_CONVOLUTIONS = tuple(getattr(keras.layers, name) for name in dir(keras.layers) if "Conv" in name)
 
 
 class Repeat(Replayed):
@@ -204,7 +206,7 @@ class Repeat(Replayed):
             return replay(self, [self], x, context, inverse)
         rows, shape, derived = self._rows(), as_tuple(x.shape), None
         if noise is None:
-            if engine.scans() and not freezes() and not any(map(changes, layers_inside(self.block))):
+            if engine.scans() and not freezes() and self._loops:
                 return self._scan(rows, x, context, inverse)
             # Constants of an exported flow are those of each copy.
             derived = once(
@@ -230,9 +232,7 @@ class Repeat(Replayed):
                 else:
                     x, more = run_units(units, derived[i], x, context, inverse)
                     log_dets += more
-        # Keep values that were assigned to the copies' weights, such as statistics of a BatchNormalization.
-        for place in rows.assigned:
-            self._held.columns[place].assign(engine.stack(rows.unstacked[place]))
+        self._keep({place: engine.stack(rows.unstacked[place]) for place in rows.assigned})
         return x, log_dets
 
     @property
@@ -255,17 +255,34 @@ class Repeat(Replayed):
                     before = after(before)
         return derived[::-1] if inverse else derived
 
+    @property
+    def _loops(self):
+        """Return True if nothing in the block has to be compiled for each copy."""
+        return not any(isinstance(layer, _CONVOLUTIONS) for layer in layers_inside(self.block))
+
     def _scan(self, rows, x, context, inverse):
         """Run the copies in a loop of the engine, which compiles one of them for all."""
         derived = self._derived(rows, as_tuple(x.shape), inverse)
 
         def step(x, row):
             values, tensors = row
-            with Rows(self.block.variables, values):
+            with Rows(self.block.variables, values) as inside:
                 x, log_dets = run_units(self._units, _filled(derived, iter(tensors)), x, context, inverse)
-            return x, sum(log_dets, 0.0)
+            assigned = {place: inside.stacks[place] for place in inside.assigned}
+            return x, (sum(log_dets, 0.0), inside.losses, assigned)
 
-        return engine.scan(step, x, (rows.stacks, _tensors(derived)), reverse=inverse)
+        x, (log_det, losses, assigned) = engine.scan(
+            step, x, (rows.stacks, _tensors(derived)), reverse=inverse
+        )
+        self._keep(assigned)
+        for loss in losses:
+            self.add_loss(ops.sum(loss))
+        return x, ops.sum(log_det, axis=0)
+
+    def _keep(self, assigned):
+        """Keep values that were assigned to weights of the copies, such as statistics of a BatchNormalization."""
+        for place, values in assigned.items():
+            self._held.columns[place].assign(values)
 
     def stretch(self) -> "engines.Stretch":
         """Return the parts of the block, their variables and the values of all copies, for `replay`."""
@@ -273,7 +290,7 @@ class Repeat(Replayed):
         stacks = {id(like): engine.tensor(column) for like, column in self._pairs()}
         variables = [part.variables for part in parts]
         values = [[stacks[id(variable)] for variable in own] for own in variables]
-        return engines.Stretch(parts, variables, values, self.n)
+        return engines.Stretch(parts, variables, values, self.n, self._loops)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "block": self._block_config()}
@@ -292,7 +309,7 @@ class Rows(keras.StatelessScope):
     def __init__(self, variables, stacks):
         super().__init__(collect_losses=True, initialize_variables=False)
         self.places = {id(variable): place for place, variable in enumerate(variables)}
-        self.stacks, self.unstacked = stacks, {}
+        self.stacks, self.unstacked = list(stacks), {}
         self.number, self.assigned = None, set()
 
     def get_current_value(self, variable):
@@ -304,7 +321,8 @@ class Rows(keras.StatelessScope):
     def add_update(self, update):
         variable, value = update
         place = self.places[id(variable)]
-        self._values(place)[self.number] = value
+        values, number = (self.stacks, place) if self.number is None else (self._values(place), self.number)
+        values[number] = value
         self.assigned.add(place)
 
     def _values(self, place):

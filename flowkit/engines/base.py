@@ -245,11 +245,11 @@ class Engine:
         return ops.fori_loop(0, times, lambda _, state: step(state), state)
 
     def scans(self):
-        """Return True if `scan` compiles one copy for all of them."""
+        """Return True while a program is made in which `scan` compiles one copy for all of them."""
         return False
 
     def scan(self, step, x, stacked, reverse):
-        """Apply `step(x, row)`, which returns (x, log-det), to each row of a nest of tensors: (x, sum of log-dets)."""
+        """Apply `step(x, row)`, which returns (x, nest), to each row of a nest of tensors: (x, stacked nests)."""
         raise NotImplementedError
 
     def solve_ode(self, library, rate, x, integrals, given, span, **options):

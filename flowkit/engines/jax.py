@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 from jax.experimental import multihost_utils
 from keras import ops
 from keras.src.backend.common.stateless_scope import in_stateless_scope
@@ -69,10 +70,13 @@ class JaxEngine(Engine):
             return list(map(jnp.asarray, np.asarray(x)))
         return jnp.unstack(x, axis=axis)  # whose gradients are stacked; those of slices are padded and added
 
+    def convolve(self, x, kernel, bias):
+        return super().convolve(x, kernel, bias) if kernel.shape[0] == 1 else _convolve(x, kernel) + bias
+
     # Loops
 
     def iterate(self, step, times, state, alive=None):
-        if isinstance(jnp.zeros(()), jax.core.Tracer):  # part of what is compiled
+        if self.scans():
             return super().iterate(step, times, state, alive)
         for _ in range(times):  # outside, JAX's loop compiles in each call, for a large part of a second
             if alive is not None and not alive(state):
@@ -81,16 +85,10 @@ class JaxEngine(Engine):
         return state
 
     def scans(self):
-        # Not on CPU, where XLA runs convolutions inside a loop forty times slower.
-        return jax.default_backend() != "cpu"
+        return isinstance(jnp.zeros(()), jax.core.Tracer)  # while a program is made
 
     def scan(self, step, x, stacked, reverse):
-        def body(x, row):
-            y, log_det = step(x, row)
-            return y, jnp.asarray(log_det, x.dtype)
-
-        y, log_dets = jax.lax.scan(body, x, stacked, reverse=reverse)
-        return y, jnp.sum(log_dets, axis=0)
+        return jax.lax.scan(step, x, stacked, reverse=reverse)
 
     def solve_ode(self, library, rate, x, integrals, given, span, **options):
         if library != "diffrax":
@@ -143,7 +141,7 @@ class JaxEngine(Engine):
         return lambda tensors, *rest: compiled(list(tensors), *rest)
 
     def backprop(self, stretches, x, context, inverse, **options):
-        return jax_backprop.backprop(stretches, x, context, inverse, loops=self.scans(), **options)
+        return jax_backprop.backprop(stretches, x, context, inverse, compiled=self.scans(), **options)
 
     # Answers without gradients: compiled as a whole
 
@@ -246,6 +244,37 @@ class JaxEngine(Engine):
         padded = np.frombuffer(data.ljust(max(1, int(sizes.max())), b"\0"), "uint8")
         parts = np.asarray(multihost_utils.process_allgather(padded))
         return [part[: int(size)].tobytes() for part, size in zip(parts, sizes, strict=True)]
+
+
+_IMAGES = "NHWC", "HWIO", "NHWC"  # the only order for which XLA has fast convolutions inside a loop on CPU
+
+
+def _convolution(x, kernel, order):
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=order)
+
+
+@jax.custom_jvp
+def _convolve(x, kernel):
+    """Return the convolution of `x` (n, h, w, c), as large as `x`; its gradients are convolutions in the same order.
+
+    JAX makes gradients by turning a convolution round, with the order of its axes. So the tangents below have orders
+    that become `_IMAGES` when they are turned round.
+    """
+    return _convolution(x, kernel, _IMAGES)
+
+
+def _tangent(primals, tangents):
+    (x, kernel), (along_x, along_kernel) = primals, tangents
+    parts = []
+    if not isinstance(along_x, SymbolicZero):
+        parts.append(_convolution(along_x, jnp.swapaxes(kernel, 2, 3), ("NHWC", "HWOI", "NHWC")))
+    if not isinstance(along_kernel, SymbolicZero):
+        moved = jnp.transpose(x, (3, 1, 2, 0)), jnp.transpose(along_kernel, (2, 0, 1, 3))
+        parts.append(jnp.transpose(_convolution(*moved, ("CHWN", "IHWO", "HWNC")), (2, 0, 1, 3)))
+    return _convolve(x, kernel), sum(parts)
+
+
+_convolve.defjvp(_tangent, symbolic_zeros=True)
 
 
 def _keep(own, op, x, **options):

@@ -9,13 +9,11 @@ from flowkit.engines.replay import Replay, drift
 from flowkit.engines.steps import one_by_one
 
 
-def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift, loops):
-    """See `Engine.backprop`. With `loops` the copies of a stretch are compiled once for all, in both passes."""
+def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift, compiled):
+    """See `Engine.backprop`. In a program that is `compiled` the copies of a stretch are a loop, in both passes."""
     runs, values = [], []
     for stretch in stretches()[:: -1 if inverse else 1]:
-        # Outside of what is compiled, a loop would compile in each call.
-        looped = loops or (stretch.looped and isinstance(jnp.zeros(()), jax.core.Tracer))
-        looped = looped and stretch.n is not None
+        looped = compiled and stretch.looped and stretch.n is not None
         if looped:
             steps = list(zip(stretch.parts, stretch.variables, stretch.values, strict=True))
             steps = steps[::-1] if inverse else steps

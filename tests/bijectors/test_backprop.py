@@ -98,7 +98,7 @@ def test_through_16_steps_with_context(inverse, perturb):
 @pytest.mark.skipif(engine.name != "jax", reason="the other engines run one block after another")
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 def test_blocks_in_one_loop(inverse, perturb, monkeypatch):
-    """As on a GPU: one step is compiled for all that are alike, in both passes, and one for others beside them."""
+    """As in a program: one step is compiled for all that are alike, in both passes, and one for others beside them."""
     import jax
 
     monkeypatch.setattr(engine, "scans", lambda: True)

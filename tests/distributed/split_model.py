@@ -13,15 +13,13 @@ import keras
 import numpy as np
 
 from flowkit import distributed, training, zoo
-from flowkit.engines import engine
 
 FOLDER = Path(sys.argv[1])
 X = np.random.default_rng(0).normal(size=(32, 4, 4, 2)).astype("float32")
 
 
-def train(name, shape=None, loops=False):
+def train(name, shape=None):
     """Two epochs of four steps. `shape` of a mesh, (batches, parts of a kernel); None is one device."""
-    engine.scans = lambda: loops  # as on a GPU: the copies of a `Repeat` are one loop
     distribution = None
     if shape is not None:
         devices = keras.distribution.list_devices()[: shape[0] * shape[1]]
@@ -55,5 +53,5 @@ def refused(shape, names, width):
 
 train("whole")
 train("two", (2, 2))  # and two halves of each batch
-train("four", (1, 4), loops=True)
+train("four", (1, 4))
 (FOLDER / "refused.txt").write_text(str(refused((1, 4), ("batch", "model"), 6)))

@@ -12,11 +12,10 @@ from flowkit.engines import engine
 pytestmark = pytest.mark.skipif(engine.name != "jax", reason="asks JAX for its programs")
 
 
-def program(monkeypatch, steps, backprop):
+def program(steps, backprop):
     """What one training step of a small Glow becomes, with 2 levels and `steps` a level."""
     import jax
 
-    monkeypatch.setattr(engine, "scans", lambda: True)
     flow = zoo.glow(levels=2, steps=steps, width=4, backprop=backprop, input_shape=(8, 8, 3))
     adam = keras.optimizers.Adam(1e-3, use_ema=True, global_clipnorm=50.0)
     flow.compile(training.GuardedOptimizer(adam))
@@ -36,14 +35,14 @@ def program(monkeypatch, steps, backprop):
 
 @pytest.mark.parametrize("backprop", ["stored", "recompute"])
 @pytest.mark.long
-def test_depth_adds_no_networks_to_the_program(monkeypatch, backprop):
-    few, many = (program(monkeypatch, steps, backprop) for steps in (2, 4))
+def test_depth_adds_no_networks_to_the_program(backprop):
+    few, many = (program(steps, backprop) for steps in (2, 4))
     assert few.count("stablehlo.while") == many.count("stablehlo.while") == 4  # both ways through two levels
     assert few.count("stablehlo.convolution") == many.count("stablehlo.convolution") > 0
 
 
 @pytest.mark.long
-def test_networks_in_bfloat16_convolve_in_it(monkeypatch, policy):
+def test_networks_in_bfloat16_convolve_in_it(policy):
     policy("mixed_bfloat16")
-    types = re.findall(r"stablehlo\.convolution.*-> tensor<[0-9x]*(\w+)>", program(monkeypatch, 2, "stored"))
+    types = re.findall(r"stablehlo\.convolution.*-> tensor<[0-9x]*(\w+)>", program(2, "stored"))
     assert "bf16" in types
