@@ -228,10 +228,12 @@ def test_a_density_that_is_zero_somewhere_keeps_its_weights():
 def test_a_report_does_not_trust_weights_that_miss_a_part():
     """The funnel again: k-hat alone would trust these weights."""
     flow = built(Scale([-math.log(3.0), -math.log(100.0)]), event=2)
-    found = flowkit.inference_report(flow, funnel_of, draws=20_000)
-    assert found.k_hat < reliable(20_000)
-    assert not found.trusted
-    assert f"Do not trust these weights: walks from them found {found.missed:.1%}" in found.sentence
+    reports = [flowkit.inference_report(flow, funnel_of, draws=20_000, seed=seed) for seed in range(3)]
+    fooled = [found for found in reports if found.k_hat < reliable(20_000)]  # backends draw other numbers
+    assert fooled
+    assert not any(found.trusted for found in reports)
+    for found in fooled:
+        assert f"Do not trust these weights: walks from them found {found.missed:.1%}" in found.sentence
     inside = built(Unconstrain([(0, 1)] * 2), event=2)  # walks do not leave the square
     found = flowkit.inference_report(inside, lambda x: 0 * x[:, 0] + ops.log(x[:, 1] + 1), draws=2_000)
     assert found.trusted

@@ -101,7 +101,11 @@ class Repeat(Replayed):
         copies = [self.block, *(self._copy(i) for i in range(1, self.n))]
         # A layer that is frozen now may be trained later: its variables are made as those of any other.
         trained = [(layer, layer.trainable) for layer in layers_inside(self.block)]
-        self.block.trainable = True
+        for (
+            layer,
+            _,
+        ) in trained:  # each: on TensorFlow, Keras passes over a layer that is trainable with all inside it
+            layer.trainable = True
         for copy in copies:
             copy.build_for(x_shape, context_shape)
         self._refuse_unstackable(x_shape, copies)
