@@ -17,6 +17,7 @@ from flowkit.contract import ContractError
 from flowkit.data import Dequantize
 from flowkit.diagnostics.inference import pareto_smoothed, relative_error, reliable
 from flowkit.diagnostics.missed_mass import missed_mass
+from flowkit.distributions import StudentT
 from flowkit.surjections import Augment
 
 ROOT = Path(__file__).parents[1]
@@ -234,7 +235,7 @@ def test_a_report_does_not_trust_weights_that_miss_a_part():
     assert not any(found.trusted for found in reports)
     for found in fooled:
         assert f"Do not trust these weights: walks from them found {found.missed:.1%}" in found.sentence
-    inside = built(Unconstrain([(0, 1)] * 2), event=2)  # walks do not leave the square
+    inside = built(Unconstrain([(0, 1)] * 2), event=2, base=StudentT(5))  # walks do not leave the square
     found = flowkit.inference_report(inside, lambda x: 0 * x[:, 0] + ops.log(x[:, 1] + 1), draws=2_000)
     assert found.trusted
 
