@@ -12,18 +12,16 @@ from flowkit.bijectors.chain import Chain
 from flowkit.bijectors.continuous import Continuous
 from flowkit.bijectors.conv1x1 import Conv1x1
 from flowkit.bijectors.convolutions import EmergingConv, PeriodicConv
-from flowkit.bijectors.coupling import Coupling
+from flowkit.bijectors.coupling import GIN, Coupling
 from flowkit.bijectors.elementwise import Elementwise, Exp, Logit, Sigmoid, Softplus, Tanh
 from flowkit.bijectors.equalize import Equalize
-from flowkit.bijectors.gin import GIN
-from flowkit.bijectors.haar import Haar
 from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.linear import LULinear, MatrixExponential
 from flowkit.bijectors.multiscale import MultiScale
 from flowkit.bijectors.on_columns import OnColumns
 from flowkit.bijectors.patch_coupling import PatchCoupling
 from flowkit.bijectors.pointwise import Pointwise
-from flowkit.bijectors.rearrange import Flatten, Permute, Reshape, Squeeze
+from flowkit.bijectors.rearrange import Flatten, Haar, Permute, Reshape, Squeeze
 from flowkit.bijectors.repeat import Repeat
 from flowkit.bijectors.residual import Residual
 from flowkit.bijectors.rotations import CayleyRotation, HouseholderRotation, QRLinear, SVDLinear, Woodbury

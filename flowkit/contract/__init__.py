@@ -4,9 +4,8 @@ from flowkit.contract.conditioner import Conditioner
 from flowkit.contract.domain import Domain
 from flowkit.contract.errors import ContractError
 from flowkit.contract.flow_layer import Bijector, FlowLayer, Surjection
-from flowkit.contract.shapes import sum_event
+from flowkit.contract.shapes import AnySeed, Context, Shape, Tensor, sum_event
 from flowkit.contract.spec import BijectorSpec
-from flowkit.contract.tensor import AnySeed, Context, Shape, Tensor
 
 __all__ = [
     "AnySeed",

@@ -11,8 +11,7 @@ from flowkit.contract.configured import Configured, add_argument
 from flowkit.contract.derived import as_keyword, derive_from, goes_with
 from flowkit.contract.errors import ContractError
 from flowkit.contract.precision import floats_as
-from flowkit.contract.shapes import as_tuple
-from flowkit.contract.tensor import Context, Shape, Tensor
+from flowkit.contract.shapes import Context, Shape, Tensor, as_tuple
 
 LAYOUTS = ("interleaved", "contiguous")
 

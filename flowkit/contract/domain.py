@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from keras import ops
 
-from flowkit.contract.tensor import Tensor
+from flowkit.contract.shapes import Tensor
 
 
 @dataclass(frozen=True)

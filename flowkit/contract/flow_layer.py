@@ -16,9 +16,8 @@ from flowkit.contract.errors import ContractError, label
 from flowkit.contract.inside import build_for
 from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.precision import full_precision
-from flowkit.contract.shapes import as_tuple, context_shape
+from flowkit.contract.shapes import AnySeed, Context, Shape, Tensor, as_tuple, context_shape
 from flowkit.contract.spec import BijectorSpec
-from flowkit.contract.tensor import AnySeed, Context, Shape, Tensor
 
 
 class FlowLayer(Configured, keras.Layer):

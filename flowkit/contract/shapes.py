@@ -1,11 +1,30 @@
-"""Event shapes: axis 0 is the batch, all other axes are the event."""
+"""Types of tensors and shapes in signatures, and event shapes: axis 0 is the batch, all other axes are the event."""
 
 import math
 import numbers
+from typing import TYPE_CHECKING, Any, TypeAlias
 
+import keras
 from keras import ops, tree
 
-from flowkit.contract.tensor import Tensor
+# Each backend has another class of tensors.
+
+AnySeed: TypeAlias = int | keras.random.SeedGenerator | None
+
+if TYPE_CHECKING:
+    Tensor: TypeAlias = Any
+    Shape: TypeAlias = Any
+    Context: TypeAlias = Any
+else:
+
+    class Tensor:
+        """A tensor of the backend, or a value that becomes one: a numpy array, a list of numbers, a data frame."""
+
+    class Context:
+        """A tensor that a density is conditional on, a dict of tensors, or None."""
+
+    class Shape:
+        """A tuple of ints, (batch, *event), with None for sizes that are not known; a dict of tuples for a dict."""
 
 
 def sum_event(x: Tensor) -> Tensor:
