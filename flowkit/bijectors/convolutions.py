@@ -74,7 +74,7 @@ class EmergingConv(_Convolution):
         p = side // 2
         own = ops.triu(kernel[..., p, p, :, :], 1) + eye(channels, kernel)  # of a place to itself
         if inverse:
-            back = ops.solve_triangular(own, eye(channels, kernel) + ops.zeros_like(own), lower=False)
+            back = engine.solve_triangular(own, eye(channels, kernel) + ops.zeros_like(own), lower=False)
             scale = ops.exp(-log_scale)
             return {"before": self._as_kernel(before), "back": back, "scale": scale, "log_det": -log_det}
         centre = engine.constant(centre_tap, side, like=kernel)

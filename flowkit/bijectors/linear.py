@@ -154,8 +154,10 @@ class LULinear(Linear):
         upper = triangle(self.upper.value, self.sign.value * self._sizes())
         if not inverse:
             return matmul(self.permutation.value, matmul(lower, upper))
-        half = ops.solve_triangular(lower, ops.swapaxes(engine.tensor(self.permutation), -1, -2), lower=True)
-        return ops.solve_triangular(upper, half, lower=False)
+        half = engine.solve_triangular(
+            lower, ops.swapaxes(engine.tensor(self.permutation), -1, -2), lower=True
+        )
+        return engine.solve_triangular(upper, half, lower=False)
 
 
 SQUARINGS = 12

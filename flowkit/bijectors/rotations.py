@@ -30,7 +30,7 @@ def reflected(vectors: Tensor, columns: int | None = None) -> Any:
     columnwise = ops.swapaxes(vectors, -1, -2)
     inner = ops.triu(matmul(vectors, columnwise), 1) + 0.5 * eye(rows, vectors)
     return eye(size, vectors)[:, :columns] - matmul(
-        columnwise, ops.solve_triangular(inner, vectors[..., :columns], lower=False)
+        columnwise, engine.solve_triangular(inner, vectors[..., :columns], lower=False)
     )
 
 
@@ -156,7 +156,7 @@ class QRLinear(Reflected):
         rotation = reflected(self.vectors.value)
         upper = triangle(self.upper.value, self._sizes())
         if inverse:
-            return ops.solve_triangular(upper, ops.swapaxes(rotation, -1, -2), lower=False)
+            return engine.solve_triangular(upper, ops.swapaxes(rotation, -1, -2), lower=False)
         return matmul(rotation, upper)
 
 
@@ -245,7 +245,7 @@ class Woodbury(Linear):
         upper = triangle(self.upper.value, self._sizes())
         free = self.free.value - matmul(columns, matmul(rows, self.free.value))
         left = matmul(columns, upper - eye(self.rank, upper)) + free
-        return left, -ops.solve_triangular(upper, rows, lower=False) if inverse else rows
+        return left, -engine.solve_triangular(upper, rows, lower=False) if inverse else rows
 
     def matrix(self, inverse: bool = False) -> Tensor:
         """Return I + U V, or its inverse, (channels, channels)."""

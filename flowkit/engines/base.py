@@ -132,6 +132,10 @@ class Engine:
         """Return the matrix product."""
         return ops.matmul(x1, x2)
 
+    def solve_triangular(self, a, b, lower):
+        """Return a^-1 b for triangular matrices `a` (..., n, n) and `b` (..., n, k) with the same leading axes."""
+        return ops.solve_triangular(a, b, lower=lower)
+
     def mean(self, x, axis=None, keepdims=False):
         """Return the mean over an axis, several, or all (None)."""
         return ops.mean(x, axis=axis, keepdims=keepdims)

@@ -1,6 +1,7 @@
 """JAX, which compiles whole steps."""
 
 import contextlib
+import functools
 import math
 import os
 
@@ -59,6 +60,10 @@ class JaxEngine(Engine):
 
     def mean(self, x, axis=None, keepdims=False):
         return _keep(jnp.mean, ops.mean, x, axis=axis, keepdims=keepdims)
+
+    def solve_triangular(self, a, b, lower):
+        on_cpu = a.ndim > 2 and jax.default_backend() == "cpu"
+        return _solve_each(a, b, lower) if on_cpu else super().solve_triangular(a, b, lower)
 
     # Outside of what is compiled JAX would compile a program for each shape.
 
@@ -244,6 +249,18 @@ class JaxEngine(Engine):
         padded = np.frombuffer(data.ljust(max(1, int(sizes.max())), b"\0"), "uint8")
         parts = np.asarray(multihost_utils.process_allgather(padded))
         return [part[: int(size)].tobytes() for part, size in zip(parts, sizes, strict=True)]
+
+
+@functools.partial(jax.jit, static_argnames="lower")
+def _solve_each(a, b, lower):
+    """Solve one system after another.
+
+    jaxlib 0.10 gives the systems of one call to the threads that run such calls, and waits for them: two calls at once
+    wait forever on two cores.
+    """
+    systems = [x.reshape(-1, *x.shape[-2:]) for x in (a, b)]
+    found = jax.lax.map(lambda one: jax.scipy.linalg.solve_triangular(*one, lower=lower), systems)
+    return found.reshape(b.shape)
 
 
 _IMAGES = "NHWC", "HWIO", "NHWC"  # the only order for which XLA has fast convolutions inside a loop on CPU
