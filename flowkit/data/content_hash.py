@@ -5,8 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.data.dataset import Dataset
-from flowkit.data.lazy_images import LazyImages, as_rows, blocks
+from flowkit.data.dataset import Dataset, as_rows, blocks
 from flowkit.data.table import Table
 
 _MOST_BYTES = 2**28  # of an array that `fingerprint` reads: a quarter of a second, also of a file of many GB
@@ -25,12 +24,9 @@ def content_hash(*splits: Dataset | Table) -> str:
     """
     digest = hashlib.sha256()
     for split in splits:
-        said: list[object]
-        arrays: list[np.ndarray | LazyImages | None]
-        if isinstance(split, Table):
-            said, arrays = [split.names], [split.values]
-        else:
-            said, arrays = [split.levels], [split.images, split.labels]
+        tabular = isinstance(split, Table)
+        said: list[Any] = [split.names if tabular else split.levels]
+        arrays: list[Any] = [split.values] if tabular else [split.images, split.labels]
         for array in arrays:
             if array is not None:
                 little = np.dtype(array.dtype).newbyteorder("<")  # on any machine

@@ -1,20 +1,91 @@
-"""One split of a data set of images, and the 90/10 split of data that come without one."""
+"""Images in memory or on the disk, with their labels; the 90/10 split of data that come without one."""
 
-import hashlib
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
 from flowkit.contract.arguments import whole, words
+from flowkit.contract.configured import one_line
 from flowkit.data.bounded import FileError
-from flowkit.data.lazy_images import LazyImages
+
+_AT_ONCE = 2**24  # bytes of a block
+
+
+class LazyImages:
+    """An array of images that is read when it is indexed: `images[rows]` is numpy, and nothing else is kept.
+
+    Indexed along its first axis as an array is; `np.asarray` reads all of it. `flowkit.data.load` returns one for
+    `in_memory=False`, and `flowkit.data.batches` takes it.
+
+    Args:
+        read: a function that returns the images of some row numbers `(k,)`, uint8 `(k, height, width, channels)`.
+        shape: of all, `(n, height, width, channels)`.
+
+    Example:
+        >>> ramp = LazyImages(lambda rows: rows.astype("uint8").reshape(-1, 1, 1, 1), shape=(100, 1, 1, 1))
+        >>> ramp[[3, -1]].ravel().tolist(), ramp[:2].shape, ramp[5].shape, len(ramp)
+        ([3, 99], (2, 1, 1, 1), (1, 1, 1), 100)
+    """
+
+    ndim = 4
+    __repr__ = one_line
+
+    def __init__(
+        self,
+        read: Callable[[np.ndarray], np.ndarray],
+        shape: tuple[int, ...],
+        dtype: str | np.dtype = "uint8",
+    ) -> None:
+        self._read = read
+        self.shape = tuple(shape)
+        self.dtype = np.dtype(dtype)
+        self._rows = np.arange(self.shape[0])
+
+    @property
+    def nbytes(self) -> int:
+        """Return the bytes that all would take in memory."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> np.ndarray:
+        rows = self._rows[index]
+        images = self._read(np.atleast_1d(rows))
+        return images if rows.ndim else images[0]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return self[:] if dtype is None else self[:].astype(dtype)
+
+    def taken(self, rows: np.ndarray) -> "LazyImages":
+        """Return the images of `rows`, whole numbers (k,), which stay on the disk as well."""
+        return LazyImages(lambda places: self._read(rows[places]), (len(rows), *self.shape[1:]), self.dtype)
+
+    def mapped(self, function: Callable[[np.ndarray], np.ndarray], count: int | None = None) -> "LazyImages":
+        """Return the first `count` images with `function` applied to those that are read, a map of k images to k."""
+        first = function(self[:1])
+        shape = (len(self._rows[:count]), *first.shape[1:])
+        return LazyImages(lambda rows: function(self._read(rows)), shape, first.dtype)
+
+
+def as_rows(x: Any) -> Any:
+    """Return `x` as a numpy array, or unchanged if it is `LazyImages`."""
+    return x if isinstance(x, LazyImages) else np.asarray(x)
+
+
+def blocks(array: Any) -> Iterator[np.ndarray]:
+    """Yield consecutive rows of an array or of `LazyImages`, some megabytes at a time."""
+    step = max(1, _AT_ONCE * len(array) // max(1, array.nbytes))
+    return (array[start : start + step] for start in range(0, len(array), step))
+
 
 Split = Annotated[str, words("train", "test")]
 Limit = Annotated[int, whole(1, None)]
-_TEST_FRACTION = 0.1
+TEST_FRACTION = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,30 +136,5 @@ def split_rows(count: int, split: str, source: str | Path, of: str = "rows") -> 
     if count < 2:
         raise FileError(f"{source}: expected at least 2 {of} for a 90/10 split, received {count}. Add some.")
     order = np.random.default_rng(0).permutation(count)
-    test = max(1, round(count * _TEST_FRACTION))
+    test = max(1, round(count * TEST_FRACTION))
     return np.sort(order[:test] if split == "test" else order[test:])
-
-
-def split_names(names: Sequence[str], split: str, source: str | Path) -> list[str]:
-    """Return the names of one split, in an order in which any prefix is a fair sample.
-
-    The hash of a name places it, so that adding files later moves none of the old ones between the splits.
-    """
-    test = split == "test"
-    chosen = [name for name in by_hash(names) if (_fraction(name) < _TEST_FRACTION) == test]
-    if not chosen:
-        raise FileError(
-            f"{source}: expected enough images for a 90/10 split by file name, received {len(names)}, none of which "
-            f"falls into {split!r}. Add images, or make `train` and `test` sub-folders yourself."
-        )
-    return chosen
-
-
-def by_hash(names: Sequence[str]) -> list[str]:
-    """Return `names` in the order of their hashes."""
-    return sorted(names, key=lambda name: (_fraction(name), name))
-
-
-def _fraction(name):
-    """Return a number in [0, 1) that depends on nothing but `name`, uniform over names."""
-    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
