@@ -7,10 +7,10 @@ import numpy as np
 from flowkit.bijectors import MultiScale
 from flowkit.conditioners import PlacePrior, TopPrior
 from flowkit.contract.adaptation import mark_adapted
-from flowkit.convert.openai import fill
-from flowkit.convert.published import (
+from flowkit.convert.openai import (
     conv,
     conv_zeros,
+    fill,
     kernel,
     plu_matrix,
     separate_steps,

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flowkit.contract import Tensor
-from flowkit.convert.openai import infer, make
-from flowkit.convert.published import (
+from flowkit.convert.openai import (
     conv,
     conv_zeros,
+    infer,
     interleaving,
     kernel,
+    make,
     one_padded,
     plu_matrix,
     zero_padded,

@@ -11,8 +11,7 @@ import numpy as np
 from flowkit import engines
 from flowkit.contract import Tensor
 from flowkit.contract.arguments import Positive, checked, whole
-from flowkit.distributed.ending import end_on_errors, leave_at_exit
-from flowkit.distributed.failed import exchanged, leave
+from flowkit.distributed.failed import end_on_errors, exchanged, leave, leave_at_exit
 from flowkit.distributed.launcher import launched
 from flowkit.engines import engine
 

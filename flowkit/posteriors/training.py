@@ -13,8 +13,15 @@ from flowkit.contract.arguments import Between0And1, Count, Positive, checked, o
 from flowkit.flow.flow import Flow
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
-from flowkit.posteriors.prior import Prior, PriorLike, as_prior
-from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated
+from flowkit.posteriors.simulations import (
+    Prior,
+    PriorLike,
+    Simulator,
+    as_prior,
+    finite_pairs,
+    given_pairs,
+    simulated,
+)
 from flowkit.training import Validation
 
 # The share of each weight that an epoch takes away. Without it flows of few simulations memorise them; more of it keeps

@@ -18,7 +18,7 @@ from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow import Flow
 from flowkit.flow.plotting import MOST_COLUMNS, draw_pairs
 from flowkit.training.atomic import atomic_path
-from flowkit.training.averaging import averaged_weights
+from flowkit.training.optimizing import averaged_weights
 
 _LONG_SIDE = 512  # pixels of a picture of small images, which would be a thumbnail
 
