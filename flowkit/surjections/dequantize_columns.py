@@ -144,24 +144,19 @@ class DequantizeColumns(Surjection):
 
     def _starts(self, x):
         """Return (start, width) of the cell of each bit, whole number and indicator, (batch, cells)."""
-        starts, widths = [], []
-        if self._bits:
-            code = pick(x, [self._categories[number] for number, _, _ in self._bits])
-            short, power = (engine.constant(function, self._bits, like=x) for function in (_short, _power))
-            pattern = ops.floor(ops.where(code < short, 2 * code, code + short) / power)
-            free = ops.cast(ops.logical_and(code < short, power < 2), x.dtype)  # the bit that is not needed
-            starts.append((1 - free) * (pattern - 2 * ops.floor(pattern / 2)))
-            widths.append(1 + free)
-        if self._levels:
-            number = pick(x, self._whole)
-            gone, levels = ops.isnan(number), engine.constant(np.asarray, self._levels, like=x)
-            starts.append(ops.where(gone, ops.zeros_like(number), number))
-            widths.append(ops.where(gone, levels, ops.ones_like(number)))
-        if self.missing:
-            starts.append(ops.cast(ops.isnan(pick(x, self.missing)), x.dtype))
-            widths.append(ops.ones_like(starts[-1]))
-        if not starts:
-            return x[..., :0], x[..., :0]
+        code = pick(x, [self._categories[number] for number, _, _ in self._bits])
+        short, power = (engine.constant(function, self._bits, like=x) for function in (_short, _power))
+        pattern = ops.floor(ops.where(code < short, 2 * code, code + short) / power)
+        free = ops.cast(ops.logical_and(code < short, power < 2), x.dtype)  # the bit that is not needed
+        number = pick(x, self._whole)
+        gone, levels = ops.isnan(number), engine.constant(np.asarray, self._levels, like=x)
+        indicator = ops.cast(ops.isnan(pick(x, self.missing)), x.dtype)
+        starts = [
+            (1 - free) * (pattern - 2 * ops.floor(pattern / 2)),
+            ops.where(gone, ops.zeros_like(number), number),
+            indicator,
+        ]
+        widths = [1 + free, ops.where(gone, levels, ops.ones_like(number)), ops.ones_like(indicator)]
         return ops.concatenate(starts, axis=-1), ops.concatenate(widths, axis=-1)
 
     def _recorded(self, y):
@@ -170,20 +165,13 @@ class DequantizeColumns(Surjection):
         number = minimum(number, engine.constant(np.asarray, self._tops, like=y))
         whole = len(self._bits)
         indicators = whole + len(self._levels)
-        parts = []
-        if self._categories:
-            first, short = (engine.constant(function, self._bits, like=y) for function in (_weights, _shorts))
-            pattern = matmul(number[..., :whole], first)
-            parts.append(ops.where(pattern < 2 * short, ops.floor(pattern / 2), pattern - short))
-        parts += [number[..., whole:indicators]] if self._levels else []
-        parts += [y[..., self._cells :]] if self._real else []
-        x = join(parts, [places for places in (self._categories, self._whole, self._real) if places])
-        if not self.missing:
-            return x
+        first, short = (engine.constant(function, self._bits, like=y) for function in (_weights, _shorts))
+        pattern = matmul(number[..., :whole], first)
+        code = ops.where(pattern < 2 * short, ops.floor(pattern / 2), pattern - short)
+        parts = [code, number[..., whole:indicators], y[..., self._cells :]]
+        x = join(parts, [self._categories, self._whole, self._real])
         others = [place for place in range(len(self.columns)) if place not in self.missing]
-        gone = ops.cast(number[..., indicators:], x.dtype)
-        groups = [self.missing, others] if others else [self.missing]
-        gone = join([gone, ops.zeros_like(pick(x, others))] if others else [gone], groups)
+        gone = join([number[..., indicators:], ops.zeros_like(pick(x, others))], [self.missing, others])
         return ops.where(gone > 0, ops.full_like(x, math.nan), x)
 
     # Draws
@@ -196,7 +184,7 @@ class DequantizeColumns(Surjection):
         end = (start + width) * (1 - np.finfo(keras.backend.standardize_dtype(x.dtype)).eps.item())
         y = minimum(start + width * ops.sigmoid(t), end)
         log_slope = ops.log(width) + math.log(_STEEP) + log_sigmoid(t) + log_sigmoid(-t)
-        in_use = ops.ones_like(log_slope)
+        in_use, real = ops.ones_like(log_slope), pick(x, self._real)
         if self._fills:
             gone, mean, std = self._of_fills(x)
             drawn, slope = self._fill._inverse(
@@ -206,11 +194,9 @@ class DequantizeColumns(Surjection):
             in_use = ops.concatenate([in_use, ops.cast(gone, x.dtype)], axis=-1)
             others = [place for place in self._real if place not in self._fills]
             filled = ops.where(gone, drawn, pick(x, self._fills))
-            order = [[self._real.index(place) for place in group] for group in (self._fills, others) if group]
-            real = join([filled, pick(x, others)] if others else [filled], order)
-        elif self._real:
-            real = pick(x, self._real)
-        return ops.concatenate([y, real], axis=-1) if self._real else y, log_slope, in_use
+            order = [[self._real.index(place) for place in group] for group in (self._fills, others)]
+            real = join([filled, pick(x, others)], order)
+        return ops.concatenate([y, real], axis=-1), log_slope, in_use
 
     def _drawn_as(self, x, y):
         """Return the draws `e` that give y for x; zeros for those not in use."""
@@ -238,8 +224,7 @@ class DequantizeColumns(Surjection):
     def _middles(self, x):
         """Return the middle of each cell and the real columns, on the real line; NaN for missing real numbers."""
         start, width = self._starts(x)
-        middle = start + width / 2
-        y = ops.concatenate([middle, pick(x, self._real)], axis=-1) if self._real else middle
+        y = ops.concatenate([start + width / 2, pick(x, self._real)], axis=-1)
         return self._unconstrain._forward(y)[0]
 
     def _posterior(self, x):
@@ -306,9 +291,8 @@ def _shorts(bits):
 
 def _weights(bits):
     """Return the matrix that makes one number of the bits of each category."""
-    return np.array(
-        [[(other == number) * 2**bit for other, _, b in bits if b == 0] for number, _, bit in bits]
-    )
+    first = [[(other == number) * 2**bit for other, _, b in bits if b == 0] for number, _, bit in bits]
+    return np.array(first).reshape(len(bits), len(_shorts(bits)))
 
 
 def _log_normal(e):
