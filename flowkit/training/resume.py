@@ -161,8 +161,7 @@ class Resume(Configured, keras.callbacks.Callback):
             self.params["epochs"] = self._until
         if self._loaded is not None:
             arrays, meta = self._loaded
-            checkpoint.remind(self.callbacks, meta)
-            checkpoint.assign_best(arrays, self.callbacks)
+            checkpoint.remind(self.callbacks, arrays, meta)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
