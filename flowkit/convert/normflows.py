@@ -8,6 +8,7 @@ from flowkit.bijectors import MultiScale
 from flowkit.conditioners import PlacePrior, TopPrior
 from flowkit.contract.adaptation import mark_adapted
 from flowkit.convert.openai import (
+    actnorm,
     conv,
     conv_zeros,
     fill,
@@ -137,8 +138,7 @@ def _step(name, source, block, offset):
     sign = np.ones(len(bias))
     sign[slice(0, None, 2) if block.flows[0].flows[1].scale else slice(None)] = -1
     return {
-        f"{name}/actnorm_center/b": shift.reshape(1, 1, 1, -1),
-        f"{name}/actnorm_scale/logs": logs.reshape(1, 1, 1, -1),
+        **actnorm(name, shift, logs),
         f"{name}/invconv/W": matrix.T,  # there it multiplies from the left
         **_hidden(f"{name}/f1/l_1", *first, zero_padded),
         **_hidden(f"{name}/f1/l_2", *second, lambda kernel: kernel),

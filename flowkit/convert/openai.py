@@ -202,9 +202,9 @@ def slots(bijector, steps):
 def step_slots(steps):
     """Yield the `slots` of the steps alone."""
     for level, triples in enumerate(steps):
-        for index, (actnorm, mix, coupling) in enumerate(triples):
-            name, net, c = f"model/{level}/{index}", coupling.conditioner, actnorm.shift.shape[0]
-            yield from _actnorm(name, actnorm.shift, actnorm.logs)
+        for index, (norm, mix, coupling) in enumerate(triples):
+            name, net, c = f"model/{level}/{index}", coupling.conditioner, norm.shift.shape[0]
+            yield from _actnorm(name, norm.shift, norm.logs)
             if isinstance(mix, Conv1x1):
                 yield f"{name}/invconv/W", mix, (c, c)
             elif mix.order != "reverse":
@@ -280,9 +280,13 @@ def interleaving(first, second):
 def conv(name, kernel, bias, logs=None):
     """Return the published variables of a convolution followed by an actnorm: (conv + bias) exp(3 logs)."""
     logs = np.zeros(kernel.shape[-1]) if logs is None else logs
+    return {f"{name}/W": kernel, **actnorm(name, bias, logs)}
+
+
+def actnorm(name, shift, logs):
+    """Return the published variables of an actnorm: (x + shift) exp(3 logs)."""
     return {
-        f"{name}/W": kernel,
-        f"{name}/actnorm_center/b": bias.reshape(1, 1, 1, -1),
+        f"{name}/actnorm_center/b": shift.reshape(1, 1, 1, -1),
         f"{name}/actnorm_scale/logs": logs.reshape(1, 1, 1, -1),
     }
 

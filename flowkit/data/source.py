@@ -38,42 +38,41 @@ CLASSES = (
 _TRAINED = 1437  # of 1,797 digits
 
 
-def load_embedded(split: str) -> tuple[np.ndarray, np.ndarray]:
+def load_embedded(split: str) -> Dataset:
     """Return 5,000 train or 1,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, and their labels.
 
     Every ten images in a row hold one of each class. They are cut from the full set, train from train and test from
     test.
     """
-    with np.load(EMBEDDED, allow_pickle=False) as arrays:
-        return arrays[f"{split}_images"], arrays[f"{split}_labels"].astype(np.int64)
+    return read_npz(EMBEDDED, split, None, MAX_BYTES)[0]
 
 
-def load_full(split: str) -> tuple[np.ndarray, np.ndarray | None]:
+def load_full(split: str) -> Dataset:
     """Return 60,000 train or 10,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, and their labels."""
     if not FULL.is_dir():
         raise FileNotFoundError(
             f"{FULL}: expected the four files of Fashion-MNIST, found no such folder. Run `apt-get install "
             "dataset-fashion-mnist`, or load a folder of train-images-idx3-ubyte.gz and the other three by its path."
         )
-    found = read_idx_folder(FULL, split)
-    return found.images, found.labels
+    return read_idx_folder(FULL, split)
 
 
-def load_digits(split: str) -> tuple[np.ndarray, np.ndarray]:
+def load_digits(split: str) -> Dataset:
     """Return scikit-learn's 1,437 train or 360 test images, `(n, 8, 8, 1)` uint8 in 0..16, and their labels."""
     from sklearn import datasets
 
     digits = datasets.load_digits()
     rows = slice(_TRAINED) if split == "train" else slice(_TRAINED, None)
-    return digits.images[rows].astype(np.uint8)[..., None], digits.target[rows].astype(np.int64)
+    # Each pixel is a count of set pixels in a 4x4 cell.
+    images, labels = digits.images[rows].astype(np.uint8)[..., None], digits.target[rows].astype(np.int64)
+    return Dataset(images, labels, 17, "digits")
 
 
-# Name -> a function that loads a split, the number of values of a pixel, the names of the labels.
+# Name -> a function that loads a split, and the names of the labels.
 NAMES = {
-    "fashion-mnist": (load_embedded, 256, CLASSES),
-    "fashion-mnist-full": (load_full, 256, CLASSES),
-    # Each pixel of a digit is a count of set pixels in a 4x4 cell.
-    "digits": (load_digits, 17, tuple("0123456789")),
+    "fashion-mnist": (load_embedded, CLASSES),
+    "fashion-mnist-full": (load_full, CLASSES),
+    "digits": (load_digits, tuple("0123456789")),
 }
 
 
@@ -131,8 +130,8 @@ def load(
     size = check_size(size)
     name, whole = str(source), False
     if isinstance(source, str) and source in NAMES:
-        load_split, levels, classes = NAMES[source]
-        found = Dataset(*load_split(split), levels, name, classes)
+        load_split, classes = NAMES[source]
+        found = replace(load_split(split), classes=classes)
     else:
         path, key = existing_path(source, NAMES)
         read = functools.partial(read_image, size=size, channels=channels)
