@@ -3,7 +3,6 @@
 A code is a real number, a whole number from 0 up, or NaN for a missing entry: what `DequantizeColumns` takes.
 """
 
-import functools
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -197,13 +196,11 @@ class Date(Number):
         else:
             moments, wrong = _read(series, np.datetime64, np.datetime64("NaT"), "a date")
             moments = moments.astype("datetime64[us]")
-        absent = np.isnat(moments)
-        since = (moments - np.datetime64(self.origin, "us")).astype("float64")
-        return np.where(absent, math.nan, since / _microseconds(self.unit)), wrong
+        return (moments - np.datetime64(self.origin, "us")) / np.timedelta64(1, self.unit), wrong
 
     def drawable(self, codes: np.ndarray) -> np.ndarray:
-        origin = (np.datetime64(self.origin, "us") - np.datetime64(0, "us")).astype("float64")
-        return (origin + (self.low + self._steps(codes)) * _microseconds(self.unit)) / _microseconds("D")
+        origin = (np.datetime64(self.origin, "us") - np.datetime64(0, "us")) / np.timedelta64(1, "D")
+        return origin + (self.low + self._steps(codes)) * _microseconds(self.unit) / _microseconds("D")
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         absent = np.isnan(codes)
@@ -368,9 +365,8 @@ def moments_of(series):
     return series.to_numpy().astype("datetime64[us]")
 
 
-@functools.cache
 def _microseconds(unit):
-    return np.timedelta64(1, unit).astype("timedelta64[us]").astype("float64").item()
+    return np.timedelta64(1, unit) / np.timedelta64(1, "us")
 
 
 def _dtype(name):

@@ -49,7 +49,7 @@ def read_image(
             f"{name}: expected 8 bits per channel, received Pillow mode {image.mode!r}. "
             "Convert it to an 8-bit image first."
         )
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if image.has_transparency_data:
         grey = image.mode in ("LA", "La", "L")
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -88,10 +88,8 @@ def _of_box(prior):
         )
     low, high = box.T
     # Rounding to float32 must not move a draw onto an end.
-    first, last = (
-        np.nextafter(end.astype("float32"), other.astype("float32"))
-        for end, other in ((low, high), (high, low))
-    )
+    near_low, near_high = box.T.astype("float32")
+    first, last = np.nextafter(near_low, near_high), np.nextafter(near_high, near_low)
 
     def draw(n, rng):
         return np.clip(rng.uniform(low, high, (n, len(box))).astype("float32"), first, last)

@@ -121,7 +121,8 @@ def posterior(
         held = min(max(1, round(validation * len(events))), len(events) - 1)
         held, rows = order[:held], order[held:]
         best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
-        steps = -(-len(rows) // min(batch_size, len(rows)))
+        batch = min(batch_size, len(rows))
+        steps = -(-len(rows) // batch)
         decay = _DECAY / (learning_rate * steps)  # AdamW multiplies it by the rate in each step
         optimizer = keras.optimizers.AdamW(
             learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True
@@ -130,7 +131,7 @@ def posterior(
         done = flow.fit(
             events[rows],
             context=context[rows],
-            batch_size=min(batch_size, len(rows)),
+            batch_size=batch,
             epochs=epochs,
             callbacks=[best, *([_Lines(what)] if verbose else [])],
             verbose=0,

@@ -74,31 +74,32 @@ class DequantizeColumns(Surjection):
         self.missing = whole_numbers(missing, "DequantizeColumns's missing")
         kinds = [_kind(column, place) for place, column in enumerate(self.columns)]
         self._categories, self._whole, self._real = (
-            [place for place, (word, _) in enumerate(kinds) if word in words]
-            for words in (("category",), ("whole", "cycle"), ("real",))
+            [place for place, (own, _) in enumerate(kinds) if own == word]
+            for word in ("category", "whole", "real")
         )
         if not kinds or not set(self.missing) <= {*self._whole, *self._real}:
             raise ValueError(
                 f"DequantizeColumns: got missing={shown(missing)} for {len(kinds)} columns, expected places of columns "
                 "that are no categories. Give a category that may be missing one category more."
             )
-        counts = [kinds[place][1] for place in self._categories]
+        sets = [kind for _, kind in kinds]
+        counts = [int(sets[place].high) for place in self._categories]
         self._bits = tuple((number, n, bit) for number, n in enumerate(counts) for bit in range(_bits(n)))
-        self._levels = tuple(kinds[place][1] for place in self._whole)
+        ranges = [sets[place] for place in self._whole]
+        self._levels = tuple(kind.high for kind in ranges)
         self._fills = [place for place in self._real if place in self.missing]
-        circles = [Domain.circle if kinds[place][0] == "cycle" else Domain.interval for place in self._whole]
         binary = Domain.interval(0, 2)
-        cells = [binary] * len(self._bits)
-        cells += [make(0, n) for make, n in zip(circles, self._levels, strict=True)]
-        cells += [binary] * len(self.missing)
+        cells = [binary] * len(self._bits) + ranges + [binary] * len(self.missing)
         self._cells, self._drawn = len(cells), len(cells) + len(self._fills)
         self._tops = tuple(cell.high - 1 for cell in cells)  # the last whole number of each
-        self.coordinates = [*cells, *(kinds[place][1] for place in self._real)]
+        self.coordinates = cells + [sets[place] for place in self._real]
         self._unconstrain = Unconstrain(self.coordinates)
-        self._fill = Unconstrain([_opened(kinds[place][1]) for place in self._fills]) if self._fills else None
+        self._fill = Unconstrain([_opened(sets[place]) for place in self._fills]) if self._fills else None
         self.spec = BijectorSpec(
             event_rank=1,
-            domain=Domain.each(*(n if word == "real" else Domain.whole(0, n - 1) for word, n in kinds)),
+            domain=Domain.each(
+                *(kind if word == "real" else Domain.whole(0, kind.high - 1) for word, kind in kinds)
+            ),
             codomain=Domain.each(*self.coordinates),
             noise="forward",
             likelihood="bound",
@@ -258,10 +259,13 @@ class DequantizeColumns(Surjection):
 
 
 def _kind(column, place):
-    """Return ("category", "whole" or "cycle", n) or ("real", domain) of one of the columns."""
+    """Return ("category", "whole" or "real", the set of its real numbers) of one of the columns."""
     if isinstance(column, Sequence) and len(column) == 2 and column[0] in ("category", "whole", "cycle"):
         name = f"DequantizeColumns's column {place}, its count"
-        return column[0], whole_number(column[1], name, least=2, most=_MOST)
+        count = whole_number(column[1], name, least=2, most=_MOST)
+        if column[0] == "cycle":
+            return "whole", Domain.circle(0, count)
+        return column[0], Domain.interval(0, count)
     return "real", domain_of_column(column, place)
 
 

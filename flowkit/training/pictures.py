@@ -69,12 +69,13 @@ def image_grid(
     count = len(images)
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    white = [(0, rows * columns - count), (0, padding), (0, padding), *[(0, 0)] * colour]
-    images = np.pad(images, white, constant_values=255)
-    down, across, *channels = images.shape[1:]
-    grid = images.reshape(rows, columns, down, across, *channels).swapaxes(1, 2)
-    grid = grid.reshape(rows * down, columns * across, *channels)
-    return grid[: rows * down - padding, : columns * across - padding]
+    height, width, *channels = images.shape[1:]
+    down, across = height + padding, width + padding
+    grid = np.full((rows * down - padding, columns * across - padding, *channels), 255, "uint8")
+    for place, image in enumerate(images):
+        top, left = down * (place // columns), across * (place % columns)
+        grid[top : top + height, left : left + width] = image
+    return grid
 
 
 def enlarged(grid: np.ndarray, zoom: int | None = None) -> np.ndarray:
