@@ -149,7 +149,7 @@ class Number:
     def _numbers(self, series):
         """Return (entries as numbers, NaN for missing ones and words; {row: (received, expected)} of words)."""
         if series.dtype.is_numeric() or series.dtype == nw.Boolean:
-            return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64"), {}
+            return numbers_of(series), {}
         return _read(series, float, math.nan, "a number")
 
     def _wrong(self, right, values, expected):
@@ -356,6 +356,11 @@ def _read(series, read, nothing, expected):
         except (TypeError, ValueError):
             wrong[row] = (shown(entries[row]), expected)
     return np.asarray(found), wrong
+
+
+def numbers_of(series: Any) -> np.ndarray:
+    """Return the numbers of a column in float64, NaN for missing entries."""
+    return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64")
 
 
 def moments_of(series):

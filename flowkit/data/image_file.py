@@ -145,7 +145,7 @@ def load_image_folder(
     # Both parts name the classes, so that a label means the same in train and test.
     classes = _classes([name for part in names.values() for name in part])
     if by_split:  # their own order would put one class after another
-        chosen = _by_hash(names[split])
+        chosen = sorted(names[split], key=_fraction)
     else:
         chosen = _split_names(names[split], split, folder) if names[split] else []
     if not chosen:
@@ -209,18 +209,13 @@ def _split_names(names: Sequence[str], split: str, source: str | Path) -> list[s
     The hash of a name places it, so that adding files later moves none of the old ones between the splits.
     """
     test = split == "test"
-    chosen = [name for name in _by_hash(names) if (_fraction(name) < TEST_FRACTION) == test]
+    chosen = [name for name in sorted(names, key=_fraction) if (_fraction(name) < TEST_FRACTION) == test]
     if not chosen:
         raise FileError(
             f"{source}: expected enough images for a 90/10 split by file name, received {len(names)}, none of which "
             f"falls into {split!r}. Add images, or make `train` and `test` sub-folders yourself."
         )
     return chosen
-
-
-def _by_hash(names: Sequence[str]) -> list[str]:
-    """Return `names` in the order of their hashes."""
-    return sorted(names, key=lambda name: (_fraction(name), name))
 
 
 def _fraction(name):

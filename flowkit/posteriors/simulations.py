@@ -2,17 +2,15 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 from numpy.typing import ArrayLike
 
+from flowkit.bijectors import Chain
 from flowkit.contract import Domain
 from flowkit.contract.arguments import shown, whole_number
-from flowkit.contract.inside import build_for
 from flowkit.distributions import Distribution
 from flowkit.flow.flow import Flow
 
@@ -107,16 +105,9 @@ def _of_distribution(prior, features):
             f"posterior: got {prior!r} as prior, expected features=, the number of parameters, with it."
         )
     features = whole_number(features, "posterior's features", least=1)
-    build_for(prior, (None, features))
-
-    def draw(n, rng):
-        seed = keras.random.SeedGenerator(int(rng.integers(2**31)))
-        return ops.convert_to_numpy(prior.sample((n, features), seed=seed)).astype("float32")
-
-    def density(theta):
-        return ops.convert_to_numpy(prior.log_prob(ops.convert_to_tensor(theta)))
-
-    return Prior(features, draw, density, _domains_of(prior.domain, features))
+    flow = Flow(Chain([]), prior)
+    flow.build((None, features))
+    return replace(_of_flow(flow), domains=_domains_of(prior.domain, features))
 
 
 def _of_flow(prior):
