@@ -163,6 +163,8 @@ def infer(arrays):
     }
 
 
+# The weights by their published names
+
 _STEPS = {(ActNorm, Conv1x1, Coupling), (ActNorm, Permute, Coupling)}
 
 
@@ -255,6 +257,9 @@ def check_published(bijector):
 
 def _is_step(triple):
     return tuple(map(type, triple)) in _STEPS and type(triple[-1].conditioner) is ConvNet
+
+
+# Weights of other implementations as published ones
 
 
 def kernel(weight):

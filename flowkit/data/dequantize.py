@@ -116,9 +116,8 @@ class Dequantize(Surjection):
 
         Entries outside [-1/2, 1/2) become the nearest value, and NaN becomes 0.
         """
-        y = np.nan_to_num(np.clip(np.asarray(y, np.float64), -0.5, 0.5), nan=-0.5)
-        level = np.floor((y + 0.5) * self.levels)
-        return (np.minimum(level, self.levels - 1) * self.step).astype(np.uint8)
+        level = np.nan_to_num(np.floor((np.asarray(y, np.float64) + 0.5) * self.levels))
+        return (np.clip(level, 0, self.levels - 1) * self.step).astype(np.uint8)
 
     def validate(self, x: Tensor) -> Tensor:
         """Return `x` as uint8 images. Raises ValueError for NaN, fractions, and values out of range."""

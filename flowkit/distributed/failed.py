@@ -92,6 +92,8 @@ def failing_together(words: Callable[[Exception], tuple[str, int]] = _words) -> 
     exchanged(b"")
 
 
+# The end of a process
+
 _LAST = 1.0  # seconds in which the others report the same error, before JAX ends them along with process 0
 _exit_status: object = None  # the argument of sys.exit
 

@@ -56,6 +56,8 @@ class LikelihoodPosterior(Posterior):
         return x, theta
 
 
+# Tempering
+
 LogDensity = Callable[[np.ndarray], np.ndarray]
 _MOVES = 6  # of each draw after each step
 _LAST_MOVES = 24

@@ -144,6 +144,8 @@ def _domains_of(domain, features):
     return None if domain == Domain.REAL else domain.columns or [domain] * features
 
 
+# Simulations
+
 Simulator = Callable[[np.ndarray], Any]
 
 
