@@ -47,7 +47,7 @@ def from_normflows(model: Any, *, n_bits: int | None = None, check: str | bool |
         "levels": len(levels),
         "steps": _one("a number of GlowBlocks", [len(level) for level in levels]),
         "width": _one("a width", [_convs(name, block)[0][0].weight.shape[0] for name, block in blocks]),
-        "coupling": _one("a kind of coupling", [_coupling(name, block) for name, block in blocks]),
+        "coupling": _one("a kind of coupling", [_coupling(block) for _, block in blocks]),
     }
     offset = _offset(model.transform) + (0 if n_bits is None else 0.5)
     variables = {}
@@ -120,7 +120,7 @@ def _convs(name, block):
     return convs
 
 
-def _coupling(name, block):
+def _coupling(block):
     return "affine" if block.flows[0].flows[1].scale else "additive"
 
 

@@ -26,8 +26,7 @@ does by learned noise. `content_hash` is equal for equal data sets.
 from flowkit.data import augment
 from flowkit.data.batch_order import Batches, batches
 from flowkit.data.bounded import MAX_BYTES
-from flowkit.data.content_hash import content_hash
-from flowkit.data.dataset import Dataset, LazyImages
+from flowkit.data.dataset import Dataset, LazyImages, content_hash
 from flowkit.data.dequantize import Dequantize, GaussianNoise, VariationalDequantize
 from flowkit.data.frame import Columns
 from flowkit.data.source import NAMES, absolute, load

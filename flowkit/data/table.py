@@ -53,6 +53,10 @@ class Table:
     def __len__(self) -> int:
         return len(self.values)
 
+    def hashed(self) -> tuple[list[Any], list[Any]]:
+        """Return what `content_hash` depends on: a description, and the arrays."""
+        return [self.names], [self.values]
+
     def __repr__(self):
         # The generated repr would print the numbers.
         return f"Table(name={self.name!r}, values={self.values.shape}, names={self.names})"
