@@ -1,6 +1,7 @@
 """Dequantisation: from whole pixel values to continuous ones and back, by uniform, Gaussian or learned noise."""
 
 import math
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 import keras
@@ -95,13 +96,14 @@ class Dequantize(Surjection):
 
     def within(self, x: Tensor, noise: Tensor) -> Tensor:
         """Return y of stored values and of u in [0, 1), of as many entries; u = 1/2 is the middle of the bins."""
-        x = ops.cast(x, self.compute_dtype)
         noise = ops.reshape(ops.cast(noise, self.compute_dtype), ops.shape(x))
-        if self.step > 1:
-            x = ops.floor(x / self.step)
+        x = self._level(ops.cast(x, self.compute_dtype))
         # In float32 a value above 127 plus noise close to 1 may round to the next value.
         y = ops.minimum(x + noise, x + (1 - 2**-16))
         return y / self.levels - 0.5
+
+    def _level(self, x):
+        return ops.floor(x / self.step) if self.step > 1 else x
 
     def _inverse(self, y):
         level = ops.clip(ops.floor((y + 0.5) * self.levels), 0, self.levels - 1)
@@ -153,9 +155,7 @@ class GaussianNoise(Dequantize):
     ) -> None:
         super().__init__(n_bits, levels=levels, seed=seed, **kwargs)
         self.std = std
-        self.spec = BijectorSpec(
-            domain=self.spec.domain, log_det="constant", noise="forward", likelihood="estimated"
-        )
+        self.spec = replace(self.spec, likelihood="estimated")
 
     def _forward(self, x, noise):
         y = self.within(x, ops.full_like(x, 0.5, dtype=self.compute_dtype))
@@ -208,12 +208,8 @@ class VariationalDequantize(Dequantize):
             wanted = "a bijector from the real numbers onto them that draws nothing"
             raise ContractError("density", self, expected=wanted, received=f"{density!r}")
         self.density, self.embedding = density, embedding
-        self.spec = BijectorSpec(
-            domain=Domain.whole(0, self.stored_levels - 1),
-            noise="forward",
-            likelihood="bound",
-            log_det_error=256.0 * self.levels,  # of u rounding leaves `levels` epsilons, of its logit less
-        )
+        # Of u rounding leaves `levels` epsilons, of its logit less.
+        self.spec = replace(self.spec, log_det="varying", log_det_error=256.0 * self.levels)
 
     def build(self, x_shape: Shape) -> None:
         context = tuple(x_shape)
@@ -226,7 +222,7 @@ class VariationalDequantize(Dequantize):
 
     def _forward(self, x, noise):
         x = ops.cast(x, self.compute_dtype)
-        eps = self._as_density(ops.reshape(noise, ops.shape(x)))
+        eps = self._latents(x, noise)
         logit, log_det = self.density.run(eps, self._context(self._level(x)), inverse=False)
         u = ops.cast(_TOP * ops.sigmoid(logit), self.compute_dtype)
         volume = self.log_volume(event_size(x.shape))
@@ -246,14 +242,15 @@ class VariationalDequantize(Dequantize):
         log_q = sum_event(log_normal - log_slope) - log_det
         return ops.cast(log_q, self.compute_dtype)
 
-    def _level(self, x):
-        return ops.floor(x / self.step) if self.step > 1 else x
-
     def _logit(self, y, level):
         """Return the logit of u of continuous values, which rounding must not take to 0 or 1."""
         tiny = np.finfo(keras.backend.standardize_dtype(y.dtype)).eps.item()
         u = self._as_density(ops.clip(((y + 0.5) * self.levels - level) / _TOP, tiny, 1 - tiny))
         return ops.log(u) - ops.log1p(-u)
+
+    def _latents(self, x, noise):
+        """Return the flat `noise` as latents of `density`, for events like `x`."""
+        return self._as_density(ops.reshape(noise, ops.shape(x)))
 
     def _as_density(self, x):
         """Return `x` in the precision of `density`, which may have more digits than pixels."""
@@ -274,8 +271,7 @@ class VariationalDequantize(Dequantize):
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         level = self._level(x)
         adapt_conditioner(self.embedding, self._image(level), None, again)
-        eps = self._as_density(ops.reshape(noise, ops.shape(x)))
-        self.density.run_adapt(eps, self._context(level), again)
+        self.density.run_adapt(self._latents(x, noise), self._context(level), again)
 
     def run_adapt_inverse(
         self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
@@ -289,5 +285,4 @@ class VariationalDequantize(Dequantize):
         return self.density.refreshes
 
     def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
-        eps = self._as_density(ops.reshape(noise, ops.shape(x)))
-        self.density.run_refresh(eps, self._context(self._level(x)))
+        self.density.run_refresh(self._latents(x, noise), self._context(self._level(x)))
