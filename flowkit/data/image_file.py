@@ -56,6 +56,11 @@ def read_image(
         image = Image.alpha_composite(white, image).convert("L" if grey else "RGB")
     if channels is None:
         channels = 1 if image.mode in ("1", "L") else 3
+    return _brought(image, size, channels)
+
+
+def _brought(image, size, channels):
+    """Return an image of Pillow as uint8 `(height, width, channels)`, cropped and resized unless `size` is None."""
     image = image.convert("L" if channels == 1 else "RGB")
     if size is not None:
         image = ImageOps.fit(image, size[::-1], _SHRINK)
@@ -112,9 +117,7 @@ def bring(images: np.ndarray, size: tuple[int, int] | None, channels: int | None
         moved = np.empty((len(images), *(size if shrink else sides), channels), np.uint8)
         for image, place in zip(images, moved, strict=True):
             picture = Image.fromarray(image[..., 0] if have == 1 else image)
-            picture = picture.convert("L" if channels == 1 else "RGB")
-            picture = ImageOps.fit(picture, size[::-1], _SHRINK) if shrink else picture
-            place[...] = np.asarray(picture).reshape(place.shape)
+            place[...] = _brought(picture, size if shrink else None, channels)
         images = moved
     if not shrink and spare.any():
         # As the literature brings MNIST to 32x32. Enlarging 28 to 32 would repeat every seventh
