@@ -85,6 +85,10 @@ class DequantizeColumns(Surjection):
         sets = [kind for _, kind in kinds]
         counts = [int(sets[place].high) for place in self._categories]
         self._bits = tuple((number, n, bit) for number, n in enumerate(counts) for bit in range(_bits(n)))
+        # How many categories have a bit less, the first ones: for each category, and for each bit.
+        self._shorts = tuple(2 ** _bits(n) - n for n in counts)
+        self._short = tuple(self._shorts[number] for number, _, _ in self._bits)
+        self._power = tuple(2**bit for _, _, bit in self._bits)
         ranges = [sets[place] for place in self._whole]
         self._levels = tuple(kind.high for kind in ranges)
         self._fills = [place for place in self._real if place in self.missing]
@@ -146,7 +150,9 @@ class DequantizeColumns(Surjection):
     def _starts(self, x):
         """Return (start, width) of the cell of each bit, whole number and indicator, (batch, cells)."""
         code = pick(x, [self._categories[number] for number, _, _ in self._bits])
-        short, power = (engine.constant(function, self._bits, like=x) for function in (_short, _power))
+        short, power = (
+            engine.constant(np.asarray, numbers, like=x) for numbers in (self._short, self._power)
+        )
         pattern = ops.floor(ops.where(code < short, 2 * code, code + short) / power)
         free = ops.cast(ops.logical_and(code < short, power < 2), x.dtype)  # the bit that is not needed
         number = pick(x, self._whole)
@@ -166,8 +172,10 @@ class DequantizeColumns(Surjection):
         number = minimum(number, engine.constant(np.asarray, self._tops, like=y))
         whole = len(self._bits)
         indicators = whole + len(self._levels)
-        first, short = (engine.constant(function, self._bits, like=y) for function in (_weights, _shorts))
-        pattern = matmul(number[..., :whole], first)
+        short = engine.constant(np.asarray, self._shorts, like=y)
+        pattern = matmul(
+            number[..., :whole], engine.constant(_weights, self._bits, len(self._categories), like=y)
+        )
         code = ops.where(pattern < 2 * short, ops.floor(pattern / 2), pattern - short)
         parts = [code, number[..., whole:indicators], y[..., self._cells :]]
         x = join(parts, [self._categories, self._whole, self._real])
@@ -279,24 +287,10 @@ def _bits(n):
     return (n - 1).bit_length()
 
 
-def _short(bits):
-    """Return for each bit how many categories have a bit less: 2^bits - n, the first ones."""
-    return np.array([2 ** _bits(n) - n for _, n, _ in bits])
-
-
-def _power(bits):
-    return np.array([2**bit for _, _, bit in bits])
-
-
-def _shorts(bits):
-    """Return `_short` of each category."""
-    return np.array([2 ** _bits(n) - n for _, n, bit in bits if bit == 0])
-
-
-def _weights(bits):
-    """Return the matrix that makes one number of the bits of each category."""
-    first = [[(other == number) * 2**bit for other, _, b in bits if b == 0] for number, _, bit in bits]
-    return np.array(first).reshape(len(bits), len(_shorts(bits)))
+def _weights(bits, categories):
+    """Return the matrix that makes one number of the bits of each category, (bits, categories)."""
+    rows = [[(other == number) * 2**bit for other in range(categories)] for number, _, bit in bits]
+    return np.array(rows).reshape(len(bits), categories)
 
 
 def _log_normal(e):
