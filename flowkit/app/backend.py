@@ -52,7 +52,7 @@ def use(backend, *, trains=False, shares=False):
 
 def _launch():
     """Return the launcher's description of this process and the others that it has started; None without others."""
-    from flowkit.distributed.launcher import launched
+    from flowkit.distributed.group import launched
 
     return launched(os.environ)
 

@@ -41,7 +41,7 @@ def script() -> NoReturn:
     if interrupted:  # a further SIGTERM must not end the process before the others of its group know
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if code and failure.process is not None:  # in a group exit waits for the others
-        from flowkit.distributed.ending import end_process
+        from flowkit.distributed.failed import end_process
 
         end_process(code, in_order=failure.told_to_all)
     if interrupted:  # JAX may crash at exit when it was interrupted in the middle of its work

@@ -14,7 +14,7 @@ from flowkit.app.images import Images
 from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.contract.arguments import whole_number
-from flowkit.data.mixed_table import SUFFIXES
+from flowkit.data.table import SUFFIXES
 from flowkit.distributed.failed import failing_together
 from flowkit.flow import Flow
 from flowkit.objectives import FlowMatching

@@ -25,7 +25,7 @@ def impute(
     use(backend)
     from flowkit.app.trained import loaded
     from flowkit.data.column_types import absent_of
-    from flowkit.data.mixed_table import read_frame
+    from flowkit.data.table import read_frame
     from flowkit.flow import TableFlow
 
     _, flow = loaded(run)

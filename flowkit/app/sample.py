@@ -42,7 +42,7 @@ def sample(
     from flowkit import training
     from flowkit.app.images import stored_levels
     from flowkit.app.trained import given_label, kind_of_flow, loaded
-    from flowkit.data.mixed_table import read_frame
+    from flowkit.data.table import read_frame
     from flowkit.flow import TableFlow
 
     folder, flow = loaded(run)

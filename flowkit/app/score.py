@@ -30,7 +30,7 @@ def score(
     import numpy as np
 
     from flowkit.app.trained import kind_of_flow, loaded
-    from flowkit.data.mixed_table import read_frame
+    from flowkit.data.table import read_frame
     from flowkit.flow import TableFlow
     from flowkit.training.atomic import json_text
 

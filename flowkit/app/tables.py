@@ -13,7 +13,7 @@ from flowkit.app.images import mean_and_error
 from flowkit.data.bounded import MAX_BYTES
 from flowkit.data.dataset import split_rows
 from flowkit.data.frame import is_frame
-from flowkit.data.mixed_table import SUFFIXES, coded, read_frame, right_rows, typed_columns
+from flowkit.data.table import SUFFIXES, coded, read_frame, right_rows, typed_columns
 from flowkit.data.typed_columns import require_columns, wrong_entry
 from flowkit.flow import TableFlow, prepare, scoring
 from flowkit.flow.plotting import types_of

@@ -31,7 +31,7 @@ def pick(x: Any, places: Sequence[int]) -> Any:
             runs.append([place, place + 1])
     if runs == [[0, x.shape[-1]]]:
         return x
-    parts = [x[..., start:stop] for start, stop in runs]
+    parts = [x[..., start:stop] for start, stop in runs or [[0, 0]]]
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=-1)
 
 

@@ -7,10 +7,11 @@ import numpy as np
 from flowkit.bijectors import MultiScale
 from flowkit.conditioners import PlacePrior, TopPrior
 from flowkit.contract.adaptation import mark_adapted
-from flowkit.convert.openai import fill
-from flowkit.convert.published import (
+from flowkit.convert.openai import (
+    actnorm,
     conv,
     conv_zeros,
+    fill,
     kernel,
     plu_matrix,
     separate_steps,
@@ -46,7 +47,7 @@ def from_normflows(model: Any, *, n_bits: int | None = None, check: str | bool |
         "levels": len(levels),
         "steps": _one("a number of GlowBlocks", [len(level) for level in levels]),
         "width": _one("a width", [_convs(name, block)[0][0].weight.shape[0] for name, block in blocks]),
-        "coupling": _one("a kind of coupling", [_coupling(name, block) for name, block in blocks]),
+        "coupling": _one("a kind of coupling", [_coupling(block) for _, block in blocks]),
     }
     offset = _offset(model.transform) + (0 if n_bits is None else 0.5)
     variables = {}
@@ -119,7 +120,7 @@ def _convs(name, block):
     return convs
 
 
-def _coupling(name, block):
+def _coupling(block):
     return "affine" if block.flows[0].flows[1].scale else "additive"
 
 
@@ -137,8 +138,7 @@ def _step(name, source, block, offset):
     sign = np.ones(len(bias))
     sign[slice(0, None, 2) if block.flows[0].flows[1].scale else slice(None)] = -1
     return {
-        f"{name}/actnorm_center/b": shift.reshape(1, 1, 1, -1),
-        f"{name}/actnorm_scale/logs": logs.reshape(1, 1, 1, -1),
+        **actnorm(name, shift, logs),
         f"{name}/invconv/W": matrix.T,  # there it multiplies from the left
         **_hidden(f"{name}/f1/l_1", *first, zero_padded),
         **_hidden(f"{name}/f1/l_2", *second, lambda kernel: kernel),

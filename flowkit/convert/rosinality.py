@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from flowkit.contract import Tensor
-from flowkit.convert.openai import infer, make
-from flowkit.convert.published import (
+from flowkit.convert.openai import (
+    actnorm,
     conv,
     conv_zeros,
+    infer,
     interleaving,
     kernel,
+    make,
     one_padded,
     plu_matrix,
     zero_padded,
@@ -95,8 +97,7 @@ def _step(name, weights, source, c, width, affine):
         order = interleaving(np.arange(c // 2, c), np.arange(c // 2))
         last, bias, logs = last[..., order], bias[order], logs[order]
     return {
-        f"{name}/actnorm_center/b": loc.reshape(1, 1, 1, -1),
-        f"{name}/actnorm_scale/logs": (np.log(np.abs(scale)) / 3).reshape(1, 1, 1, -1),
+        **actnorm(name, loc, np.log(np.abs(scale)) / 3),
         # z = W (scale (x + loc)): what is negative in scale goes into the columns of W. That code multiplies from the
         # left.
         f"{name}/invconv/W": (matrix * np.sign(scale)).T,

@@ -26,16 +26,12 @@ does by learned noise. `content_hash` is equal for equal data sets.
 from flowkit.data import augment
 from flowkit.data.batch_order import Batches, batches
 from flowkit.data.bounded import MAX_BYTES
-from flowkit.data.content_hash import content_hash
-from flowkit.data.dataset import Dataset
-from flowkit.data.dequantize import Dequantize
+from flowkit.data.dataset import Dataset, LazyImages, content_hash
+from flowkit.data.dequantize import Dequantize, GaussianNoise, VariationalDequantize
 from flowkit.data.frame import Columns
-from flowkit.data.gaussian_noise import GaussianNoise
-from flowkit.data.lazy_images import LazyImages
 from flowkit.data.source import NAMES, absolute, load
 from flowkit.data.table import Table, load_table
 from flowkit.data.validate import validate_images, validate_labels
-from flowkit.data.variational import VariationalDequantize
 
 __all__ = [
     "MAX_BYTES",

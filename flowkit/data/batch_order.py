@@ -12,8 +12,7 @@ from flowkit import distributed
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Count, Seed, whole_number
 from flowkit.contract.configured import Configured
-from flowkit.data.content_hash import fingerprint
-from flowkit.data.lazy_images import as_rows
+from flowkit.data.dataset import as_rows, fingerprint
 
 
 class Batches(Configured, keras.utils.PyDataset):

@@ -3,7 +3,6 @@
 A code is a real number, a whole number from 0 up, or NaN for a missing entry: what `DequantizeColumns` takes.
 """
 
-import functools
 import math
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -150,7 +149,7 @@ class Number:
     def _numbers(self, series):
         """Return (entries as numbers, NaN for missing ones and words; {row: (received, expected)} of words)."""
         if series.dtype.is_numeric() or series.dtype == nw.Boolean:
-            return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64"), {}
+            return numbers_of(series), {}
         return _read(series, float, math.nan, "a number")
 
     def _wrong(self, right, values, expected):
@@ -197,13 +196,11 @@ class Date(Number):
         else:
             moments, wrong = _read(series, np.datetime64, np.datetime64("NaT"), "a date")
             moments = moments.astype("datetime64[us]")
-        absent = np.isnat(moments)
-        since = (moments - np.datetime64(self.origin, "us")).astype("float64")
-        return np.where(absent, math.nan, since / _microseconds(self.unit)), wrong
+        return (moments - np.datetime64(self.origin, "us")) / np.timedelta64(1, self.unit), wrong
 
     def drawable(self, codes: np.ndarray) -> np.ndarray:
-        origin = (np.datetime64(self.origin, "us") - np.datetime64(0, "us")).astype("float64")
-        return (origin + (self.low + self._steps(codes)) * _microseconds(self.unit)) / _microseconds("D")
+        origin = (np.datetime64(self.origin, "us") - np.datetime64(0, "us")) / np.timedelta64(1, "D")
+        return origin + (self.low + self._steps(codes)) * _microseconds(self.unit) / _microseconds("D")
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         absent = np.isnan(codes)
@@ -361,6 +358,11 @@ def _read(series, read, nothing, expected):
     return np.asarray(found), wrong
 
 
+def numbers_of(series: Any) -> np.ndarray:
+    """Return the numbers of a column in float64, NaN for missing entries."""
+    return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64")
+
+
 def moments_of(series):
     """Return the dates of a column as datetime64, in UTC if it has a time zone."""
     if getattr(series.dtype, "time_zone", None) is not None:
@@ -368,9 +370,8 @@ def moments_of(series):
     return series.to_numpy().astype("datetime64[us]")
 
 
-@functools.cache
 def _microseconds(unit):
-    return np.timedelta64(1, unit).astype("timedelta64[us]").astype("float64").item()
+    return np.timedelta64(1, unit) / np.timedelta64(1, "us")
 
 
 def _dtype(name):

@@ -1,20 +1,27 @@
-"""Images from files, and their size and channels: crop, resize, pad, grey to colour and back. All in uint8."""
+"""Images from files and folders, all in uint8; their size and channels: crop, resize, pad, grey to colour and back."""
 
+import hashlib
+import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from flowkit import distributed
 from flowkit.contract.arguments import whole_number
 from flowkit.data.bounded import FileError, check_shape, reading
+from flowkit.data.dataset import TEST_FRACTION, Dataset, LazyImages
+from flowkit.distributed.failed import failing_together
 
 # Pillow knows many more, some of which start other programs.
 _FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 # It averages pixels and stays in 0..255, while bicubic and Lanczos overshoot.
 _SHRINK = Image.Resampling.BOX
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
+_SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
 
 
 def read_image(
@@ -42,13 +49,18 @@ def read_image(
             f"{name}: expected 8 bits per channel, received Pillow mode {image.mode!r}. "
             "Convert it to an 8-bit image first."
         )
-    if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
+    if image.has_transparency_data:
         grey = image.mode in ("LA", "La", "L")
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image).convert("L" if grey else "RGB")
     if channels is None:
         channels = 1 if image.mode in ("1", "L") else 3
+    return _brought(image, size, channels)
+
+
+def _brought(image, size, channels):
+    """Return an image of Pillow as uint8 `(height, width, channels)`, cropped and resized unless `size` is None."""
     image = image.convert("L" if channels == 1 else "RGB")
     if size is not None:
         image = ImageOps.fit(image, size[::-1], _SHRINK)
@@ -105,12 +117,127 @@ def bring(images: np.ndarray, size: tuple[int, int] | None, channels: int | None
         moved = np.empty((len(images), *(size if shrink else sides), channels), np.uint8)
         for image, place in zip(images, moved, strict=True):
             picture = Image.fromarray(image[..., 0] if have == 1 else image)
-            picture = picture.convert("L" if channels == 1 else "RGB")
-            picture = ImageOps.fit(picture, size[::-1], _SHRINK) if shrink else picture
-            place[...] = np.asarray(picture).reshape(place.shape)
+            place[...] = _brought(picture, size if shrink else None, channels)
         images = moved
     if not shrink and spare.any():
         # As the literature brings MNIST to 32x32. Enlarging 28 to 32 would repeat every seventh
         # pixel and nothing else.
         images = np.pad(images, ((0, 0), *((n // 2, n - n // 2) for n in spare), (0, 0)))
     return np.ascontiguousarray(images)
+
+
+# Folders
+
+
+def load_image_folder(
+    folder: Path,
+    split: str,
+    read: Callable[[str], np.ndarray],
+    limit: int | None,
+    max_bytes: int,
+    in_memory: bool,
+) -> Dataset:
+    """Return the images under `folder`, in an order in which any prefix is a fair sample, their labels and classes.
+
+    `read(path)` returns one image. Without `in_memory`, files are read when they are indexed; each is also read once at
+    the beginning, to find damaged ones, in a group of processes by one of them.
+    """
+    by_split = _split_folders(folder)
+    roots = by_split or {split: folder}
+    root, names = roots[split], {part: _image_names(place) for part, place in roots.items()}
+    # Both parts name the classes, so that a label means the same in train and test.
+    classes = _classes([name for part in names.values() for name in part])
+    if by_split:  # their own order would put one class after another
+        chosen = sorted(names[split], key=_fraction)
+    else:
+        chosen = _split_names(names[split], split, folder) if names[split] else []
+    if not chosen:
+        others = sum(path.is_file() for path in root.rglob("*"))
+        raise FileNotFoundError(
+            f"{root}: expected image files ({' '.join(_SUFFIXES)}), found none among {others} files. "
+            "Save them as .png, in Pillow with Image.open(path).convert('RGB').save(...). Sub-folders are searched too."
+        )
+    chosen = chosen[:limit]
+    paths = [str(root / name) for name in chosen]
+    images = (
+        stack_images(map(read, paths), paths, max_bytes) if in_memory else _read_when_indexed(paths, read)
+    )
+    labels = np.searchsorted(classes, [name.split("/")[0] for name in chosen]) if classes else None
+    return Dataset(images, labels, 256, str(folder), classes)
+
+
+def _split_folders(folder):
+    """Return {"train": folder, "test": folder} if `folder` holds nothing but such sub-folders, else None."""
+    inside = {
+        path.name.lower(): path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and not path.name.startswith((".", "__"))
+    }
+    known = {name for names in _SPLIT_FOLDERS.values() for name in names}
+    # A class may be called "train" too: it then has other classes beside it.
+    if "train" not in inside or not set(inside) <= known or len(inside) < 2:
+        return None
+    return {
+        part: next(inside[name] for name in names if name in inside) for part, names in _SPLIT_FOLDERS.items()
+    }
+
+
+def _image_names(root):
+    """Return paths of the images under `root`, relative to it, with forward slashes, sorted."""
+    names, seen = [], set()
+    # Folders of classes are often links; one that points upwards must not be walked for ever.
+    for where, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(where)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        for name in files:
+            if name.lower().endswith(_SUFFIXES) and not name.startswith("."):
+                names.append(Path(where, name).relative_to(root).as_posix())
+    return sorted(names)
+
+
+def _classes(names):
+    """Return the sub-folders' names, sorted, if every image lies in one; None otherwise."""
+    if not names or not all("/" in name for name in names):
+        return None
+    return tuple(sorted({name.split("/")[0] for name in names}))
+
+
+def _split_names(names: Sequence[str], split: str, source: str | Path) -> list[str]:
+    """Return the names of one split, in an order in which any prefix is a fair sample.
+
+    The hash of a name places it, so that adding files later moves none of the old ones between the splits.
+    """
+    test = split == "test"
+    chosen = [name for name in sorted(names, key=_fraction) if (_fraction(name) < TEST_FRACTION) == test]
+    if not chosen:
+        raise FileError(
+            f"{source}: expected enough images for a 90/10 split by file name, received {len(names)}, none of which "
+            f"falls into {split!r}. Add images, or make `train` and `test` sub-folders yourself."
+        )
+    return chosen
+
+
+def _fraction(name):
+    """Return a number in [0, 1) that depends on nothing but `name`, uniform over names."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") / 2**64
+
+
+def _read_when_indexed(paths, read):
+    with failing_together():  # none waits for one that finds a damaged file
+        mine = distributed.mine(np.arange(len(paths)))
+        shapes = distributed.gather(np.array([read(paths[row]).shape for row in mine], int).reshape(-1, 3))
+    for path, shape in zip(paths, shapes, strict=True):
+        check_sides(shapes[0], paths[0], shape, path)
+    shape = shapes.max(axis=0).tolist()  # grey if all are grey
+
+    def some(rows):
+        images = np.empty((len(rows), *shape), np.uint8)
+        for image, row in zip(images, rows, strict=True):
+            image[...] = read(paths[row])
+        return images
+
+    return LazyImages(some, (len(paths), *shape))

@@ -16,6 +16,7 @@ from flowkit.data.column_types import (
     Number,
     absent_of,
     moments_of,
+    numbers_of,
 )
 from flowkit.data.csv_file import is_number
 
@@ -54,7 +55,7 @@ def _inferred(series, asked):
         return _date(series, some)
     if not dtype.is_numeric() or asked == "date":
         raise ValueError(f"{dtype}, no number, date or category")
-    values = np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64")[~absent]
+    values = numbers_of(series)[~absent]
     if not np.isfinite(values).all():
         raise ValueError("infinite entries")
     word = str(dtype) if not dtype.is_decimal() else "Float64"
@@ -67,8 +68,13 @@ def _inferred(series, asked):
 
 def _number(values, asked, dtype, missing):
     word, low, high = _wanted(asked)
-    decimals = None if asked in ("real", "positive") else _decimals(values, word == "whole")
-    if decimals is not None:
+    # Numbers are recorded in steps if these repeat.
+    decimals = _digits(values)
+    repeated = decimals == 0 or len(np.unique(values)) <= 0.9 * len(values)
+    in_steps = decimals is not None and repeated and asked not in ("real", "positive")
+    if word == "whole":
+        in_steps = decimals == 0
+    if in_steps:
         step = 10.0**-decimals
         low = values.min() if math.isinf(low) else low
         high = values.max() if math.isinf(high) else high
@@ -82,12 +88,12 @@ def _number(values, asked, dtype, missing):
                 low, levels = _widened(low, levels, step)
             return Number(circular, float(low), levels, decimals, dtype, missing)
     if word == "whole":
-        if decimals is None or not on_steps:
+        if not in_steps or not on_steps:
             raise ValueError("fractions, no whole numbers")
         raise ValueError(f"a range of {levels:,} whole numbers, expected 2 to {MOST_LEVELS:,}")
     domain = asked if asked is not None else "positive" if values.min() > 0 else "real"
     domain = tuple(domain) if isinstance(domain, list) else domain
-    return Number(domain, dtype=dtype, missing=missing, rounded=_digits(values) or None)
+    return Number(domain, dtype=dtype, missing=missing, rounded=decimals or None)
 
 
 def _widened(low, levels, step):
@@ -124,15 +130,6 @@ def _wanted(asked):
 
 def _is_whole(number):
     return abs(number - round(number)) < 1e-3
-
-
-def _decimals(values, whole):
-    """Return the fewest decimals in which numbers are recorded, if those repeat; None for real numbers."""
-    decimals = _digits(values)
-    if decimals is None or (whole and decimals):
-        return None
-    repeated = decimals == 0 or len(np.unique(values)) <= 0.9 * len(values)
-    return decimals if repeated else None
 
 
 def _digits(values):

@@ -12,14 +12,20 @@ import numpy as np
 
 from flowkit._shipped import closest
 from flowkit.contract.arguments import checked, words
-from flowkit.data import cifar10, parquet
+from flowkit.data import parquet
 from flowkit.data.bounded import MAX_BYTES, FileError, check_shape
-from flowkit.data.dataset import Dataset, Limit, Split, split_rows
-from flowkit.data.idx import has_idx, looks_like_idx, read_idx_file, read_idx_folder
-from flowkit.data.image_file import bring, check_size, read_image
-from flowkit.data.image_folder import load_image_folder
-from flowkit.data.lazy_images import LazyImages, images_of
+from flowkit.data.dataset import Dataset, LazyImages, Limit, Split, split_rows
+from flowkit.data.image_file import bring, check_size, load_image_folder, read_image
 from flowkit.data.numpy_file import map_npy, read_npz
+from flowkit.data.raw_images import (
+    find_cifar10,
+    has_idx,
+    looks_like_idx,
+    read_cifar10,
+    read_idx_file,
+    read_idx_folder,
+)
+from flowkit.data.validate import validate_images, with_channels
 
 EMBEDDED = Path(__file__).with_name("fashion_mnist.npz")
 
@@ -32,42 +38,41 @@ CLASSES = (
 _TRAINED = 1437  # of 1,797 digits
 
 
-def load_embedded(split: str) -> tuple[np.ndarray, np.ndarray]:
+def load_embedded(split: str) -> Dataset:
     """Return 5,000 train or 1,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, and their labels.
 
     Every ten images in a row hold one of each class. They are cut from the full set, train from train and test from
     test.
     """
-    with np.load(EMBEDDED, allow_pickle=False) as arrays:
-        return arrays[f"{split}_images"], arrays[f"{split}_labels"].astype(np.int64)
+    return read_npz(EMBEDDED, split, None, MAX_BYTES)[0]
 
 
-def load_full(split: str) -> tuple[np.ndarray, np.ndarray | None]:
+def load_full(split: str) -> Dataset:
     """Return 60,000 train or 10,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, and their labels."""
     if not FULL.is_dir():
         raise FileNotFoundError(
             f"{FULL}: expected the four files of Fashion-MNIST, found no such folder. Run `apt-get install "
             "dataset-fashion-mnist`, or load a folder of train-images-idx3-ubyte.gz and the other three by its path."
         )
-    found = read_idx_folder(FULL, split)
-    return found.images, found.labels
+    return read_idx_folder(FULL, split)
 
 
-def load_digits(split: str) -> tuple[np.ndarray, np.ndarray]:
+def load_digits(split: str) -> Dataset:
     """Return scikit-learn's 1,437 train or 360 test images, `(n, 8, 8, 1)` uint8 in 0..16, and their labels."""
     from sklearn import datasets
 
     digits = datasets.load_digits()
     rows = slice(_TRAINED) if split == "train" else slice(_TRAINED, None)
-    return digits.images[rows].astype(np.uint8)[..., None], digits.target[rows].astype(np.int64)
+    # Each pixel is a count of set pixels in a 4x4 cell.
+    images, labels = digits.images[rows].astype(np.uint8)[..., None], digits.target[rows].astype(np.int64)
+    return Dataset(images, labels, 17, "digits")
 
 
-# Name -> a function that loads a split, the number of values of a pixel, the names of the labels.
+# Name -> a function that loads a split, and the names of the labels.
 NAMES = {
-    "fashion-mnist": (load_embedded, 256, CLASSES),
-    "fashion-mnist-full": (load_full, 256, CLASSES),
-    # Each pixel of a digit is a count of set pixels in a 4x4 cell.
-    "digits": (load_digits, 17, tuple("0123456789")),
+    "fashion-mnist": (load_embedded, CLASSES),
+    "fashion-mnist-full": (load_full, CLASSES),
+    "digits": (load_digits, tuple("0123456789")),
 }
 
 
@@ -125,15 +130,15 @@ def load(
     size = check_size(size)
     name, whole = str(source), False
     if isinstance(source, str) and source in NAMES:
-        load_split, levels, classes = NAMES[source]
-        found = Dataset(*load_split(split), levels, name, classes)
+        load_split, classes = NAMES[source]
+        found = replace(load_split(split), classes=classes)
     else:
         path, key = existing_path(source, NAMES)
         read = functools.partial(read_image, size=size, channels=channels)
         if not path.is_dir():
             found, whole = _read_file(path, split, key, read, max_bytes)
-        elif place := cifar10.find_cifar10(path):
-            found = cifar10.read_cifar10(place, split, max_bytes)
+        elif place := find_cifar10(path):
+            found = read_cifar10(place, split, max_bytes)
         elif has_idx(path):
             found = read_idx_folder(path, split, max_bytes)
         elif files := parquet.find_parquet(path, split):
@@ -142,20 +147,27 @@ def load(
             found = load_image_folder(path, split, read, limit, max_bytes, in_memory)
     if isinstance(found.images, LazyImages):  # of a folder, whose files are read as they should be
         return replace(found, name=name)
-    count = len(found.images) if found.images.ndim else 0
-    rows = split_rows(count, split, found.name, "images") if whole else np.arange(count)
-    rows = rows[:limit]
-    images = images_of(found.images, rows, found.name, max_bytes, in_memory)
-    labels = None if found.labels is None else found.labels[rows]
+    found = replace(found, images=_as_images(found.images, found.name, max_bytes, in_memory))
+    rows = split_rows(len(found), split, found.name, "images") if whole else np.arange(len(found))
     # In place of the whole, before as much again is taken.
-    found = replace(found, images=images, labels=labels, name=name)
-    if isinstance(images, LazyImages):
-        images = images.mapped(lambda some: bring(some, size, channels, name))
-    else:
-        shape = (len(images), *(size or images.shape[1:3]), channels or images.shape[3])
-        check_shape(shape, 1, max_bytes, f"{name} as {shape}")
-        images = bring(images, size, channels, name)
-    return replace(found, images=images)
+    found = replace(found.take(rows[:limit]), name=name)
+    if isinstance(found.images, LazyImages):
+        return replace(found, images=found.images.mapped(lambda some: bring(some, size, channels, name)))
+    shape = (len(found), *(size or found.images.shape[1:3]), channels or found.images.shape[3])
+    check_shape(shape, 1, max_bytes, f"{name} as {shape}")
+    return replace(found, images=bring(found.images, size, channels, name))
+
+
+def _as_images(array, name, max_bytes, in_memory):
+    """Return an array as images: checked, uint8, in memory.
+
+    Without `in_memory`, an array of uint8 that is mapped from a file stays there, as `LazyImages`.
+    """
+    if isinstance(array, np.memmap) and not in_memory and array.dtype == np.uint8:
+        array = with_channels(array, name)
+        return LazyImages(lambda rows: np.asarray(array[rows]), array.shape)
+    check_shape(array.shape, array.itemsize, max_bytes, name)
+    return validate_images(array, name=name)
 
 
 def _read_file(path, split, key, read, max_bytes):

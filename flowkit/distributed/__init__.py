@@ -7,8 +7,7 @@ Each process trains on its own rows, and all have the same weights after each st
 """
 
 from flowkit.distributed.failed import ProcessFailed, ProcessLost
-from flowkit.distributed.group import barrier, gather, is_main, mine, rank, start, stop, world
-from flowkit.distributed.launcher import Launch
+from flowkit.distributed.group import Launch, barrier, gather, is_main, mine, rank, start, stop, world
 from flowkit.distributed.model_parallel import model_parallel
 
 __all__ = [

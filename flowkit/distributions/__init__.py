@@ -2,11 +2,10 @@
 
 import keras
 
-from flowkit.distributions.distribution import Distribution
+from flowkit.distributions.distribution import Distribution, Uniform
 from flowkit.distributions.joint import Joint
 from flowkit.distributions.location_scale import LocationScale, Logistic, Normal, StudentT
 from flowkit.distributions.mixture import Mixture
-from flowkit.distributions.uniform import Uniform
 
 __all__ = ["Distribution", "Joint", "LocationScale", "Logistic", "Mixture", "Normal", "StudentT", "Uniform"]
 

@@ -80,10 +80,8 @@ class Mixture(Conditioned):
         seed = keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
         rows = shape[0]
         log_weights, means, logs = self._prepared(context)
-        # The first component whose share of the weights, added up, is above a uniform number.
-        u = keras.random.uniform((rows, 1), dtype=self.compute_dtype, seed=seed)
-        ends = ops.cumsum(ops.exp(log_weights), axis=-1)
-        chosen = ops.sum(ops.cast(u >= ends[:, :-1], "int32"), axis=-1)
+        log_weights = ops.broadcast_to(log_weights, (rows, self.components))
+        chosen = keras.random.categorical(log_weights, 1, seed=seed)[:, 0]
         one = ops.expand_dims(ops.one_hot(chosen, self.components, dtype=self.compute_dtype), -1)
         mean, log = ops.sum(one * means, axis=1), ops.sum(one * logs, axis=1)
         eps = keras.random.normal((rows, self.size), dtype=self.compute_dtype, seed=seed)

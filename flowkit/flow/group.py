@@ -12,8 +12,7 @@ from keras import tree
 
 from flowkit import distributed
 from flowkit.contract.arguments import shown
-from flowkit.distributed.group import started
-from flowkit.distributed.launcher import launched
+from flowkit.distributed.group import launched, started
 from flowkit.engines import engine
 
 

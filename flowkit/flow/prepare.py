@@ -19,8 +19,8 @@ from flowkit.contract.columns import ColumnError, column_name
 from flowkit.contract.inside import layers_inside, refuse_shared
 from flowkit.contract.shapes import as_tuple, context_shape
 from flowkit.data.batch_order import Batches
+from flowkit.data.dataset import LazyImages
 from flowkit.data.frame import Columns, is_frame
-from flowkit.data.lazy_images import LazyImages
 from flowkit.engines import engine
 from flowkit.flow.batches import count, head, is_array, map_leaves, real_numbers
 from flowkit.flow.context import check_context, context_kind, embedded, needed_by

@@ -12,7 +12,7 @@ from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import as_tuple
-from flowkit.data.gaussian_noise import GaussianNoise
+from flowkit.data.dequantize import GaussianNoise
 from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.batches import count, default_batch_size, map_leaves, one_of_few, run, run_in_batches

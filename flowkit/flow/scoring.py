@@ -9,7 +9,7 @@ from keras import ops
 
 from flowkit import distributed
 from flowkit.contract.shapes import event_size
-from flowkit.data.lazy_images import LazyImages
+from flowkit.data.dataset import LazyImages
 from flowkit.distributed.failed import failing_together
 from flowkit.flow import prepare
 from flowkit.flow.batches import map_leaves, run, run_in_batches

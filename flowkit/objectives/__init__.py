@@ -3,8 +3,7 @@
 import keras
 
 from flowkit.objectives.flow_matching import FlowMatching
-from flowkit.objectives.maximum_likelihood import MaximumLikelihood
-from flowkit.objectives.objective import Objective
+from flowkit.objectives.objective import MaximumLikelihood, Objective
 from flowkit.objectives.reverse_kl import ReverseKL
 
 __all__ = ["FlowMatching", "MaximumLikelihood", "Objective", "ReverseKL"]

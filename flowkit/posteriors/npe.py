@@ -10,8 +10,7 @@ from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics import Report, report
 from flowkit.flow.flow import Flow
 from flowkit.flow.plotting import pair_plot
-from flowkit.posteriors.prior import Prior
-from flowkit.posteriors.simulations import Simulator, finite_pairs, simulated
+from flowkit.posteriors.simulations import Prior, Simulator, finite_pairs, simulated
 
 _MASS = 1e-4  # of a posterior that a truncated prior may leave out
 _DRAWS = 10_000  # to find the density that the rest of it exceeds

@@ -13,8 +13,15 @@ from flowkit.contract.arguments import Between0And1, Count, Positive, checked, o
 from flowkit.flow.flow import Flow
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
-from flowkit.posteriors.prior import Prior, PriorLike, as_prior
-from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated
+from flowkit.posteriors.simulations import (
+    Prior,
+    PriorLike,
+    Simulator,
+    as_prior,
+    finite_pairs,
+    given_pairs,
+    simulated,
+)
 from flowkit.training import Validation
 
 # The share of each weight that an epoch takes away. Without it flows of few simulations memorise them; more of it keeps
@@ -114,7 +121,8 @@ def posterior(
         held = min(max(1, round(validation * len(events))), len(events) - 1)
         held, rows = order[:held], order[held:]
         best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
-        steps = -(-len(rows) // min(batch_size, len(rows)))
+        batch = min(batch_size, len(rows))
+        steps = -(-len(rows) // batch)
         decay = _DECAY / (learning_rate * steps)  # AdamW multiplies it by the rate in each step
         optimizer = keras.optimizers.AdamW(
             learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True
@@ -123,7 +131,7 @@ def posterior(
         done = flow.fit(
             events[rows],
             context=context[rows],
-            batch_size=min(batch_size, len(rows)),
+            batch_size=batch,
             epochs=epochs,
             callbacks=[best, *([_Lines(what)] if verbose else [])],
             verbose=0,

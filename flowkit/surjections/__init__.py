@@ -2,11 +2,9 @@
 
 import keras
 
-from flowkit.surjections.augment import Augment
+from flowkit.surjections.channels import Augment, Slice
 from flowkit.surjections.dequantize_columns import DequantizeColumns
-from flowkit.surjections.max_pool import MaxPool
-from flowkit.surjections.slice import Slice
-from flowkit.surjections.symmetry import Absolute, Sort, StochasticPermute
+from flowkit.surjections.entries import Absolute, MaxPool, Sort, StochasticPermute
 
 __all__ = ["Absolute", "Augment", "DequantizeColumns", "MaxPool", "Slice", "Sort", "StochasticPermute"]
 

@@ -1,13 +1,24 @@
-"""Base class of the layers that drop channels in one direction and draw them in the other."""
+"""Surjections that drop channels in one direction and draw them in the other."""
 
 import math
 from typing import Annotated, Any
 
 from keras import ops
 
-from flowkit.contract import Context, ContractError, Domain, FlowLayer, Shape, Surjection, Tensor, sum_event
-from flowkit.contract.arguments import instance
+from flowkit.contract import (
+    BijectorSpec,
+    Context,
+    ContractError,
+    Domain,
+    FlowLayer,
+    Shape,
+    Surjection,
+    Tensor,
+    sum_event,
+)
+from flowkit.contract.arguments import Count, instance
 from flowkit.contract.checks import refuse_noise
+from flowkit.contract.errors import shape_error
 
 Density = Annotated[FlowLayer, instance(FlowLayer, "a bijector, or None")] | None
 
@@ -100,3 +111,80 @@ class ChannelSurjection(Surjection):
 def _standard(eps):
     """Return the log-density of standard normals, (batch,)."""
     return -0.5 * sum_event(eps * eps + math.log(2 * math.pi))
+
+
+class Slice(ChannelSurjection):
+    """z = the first `keep` channels of x, and log q(rest | z) is added to the likelihood, which stays exact.
+
+    The way back draws the rest anew: x = (z, rest), rest ~ q(. | z), from its noise. `density` is a bijector that takes
+    the rest, given z as its context, to standard normals, such as `Pointwise(Gaussian(), MLP([64]))`; None is a
+    standard normal q.
+
+    Raises ContractError for an event without more than `keep` channels. Nielsen et al., SurVAE Flows (2020).
+
+    >>> from keras import ops
+    >>> z, log_q = Slice(1)(ops.zeros((4, 2)))
+    >>> tuple(z.shape), round(float(log_q[0]), 4)  # -ln(2 pi) / 2
+    ((4, 1), -0.9189)
+    """
+
+    def __init__(self, keep: Count, density: Density = None, **kwargs: Any) -> None:
+        super().__init__(density, **kwargs)
+        self.keep = keep
+        self.spec = BijectorSpec(noise="inverse")
+
+    def _divided(self, x_shape):
+        if not x_shape[-1] > self.keep:
+            raise shape_error(self, f"more than keep={self.keep} channels", x_shape)
+        return self.keep, x_shape[-1] - self.keep
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], self.keep)
+
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
+        if not self.built:
+            wanted = "to know how many channels the data have"
+            received = "latents before any data"
+            hint = "Call .build((None, channels)) first."
+            raise ContractError("event shape", self, expected=wanted, received=received, hint=hint)
+        if latent_shape[-1] != self.keep:
+            raise shape_error(self, f"latents of {self.keep} channels", latent_shape)
+        return (*latent_shape[:-1], self._channels)
+
+    def _fixed_shape(self):
+        return (None,) * (len(self._built_on) - 1) + (self._channels,) if self.built else None
+
+
+class Augment(ChannelSurjection):
+    """z = (x, e) with `extra` channels e ~ q(. | x), and -log q(e | x) is added: log_prob becomes a lower bound.
+
+    log p(x) >= E_q[log p(x, e) - log q(e | x)]. The way back drops e. `density` is a bijector that takes e, given x as
+    its context, to standard normals; None is a standard normal q. Its inverse draws e, so it should be the cheap one.
+
+    `adapt` adapts the density to x and to its own draws. Huang, Dinh & Courville, Augmented Normalizing Flows (2020);
+    Chen et al., VFlow (2020).
+
+    >>> from keras import ops
+    >>> augment = Augment(2)
+    >>> z, _ = augment(ops.zeros((4, 3)), noise=ops.ones((4, 2)))
+    >>> tuple(z.shape), tuple(augment.inverse(z)[0].shape)
+    ((4, 5), (4, 3))
+    """
+
+    def __init__(self, extra: Count, density: Density = None, **kwargs: Any) -> None:
+        super().__init__(density, **kwargs)
+        self.extra = extra
+        self.spec = BijectorSpec(noise="forward", likelihood="bound")
+
+    def _divided(self, x_shape):
+        return x_shape[-1], self.extra
+
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
+        return (*input_shape[:-1], input_shape[-1] + self.extra)
+
+    def compute_inverse_shape(self, latent_shape: Shape) -> Shape:
+        channels = self._channels if self.built else latent_shape[-1] - self.extra
+        if latent_shape[-1] != channels + self.extra or channels < 1:
+            number = channels + self.extra if self.built else f"more than extra={self.extra}"
+            raise shape_error(self, f"latents of {number} channels", latent_shape)
+        return (*latent_shape[:-1], channels)

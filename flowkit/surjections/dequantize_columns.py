@@ -74,31 +74,36 @@ class DequantizeColumns(Surjection):
         self.missing = whole_numbers(missing, "DequantizeColumns's missing")
         kinds = [_kind(column, place) for place, column in enumerate(self.columns)]
         self._categories, self._whole, self._real = (
-            [place for place, (word, _) in enumerate(kinds) if word in words]
-            for words in (("category",), ("whole", "cycle"), ("real",))
+            [place for place, (own, _) in enumerate(kinds) if own == word]
+            for word in ("category", "whole", "real")
         )
         if not kinds or not set(self.missing) <= {*self._whole, *self._real}:
             raise ValueError(
                 f"DequantizeColumns: got missing={shown(missing)} for {len(kinds)} columns, expected places of columns "
                 "that are no categories. Give a category that may be missing one category more."
             )
-        counts = [kinds[place][1] for place in self._categories]
+        sets = [kind for _, kind in kinds]
+        counts = [int(sets[place].high) for place in self._categories]
         self._bits = tuple((number, n, bit) for number, n in enumerate(counts) for bit in range(_bits(n)))
-        self._levels = tuple(kinds[place][1] for place in self._whole)
+        # How many categories have a bit less, the first ones: for each category, and for each bit.
+        self._shorts = tuple(2 ** _bits(n) - n for n in counts)
+        self._short = tuple(self._shorts[number] for number, _, _ in self._bits)
+        self._power = tuple(2**bit for _, _, bit in self._bits)
+        ranges = [sets[place] for place in self._whole]
+        self._levels = tuple(kind.high for kind in ranges)
         self._fills = [place for place in self._real if place in self.missing]
-        circles = [Domain.circle if kinds[place][0] == "cycle" else Domain.interval for place in self._whole]
         binary = Domain.interval(0, 2)
-        cells = [binary] * len(self._bits)
-        cells += [make(0, n) for make, n in zip(circles, self._levels, strict=True)]
-        cells += [binary] * len(self.missing)
+        cells = [binary] * len(self._bits) + ranges + [binary] * len(self.missing)
         self._cells, self._drawn = len(cells), len(cells) + len(self._fills)
         self._tops = tuple(cell.high - 1 for cell in cells)  # the last whole number of each
-        self.coordinates = [*cells, *(kinds[place][1] for place in self._real)]
+        self.coordinates = cells + [sets[place] for place in self._real]
         self._unconstrain = Unconstrain(self.coordinates)
-        self._fill = Unconstrain([_opened(kinds[place][1]) for place in self._fills]) if self._fills else None
+        self._fill = Unconstrain([_opened(sets[place]) for place in self._fills]) if self._fills else None
         self.spec = BijectorSpec(
             event_rank=1,
-            domain=Domain.each(*(n if word == "real" else Domain.whole(0, n - 1) for word, n in kinds)),
+            domain=Domain.each(
+                *(kind if word == "real" else Domain.whole(0, kind.high - 1) for word, kind in kinds)
+            ),
             codomain=Domain.each(*self.coordinates),
             noise="forward",
             likelihood="bound",
@@ -144,24 +149,21 @@ class DequantizeColumns(Surjection):
 
     def _starts(self, x):
         """Return (start, width) of the cell of each bit, whole number and indicator, (batch, cells)."""
-        starts, widths = [], []
-        if self._bits:
-            code = pick(x, [self._categories[number] for number, _, _ in self._bits])
-            short, power = (engine.constant(function, self._bits, like=x) for function in (_short, _power))
-            pattern = ops.floor(ops.where(code < short, 2 * code, code + short) / power)
-            free = ops.cast(ops.logical_and(code < short, power < 2), x.dtype)  # the bit that is not needed
-            starts.append((1 - free) * (pattern - 2 * ops.floor(pattern / 2)))
-            widths.append(1 + free)
-        if self._levels:
-            number = pick(x, self._whole)
-            gone, levels = ops.isnan(number), engine.constant(np.asarray, self._levels, like=x)
-            starts.append(ops.where(gone, ops.zeros_like(number), number))
-            widths.append(ops.where(gone, levels, ops.ones_like(number)))
-        if self.missing:
-            starts.append(ops.cast(ops.isnan(pick(x, self.missing)), x.dtype))
-            widths.append(ops.ones_like(starts[-1]))
-        if not starts:
-            return x[..., :0], x[..., :0]
+        code = pick(x, [self._categories[number] for number, _, _ in self._bits])
+        short, power = (
+            engine.constant(np.asarray, numbers, like=x) for numbers in (self._short, self._power)
+        )
+        pattern = ops.floor(ops.where(code < short, 2 * code, code + short) / power)
+        free = ops.cast(ops.logical_and(code < short, power < 2), x.dtype)  # the bit that is not needed
+        number = pick(x, self._whole)
+        gone, levels = ops.isnan(number), engine.constant(np.asarray, self._levels, like=x)
+        indicator = ops.cast(ops.isnan(pick(x, self.missing)), x.dtype)
+        starts = [
+            (1 - free) * (pattern - 2 * ops.floor(pattern / 2)),
+            ops.where(gone, ops.zeros_like(number), number),
+            indicator,
+        ]
+        widths = [1 + free, ops.where(gone, levels, ops.ones_like(number)), ops.ones_like(indicator)]
         return ops.concatenate(starts, axis=-1), ops.concatenate(widths, axis=-1)
 
     def _recorded(self, y):
@@ -170,20 +172,15 @@ class DequantizeColumns(Surjection):
         number = minimum(number, engine.constant(np.asarray, self._tops, like=y))
         whole = len(self._bits)
         indicators = whole + len(self._levels)
-        parts = []
-        if self._categories:
-            first, short = (engine.constant(function, self._bits, like=y) for function in (_weights, _shorts))
-            pattern = matmul(number[..., :whole], first)
-            parts.append(ops.where(pattern < 2 * short, ops.floor(pattern / 2), pattern - short))
-        parts += [number[..., whole:indicators]] if self._levels else []
-        parts += [y[..., self._cells :]] if self._real else []
-        x = join(parts, [places for places in (self._categories, self._whole, self._real) if places])
-        if not self.missing:
-            return x
+        short = engine.constant(np.asarray, self._shorts, like=y)
+        pattern = matmul(
+            number[..., :whole], engine.constant(_weights, self._bits, len(self._categories), like=y)
+        )
+        code = ops.where(pattern < 2 * short, ops.floor(pattern / 2), pattern - short)
+        parts = [code, number[..., whole:indicators], y[..., self._cells :]]
+        x = join(parts, [self._categories, self._whole, self._real])
         others = [place for place in range(len(self.columns)) if place not in self.missing]
-        gone = ops.cast(number[..., indicators:], x.dtype)
-        groups = [self.missing, others] if others else [self.missing]
-        gone = join([gone, ops.zeros_like(pick(x, others))] if others else [gone], groups)
+        gone = join([number[..., indicators:], ops.zeros_like(pick(x, others))], [self.missing, others])
         return ops.where(gone > 0, ops.full_like(x, math.nan), x)
 
     # Draws
@@ -196,7 +193,7 @@ class DequantizeColumns(Surjection):
         end = (start + width) * (1 - np.finfo(keras.backend.standardize_dtype(x.dtype)).eps.item())
         y = minimum(start + width * ops.sigmoid(t), end)
         log_slope = ops.log(width) + math.log(_STEEP) + log_sigmoid(t) + log_sigmoid(-t)
-        in_use = ops.ones_like(log_slope)
+        in_use, real = ops.ones_like(log_slope), pick(x, self._real)
         if self._fills:
             gone, mean, std = self._of_fills(x)
             drawn, slope = self._fill._inverse(
@@ -206,11 +203,9 @@ class DequantizeColumns(Surjection):
             in_use = ops.concatenate([in_use, ops.cast(gone, x.dtype)], axis=-1)
             others = [place for place in self._real if place not in self._fills]
             filled = ops.where(gone, drawn, pick(x, self._fills))
-            order = [[self._real.index(place) for place in group] for group in (self._fills, others) if group]
-            real = join([filled, pick(x, others)] if others else [filled], order)
-        elif self._real:
-            real = pick(x, self._real)
-        return ops.concatenate([y, real], axis=-1) if self._real else y, log_slope, in_use
+            order = [[self._real.index(place) for place in group] for group in (self._fills, others)]
+            real = join([filled, pick(x, others)], order)
+        return ops.concatenate([y, real], axis=-1), log_slope, in_use
 
     def _drawn_as(self, x, y):
         """Return the draws `e` that give y for x; zeros for those not in use."""
@@ -238,8 +233,7 @@ class DequantizeColumns(Surjection):
     def _middles(self, x):
         """Return the middle of each cell and the real columns, on the real line; NaN for missing real numbers."""
         start, width = self._starts(x)
-        middle = start + width / 2
-        y = ops.concatenate([middle, pick(x, self._real)], axis=-1) if self._real else middle
+        y = ops.concatenate([start + width / 2, pick(x, self._real)], axis=-1)
         return self._unconstrain._forward(y)[0]
 
     def _posterior(self, x):
@@ -273,10 +267,13 @@ class DequantizeColumns(Surjection):
 
 
 def _kind(column, place):
-    """Return ("category", "whole" or "cycle", n) or ("real", domain) of one of the columns."""
+    """Return ("category", "whole" or "real", the set of its real numbers) of one of the columns."""
     if isinstance(column, Sequence) and len(column) == 2 and column[0] in ("category", "whole", "cycle"):
         name = f"DequantizeColumns's column {place}, its count"
-        return column[0], whole_number(column[1], name, least=2, most=_MOST)
+        count = whole_number(column[1], name, least=2, most=_MOST)
+        if column[0] == "cycle":
+            return "whole", Domain.circle(0, count)
+        return column[0], Domain.interval(0, count)
     return "real", domain_of_column(column, place)
 
 
@@ -290,25 +287,10 @@ def _bits(n):
     return (n - 1).bit_length()
 
 
-def _short(bits):
-    """Return for each bit how many categories have a bit less: 2^bits - n, the first ones."""
-    return np.array([2 ** _bits(n) - n for _, n, _ in bits])
-
-
-def _power(bits):
-    return np.array([2**bit for _, _, bit in bits])
-
-
-def _shorts(bits):
-    """Return `_short` of each category."""
-    return np.array([2 ** _bits(n) - n for _, n, bit in bits if bit == 0])
-
-
-def _weights(bits):
-    """Return the matrix that makes one number of the bits of each category."""
-    return np.array(
-        [[(other == number) * 2**bit for other, _, b in bits if b == 0] for number, _, bit in bits]
-    )
+def _weights(bits, categories):
+    """Return the matrix that makes one number of the bits of each category, (bits, categories)."""
+    rows = [[(other == number) * 2**bit for other in range(categories)] for number, _, bit in bits]
+    return np.array(rows).reshape(len(bits), categories)
 
 
 def _log_normal(e):

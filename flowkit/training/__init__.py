@@ -1,11 +1,10 @@
 """Callbacks and optimizers for `fit`: schedules, a guard against bad steps, exact resume, pictures, logs."""
 
-from flowkit.training.adamax import GlowAdamax
 from flowkit.training.atomic import atomic_path
-from flowkit.training.averaging import averaged_weights
 from flowkit.training.checkpoint import CheckpointError
 from flowkit.training.guard import GuardedOptimizer, StopWhenDiverged, TrainingDiverged
 from flowkit.training.log import CSVLog, Log, read_log
+from flowkit.training.optimizing import GlowAdamax, WarmUp, WarmUpCosine, averaged_weights
 from flowkit.training.pictures import (
     ImageGrid,
     SampleGrid,
@@ -19,7 +18,6 @@ from flowkit.training.pictures import (
 )
 from flowkit.training.progress import ProgressBar
 from flowkit.training.resume import Resume, TrainingStopped
-from flowkit.training.schedules import WarmUp, WarmUpCosine
 from flowkit.training.validation import Validation
 
 __all__ = [

@@ -3,7 +3,6 @@
 import contextlib
 import glob
 import json
-import math
 import os
 import uuid
 from collections.abc import Iterator
@@ -57,15 +56,9 @@ def json_text(content: Any) -> str:
       ]
     }
     """
-
-    def finite(value):
-        if isinstance(value, dict):
-            return {key: finite(one) for key, one in value.items()}
-        if isinstance(value, list | tuple):
-            return [finite(one) for one in value]
-        return None if isinstance(value, float) and not math.isfinite(value) else value
-
-    return json.dumps(finite(content), indent=2, allow_nan=False)
+    # Python writes NaN, Infinity and -Infinity, and calls `parse_constant` for them when it reads them.
+    finite = json.loads(json.dumps(content), parse_constant=lambda name: None)
+    return json.dumps(finite, indent=2)
 
 
 def remove_leftovers(folder: str | Path, name: str | None = None) -> None:

@@ -50,7 +50,8 @@ def previous(path: Path) -> Path:
 def write(path: Path, arrays: Arrays, meta: Meta, *, keep: Path | None) -> None:
     """Write named arrays and a description in a single step; rename the file before to `keep`."""
     with atomic_path(path, keep=keep) as temporary, open(temporary, "wb") as file:
-        np.savez(file, **arrays, meta=np.array(json.dumps(meta)))
+        text = json.dumps(meta, default=lambda number: number.item())  # of numpy
+        np.savez(file, **arrays, meta=np.array(text))
 
 
 def read(path: Path) -> tuple[Arrays, Meta]:
@@ -99,13 +100,12 @@ def describe(epochs: int, step: int, data_seed: int | None, data: str | None, ca
         "data seed": data_seed,
         "rows with fingerprint": data,
         "callbacks": [type(callback).__name__ for callback in callbacks],
-        "memory": [_memory(callback) for callback in callbacks],
+        "memory": [_remembered(vars(callback)) for callback in callbacks],
     }
 
 
-def _memory(callback):
-    state = {key: vars(callback)[key] for key in _MEMORY if key in vars(callback)}
-    return {key: value.item() if hasattr(value, "item") else value for key, value in state.items()}
+def _remembered(attributes):
+    return {key: attributes[key] for key in _MEMORY if key in attributes}
 
 
 def check_origin(name: str, meta: Meta, here: Meta) -> None:
@@ -124,10 +124,13 @@ def check_origin(name: str, meta: Meta, here: Meta) -> None:
         )
 
 
-def remind(callbacks: Callbacks, meta: Meta) -> None:
-    """Set what each of `callbacks` remembered."""
-    for callback, memory in zip(callbacks, meta["memory"], strict=True):
-        vars(callback).update({key: memory[key] for key in _MEMORY if key in memory})
+def remind(callbacks: Callbacks, arrays: Arrays, meta: Meta) -> None:
+    """Set what each of `callbacks` remembered, and its best weights, None if it held none."""
+    for number, (callback, memory) in enumerate(zip(callbacks, meta["memory"], strict=True)):
+        vars(callback).update(_remembered(memory))
+        if hasattr(callback, "best_weights"):
+            keys = sorted(key for key in arrays if key.startswith(f"best/{number}/"))
+            callback.best_weights = [arrays[key] for key in keys] or None
 
 
 # The arrays
@@ -198,11 +201,3 @@ def assign_metrics(name: str, arrays: Arrays, model: keras.Model) -> None:
     named = metrics(model)
     assign(name, arrays, named)
     engine.left_to_main(named.values())
-
-
-def assign_best(arrays: Arrays, callbacks: Callbacks) -> None:
-    """Give each callback its best weights, None if it held none."""
-    for number, callback in enumerate(callbacks):
-        if hasattr(callback, "best_weights"):
-            keys = sorted(key for key in arrays if key.startswith(f"best/{number}/"))
-            callback.best_weights = [arrays[key] for key in keys] or None

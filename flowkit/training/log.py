@@ -17,7 +17,7 @@ from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Count, whole, words
 from flowkit.contract.configured import Configured
 from flowkit.training.atomic import atomic_path
-from flowkit.training.averaging import averaged_weights
+from flowkit.training.optimizing import averaged_weights
 from flowkit.training.pictures import Levels, Temperature, histogram_picture, sample_grid
 
 _PROJECT = "flowkit"

@@ -18,7 +18,7 @@ from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow import Flow
 from flowkit.flow.plotting import MOST_COLUMNS, draw_pairs
 from flowkit.training.atomic import atomic_path
-from flowkit.training.averaging import averaged_weights
+from flowkit.training.optimizing import averaged_weights
 
 _LONG_SIDE = 512  # pixels of a picture of small images, which would be a thumbnail
 
@@ -69,12 +69,13 @@ def image_grid(
     count = len(images)
     columns = columns or math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    white = [(0, rows * columns - count), (0, padding), (0, padding), *[(0, 0)] * colour]
-    images = np.pad(images, white, constant_values=255)
-    down, across, *channels = images.shape[1:]
-    grid = images.reshape(rows, columns, down, across, *channels).swapaxes(1, 2)
-    grid = grid.reshape(rows * down, columns * across, *channels)
-    return grid[: rows * down - padding, : columns * across - padding]
+    height, width, *channels = images.shape[1:]
+    down, across = height + padding, width + padding
+    grid = np.full((rows * down - padding, columns * across - padding, *channels), 255, "uint8")
+    for place, image in enumerate(images):
+        top, left = down * (place // columns), across * (place % columns)
+        grid[top : top + height, left : left + width] = image
+    return grid
 
 
 def enlarged(grid: np.ndarray, zoom: int | None = None) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Progress of a training, for a reader at a terminal and for a log file."""
 
+import datetime
 import importlib.util
 import math
 import threading
@@ -128,7 +129,10 @@ class ProgressBar(Configured, keras.callbacks.Callback):
         """Return in words the time for so many epochs, of which so many steps are done; "" if it is not known."""
         steps = (self.params["steps"] or 0) * epochs - done  # a generator has no length
         known = steps > 0 and math.isfinite(self.images_per_second)
-        return f"  {_clock(steps * self.batch_size / self.images_per_second)} left" if known else ""
+        if not known:
+            return ""
+        seconds = round(steps * self.batch_size / self.images_per_second)
+        return f"  {datetime.timedelta(seconds=seconds)} left"
 
     def _state(self, logs):
         logs = logs or {}
@@ -139,9 +143,3 @@ class ProgressBar(Configured, keras.callbacks.Callback):
         held_out = f"  validation {logs['val_' + name]:.4f}" if f"val_{name}" in logs else ""
         speed = f"  {self.images_per_second:.0f} {self.of}/s" if math.isfinite(self.images_per_second) else ""
         return f"{shown} {value}{held_out}{speed}"
-
-
-def _clock(seconds):
-    minutes, seconds = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"

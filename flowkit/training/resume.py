@@ -161,8 +161,7 @@ class Resume(Configured, keras.callbacks.Callback):
             self.params["epochs"] = self._until
         if self._loaded is not None:
             arrays, meta = self._loaded
-            checkpoint.remind(self.callbacks, meta)
-            checkpoint.assign_best(arrays, self.callbacks)
+            checkpoint.remind(self.callbacks, arrays, meta)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self._epoch = epoch
@@ -183,8 +182,7 @@ class Resume(Configured, keras.callbacks.Callback):
         stopping, due = self._asked(step)
         if stopping or due:
             engine.settle(self.model)
-            within = {name: callback.so_far() for name, callback in self._counting().items()}
-            self._write(self._epoch, step, checkpoint.means(self.model), within=within)
+            self._write(self._epoch, step)
         if stopping:
             distributed.barrier()  # a launcher ends all when one has ended
             raise TrainingStopped(self._epoch, step)
@@ -206,11 +204,14 @@ class Resume(Configured, keras.callbacks.Callback):
         due = self.minutes is not None and time.monotonic() - self._written >= 60 * self.minutes
         return (stopping, due) if alone else distributed.gather(np.array([[stopping, due]])).any(axis=0)
 
-    def _write(self, epochs, step, means=None, **more):
+    def _write(self, epochs, step):
+        means = checkpoint.means(self.model) if step else {}  # all processes call it
         if self._writes:
-            arrays = checkpoint.state(self.model, self.callbacks) | (means or {})
+            arrays = checkpoint.state(self.model, self.callbacks) | means
             remove_leftovers(self.path.parent, self.path.name)
-            meta = self._described(epochs, step) | more
+            counting = self._counting() if step else {}
+            within = {name: callback.so_far() for name, callback in counting.items()}
+            meta = self._described(epochs, step) | {"within": within}
             checkpoint.write(self.path, arrays, meta, keep=self.previous_path)
         self._written = time.monotonic()
 

@@ -10,7 +10,7 @@ from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Count
 from flowkit.contract.configured import Configured
 from flowkit.flow.scoring import score_in_a_group
-from flowkit.training.averaging import averaged_weights
+from flowkit.training.optimizing import averaged_weights
 
 
 class Validation(Configured, keras.callbacks.Callback):

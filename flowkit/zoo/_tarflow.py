@@ -6,7 +6,7 @@ from flowkit.bijectors import Autoregressive, Chain, Inverse, Repeat, Squeeze
 from flowkit.bijectors.replay import Backprop
 from flowkit.conditioners import CausalTransformer, LabelDropout
 from flowkit.contract.arguments import Blocks, Count, Fraction, Positive, checked, words
-from flowkit.data.gaussian_noise import GaussianNoise
+from flowkit.data.dequantize import GaussianNoise
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Gaussian
 from flowkit.zoo._images import ImageShape, built, dequantizer, entrance

@@ -181,10 +181,10 @@ def test_sigterm_that_comes_again_at_the_very_end_changes_nothing():
     code = (
         "import signal\n"
         "from flowkit.app import entry, failure\n"
-        "from flowkit.distributed import ending\n"
+        "from flowkit.distributed import failed\n"
         "entry.main = lambda: 143\n"
         "failure.process, failure.told_to_all = 0, True\n"
-        "ending.end_process = lambda code, in_order: signal.raise_signal(signal.SIGTERM)\n"
+        "failed.end_process = lambda code, in_order: signal.raise_signal(signal.SIGTERM)\n"
         "entry.script()\n"
     )
     assert end_of(code) == (143, "")

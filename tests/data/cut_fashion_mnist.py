@@ -30,7 +30,13 @@ def balanced_rows(labels, per_class, seed):
     return rng.permuted(np.stack(by_class, axis=1), axis=1).reshape(-1)
 
 
-def cut(load_split=load_full):
+def full_set(split):
+    """Return the images and labels of a split of the full set."""
+    found = load_full(split)
+    return found.images, found.labels
+
+
+def cut(load_split=full_set):
     """Return the four arrays of the embedded file, by name; `load_split(split)` returns the full set."""
     arrays = {}
     for split, per_class in PER_CLASS.items():

@@ -10,7 +10,7 @@ from flowkit import data, distributed
 from flowkit.app.experiment import load as load_data
 from flowkit.app.recipe import read_recipe
 from flowkit.data import LazyImages, batches, content_hash, load, source
-from flowkit.data.content_hash import fingerprint
+from flowkit.data.dataset import fingerprint
 
 pytestmark = pytest.mark.one_engine
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from flowkit.app import entry, failure
-from flowkit.distributed import ProcessFailed, ProcessLost, ending
+from flowkit.distributed import ProcessFailed, ProcessLost, failed
 
 pytestmark = pytest.mark.one_engine
 
@@ -25,11 +25,11 @@ def left(monkeypatch):
         raise Exited(code)
 
     monkeypatch.setattr(os, "_exit", exited)
-    monkeypatch.setattr(ending, "leave", lambda: calls.append("left"))
-    monkeypatch.setattr(ending, "_exit_status", None)
+    monkeypatch.setattr(failed, "leave", lambda: calls.append("left"))
+    monkeypatch.setattr(failed, "_exit_status", None)
     for name in ("exit", "excepthook"):
         monkeypatch.setattr(sys, name, getattr(sys, name))
-    ending.end_on_errors()
+    failed.end_on_errors()
     return calls
 
 
@@ -38,11 +38,11 @@ def test_sys_exit_with_a_failure_does_not_wait_for_the_others(left, status, code
     with pytest.raises(SystemExit):
         sys.exit(status)
     if code is None:
-        ending.leave_at_exit()
+        failed.leave_at_exit()
         assert left == ["left"]
     else:
         with pytest.raises(Exited, match=rf"^{code}$"):
-            ending.leave_at_exit()
+            failed.leave_at_exit()
         assert left == []
 
 
@@ -63,9 +63,9 @@ def test_an_error_ends_the_process_in_the_program_and_at_its_end(
     with pytest.raises(Exited, match=rf"^{code}$"):
         sys.excepthook(type(error), error, None)
     assert capsys.readouterr().err.endswith(said)
-    monkeypatch.setattr(ending, "leave", broken)
+    monkeypatch.setattr(failed, "leave", broken)
     with pytest.raises(Exited, match=rf"^{code}$"):
-        ending.leave_at_exit()
+        failed.leave_at_exit()
     assert capsys.readouterr().err.endswith(said)
 
 
@@ -73,7 +73,7 @@ def test_an_error_that_ends_all_is_left_to_python_which_leaves_in_order(left, ca
     error = ProcessFailed("in process 1")
     sys.excepthook(ProcessFailed, error, None)
     assert capsys.readouterr().err.endswith("ProcessFailed: in process 1\n")
-    ending.leave_at_exit()
+    failed.leave_at_exit()
     assert left == ["left"]
 
 

@@ -8,7 +8,7 @@ from flowkit import Flow, data, distributed
 from flowkit.app import main
 from flowkit.bijectors import Shift
 from flowkit.distributed import group
-from flowkit.distributed.launcher import launched
+from flowkit.distributed.group import launched
 from flowkit.engines import Engine, engine
 from flowkit.training.checkpoint import assign_metrics, means, metrics
 

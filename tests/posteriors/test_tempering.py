@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flowkit.posteriors.tempering import tempered
+from flowkit.posteriors.nle import tempered
 
 pytestmark = pytest.mark.one_engine
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from flowkit.data.bounded import FileError
-from flowkit.data.mixed_table import read_frame
+from flowkit.data.table import read_frame
 from flowkit.data.typed_columns import TypedColumns, restored_columns
 
 pytestmark = pytest.mark.one_engine

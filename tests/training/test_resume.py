@@ -215,7 +215,7 @@ def test_another_version_is_said_and_goes_on(begun):
 def test_a_file_sets_what_callbacks_remember_and_no_other_attribute():
     meta = {"memory": [{"wait": 3, "min_lr": 5.0, "on_epoch_end": None}]}
     plateau = keras.callbacks.ReduceLROnPlateau("loss")
-    checkpoint.remind([plateau], meta)
+    checkpoint.remind([plateau], {}, meta)
     assert plateau.wait == 3
     assert plateau.min_lr == 0
     assert "on_epoch_end" not in vars(plateau)

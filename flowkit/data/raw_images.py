@@ -1,4 +1,4 @@
-"""IDX files, the format of MNIST, Fashion-MNIST, KMNIST and EMNIST; gzipped or not."""
+"""Images as raw bytes: IDX files, the format of MNIST and its like, gzipped or not; and CIFAR-10's binary version."""
 
 import gzip
 import math
@@ -7,12 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from flowkit.data.bounded import MAX_BYTES, check_shape, reading
+from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, reading
 from flowkit.data.dataset import Dataset
 from flowkit.data.validate import validate_labels
 
 _UNSIGNED = b"\0\0\x08"
 _PREFIX = {"train": "train", "test": "t10k"}
+
+_CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_BATCHES = {"train": [f"data_batch_{i}.bin" for i in range(1, 6)], "test": ["test_batch.bin"]}
+_RECORD = 1 + 32 * 32 * 3  # bytes: the label, then all reds, greens and blues
+
+# IDX
 
 
 def read_idx(path: Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
@@ -87,3 +93,42 @@ def _find(folder, split, kind, needed=False):
             f"{folder}: expected {stem} or {stem}.gz, found neither. Put it beside the other MNIST-style files."
         )
     return None
+
+
+# CIFAR-10
+
+
+def find_cifar10(folder: Path) -> Path | None:
+    """Return `folder`, or the folder of CIFAR-10's archive in it, if one holds the batches; None otherwise.
+
+    Raises FileError for CIFAR-10's Python version, which is pickled.
+    """
+    for place in (folder, folder / "cifar-10-batches-bin", folder / "cifar-10-batches-py"):
+        if any((place / name).is_file() for names in _BATCHES.values() for name in names):
+            return place
+        if any((place / name).is_file() for name in ("data_batch_1", "test_batch")):
+            raise FileError(
+                f"{place}: expected CIFAR-10's binary version, received its Python version, whose pickles could run "
+                "any code. Unpack cifar-10-binary.tar.gz, or download the parquet files from Hugging Face."
+            )
+    return None
+
+
+def read_cifar10(folder: Path, split: str, max_bytes: int) -> Dataset:
+    """Return 50,000 train or 10,000 test images, uint8 (n, 32, 32, 3), and their labels."""
+    records = [_records(folder / name) for name in _BATCHES[split]]
+    check_shape((sum(map(len, records)), _RECORD), 1, max_bytes, str(folder))
+    joined = np.concatenate(records)
+    images = joined[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    return Dataset(images, joined[:, 0].astype(np.int64), 256, str(folder), _CIFAR10)
+
+
+def _records(path):
+    """Return the records of one file, (n, bytes)."""
+    raw = np.fromfile(path, np.uint8)
+    if not len(raw) or len(raw) % _RECORD or raw[::_RECORD].max() >= len(_CIFAR10):
+        raise FileError(
+            f"{path}: expected records of {_RECORD:,} bytes that begin with a label of 0 to 9, received {len(raw):,} "
+            "bytes of something else. Check that this is CIFAR-10 (not CIFAR-100) in its binary version."
+        )
+    return raw.reshape(-1, _RECORD)
