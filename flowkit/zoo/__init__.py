@@ -18,14 +18,10 @@ Each feature is standardised inside of the flow, by the data that `adapt`, or th
 context that no embedding reads.
 """
 
-from flowkit.zoo._flow_pp import flow_pp
-from flowkit.zoo._glow import glow
-from flowkit.zoo._jet import jet
-from flowkit.zoo._maf_images import maf_images
-from flowkit.zoo._realnvp import realnvp_images
-from flowkit.zoo._tarflow import tarflow
 from flowkit.zoo.continuous import ffjord, flow_matching
 from flowkit.zoo.couplings import circular_nsf, nice, nsf, realnvp
+from flowkit.zoo.image_couplings import flow_pp, glow, jet, realnvp_images
+from flowkit.zoo.image_masked import maf_images, tarflow
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
 from flowkit.zoo.repeated import bnaf, gaussianization, planar, radial, residual, sylvester
 from flowkit.zoo.table_front import table_front
