@@ -8,14 +8,15 @@ from typing import Annotated, Any
 
 import keras
 
-from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat
+from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat, Standardize, Unconstrain
+from flowkit.bijectors.unconstrain import domain_of_column
 from flowkit.conditioners import MLP, StandardizedContext
-from flowkit.contract.arguments import Widths, checked, whole, words
+from flowkit.contract import Domain, FlowLayer
+from flowkit.contract.arguments import Widths, checked, shown, whole, whole_number, words
 from flowkit.data.frame import Columns, check_names
 from flowkit.flow.context import classes_of
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Affine
-from flowkit.zoo.table_front import each_domain, table_front
 
 
 def _features(features, name):
@@ -30,6 +31,83 @@ Layers = Annotated[int, whole(1, 1024)]
 Linear = Annotated[str, words("lu", "permutation", "none")]
 
 
+def table_front(
+    *,
+    features: int | None = None,
+    domains: Sequence[Any] | Mapping[Any, Any] | None = None,
+    standardize: bool = True,
+) -> list[FlowLayer]:
+    """Return the bijectors that take the columns of a table as they come, to be put before other layers.
+
+    - `domains`: the domain of each column, "real", "positive" or (low, high), as for `flowkit.bijectors.Unconstrain`: a
+      list of one for each column, or a dict {place: domain}; columns that it lacks are real. None: all are real.
+    - `features`: how many columns there are; only a dict needs it.
+    - `standardize`: to mean 0 and deviation 1, after that, by statistics of up to 10,000 rows of the data.
+
+    Raises ValueError for domains that are none, for angles, whose circle no map takes onto the line, and for another
+    number of domains than columns.
+
+    >>> [type(part).__name__ for part in table_front(features=3, domains={1: "positive"})]
+    ['Unconstrain', 'Standardize']
+    """
+    if features is not None:
+        whole_number(features, "features", least=1)
+    front: list[FlowLayer] = []
+    if domains is not None:
+        domains = each_domain(domains, features)
+        circular = angular(domains)
+        if any(circular):
+            raise ValueError(
+                f"the domain of column {circular.index(True)}: expected an interval, received the circle, which no map "
+                "takes onto the line. flowkit.zoo.nsf and nsf_autoregressive take circular columns beside others, "
+                "circular_nsf angles alone."
+            )
+        unconstrain = Unconstrain(domains)
+        front += [] if unconstrain.spec.domain == Domain.REAL else [unconstrain]
+    return [*front, Standardize()] if standardize else front
+
+
+def angular(domains: Sequence[Any]) -> list[bool]:
+    """Return for each column if its domain is a circle. Raises ValueError for a domain that is none."""
+    return [domain_of_column(domain, place).kind == "circle" for place, domain in enumerate(domains)]
+
+
+def each_domain(
+    domains: Sequence[Any] | Mapping[Any, Any] | None, features: int | None, names: Sequence[Any] = ()
+) -> list[Any]:
+    """Return the domain of each column, as a list; a dict may use `names` of columns. Raises what `table_front` does.
+
+    >>> each_domain({"age": "positive", 2: (0, 1)}, 3, names=["age", "height", "share"])
+    ['positive', 'real', (0, 1)]
+    """
+    if isinstance(domains, Mapping):
+        if features is None:
+            raise ValueError("domains as a dict: expected features=, the number or the names of the columns.")
+        places = {_place(column, features, names): domain for column, domain in domains.items()}
+        return [places.get(place, "real") for place in range(features)]
+    if isinstance(domains, str) or not isinstance(domains, Sequence):
+        raise ValueError(
+            "domains: expected a list of one for each column, such as ['real', 'positive', (0, 1)], or a dict "
+            f"{{place: domain}}, received {shown(domains)}."
+        )
+    if features is not None and len(domains) != features:
+        raise ValueError(f"domains: expected one for each of {features} columns, received {len(domains)}.")
+    return list(domains)
+
+
+def _place(column, features, names):
+    """Return the place of a column by its name, or by a number that is no name, which TOML files hold as text."""
+    known = [str(name) for name in names]
+    if str(column) in known:
+        return known.index(str(column))
+    if isinstance(column, str) and not column.isdecimal():
+        wanted = f"columns among {', '.join(map(repr, known))}." if known else "places of columns, from 0."
+        cure = "" if known else " To use names, give those of all columns: features=list(frame.columns)."
+        raise ValueError(f"domains: got the column {column!r}, expected {wanted}{cure}")
+    place = int(column) if isinstance(column, str) else column
+    return whole_number(place, "a column in domains", least=0, most=features - 1)
+
+
 @dataclass
 class Plan:
     """The arguments that families share, and the `front` that brings data to the scale of the layers.
@@ -37,8 +115,8 @@ class Plan:
     A family may change them before it returns its layers. `layers`, `hidden`, `linear` and `residual` are arguments of
     the families that name a default for them. `front` None is that of tables: from the domains of the features onto the
     real line, then standardised, and an ActNorm, which training may move. `features` are a number, or the `names` of
-    columns, which `domains` may then use. A family of images sets `image`, their shape, `dequantize`, and `labels` if
-    their class is the context.
+    columns, which `domains` may then use; `domains` become a list of one for each column. A family of images sets
+    `image`, their shape, `dequantize`, and `labels` if their class is the context.
     """
 
     family: str
@@ -60,8 +138,13 @@ class Plan:
     def __post_init__(self) -> None:
         if isinstance(self.features, tuple):
             self.names, self.features = self.features, len(self.features)
-            if isinstance(self.domains, Mapping):
-                self.domains = each_domain(self.domains, self.features, self.names)
+        if self.domains is not None:
+            self.domains = each_domain(self.domains, self.features, self.names)
+
+    @property
+    def circular(self) -> list[bool]:
+        """Return for each column if its domain is a circle; nothing without domains."""
+        return angular(self.domains or ())
 
     @property
     def reads(self) -> str:

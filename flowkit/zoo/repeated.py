@@ -19,8 +19,7 @@ from flowkit.bijectors import (
 from flowkit.conditioners import LipschitzMLP
 from flowkit.contract.arguments import Count, words
 from flowkit.transforms import MixtureOfLogistics
-from flowkit.zoo.family import Plan, family
-from flowkit.zoo.table_front import table_front
+from flowkit.zoo.family import Plan, family, table_front
 
 Direction = Annotated[str, words("density", "sampling")]
 
