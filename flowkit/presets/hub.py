@@ -10,8 +10,7 @@ from typing import Any
 
 import flowkit
 from flowkit._shipped import closest, preset_folders, shipped_preset
-from flowkit.presets.errors import PresetError
-from flowkit.presets.folder import FILES, is_preset, read_preset
+from flowkit.presets.folder import FILES, PresetError, is_preset, read_preset
 
 SCHEME = "hf://"
 
