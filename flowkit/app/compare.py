@@ -8,8 +8,8 @@ from typer import Argument
 
 import flowkit
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Json, new_file
 from flowkit.app.failure import CommandError, printable
-from flowkit.app.options import Backend, Json, new_file
 
 # Pictures in a row, and the inches of each: dots and names of a pair plot are lost in a small one.
 _ACROSS = {"images": (4, 3.5), "rows": (2, 7.0)}

@@ -8,8 +8,8 @@ import numpy as np
 from typer import Argument, Option
 
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, new_file, numbers
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, new_file, numbers
 
 
 def convert(

@@ -6,8 +6,8 @@ from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Data, Json, Run
 from flowkit.app.failure import together
-from flowkit.app.options import Backend, Data, Json, Run
 
 _COUNTED = 64  # rows for which evaluations of a velocity field are counted
 

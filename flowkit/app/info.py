@@ -11,9 +11,9 @@ from typer import Argument, Option
 
 from flowkit._shipped import closest, preset_folders, recipe_files
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Json, recipe_names
 from flowkit.app.failure import CommandError, printable
 from flowkit.app.find import hint, is_path
-from flowkit.app.options import Backend, Json, recipe_names
 
 _COLUMNS = 8  # of the table for which a family of tables is shown
 _LONGEST, _WIDEST = 300, 40  # characters of a fact, and of a name that the facts still line up with

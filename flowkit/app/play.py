@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from typer import Option
 
 from flowkit.app.backend import use
-from flowkit.app.options import Backend, Data, Run
+from flowkit.app.commands import Backend, Data, Run
 
 _HOSTS = ("localhost", "127.0.0.1")
 _BEST, _ITS_DATA = "glow/fashion-mnist-full", "fashion-mnist"  # some of the images that come with flowkit

@@ -7,7 +7,7 @@ import numpy as np
 from typer import Argument, Option
 
 from flowkit.app.backend import use
-from flowkit.app.options import Backend
+from flowkit.app.commands import Backend
 
 _ROWS = 16  # kept with what log_prob says of them
 _PLACES = {"platform", "python", "numpy"}  # which describe the machine and not the flow

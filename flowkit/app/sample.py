@@ -8,8 +8,8 @@ from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Label, Run, new_file, numbers
 from flowkit.app.failure import CommandError, on_main, together
-from flowkit.app.options import Backend, Label, Run, new_file, numbers
 
 
 def sample(

@@ -11,9 +11,9 @@ from typer import Argument, Option
 import flowkit
 from flowkit.app import interrupt
 from flowkit.app.backend import note_missed_gpu, use
+from flowkit.app.commands import Backend, Data, recipe_names
 from flowkit.app.failure import FAILED, CommandError, on_main, printable, say, together
 from flowkit.app.find import OWN, find
-from flowkit.app.options import Backend, Data, recipe_names
 
 
 def train(
