@@ -18,6 +18,7 @@ from flowkit.data.frame import is_frame
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
 from flowkit.flow.table import TableFlow
 from flowkit.surjections import DequantizeColumns
+from flowkit.zoo.family import built
 
 __all__ = ["fit_table", "table_flow"]
 
@@ -49,10 +50,8 @@ def table_flow(
     inner = zoo.VECTORS[model](features=len(domains), domains=list(domains), context=given_size, **options)
     bijector = inner.bijector if front is None else Chain([front, inner.bijector])
     flow = TableFlow(bijector, inner.base, embedding=inner.embedding, name="table")
-    shape = (None, len(columns.names))
-    flow.build({"x": shape, "context": (None, given_size)} if given_size else shape)
     flow.columns, flow.context_columns = columns, given
-    return flow
+    return built(flow, (len(columns.names),), (None, given_size) if given_size else None)
 
 
 @checked

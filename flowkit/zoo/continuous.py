@@ -10,8 +10,7 @@ from flowkit.bijectors.solvers import SOLVERS
 from flowkit.conditioners import Field, UNet
 from flowkit.contract.arguments import Count, shown, whole, words
 from flowkit.data.dequantize import Dequantize
-from flowkit.zoo.family import Plan, family, table_front
-from flowkit.zoo.image_family import EDGE, ImageShape
+from flowkit.zoo.family import EDGE, ImageShape, Plan, family, table_front
 
 SolverName = Annotated[str, words(*SOLVERS)]
 Trace = Annotated[str, words("exact", "rademacher", "gaussian")]

@@ -1,18 +1,33 @@
-"""Families of flows of vectors: a function that returns layers becomes one that returns a `Flow`."""
+"""Share code among families: of vectors the arguments, and the way from a function of layers to a `Flow`.
+
+Of images the shape, the dequantiser and the first layer.
+"""
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import keras
 
-from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat, Standardize, Unconstrain
+from flowkit.bijectors import (
+    ActNorm,
+    Chain,
+    Equalize,
+    LULinear,
+    Permute,
+    Repeat,
+    Scale,
+    Standardize,
+    Unconstrain,
+)
 from flowkit.bijectors.unconstrain import domain_of_column
 from flowkit.conditioners import MLP, StandardizedContext
 from flowkit.contract import Domain, FlowLayer
-from flowkit.contract.arguments import Widths, checked, shown, whole, whole_number, words
+from flowkit.contract.arguments import LARGEST, Widths, checked, shown, whole, whole_number, words
+from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns, check_names
 from flowkit.flow.context import classes_of
 from flowkit.flow.flow import Flow
@@ -29,6 +44,34 @@ def _features(features, name):
 Features = Annotated[int | Sequence[str] | None, _features]
 Layers = Annotated[int, whole(1, 1024)]
 Linear = Annotated[str, words("lu", "permutation", "none")]
+
+
+# Images
+
+EDGE = 0.5 / 0.9  # so that [-1/2, 1/2] becomes [0.05, 0.95] before the logit
+
+
+def image_shape(value: Any, name: str) -> tuple[int, ...]:
+    """Return the shape of an image. Raises ValueError unless it is (height, width, channels)."""
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError(f"{name}: expected (height, width, channels), received {shown(value)}.")
+    return tuple(whole_number(side, f"each of {name}", least=1, most=LARGEST) for side in value)
+
+
+ImageShape = Annotated[Sequence[int], image_shape]
+
+
+def dequantizer(n_bits: int | None, data_levels: int | None) -> Dequantize | None:
+    """Return the dequantizer of stored images; None for continuous ones, which have neither number."""
+    return None if n_bits is None and data_levels is None else Dequantize(n_bits, levels=data_levels)
+
+
+def entrance(dequantize: Any, equalize: bool) -> Equalize | Scale:
+    """Return the first layer of pixels from -1/2 to 1/2: by their histogram, or a scale to [-1, 1]."""
+    return Equalize(getattr(dequantize, "levels", 256)) if equalize else Scale(math.log(2))
+
+
+# Vectors
 
 
 def table_front(
@@ -189,23 +232,29 @@ class Plan:
             dequantize=self.dequantize,
             name=self.family,
         )
-        event = self.image if self.features is None else (self.features,)
-        if event is not None:
-            x_shape = (None, *event)
-            conditional = self.context or self.labels
-            flow.build({"x": x_shape, "context": self._context_shape()} if conditional else x_shape)
         if self.names:
             flow.columns = Columns(self.names, None)
-        return flow
+        event = self.image if self.features is None else (self.features,)
+        return built(flow, event, self._context_shape())
 
     def _context_shape(self):
-        """Return the shape of the context, or a dict of shapes: what the embedding says, if it says it."""
+        """Return the shape of the context, or a dict of shapes: what the embedding says, if it says it; or None."""
         embedding = self.embedding
+        if not self.context and not self.labels:
+            return None
         if getattr(embedding, "inputs", None):  # a model whose inputs were declared, by `keras.Input`
             given = embedding.inputs[0] if isinstance(embedding, keras.Sequential) else embedding.input
             return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), given)
         labels = embedding is not None and classes_of(embedding) is not None
         return (None,) if labels or self.labels else (None, self.context)
+
+
+def built(flow: Any, event: Sequence[int] | None, context: Any = None) -> Any:
+    """Return `flow` with weights for events and a context of these shapes; as it is for `event` None."""
+    if event is not None:
+        x_shape = (None, *event)
+        flow.build(x_shape if context is None else {"x": x_shape, "context": context})
+    return flow
 
 
 _FIRST = ("features", "context", "layers", "hidden")  # before a family's own arguments

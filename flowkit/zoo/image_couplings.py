@@ -39,7 +39,7 @@ from flowkit.data import VariationalDequantize
 from flowkit.flow.flow import Flow
 from flowkit.flow.labelled import LabelledFlow
 from flowkit.transforms import Additive, Affine, MixtureOfLogistics
-from flowkit.zoo.image_family import EDGE, ImageShape, built, dequantizer, entrance
+from flowkit.zoo.family import EDGE, ImageShape, built, dequantizer, entrance
 
 IMAGE = 32  # the width of the network of the image in Flow++
 
@@ -94,7 +94,7 @@ def realnvp_images(
         dequantize=dequantizer(n_bits, data_levels),
         name="realnvp_images",
     )
-    return built(flow, input_shape, None)
+    return built(flow, input_shape)
 
 
 @checked
@@ -173,7 +173,7 @@ def glow(
         flow = LabelledFlow(bijector, label_weight=classifier_weight, dequantize=dequantize, name="glow")
     else:
         flow = Flow(bijector, dequantize=dequantize, name="glow")
-    return built(flow, input_shape, num_classes)
+    return built(flow, input_shape, None if num_classes is None else (None,))
 
 
 @checked
@@ -295,7 +295,7 @@ def flow_pp(
         image = GatedConvNet(IMAGE, **design, columns=2, dropout=dropout)
         noise = VariationalDequantize(density, image, n_bits=n_bits, levels=data_levels)
     flow = Flow(Chain(parts), dequantize=noise, name="flow_pp")
-    return built(flow, input_shape, None)
+    return built(flow, input_shape)
 
 
 @checked
@@ -350,4 +350,4 @@ def jet(
         Inverse(Squeeze(patch)),
     ]
     flow = Flow(Chain(layers), dequantize=dequantize, name="jet")
-    return built(flow, input_shape, num_classes)
+    return built(flow, input_shape, None if num_classes is None else (None,))

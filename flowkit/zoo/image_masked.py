@@ -9,7 +9,7 @@ from flowkit.contract.arguments import Blocks, Count, Fraction, Positive, checke
 from flowkit.data.gaussian_noise import GaussianNoise
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Gaussian, MixtureOfLogistics
-from flowkit.zoo.image_family import ImageShape, built, dequantizer, entrance
+from flowkit.zoo.family import ImageShape, built, dequantizer, entrance
 
 
 @checked
@@ -52,7 +52,7 @@ def maf_images(
         Autoregressive(network, MixtureOfLogistics(mixtures, spread=3.0)),
     ]
     flow = Flow(Chain(layers), dequantize=dequantize, name="maf_images")
-    return built(flow, input_shape, None)
+    return built(flow, input_shape)
 
 
 @checked
@@ -124,4 +124,4 @@ def tarflow(
         dequantize=dequantize,
         name="tarflow",
     )
-    return built(flow, input_shape, num_classes)
+    return built(flow, input_shape, None if num_classes is None else (None,))
