@@ -128,12 +128,8 @@ def circular_nsf(plan: Plan, *, bins: int = 8) -> list[Any]:
 
 
 def _couplings(plan: Plan, transform: Transform, take: str) -> list[Any]:
-    """Return couplings that keep one half, then the other, and maps between them that mix the features.
-
-    Raises ValueError for residual blocks of several widths.
-    """
+    """Return couplings that keep one half, then the other, and maps between them that mix the features."""
     plan.refuse_one_feature(take)
-    plan.refuse_widths()
 
     def coupling(swap):
         if plan.residual:

@@ -183,6 +183,11 @@ class Plan:
             self.names, self.features = self.features, len(self.features)
         if self.domains is not None:
             self.domains = each_domain(self.domains, self.features, self.names)
+        if self.residual and len(set(self.hidden)) > 1:
+            raise ValueError(
+                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received "
+                f"{self.hidden}."
+            )
 
     @property
     def circular(self) -> list[bool]:
@@ -204,14 +209,6 @@ class Plan:
             raise ValueError(
                 f"{self.family}'s features: expected at least 2, since a coupling changes some entries by the others, "
                 f"received 1. For one feature take {take}."
-            )
-
-    def refuse_widths(self) -> None:
-        """Raise ValueError for residual blocks of several widths."""
-        if self.residual and len(set(self.hidden)) > 1:
-            raise ValueError(
-                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received "
-                f"{self.hidden}."
             )
 
     def flow(self, layers: list[Any]) -> Flow:

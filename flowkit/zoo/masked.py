@@ -182,11 +182,7 @@ def sos(plan: Plan, *, terms: int = 3, degree: int = 4, bound: float = 5.0) -> l
 
 
 def _masked(plan: Plan, transform: Transform) -> list[Any]:
-    """Return autoregressive layers in one order, then the other, and maps between them that mix the features.
-
-    Raises ValueError for residual blocks of several widths.
-    """
-    plan.refuse_widths()
+    """Return autoregressive layers in one order, then the other, and maps between them that mix the features."""
 
     def layer(turned):
         if plan.residual:
