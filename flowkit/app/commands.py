@@ -62,6 +62,13 @@ def numbers(text):
     return [float(part) for part in str(text).split(",")]
 
 
+def print_json(content):
+    """Print `content` as JSON on standard output, for --json."""
+    from flowkit.training.atomic import json_text
+
+    print(json_text(content))
+
+
 Backend = Annotated[
     str | None,
     Option(
@@ -83,6 +90,8 @@ Json = Annotated[bool, Option("--json", help="Print JSON.")]
 Label = Annotated[
     str | None, Option(help="A class of a class-conditional flow, by number from 0 or by name.")
 ]
+Table = Annotated[str, Argument(help="A table with the columns that the flow was trained on.")]
+Draws = Annotated[int, Option(min=1, help="Draws of noise: more give a tighter bound.")]
 Data = Annotated[
     str | None, Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE")
 ]

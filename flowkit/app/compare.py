@@ -8,7 +8,7 @@ from typer import Argument
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.commands import Backend, Json, new_file
+from flowkit.app.commands import Backend, Json, new_file, print_json
 from flowkit.app.failure import CommandError, printable
 
 # Pictures in a row, and the inches of each: dots and names of a pair plot are lost in a small one.
@@ -28,7 +28,7 @@ def compare(
     use(backend)
     from flowkit.app.experiment import kind_of
     from flowkit.app.run_folder import RunFolder
-    from flowkit.training.atomic import atomic_path, json_text
+    from flowkit.training.atomic import atomic_path
 
     folders = [RunFolder(path) for path in runs]
     kinds = {kind.rows: kind for kind in (kind_of(folder.recipe()) for folder in folders)}
@@ -40,7 +40,7 @@ def compare(
     with atomic_path(output) as temporary:
         drawn(folders, names, kind).savefig(temporary, format="png")
     if json_:
-        print(json_text(dict(zip(names, metrics, strict=True))))
+        print_json(dict(zip(names, metrics, strict=True)))
     else:
         _print_numbers(names, metrics, kind)
         print(f"comparison {output}")

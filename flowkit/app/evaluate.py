@@ -6,7 +6,7 @@ from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.commands import Backend, Data, Json, Run
+from flowkit.app.commands import Backend, Data, Draws, Json, Run, print_json
 from flowkit.app.failure import together
 
 _COUNTED = 64  # rows for which evaluations of a velocity field are counted
@@ -15,7 +15,7 @@ _COUNTED = 64  # rows for which evaluations of a velocity field are counted
 def evaluate(
     run: Run,
     data: Data = None,
-    samples: Annotated[int, Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
+    samples: Draws = 1,
     levels: Annotated[bool, Option("--levels", help="Also print the bits of each level.")] = False,
     json_: Json = False,
     backend: Backend = None,
@@ -26,7 +26,6 @@ def evaluate(
     """
     use(backend, shares=True)
     from flowkit.app.trained import data_of, kind_of_flow, loaded
-    from flowkit.training.atomic import json_text
 
     folder, flow = loaded(run)
     with together():
@@ -44,7 +43,7 @@ def evaluate(
     if levels:
         found["levels"] = flowkit.diagnostics.level_shares(flow, *kind.given(flow, rows)).numbers
     if json_:
-        print(json_text(found))
+        print_json(found)
         return
     draws = f", {samples} draw{'s' * (samples > 1)} of noise each" * (kind.rows == "images")
     about = f"{rows.name}, {len(rows)} {kind.rows}{draws}"
