@@ -9,13 +9,12 @@ import keras
 import numpy as np
 
 from flowkit import data, training, zoo
-from flowkit.app.failure import RecipeError
+from flowkit.app.failure import RecipeError, together
 from flowkit.app.images import Images
 from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.contract.arguments import whole_number
 from flowkit.data.mixed_table import SUFFIXES
-from flowkit.distributed.failed import failing_together
 from flowkit.flow import Flow
 from flowkit.objectives import FlowMatching
 
@@ -94,7 +93,7 @@ def prepare(recipe: Recipe) -> Experiment:
     """
     table, kind = recipe.training, kind_of(recipe)
     keras.utils.set_random_seed(table.seed)
-    with failing_together():  # a process may not see the files
+    with together():  # a process may not see the files
         train, held_out = hold_out(recipe, _whole(recipe, "train"))
         test = load(recipe, "test")
     held_out = None if held_out is None else kind.trimmed(recipe, held_out)

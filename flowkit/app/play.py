@@ -12,6 +12,7 @@ from typer import Option
 
 from flowkit.app.backend import use
 from flowkit.app.commands import Backend, Data, Run
+from flowkit.app.preset import without_folder
 
 _HOSTS = ("localhost", "127.0.0.1")
 _BEST, _ITS_DATA = "glow/fashion-mnist-full", "fashion-mnist"  # some of the images that come with flowkit
@@ -50,8 +51,7 @@ def play(
     if isinstance(kind, Tables):
         test = kind.ordered(flow, test)
     temperature = 0.7 if recipe is None else recipe.sampling.temperature
-    # Not with the folders of this machine: others may see the page.
-    name = Path(run).name if Path(run).is_absolute() else run
+    name = without_folder(run)  # others may see the page
     print(f"exporting {name} to ONNX and reading its data, which takes a minute or so", flush=True)
     write = functools.partial(
         play.write_page, flow, train=train, test=test, name=name, temperature=temperature, ort=ort

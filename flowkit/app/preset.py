@@ -30,7 +30,7 @@ def preset(
     source = RunFolder(run)
     recipe, flow = source.recipe(), source.load_flow()
     measured = {name: value for name, value in source.measured().items() if name not in _PLACES}
-    table = recipe.data.model_copy(update={"source": _without_folder(recipe.data.source)})
+    table = recipe.data.model_copy(update={"source": without_folder(recipe.data.source)})
     extra = {"recipe.toml": dumps(recipe.model_copy(update={"data": table})).encode()}
     if source.samples.is_file():
         extra["samples.png"] = source.samples.read_bytes()
@@ -38,7 +38,7 @@ def preset(
         "license": license_,
         "description": description,
         "data": {
-            "name": _without_folder(measured.pop("data", recipe.data.source)),
+            "name": without_folder(measured.pop("data", recipe.data.source)),
             "sha256": measured.pop("data_sha256", None),
         },
         "measured": measured,
@@ -66,7 +66,7 @@ def _rows(flow, temperature):
     return rows[np.sort(np.argsort(np.abs(moved / score - 1), kind="stable")[:_ROWS])], None
 
 
-def _without_folder(source):
+def without_folder(source):
     """Return the last part of a path, without the folders of this machine, and a name as it is."""
     text = str(source)
     return PurePath(text).name if Path(text).is_absolute() else text

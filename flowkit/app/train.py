@@ -130,6 +130,10 @@ def _train(recipe, folder, resume, logs):
         if main:
             note_missed_gpu()
         progress = _fit(experiment, folder, checkpoint, resume, logs)
+        if main and held_out is not None and held_out.stopped_epoch:
+            print(
+                f"stopped early: no better validation score since epoch {held_out.best_epoch + 1}", flush=True
+            )
         kind, splits = experiment.kind, experiment.scored
         scores = {split: kind.mean_score(experiment.flow, rows) for split, rows in splits.items()}
         # A flow that was not compiled: the optimizer's moments would make the file three times the size.
@@ -198,9 +202,6 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
         for logger in live:
             logger.close()
     interrupt.check()
-    if main and any(callback.stopped_epoch for callback in checkpoint.callbacks):
-        (held_out,) = checkpoint.callbacks
-        print(f"stopped early: no better validation score since epoch {held_out.best_epoch + 1}", flush=True)
     return progress
 
 
