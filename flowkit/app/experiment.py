@@ -13,7 +13,6 @@ from flowkit.app.failure import RecipeError, together
 from flowkit.app.images import Images
 from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
-from flowkit.contract.arguments import whole_number
 from flowkit.data.mixed_table import SUFFIXES
 from flowkit.flow import Flow
 from flowkit.objectives import FlowMatching
@@ -207,14 +206,11 @@ def for_workers(recipe: Recipe, count: int) -> Recipe:
     many images as before. What is stated in epochs follows: the warm-up, and the decay `1 - 1 / steps` of averages and
     of `glow-adamax`. The learning rate stays.
 
-    Raises ValueError if `count` is not a whole number from 1 up.
-
     >>> from flowkit.app.recipe import read_recipe
     >>> table = for_workers(read_recipe("glow/cifar10"), 8).training
     >>> table.batch_size, table.epoch_steps
     (512, 98)
     """
-    count = whole_number(count, "workers", least=1)
     table = recipe.training
     changes: dict[str, int] = {"batch_size": table.batch_size * count}
     if table.epoch_steps is not None:
