@@ -33,15 +33,15 @@ def evaluate(
         # The test rows of the training data, wherever they lie now; of another table all rows, unless it has its own.
         test = kind.rows == "images" or data is None or _same_data(folder, flow, kind, data)
         rows = data_of(folder, flow, "test", data) if test else kind.of_source(flow, data, "test", cut=False)
-        kind.given(flow, rows)  # raises for other data
-    mean, error = kind.mean_score(flow, rows, samples)
+        x, context = kind.given(flow, rows)  # raises for other data
+    mean, error = kind.mean_score(flow, x, context, samples)
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
     if not flowkit.distributed.is_main():
         return
-    if (evaluations := _evaluations(flow, *kind.given(flow, rows))) is not None:
+    if (evaluations := _evaluations(flow, x, context)) is not None:
         found["function_evaluations"] = evaluations
     if levels:
-        found["levels"] = flowkit.diagnostics.level_shares(flow, *kind.given(flow, rows)).numbers
+        found["levels"] = flowkit.diagnostics.level_shares(flow, x, context).numbers
     if json_:
         print_json(found)
         return

@@ -181,9 +181,9 @@ class Tables:
         """Return (rows of another kind, None)."""
         return self.given(flow, self.of_source(flow, source, "test"))
 
-    def mean_score(self, flow, table, samples=1):
+    def mean_score(self, flow, x, context, samples=1):
         """Return the mean log-likelihood in nats, and its standard error; each process scores its part."""
-        return mean_and_error(-scoring.score_in_a_group(flow, *self.given(flow, table), samples)[1])
+        return mean_and_error(-scoring.score_in_a_group(flow, x, context, samples)[1])
 
 
 def has_types(recipe):

@@ -134,11 +134,14 @@ def _train(recipe, folder, resume, logs):
             print(
                 f"stopped early: no better validation score since epoch {held_out.best_epoch + 1}", flush=True
             )
-        kind, splits = experiment.kind, experiment.scored
-        scores = {split: kind.mean_score(experiment.flow, rows) for split, rows in splits.items()}
+        kind, trained = experiment.kind, experiment.flow
+        scores = {
+            split: kind.mean_score(trained, *kind.given(trained, rows))
+            for split, rows in experiment.scored.items()
+        }
         # A flow that was not compiled: the optimizer's moments would make the file three times the size.
         flow = build_flow(recipe, experiment.train)
-        flow.set_weights(experiment.flow.get_weights())
+        flow.set_weights(trained.get_weights())
         on_main(lambda: _save(experiment, folder, flow, progress, held_out, scores))
         drawn = kind.drawn(experiment)  # last, since it may take more memory than there is
         flowkit.distributed.stop()
