@@ -28,9 +28,11 @@ from flowkit.zoo.image_masked import maf_images, tarflow
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
 from flowkit.zoo.repeated import bnaf, gaussianization, planar, radial, residual, sylvester
 
-_OF_NETWORKS = (nsf, nsf_autoregressive, realnvp, nice, maf, iaf, naf, bnaf, umnn, bernstein, sos)
-_OF_LAYERS = (gaussianization, residual, planar, radial, sylvester)
-VECTORS = {family.__name__: family for family in (*_OF_NETWORKS, *_OF_LAYERS, circular_nsf)}
+_VECTORS = (
+    *(nsf, nsf_autoregressive, realnvp, nice, maf, iaf, naf, bnaf, umnn, bernstein, sos),
+    *(gaussianization, residual, planar, radial, sylvester, circular_nsf),
+)
+VECTORS = {family.__name__: family for family in _VECTORS}
 # Names that a recipe may use; the first seven are families of images, "flow_matching" also one of vectors.
 _OTHERS = (glow, flow_pp, realnvp_images, flow_matching, jet, tarflow, maf_images, ffjord)
 ARCHITECTURES = {family.__name__: family for family in _OTHERS} | VECTORS
