@@ -4,6 +4,7 @@ ONNX Runtime for the browser is three files of the npm package onnxruntime-web, 
 """
 
 import hashlib
+import itertools
 import json
 import math
 import shutil
@@ -199,7 +200,7 @@ def _some(dataset, count):
     if dataset.labels is None:
         return np.arange(min(count, len(dataset)))
     rows = [np.flatnonzero(dataset.labels == label) for label in np.unique(dataset.labels)]
-    turns = [row[turn] for turn in range(max(map(len, rows))) for row in rows if turn < len(row)]
+    turns = [row for turn in itertools.zip_longest(*rows) for row in turn if row is not None]
     return np.array(turns[:count])
 
 

@@ -112,22 +112,15 @@ def flow_matching(
         field, few = Field(plan.hidden, frequencies=frequencies, context=context), None
     else:
         _refuse_vectors(plan)
-        plan.front = _image_front(input_shape[-1])
+        # Onto blocks of 2 x 2 pixels on the scale of the latents, by a logit with room at both ends, as in Real NVP:
+        # without it the density would be too narrow at black and white for a solver of few steps.
+        plan.front = [Unconstrain([(-EDGE, EDGE)] * input_shape[-1]), Scale(math.log(0.5)), Squeeze()]
         plan.image, plan.labels, plan.dequantize = input_shape, given, Dequantize(levels=data_levels)
         field = UNet(plan.hidden, frequencies=frequencies, context=context, num_classes=num_classes)
         few = "rademacher"
     return [
         Continuous(field, solver, steps=steps, trace=trace or few or _usual_trace(plan), guidance=guidance)
     ]
-
-
-def _image_front(channels):
-    """Return the layers from dequantised images, [-1/2, 1/2), to blocks of 2 x 2 pixels on the scale of the latents.
-
-    By a logit with room at both ends, as in Real NVP: without it the density would be too narrow at black and white for
-    a solver of few steps.
-    """
-    return [Unconstrain([(-EDGE, EDGE)] * channels), Scale(math.log(0.5)), Squeeze()]
 
 
 def _refuse_vectors(plan):
