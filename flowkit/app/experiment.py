@@ -120,37 +120,25 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOpt
     ema, total = decay if table.ema is None else table.ema, table.epochs * steps_per_epoch
     if ema == "auto":
         ema = max(0.0, 1 - 10 / total)
-    else:
-        _note_long_averages(ema, total)
-    arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
-    if table.optimizer == "glow-adamax" and decay:
-        arguments["beta_2"] = decay
-    given = {"beta_2": table.beta_2, "weight_decay": table.weight_decay}
-    arguments |= {name: value for name, value in given.items() if value is not None}
-    rate = _schedule(table, steps_per_epoch)
-    return training.GuardedOptimizer(optimizers()[table.optimizer](rate, **arguments))
-
-
-def _schedule(table, steps_per_epoch):
-    total = table.epochs * steps_per_epoch
-    warmup = table.warmup_steps or round(table.warmup_epochs * steps_per_epoch)
-    if table.schedule == "constant":
-        return training.WarmUp(table.learning_rate, warmup_steps=warmup)
-    if total <= warmup:  # a folder of few images
-        warmup = total // 10
-    return training.WarmUpCosine(table.learning_rate, warmup_steps=warmup, total_steps=total)
-
-
-def _note_long_averages(ema, total):
-    """Warn if averaged weights, which are scored and sampled, would hold much of the first ones."""
-    reach = 1 / (1 - ema)
-    if ema and reach > total / 5:
+    elif ema and (reach := 1 / (1 - ema)) > total / 5:  # they would hold much of the first weights
         warnings.warn(
             f"averaged weights, which are scored and sampled, reach back {reach:.0f} steps, more than a fifth of the "
             f"whole run's {total}: they will be worse than the last weights, which --set training.ema=0 takes. "
             "More --epochs or a smaller training.batch_size make more steps",
             stacklevel=2,
         )
+    arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
+    if table.optimizer == "glow-adamax" and decay:
+        arguments["beta_2"] = decay
+    given = {"beta_2": table.beta_2, "weight_decay": table.weight_decay}
+    arguments |= {name: value for name, value in given.items() if value is not None}
+    warmup = table.warmup_steps or round(table.warmup_epochs * steps_per_epoch)
+    if table.schedule == "constant":
+        rate = training.WarmUp(table.learning_rate, warmup_steps=warmup)
+    else:
+        warmup = warmup if total > warmup else total // 10  # a folder of few images
+        rate = training.WarmUpCosine(table.learning_rate, warmup_steps=warmup, total_steps=total)
+    return training.GuardedOptimizer(optimizers()[table.optimizer](rate, **arguments))
 
 
 def load(recipe: Recipe, split: str) -> Split:

@@ -39,12 +39,9 @@ class Mixed:
         ]
         self.real = [not turns for turns in self.circular]
         self.features = len(self.circular)
-        plan.features, plan.front, plan.base = self.features, self._front(), self._base(plan.base)
-
-    def _front(self) -> list[Any]:
-        """Return the layers that bring each column to the scale of the others."""
         scaled = self._of_real(lambda: Chain([Standardize(), ActNorm(factor=1.0)]))
-        return [Unconstrain(self.plan.domains), *scaled]
+        plan.features, plan.front = self.features, [Unconstrain(plan.domains), *scaled]
+        plan.base = self._base(plan.base)
 
     def marginals(self) -> Pointwise:
         """Return a spline of each column by itself."""
