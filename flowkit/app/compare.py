@@ -28,6 +28,7 @@ def compare(
     use(backend)
     from flowkit.app.experiment import kind_of
     from flowkit.app.run_folder import RunFolder
+    from flowkit.presets.card import shown
     from flowkit.training.atomic import atomic_path
 
     folders = [RunFolder(path) for path in runs]
@@ -41,9 +42,16 @@ def compare(
         drawn(folders, names, kind).savefig(temporary, format="png")
     if json_:
         print_json(dict(zip(names, metrics, strict=True)))
-    else:
-        _print_numbers(names, metrics, kind)
-        print(f"comparison {output}")
+        return
+    keys = ("data", f"test_{kind.score}", "epochs", "parameters", "seconds")
+    others = [found.get("data_sha256") != metrics[0].get("data_sha256") for found in metrics]
+    for name, found, other in zip(names, metrics, others, strict=True):
+        cells = {**shown(found), "data": Path(found.get("data", "?")).name + " *" * other}
+        numbers = ", ".join(f"{key.replace('_', ' ')} {cells.get(key, '?')}" for key in keys)
+        print(f"{printable(name)}: {printable(numbers)}")
+    if any(others):
+        print("* other data than the first run: scores cannot be compared")
+    print(f"comparison {output}")
 
 
 def drawn(folders, names, kind):
@@ -81,16 +89,3 @@ def drawn(folders, names, kind):
         place.set_title(title, fontsize=8)
         place.set_axis_off()
     return figure
-
-
-def _print_numbers(names, metrics, kind):
-    from flowkit.presets.card import shown
-
-    keys = ("data", f"test_{kind.score}", "epochs", "parameters", "seconds")
-    others = [found.get("data_sha256") != metrics[0].get("data_sha256") for found in metrics]
-    for name, found, other in zip(names, metrics, others, strict=True):
-        cells = {**shown(found), "data": Path(found.get("data", "?")).name + " *" * other}
-        numbers = ", ".join(f"{key.replace('_', ' ')} {cells.get(key, '?')}" for key in keys)
-        print(f"{printable(name)}: {printable(numbers)}")
-    if any(others):
-        print("* other data than the first run: scores cannot be compared")
