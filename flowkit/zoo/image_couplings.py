@@ -242,7 +242,7 @@ def flow_pp(
     if height % places or columns % (2 * places):
         raise ValueError(
             f"flow_pp's input_shape: expected a height that is a multiple of {places} and a width that is a multiple "
-            f"of {2 * places}, received {tuple(input_shape)}. Resize or pad the images."
+            f"of {2 * places}, received {input_shape}. Resize or pad the images."
         )
     for_imagenet = variant == "imagenet"
     of_noise = {
@@ -271,24 +271,20 @@ def flow_pp(
         folded = (h, w // 2, 2 * c)
         return [Reshape(folded), *steps(folded, n, **options), Reshape(shape)] if n else []
 
-    def squeeze(channels):
-        """Return layers that move blocks of 2 x 2 places into channels, place by place."""
-        return [Squeeze(), Permute([4 * c + place for place in range(4) for c in range(channels)])]
-
-    shape, sizes = tuple(input_shape), {"width": width, "blocks": blocks, "heads": heads}
+    shape, sizes = input_shape, {"width": width, "blocks": blocks, "heads": heads}
     parts: list[FlowLayer] = [
         Unconstrain([(-EDGE, EDGE)] * channels),
         *of_columns(shape, couplings[0], **sizes),
     ]
     for by_channels, by_columns in zip(couplings[1::2], couplings[2::2], strict=True):
-        parts += squeeze(shape[-1])
+        # Blocks of 2 x 2 places become channels, place by place.
+        parts += [Squeeze(), Permute([4 * c + place for place in range(4) for c in range(shape[-1])])]
         shape = (shape[0] // 2, shape[1] // 2, 4 * shape[2])
         parts += [*steps(shape, by_channels, **sizes), *of_columns(shape, by_columns, **sizes)]
     if dequantize == "uniform":
         noise: Any = dequantizer(n_bits, data_levels)
     else:
-        image_shape = tuple(input_shape)
-        density = Chain(of_columns(image_shape, dequantizer_couplings, context="required", **of_noise))
+        density = Chain(of_columns(input_shape, dequantizer_couplings, context="required", **of_noise))
         design = {"blocks": 3}
         if for_imagenet:
             design = {"blocks": dequantizer_blocks, "heads": of_noise["heads"], "normalized": True}
