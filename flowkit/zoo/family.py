@@ -157,9 +157,9 @@ class Plan:
 
     A family may change them before it returns its layers. `layers`, `hidden`, `linear` and `residual` are arguments of
     the families that name a default for them. `front` None is that of tables: from the domains of the features onto the
-    real line, then standardised, and an ActNorm, which training may move. `features` are a number, or the `names` of
-    columns, which `domains` may then use; `domains` become a list of one for each column. A family of images sets
-    `image`, their shape, `dequantize`, and `labels` if their class is the context.
+    real line, then standardised, and if `actnorm` an ActNorm, which training may move. `features` are a number, or the
+    `names` of columns, which `domains` may then use; `domains` become a list of one for each column. A family of images
+    sets `image`, their shape, and `dequantize`.
     """
 
     family: str
@@ -175,7 +175,7 @@ class Plan:
     front: Any = None
     image: tuple[int, ...] | None = None
     dequantize: Any = None
-    labels: bool = False
+    actnorm: bool = True
     names: tuple[Any, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -219,7 +219,8 @@ class Plan:
             )
         front, embedding = self.front, self.embedding
         if front is None:
-            front = [*table_front(features=self.features, domains=self.domains), ActNorm(factor=1.0)]
+            front = table_front(features=self.features, domains=self.domains)
+            front += [ActNorm(factor=1.0)] if self.actnorm else []
         if self.context and embedding is None:
             embedding = StandardizedContext()
         flow = Flow(
@@ -235,20 +236,26 @@ class Plan:
         return built(flow, event, self._context_shape())
 
     def _context_shape(self):
-        """Return the shape of the context, or a dict of shapes: what the embedding says, if it says it; or None."""
+        """Return the shape of the context, or a dict of shapes: what the embedding says, if it says it.
+
+        None for labels, and without a context.
+        """
         embedding = self.embedding
-        if not self.context and not self.labels:
-            return None
         if getattr(embedding, "inputs", None):  # a model whose inputs were declared, by `keras.Input`
             given = embedding.inputs[0] if isinstance(embedding, keras.Sequential) else embedding.input
             return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), given)
         labels = embedding is not None and classes_of(embedding) is not None
-        return (None,) if labels or self.labels else (None, self.context)
+        return (None, self.context) if self.context and not labels else None
 
 
 def built(flow: Any, event: Sequence[int] | None, context: Any = None) -> Any:
-    """Return `flow` with weights for events and a context of these shapes; as it is for `event` None."""
+    """Return `flow` with weights for events and a context of these shapes; as it is for `event` None.
+
+    Without another shape the context of a class-conditional flow is labels, (batch,).
+    """
     if event is not None:
+        if context is None and flow.num_classes is not None:
+            context = (None,)
         x_shape = (None, *event)
         flow.build(x_shape if context is None else {"x": x_shape, "context": context})
     return flow

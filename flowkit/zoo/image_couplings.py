@@ -173,7 +173,7 @@ def glow(
         flow = LabelledFlow(bijector, label_weight=classifier_weight, dequantize=dequantize, name="glow")
     else:
         flow = Flow(bijector, dequantize=dequantize, name="glow")
-    return built(flow, input_shape, None if num_classes is None else (None,))
+    return built(flow, input_shape)
 
 
 @checked
@@ -346,4 +346,4 @@ def jet(
         Inverse(Squeeze(patch)),
     ]
     flow = Flow(Chain(layers), dequantize=dequantize, name="jet")
-    return built(flow, input_shape, None if num_classes is None else (None,))
+    return built(flow, input_shape)

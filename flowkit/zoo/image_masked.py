@@ -124,4 +124,4 @@ def tarflow(
         dequantize=dequantize,
         name="tarflow",
     )
-    return built(flow, input_shape, None if num_classes is None else (None,))
+    return built(flow, input_shape)
