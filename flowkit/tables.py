@@ -18,6 +18,7 @@ from flowkit.data.frame import is_frame
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
 from flowkit.flow.table import TableFlow
 from flowkit.surjections import DequantizeColumns
+from flowkit.zoo.family import built
 
 __all__ = ["fit_table", "table_flow"]
 
@@ -49,10 +50,8 @@ def table_flow(
     inner = zoo.VECTORS[model](features=len(domains), domains=list(domains), context=given_size, **options)
     bijector = inner.bijector if front is None else Chain([front, inner.bijector])
     flow = TableFlow(bijector, inner.base, embedding=inner.embedding, name="table")
-    shape = (None, len(columns.names))
-    flow.build({"x": shape, "context": (None, given_size)} if given_size else shape)
     flow.columns, flow.context_columns = columns, given
-    return flow
+    return built(flow, (len(columns.names),), (None, given_size) if given_size else None)
 
 
 @checked
@@ -114,19 +113,14 @@ def fit_table(
             f"fit_table: got a table of {len(frame)} row{'s' * (len(frame) != 1)}, expected at least 2."
         )
     inferred = TypedColumns.infer(frame.to_native(), types)
-    columns, context = inferred.some(names), inferred.some(given, ContextColumns)
+    columns, given_columns = inferred.some(names), inferred.some(given, ContextColumns)
     if verbose:
         print(inferred)
     keras.utils.set_random_seed(seed)
-    flow = table_flow(columns, context, model=model, **options)
-    _train(flow, frame, names, given, epochs, batch_size, learning_rate, validation, verbose, seed)
-    return flow
+    flow = table_flow(columns, given_columns, model=model, **options)
+    x = columns.values(frame.select(names).to_native())
+    context = given_columns.values(frame.select(given).to_native()) if given else None
 
-
-def _train(flow, frame, names, given, epochs, batch_size, learning_rate, validation, verbose, seed):
-    """Fit a flow, and keep the weights that are best on rows held out."""
-    x = flow.columns.values(frame.select(names).to_native())
-    context = flow.context_columns.values(frame.select(given).to_native()) if given else None
     order = np.random.default_rng(seed).permutation(len(x))
     held = order[: min(round(validation * len(x)), len(x) - 1)]
     rows = order[len(held) :]
@@ -135,24 +129,25 @@ def _train(flow, frame, names, given, epochs, batch_size, learning_rate, validat
     epochs = min(_EPOCHS, -(-_STEPS // steps)) if epochs is None else epochs
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
     flow.compile(optimizer=keras.optimizers.Adam(rate, global_clipnorm=5.0))
-    callbacks, data = [], {}
+    held_out, callbacks = None, []
     if len(held):
+        held_out = x[held], None if context is None else context[held]
         best = keras.callbacks.EarlyStopping(
             "val_loss", patience=max(5, epochs // 5), restore_best_weights=True, start_from_epoch=epochs // 4
         )
         callbacks.append(best)
-        data["validation_data"] = (x[held], None if context is None else context[held])
     flow.fit(
         x[rows],
         context=None if context is None else context[rows],
         batch_size=batch_size,
         epochs=epochs,
+        validation_data=held_out,
         callbacks=callbacks,
         verbose=2 if verbose > 1 else 0,
-        **data,
     )
-    if verbose and len(held):
-        scores = flow.log_prob(x[held], data["validation_data"][1])
+    if verbose and held_out:
+        scores = flow.log_prob(*held_out)
         mean, error = scores.mean(), scores.std() / len(held) ** 0.5
         what = "log p" if flow.exact == "exact" else "log p, at least"
         print(f"{what}: {mean:.3f} +- {error:.3f} nats on {len(held):,} rows held out")
+    return flow

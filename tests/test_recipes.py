@@ -80,7 +80,7 @@ def test_defaults_are_filled_in():
         ('name = "glow"', 'name = "glwo"', "model.name: expected a family, received 'glwo'; the nearest is glow"),
         ('name = "glow"', "name = ['glow']", "model.name: expected a family, received ['glow']"),
         ('name = "glow"', "", "model.name: expected a family, received None"),
-        ("clip_norm = 50", 'optimizer = "adma"', "training.optimizer: optimizer expects one of 'adadelta', "),
+        ("clip_norm = 50", 'optimizer = "adma"', "training.optimizer: expected 'adadelta', "),
         ("clip_norm = 50", "polyak_epochs = 0", "training.polyak_epochs: expected greater than 0, received 0"),
         ("limit = 80", 'augment = ["flop"]', "data.augment: expected 'shift', 'flip' or 'distort', received 'flop'"),
         ("limit = 80", "size = [8, 'a']", "data.size: expected "),

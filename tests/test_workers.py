@@ -2,6 +2,7 @@
 
 import pytest
 
+from flowkit.app import main
 from flowkit.app.experiment import build_optimizer, for_workers
 from flowkit.app.recipe import read_recipe
 
@@ -22,6 +23,6 @@ def test_a_step_takes_the_batches_of_all_workers(name, batch, images, workers, s
     assert rates == pytest.approx([1e-3 / (10 * steps), 5e-4, 1e-3, 1e-3], rel=1e-6)
 
 
-def test_no_workers_are_refused():
-    with pytest.raises(ValueError, match="workers: expected a whole number from 1 up, received 0"):
-        for_workers(read_recipe("glow/cifar10"), 0)
+def test_no_workers_are_refused(capsys):
+    assert main(["train", "glow/cifar10", "--workers", "0"]) == 2
+    assert "Invalid value for '--workers'" in capsys.readouterr().err

@@ -59,10 +59,10 @@ def expand(app, page, source):
 
 def write(name, folder):
     """Run `flowkit play NAME --out FOLDER`. Raises ConnectionError if the runtime cannot be downloaded."""
-    from flowkit.play import runtime
+    from flowkit.play.folder import copy_runtime
 
     with tempfile.TemporaryDirectory() as ort:
-        runtime.copy_runtime(Path(ort))
+        copy_runtime(Path(ort))
         command = [sys.executable, "-m", "flowkit", "play", name, "--out", str(folder), "--ort", ort]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:

@@ -2,7 +2,6 @@
 
 import contextlib
 import ctypes
-import importlib
 import os
 import sys
 import warnings
@@ -35,10 +34,12 @@ def use(backend, *, trains=False, shares=False):
     if "keras" not in sys.modules and os.environ.get("RANK", "0") in ("0", ""):  # which takes some seconds
         say(f"starting {os.environ['KERAS_BACKEND']}")
     keep_freed_memory()
-    engines = importlib.import_module("flowkit.engines")
-    engines.spare_tensorflow()
+    from flowkit.engines import engine, spare_tensorflow
+
+    spare_tensorflow()
     if trains or (shares and _launch() is not None):  # alone, train on all devices that the backend sees
-        distributed = importlib.import_module("flowkit.distributed")
+        from flowkit import distributed
+
         distributed.start()
         if distributed.world() > 1:
             failure.process = distributed.rank()
@@ -46,7 +47,7 @@ def use(backend, *, trains=False, shares=False):
                 warnings.simplefilter("ignore")  # the main process prints the same
     elif not shares:
         main_alone()
-    engines.engine.devices()  # starts the backend
+    engine.devices()  # starts the backend
     interrupt.check()  # an exception may have been dropped meanwhile
 
 
@@ -89,7 +90,8 @@ def keep_freed_memory():
 
 def note_missed_gpu():
     """Print a note if a backend that was built for GPUs trains on CPU."""
-    engine = importlib.import_module("flowkit.engines").engine
+    from flowkit.engines import engine
+
     build = engine.gpu_build()
     hidden = any(os.environ.get(name) in ("", "-1") for name in _HIDE_GPUS)
     if build is not None and not hidden and all(device.startswith("cpu") for device in engine.devices()):

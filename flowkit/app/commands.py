@@ -1,11 +1,18 @@
-"""`flowkit` itself: its commands, in the order of its help. Each is a function in a file of its name."""
+"""`flowkit` itself: its commands, in the order of its help, and the options and arguments that several of them have.
+
+Each command is a function in a file of its name.
+"""
 
 import importlib
+from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 import flowkit
+from flowkit._engine import ENGINES
+from flowkit._shipped import preset_folders, recipe_files
 
 COMMANDS = (
     *("list", "train", "sample", "play", "evaluate", "score", "impute", "diagnose"),
@@ -31,7 +38,60 @@ def _show_version(wanted: bool):
 def _options(
     version: Annotated[
         bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
+        Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ):
     """Normalizing flows: train one from a recipe, sample it, measure it."""
+
+
+def complete(names):
+    """Return the completion of an option whose values are in `names()`; a shell completes other words as paths."""
+    return lambda incomplete: sorted(name for name in names() if name.startswith(incomplete))
+
+
+recipe_names = complete(recipe_files)
+
+
+def new_file(help):
+    """Return the option -o for a file to write."""
+    return Option("-o", "--output", help=help, dir_okay=False)
+
+
+def numbers(text):
+    """Return the numbers of an option such as -1,0,1; typer refuses other words."""
+    return [float(part) for part in str(text).split(",")]
+
+
+def print_json(content):
+    """Print `content` as JSON on standard output, for --json."""
+    from flowkit.training.atomic import json_text
+
+    print(json_text(content))
+
+
+Backend = Annotated[
+    str | None,
+    Option(
+        help=f"One of {', '.join(ENGINES)}. Default: KERAS_BACKEND, or the first installed.",
+        autocompletion=complete(lambda: ENGINES),
+    ),
+]
+Run = Annotated[
+    str,
+    Argument(
+        metavar="RUN",
+        help="A folder that `flowkit train` has made, a preset (a name such as glow/fashion-mnist, a folder, or "
+        "hf://user/name), or a .keras file.",
+        autocompletion=complete(preset_folders),
+    ),
+]
+Output = Annotated[Path | None, new_file("The PNG file to write.")]
+Json = Annotated[bool, Option("--json", help="Print JSON.")]
+Label = Annotated[
+    str | None, Option(help="A class of a class-conditional flow, by number from 0 or by name.")
+]
+Table = Annotated[str, Argument(help="A table with the columns that the flow was trained on.")]
+Draws = Annotated[int, Option(min=1, help="Draws of noise: more give a tighter bound.")]
+Data = Annotated[
+    str | None, Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE")
+]

@@ -8,8 +8,8 @@ from typer import Argument
 
 import flowkit
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Json, new_file, print_json
 from flowkit.app.failure import CommandError, printable
-from flowkit.app.options import Backend, Json, new_file
 
 # Pictures in a row, and the inches of each: dots and names of a pair plot are lost in a small one.
 _ACROSS = {"images": (4, 3.5), "rows": (2, 7.0)}
@@ -28,7 +28,8 @@ def compare(
     use(backend)
     from flowkit.app.experiment import kind_of
     from flowkit.app.run_folder import RunFolder
-    from flowkit.training.atomic import atomic_path, json_text
+    from flowkit.presets.card import shown
+    from flowkit.training.atomic import atomic_path
 
     folders = [RunFolder(path) for path in runs]
     kinds = {kind.rows: kind for kind in (kind_of(folder.recipe()) for folder in folders)}
@@ -40,10 +41,17 @@ def compare(
     with atomic_path(output) as temporary:
         drawn(folders, names, kind).savefig(temporary, format="png")
     if json_:
-        print(json_text(dict(zip(names, metrics, strict=True))))
-    else:
-        _print_numbers(names, metrics, kind)
-        print(f"comparison {output}")
+        print_json(dict(zip(names, metrics, strict=True)))
+        return
+    keys = ("data", f"test_{kind.score}", "epochs", "parameters", "seconds")
+    others = [found.get("data_sha256") != metrics[0].get("data_sha256") for found in metrics]
+    for name, found, other in zip(names, metrics, others, strict=True):
+        cells = {**shown(found), "data": Path(found.get("data", "?")).name + " *" * other}
+        numbers = ", ".join(f"{key.replace('_', ' ')} {cells.get(key, '?')}" for key in keys)
+        print(f"{printable(name)}: {printable(numbers)}")
+    if any(others):
+        print("* other data than the first run: scores cannot be compared")
+    print(f"comparison {output}")
 
 
 def drawn(folders, names, kind):
@@ -81,16 +89,3 @@ def drawn(folders, names, kind):
         place.set_title(title, fontsize=8)
         place.set_axis_off()
     return figure
-
-
-def _print_numbers(names, metrics, kind):
-    from flowkit.presets.card import shown
-
-    keys = ("data", f"test_{kind.score}", "epochs", "parameters", "seconds")
-    others = [found.get("data_sha256") != metrics[0].get("data_sha256") for found in metrics]
-    for name, found, other in zip(names, metrics, others, strict=True):
-        cells = {**shown(found), "data": Path(found.get("data", "?")).name + " *" * other}
-        numbers = ", ".join(f"{key.replace('_', ' ')} {cells.get(key, '?')}" for key in keys)
-        print(f"{printable(name)}: {printable(numbers)}")
-    if any(others):
-        print("* other data than the first run: scores cannot be compared")

@@ -8,8 +8,8 @@ import numpy as np
 from typer import Argument, Option
 
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, new_file, numbers
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, new_file, numbers
 
 
 def convert(
@@ -34,6 +34,10 @@ def convert(
 ):
     """Turn weights of other implementations into a flow, or a flow into those of Glow's published code."""
     use(backend)
+    from flowkit.convert import from_openai, from_rosinality, read_variables, to_openai
+    from flowkit.flow.saving import load_file
+    from flowkit.training import atomic_path
+
     if (source / "flow.keras").is_file():
         source /= "flow.keras"
     exports = source.suffix == ".keras"
@@ -41,26 +45,11 @@ def convert(
     if output.suffix != wanted:
         raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
     if exports:
-        _export(source, output)
-    else:
-        _import(source, output, n_bits, input_shape, check)
-
-
-def _export(source, output):
-    from flowkit.convert import to_openai
-    from flowkit.flow.saving import load_file
-    from flowkit.training import atomic_path
-
-    variables = to_openai(load_file(source))
-    with atomic_path(output) as temporary:
-        np.savez(temporary, **variables)
-    print(f"weights {output}  (names of openai/glow)")
-
-
-def _import(source, output, n_bits, input_shape, check):
-    from flowkit.convert import from_openai, from_rosinality, read_variables
-    from flowkit.training import atomic_path
-
+        variables = to_openai(load_file(source))
+        with atomic_path(output) as temporary:
+            np.savez(temporary, **variables)
+        print(f"weights {output}  (names of openai/glow)")
+        return
     shape = None if input_shape is None else tuple(map(int, input_shape))
     variables = read_variables(source)
     rosinality = any(name.removeprefix("module.").startswith("blocks.") for name in variables)

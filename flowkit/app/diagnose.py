@@ -8,7 +8,7 @@ from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.options import Backend, Data, Json, Run
+from flowkit.app.commands import Backend, Data, Json, Run
 
 
 def diagnose(

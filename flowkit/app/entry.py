@@ -9,7 +9,7 @@ from typing import NoReturn
 from flowkit.app import failure, interrupt
 from flowkit.app.failure import BAD_INPUT, report, say, warnings_in_one_line
 
-_OF_TYPER = 130  # typer turns a KeyboardInterrupt into this exit code; earlier versions into an Abort
+_OF_TYPER = 130  # typer turns a KeyboardInterrupt into this exit code
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,15 +52,11 @@ def script() -> NoReturn:
 
 
 def _run(arguments):
-    import typer  # slow imports come when signals are handled
-
-    from flowkit.app.commands import command_line
+    from flowkit.app.commands import command_line  # slow imports come when signals are handled
 
     words = sys.argv[1:] if arguments is None else arguments
     try:
         code = command_line(next(iter(words), None))(words, prog_name="flowkit", standalone_mode=False) or 0
-    except typer.Abort:
-        code = _OF_TYPER
     except Exception as error:
         if not hasattr(error, "format_message"):
             raise

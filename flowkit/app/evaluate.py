@@ -6,8 +6,8 @@ from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Data, Draws, Json, Run, print_json
 from flowkit.app.failure import together
-from flowkit.app.options import Backend, Data, Json, Run
 
 _COUNTED = 64  # rows for which evaluations of a velocity field are counted
 
@@ -15,7 +15,7 @@ _COUNTED = 64  # rows for which evaluations of a velocity field are counted
 def evaluate(
     run: Run,
     data: Data = None,
-    samples: Annotated[int, Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
+    samples: Draws = 1,
     levels: Annotated[bool, Option("--levels", help="Also print the bits of each level.")] = False,
     json_: Json = False,
     backend: Backend = None,
@@ -26,7 +26,6 @@ def evaluate(
     """
     use(backend, shares=True)
     from flowkit.app.trained import data_of, kind_of_flow, loaded
-    from flowkit.training.atomic import json_text
 
     folder, flow = loaded(run)
     with together():
@@ -34,17 +33,17 @@ def evaluate(
         # The test rows of the training data, wherever they lie now; of another table all rows, unless it has its own.
         test = kind.rows == "images" or data is None or _same_data(folder, flow, kind, data)
         rows = data_of(folder, flow, "test", data) if test else kind.of_source(flow, data, "test", cut=False)
-        kind.given(flow, rows)  # raises for other data
-    mean, error = kind.mean_score(flow, rows, samples)
+        x, context = kind.given(flow, rows)  # raises for other data
+    mean, error = kind.mean_score(flow, x, context, samples)
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
     if not flowkit.distributed.is_main():
         return
-    if (evaluations := _evaluations(flow, *kind.given(flow, rows))) is not None:
+    if (evaluations := _evaluations(flow, x, context)) is not None:
         found["function_evaluations"] = evaluations
     if levels:
-        found["levels"] = flowkit.diagnostics.level_shares(flow, *kind.given(flow, rows)).numbers
+        found["levels"] = flowkit.diagnostics.level_shares(flow, x, context).numbers
     if json_:
-        print(json_text(found))
+        print_json(found)
         return
     draws = f", {samples} draw{'s' * (samples > 1)} of noise each" * (kind.rows == "images")
     about = f"{rows.name}, {len(rows)} {kind.rows}{draws}"

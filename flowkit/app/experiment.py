@@ -9,13 +9,11 @@ import keras
 import numpy as np
 
 from flowkit import data, training, zoo
-from flowkit.app.failure import RecipeError
+from flowkit.app.failure import RecipeError, together
 from flowkit.app.images import Images
 from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
-from flowkit.contract.arguments import whole_number
 from flowkit.data.table import SUFFIXES
-from flowkit.distributed.failed import failing_together
 from flowkit.flow import Flow
 from flowkit.objectives import FlowMatching
 
@@ -94,7 +92,7 @@ def prepare(recipe: Recipe) -> Experiment:
     """
     table, kind = recipe.training, kind_of(recipe)
     keras.utils.set_random_seed(table.seed)
-    with failing_together():  # a process may not see the files
+    with together():  # a process may not see the files
         train, held_out = hold_out(recipe, _whole(recipe, "train"))
         test = load(recipe, "test")
     held_out = None if held_out is None else kind.trimmed(recipe, held_out)
@@ -122,37 +120,25 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOpt
     ema, total = decay if table.ema is None else table.ema, table.epochs * steps_per_epoch
     if ema == "auto":
         ema = max(0.0, 1 - 10 / total)
-    else:
-        _note_long_averages(ema, total)
-    arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
-    if table.optimizer == "glow-adamax" and decay:
-        arguments["beta_2"] = decay
-    given = {"beta_2": table.beta_2, "weight_decay": table.weight_decay}
-    arguments |= {name: value for name, value in given.items() if value is not None}
-    rate = _schedule(table, steps_per_epoch)
-    return training.GuardedOptimizer(optimizers()[table.optimizer](rate, **arguments))
-
-
-def _schedule(table, steps_per_epoch):
-    total = table.epochs * steps_per_epoch
-    warmup = table.warmup_steps or round(table.warmup_epochs * steps_per_epoch)
-    if table.schedule == "constant":
-        return training.WarmUp(table.learning_rate, warmup_steps=warmup)
-    if total <= warmup:  # a folder of few images
-        warmup = total // 10
-    return training.WarmUpCosine(table.learning_rate, warmup_steps=warmup, total_steps=total)
-
-
-def _note_long_averages(ema, total):
-    """Warn if averaged weights, which are scored and sampled, would hold much of the first ones."""
-    reach = 1 / (1 - ema)
-    if ema and reach > total / 5:
+    elif ema and (reach := 1 / (1 - ema)) > total / 5:  # they would hold much of the first weights
         warnings.warn(
             f"averaged weights, which are scored and sampled, reach back {reach:.0f} steps, more than a fifth of the "
             f"whole run's {total}: they will be worse than the last weights, which --set training.ema=0 takes. "
             "More --epochs or a smaller training.batch_size make more steps",
             stacklevel=2,
         )
+    arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
+    if table.optimizer == "glow-adamax" and decay:
+        arguments["beta_2"] = decay
+    given = {"beta_2": table.beta_2, "weight_decay": table.weight_decay}
+    arguments |= {name: value for name, value in given.items() if value is not None}
+    warmup = table.warmup_steps or round(table.warmup_epochs * steps_per_epoch)
+    if table.schedule == "constant":
+        rate = training.WarmUp(table.learning_rate, warmup_steps=warmup)
+    else:
+        warmup = warmup if total > warmup else total // 10  # a folder of few images
+        rate = training.WarmUpCosine(table.learning_rate, warmup_steps=warmup, total_steps=total)
+    return training.GuardedOptimizer(optimizers()[table.optimizer](rate, **arguments))
 
 
 def load(recipe: Recipe, split: str) -> Split:
@@ -208,14 +194,11 @@ def for_workers(recipe: Recipe, count: int) -> Recipe:
     many images as before. What is stated in epochs follows: the warm-up, and the decay `1 - 1 / steps` of averages and
     of `glow-adamax`. The learning rate stays.
 
-    Raises ValueError if `count` is not a whole number from 1 up.
-
     >>> from flowkit.app.recipe import read_recipe
     >>> table = for_workers(read_recipe("glow/cifar10"), 8).training
     >>> table.batch_size, table.epoch_steps
     (512, 98)
     """
-    count = whole_number(count, "workers", least=1)
     table = recipe.training
     changes: dict[str, int] = {"batch_size": table.batch_size * count}
     if table.epoch_steps is not None:

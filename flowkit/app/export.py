@@ -6,8 +6,8 @@ from typing import Annotated
 from typer import Option
 
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Run
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, Run
 
 
 def export(

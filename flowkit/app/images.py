@@ -176,9 +176,9 @@ class Images:
         # No class is right for other data: each image gets one by chance.
         return images, np.random.default_rng(0).integers(0, flow.num_classes, len(images))
 
-    def mean_score(self, flow, dataset, samples=1):
+    def mean_score(self, flow, images, labels, samples=1):
         """Return the mean bits per dimension, and its standard error; each process scores its part."""
-        loss, bits = scoring.score_in_a_group(flow, *self.given(flow, dataset), samples=samples)
+        loss, bits = scoring.score_in_a_group(flow, images, labels, samples=samples)
         if loss != "bits_per_dim":  # in nats for each image
             bits = bits / (math.prod(flow.event_shape) * math.log(2))
         return mean_and_error(bits)

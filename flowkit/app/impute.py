@@ -3,25 +3,24 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
+from typer import Option
 
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Run, Table, new_file
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, Run, new_file
-from flowkit.app.sample import save_frame
+from flowkit.app.sample import refuse_overwriting, save_frame
 
 
 def impute(
     run: Run,
-    data: Annotated[str, Argument(help="A table with the columns that the flow was trained on.")],
+    data: Table,
     output: Annotated[Path, new_file("The .csv file to write.")] = Path("filled.csv"),
     sweeps: Annotated[int, Option(min=1, help="More sweeps forget better where the draws began.")] = 5,
     seed: Annotated[int, Option(min=0, help="Other seeds give other draws.")] = 0,
     backend: Backend = None,
 ):
     """Fill the missing entries of a table by draws from their density given the other entries of the row."""
-    if output.resolve() == Path(data).resolve():
-        raise CommandError(f"--output: got the table {data} itself, expected another file.")
+    refuse_overwriting(output, data)
     use(backend)
     from flowkit.app.trained import loaded
     from flowkit.data.column_types import absent_of

@@ -11,9 +11,9 @@ from typer import Argument, Option
 
 from flowkit._shipped import closest, preset_folders, recipe_files
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Json, print_json, recipe_names
 from flowkit.app.failure import CommandError, printable
 from flowkit.app.find import hint, is_path
-from flowkit.app.options import Backend, Json, recipe_names
 
 _COLUMNS = 8  # of the table for which a family of tables is shown
 _LONGEST, _WIDEST = 300, 40  # characters of a fact, and of a name that the facts still line up with
@@ -37,13 +37,12 @@ def info(
     use(backend)
     from flowkit.flow.summary import rows
     from flowkit.presets.card import shown
-    from flowkit.training.atomic import json_text
     from flowkit.zoo.papers import PAPERS
 
     if name is None:
         if cite:
             raise CommandError(f"--cite: expected a NAME whose paper to cite, such as {', '.join(PAPERS)}")
-        print(json_text(facts())) if json_ else _show(facts())
+        print_json(facts()) if json_ else _show(facts())
         return
     family, about, make = _found(name)
     if cite:
@@ -53,7 +52,7 @@ def info(
         return
     if json_:
         parts = [asdict(row) for row in rows(make())]
-        print(json_text({"paper": family and str(PAPERS[family]), **about, "parts": parts}))
+        print_json({"paper": family and str(PAPERS[family]), **about, "parts": parts})
         return
     if family is not None:
         print(f"{PAPERS[family]}\nflowkit info {name} --cite gives it as BibTeX")

@@ -8,8 +8,8 @@ from typer import Argument, Option
 
 import flowkit
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Label, Output, Run
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, Label, Output, Run
 
 
 def interpolate(

@@ -3,7 +3,7 @@
 import json
 
 from flowkit._shipped import preset_folders, recipe_files
-from flowkit.app.options import Json
+from flowkit.app.commands import Json
 from flowkit.presets.card import shown
 
 _USES = {"recipes": "flowkit train NAME", "trained": "flowkit sample NAME, and other commands"}

@@ -8,9 +8,9 @@ from typer import Argument, Option
 
 import flowkit
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Data, Output, Run, numbers
 from flowkit.app.failure import CommandError
 from flowkit.app.interpolate import read_images, save_strip
-from flowkit.app.options import Backend, Data, Output, Run, numbers
 
 
 def manipulate(

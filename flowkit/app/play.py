@@ -1,15 +1,20 @@
 """`flowkit play`: a page on which a flow runs in the browser, written, or served from this machine to itself."""
 
 import functools
+import http.server
+import re
+import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from typer import Option
 
 from flowkit.app.backend import use
-from flowkit.app.options import Backend, Data, Run
+from flowkit.app.commands import Backend, Data, Run
+from flowkit.app.preset import without_folder
 
+_HOSTS = ("localhost", "127.0.0.1")
 _BEST, _ITS_DATA = "glow/fashion-mnist-full", "fashion-mnist"  # some of the images that come with flowkit
 
 
@@ -33,7 +38,6 @@ def play(
     from flowkit.app.tables import Tables
     from flowkit.app.trained import data_of, kind_of_flow, loaded
     from flowkit.flow.export import require
-    from flowkit.play.server import serving
 
     require("onnx")
     folder, flow = loaded(run)
@@ -47,8 +51,7 @@ def play(
     if isinstance(kind, Tables):
         test = kind.ordered(flow, test)
     temperature = 0.7 if recipe is None else recipe.sampling.temperature
-    # Not with the folders of this machine: others may see the page.
-    name = Path(run).name if Path(run).is_absolute() else run
+    name = without_folder(run)  # others may see the page
     print(f"exporting {name} to ONNX and reading its data, which takes a minute or so", flush=True)
     write = functools.partial(
         play.write_page, flow, train=train, test=test, name=name, temperature=temperature, ort=ort
@@ -62,3 +65,37 @@ def play(
             server.serve_forever()
         except KeyboardInterrupt:
             print()
+
+
+def serving(folder: Path, port: int) -> "Server":
+    """Return a server of the files in `folder` at `port` of this machine. Raises ValueError if the port is not free."""
+    try:
+        return Server(("127.0.0.1", port), functools.partial(Handler, directory=str(folder)))
+    except OSError as error:
+        raise ValueError(f"--port: {port} is not free ({error.strerror}): 0 takes a free one") from error
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """A server that prints nothing when a browser closes a connection."""
+
+    def handle_error(self, request, client_address):
+        """Print a traceback of errors other than those of the connection."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError):
+            super().handle_error(request, client_address)
+
+
+class Handler(http.server.SimpleHTTPRequestHandler):
+    """Files of a folder, with types that browsers insist on, for pages of this machine alone."""
+
+    timeout = 30  # seconds without a byte, then the connection is closed
+    extensions_map: ClassVar = {".html": "text/html", ".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+    def send_head(self):
+        """Answer 403 to a request by another host name: a foreign name may be pointed at this machine."""
+        if re.sub(r":\d+$", "", self.headers.get("Host", "")) not in _HOSTS:
+            self.send_error(http.HTTPStatus.FORBIDDEN, "expected localhost or 127.0.0.1 as the host")
+            return None
+        return super().send_head()
+
+    def log_message(self, *_):
+        """Print nothing: the terminal is for the address."""

@@ -7,7 +7,7 @@ import numpy as np
 from typer import Argument, Option
 
 from flowkit.app.backend import use
-from flowkit.app.options import Backend
+from flowkit.app.commands import Backend
 
 _ROWS = 16  # kept with what log_prob says of them
 _PLACES = {"platform", "python", "numpy"}  # which describe the machine and not the flow
@@ -30,7 +30,7 @@ def preset(
     source = RunFolder(run)
     recipe, flow = source.recipe(), source.load_flow()
     measured = {name: value for name, value in source.measured().items() if name not in _PLACES}
-    table = recipe.data.model_copy(update={"source": _without_folder(recipe.data.source)})
+    table = recipe.data.model_copy(update={"source": without_folder(recipe.data.source)})
     extra = {"recipe.toml": dumps(recipe.model_copy(update={"data": table})).encode()}
     if source.samples.is_file():
         extra["samples.png"] = source.samples.read_bytes()
@@ -38,7 +38,7 @@ def preset(
         "license": license_,
         "description": description,
         "data": {
-            "name": _without_folder(measured.pop("data", recipe.data.source)),
+            "name": without_folder(measured.pop("data", recipe.data.source)),
             "sha256": measured.pop("data_sha256", None),
         },
         "measured": measured,
@@ -66,7 +66,7 @@ def _rows(flow, temperature):
     return rows[np.sort(np.argsort(np.abs(moved / score - 1), kind="stable")[:_ROWS])], None
 
 
-def _without_folder(source):
+def without_folder(source):
     """Return the last part of a path, without the folders of this machine, and a name as it is."""
     text = str(source)
     return PurePath(text).name if Path(text).is_absolute() else text

@@ -25,7 +25,7 @@ from flowkit import data, training, zoo
 from flowkit._shipped import closest
 from flowkit.app.failure import RecipeError
 from flowkit.app.find import find
-from flowkit.contract.arguments import one_of, shown
+from flowkit.contract.arguments import shown
 
 # Arguments of zoo functions that follow from the data, and those that TOML cannot express.
 _DERIVED = ("input_shape", "features", "context", "base", "embedding")
@@ -36,6 +36,13 @@ Side = Annotated[int, Field(ge=1, le=2**14)]
 Rate = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Decay = Annotated[float, Field(ge=0, lt=1)]
+
+
+def optimizers():
+    """Return name -> class of the optimizers that a recipe may name."""
+    classes = filter(inspect.isclass, vars(keras.optimizers).values())
+    keras_own = {kind.__name__.lower(): kind for kind in classes if issubclass(kind, keras.Optimizer)}
+    return {**keras_own, "glow-adamax": training.GlowAdamax}
 
 
 class DataTable(BaseModel):
@@ -69,7 +76,7 @@ class TrainingTable(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     # "flow_matching": the objective of that name; the context is dropped for a tenth of the rows if it is optional.
     loss: Literal["likelihood", "flow_matching"] = "likelihood"
-    optimizer: str = "adam"
+    optimizer: Literal[*optimizers()] = "adam"
     learning_rate: Rate = 1e-3
     warmup_steps: NonNegativeInt = 0  # a tenth of a run that has no more steps
     warmup_epochs: NonNegativeFloat = 0.0  # unless there are steps
@@ -88,11 +95,6 @@ class TrainingTable(BaseModel):
     # Epochs in a row without a better validation score before it stops; 0: it goes on to the end.
     early_stopping: NonNegativeInt = 0
     keep_best: bool = False  # the weights of the epoch with the best validation score, not of the last
-
-    @field_validator("optimizer")
-    @classmethod
-    def _known_optimizer(cls, name):
-        return one_of("optimizer", name, tuple(optimizers()))
 
 
 class SamplingTable(BaseModel):
@@ -174,13 +176,6 @@ def arguments_table(function):
             required = parameter.default is parameter.empty
             fields[key] = (hints.get(key, Any), ... if required else parameter.default)
     return create_model(function.__name__, __config__=_STRICT, **fields)
-
-
-def optimizers():
-    """Return name -> class of the optimizers that a recipe may name."""
-    classes = filter(inspect.isclass, vars(keras.optimizers).values())
-    keras_own = {kind.__name__.lower(): kind for kind in classes if issubclass(kind, keras.Optimizer)}
-    return {**keras_own, "glow-adamax": training.GlowAdamax}
 
 
 def setting(option, text, expected):

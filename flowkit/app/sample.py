@@ -8,8 +8,8 @@ from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Label, Run, new_file, numbers
 from flowkit.app.failure import CommandError, on_main, together
-from flowkit.app.options import Backend, Label, Run, new_file, numbers
 
 
 def sample(
@@ -67,8 +67,7 @@ def sample(
             )
             raise CommandError(f"--given: expected {expected}, received {given or 'none'}")
         if given is not None:
-            if output.resolve() == Path(given).resolve():
-                raise CommandError(f"--output: got the table {given} itself, expected another file.")
+            refuse_overwriting(output, given)
             rows = read_frame(given, known=[known])[list(known.names)]
     if temperature is None:
         temperature = 1.0 if recipe is None else recipe.sampling.temperature
@@ -91,6 +90,12 @@ def sample(
         on_main(lambda: training.save_png(output, training.enlarged(grid, zoom)))
     if flowkit.distributed.is_main():
         print(f"samples {output}")
+
+
+def refuse_overwriting(output, table):
+    """Raise a CommandError if a file to write is the table that is read."""
+    if output.resolve() == Path(table).resolve():
+        raise CommandError(f"--output: got the table {table} itself, expected another file.")
 
 
 def save_frame(path, frame):

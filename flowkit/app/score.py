@@ -3,19 +3,17 @@
 from pathlib import Path
 from typing import Annotated
 
-from typer import Argument, Option
-
 from flowkit.app.backend import use
+from flowkit.app.commands import Backend, Draws, Json, Run, Table, new_file, print_json
 from flowkit.app.failure import CommandError
-from flowkit.app.options import Backend, Json, Run, new_file
-from flowkit.app.sample import save_table
+from flowkit.app.sample import refuse_overwriting, save_table
 
 
 def score(
     run: Run,
-    data: Annotated[str, Argument(help="A table with the columns that the flow was trained on.")],
+    data: Table,
     output: Annotated[Path, new_file("The .csv file to write.")] = Path("scores.csv"),
-    samples: Annotated[int, Option(min=1, help="Draws of noise: more give a tighter bound.")] = 1,
+    samples: Draws = 1,
     json_: Json = False,
     backend: Backend = None,
 ):
@@ -24,21 +22,17 @@ def score(
     Such a column may be the number or the name of a row. A row with an entry that the flow excludes, such as a number
     out of its range or an unseen category, has -inf.
     """
-    if output.resolve() == Path(data).resolve():
-        raise CommandError(f"--output: got the table {data} itself, expected another file.")
+    refuse_overwriting(output, data)
     use(backend)
     import numpy as np
 
     from flowkit.app.trained import kind_of_flow, loaded
-    from flowkit.data.table import read_frame
-    from flowkit.flow import TableFlow
-    from flowkit.training.atomic import json_text
 
     _, flow = loaded(run)
     kind = kind_of_flow(flow, run)
     if kind.rows == "images":
         raise CommandError(f"{run}: expected a flow of tables, got one of images. Use flowkit evaluate.")
-    table, wrong = kind.to_score(flow, data)
+    table, wrong, unread = kind.to_score(flow, data)
     x, context = kind.given(flow, table)
     scores = np.full(len(x), -np.inf)
     if len(wrong) < len(x):  # a wrong row has the entries of a right one
@@ -46,12 +40,7 @@ def score(
         scores[[*wrong]] = -np.inf
     right = len(x) - len(wrong)
     name = "log_prob" if flow.exact == "exact" else f"log_prob_{flow.exact}"
-    others = {"row": np.arange(len(x))}
-    if isinstance(flow, TableFlow):
-        frame, known = read_frame(data), {*flow.columns.names}
-        known |= {*flow.context_columns.names} if flow.context_columns else set()
-        unread = {column: frame[column].to_list() for column in frame.columns if column not in known}
-        others = unread or others
+    others = unread or {"row": np.arange(len(x))}
     shown = [f"{score:.7g}" for score in scores]
     save_table(output, [*others, name], zip(*others.values(), shown, strict=True))
     mean = float(np.delete(scores, [*wrong]).mean()) if right else None
@@ -64,7 +53,7 @@ def score(
             "excluded": len(wrong),
             "first_excluded": first,
         }
-        print(json_text(found | {"scores": str(output)}))
+        print_json(found | {"scores": str(output)})
         return
     if wrong:
         print(f"{len(wrong)} of {len(x)} rows are excluded and have -inf, the first: {first}")

@@ -133,13 +133,16 @@ class Tables:
         return _cut(table, split, cut, limit)
 
     def to_score(self, flow, source):
-        """Return (the table `source`, {row: a wrong entry, in words} of its rows that the flow's columns exclude).
+        """Return the table `source`, the rows that the flow's columns exclude, and the columns that it does not read.
 
-        Such a row has the entries of a right one.
+        Rows are {row: a wrong entry, in words}; such a row has the entries of a right one. Columns are {name: entries}.
         """
         if isinstance(flow, TableFlow):
             known = flow.columns, flow.context_columns
-            return coded(read_frame(source, known=known), *known, str(source))
+            frame = read_frame(source, known=known)
+            read = {name for columns in known if columns is not None for name in columns.names}
+            unread = {name: frame[name].to_list() for name in frame.columns if name not in read}
+            return *coded(frame, *known, str(source)), unread
         table = self.ordered(flow, self.of_source(flow, source, "test", cut=False))
         x, domain = table.values.copy(), flow.bijector.spec.domain
         outside = prepare.outside(x, domain)
@@ -149,7 +152,7 @@ class Tables:
             wrong[row] = wrong_entry(f"{x[row, place]:.10g}", names[place], row, expected)
         if len(wrong) < len(x):
             x[list(wrong)] = x[~outside.any(axis=1)][:1]
-        return replace(table, values=x), wrong
+        return replace(table, values=x), wrong, {}
 
     def given(self, flow, table):
         """Return (entries in the order of the flow's columns, what it is conditioned on or None)."""
@@ -178,31 +181,27 @@ class Tables:
         """Return (rows of another kind, None)."""
         return self.given(flow, self.of_source(flow, source, "test"))
 
-    def mean_score(self, flow, table, samples=1):
+    def mean_score(self, flow, x, context, samples=1):
         """Return the mean log-likelihood in nats, and its standard error; each process scores its part."""
-        return mean_and_error(-scoring.score_in_a_group(flow, *self.given(flow, table), samples)[1])
+        return mean_and_error(-scoring.score_in_a_group(flow, x, context, samples)[1])
 
 
 def has_types(recipe):
     """Return True if columns of the recipe's table have types: `data.types`, and polars to read them."""
     table, name = recipe.data, recipe.model["name"]
     asked = bool(table.types or table.given or table.drop or table.columns)
-    if table.types is None and not asked:
-        return False
+    misfit = None
     if name not in zoo.VECTORS:
-        if asked:
-            raise RecipeError(
-                f"data.types, columns, drop and given: expected a family of mixed tables, such as nsf, got {name}. "
-                "Leave them out for columns of real numbers"
-            )
-        return False
-    if recipe.model.get("domains") is not None or Path(table.source).suffix.lower() not in SUFFIXES:
-        if asked:
-            raise RecipeError(
-                "data.types, columns, drop and given: expected a .csv, .tsv or .parquet file, and no model.domains"
-            )
-        return False
-    return asked or importlib.util.find_spec("polars") is not None
+        misfit = (
+            f"expected a family of mixed tables, such as nsf, got {name}. Leave them out for columns of real "
+            "numbers"
+        )
+    elif recipe.model.get("domains") is not None or Path(table.source).suffix.lower() not in SUFFIXES:
+        misfit = "expected a .csv, .tsv or .parquet file, and no model.domains"
+    if asked and misfit:
+        raise RecipeError(f"data.types, columns, drop and given: {misfit}")
+    inferred = table.types is not None and misfit is None and importlib.util.find_spec("polars") is not None
+    return asked or inferred
 
 
 def _cut(table, split, cut, limit):

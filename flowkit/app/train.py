@@ -11,9 +11,9 @@ from typer import Argument, Option
 import flowkit
 from flowkit.app import interrupt
 from flowkit.app.backend import note_missed_gpu, use
+from flowkit.app.commands import Backend, Data, recipe_names
 from flowkit.app.failure import FAILED, CommandError, on_main, printable, say, together
 from flowkit.app.find import OWN, find
-from flowkit.app.options import Backend, Data, recipe_names
 
 
 def train(
@@ -130,11 +130,18 @@ def _train(recipe, folder, resume, logs):
         if main:
             note_missed_gpu()
         progress = _fit(experiment, folder, checkpoint, resume, logs)
-        kind, splits = experiment.kind, experiment.scored
-        scores = {split: kind.mean_score(experiment.flow, rows) for split, rows in splits.items()}
+        if main and held_out is not None and held_out.stopped_epoch:
+            print(
+                f"stopped early: no better validation score since epoch {held_out.best_epoch + 1}", flush=True
+            )
+        kind, trained = experiment.kind, experiment.flow
+        scores = {
+            split: kind.mean_score(trained, *kind.given(trained, rows))
+            for split, rows in experiment.scored.items()
+        }
         # A flow that was not compiled: the optimizer's moments would make the file three times the size.
         flow = build_flow(recipe, experiment.train)
-        flow.set_weights(experiment.flow.get_weights())
+        flow.set_weights(trained.get_weights())
         on_main(lambda: _save(experiment, folder, flow, progress, held_out, scores))
         drawn = kind.drawn(experiment)  # last, since it may take more memory than there is
         flowkit.distributed.stop()
@@ -198,9 +205,6 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
         for logger in live:
             logger.close()
     interrupt.check()
-    if main and any(callback.stopped_epoch for callback in checkpoint.callbacks):
-        (held_out,) = checkpoint.callbacks
-        print(f"stopped early: no better validation score since epoch {held_out.best_epoch + 1}", flush=True)
     return progress
 
 
@@ -214,13 +218,15 @@ def _share_signal():
 
 def _save(experiment, folder, flow, progress, held_out, scores):
     """Save the flow, its curves and its numbers, and print its test score."""
+    from flowkit.app.info import facts
     from flowkit.training.atomic import atomic_path, json_text
 
-    kind, log = experiment.kind, flowkit.training.read_log(folder.log)
+    kind, training = experiment.kind, experiment.recipe.training
+    log = flowkit.training.read_log(folder.log)
     with atomic_path(folder.flow_path) as temporary:
         flow.save(temporary)
     # Another objective than likelihood logs its loss alone, on a scale of its own.
-    matched = experiment.recipe.training.loss != "likelihood"
+    matched = training.loss != "likelihood"
     curves = {"train": "loss" if matched else kind.logged}
     curves |= {} if held_out is None or matched else {"validation": f"val_{kind.logged}"}
     curves = {curve: [row.get(key) for row in log] for curve, key in curves.items()}
@@ -228,18 +234,6 @@ def _save(experiment, folder, flow, progress, held_out, scores):
     flowkit.training.save_curves(
         folder.path / "loss.png", [row["epoch"] for row in log], curves, ylabel=ylabel
     )
-    metrics = json_text(_metrics(experiment, flow, log, progress, held_out, scores)) + "\n"
-    with atomic_path(folder.metrics) as temporary:
-        temporary.write_text(metrics, encoding="utf-8")
-    mean, error = scores["test"]
-    print(f"test {kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}")
-
-
-def _metrics(experiment, flow, log, progress, held_out, scores):
-    """Return the content of metrics.json."""
-    from flowkit.app.info import facts
-
-    kind, training = experiment.kind, experiment.recipe.training
     chosen = held_out is not None and held_out.best_weights is not None
     kept_epoch = held_out.best_epoch + 1 if chosen else None
     kept = next((row for row in reversed(log) if kept_epoch in (None, row["epoch"])), {})
@@ -248,8 +242,7 @@ def _metrics(experiment, flow, log, progress, held_out, scores):
     for split, (mean, error) in scores.items():
         metrics |= {f"{split}_{kind.score}": mean, f"{split}_standard_error": error}
         metrics[f"{split}_{kind.rows}"] = len(experiment.scored[split])
-    return {
-        **metrics,
+    metrics |= {
         "epochs": log[-1]["epoch"] if log else training.epochs,
         **({"kept_epoch": kept_epoch} if chosen else {}),
         **kind.more_metrics(experiment, flow),
@@ -265,3 +258,7 @@ def _metrics(experiment, flow, log, progress, held_out, scores):
         **facts(),
         "precision": training.precision,
     }
+    with atomic_path(folder.metrics) as temporary:
+        temporary.write_text(json_text(metrics) + "\n", encoding="utf-8")
+    mean, error = scores["test"]
+    print(f"test {kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}")

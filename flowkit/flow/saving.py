@@ -3,6 +3,7 @@
 import io
 import math
 import os
+import re
 import tempfile
 import warnings
 import zipfile
@@ -18,10 +19,8 @@ from flowkit.contract.configured import restored, stored
 from flowkit.data.typed_columns import restored_columns
 from flowkit.engines import engine
 from flowkit.objectives import MaximumLikelihood, Objective
-from flowkit.presets.errors import PresetError, reason
-from flowkit.presets.folder import read_preset, write_preset
+from flowkit.presets.folder import PresetError, check_config, read_preset, write_preset
 from flowkit.presets.hub import find_preset
-from flowkit.presets.untrusted import check_config
 
 _PARTS = ("bijector", "base", "embedding", "dequantize")
 _COLUMNS = ("columns", "context_columns")
@@ -62,12 +61,31 @@ def _loaded(path, kind, name):
         flow = keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # a damaged or foreign config leads Keras to any
         raise PresetError(
-            f"{name} cannot be loaded: {reason(error)}; it is damaged, or written by another version than flowkit "
+            f"{name} cannot be loaded: {_reason(error)}; it is damaged, or written by another version than flowkit "
             f"{flowkit.__version__} and keras {keras.__version__}."
         ) from error
     if not isinstance(flow, kind):
         raise PresetError(f"{name}: got a {type(flow).__name__}, expected a {kind.__name__}.")
     return flow
+
+
+def _reason(error: Exception) -> str:
+    """Return why Keras could not load a file, in one sentence.
+
+    >>> _reason(TypeError("Could not locate class 'Twist'. Full object config: {'module': 'mine', 'config': {}}"))[:40]
+    "it holds the class 'Twist' of 'mine', wh"
+    """
+    # Keras puts each outer config before the innermost error.
+    text = str(error).split("Exception encountered: ")[-1].strip()
+    unknown = re.search(r"Could not locate class '(.+?)'.*?'module': '(.+?)'", text, re.DOTALL)
+    # One of flowkit's or Keras's is damaged, or of another version.
+    if unknown is not None and unknown[2].partition(".")[0] not in ("flowkit", "keras"):
+        return (
+            f"it holds the class {unknown[1]!r} of {unknown[2]!r}, which is neither Keras's nor flowkit's: in Python, "
+            "first import the module that registers it, then load the flow"
+        )
+    first = re.split(r"\.\s|\n", text, maxsplit=1)[0].rstrip(".")
+    return first[:200] or type(error).__name__
 
 
 # Presets

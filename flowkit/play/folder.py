@@ -1,27 +1,44 @@
-"""Write the folder of a page: two graphs, their description, some images or rows, and the page itself."""
+"""Write the folder of a page: two graphs, their description, some images or rows, and the page itself.
 
+ONNX Runtime for the browser is three files of the npm package onnxruntime-web, fetched once.
+"""
+
+import hashlib
+import itertools
 import json
 import math
 import shutil
+import tarfile
 import tempfile
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
 
+from flowkit._shipped import cache_folder, download
 from flowkit.bijectors.levels import level_sizes
 from flowkit.contract import Tensor
 from flowkit.contract.noise import Need
-from flowkit.flow import Flow
+from flowkit.flow import Flow, TableFlow
 from flowkit.flow.context import context_kind
 from flowkit.flow.noise import counted
-from flowkit.play.graphs import write_files, write_graphs
-from flowkit.play.runtime import copy_runtime
-from flowkit.play.vectors import is_of_vectors, refuse_vectors, write_vectors
+from flowkit.flow.sampling import latents
 from flowkit.training.pictures import image_grid, save_png
 
 IMAGES, COLUMNS = 24, 6  # from which one picks, and in a row of their file
 _OWN = ("decode.onnx", "encode.onnx", "flow.js", "index.html", "meta.json", "style.css")
+_IMAGES_PAGE = (
+    *("index.html", "style.css", "app.js", "flow.js"),
+    *("gif.js", "pad.js", "pictures.js", "state.js"),
+)
+_VECTORS_PAGE = ("vectors.html", "style.css", "vectors.js", "flow.js", "pictures.js")
 LEARNED = 1000  # images that directions are learned from, and that log p is compared with
+SHOWN = 1000  # rows of a table, and draws
+
+VERSION = "1.30.0"
+SHA256 = "d2228df7e4616bc3348bf504ee888f3bec43789a273f0a63f3e68d203ce3bf71"
+URL = f"https://registry.npmjs.org/onnxruntime-web/-/onnxruntime-web-{VERSION}.tgz"
+RUNTIME = ("ort.wasm.min.js", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
 
 
 def write_page(
@@ -48,9 +65,10 @@ def write_page(
     or 3 channels, nor one of vectors of real numbers, or that needs a context other than a class of images;
     ContractError if a graph differs from the flow. Nothing is written then.
     """
-    folder, of_vectors = Path(folder), is_of_vectors(flow)
+    folder = Path(folder)
+    of_vectors = len(flow.event_shape or ()) == 1 and flow.dequantize is None
     if of_vectors:
-        refuse_vectors(flow, test)
+        _refuse_vectors(flow, test)
     else:
         _refuse_images(flow)
     if folder.is_dir() and any(folder.iterdir()) and not all((folder / own).exists() for own in _OWN):
@@ -59,9 +77,15 @@ def write_page(
         made = Path(place) / "page"  # which others may read, unlike a temporary folder
         made.mkdir()
         if of_vectors:
-            write_vectors(flow, made, test, name)
+            files, meta = _VECTORS_PAGE, _write_vectors(flow, made, test)
         else:
-            _write(flow, made, train, test, name, temperature)
+            files, meta = _IMAGES_PAGE, _write_images(flow, made, train, test)
+        meta = {"name": name, "temperature": temperature, **meta}
+        (made / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+        page = resources.files("flowkit.play").joinpath("page")
+        for file in files:
+            target = "index.html" if file.endswith(".html") else file
+            (made / target).write_bytes(page.joinpath(file).read_bytes())
         copy_runtime(made, None if ort is None else Path(ort))
         shutil.copytree(made, folder, dirs_exist_ok=True)
     return folder
@@ -80,13 +104,51 @@ def _refuse_images(flow):
         raise ValueError("the page expects a flow that reads no context other than a class.")
 
 
-def _write(flow, folder, train, test, name, temperature):
+def _refuse_vectors(flow, test):
+    """Raise ValueError for a flow of vectors that the page cannot show, and for data that are no table."""
+    if isinstance(flow, TableFlow):
+        raise ValueError(
+            "the page expects a flow of real columns, received one of a mixed table. Draw pairs of its columns with "
+            "flow.plot()."
+        )
+    if context_kind(flow) == "required":
+        raise ValueError("the page expects a flow of vectors that reads no context.")
+    size, shape = flow.event_shape[0], getattr(getattr(test, "values", None), "shape", None)
+    if shape is None or len(shape) != 2 or shape[1] != size or not shape[0]:
+        received = type(test).__name__ if shape is None else f"one of shape {tuple(shape)}"
+        raise ValueError(
+            f"the page of this flow expects a table of {size} columns as test, received {received}."
+        )
+
+
+def _write_graphs(flow, folder, classes, x, context):
+    """Write decode.onnx and encode.onnx, and return what meta.json says of each flow.
+
+    The second graph also returns log p, and `x` are some data to compare it with, unless log p is an estimate with
+    noise. `classes` are the contexts that the graphs are to read, or None.
+    """
+    sums = {}
+    scores = flow.bijector.spec.likelihood != "estimated"
+    for graph, what in (("decode", "decode"), ("encode", "encode_and_log_prob" if scores else "encode")):
+        path = folder / f"{graph}.onnx"
+        flow.export(path, what, context=classes)
+        sums[graph] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return {
+        "event": list(flow.event_shape),
+        "latents": list(flow.bijector.compute_output_shape((None, *flow.event_shape))[1:]),
+        "exact": flow.exact,
+        "log_prob": np.sort(flow.log_prob(x, context)).round(2).tolist() if scores else [],
+        "sha256": sums,
+    }
+
+
+def _write_images(flow, folder, train, test):
+    """Write the graphs, images, directions and noise; return the content of meta.json."""
     picked = _some(test, IMAGES)
     labels = _labels(flow, test, picked)
-    each_class = None if labels is None else np.arange(flow.num_classes, dtype="int32")
-    sums, scores = write_graphs(flow, folder, each_class)
-    scripts = ("app.js", "flow.js", "gif.js", "pad.js", "pictures.js", "state.js")
-    write_files(folder, "index.html", (*scripts, "style.css"))
+    classes = None if labels is None else np.arange(flow.num_classes, dtype="int32")
+    scored = slice(LEARNED)
+    meta = _write_graphs(flow, folder, classes, test.images[scored], _labels(flow, test, scored))
     stored = flow.dequantize.stored_levels
     shown = np.round(test.images[picked] * (255 / (stored - 1))).astype("uint8")
     save_png(folder / "images.png", image_grid(shown, COLUMNS, padding=0))  # from which the page cuts them
@@ -96,33 +158,34 @@ def _write(flow, folder, train, test, name, temperature):
     noise = counted((Need("uniform", math.prod(flow.event_shape)),), 0, 1)
     np.asarray(noise, "<f4").tofile(folder / "noise.bin")
     titles = [] if test.labels is None else [_class_name(test, label) for label in test.labels[picked]]
-    likely = np.zeros(0)
-    if scores:
-        likely = flow.log_prob(test.images[:LEARNED], _labels(flow, test, slice(LEARNED)))
-    latents = flow.bijector.compute_output_shape((None, *flow.event_shape))[1:]
-    sizes = [math.prod(latents)]  # of a flow without levels
+    sizes = [math.prod(meta["latents"])]  # of a flow without levels
     if flow.bijector.split_levels()[1] is not None:
         sizes = [int(size) for size in level_sizes(flow.bijector, "the page")]
-    meta = {
-        "name": name,
-        "event": list(flow.event_shape),
-        "latents": list(latents),
+    return meta | {
         "level_sizes": sizes,
         "levels": flow.dequantize.levels,
         "stored_levels": stored,
         "step": flow.dequantize.step,
-        "exact": flow.exact,
-        "temperature": temperature,
         "images": len(shown),
         "columns": COLUMNS,
         "labels": titles,
         "classes": [] if labels is None else [_class_name(test, label) for label in range(flow.num_classes)],
         "shown_labels": [] if labels is None else labels.tolist(),
         "attributes": attributes,
-        "log_prob": np.sort(likely).round(2).tolist(),
-        "sha256": sums,
     }
-    (folder / "meta.json").write_text(json.dumps(meta, indent=1), encoding="utf-8")
+
+
+def _write_vectors(flow, folder, test):
+    """Write the graphs, the rows and latents that are shown; return the content of meta.json."""
+    picked = np.random.default_rng(0).permutation(len(test.values))[:SHOWN]
+    rows = test.values[picked].astype("float32")
+    meta = _write_graphs(flow, folder, None, rows, None)
+    drawn = latents(flow, SHOWN, None, 1.0, 0)
+    rows.astype("<f4").tofile(folder / "rows.bin")
+    drawn.astype("<f4").tofile(folder / "latents.bin")
+    names = test.names or [f"column {number + 1}" for number in range(rows.shape[1])]
+    columns = [str(name) for name in names]
+    return meta | {"columns": columns, "rows": len(rows), "draws": len(drawn), "classes": []}
 
 
 def _labels(flow, dataset, some):
@@ -137,7 +200,7 @@ def _some(dataset, count):
     if dataset.labels is None:
         return np.arange(min(count, len(dataset)))
     rows = [np.flatnonzero(dataset.labels == label) for label in np.unique(dataset.labels)]
-    turns = [row[turn] for turn in range(max(map(len, rows))) for row in rows if turn < len(row)]
+    turns = [row for turn in itertools.zip_longest(*rows) for row in turn if row is not None]
     return np.array(turns[:count])
 
 
@@ -163,3 +226,25 @@ def _directions(flow, dataset):
 def _class_name(dataset, label):
     names = dataset.classes or ()
     return names[label] if label < len(names) else str(label)
+
+
+def copy_runtime(folder: Path, ort: Path | None = None) -> None:
+    """Put the runtime into `folder`: from `ort`, or from the archive, which is downloaded once and kept.
+
+    Raises FileNotFoundError if `ort` lacks one of the files, ConnectionError if the download fails.
+    """
+    if ort is None:
+        archive = cache_folder() / f"onnxruntime-web-{VERSION}.tgz"
+        download(URL, archive, SHA256)
+        with tarfile.open(archive) as package:
+            for name in RUNTIME:
+                source = package.extractfile(f"package/dist/{name}")
+                (folder / name).write_bytes(source.read())  # type: ignore[union-attr]
+        return
+    missing = [name for name in RUNTIME if not (ort / name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"{ort}: expected the files of onnxruntime-web's folder dist, found no {' and no '.join(missing)}"
+        )
+    for name in RUNTIME:
+        shutil.copyfile(ort / name, folder / name)

@@ -11,8 +11,7 @@
 """
 
 from flowkit.presets.card import card
-from flowkit.presets.errors import PresetError
-from flowkit.presets.folder import Preset, read_preset, write_preset
+from flowkit.presets.folder import Preset, PresetError, read_preset, write_preset
 from flowkit.presets.hub import find_preset, upload_preset
 
 __all__ = ["Preset", "PresetError", "card", "find_preset", "read_preset", "upload_preset", "write_preset"]

@@ -10,8 +10,7 @@ from typing import Any
 
 import flowkit
 from flowkit._shipped import closest, preset_folders, shipped_preset
-from flowkit.presets.errors import PresetError
-from flowkit.presets.folder import FILES, is_preset, read_preset
+from flowkit.presets.folder import FILES, PresetError, is_preset, read_preset
 
 SCHEME = "hf://"
 
@@ -20,14 +19,18 @@ def find_preset(preset: str | os.PathLike[str]) -> Path:
     """Return the folder of `preset`: a folder, a name such as "glow/digits", or "hf://user/name", which is downloaded.
 
     A folder that holds a preset comes before a name that flowkit knows; "./glow/digits" is always a folder.
-    Raises PresetError if there is none, ConnectionError if a download fails.
+    "hf://user/name@revision" is that revision; files that were downloaded before are kept.
+
+    Raises PresetError if there is none, or if the hub cannot be reached and nothing of it was downloaded before;
+    ConnectionError if the download of a preset that comes with flowkit fails.
 
     >>> find_preset("glow/digits").name
     'digits'
     """
     name = os.fspath(preset)
     if name.startswith(SCHEME):
-        return download(name)
+        with _hub(name, "downloaded") as (hub, repository, revision):
+            return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=FILES))
     folder = os.path.expanduser(name)
     if not is_preset(folder) and (shipped := shipped_preset(name.rstrip("/"))) is not None:
         return shipped
@@ -37,15 +40,6 @@ def find_preset(preset: str | os.PathLike[str]) -> Path:
         f"{name}: expected the folder of a preset, hf://user/name, or a name that comes with flowkit; "
         f"{closest(name, preset_folders())}."
     )
-
-
-def download(uri: str) -> Path:
-    """Return the folder with the files of "hf://user/name" or "hf://user/name@revision"; existing files are kept.
-
-    Raises PresetError if the hub has no such preset, or cannot be reached and nothing of it was downloaded before.
-    """
-    with _hub(uri, "downloaded") as (hub, repository, revision):
-        return Path(hub.snapshot_download(repository, revision=revision, allow_patterns=FILES))
 
 
 def upload_preset(uri: str, folder: str | os.PathLike[str]) -> str:

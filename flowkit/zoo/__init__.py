@@ -18,24 +18,50 @@ Each feature is standardised inside of the flow, by the data that `adapt`, or th
 context that no embedding reads.
 """
 
-from flowkit.zoo._flow_pp import flow_pp
-from flowkit.zoo._glow import glow
-from flowkit.zoo._jet import jet
-from flowkit.zoo._maf_images import maf_images
-from flowkit.zoo._realnvp import realnvp_images
-from flowkit.zoo._tarflow import tarflow
+from flowkit._shipped import closest, preset_folders, shipped_preset
+from flowkit.flow.flow import Flow
 from flowkit.zoo.continuous import ffjord, flow_matching
 from flowkit.zoo.couplings import circular_nsf, nice, nsf, realnvp
+from flowkit.zoo.family import table_front
+from flowkit.zoo.image_couplings import flow_pp, glow, jet, realnvp_images
+from flowkit.zoo.image_masked import maf_images, tarflow
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
 from flowkit.zoo.repeated import bnaf, gaussianization, planar, radial, residual, sylvester
-from flowkit.zoo.table_front import table_front
-from flowkit.zoo.trained import load, pretrained
 
-_OF_NETWORKS = (nsf, nsf_autoregressive, realnvp, nice, maf, iaf, naf, bnaf, umnn, bernstein, sos)
-_OF_LAYERS = (gaussianization, residual, planar, radial, sylvester)
-VECTORS = {family.__name__: family for family in (*_OF_NETWORKS, *_OF_LAYERS, circular_nsf)}
+_VECTORS = (
+    *(nsf, nsf_autoregressive, realnvp, nice, maf, iaf, naf, bnaf, umnn, bernstein, sos),
+    *(gaussianization, residual, planar, radial, sylvester, circular_nsf),
+)
+VECTORS = {family.__name__: family for family in _VECTORS}
 # Names that a recipe may use; the first seven are families of images, "flow_matching" also one of vectors.
 _OTHERS = (glow, flow_pp, realnvp_images, flow_matching, jet, tarflow, maf_images, ffjord)
 ARCHITECTURES = {family.__name__: family for family in _OTHERS} | VECTORS
 
 __all__ = ["ARCHITECTURES", "VECTORS", "load", "pretrained", "table_front", *ARCHITECTURES]
+
+
+def load(name: str) -> Flow:
+    """Return the flow `name`, trained by the recipe of that name, on any backend.
+
+    `flowkit.zoo.pretrained()` lists the names. `Flow.from_preset(name)` also takes folders and the hub. An installed
+    flowkit downloads large weights once and keeps them in ~/.cache/flowkit.
+
+    Raises ValueError for an unknown name and for damaged files, ConnectionError if a download fails.
+
+    >>> flow = load("glow/fashion-mnist")
+    >>> flow.sample(2, temperature=0.7, seed=0).shape
+    (2, 28, 28, 1)
+    """
+    folder = shipped_preset(name)
+    if folder is None:
+        raise ValueError(f"there is no trained flow {name!r}; {closest(name, preset_folders())}")
+    return Flow.from_preset(folder)
+
+
+def pretrained() -> list[str]:
+    """Return the names that `load` takes.
+
+    >>> print(*pretrained(), sep="  ")  # doctest: +ELLIPSIS
+    glow/digits  glow/digits-conditional  glow/emoji32  ...  maf_images/fashion-mnist-full  nsf/magic
+    """
+    return sorted(preset_folders())

@@ -10,9 +10,7 @@ from flowkit.bijectors.solvers import SOLVERS
 from flowkit.conditioners import Field, UNet
 from flowkit.contract.arguments import Count, shown, whole, words
 from flowkit.data.dequantize import Dequantize
-from flowkit.zoo._images import EDGE, ImageShape
-from flowkit.zoo.family import Plan, family
-from flowkit.zoo.table_front import table_front
+from flowkit.zoo.family import EDGE, ImageShape, Plan, family
 
 SolverName = Annotated[str, words(*SOLVERS)]
 Trace = Annotated[str, words("exact", "rademacher", "gaussian")]
@@ -49,7 +47,7 @@ def ffjord(
     >>> ffjord(features=3, hidden=[8]).exact
     'exact'
     """
-    plan.front = table_front(features=plan.features, domains=plan.domains)
+    plan.actnorm = False
     return [
         Continuous(
             Field(plan.hidden, activation="tanh", squash=squash, context=plan.reads),
@@ -110,26 +108,19 @@ def flow_matching(
                 f"flow_matching's num_classes: got {num_classes}, expected None without input_shape. For vectors pass "
                 "context= and an embedding= of the labels."
             )
-        plan.front = table_front(features=plan.features, domains=plan.domains)
+        plan.actnorm = False
         field, few = Field(plan.hidden, frequencies=frequencies, context=context), None
     else:
         _refuse_vectors(plan)
-        plan.front = _image_front(input_shape[-1])
-        plan.image, plan.labels, plan.dequantize = input_shape, given, Dequantize(levels=data_levels)
+        # Onto blocks of 2 x 2 pixels on the scale of the latents, by a logit with room at both ends, as in Real NVP:
+        # without it the density would be too narrow at black and white for a solver of few steps.
+        plan.front = [Unconstrain([(-EDGE, EDGE)] * input_shape[-1]), Scale(math.log(0.5)), Squeeze()]
+        plan.image, plan.dequantize = input_shape, Dequantize(levels=data_levels)
         field = UNet(plan.hidden, frequencies=frequencies, context=context, num_classes=num_classes)
         few = "rademacher"
     return [
         Continuous(field, solver, steps=steps, trace=trace or few or _usual_trace(plan), guidance=guidance)
     ]
-
-
-def _image_front(channels):
-    """Return the layers from dequantised images, [-1/2, 1/2), to blocks of 2 x 2 pixels on the scale of the latents.
-
-    By a logit with room at both ends, as in Real NVP: without it the density would be too narrow at black and white for
-    a solver of few steps.
-    """
-    return [Unconstrain([(-EDGE, EDGE)] * channels), Scale(math.log(0.5)), Squeeze()]
 
 
 def _refuse_vectors(plan):

@@ -9,7 +9,7 @@ from flowkit.contract.arguments import words
 from flowkit.distributions import Logistic, Uniform
 from flowkit.transforms import Additive, Affine, CircularRationalQuadratic, RationalQuadratic, Transform
 from flowkit.zoo.family import Plan, alternating, family, gentle
-from flowkit.zoo.mixed import Mixed, has_angles
+from flowkit.zoo.mixed import Mixed
 
 
 @family(layers=4, hidden=(128, 128), linear="none")
@@ -88,7 +88,7 @@ def nsf(
     (5, 3)
     """
     spline, take = RationalQuadratic(bins, bound=bound, tails=tails), "nsf_autoregressive"
-    if has_angles(plan):
+    if any(plan.circular):
         mixed = Mixed(plan, spline)
         plan.refuse_one_feature(take)
         first = [mixed.marginals()]
@@ -128,12 +128,8 @@ def circular_nsf(plan: Plan, *, bins: int = 8) -> list[Any]:
 
 
 def _couplings(plan: Plan, transform: Transform, take: str) -> list[Any]:
-    """Return couplings that keep one half, then the other, and maps between them that mix the features.
-
-    Raises ValueError for residual blocks of several widths.
-    """
+    """Return couplings that keep one half, then the other, and maps between them that mix the features."""
     plan.refuse_one_feature(take)
-    plan.refuse_widths()
 
     def coupling(swap):
         if plan.residual:

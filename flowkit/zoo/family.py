@@ -1,21 +1,37 @@
-"""Families of flows of vectors: a function that returns layers becomes one that returns a `Flow`."""
+"""Share code among families: of vectors the arguments, and the way from a function of layers to a `Flow`.
+
+Of images the shape, the dequantiser and the first layer.
+"""
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import keras
 
-from flowkit.bijectors import ActNorm, Chain, LULinear, Permute, Repeat
+from flowkit.bijectors import (
+    ActNorm,
+    Chain,
+    Equalize,
+    LULinear,
+    Permute,
+    Repeat,
+    Scale,
+    Standardize,
+    Unconstrain,
+)
+from flowkit.bijectors.unconstrain import domain_of_column
 from flowkit.conditioners import MLP, StandardizedContext
-from flowkit.contract.arguments import Widths, checked, whole, words
+from flowkit.contract import Domain, FlowLayer
+from flowkit.contract.arguments import LARGEST, Widths, checked, shown, whole, whole_number, words
+from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns, check_names
 from flowkit.flow.context import classes_of
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Affine
-from flowkit.zoo.table_front import each_domain, table_front
 
 
 def _features(features, name):
@@ -30,15 +46,120 @@ Layers = Annotated[int, whole(1, 1024)]
 Linear = Annotated[str, words("lu", "permutation", "none")]
 
 
+# Images
+
+EDGE = 0.5 / 0.9  # so that [-1/2, 1/2] becomes [0.05, 0.95] before the logit
+
+
+def image_shape(value: Any, name: str) -> tuple[int, ...]:
+    """Return the shape of an image. Raises ValueError unless it is (height, width, channels)."""
+    if not isinstance(value, list | tuple) or len(value) != 3:
+        raise ValueError(f"{name}: expected (height, width, channels), received {shown(value)}.")
+    return tuple(whole_number(side, f"each of {name}", least=1, most=LARGEST) for side in value)
+
+
+ImageShape = Annotated[Sequence[int], image_shape]
+
+
+def dequantizer(n_bits: int | None, data_levels: int | None) -> Dequantize | None:
+    """Return the dequantizer of stored images; None for continuous ones, which have neither number."""
+    return None if n_bits is None and data_levels is None else Dequantize(n_bits, levels=data_levels)
+
+
+def entrance(dequantize: Any, equalize: bool) -> Equalize | Scale:
+    """Return the first layer of pixels from -1/2 to 1/2: by their histogram, or a scale to [-1, 1]."""
+    return Equalize(getattr(dequantize, "levels", 256)) if equalize else Scale(math.log(2))
+
+
+# Vectors
+
+
+def table_front(
+    *,
+    features: int | None = None,
+    domains: Sequence[Any] | Mapping[Any, Any] | None = None,
+    standardize: bool = True,
+) -> list[FlowLayer]:
+    """Return the bijectors that take the columns of a table as they come, to be put before other layers.
+
+    - `domains`: the domain of each column, "real", "positive" or (low, high), as for `flowkit.bijectors.Unconstrain`: a
+      list of one for each column, or a dict {place: domain}; columns that it lacks are real. None: all are real.
+    - `features`: how many columns there are; only a dict needs it.
+    - `standardize`: to mean 0 and deviation 1, after that, by statistics of up to 10,000 rows of the data.
+
+    Raises ValueError for domains that are none, for angles, whose circle no map takes onto the line, and for another
+    number of domains than columns.
+
+    >>> [type(part).__name__ for part in table_front(features=3, domains={1: "positive"})]
+    ['Unconstrain', 'Standardize']
+    """
+    if features is not None:
+        whole_number(features, "features", least=1)
+    front: list[FlowLayer] = []
+    if domains is not None:
+        domains = each_domain(domains, features)
+        circular = angular(domains)
+        if any(circular):
+            raise ValueError(
+                f"the domain of column {circular.index(True)}: expected an interval, received the circle, which no map "
+                "takes onto the line. flowkit.zoo.nsf and nsf_autoregressive take circular columns beside others, "
+                "circular_nsf angles alone."
+            )
+        unconstrain = Unconstrain(domains)
+        front += [] if unconstrain.spec.domain == Domain.REAL else [unconstrain]
+    return [*front, Standardize()] if standardize else front
+
+
+def angular(domains: Sequence[Any]) -> list[bool]:
+    """Return for each column if its domain is a circle. Raises ValueError for a domain that is none."""
+    return [domain_of_column(domain, place).kind == "circle" for place, domain in enumerate(domains)]
+
+
+def each_domain(
+    domains: Sequence[Any] | Mapping[Any, Any] | None, features: int | None, names: Sequence[Any] = ()
+) -> list[Any]:
+    """Return the domain of each column, as a list; a dict may use `names` of columns. Raises what `table_front` does.
+
+    >>> each_domain({"age": "positive", 2: (0, 1)}, 3, names=["age", "height", "share"])
+    ['positive', 'real', (0, 1)]
+    """
+    if isinstance(domains, Mapping):
+        if features is None:
+            raise ValueError("domains as a dict: expected features=, the number or the names of the columns.")
+        places = {_place(column, features, names): domain for column, domain in domains.items()}
+        return [places.get(place, "real") for place in range(features)]
+    if isinstance(domains, str) or not isinstance(domains, Sequence):
+        raise ValueError(
+            "domains: expected a list of one for each column, such as ['real', 'positive', (0, 1)], or a dict "
+            f"{{place: domain}}, received {shown(domains)}."
+        )
+    if features is not None and len(domains) != features:
+        raise ValueError(f"domains: expected one for each of {features} columns, received {len(domains)}.")
+    return list(domains)
+
+
+def _place(column, features, names):
+    """Return the place of a column by its name, or by a number that is no name, which TOML files hold as text."""
+    known = [str(name) for name in names]
+    if str(column) in known:
+        return known.index(str(column))
+    if isinstance(column, str) and not column.isdecimal():
+        wanted = f"columns among {', '.join(map(repr, known))}." if known else "places of columns, from 0."
+        cure = "" if known else " To use names, give those of all columns: features=list(frame.columns)."
+        raise ValueError(f"domains: got the column {column!r}, expected {wanted}{cure}")
+    place = int(column) if isinstance(column, str) else column
+    return whole_number(place, "a column in domains", least=0, most=features - 1)
+
+
 @dataclass
 class Plan:
     """The arguments that families share, and the `front` that brings data to the scale of the layers.
 
     A family may change them before it returns its layers. `layers`, `hidden`, `linear` and `residual` are arguments of
     the families that name a default for them. `front` None is that of tables: from the domains of the features onto the
-    real line, then standardised, and an ActNorm, which training may move. `features` are a number, or the `names` of
-    columns, which `domains` may then use. A family of images sets `image`, their shape, `dequantize`, and `labels` if
-    their class is the context.
+    real line, then standardised, and if `actnorm` an ActNorm, which training may move. `features` are a number, or the
+    `names` of columns, which `domains` may then use; `domains` become a list of one for each column. A family of images
+    sets `image`, their shape, and `dequantize`.
     """
 
     family: str
@@ -54,14 +175,24 @@ class Plan:
     front: Any = None
     image: tuple[int, ...] | None = None
     dequantize: Any = None
-    labels: bool = False
+    actnorm: bool = True
     names: tuple[Any, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.features, tuple):
             self.names, self.features = self.features, len(self.features)
-            if isinstance(self.domains, Mapping):
-                self.domains = each_domain(self.domains, self.features, self.names)
+        if self.domains is not None:
+            self.domains = each_domain(self.domains, self.features, self.names)
+        if self.residual and len(set(self.hidden)) > 1:
+            raise ValueError(
+                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received "
+                f"{self.hidden}."
+            )
+
+    @property
+    def circular(self) -> list[bool]:
+        """Return for each column if its domain is a circle; nothing without domains."""
+        return angular(self.domains or ())
 
     @property
     def reads(self) -> str:
@@ -80,14 +211,6 @@ class Plan:
                 f"received 1. For one feature take {take}."
             )
 
-    def refuse_widths(self) -> None:
-        """Raise ValueError for residual blocks of several widths."""
-        if self.residual and len(set(self.hidden)) > 1:
-            raise ValueError(
-                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received "
-                f"{self.hidden}."
-            )
-
     def flow(self, layers: list[Any]) -> Flow:
         """Return the flow of the front and `layers`, built if the number of features is known."""
         if self.embedding is not None and not self.context:
@@ -96,7 +219,8 @@ class Plan:
             )
         front, embedding = self.front, self.embedding
         if front is None:
-            front = [*table_front(features=self.features, domains=self.domains), ActNorm(factor=1.0)]
+            front = table_front(features=self.features, domains=self.domains)
+            front += [ActNorm(factor=1.0)] if self.actnorm else []
         if self.context and embedding is None:
             embedding = StandardizedContext()
         flow = Flow(
@@ -106,23 +230,35 @@ class Plan:
             dequantize=self.dequantize,
             name=self.family,
         )
-        event = self.image if self.features is None else (self.features,)
-        if event is not None:
-            x_shape = (None, *event)
-            conditional = self.context or self.labels
-            flow.build({"x": x_shape, "context": self._context_shape()} if conditional else x_shape)
         if self.names:
             flow.columns = Columns(self.names, None)
-        return flow
+        event = self.image if self.features is None else (self.features,)
+        return built(flow, event, self._context_shape())
 
     def _context_shape(self):
-        """Return the shape of the context, or a dict of shapes: what the embedding says, if it says it."""
+        """Return the shape of the context, or a dict of shapes: what the embedding says, if it says it.
+
+        None for labels, and without a context.
+        """
         embedding = self.embedding
         if getattr(embedding, "inputs", None):  # a model whose inputs were declared, by `keras.Input`
             given = embedding.inputs[0] if isinstance(embedding, keras.Sequential) else embedding.input
             return keras.tree.map_structure(lambda tensor: tuple(tensor.shape), given)
         labels = embedding is not None and classes_of(embedding) is not None
-        return (None,) if labels or self.labels else (None, self.context)
+        return (None, self.context) if self.context and not labels else None
+
+
+def built(flow: Any, event: Sequence[int] | None, context: Any = None) -> Any:
+    """Return `flow` with weights for events and a context of these shapes; as it is for `event` None.
+
+    Without another shape the context of a class-conditional flow is labels, (batch,).
+    """
+    if event is not None:
+        if context is None and flow.num_classes is not None:
+            context = (None,)
+        x_shape = (None, *event)
+        flow.build(x_shape if context is None else {"x": x_shape, "context": context})
+    return flow
 
 
 _FIRST = ("features", "context", "layers", "hidden")  # before a family's own arguments

@@ -13,7 +13,7 @@ from flowkit.transforms import (
     UnconstrainedMonotone,
 )
 from flowkit.zoo.family import Plan, alternating, family, gentle
-from flowkit.zoo.mixed import Mixed, has_angles
+from flowkit.zoo.mixed import Mixed
 
 
 @family(layers=5, hidden=(128, 128), linear="none", residual=False)
@@ -87,7 +87,7 @@ def nsf_autoregressive(plan: Plan, *, bins: int = 8, bound: float = 5.0, tails: 
     (1,)
     """
     spline = RationalQuadratic(bins, bound=bound, tails=tails)
-    if not has_angles(plan):
+    if not any(plan.circular):
         return _masked(plan, spline)
     mixed = Mixed(plan, spline)
     return [part for i in range(plan.layers) for part in mixed.autoregressive(i)]
@@ -182,11 +182,7 @@ def sos(plan: Plan, *, terms: int = 3, degree: int = 4, bound: float = 5.0) -> l
 
 
 def _masked(plan: Plan, transform: Transform) -> list[Any]:
-    """Return autoregressive layers in one order, then the other, and maps between them that mix the features.
-
-    Raises ValueError for residual blocks of several widths.
-    """
-    plan.refuse_widths()
+    """Return autoregressive layers in one order, then the other, and maps between them that mix the features."""
 
     def layer(turned):
         if plan.residual:

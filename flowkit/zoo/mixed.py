@@ -19,12 +19,6 @@ from flowkit.conditioners import AngularMADE, AngularMLP
 from flowkit.distributions import Joint, Normal, Uniform
 from flowkit.transforms import ByColumn, CircularRationalQuadratic, RationalQuadratic
 from flowkit.zoo.family import Plan
-from flowkit.zoo.table_front import angular_columns, each_domain
-
-
-def has_angles(plan: Plan) -> bool:
-    """Return whether columns of the plan are circular."""
-    return any(angular_columns(plan.domains, plan.features))
 
 
 class Mixed:
@@ -39,19 +33,15 @@ class Mixed:
             raise ValueError(
                 f"{plan.family}'s residual: got True and circular columns, expected one of them."
             )
-        self.plan, self.domains = plan, each_domain(plan.domains, plan.features)
-        self.circular = angular_columns(plan.domains, plan.features)
+        self.plan, self.circular = plan, plan.circular
         self.splines = [
             CircularRationalQuadratic(spline.bins) if turns else spline for turns in self.circular
         ]
         self.real = [not turns for turns in self.circular]
         self.features = len(self.circular)
-        plan.features, plan.front, plan.base = self.features, self._front(), self._base(plan.base)
-
-    def _front(self) -> list[Any]:
-        """Return the layers that bring each column to the scale of the others."""
         scaled = self._of_real(lambda: Chain([Standardize(), ActNorm(factor=1.0)]))
-        return [Unconstrain(self.domains), *scaled]
+        plan.features, plan.front = self.features, [Unconstrain(plan.domains), *scaled]
+        plan.base = self._base(plan.base)
 
     def marginals(self) -> Pointwise:
         """Return a spline of each column by itself."""

@@ -52,9 +52,7 @@ class Paper:
         )
 
 
-def _read() -> dict[str, Paper]:
-    told = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
-    return {name: Paper(**(told[entry] if isinstance(entry, str) else entry)) for name, entry in told.items()}
-
-
-PAPERS = _read()
+_ENTRIES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))
+PAPERS = {
+    name: Paper(**(_ENTRIES[entry] if isinstance(entry, str) else entry)) for name, entry in _ENTRIES.items()
+}

@@ -20,7 +20,6 @@ from flowkit.conditioners import LipschitzMLP
 from flowkit.contract.arguments import Count, words
 from flowkit.transforms import MixtureOfLogistics
 from flowkit.zoo.family import Plan, family
-from flowkit.zoo.table_front import table_front
 
 Direction = Annotated[str, words("density", "sampling")]
 
@@ -103,7 +102,7 @@ def residual(
     >>> residual(features=3, layers=2, hidden=[8]).exact
     'exact'
     """
-    plan.front = table_front(features=plan.features, domains=plan.domains)
+    plan.actnorm = False  # each layer begins with one
     network = LipschitzMLP(plan.hidden, lipschitz=lipschitz, context=plan.reads)
     return [Repeat(Chain([ActNorm(factor=1.0), Residual(network, trace=trace, terms=terms)]), plan.layers)]
 

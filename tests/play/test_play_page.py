@@ -11,9 +11,9 @@ from PIL import Image
 
 import flowkit
 from flowkit import data, zoo
+from flowkit.app.play import serving
 from flowkit.flow import export
 from flowkit.play import write_page
-from flowkit.play.server import serving
 
 pytestmark = pytest.mark.one_engine
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from flowkit.flow import export
-from flowkit.play import folder, runtime
+from flowkit.play import folder
 
 pytestmark = pytest.mark.one_engine
 
@@ -34,7 +34,7 @@ def test_the_site_has_all_that_the_page_asks_for(playable, app, tmp_path, monkey
     except ImportError as error:
         pytest.skip(str(error))
     monkeypatch.setattr(
-        runtime, "copy_runtime", lambda to: [(to / name).write_text("runtime") for name in runtime.FILES]
+        folder, "copy_runtime", lambda to: [(to / name).write_text("runtime") for name in folder.RUNTIME]
     )
     page = [(DOCS / "play.md").read_text(encoding="utf-8")]
     playable.expand(app, "play", page)
@@ -44,7 +44,7 @@ def test_the_site_has_all_that_the_page_asks_for(playable, app, tmp_path, monkey
     page_files = Path(folder.__file__).with_name("page").iterdir()
     assert {file.name for file in made.iterdir()} == {
         *folder._OWN,
-        *runtime.FILES,
+        *folder.RUNTIME,
         *(file.name for file in page_files if not file.name.startswith("vectors.")),
         *("images.png", "directions.bin", "noise.bin"),
     }
@@ -55,7 +55,7 @@ def test_without_the_runtime_the_page_says_so(playable, app, tmp_path, monkeypat
     def offline(to):
         raise ConnectionError("no network")
 
-    monkeypatch.setattr(runtime, "copy_runtime", offline)
+    monkeypatch.setattr(folder, "copy_runtime", offline)
     page = ["```{playable} glow/digits\n```"]
     playable.expand(app, "deeper/page", page)
     assert "could not download onnxruntime-web" in page[0]
@@ -65,7 +65,7 @@ def test_without_the_runtime_the_page_says_so(playable, app, tmp_path, monkeypat
 
 
 def test_a_command_that_fails_ends_the_build(playable, app, monkeypatch):
-    monkeypatch.setattr(runtime, "copy_runtime", lambda to: None)
+    monkeypatch.setattr(folder, "copy_runtime", lambda to: None)
     monkeypatch.setattr(playable.sys, "executable", "false")
     with pytest.raises(RuntimeError, match="flowkit play glow/digits failed"):
         playable.expand(app, "page", ["```{playable} glow/digits\n```"])

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from flowkit.play.server import Handler, serving
+from flowkit.app.play import Handler, serving
 
 pytestmark = pytest.mark.one_engine
 

@@ -14,8 +14,7 @@ import pytest
 from flowkit import Flow, LabelledFlow, PresetError, _shipped, presets, zoo
 from flowkit.app import main
 from flowkit.bijectors import Chain, Scale
-from flowkit.presets.folder import read_preset
-from flowkit.presets.untrusted import check_config
+from flowkit.presets.folder import check_config, read_preset
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ from flowkit.contract import ContractError
 from flowkit.distributions import Mixture, StudentT
 from flowkit.engines import engine
 from flowkit.transforms import Affine, MixtureOfLogistics
-from flowkit.zoo.table_front import each_domain
+from flowkit.zoo.family import each_domain
 
 pytestmark = pytest.mark.one_engine
 

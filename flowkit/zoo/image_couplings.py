@@ -1,0 +1,349 @@
+"""Families of images made of couplings: Real NVP, Glow, Flow++ and Jet."""
+
+from typing import Annotated, Any
+
+from flowkit.bijectors import (
+    ActNorm,
+    BatchNorm,
+    Chain,
+    Conv1x1,
+    Coupling,
+    EmergingConv,
+    Flatten,
+    Inverse,
+    MultiScale,
+    OnColumns,
+    PatchCoupling,
+    PeriodicConv,
+    Permute,
+    Repeat,
+    Reshape,
+    Squeeze,
+    Unconstrain,
+)
+from flowkit.bijectors.patch_coupling import JET
+from flowkit.bijectors.replay import Backprop
+from flowkit.conditioners import (
+    ConvNet,
+    GatedAttention,
+    GatedConvNet,
+    ResidualConvNet,
+    ScaledConv,
+    TopPrior,
+    ViT,
+)
+from flowkit.conditioners.gated import Heads
+from flowkit.contract.arguments import Blocks, Count, Fraction, Wholes, checked, real, whole, words
+from flowkit.contract.flow_layer import FlowLayer
+from flowkit.data import VariationalDequantize
+from flowkit.flow.flow import Flow
+from flowkit.flow.labelled import LabelledFlow
+from flowkit.transforms import Additive, Affine, MixtureOfLogistics
+from flowkit.zoo.family import EDGE, ImageShape, built, dequantizer, entrance
+
+IMAGE = 32  # the width of the network of the image in Flow++
+
+
+@checked
+def realnvp_images(
+    *,
+    input_shape: ImageShape,
+    levels: Annotated[int, whole(1, 16)] = 2,
+    width: Count = 64,
+    blocks: Blocks = 8,
+    n_bits: Annotated[int, whole(1, 8)] = 8,
+    data_levels: int | None = None,
+) -> Flow:
+    """Real NVP for images: a logit, then `levels` of couplings by checkerboards and by channels.
+
+    A level has three couplings by checkerboards, a squeeze, three couplings of halves of the channels, and half of the
+    channels leaves; the last one has four couplings by checkerboards. Couplings alternate what they keep, scale by
+    exp(s) with s from a tanh, and a batch normalisation follows each. As published, but that networks are normalised
+    once, by the first batch, have the same width after each squeeze, where the published code doubles it, and have no
+    1x1 connections from each block to the last layer: 5,998,508 weights for CIFAR-10 with the defaults, which are the
+    paper's. `realnvp` is the same for vectors.
+
+    - `input_shape`: (height, width, channels).
+    - `width`, `blocks`: hidden channels and residual blocks of the networks.
+    - `n_bits`, `data_levels`: as in `glow`.
+
+    Raises ValueError for a number out of range, ContractError for images that cannot be halved `levels` - 1 times.
+    Dinh, Sohl-Dickstein & Bengio, Density Estimation using Real NVP (2017).
+
+    >>> import numpy as np
+    >>> flow = realnvp_images(input_shape=(4, 4, 1), width=4, blocks=1)
+    >>> images = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), dtype="uint8")
+    >>> flow.adapt(images).log_prob(images).shape
+    (16,)
+    """
+
+    def couplings(count, split):
+        parts = []
+        for number in range(count):
+            network = ResidualConvNet(width, blocks=blocks)
+            parts += [Coupling(network, Affine("tanh"), split=split, swap=bool(number % 2)), BatchNorm()]
+        return parts
+
+    def level():
+        return Chain([*couplings(3, "checkerboard"), Squeeze(), *couplings(3, "channels")])
+
+    scales = [*(level() for _ in range(levels - 1)), Chain(couplings(4, "checkerboard"))]
+    edges = Unconstrain([(-EDGE, EDGE)] * input_shape[-1])
+    flow = Flow(
+        Chain([edges, MultiScale(scales)]),
+        dequantize=dequantizer(n_bits, data_levels),
+        name="realnvp_images",
+    )
+    return built(flow, input_shape)
+
+
+@checked
+def glow(
+    *,
+    levels: Annotated[int, whole(1, 16)] = 3,
+    steps: Annotated[int, whole(1, 1024)] = 32,
+    width: Annotated[int, whole(1, 2**14)] = 512,
+    coupling: Annotated[str, words("affine", "additive")] = "affine",
+    min_scale: Annotated[float, real(0, 0.999, "a number from 0 to 0.999")] = 0.0,
+    permutation: Annotated[str, words("conv1x1", "emerging", "periodic", "shuffle", "reverse")] = "conv1x1",
+    n_bits: int | None = 8,
+    data_levels: int | None = None,
+    learn_top: bool = True,
+    num_classes: Count | None = None,
+    classifier_weight: Annotated[float, real(0, 1e6, "a number from 0 to 1e+06")] = 0.0,
+    lu: bool = True,
+    backprop: str = "stored",
+    input_shape: ImageShape | None = None,
+) -> Flow:
+    """Glow: `levels` x (squeeze, `steps` x (actnorm, 1x1 convolution, coupling), split).
+
+    Made as published, except that the 1x1 convolutions are PLU, which cannot become singular.
+
+    - `width`: hidden channels of the coupling networks.
+    - `coupling`: "affine" or "additive".
+    - `min_scale` > 0 bounds what the published model leaves unbounded on the way back, the scales of affine
+      couplings and of the priors, so that samples stay finite (see `flowkit.transforms.Affine`, `MultiScale`).
+    - `permutation`: "conv1x1", "shuffle" or "reverse"; or, in place of the 1x1 convolution, "emerging", which adds an
+      `EmergingConv` to it, or "periodic", a `PeriodicConv` (Hoogeboom, van den Berg & Welling, 2019).
+    - `n_bits`: of the images' 8 how many are modelled; None takes continuous inputs as they are.
+      `data_levels`: the number of values of images that do not have 256 (17 for digits).
+    - `learn_top`: the prior of the last latents is learned. `num_classes`: it depends on a class, and
+      the context is integer labels (batch,).
+    - `classifier_weight`: above 0, the last latents are also trained to tell the class, and the bits that
+      this takes count so much beside the bits per dimension: a `flowkit.LabelledFlow`.
+    - `backprop`: what is kept for the backward pass, as in `Chain`.
+    - `lu=False`: the plain matrix of the published code.
+    - `input_shape`: (height, width, channels) makes the weights now, otherwise the first data do.
+
+    Raises ValueError for an unknown word, a number out of range and a classifier without classes, ContractError for
+    images that cannot be halved `levels` times. Kingma & Dhariwal, Glow: Generative Flow with Invertible 1x1
+    Convolutions (2018).
+
+    >>> import numpy as np
+    >>> flow = glow(levels=2, steps=1, width=8)
+    >>> images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype="uint8")
+    >>> flow.adapt(images).log_prob(images).shape
+    (16,)
+    """
+    transform = Affine(min_scale=min_scale) if coupling == "affine" else Additive()
+
+    def mix():
+        if permutation == "periodic":
+            return [PeriodicConv()]
+        if permutation in ("shuffle", "reverse"):
+            return [Permute(permutation)]
+        return [Conv1x1(lu=lu), *([EmergingConv()] if permutation == "emerging" else [])]
+
+    def step():
+        return Chain([ActNorm(), *mix(), Coupling(ConvNet(width), transform, layout="interleaved")])
+
+    def scale():
+        return Chain([Squeeze(), Repeat(step(), steps)], backprop=backprop)
+
+    bijector = MultiScale(
+        [scale() for _ in range(levels)],
+        priors=[ScaledConv(zeros=True) for _ in range(levels - 1)],
+        top_prior=TopPrior(learn=learn_top, num_classes=num_classes) if learn_top or num_classes else None,
+        min_scale=min_scale,
+    )
+    dequantize = dequantizer(n_bits, data_levels)
+    if classifier_weight:
+        if num_classes is None:
+            raise ValueError("glow's classifier_weight expects num_classes=, received none.")
+        flow = LabelledFlow(bijector, label_weight=classifier_weight, dequantize=dequantize, name="glow")
+    else:
+        flow = Flow(bijector, dequantize=dequantize, name="glow")
+    return built(flow, input_shape)
+
+
+@checked
+def flow_pp(
+    *,
+    input_shape: ImageShape,
+    width: Count = 96,
+    mixtures: Count = 32,
+    blocks: Blocks = 10,
+    heads: Count = 4,
+    couplings: Wholes = (4, 2, 3),
+    dropout: Fraction = 0.2,
+    dequantize: Annotated[str, words("variational", "uniform")] = "variational",
+    dequantizer_width: Count | None = None,
+    dequantizer_blocks: Blocks = 2,
+    dequantizer_couplings: Count = 4,
+    dequantizer_heads: Heads | None = None,
+    variant: Annotated[str, words("cifar10", "imagenet")] = "cifar10",
+    n_bits: Annotated[int, whole(1, 8)] = 8,
+    data_levels: int | None = None,
+    lu: bool = True,
+    backprop: Backprop = "stored",
+) -> Flow:
+    """Flow++: a logit, `couplings` (4 of columns, squeeze, 2 of channels, 3 of columns), variational dequantisation.
+
+    A step normalises each entry, multiplies each half by a matrix, and moves one half by the distribution function of
+    a mixture of logistics and a scale and shift, as a network with self-attention reads off the other half; then the
+    halves change places. Halves are every other column, or half of the channels.
+
+    - `input_shape`: (height, width, channels); the height is a multiple of 2, the width one of 4; twice that for each
+      further squeeze.
+    - `width`, `blocks`, `heads`, `dropout`: of `GatedAttention`. `mixtures`: the components of a mixture.
+    - `couplings`: how many steps of columns, then for each squeeze how many of channels and of columns.
+    - `dequantize`: "variational", or "uniform" for `Dequantize`. It has `dequantizer_couplings` steps, whose networks
+      have `dequantizer_width` (None: `width`), `dequantizer_blocks` and `dequantizer_heads` (None: `heads`; 0: no
+      attention).
+    - `variant`: which of the published designs. In that for ImageNet steps have no matrices, networks have the
+      nonlinearity before their last convolution too, and the network that reads the image for the dequantiser has
+      `dequantizer_blocks` as well, with layer norms and `dequantizer_heads`, in place of 3 convolutions.
+    - `n_bits`, `data_levels`: as in `glow`.
+    - `lu=False`: plain matrices, with which the numbers of trainable parameters are the published ones.
+    - `backprop`: "stored" or "recompute", as in `Chain`; the latter goes with `dropout=0` alone.
+
+    As published, but for the logarithms of the mixtures' scales, which are bounded, for means that begin evenly spread,
+    and for matrices that begin at the identity without noise. log_prob is a bound (`flow.exact`); `samples=k` gives the
+    importance-weighted one.
+
+    Raises ValueError for a number out of range, an unknown word, or an image that cannot be halved so; ContractError
+    for a dropout with backprop="recompute".
+    Ho, Chen, Srinivas, Duan & Abbeel, Flow++: Improving Flow-Based Generative Models with Variational Dequantization
+    and Architecture Design (2019).
+
+    >>> import numpy as np
+    >>> flow = flow_pp(input_shape=(4, 4, 1), width=4, mixtures=2, blocks=1, couplings=(1, 1, 1), heads=2)
+    >>> images = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), dtype="uint8")
+    >>> flow.adapt(images).log_prob(images, samples=2).shape
+    (16,)
+    """
+    if len(couplings) % 2 == 0:
+        raise ValueError(
+            f"flow_pp's couplings: expected three numbers, such as (4, 2, 3), or two more for each further squeeze, "
+            f"received {couplings}."
+        )
+    height, columns, channels = input_shape
+    places = 2 ** (len(couplings) // 2)
+    if height % places or columns % (2 * places):
+        raise ValueError(
+            f"flow_pp's input_shape: expected a height that is a multiple of {places} and a width that is a multiple "
+            f"of {2 * places}, received {input_shape}. Resize or pad the images."
+        )
+    for_imagenet = variant == "imagenet"
+    of_noise = {
+        "width": dequantizer_width or width,
+        "blocks": dequantizer_blocks,
+        "heads": heads if dequantizer_heads is None else dequantizer_heads,
+    }
+
+    def steps(shape, n, *, context="none", **sizes):
+        """Return a list of `n` steps on events of `shape`, of which the first half of the channels is kept first."""
+        if n == 0:
+            return []
+        half = shape[-1] // 2
+        marks = [] if for_imagenet else [[True] * half + [False] * half, [False] * half + [True] * half]
+        network = GatedAttention(**sizes, dropout=dropout, activated=for_imagenet, context=context)
+        step = [
+            *(Flatten(), ActNorm(1.0), Reshape(shape)),
+            *(OnColumns(Conv1x1(lu=lu, init="identity"), marked) for marked in marks),
+            *(Coupling(network, MixtureOfLogistics(mixtures)), Permute("reverse")),
+        ]
+        return [Repeat(Chain(step), n, backprop=backprop)]
+
+    def of_columns(shape, n, **options):
+        """Return steps of which a half is every other column."""
+        h, w, c = shape
+        folded = (h, w // 2, 2 * c)
+        return [Reshape(folded), *steps(folded, n, **options), Reshape(shape)] if n else []
+
+    shape, sizes = input_shape, {"width": width, "blocks": blocks, "heads": heads}
+    parts: list[FlowLayer] = [
+        Unconstrain([(-EDGE, EDGE)] * channels),
+        *of_columns(shape, couplings[0], **sizes),
+    ]
+    for by_channels, by_columns in zip(couplings[1::2], couplings[2::2], strict=True):
+        # Blocks of 2 x 2 places become channels, place by place.
+        parts += [Squeeze(), Permute([4 * c + place for place in range(4) for c in range(shape[-1])])]
+        shape = (shape[0] // 2, shape[1] // 2, 4 * shape[2])
+        parts += [*steps(shape, by_channels, **sizes), *of_columns(shape, by_columns, **sizes)]
+    if dequantize == "uniform":
+        noise: Any = dequantizer(n_bits, data_levels)
+    else:
+        density = Chain(of_columns(input_shape, dequantizer_couplings, context="required", **of_noise))
+        design = {"blocks": 3}
+        if for_imagenet:
+            design = {"blocks": dequantizer_blocks, "heads": of_noise["heads"], "normalized": True}
+        image = GatedConvNet(IMAGE, **design, columns=2, dropout=dropout)
+        noise = VariationalDequantize(density, image, n_bits=n_bits, levels=data_levels)
+    flow = Flow(Chain(parts), dequantize=noise, name="flow_pp")
+    return built(flow, input_shape)
+
+
+@checked
+def jet(
+    *,
+    depth: Blocks = 32,
+    block_depth: Blocks = 2,
+    width: Count = 512,
+    heads: Count | None = None,
+    patch: Count = 4,
+    spatial: bool = True,
+    equalize: bool = False,
+    num_classes: Count | None = None,
+    n_bits: int | None = 8,
+    data_levels: int | None = None,
+    backprop: Backprop = "stored",
+    input_shape: ImageShape | None = None,
+) -> Flow:
+    """Jet: patches, then `depth` couplings by vision transformers, z_b = (x_b + b(x_a)) 2 sigmoid(s(x_a)).
+
+    Pixels are scaled to [-1, 1]. There are neither levels nor learned maps between couplings: `depth` couplings divide
+    the patches in turn, four times by channels, drawn at random for each, and once by places. Made as published; one
+    pass of the networks in both directions.
+
+    - `block_depth`, `width`, `heads` (None: `width` / 64): of the transformer of a coupling.
+    - `patch`: the side of a square patch.
+    - `spatial=False`: all couplings divide channels, as images with an odd number of patches in a row need.
+    - `equalize`: pixels enter by their histogram (`flowkit.bijectors.Equalize`), not scaled: for images with few
+      colours.
+    - `num_classes`: densities given a class, and the context is integer labels (batch,).
+    - `n_bits`, `data_levels`, `input_shape`: as in `glow`.
+    - `backprop`: what is kept for the backward pass, as in `Chain`; published with "recompute".
+
+    Raises ValueError for a number out of range and a width that is no multiple of the heads, ContractError for images
+    that are not divided into patches, or patches that are not divided into halves. Kolesnikov, Pinto & Tschannen, Jet:
+    A Modern Transformer-Based Normalizing Flow (2024).
+
+    >>> import numpy as np
+    >>> flow = jet(depth=5, block_depth=1, width=8, patch=2, input_shape=(8, 8, 1))
+    >>> images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype="uint8")
+    >>> flow.log_prob(images).shape
+    (16,)
+    """
+    context = "none" if num_classes is None else "required"
+    network = ViT(width, depth=block_depth, heads=heads, context=context, num_classes=num_classes)
+    coupling = PatchCoupling(network, splits=JET if spatial else ["channels"])
+    dequantize = dequantizer(n_bits, data_levels)
+    layers = [
+        entrance(dequantize, equalize),
+        Squeeze(patch),
+        Repeat(coupling, depth, backprop=backprop),
+        Inverse(Squeeze(patch)),
+    ]
+    flow = Flow(Chain(layers), dequantize=dequantize, name="jet")
+    return built(flow, input_shape)
