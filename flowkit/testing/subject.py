@@ -16,10 +16,17 @@ from flowkit.engines import engine
 from flowkit.testing.causes import message_of, mixed, narrow_places, narrowed, not_implemented
 from flowkit.testing.copies import SCALE, STEPS, adapt, moved, recreate, refresh, stored
 from flowkit.testing.examples import ROWS, evenly, event_shapes
-from flowkit.testing.inputs import Inputs, context_for, described, direction, each, noise_for, replaced
+from flowkit.testing.inputs import (
+    Inputs,
+    context_for,
+    described,
+    direction,
+    each,
+    noise_for,
+    points_of,
+    replaced,
+)
 from flowkit.testing.judging import SIDES
-from flowkit.testing.kept import kept
-from flowkit.testing.points import points_of
 
 CONTEXT_SIZE = 3
 _ADAPTING = ("_adapt", "run_adapt")
@@ -28,6 +35,22 @@ _REMAKE = (
     "__init__(self, ..., **kwargs)` and pass them on as `super().__init__(**kwargs)`. Or pass a function that makes "
     "the bijector."
 )
+
+
+def kept(method):
+    """Make a method compute its answer once for each object and arguments.
+
+    >>> class Squares:
+    ...     @kept
+    ...     def of(self, number):
+    ...         print("computing")
+    ...         return number**2
+    >>> squares = Squares()
+    >>> squares.of(3), squares.of(3)
+    computing
+    (9, 9)
+    """
+    return functools.cached_property(lambda owner: functools.cache(functools.partial(method, owner)))
 
 
 class Subject:

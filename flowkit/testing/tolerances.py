@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowkit.testing.points import room
+from flowkit.testing.inputs import room
 
 ROUNDINGS = 64
 """The number of rounding errors of the worst kind that one output may add up: the only free number.

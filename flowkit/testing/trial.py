@@ -12,10 +12,9 @@ from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.copies import nudged
 from flowkit.testing.examples import ROWS
-from flowkit.testing.inputs import Inputs, direction, each, noise_for
+from flowkit.testing.inputs import Inputs, direction, each, noise_for, points_of
 from flowkit.testing.judging import SIDES, Broken, ask_unless, judge, require, unlike
-from flowkit.testing.kept import kept
-from flowkit.testing.points import points_of
+from flowkit.testing.subject import kept
 from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure
 
 WEIGHT_STEP = 2.0**-20

@@ -6,9 +6,8 @@ from keras import ops
 
 from flowkit.contract import Domain
 from flowkit.engines import engine
-from flowkit.testing.inputs import Inputs, direction, floating
+from flowkit.testing.inputs import Inputs, direction, floating, points_of, within
 from flowkit.testing.judging import SIDES, Broken, Undecided, clause, judge, point, require
-from flowkit.testing.points import points_of, within
 from flowkit.testing.tolerances import ROUNDINGS, large
 
 LIMIT = float(np.finfo("float32").max)

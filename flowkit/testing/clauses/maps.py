@@ -4,7 +4,7 @@ import numpy as np
 
 from flowkit.contract import Domain
 from flowkit.testing.examples import ROWS
-from flowkit.testing.inputs import Inputs
+from flowkit.testing.inputs import Inputs, difference, points_of
 from flowkit.testing.judging import (
     SIDES,
     Broken,
@@ -16,7 +16,6 @@ from flowkit.testing.judging import (
     point,
     require,
 )
-from flowkit.testing.points import difference, points_of
 from flowkit.testing.tolerances import ROUNDINGS, split, tame
 from flowkit.testing.trial import leading
 

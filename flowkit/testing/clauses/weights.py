@@ -15,7 +15,7 @@ from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import count
 from flowkit.engines import engine
 from flowkit.testing.copies import STEPS, adapt, nudged, recreate, refresh
-from flowkit.testing.inputs import Inputs, needs_of, placeholder
+from flowkit.testing.inputs import Inputs, needs_of, placeholder, points_of
 from flowkit.testing.judging import (
     SIDES,
     Broken,
@@ -26,7 +26,6 @@ from flowkit.testing.judging import (
     require,
     require_unchanged,
 )
-from flowkit.testing.points import points_of
 
 STEP = 2.0**-6
 """The relative move of weights in "derived": enough to show, and no other map."""
