@@ -14,7 +14,7 @@ except ImportError as error:
     ) from None
 
 from flowkit.testing.adapters import adapt
-from flowkit.testing.check import check_bijector
+from flowkit.testing.checker import check_bijector
 from flowkit.testing.copies import randomize
 from flowkit.testing.densities import check_distribution
 from flowkit.testing.examples import Example

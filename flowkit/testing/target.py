@@ -11,8 +11,7 @@ from hypothesis.strategies import SearchStrategy
 
 from flowkit.contract import FlowLayer
 from flowkit.distributions import Distribution
-from flowkit.testing.check import check_bijector
-from flowkit.testing.checker import profile_of
+from flowkit.testing.checker import check_bijector, profile_of
 
 
 def found(name):
