@@ -19,7 +19,7 @@ from flowkit.testing.copies import randomize
 from flowkit.testing.densities import check_distribution
 from flowkit.testing.examples import Example
 from flowkit.testing.parametrize import Case, parametrize_bijectors
-from flowkit.testing.parity import check_parity
+from flowkit.testing.processes import check_parity
 from flowkit.testing.report import BrokenPromise, Report
 
 __all__ = [
