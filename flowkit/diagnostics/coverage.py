@@ -8,7 +8,7 @@ import numpy as np
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked, whole
 from flowkit.diagnostics.finding import Finding, band_plot
-from flowkit.evaluation.calibration import Band, chance_band, pieces, rank_band
+from flowkit.evaluation import Band, chance_band, pieces, rank_band
 from flowkit.flow.flow import Flow
 
 _CELLS = 100  # levels that are compared

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract import Tensor
-from flowkit.evaluation.calibration import Band, rank_band
+from flowkit.evaluation import Band, rank_band
 from flowkit.training.pictures import new_figure
 
 BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#888888"

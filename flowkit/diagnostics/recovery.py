@@ -5,7 +5,7 @@ import numpy as np
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import GREY, Finding
-from flowkit.evaluation.calibration import pieces
+from flowkit.evaluation import pieces
 from flowkit.flow import Flow, prepare
 from flowkit.training.pictures import new_figure
 

@@ -6,8 +6,7 @@ from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked
 from flowkit.diagnostics.calibration import LEVEL
 from flowkit.diagnostics.finding import Finding, rank_plot
-from flowkit.evaluation import uniformity
-from flowkit.evaluation.calibration import pieces
+from flowkit.evaluation import pieces, uniformity
 from flowkit.flow import Flow, prepare
 
 

@@ -16,7 +16,7 @@ from flowkit.diagnostics.outliers import outliers
 from flowkit.diagnostics.recovery import recovery
 from flowkit.diagnostics.round_trip import round_trip
 from flowkit.diagnostics.tarp import tarp
-from flowkit.evaluation.levels import check_scored_by_level
+from flowkit.evaluation import check_scored_by_level
 from flowkit.flow import Flow, prepare
 from flowkit.training.atomic import atomic_path, json_text
 
