@@ -6,16 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from flowkit.contract import Context, Tensor
-from flowkit.diagnostics.calibration import LEVEL, calibration, most_entries
+from flowkit.diagnostics.conditional_draws import LEVEL, calibration, most_entries, recovery, tarp
 from flowkit.diagnostics.coverage import coverage
 from flowkit.diagnostics.finding import Finding, png
-from flowkit.diagnostics.level_shares import level_shares
+from flowkit.diagnostics.latents import level_shares, normality, round_trip
 from flowkit.diagnostics.memorisation import memorisation
-from flowkit.diagnostics.normality import normality
 from flowkit.diagnostics.outliers import outliers
-from flowkit.diagnostics.recovery import recovery
-from flowkit.diagnostics.round_trip import round_trip
-from flowkit.diagnostics.tarp import tarp
 from flowkit.evaluation import check_scored_by_level
 from flowkit.flow import Flow, prepare
 from flowkit.training.atomic import atomic_path, json_text
