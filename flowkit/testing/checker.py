@@ -35,12 +35,12 @@ _SHRINKS = 120  # evaluations spent on making a failing example smaller
 class Profile:
     """`examples` for each clause and at most `events` shapes, unless the caller names others.
 
-    `clauses` are those checked, None for all. `thorough` takes an engine's compiler through all its stages.
+    `clauses` are those checked. `thorough` takes an engine's compiler through all its stages.
     """
 
     examples: int
     events: int
-    clauses: tuple[str, ...] | None = None
+    clauses: tuple[str, ...] = tuple(CLAUSES)
     thorough: bool = False
 
 
@@ -54,6 +54,11 @@ PROFILES = {
 def profile_of(name):
     """Return the `Profile` of that name. Raises ValueError for another."""
     return PROFILES[one_of("profile=", name, tuple(PROFILES))]
+
+
+def chosen(clauses, profile):
+    """Return the names of the clauses that are given, or those of a profile. Raises ValueError for an unknown one."""
+    return [known(name) for name in (profile_of(profile).clauses if clauses is None else clauses)]
 
 
 def check_bijector(
@@ -88,8 +93,7 @@ def check_bijector(
     A round trip or log-det that no example could judge, for lack of precision, is not verified: it raises, and a report
     of it is False. Raises ValueError for an unknown profile or clause.
     """
-    clauses = profile_of(profile).clauses if clauses is None else clauses
-    names = list(CLAUSES) if clauses is None else [known(name) for name in clauses]
+    names = chosen(clauses, profile)
     waived = {known(name): reason for name, reason in (waived or {}).items()}
     if drawn is not None and replay is None:
         raise ValueError("drawn= is for a replay: give replay= as well, from the same line of the report.")

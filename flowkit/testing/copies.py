@@ -24,21 +24,13 @@ def randomize(layer: keras.Layer, seed: int = 0, scale: Tensor = SCALE) -> Any:
     Fixed weights (a permutation, a sign, the flag that says "adapted") stay: they are structure.
     Data-dependent ones are set by `adapt`, before this.
     """
-    values = [v.numpy() for v in layer.trainable_variables]
-    for variable, value in zip(layer.trainable_variables, moved(values, seed, scale), strict=True):
-        variable.assign(value)
-    return layer
-
-
-def moved(values, seed, scale):
-    """Return what `randomize` makes of the values of trainable weights: float32 numbers, whatever the layer's dtype."""
-    rng = np.random.default_rng([seed, 0])
-    result = []
-    for value, times in zip(values, np.resize(scale, len(values)), strict=True):
+    variables, rng = layer.trainable_variables, np.random.default_rng([seed, 0])
+    for variable, times in zip(variables, np.resize(scale, len(variables)), strict=True):
+        value = variable.numpy()
         fan_in = np.prod(value.shape[:-1]) if value.ndim > 1 else 1
         noise = rng.normal(size=value.shape) * times / np.sqrt(max(1, fan_in))
-        result.append((value + noise).astype("float32"))
-    return result
+        variable.assign((value + noise).astype("float32"))  # whatever the layer's dtype
+    return layer
 
 
 def recreate(layer, dtype=None):
@@ -84,13 +76,12 @@ def refresh(layer, given):
 
 def nudged(layer, step, rng):
     """Return all weights of a layer, floating-point ones larger or smaller by a relative `step`."""
-    values = [v.numpy() for v in layer.weights]
     return [
-        v * (1 + step * rng.choice([-1.0, 1.0], size=v.shape)) if v.dtype.kind == "f" else v for v in values
+        v * (1 + step * rng.choice([-1.0, 1.0], size=v.shape)) if v.dtype.kind == "f" else v
+        for v in layer.get_weights()
     ]
 
 
 def stored(layer):
     """Return all weights of a layer; float64 ones as float32 numbers."""
-    values = [v.numpy() for v in layer.weights]
-    return [v.astype("float32") if v.dtype == "float64" else v for v in values]
+    return [v.astype("float32") if v.dtype == "float64" else v for v in layer.get_weights()]

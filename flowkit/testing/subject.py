@@ -8,13 +8,13 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import ContractError, FlowLayer
-from flowkit.contract.adaptation import adapted_flags, mark_adapted
+from flowkit.contract.adaptation import mark_adapted
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.settings import setting
 from flowkit.engines import engine
 from flowkit.testing.causes import message_of, mixed, narrow_places, narrowed, not_implemented
-from flowkit.testing.copies import SCALE, STEPS, adapt, moved, recreate, refresh, stored
+from flowkit.testing.copies import SCALE, STEPS, adapt, randomize, recreate, refresh, stored
 from flowkit.testing.examples import ROWS, evenly, event_shapes
 from flowkit.testing.inputs import (
     Inputs,
@@ -29,7 +29,6 @@ from flowkit.testing.inputs import (
 from flowkit.testing.judging import SIDES
 
 CONTEXT_SIZE = 3
-_ADAPTING = ("_adapt", "run_adapt")
 _REMAKE = (
     "get_config must name every argument. Its config holds name, dtype and trainable too: take them as `def "
     "__init__(self, ..., **kwargs)` and pass them on as `super().__init__(**kwargs)`. Or pass a function that makes "
@@ -167,7 +166,7 @@ class Subject:
         """Return a new float32 layer, never called, with the weights of the kept one if they fit."""
         layer, source = self.built(example.event), self.weighted(example)
         if [v.shape for v in layer.weights] == [v.shape for v in source.weights]:
-            layer.set_weights([v.numpy() for v in source.weights])
+            layer.set_weights(source.get_weights())
         return layer
 
     # Kept copies, whose weights move from example to example
@@ -176,11 +175,9 @@ class Subject:
     def layer64(self, event):
         with engine.float64():
             layer = self.build(self.make("float64"), event)
-            own = any(getattr(type(layer), hook) is not getattr(FlowLayer, hook) for hook in _ADAPTING)
-            if own or adapted_flags(layer):
-                with contextlib.suppress(NotImplementedError):  # as an inverse raises
-                    adapt(layer, self.batch(layer, event))
-                mark_adapted(layer)
+            with contextlib.suppress(NotImplementedError):  # as an inverse raises
+                adapt(layer, self.batch(layer, event))
+            mark_adapted(layer)
         return layer
 
     @kept
@@ -211,18 +208,13 @@ class Subject:
 
     @kept
     def moved(self, event, seed, scales):
+        """Return all weights with the trained ones moved, and refreshed as by a few training steps."""
         layer, start = self.layer64(event), self.start(event)
-        values = dict(zip(map(id, layer.weights), start, strict=True))
-        trained = list(map(id, layer.trainable_variables))
-        new = moved([values[i] for i in trained], seed, [SCALE * times for times in scales])
-        values = list((values | dict(zip(trained, new, strict=True))).values())
-        if not layer.refreshes:
-            return values
-        # Refreshed as by a few training steps.
         self.forget(event, wide=True)
         with engine.float64():
-            layer.set_weights(values)
-            for _ in range(STEPS):
+            layer.set_weights(start)
+            randomize(layer, seed, [SCALE * times for times in scales])
+            for _ in range(STEPS if layer.refreshes else 0):
                 refresh(layer, self.batch(layer, event))
             return stored(layer)
 

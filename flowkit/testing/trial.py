@@ -15,7 +15,7 @@ from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, direction, each, noise_for, points_of
 from flowkit.testing.judging import SIDES, Broken, ask_unless, judge, require, unlike
 from flowkit.testing.subject import kept
-from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure
+from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure, tame
 
 WEIGHT_STEP = 2.0**-20
 
@@ -233,6 +233,12 @@ class Trial:
             small = (np.abs(z) < large(self.eps)) & np.isfinite(error)  # NaN is not
             good = small & domain.inside(z, np.where(domain.kinds == "interval", -error, error))
         return good.reshape(len(z), -1).all(axis=1)
+
+    def comes_back(self, inverse):
+        """Return for each sample if what comes back, after that direction and the other one, can be judged."""
+        there, error = self.measured_in(inverse).output.value, ROUNDINGS * self.answer_error(inverse)
+        straight = tame(self.measured_after(inverse), self.points(inverse))
+        return self.resolved(there, error, self.domain(not inverse)) & straight
 
     def float32_errors(self, inverse):
         """Return the measured errors of (output, log_det) of one direction, in float32's units."""

@@ -52,7 +52,7 @@ def mixed_precision(trial):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         layer = subject.build(subject.make("mixed_bfloat16"), trial.event)
-        layer.set_weights([v.numpy() for v in trial.layer32.weights])
+        layer.set_weights(trial.layer32.get_weights())
         for inverse, _ in trial.directions:
             names = ("x", "inverse log_det") if inverse else ("z", "log_det")
             for name, answer in zip(names, trial.run32(inverse, layer=layer), strict=True):

@@ -17,7 +17,7 @@ from flowkit.testing.judging import (
     point,
     require,
 )
-from flowkit.testing.tolerances import ROUNDINGS, split, tame
+from flowkit.testing.tolerances import ROUNDINGS, split
 from flowkit.testing.trial import leading
 
 REACH = 8.0
@@ -108,12 +108,16 @@ def inverse_round_trip(trial):
 
 def _comes_back(trial, inverse, declared):
     points, domain = trial.points(inverse), trial.domain(inverse)
-    there, again = trial.measured_in(inverse).output, trial.measured_after(inverse)
-    value, allowed = again.output.value, again.output.allowed() + declared
-    error = ROUNDINGS * trial.answer_error(inverse)
-    known = trial.resolved(there.value, error, trial.domain(not inverse)) & tame(again, points)
-    gap = difference(domain, points, value)
-    judge(points, value, allowed, what="z" if inverse else "x", where=points, among=known, gap=gap)
+    again = trial.measured_after(inverse).output
+    judge(
+        points,
+        again.value,
+        again.allowed() + declared,
+        what="z" if inverse else "x",
+        where=points,
+        among=trial.comes_back(inverse),
+        gap=difference(domain, points, again.value),
+    )
 
 
 @clause("gaps", per="event", needs=(True, False))

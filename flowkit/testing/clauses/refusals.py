@@ -110,7 +110,7 @@ def other_places(trial):
         raise Undecided(f"it refuses to be built for {larger}") from None
     if [v.shape for v in layer.weights] != [v.shape for v in meant.weights]:
         raise Undecided("its weights are made for the places: clause 'wrong size'")
-    layer.set_weights([v.numpy() for v in meant.weights])
+    layer.set_weights(meant.get_weights())
     judged = False
     for inverse, given in there.directions:
         expected = there.run32(inverse)

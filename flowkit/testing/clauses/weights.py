@@ -64,7 +64,7 @@ def adaptation(trial):
         adapt(fresh, batch)
     except NotImplementedError:  # as an inverse says
         raise Undecided("it can not be adapted from this side, and says so") from None
-    once = [v.numpy() for v in fresh.weights]
+    once = fresh.get_weights()
     require(fresh.adapted, "adapt to set the flag 'adapted'", "a flag that is still False")
     adapt(fresh, batch)
     require_unchanged(once, fresh.weights, "{} unchanged by a second adapt on the same batch")
@@ -146,7 +146,7 @@ def derived(trial):
             for variable, value in zip(layer.weights, nudged(layer, STEP, rng), strict=True):
                 variable.assign(value)
         plain = trial.subject.twin(trial.example)
-        plain.set_weights([v.numpy() for v in layer.weights])
+        plain.set_weights(layer.get_weights())
         for inverse, given in trial.directions:
             expected, received = (trial.run32(inverse, layer=used) for used in (plain, layer))
             trial.agree32(inverse, expected, received, "{}")
@@ -185,7 +185,7 @@ def config(trial):
     clone = trial.subject.build(recreate(original), trial.event)
     expected, received = ([tuple(v.shape) for v in layer.weights] for layer in (original, clone))
     require(expected == received, f"weights of shapes {expected} from the config", f"{received}")
-    clone.set_weights([v.numpy() for v in original.weights])
+    clone.set_weights(original.get_weights())
     again = recreate(clone).get_config()
     require(again == clone.get_config(), "the same config from a layer made from it", "another one")
     same_attributes(original, clone)  # first, as it names the argument
@@ -204,7 +204,7 @@ def saving(trial):
     again = _restored(layer, trial.event, trial.context)
     expected, received = len(layer.weights), len(again.weights)
     require(expected == received, f"{expected} weights from the file", f"{received}")
-    require_unchanged([v.numpy() for v in layer.weights], again.weights, "{} from the file, bit for bit")
+    require_unchanged(layer.get_weights(), again.weights, "{} from the file, bit for bit")
     _same_answers(trial, layer, again, "the loaded layer")
     kind = type(layer)
     ask_unless(
@@ -333,7 +333,7 @@ def _same_gradients(trial, inverse):
 def _adapts_alike(trial):
     subject, event = trial.subject, trial.event
     one, other = subject.built(event), subject.built(event)
-    other.set_weights([v.numpy() for v in one.weights])
+    other.set_weights(one.get_weights())
     batch = subject.batch(one, event, seed=1)
     try:
         adapt(one, batch)
