@@ -20,7 +20,7 @@ __all__ = ["c2st", "level_bits", "rank_band", "ranks", "uniformity"]
 
 # Simulation-based calibration: ranks of the truth among draws of a conditional density
 
-_SETS = 2_000  # of uniform ranks, drawn to know how far chance goes
+SETS = 2_000  # drawn by chance, to know how far a right flow goes
 _NUMBERS = 2**24  # of draws that are held at once: 64 MiB in float32
 
 Band = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -107,7 +107,7 @@ def uniformity(ranks: np.ndarray, *, draws: int, seed: int = 0) -> np.ndarray:
     # Equal counts may differ by rounding; different ones differ by far more than 1e-9.
     farthest = _farthest(counts, u, deviation)[:, None] - 1e-9
     more = (_farthest(by_chance, u, deviation) >= farthest).sum(axis=1)
-    return ((1 + more) / (1 + _SETS)).reshape(found.shape[1:])
+    return ((1 + more) / (1 + SETS)).reshape(found.shape[1:])
 
 
 @checked
@@ -142,7 +142,7 @@ def chance_band(u: np.ndarray, deviation: np.ndarray, counts: np.ndarray, level:
 def _uniform_ranks(n, draws, seed):
     """Return what F(k) is for uniform ranks, its standard deviation, and counts of each rank in sets of `n`."""
     u = np.arange(1, draws + 2) / (draws + 1)
-    counts = np.random.default_rng(seed).multinomial(n, np.full(draws + 1, 1 / (draws + 1)), size=_SETS)
+    counts = np.random.default_rng(seed).multinomial(n, np.full(draws + 1, 1 / (draws + 1)), size=SETS)
     return u, np.sqrt(u * (1 - u) / n), counts
 
 

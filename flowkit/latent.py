@@ -6,7 +6,6 @@ images for a flow with `dequantize`; a flow that needs a context takes one row o
 held while its latents move. `check` is that of `flow.encode`.
 """
 
-# isort: split
 from collections.abc import Sequence
 from typing import Annotated
 

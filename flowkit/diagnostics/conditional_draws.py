@@ -5,7 +5,7 @@ import numpy as np
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked, whole_number
 from flowkit.diagnostics.finding import GREY, Finding, holm, rank_plot
-from flowkit.evaluation import pieces, ranks, uniformity
+from flowkit.evaluation import SETS, pieces, ranks, uniformity
 from flowkit.flow import Flow, prepare
 from flowkit.training.pictures import new_figure
 
@@ -77,7 +77,7 @@ def calibration(
 
 def most_entries(level: float) -> int:
     """Return the most entries that can be tested at a level: with more, the least p-value, 1/2001, is above it."""
-    return int(2_000 * level)
+    return int(SETS * level)
 
 
 @checked

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from keras import ops
+from scipy import stats
 from scipy.special import logsumexp
 
 from flowkit.contract import Context
@@ -182,23 +183,21 @@ def _missed(flow, log_density, context, samples, log_weights, seed, batch_size):
         return 0.0, 0.0
     size = batch_size_of(flow, batch_size)
 
-    def repeated(x):
-        return map_leaves(lambda part: np.repeat(part, len(x), axis=0), context)
-
     def log_p(x):
         out = outside(x, spec.domain).reshape(len(x), -1).any(axis=1)
-        return np.where(
-            out, -np.inf, _evaluated(log_density, np.where(_like(out, x), samples[:1], x), context, size)
-        )
+        inside = x.copy()
+        inside[out] = samples[0]
+        return np.where(out, -np.inf, _evaluated(log_density, inside, context, size))
 
     def log_q(x):
-        return flow.log_prob(x, repeated(x), batch_size=batch_size)
+        return flow.log_prob(x, _repeated(context, len(x)), batch_size=batch_size)
 
     return missed_mass(samples, log_weights, log_p, log_q, seed)
 
 
-def _like(rows, x):
-    return rows.reshape(-1, *(1,) * (x.ndim - 1))
+def _repeated(context, count):
+    """Return one row of context as often as `count` says."""
+    return map_leaves(lambda part: np.repeat(part, count, axis=0), context)
 
 
 def _evaluated(log_density, samples, context, size):
@@ -206,7 +205,7 @@ def _evaluated(log_density, samples, context, size):
     pieces = []
     for start in range(0, len(samples), size):
         x = ops.convert_to_tensor(samples[start : start + size])
-        repeated = map_leaves(lambda part: ops.convert_to_tensor(np.repeat(part, len(x), axis=0)), context)  # noqa: B023
+        repeated = map_leaves(ops.convert_to_tensor, _repeated(context, len(x)))
         log_p = ops.convert_to_numpy(log_density(x) if context is None else log_density(x, repeated))
         if log_p.shape != (len(x),):
             raise ValueError(
@@ -236,7 +235,7 @@ def _log_density_of(log_density, samples, context, size):
 
 # Mass of a density that no draw of a flow came near, found by walks from the weighted draws
 
-FEWEST, SHARE, STEPS = 100, 20, 40
+WALKERS, SHARE, STEPS = 100, 20, 40
 """Walkers at least, draws for each of them, and steps of each: twice as many evaluations of p as there are draws."""
 
 
@@ -270,7 +269,7 @@ def _walked(samples, log_weights, log_density, rng):
     Every other step moves one entry alone (ter Braak, A Markov Chain Monte Carlo version of the genetic algorithm
     Differential Evolution, 2006).
     """
-    count, weights = max(FEWEST, len(samples) // SHARE), np.exp(log_weights - logsumexp(log_weights))
+    count, weights = max(WALKERS, len(samples) // SHARE), np.exp(log_weights - logsumexp(log_weights))
     start = samples[rng.choice(len(samples), count, p=weights / weights.sum())]
     x, log_p = start.reshape(count, -1), log_density(start)
     ends, size = x, x.shape[1]
@@ -319,12 +318,12 @@ def pareto_smoothed(log_weights: np.ndarray) -> tuple[np.ndarray, float]:
     tail = _tail_of(log_weights)
     if tail is None:
         return log_weights, -math.inf
-    k, count = tail.shape, len(tail.places)
-    left = 1 - (np.arange(count) + 0.5) / count  # the share of the tail above each order statistic
-    expected = tail.scale * np.expm1(-k * np.log(left)) / k if k else -tail.scale * np.log(left)
+    count = len(tail.places)
+    below = (np.arange(count) + 0.5) / count  # the share of the tail below each order statistic
+    expected = stats.genpareto.ppf(below, tail.shape, scale=tail.scale)
     smooth = log_weights.copy()
     smooth[tail.places] = np.minimum(np.log(tail.cut + expected), 0.0) + log_weights.max()
-    return smooth, k
+    return smooth, tail.shape
 
 
 def relative_error(log_weights: np.ndarray) -> float:

@@ -98,11 +98,10 @@ def _forward(flow, y, context, noise=None):
 def _tests(z, expected):
     """Return (distance, p-value) of each entry, then of the length."""
     if expected is None:
-        found = [stats.kstest(column, "norm") for column in z.T]
-        found.append(stats.kstest(_squares(z), stats.chi2(z.shape[1]).cdf))
+        others = [*["norm"] * z.shape[1], stats.chi2(z.shape[1]).cdf]
     else:
-        pairs = [*zip(z.T, expected.T, strict=True), (_squares(z), _squares(expected))]
-        found = [stats.ks_2samp(*pair) for pair in pairs]
+        others = [*expected.T, _squares(expected)]
+    found = [stats.kstest(*pair) for pair in zip([*z.T, _squares(z)], others, strict=True)]
     return [(one.statistic, one.pvalue) for one in found]
 
 

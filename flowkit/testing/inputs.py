@@ -32,9 +32,7 @@ class Inputs(NamedTuple):
     def tensors(self, dtype=None):
         """Return tensors, of arrays that nothing else holds; points and noise in a type, by default Keras's."""
         dtype = dtype or keras.config.floatx()
-        x, noise = (
-            each(lambda a: ops.convert_to_tensor(np.array(a), dtype=dtype), a) for a in (self.x, self.noise)
-        )
+        x, noise = each(lambda a: ops.convert_to_tensor(np.array(a), dtype=dtype), (self.x, self.noise))
         return Inputs(x, tensor(self.context), noise)
 
 
