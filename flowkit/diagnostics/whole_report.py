@@ -2,6 +2,7 @@
 
 import html
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from flowkit.training.atomic import atomic_path, json_text
 _MANY = 1_000  # rows: a share of them is known to within 0.03
 
 
+@dataclass(repr=False, eq=False)
 class Report:
     """The findings of all diagnostics of a flow.
 
@@ -33,10 +35,9 @@ class Report:
     Report(round_trip='as expected')
     """
 
-    def __init__(
-        self, findings: dict[str, Finding], left_out: dict[str, str], rows: int | None = None
-    ) -> None:
-        self.findings, self.left_out, self.rows = findings, left_out, rows
+    findings: dict[str, Finding]
+    left_out: dict[str, str]
+    rows: int | None = None
 
     @property
     def numbers(self) -> dict[str, Any]:

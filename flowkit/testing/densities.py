@@ -15,12 +15,11 @@ from flowkit.engines import engine
 from flowkit.testing.clauses.calls import independence
 from flowkit.testing.clauses.gradients import Sum, first_infinite, log_det_gradient
 from flowkit.testing.clauses.weights import config, same_attributes
-from flowkit.testing.copies import SCALE, recreate
 from flowkit.testing.examples import ROWS, Example
 from flowkit.testing.inputs import Inputs, each, tensor
 from flowkit.testing.judging import Broken, Undecided, clause, point, require
 from flowkit.testing.mass import ERRORS, SLACK, drawn_widely, require_one, uncertain
-from flowkit.testing.subject import Subject
+from flowkit.testing.subject import SCALE, Subject, recreate
 from flowkit.testing.tolerances import ROUNDINGS
 from flowkit.testing.trial import Trial
 

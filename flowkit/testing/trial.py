@@ -10,11 +10,10 @@ from flowkit.bijectors import Continuous
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
-from flowkit.testing.copies import nudged
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, direction, each, noise_for, points_of
 from flowkit.testing.judging import SIDES, Broken, ask_unless, judge, require, unlike
-from flowkit.testing.subject import kept
+from flowkit.testing.subject import kept, nudged
 from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure, tame
 
 WEIGHT_STEP = 2.0**-20

@@ -17,7 +17,6 @@ from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import count
 from flowkit.engines import engine
 from flowkit.testing.clauses.gradients import gradients
-from flowkit.testing.copies import STEPS, adapt, nudged, recreate, refresh
 from flowkit.testing.inputs import Inputs, needs_of, placeholder, points_of
 from flowkit.testing.judging import (
     SIDES,
@@ -30,6 +29,7 @@ from flowkit.testing.judging import (
     require,
     require_unchanged,
 )
+from flowkit.testing.subject import STEPS, adapt, nudged, recreate, refresh
 from flowkit.testing.tolerances import ROUNDINGS
 
 STEP = 2.0**-6
