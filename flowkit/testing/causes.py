@@ -218,8 +218,8 @@ def mixed(error, steps):
 
 def narrowed(lowest, declared, steps):
     """Return the broken promise of a layer that computes in type `lowest`, less precise than the `declared` one."""
-    places = [(what, keeps) for what, (kind, keeps) in narrow_places(steps).items() if kind == lowest]
-    what, keeps = places[0] if places else ("", "")
+    places = ((what, keeps) for what, (kind, keeps) in narrow_places(steps).items() if kind == lowest)
+    what, keeps = next(places, ("", ""))
     found = f"{lowest} from {what}" if what else lowest
     return Broken(
         f"both directions to compute in {declared}, as the layer's dtype says, or better",

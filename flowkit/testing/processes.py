@@ -27,11 +27,8 @@ from flowkit.testing.examples import Example
 from flowkit.testing.inputs import described, is_shape
 from flowkit.testing.judging import SIDES
 from flowkit.testing.subject import Subject
-from flowkit.testing.tolerances import ROUNDINGS
+from flowkit.testing.tolerances import DIRECTIONS, ROUNDINGS
 from flowkit.testing.trial import Trial
-
-DIRECTIONS = 3
-"""The number of moves of inputs and weights by which the error of gradients is measured."""
 
 _WORKER = "from flowkit.testing.processes import answer; answer(*__import__('sys').argv[1:])"
 
