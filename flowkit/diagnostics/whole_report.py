@@ -9,13 +9,14 @@ from typing import Any
 from flowkit.contract import Context, Tensor
 from flowkit.diagnostics.conditional_draws import LEVEL, calibration, most_entries, recovery, tarp
 from flowkit.diagnostics.coverage import coverage
-from flowkit.diagnostics.finding import Finding, png
+from flowkit.diagnostics.finding import Finding
 from flowkit.diagnostics.latents import level_shares, normality, round_trip
 from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.outliers import outliers
 from flowkit.evaluation import check_scored_by_level
 from flowkit.flow import Flow, prepare
 from flowkit.training.atomic import atomic_path, json_text
+from flowkit.training.pictures import save_figure
 
 _MANY = 1_000  # rows: a share of them is known to within 0.03
 
@@ -57,8 +58,7 @@ class Report:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, one in self.findings.items():
-            with atomic_path(folder / f"{name}.png") as temporary:
-                temporary.write_bytes(png(one.figure))
+            save_figure(folder / f"{name}.png", one.figure)
         content = {
             "rows": self.rows,
             "findings": {

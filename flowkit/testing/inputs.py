@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from flowkit.contract.noise import needs_for
 from flowkit.testing.examples import ROWS
 
 EDGE = 1 / 8
@@ -159,10 +160,8 @@ def placeholder(context):
 
 def needs_of(layer, shape, inverse):
     """Return the noise needs of a direction of a built layer for inputs of `shape`; () for none, or a wrong shape."""
-    if not layer.spec.draws(inverse=inverse):
-        return ()
     try:
-        return layer.noise_needs(layer.compute_inverse_shape(shape) if inverse else shape, inverse=inverse)
+        return needs_for(layer, shape, inverse=inverse)
     except ValueError:  # the layer itself will refuse such inputs
         return ()
     except NotImplementedError as error:  # a missing noise_size does not mean that the direction is missing

@@ -147,10 +147,7 @@ class Subject:
 
     def build(self, layer, event):
         """Build `layer` for `event`, and for a context if it reads one; return it."""
-        if not layer.built:
-            context = each(lambda c: (None, *c.shape[1:]), self.context(event, 0))
-            layer.build_for((None, *event), context)
-            layer.built = True
+        layer.build_for((None, *event), each(lambda c: (None, *c.shape[1:]), self.context(event, 0)))
         return layer
 
     def batch(self, layer, event, seed=0):
