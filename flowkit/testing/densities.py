@@ -17,7 +17,7 @@ from flowkit.testing.clauses.gradients import Sum, first_infinite, log_det_gradi
 from flowkit.testing.clauses.weights import config, same_attributes
 from flowkit.testing.examples import ROWS, Example
 from flowkit.testing.inputs import Inputs, each, tensor
-from flowkit.testing.judging import Broken, Undecided, clause, point, require
+from flowkit.testing.judging import Broken, Undecided, clause, in_all_entries, point, require
 from flowkit.testing.mass import ERRORS, SLACK, drawn_widely, require_one, uncertain
 from flowkit.testing.subject import SCALE, Subject, recreate
 from flowkit.testing.tolerances import ROUNDINGS
@@ -103,7 +103,7 @@ def _varied(context, rng, count, classes):
     """Return `count` rows: a context and others near it. Labels count up if their number is known."""
 
     def vary(one):
-        rows = np.tile(one, (count, *(1,) * np.ndim(one)))
+        rows = np.repeat([one], count, axis=0)
         if rows.dtype.kind == "f":
             moved = rows + rng.normal(size=rows.shape)
         else:
@@ -191,7 +191,7 @@ class DensityTrial(Trial):
         rng = np.random.default_rng([self.example.seed, 0])
         points, log_q = drawn_widely([Domain.REAL] * flat.shape[1], flat, rng)
         rows = points.astype("float32").reshape(self.draws.shape)
-        known = domain.inside(rows.astype("float64")).reshape(len(rows), -1).all(axis=1)
+        known = in_all_entries(domain.inside(rows.astype("float64")))
         weights = np.where(known, np.exp(self.log_prob(rows) - log_q), 0.0)
         if reason := uncertain(weights):
             raise Undecided(f"not asked: {reason}")

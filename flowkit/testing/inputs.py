@@ -28,7 +28,7 @@ class Inputs(NamedTuple):
     def tiled(self):
         """Return the inputs with context and noise repeated for points that consist of several batches."""
         count = len(self.x)
-        return each(lambda array: np.tile(array, (count // len(array), *(1,) * (array.ndim - 1))), self)
+        return each(lambda array: np.concatenate([array] * (count // len(array))), self)
 
     def tensors(self, dtype=None):
         """Return tensors, of arrays that nothing else holds; points and noise in a type, by default Keras's."""

@@ -12,7 +12,7 @@ from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, direction, each, noise_for, points_of
-from flowkit.testing.judging import SIDES, Broken, ask_unless, judge, require, unlike
+from flowkit.testing.judging import SIDES, Broken, ask_unless, in_all_entries, judge, require, unlike
 from flowkit.testing.subject import kept, nudged
 from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure, tame
 
@@ -231,7 +231,7 @@ class Trial:
         with np.errstate(invalid="ignore"):
             small = (np.abs(z) < large(self.eps)) & np.isfinite(error)  # NaN is not
             good = small & domain.inside(z, np.where(domain.kinds == "interval", -error, error))
-        return good.reshape(len(z), -1).all(axis=1)
+        return in_all_entries(good)
 
     def comes_back(self, inverse):
         """Return for each sample if what comes back, after that direction and the other one, can be judged."""
@@ -254,7 +254,7 @@ class Trial:
         for name, a, b, error in zip(self.named(inverse), expected, received, errors, strict=True):
             require(a.shape == b.shape, f"{what.format(name)} of shape {a.shape}", f"{b.shape}")
             a, b = a.astype("float64"), b.astype("float64")
-            finite = np.isfinite(a).reshape(len(a), -1).all(axis=1)
+            finite = in_all_entries(np.isfinite(a))
             if finite.any():
                 judged = True
                 allowed = np.minimum(2 * ROUNDINGS * error[order], np.maximum(1, np.abs(a)) / 32)

@@ -88,7 +88,7 @@ def mean_log_det(trial, inverse, x):
     if not needs:
         return trial.run64(inverse, given)[1], np.zeros(ROWS)
     rng = np.random.default_rng([trial.seed, 10, inverse, trial.draw])
-    rows = np.tile(x, (DRAWS, *(1,) * (x.ndim - 1)))
+    rows = np.concatenate([x] * DRAWS)
     given = given._replace(x=rows, noise=noise_of(needs, len(rows), rng))
     log_dets = trial.run64(inverse, given)[1].reshape(DRAWS, ROWS)
     with np.errstate(invalid="ignore"):

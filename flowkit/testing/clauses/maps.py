@@ -13,6 +13,7 @@ from flowkit.testing.judging import (
     Undecided,
     ask_unless,
     clause,
+    in_all_entries,
     judge,
     point,
     require,
@@ -204,20 +205,20 @@ def _lands(measured, domain, where, what):
     # Overflow towards an open end is for the clause "finite" to judge; NaN is nowhere.
     slack = np.nan_to_num(ROUNDINGS * measured.output.error, nan=0.0)
     good = domain.inside(value, slack) | ((domain == Domain.REAL) & ~np.isfinite(value))
-    row = int(np.argmin(np.broadcast_to(good, value.shape).reshape(len(value), -1).all(axis=1)))
+    row = int(np.argmin(in_all_entries(np.broadcast_to(good, value.shape))))
     require(good.all(), f"{what} in {domain}", f"{point(value[row])} at {point(where[row])}", sample=row)
 
 
 def _finite(measured, where):
-    value, log_det = measured.output.value.reshape(len(where), -1), measured.log_det.value
-    good = np.isfinite(log_det) & np.isfinite(value).all(axis=1)
+    value, log_det = measured.output.value, measured.log_det.value
+    good = np.isfinite(log_det) & in_all_entries(np.isfinite(value))
     # A power of some thousands overflows in the middle of its domain, as its log-det tells; a pole has an infinite one.
-    good |= np.isfinite(log_det) & (log_det > STEEP) & ~np.isnan(value).any(axis=1)
+    good |= np.isfinite(log_det) & (log_det > STEEP) & in_all_entries(~np.isnan(value))
     row = int(np.argmin(good))
     require(
         good.all(),
         "a finite output and log-det inside the domain",
-        f"{point(measured.output.value[row])} with log-det {log_det[row]:.6g} at {point(where[row])}",
+        f"{point(value[row])} with log-det {log_det[row]:.6g} at {point(where[row])}",
         sample=row,
     )
 
