@@ -285,9 +285,9 @@ def temperature(trial):
     """
     try:
         colder = trial.sample(len(trial.draws) // 10, trial.seed, temperature=0.5)
-    except ValueError as refusal:
-        if getattr(refusal, "clause", None) is not None:  # a broken promise
-            raise
+    except ContractError:  # a broken promise
+        raise
+    except ValueError:
         raise Undecided("kept: refused") from None
     usual = trial.log_prob(trial.draws[: len(colder)]).mean()
     higher = trial.log_prob(colder).mean() > usual

@@ -15,7 +15,7 @@ from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.settings import setting
 from flowkit.engines import engine
-from flowkit.testing.causes import message_of, mixed, narrow_places, narrowed, not_implemented
+from flowkit.testing.causes import message_of, mixed, narrow_places, narrowed, not_implemented, text_of
 from flowkit.testing.examples import ROWS, evenly, event_shapes
 from flowkit.testing.inputs import (
     Inputs,
@@ -112,10 +112,8 @@ class Subject:
             if self.given is None:
                 raise
             wanted = "a layer that its config makes again, since the checker tries copies"
-            received = f"{type(error).__name__}: {message_of(error)}"
-            raise ContractError(
-                "config", self.given, expected=wanted, received=received, hint=_REMAKE
-            ) from error
+            parts = {"expected": wanted, "received": text_of(error), "hint": _REMAKE}
+            raise ContractError("config", self.given, **parts) from error
 
     def make(self, dtype=None):
         """Return a new, unbuilt layer; `dtype` "float64" inside `engine.float64()` makes one of that precision."""

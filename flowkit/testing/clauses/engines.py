@@ -5,7 +5,7 @@ import numpy as np
 
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
-from flowkit.testing.causes import ASKS, COMPILE_HINT, cause_of, traced
+from flowkit.testing.causes import ASKS, COMPILE_HINT, cause_of, text_of, traced
 from flowkit.testing.inputs import direction
 from flowkit.testing.judging import SIDES, Broken, Undecided, clause, judge, require
 from flowkit.testing.tolerances import ROUNDINGS
@@ -38,8 +38,7 @@ def _compiled(trial, inverse):
         if traced(error):
             expected = f"{side} to compile in one piece"
             raise Broken(expected, f"{where}, where {ASKS}", hint=COMPILE_HINT) from error
-        text = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-        raise Broken(f"{side} to compile", f"{where}, {text}") from error
+        raise Broken(f"{side} to compile", f"{where}, {text_of(error)}") from error
 
 
 @clause("mixed precision", per="once")
