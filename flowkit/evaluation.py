@@ -61,19 +61,18 @@ def ranks(
     if context is None:
         raise ValueError("ranks: got no context, expected one for each row of x.")
     x, _ = prepare.checked(flow, x, context)
-    source = np.random.SeedSequence(seed)
     below, equal = np.zeros(x.shape, "int64"), np.zeros(x.shape, "int64")
-    for count, own_seed in pieces(draws, x.size, source):
+    for count, own_seed in pieces(draws, x.size, seed):
         drawn = flow.sample(count, context, seed=own_seed, batch_size=batch_size)
         below += (drawn < x).sum(axis=0)
         equal += (drawn == x).sum(axis=0)
-    return below + np.random.default_rng(source).integers(0, equal, endpoint=True)
+    return below + np.random.default_rng(seed).integers(0, equal, endpoint=True)
 
 
-def pieces(draws: int, size: int, source: np.random.SeedSequence) -> Iterator[tuple[int, int]]:
+def pieces(draws: int, size: int, seed: int | None) -> Iterator[tuple[int, int]]:
     """Yield (count, seed) for `draws` of `size` numbers each, as many at once as memory should hold."""
     at_once = min(draws, max(1, _NUMBERS // max(1, size)))
-    seeds = source.generate_state(-(-draws // at_once)) >> 1
+    seeds = np.random.SeedSequence(seed).generate_state(-(-draws // at_once)) >> 1
     for seed, first in zip(seeds, range(0, draws, at_once), strict=True):
         yield min(at_once, draws - first), int(seed)
 

@@ -126,7 +126,7 @@ def tarp(
 
     own = distances(x)
     closer = np.zeros(len(x), "int64")
-    for count, own_seed in pieces(draws, x.size, np.random.SeedSequence(seed)):
+    for count, own_seed in pieces(draws, x.size, seed):
         drawn = flow.sample(count, context, seed=own_seed, batch_size=batch_size)
         closer += (distances(drawn) < own).sum(axis=0)
     p = float(uniformity(closer, draws=draws))
@@ -168,7 +168,7 @@ def recovery(
         raise ValueError(f"recovery: got {len(x)} rows, expected at least 2.")
     true = x.reshape(len(x), -1).astype("float64")
     total, squares = np.zeros_like(true), np.zeros_like(true)
-    for count, own_seed in pieces(draws, x.size, np.random.SeedSequence(seed)):
+    for count, own_seed in pieces(draws, x.size, seed):
         drawn = flow.sample(count, context, seed=own_seed, batch_size=batch_size)
         # Small numbers keep their digits when they are squared.
         away = drawn.reshape(count, *true.shape) - true

@@ -61,7 +61,7 @@ def coverage(
         drawn = np.concatenate(
             [
                 flow.sample_and_log_prob(count, context, seed=own_seed, **how)[1]
-                for count, own_seed in pieces(draws, size, np.random.SeedSequence(seed))
+                for count, own_seed in pieces(draws, size, seed)
             ]
         )
         u, lower, upper = rank_band(len(found), draws=draws, level=level)

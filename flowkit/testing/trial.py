@@ -14,9 +14,7 @@ from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, direction, each, noise_for, points_of
 from flowkit.testing.judging import SIDES, Broken, ask_unless, in_all_entries, judge, require, unlike
 from flowkit.testing.subject import kept, nudged
-from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure, tame
-
-WEIGHT_STEP = 2.0**-20
+from flowkit.testing.tolerances import ROUNDINGS, STEPS, WEIGHT_STEP, Measured, large, measure, tame
 
 
 class Trial:
@@ -153,12 +151,12 @@ class Trial:
         """Return the largest rounding unit of the directions."""
         return max(self.unit_of(inverse) for inverse, _ in self.directions)
 
-    def measured(self, x, inverse, input_error=None):
+    def measured(self, x, inverse, input_error=0.0):
         """Return one direction at `x`, with its error by rounding."""
         layer, eps = self.layer64, self.unit_of(inverse)
         moves = []
         if any("float" in str(v.dtype) for v in layer.weights):
-            moves = [(self._with_moved_weights(inverse, draw), WEIGHT_STEP) for draw in (0, 1)]
+            moves = [self._with_moved_weights(inverse, draw) for draw in (0, 1)]
         given = self.inputs(inverse)._replace(x=x)
         measured = Measured(
             *measure(
