@@ -6,7 +6,6 @@ images for a flow with `dequantize`; a flow that needs a context takes one row o
 held while its latents move. `check` is that of `flow.encode`.
 """
 
-# isort: split
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -220,7 +219,7 @@ def _decode(flow, z, context, batch_size, single, check):
     """Return the data of latents (positions, n, *latent), each position with the same context."""
     if context is not None:
         context = tree.map_structure(ops.convert_to_numpy, context)
-        context = tree.map_structure(lambda c: np.tile(c, (len(z), *(1,) * (c.ndim - 1))), context)
+        context = tree.map_structure(lambda c: np.concatenate([c] * len(z)), context)
     x = np.asarray(flow.decode(z.reshape(-1, *z.shape[2:]), context, batch_size=batch_size, check=check))
     x = x.reshape(*z.shape[:2], *x.shape[1:])
     return x[:, 0] if single else x

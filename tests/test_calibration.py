@@ -59,7 +59,7 @@ def test_ranks_are_counts_of_the_flows_own_draws_in_pieces_too(truth, monkeypatc
     x, context = (rows[:50] for rows in truth)
     flow = posterior()
     assert (ranks(flow, x, context, draws=30, seed=1) == ranks(flow, x, context, draws=30, seed=1)).all()
-    monkeypatch.setattr("flowkit.evaluation.calibration._NUMBERS", 50 * 7)  # 7, 7, 7, 7 and 2 draws
+    monkeypatch.setattr("flowkit.evaluation._NUMBERS", 50 * 7)  # 7, 7, 7, 7 and 2 draws
     asked, sample = [], flow.sample
 
     def recorded(n, *args, **options):

@@ -15,8 +15,7 @@ from flowkit.bijectors import Chain, Coupling, Scale, Shift, Unconstrain
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.data import Dequantize
-from flowkit.diagnostics.inference import pareto_smoothed, relative_error, reliable
-from flowkit.diagnostics.missed_mass import missed_mass
+from flowkit.diagnostics.inference import missed_mass, pareto_smoothed, relative_error, reliable
 from flowkit.distributions import StudentT
 from flowkit.surjections import Augment
 

@@ -15,7 +15,7 @@ from flowkit.app.backend import main_alone
 from flowkit.app.failure import CommandError, debugging
 
 _KEPT, _BROKEN = 0, 1
-_WORKER = "import sys; from flowkit.testing.target import report; report(*sys.argv[1:])"
+_WORKER = "import sys; from flowkit.testing.processes import report; report(*sys.argv[1:])"
 
 
 def _shapes(text):

@@ -1,16 +1,12 @@
 """Diagnostics of a flow: functions that return a `Finding`; `report` runs all that apply to data."""
 
-from flowkit.diagnostics.calibration import calibration
+from flowkit.diagnostics.conditional_draws import calibration, recovery, tarp
 from flowkit.diagnostics.coverage import coverage
 from flowkit.diagnostics.finding import Finding, holm
 from flowkit.diagnostics.inference import InferenceReport, inference_report
-from flowkit.diagnostics.level_shares import level_shares
+from flowkit.diagnostics.latents import level_shares, normality, round_trip
 from flowkit.diagnostics.memorisation import memorisation
-from flowkit.diagnostics.normality import normality
 from flowkit.diagnostics.outliers import likelihood_ratio, outliers, typicality
-from flowkit.diagnostics.recovery import recovery
-from flowkit.diagnostics.round_trip import round_trip
-from flowkit.diagnostics.tarp import tarp
 from flowkit.diagnostics.whole_report import Report, report
 
 __all__ = [

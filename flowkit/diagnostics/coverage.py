@@ -8,11 +8,10 @@ import numpy as np
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked, whole
 from flowkit.diagnostics.finding import Finding, band_plot
-from flowkit.evaluation.calibration import Band, chance_band, pieces, rank_band
+from flowkit.evaluation import SETS, Band, chance_band, pieces, rank_band
 from flowkit.flow.flow import Flow
 
 _CELLS = 100  # levels that are compared
-_SETS = 2_000  # drawn by chance, to find how far a right flow goes
 
 
 @checked
@@ -62,7 +61,7 @@ def coverage(
         drawn = np.concatenate(
             [
                 flow.sample_and_log_prob(count, context, seed=own_seed, **how)[1]
-                for count, own_seed in pieces(draws, size, np.random.SeedSequence(seed))
+                for count, own_seed in pieces(draws, size, seed)
             ]
         )
         u, lower, upper = rank_band(len(found), draws=draws, level=level)
@@ -115,7 +114,7 @@ def band(n: int, samples: int, level: float) -> Band:
     """
     rng = np.random.default_rng(0)
     places = np.linspace(0, samples + 1, _CELLS + 1).round().astype(int)
-    mass = rng.dirichlet(np.diff(places), size=_SETS)
+    mass = rng.dirichlet(np.diff(places), size=SETS)
     counts = rng.multinomial(n, mass)
     u = places[1:] / (samples + 1)
     deviation = np.sqrt(u * (1 - u) * (1 / n + 1 / samples))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract import Tensor
-from flowkit.evaluation.calibration import Band, rank_band
+from flowkit.evaluation import Band, rank_band
 from flowkit.training.pictures import new_figure
 
 BLUE, ORANGE, GREY = "#1f77b4", "#ff7f0e", "#888888"
@@ -55,7 +55,9 @@ class Finding:
         return f"Finding({self.name!r}: {self.sentence})"
 
     def _repr_html_(self):
-        picture = base64.b64encode(png(self.figure)).decode()
+        file = io.BytesIO()
+        self.figure.savefig(file, format="png")
+        picture = base64.b64encode(file.getvalue()).decode()
         title = html.escape(f"{self.name.replace('_', ' ')} ({self.verdict})")
         return (
             f"<h4>{title}</h4><p>{html.escape(self.sentence)}</p>"
@@ -113,10 +115,3 @@ def histograms(axes: Any, bins: Any, *named: tuple[str, np.ndarray]) -> None:
     for (name, values), colour in zip(named, (BLUE, ORANGE), strict=False):
         axes.hist(values, bins, density=True, histtype="step", color=colour, label=name)
     axes.legend(fontsize=8)
-
-
-def png(figure: Any) -> bytes:
-    """Return a figure as the bytes of a PNG file."""
-    file = io.BytesIO()
-    figure.savefig(file, format="png")
-    return file.getvalue()

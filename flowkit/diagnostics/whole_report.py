@@ -2,27 +2,26 @@
 
 import html
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from flowkit.contract import Context, Tensor
-from flowkit.diagnostics.calibration import LEVEL, calibration, most_entries
+from flowkit.diagnostics.conditional_draws import LEVEL, calibration, most_entries, recovery, tarp
 from flowkit.diagnostics.coverage import coverage
-from flowkit.diagnostics.finding import Finding, png
-from flowkit.diagnostics.level_shares import level_shares
+from flowkit.diagnostics.finding import Finding
+from flowkit.diagnostics.latents import level_shares, normality, round_trip
 from flowkit.diagnostics.memorisation import memorisation
-from flowkit.diagnostics.normality import normality
 from flowkit.diagnostics.outliers import outliers
-from flowkit.diagnostics.recovery import recovery
-from flowkit.diagnostics.round_trip import round_trip
-from flowkit.diagnostics.tarp import tarp
-from flowkit.evaluation.levels import check_scored_by_level
+from flowkit.evaluation import check_scored_by_level
 from flowkit.flow import Flow, prepare
 from flowkit.training.atomic import atomic_path, json_text
+from flowkit.training.pictures import save_figure
 
 _MANY = 1_000  # rows: a share of them is known to within 0.03
 
 
+@dataclass(repr=False, eq=False)
 class Report:
     """The findings of all diagnostics of a flow.
 
@@ -37,10 +36,9 @@ class Report:
     Report(round_trip='as expected')
     """
 
-    def __init__(
-        self, findings: dict[str, Finding], left_out: dict[str, str], rows: int | None = None
-    ) -> None:
-        self.findings, self.left_out, self.rows = findings, left_out, rows
+    findings: dict[str, Finding]
+    left_out: dict[str, str]
+    rows: int | None = None
 
     @property
     def numbers(self) -> dict[str, Any]:
@@ -60,8 +58,7 @@ class Report:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, one in self.findings.items():
-            with atomic_path(folder / f"{name}.png") as temporary:
-                temporary.write_bytes(png(one.figure))
+            save_figure(folder / f"{name}.png", one.figure)
         content = {
             "rows": self.rows,
             "findings": {

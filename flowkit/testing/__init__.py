@@ -14,13 +14,13 @@ except ImportError as error:
     ) from None
 
 from flowkit.testing.adapters import adapt
-from flowkit.testing.check import check_bijector
-from flowkit.testing.copies import randomize
+from flowkit.testing.checker import check_bijector
 from flowkit.testing.densities import check_distribution
 from flowkit.testing.examples import Example
 from flowkit.testing.parametrize import Case, parametrize_bijectors
-from flowkit.testing.parity import check_parity
+from flowkit.testing.processes import check_parity
 from flowkit.testing.report import BrokenPromise, Report
+from flowkit.testing.subject import randomize
 
 __all__ = [
     "BrokenPromise",

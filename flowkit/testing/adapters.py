@@ -47,8 +47,8 @@ def adapt(
     spec = BijectorSpec(
         event_rank=len(event_shape),
         event_multiple=tuple(event_shape),
-        domain=domain or found.domain(obj, "domain"),
-        codomain=codomain or found.domain(obj, "codomain"),
+        domain=domain or _constraint(getattr(obj, "domain", None)),
+        codomain=codomain or _constraint(getattr(obj, "codomain", None)),
         inverse=inverse,
         solver_gradients=solver_gradients,
     )
@@ -187,18 +187,12 @@ class Convention:
     """forward(obj, x) and inverse(obj, z) -> (output, log_det); copied(obj, dtype) -> obj.
 
     `derives`: the tensors that an object holds may have been computed when it was made, as a spline's knots are.
-    `constrained`: it says what it maps between by constraints of torch.distributions.
     """
 
     forward: Callable
     inverse: Callable
     copied: Callable = copied
     derives: bool = False
-    constrained: bool = False
-
-    def domain(self, obj, side):
-        """Return the "domain" or "codomain" of an object."""
-        return _constraint(getattr(obj, side)) if self.constrained else Domain.REAL
 
     def precision(self, obj):
         """Return the precision in which the object's own numbers were computed."""
@@ -229,7 +223,7 @@ def _transform_inverse(obj, z):
 
 
 def _constraint(constraint):
-    """Return the domain of a torch.distributions constraint."""
+    """Return the domain of a torch.distributions constraint, the real line for None: of other libraries."""
     while hasattr(constraint, "base_constraint"):
         constraint = constraint.base_constraint
     if type(constraint).__name__.endswith("Simplex"):
@@ -243,12 +237,9 @@ _module = Convention(lambda obj, x: obj(x), lambda obj, z: obj.inverse(z))  # it
 CONVENTIONS = {
     # zuko's transforms derive from torch.distributions' Transform.
     "zuko": Convention(
-        lambda obj, x: obj.call_and_ladj(x),
-        lambda obj, z: obj.inv.call_and_ladj(z),
-        derives=True,
-        constrained=True,
+        lambda obj, x: obj.call_and_ladj(x), lambda obj, z: obj.inv.call_and_ladj(z), derives=True
     ),
-    "torch.distributions": Convention(_transform, _transform_inverse, derives=True, constrained=True),
+    "torch.distributions": Convention(_transform, _transform_inverse, derives=True),
     "nflows": _module,
     "normflows": _module,  # its flows map latents to data, and are read as they are called
     "flowjax": Convention(  # one event at a time

@@ -58,7 +58,7 @@ class Raised(Broken):
         elif isinstance(error, ContractError):
             text = f"a ContractError: expected {error.expected}, received {error.received}"
         else:
-            text = f"{type(error).__name__}: {message_of(error)}"
+            text = text_of(error)
         super().__init__("an answer", text, hint=hint, cause=cause)
 
 
@@ -92,6 +92,11 @@ def message_of(error):
     inner = re.search(r"Exception encountered when calling \S+ (.*) Arguments received by", text)
     text = (inner[1] if inner else text).removeprefix(f"{type(error).__name__}: ")
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
+
+
+def text_of(error):
+    """Return an error's class and message as one plain line."""
+    return f"{type(error).__name__}: {message_of(error)}"
 
 
 def slip_of_the_checker(error):
@@ -218,8 +223,8 @@ def mixed(error, steps):
 
 def narrowed(lowest, declared, steps):
     """Return the broken promise of a layer that computes in type `lowest`, less precise than the `declared` one."""
-    places = [(what, keeps) for what, (kind, keeps) in narrow_places(steps).items() if kind == lowest]
-    what, keeps = places[0] if places else ("", "")
+    places = ((what, keeps) for what, (kind, keeps) in narrow_places(steps).items() if kind == lowest)
+    what, keeps = next(places, ("", ""))
     found = f"{lowest} from {what}" if what else lowest
     return Broken(
         f"both directions to compute in {declared}, as the layer's dtype says, or better",

@@ -15,12 +15,11 @@ from flowkit.engines import engine
 from flowkit.testing.clauses.calls import independence
 from flowkit.testing.clauses.gradients import Sum, first_infinite, log_det_gradient
 from flowkit.testing.clauses.weights import config, same_attributes
-from flowkit.testing.copies import SCALE, recreate
 from flowkit.testing.examples import ROWS, Example
 from flowkit.testing.inputs import Inputs, each, tensor
-from flowkit.testing.judging import Broken, Undecided, clause, point, require
+from flowkit.testing.judging import Broken, Undecided, clause, in_all_entries, point, require
 from flowkit.testing.mass import ERRORS, SLACK, drawn_widely, require_one, uncertain
-from flowkit.testing.subject import Subject
+from flowkit.testing.subject import SCALE, Subject, recreate
 from flowkit.testing.tolerances import ROUNDINGS
 from flowkit.testing.trial import Trial
 
@@ -104,7 +103,7 @@ def _varied(context, rng, count, classes):
     """Return `count` rows: a context and others near it. Labels count up if their number is known."""
 
     def vary(one):
-        rows = np.tile(one, (count, *(1,) * np.ndim(one)))
+        rows = np.repeat([one], count, axis=0)
         if rows.dtype.kind == "f":
             moved = rows + rng.normal(size=rows.shape)
         else:
@@ -192,7 +191,7 @@ class DensityTrial(Trial):
         rng = np.random.default_rng([self.example.seed, 0])
         points, log_q = drawn_widely([Domain.REAL] * flat.shape[1], flat, rng)
         rows = points.astype("float32").reshape(self.draws.shape)
-        known = domain.inside(rows.astype("float64")).reshape(len(rows), -1).all(axis=1)
+        known = in_all_entries(domain.inside(rows.astype("float64")))
         weights = np.where(known, np.exp(self.log_prob(rows) - log_q), 0.0)
         if reason := uncertain(weights):
             raise Undecided(f"not asked: {reason}")
@@ -286,9 +285,9 @@ def temperature(trial):
     """
     try:
         colder = trial.sample(len(trial.draws) // 10, trial.seed, temperature=0.5)
-    except ValueError as refusal:
-        if getattr(refusal, "clause", None) is not None:  # a broken promise
-            raise
+    except ContractError:  # a broken promise
+        raise
+    except ValueError:
         raise Undecided("kept: refused") from None
     usual = trial.log_prob(trial.draws[: len(colder)]).mean()
     higher = trial.log_prob(colder).mean() > usual

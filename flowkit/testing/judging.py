@@ -135,6 +135,11 @@ def require_unchanged(before, variables, what):
             raise Broken(what.format(f"weight '{variable.path}'"), f"a change of {gap:.3g}")
 
 
+def in_all_entries(good):
+    """Return for each sample if `good`, bools of (batch, *event), holds in all of its entries."""
+    return good.reshape(len(good), -1).all(axis=1)
+
+
 def point(row):
     """Return an event as short text."""
     text = np.array2string(np.asarray(row), precision=6, separator=", ", threshold=24, floatmode="maxprec")

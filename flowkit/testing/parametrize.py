@@ -10,8 +10,8 @@ import pytest
 
 from flowkit.contract import FlowLayer, Tensor
 from flowkit.engines import engine
-from flowkit.testing.checker import Check, profile_of
-from flowkit.testing.clauses import CLAUSES, known
+from flowkit.testing.checker import Check, chosen
+from flowkit.testing.clauses import known
 
 
 def _option(name, usual):
@@ -95,13 +95,11 @@ def parametrize_bijectors(
 
     Raises ValueError for an unknown profile or clause.
     """
-    if clauses is None:
-        clauses = profile_of(profile or _option("PROFILE", "full")).clauses
     named = (
         bijectors.items() if isinstance(bijectors, dict) else [(_name(given), given) for given in bijectors]
     )
     cases = [_case(name, given, waived or {}) for name, given in named]
-    names = list(CLAUSES) if clauses is None else [known(name) for name in clauses]
+    names = chosen(clauses, profile or _option("PROFILE", "full"))
     params = [
         pytest.param(case, Asked(name, profile), id=f"{case.name}-{name.replace(' ', '_')}")
         for case in cases

@@ -2,32 +2,62 @@
 
 import contextlib
 import functools
+import json
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import ContractError, FlowLayer
-from flowkit.contract.adaptation import adapted_flags, mark_adapted
+from flowkit.contract import ContractError, FlowLayer, Tensor
+from flowkit.contract.adaptation import mark_adapted
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.contract.settings import setting
 from flowkit.engines import engine
-from flowkit.testing.causes import message_of, mixed, narrow_places, narrowed, not_implemented
-from flowkit.testing.copies import SCALE, STEPS, adapt, moved, recreate, refresh, stored
+from flowkit.testing.causes import message_of, mixed, narrow_places, narrowed, not_implemented, text_of
 from flowkit.testing.examples import ROWS, evenly, event_shapes
-from flowkit.testing.inputs import Inputs, context_for, described, direction, each, noise_for, replaced
+from flowkit.testing.inputs import (
+    Inputs,
+    context_for,
+    described,
+    direction,
+    each,
+    noise_for,
+    points_of,
+    replaced,
+)
 from flowkit.testing.judging import SIDES
-from flowkit.testing.kept import kept
-from flowkit.testing.points import points_of
 
 CONTEXT_SIZE = 3
-_ADAPTING = ("_adapt", "run_adapt")
+
+SCALE = 0.3
+"""The scale of weight moves: enough for each term to show, since at the start most mistakes read 0 = 0."""
+
+STEPS = 8
+"""The refreshing steps after a jump of the weights, so that a power iteration has caught up."""
+
 _REMAKE = (
     "get_config must name every argument. Its config holds name, dtype and trainable too: take them as `def "
     "__init__(self, ..., **kwargs)` and pass them on as `super().__init__(**kwargs)`. Or pass a function that makes "
     "the bijector."
 )
+
+
+def kept(method):
+    """Make a method compute its answer once for each object and arguments.
+
+    >>> class Squares:
+    ...     @kept
+    ...     def of(self, number):
+    ...         print("computing")
+    ...         return number**2
+    >>> squares = Squares()
+    >>> squares.of(3), squares.of(3)
+    computing
+    (9, 9)
+    """
+    return functools.cached_property(lambda owner: functools.cache(functools.partial(method, owner)))
 
 
 class Subject:
@@ -82,10 +112,8 @@ class Subject:
             if self.given is None:
                 raise
             wanted = "a layer that its config makes again, since the checker tries copies"
-            received = f"{type(error).__name__}: {message_of(error)}"
-            raise ContractError(
-                "config", self.given, expected=wanted, received=received, hint=_REMAKE
-            ) from error
+            parts = {"expected": wanted, "received": text_of(error), "hint": _REMAKE}
+            raise ContractError("config", self.given, **parts) from error
 
     def make(self, dtype=None):
         """Return a new, unbuilt layer; `dtype` "float64" inside `engine.float64()` makes one of that precision."""
@@ -117,10 +145,7 @@ class Subject:
 
     def build(self, layer, event):
         """Build `layer` for `event`, and for a context if it reads one; return it."""
-        if not layer.built:
-            context = each(lambda c: (None, *c.shape[1:]), self.context(event, 0))
-            layer.build_for((None, *event), context)
-            layer.built = True
+        layer.build_for((None, *event), each(lambda c: (None, *c.shape[1:]), self.context(event, 0)))
         return layer
 
     def batch(self, layer, event, seed=0):
@@ -144,7 +169,7 @@ class Subject:
         """Return a new float32 layer, never called, with the weights of the kept one if they fit."""
         layer, source = self.built(example.event), self.weighted(example)
         if [v.shape for v in layer.weights] == [v.shape for v in source.weights]:
-            layer.set_weights([v.numpy() for v in source.weights])
+            layer.set_weights(source.get_weights())
         return layer
 
     # Kept copies, whose weights move from example to example
@@ -153,11 +178,9 @@ class Subject:
     def layer64(self, event):
         with engine.float64():
             layer = self.build(self.make("float64"), event)
-            own = any(getattr(type(layer), hook) is not getattr(FlowLayer, hook) for hook in _ADAPTING)
-            if own or adapted_flags(layer):
-                with contextlib.suppress(NotImplementedError):  # as an inverse raises
-                    adapt(layer, self.batch(layer, event))
-                mark_adapted(layer)
+            with contextlib.suppress(NotImplementedError):  # as an inverse raises
+                adapt(layer, self.batch(layer, event))
+            mark_adapted(layer)
         return layer
 
     @kept
@@ -188,18 +211,13 @@ class Subject:
 
     @kept
     def moved(self, event, seed, scales):
+        """Return all weights with the trained ones moved, and refreshed as by a few training steps."""
         layer, start = self.layer64(event), self.start(event)
-        values = dict(zip(map(id, layer.weights), start, strict=True))
-        trained = list(map(id, layer.trainable_variables))
-        new = moved([values[i] for i in trained], seed, [SCALE * times for times in scales])
-        values = list((values | dict(zip(trained, new, strict=True))).values())
-        if not layer.refreshes:
-            return values
-        # Refreshed as by a few training steps.
         self.forget(event, wide=True)
         with engine.float64():
-            layer.set_weights(values)
-            for _ in range(STEPS):
+            layer.set_weights(start)
+            randomize(layer, seed, [SCALE * times for times in scales])
+            for _ in range(STEPS if layer.refreshes else 0):
                 refresh(layer, self.batch(layer, event))
             return stored(layer)
 
@@ -291,3 +309,77 @@ def _not_a_layer(received):
     return TypeError(
         f"check_bijector expects a Bijector or a function that makes one, received {received!r}.{hint}"
     )
+
+
+# Copies of layers, in another precision, with weights moved off their start, adapted or refreshed
+
+
+def randomize(layer: keras.Layer, seed: int = 0, scale: Tensor = SCALE) -> Any:
+    """Add normal noise to every trainable weight of the built `layer`, reproducibly. Returns `layer`.
+
+    Vectors move by `scale`, kernels by scale / sqrt(fan in), so that what a unit receives changes by
+    about `scale` whatever the layer's width. `scale` may be a list, dealt out to the weights in turn.
+    Fixed weights (a permutation, a sign, the flag that says "adapted") stay: they are structure.
+    Data-dependent ones are set by `adapt`, before this.
+    """
+    variables, rng = layer.trainable_variables, np.random.default_rng([seed, 0])
+    for variable, times in zip(variables, np.resize(scale, len(variables)), strict=True):
+        value = variable.numpy()
+        fan_in = np.prod(value.shape[:-1]) if value.ndim > 1 else 1
+        noise = rng.normal(size=value.shape) * times / np.sqrt(max(1, fan_in))
+        variable.assign((value + noise).astype("float32"))  # whatever the layer's dtype
+    return layer
+
+
+def recreate(layer, dtype=None):
+    """Return a new, unbuilt layer from `layer`'s config; with every dtype policy in it replaced by `dtype`, if given.
+
+    The config goes through JSON, as it does in a `.keras` file.
+    """
+    if hasattr(layer, "remade"):  # of another library, without a config
+        return layer.remade(dtype)
+    stored = json.loads(json.dumps(keras.saving.serialize_keras_object(layer)))
+    if dtype is not None:
+        stored = _retype(stored, dtype)
+    with keras.saving.CustomObjectScope({type(layer).__name__: type(layer)}):
+        return keras.saving.deserialize_keras_object(stored)
+
+
+def _retype(config, dtype):
+    """Return the config with each stored dtype policy (a dict, or the word under the key "dtype") replaced."""
+    if isinstance(config, list):
+        return [_retype(item, dtype) for item in config]
+    if not isinstance(config, dict):
+        return config
+    if "DTypePolicy" in str(config.get("class_name")):
+        return {**config, "class_name": "DTypePolicy", "config": {"name": dtype}}
+    return {
+        key: dtype if key == "dtype" and isinstance(value, str) else _retype(value, dtype)
+        for key, value in config.items()
+    }
+
+
+def adapt(layer, given):
+    """Adapt `layer` to a batch of `Inputs`."""
+    x, context, noise = given.tensors(layer.compute_dtype)
+    layer.adapt(x, context, noise=noise)
+
+
+def refresh(layer, given):
+    """Refresh `layer` as one training step does."""
+    x, context, noise = given.tensors(layer.compute_dtype)
+    with engine.no_grad():
+        layer.run_refresh(x, context, noise=noise)
+
+
+def nudged(layer, step, rng):
+    """Return all weights of a layer, floating-point ones larger or smaller by a relative `step`."""
+    return [
+        v * (1 + step * rng.choice([-1.0, 1.0], size=v.shape)) if v.dtype.kind == "f" else v
+        for v in layer.get_weights()
+    ]
+
+
+def stored(layer):
+    """Return all weights of a layer; float64 ones as float32 numbers."""
+    return [v.astype("float32") if v.dtype == "float64" else v for v in layer.get_weights()]

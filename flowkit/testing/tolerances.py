@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flowkit.testing.points import room
+from flowkit.testing.inputs import room
 
 ROUNDINGS = 64
 """The number of rounding errors of the worst kind that one output may add up: the only free number.
@@ -24,6 +24,9 @@ of operations.
 
 STEPS = 4
 """The allowed error of a solve, in units of its difference to one with twice as many steps: Euler's is twice it."""
+
+WEIGHT_STEP = 2.0**-20
+"""The relative step by which weights move, to show how the answer is conditioned by them."""
 
 DIRECTIONS, PAIRS = 3, 4
 """The numbers of perturbations of each kind. Rounding has steps: every other second difference is 0 by chance."""
@@ -54,18 +57,17 @@ class Measured(NamedTuple):
     log_det: Answer
 
 
-def measure(function, given, *, eps, domain, input_error=None, weight_moves=(), seed=0):
+def measure(function, given, *, eps, domain, input_error=0.0, weight_moves=(), seed=0):
     """Return an `Answer` for each answer of `function(inputs)` at the `Inputs` given, which are off by `input_error`.
 
     All rows go through in one batch of a fixed size, so an engine that compiles does so once.
-    `weight_moves` are functions like `function` whose weights are moved by a relative step, given as
-    pairs (function, step).
+    `weight_moves` are functions like `function` whose weights are moved by a relative `WEIGHT_STEP`.
     """
     x, noise, rows = given.x, given.noise, len(given.x)
     rng = np.random.default_rng([seed, x.size])
     step = np.minimum(np.sqrt(eps) * np.abs(x), room(domain, x) / 2)
-    error = np.zeros_like(x) if input_error is None else np.minimum(input_error, 1e30)
-    error = np.minimum(error, np.maximum(room(domain, x), 0))  # a map may refuse what lies outside
+    nearest = np.maximum(room(domain, x), 0)  # a map may refuse what lies outside
+    error = np.minimum(np.minimum(input_error, 1e30), nearest)
     held, steps, errors = [x], [step], [error]
     if noise is not None:
         held, steps, errors = [x, noise], [step, np.sqrt(eps) * noise], [error, np.zeros_like(noise)]
@@ -82,10 +84,7 @@ def measure(function, given, *, eps, domain, input_error=None, weight_moves=(), 
         stacked[0][rows:] /= stacked[0][rows:].sum(axis=-1, keepdims=True)
     stacked = given._replace(**dict(zip(("x", "noise"), stacked, strict=False)))
     answers = [split(part, rows) for part in function(stacked)]
-    moved_weights = [
-        ([split(part, rows)[0] for part in other(stacked)], eps / relative)
-        for other, relative in weight_moves
-    ]
+    moved_weights = [[split(part, rows)[0] for part in other(stacked)] for other in weight_moves]
     with np.errstate(all="ignore"):
         # A step that an edge made shorter stands for more of the rounding of x.
         ratio = np.where(step > 0, eps * np.abs(x) / np.where(step > 0, step, 1), 0.0)
@@ -98,8 +97,8 @@ def measure(function, given, *, eps, domain, input_error=None, weight_moves=(), 
             near = ratio.reshape(-1, *(1,) * (base.ndim - 1)) * _farthest(base, moved)
             bends = [np.abs(a - 2 * base + b) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
             error_out = near + np.max(bends, axis=0) + eps * np.abs(base) + smallest(eps)
-            for other, share in moved_weights:
-                error_out = error_out + share * np.abs(other[which] - base)
+            for other in moved_weights:
+                error_out = error_out + eps / WEIGHT_STEP * np.abs(other[which] - base)
             results.append(Answer(base, error_out, _farthest(base, parts[DIRECTIONS + 2 * PAIRS :])))
     return results
 

@@ -10,15 +10,11 @@ from flowkit.bijectors import Continuous
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
-from flowkit.testing.copies import nudged
 from flowkit.testing.examples import ROWS
-from flowkit.testing.inputs import Inputs, direction, each, noise_for
-from flowkit.testing.judging import SIDES, Broken, ask_unless, judge, require, unlike
-from flowkit.testing.kept import kept
-from flowkit.testing.points import points_of
-from flowkit.testing.tolerances import ROUNDINGS, STEPS, Measured, large, measure
-
-WEIGHT_STEP = 2.0**-20
+from flowkit.testing.inputs import Inputs, direction, each, noise_for, points_of
+from flowkit.testing.judging import SIDES, Broken, ask_unless, in_all_entries, judge, require, unlike
+from flowkit.testing.subject import kept, nudged
+from flowkit.testing.tolerances import ROUNDINGS, STEPS, WEIGHT_STEP, Measured, large, measure, tame
 
 
 class Trial:
@@ -155,12 +151,12 @@ class Trial:
         """Return the largest rounding unit of the directions."""
         return max(self.unit_of(inverse) for inverse, _ in self.directions)
 
-    def measured(self, x, inverse, input_error=None):
+    def measured(self, x, inverse, input_error=0.0):
         """Return one direction at `x`, with its error by rounding."""
         layer, eps = self.layer64, self.unit_of(inverse)
         moves = []
         if any("float" in str(v.dtype) for v in layer.weights):
-            moves = [(self._with_moved_weights(inverse, draw), WEIGHT_STEP) for draw in (0, 1)]
+            moves = [self._with_moved_weights(inverse, draw) for draw in (0, 1)]
         given = self.inputs(inverse)._replace(x=x)
         measured = Measured(
             *measure(
@@ -233,7 +229,13 @@ class Trial:
         with np.errstate(invalid="ignore"):
             small = (np.abs(z) < large(self.eps)) & np.isfinite(error)  # NaN is not
             good = small & domain.inside(z, np.where(domain.kinds == "interval", -error, error))
-        return good.reshape(len(z), -1).all(axis=1)
+        return in_all_entries(good)
+
+    def comes_back(self, inverse):
+        """Return for each sample if what comes back, after that direction and the other one, can be judged."""
+        there, error = self.measured_in(inverse).output.value, ROUNDINGS * self.answer_error(inverse)
+        straight = tame(self.measured_after(inverse), self.points(inverse))
+        return self.resolved(there, error, self.domain(not inverse)) & straight
 
     def float32_errors(self, inverse):
         """Return the measured errors of (output, log_det) of one direction, in float32's units."""
@@ -250,7 +252,7 @@ class Trial:
         for name, a, b, error in zip(self.named(inverse), expected, received, errors, strict=True):
             require(a.shape == b.shape, f"{what.format(name)} of shape {a.shape}", f"{b.shape}")
             a, b = a.astype("float64"), b.astype("float64")
-            finite = np.isfinite(a).reshape(len(a), -1).all(axis=1)
+            finite = in_all_entries(np.isfinite(a))
             if finite.any():
                 judged = True
                 allowed = np.minimum(2 * ROUNDINGS * error[order], np.maximum(1, np.abs(a)) / 32)

@@ -19,8 +19,7 @@ from flowkit.contract import ContractError
 from flowkit.engines import engine
 from flowkit.testing import BrokenPromise, Example, check_bijector, check_parity
 from flowkit.testing.clauses import CLAUSES
-from flowkit.testing.parity import compare
-from flowkit.testing.target import report
+from flowkit.testing.processes import compare, report
 from tests.testing import things
 from tests.testing.wrong_bijectors.log_dets import SignFlip, WrongFarOut
 

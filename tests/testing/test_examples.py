@@ -11,7 +11,7 @@ from flowkit.conditioners import MLP
 from flowkit.contract import BijectorSpec, Domain
 from flowkit.testing import check_bijector
 from flowkit.testing.examples import evenly, event_shapes
-from flowkit.testing.points import points_of
+from flowkit.testing.inputs import points_of
 from flowkit.transforms import Additive, Affine, RationalQuadratic
 
 DOMAINS = [

@@ -184,6 +184,6 @@ def test_an_error_that_it_can_show_is_none():
 
 
 def test_a_slip_of_the_checker_s_own_is_no_verdict_on_a_layer(monkeypatch):
-    monkeypatch.delattr(maps, "tame")
-    with pytest.raises(NameError, match="tame"):
+    monkeypatch.delattr(maps, "difference")
+    with pytest.raises(NameError, match="difference"):
         check_bijector(Scale(2.0), **QUICK)

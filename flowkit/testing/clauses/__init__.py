@@ -7,8 +7,6 @@ from flowkit.testing.clauses import (
     log_dets,
     maps,
     refusals,
-    repeats,
-    shapes,
     weights,
 )
 from flowkit.testing.judging import Clause
@@ -20,7 +18,7 @@ def clauses_of(*modules):
     return {thing.name: thing for thing in everything if isinstance(thing, Clause)}
 
 
-CLAUSES = clauses_of(shapes, maps, log_dets, gradients, calls, weights, repeats, engines, refusals)
+CLAUSES = clauses_of(maps, log_dets, gradients, calls, weights, engines, refusals)
 
 
 def known(name):

@@ -5,7 +5,7 @@ import numpy as np
 
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
-from flowkit.testing.causes import ASKS, COMPILE_HINT, cause_of, traced
+from flowkit.testing.causes import ASKS, COMPILE_HINT, cause_of, text_of, traced
 from flowkit.testing.inputs import direction
 from flowkit.testing.judging import SIDES, Broken, Undecided, clause, judge, require
 from flowkit.testing.tolerances import ROUNDINGS
@@ -38,8 +38,7 @@ def _compiled(trial, inverse):
         if traced(error):
             expected = f"{side} to compile in one piece"
             raise Broken(expected, f"{where}, where {ASKS}", hint=COMPILE_HINT) from error
-        text = f"{type(error).__name__}: {' '.join(str(error).split())[:400]}"
-        raise Broken(f"{side} to compile", f"{where}, {text}") from error
+        raise Broken(f"{side} to compile", f"{where}, {text_of(error)}") from error
 
 
 @clause("mixed precision", per="once")
@@ -52,7 +51,7 @@ def mixed_precision(trial):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         layer = subject.build(subject.make("mixed_bfloat16"), trial.event)
-        layer.set_weights([v.numpy() for v in trial.layer32.weights])
+        layer.set_weights(trial.layer32.get_weights())
         for inverse, _ in trial.directions:
             names = ("x", "inverse log_det") if inverse else ("z", "log_det")
             for name, answer in zip(names, trial.run32(inverse, layer=layer), strict=True):

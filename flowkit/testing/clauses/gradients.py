@@ -6,9 +6,8 @@ from keras import ops
 
 from flowkit.contract import Domain
 from flowkit.engines import engine
-from flowkit.testing.inputs import Inputs, direction, floating
-from flowkit.testing.judging import SIDES, Broken, Undecided, clause, judge, point, require
-from flowkit.testing.points import points_of, within
+from flowkit.testing.inputs import Inputs, direction, floating, points_of, within
+from flowkit.testing.judging import SIDES, Broken, Undecided, clause, in_all_entries, judge, point, require
 from flowkit.testing.tolerances import ROUNDINGS, large
 
 LIMIT = float(np.finfo("float32").max)
@@ -59,7 +58,7 @@ def first_infinite(trial, inverse, at_the_limit):
         for _ in range(CLOSER):
             rows = points_of(trial.domain(inverse), sizes.reshape(-1, *(1,) * (ray.ndim - 1)) * ray)
             value, log_det = trial.run32(inverse, Inputs(rows, trial.first(len(rows))))
-            good = np.isfinite(log_det) & np.isfinite(value).reshape(len(rows), -1).all(axis=1)
+            good = np.isfinite(log_det) & in_all_entries(np.isfinite(value))
             first = int(np.argmin(good))
             if good.all() or (first and at_the_limit(value[first - 1], log_det[first - 1])):
                 break
@@ -128,7 +127,7 @@ def _that_fit(trial, inverse):
     with np.errstate(invalid="ignore"):
         good = np.abs(measured.output.value) < limit  # NaN is not
         # The log-density of what is dropped grows with its square.
-        good = (np.abs(measured.log_det.value) < limit) & good.reshape(len(good), -1).all(axis=1)
+        good = (np.abs(measured.log_det.value) < limit) & in_all_entries(good)
     if not good.any():
         raise Undecided(_TOO_LARGE)
     rows = np.where(good, np.arange(len(good)), np.argmax(good))

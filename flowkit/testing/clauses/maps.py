@@ -1,10 +1,11 @@
-"""The two directions undo each other, everywhere, and land where the spec says."""
+"""The two directions answer in the shapes, dtypes and sets that the layer says, and undo each other everywhere."""
 
+import keras
 import numpy as np
 
 from flowkit.contract import Domain
 from flowkit.testing.examples import ROWS
-from flowkit.testing.inputs import Inputs
+from flowkit.testing.inputs import Inputs, difference, placeholder, points_of
 from flowkit.testing.judging import (
     SIDES,
     Broken,
@@ -12,12 +13,12 @@ from flowkit.testing.judging import (
     Undecided,
     ask_unless,
     clause,
+    in_all_entries,
     judge,
     point,
     require,
 )
-from flowkit.testing.points import difference, points_of
-from flowkit.testing.tolerances import ROUNDINGS, split, tame
+from flowkit.testing.tolerances import ROUNDINGS, split
 from flowkit.testing.trial import leading
 
 REACH = 8.0
@@ -28,6 +29,62 @@ PARTS, PLACES = 1025, 2
 
 STEEP = np.log(np.finfo("float64").max)
 """The log-det of a map so steep that overflow is no surprise."""
+
+
+@clause("log-det shape", per="event")
+def log_det_shape(trial):
+    """Require log-dets (batch,) of at least float32, and outputs of the layer's dtype, in which directions compute.
+
+    Hint: Sum over the event, not over the batch; return ops.zeros of shape (batch,), or a scalar.
+    """
+    dtype = trial.layer32.compute_dtype
+    for inverse, given in trial.directions:
+        side = SIDES[inverse]
+        for rows in (len(given.x), 1):
+            value, log_det = trial.run32(inverse, given.rows(slice(rows)))
+            require(
+                log_det.shape == (rows,),
+                f"a log_det of shape ({rows},) from {side}",
+                f"shape {log_det.shape}",
+            )
+            found = log_det.dtype.name
+            require(found in ("float32", "float64"), f"a log_det of at least float32 from {side}", found)
+            found = value.dtype.name
+            require(found == dtype, f"an output of dtype {dtype} from {side}", found)
+        trial.unit_of(inverse)  # raises Broken for a cast below that dtype
+
+
+@clause("shape inference", per="event")
+def shape_inference(trial):
+    """Require that compute_output_shape, compute_inverse_shape and a symbolic call give the shapes that come out.
+
+    Hint: Write compute_output_shape and compute_inverse_shape for a map that changes shapes.
+    """
+    layer = trial.layer32
+    for batch in (None, ROWS):
+        if trial.subject.has(False):
+            shape = layer.compute_output_shape((batch, *trial.event))
+            _same("compute_output_shape", shape, batch, trial.measured_in(False).output.value)
+        if trial.subject.has(True):
+            shape = layer.compute_inverse_shape((batch, *trial.latent_event))
+            _same("compute_inverse_shape", shape, batch, trial.points(False))
+    if trial.subject.has(True):
+        found = trial.run32(inverse=True)[0].shape[1:]
+        require(found == trial.event, f"inverse to return events of shape {trial.event}", f"{found}")
+    context = placeholder(trial.context)
+    for inverse, _ in trial.directions:
+        event, other = trial.events(inverse)
+        value, log_det = layer(keras.Input(event), context=context, inverse=inverse)
+        require(
+            tuple(value.shape) == (None, *other) and tuple(log_det.shape) == (None,),
+            f"symbolic outputs of shape {(None, *other)} and (None,) from {SIDES[inverse]}",
+            f"{tuple(value.shape)} and {tuple(log_det.shape)}",
+        )
+
+
+def _same(what, shape, batch, value):
+    expected = (batch, *value.shape[1:])
+    require(tuple(shape) == expected, f"{what} to answer {expected}", f"{tuple(shape)}")
 
 
 @clause("round trip", needs=(True, False))
@@ -52,12 +109,16 @@ def inverse_round_trip(trial):
 
 def _comes_back(trial, inverse, declared):
     points, domain = trial.points(inverse), trial.domain(inverse)
-    there, again = trial.measured_in(inverse).output, trial.measured_after(inverse)
-    value, allowed = again.output.value, again.output.allowed() + declared
-    error = ROUNDINGS * trial.answer_error(inverse)
-    known = trial.resolved(there.value, error, trial.domain(not inverse)) & tame(again, points)
-    gap = difference(domain, points, value)
-    judge(points, value, allowed, what="z" if inverse else "x", where=points, among=known, gap=gap)
+    again = trial.measured_after(inverse).output
+    judge(
+        points,
+        again.value,
+        again.allowed() + declared,
+        what="z" if inverse else "x",
+        where=points,
+        among=trial.comes_back(inverse),
+        gap=difference(domain, points, again.value),
+    )
 
 
 @clause("gaps", per="event", needs=(True, False))
@@ -144,20 +205,20 @@ def _lands(measured, domain, where, what):
     # Overflow towards an open end is for the clause "finite" to judge; NaN is nowhere.
     slack = np.nan_to_num(ROUNDINGS * measured.output.error, nan=0.0)
     good = domain.inside(value, slack) | ((domain == Domain.REAL) & ~np.isfinite(value))
-    row = int(np.argmin(np.broadcast_to(good, value.shape).reshape(len(value), -1).all(axis=1)))
+    row = int(np.argmin(in_all_entries(np.broadcast_to(good, value.shape))))
     require(good.all(), f"{what} in {domain}", f"{point(value[row])} at {point(where[row])}", sample=row)
 
 
 def _finite(measured, where):
-    value, log_det = measured.output.value.reshape(len(where), -1), measured.log_det.value
-    good = np.isfinite(log_det) & np.isfinite(value).all(axis=1)
+    value, log_det = measured.output.value, measured.log_det.value
+    good = np.isfinite(log_det) & in_all_entries(np.isfinite(value))
     # A power of some thousands overflows in the middle of its domain, as its log-det tells; a pole has an infinite one.
-    good |= np.isfinite(log_det) & (log_det > STEEP) & ~np.isnan(value).any(axis=1)
+    good |= np.isfinite(log_det) & (log_det > STEEP) & in_all_entries(~np.isnan(value))
     row = int(np.argmin(good))
     require(
         good.all(),
         "a finite output and log-det inside the domain",
-        f"{point(measured.output.value[row])} with log-det {log_det[row]:.6g} at {point(where[row])}",
+        f"{point(value[row])} with log-det {log_det[row]:.6g} at {point(where[row])}",
         sample=row,
     )
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from flowkit.testing.causes import message_of
+from flowkit.testing.causes import message_of, text_of
 from flowkit.testing.examples import Example
 from flowkit.testing.inputs import Inputs
 from flowkit.testing.judging import SIDES, Broken, Undecided, ask_unless, clause, require
@@ -84,7 +84,7 @@ def _refused(trial, event, inverse, misfit):
             ) from error
         return True
     except Exception as error:
-        raise Broken(either, f"{type(error).__name__}: {message_of(error)}") from error
+        raise Broken(either, text_of(error)) from error
     require(not must, expected, "an answer")
     found = value.shape[1:]
     require(found == other, f"{either} of shape {other}, as {says} says", f"shape {found}")
@@ -110,7 +110,7 @@ def other_places(trial):
         raise Undecided(f"it refuses to be built for {larger}") from None
     if [v.shape for v in layer.weights] != [v.shape for v in meant.weights]:
         raise Undecided("its weights are made for the places: clause 'wrong size'")
-    layer.set_weights([v.numpy() for v in meant.weights])
+    layer.set_weights(meant.get_weights())
     judged = False
     for inverse, given in there.directions:
         expected = there.run32(inverse)

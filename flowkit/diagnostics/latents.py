@@ -1,19 +1,24 @@
-"""Normality: tests of the latents of data against the base density, entry by entry and by their length."""
+"""Latents of data: if they follow the base density, the bits of each level, and the error of data that come back."""
 
+import math
 from types import MethodType
 
 import numpy as np
 from scipy import stats
 
+from flowkit.bijectors.levels import level_sizes
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, checked
 from flowkit.contract.noise import given
-from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, histograms, holm
+from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, histograms, holm, plot
 from flowkit.distributions import Normal
+from flowkit.evaluation import level_bits
 from flowkit.flow import Flow, prepare, sampling, scoring
+from flowkit.flow.round_trip import TOLERANCE
 from flowkit.training.pictures import new_figure
 
 _LINES = 40  # of a QQ plot
+_PERCENTILES = (50, 90, 99, 100)  # of the errors of a round trip
 
 
 @checked
@@ -72,7 +77,7 @@ def normality(
             "mean_square": float(np.mean(z**2)),
         },
         bool((p >= level).all()),
-        lambda: _draw(z, expected),
+        lambda: _draw_normality(z, expected),
     )
 
 
@@ -93,11 +98,10 @@ def _forward(flow, y, context, noise=None):
 def _tests(z, expected):
     """Return (distance, p-value) of each entry, then of the length."""
     if expected is None:
-        found = [stats.kstest(column, "norm") for column in z.T]
-        found.append(stats.kstest(_squares(z), stats.chi2(z.shape[1]).cdf))
+        others = [*["norm"] * z.shape[1], stats.chi2(z.shape[1]).cdf]
     else:
-        pairs = [*zip(z.T, expected.T, strict=True), (_squares(z), _squares(expected))]
-        found = [stats.ks_2samp(*pair) for pair in pairs]
+        others = [*expected.T, _squares(expected)]
+    found = [stats.kstest(*pair) for pair in zip([*z.T, _squares(z)], others, strict=True)]
     return [(one.statistic, one.pvalue) for one in found]
 
 
@@ -105,7 +109,7 @@ def _squares(z):
     return (z**2).sum(axis=1)
 
 
-def _draw(z, expected):
+def _draw_normality(z, expected):
     figure = new_figure(9, 4)
     left, right = figure.subplots(1, 2)
     count = min(200, len(z))
@@ -130,4 +134,85 @@ def _draw(z, expected):
     right.set(xlabel="squared length of the latents", ylabel="density")
     for axes in (left, right):
         axes.grid(alpha=0.3, color=GREY)
+    return figure
+
+
+def level_shares(
+    flow: Flow, x: Tensor, context: Context = None, *, batch_size: int | None = None, seed: int = 0
+) -> Finding:
+    """Divide the bits per dimension among the levels: `flowkit.evaluation.level_bits`, in the mean over `x`.
+
+    Raises ValueError for a flow without levels.
+
+    >>> from flowkit import zoo
+    >>> images = np.random.default_rng(0).integers(0, 256, (8, 4, 4, 1), dtype="uint8")
+    >>> flow = zoo.glow(levels=2, steps=1, width=4).adapt(images)
+    >>> level_shares(flow, images).numbers["latents"]
+    [8, 8]
+    """
+    bits = level_bits(flow, x, context, batch_size=batch_size, seed=seed).astype("float64")
+    mean = bits.mean(axis=0)
+    error = bits.std(axis=0, ddof=1) / math.sqrt(len(bits)) if len(bits) > 1 else np.full(len(mean), math.nan)
+    sizes = level_sizes(flow.bijector, "level_shares")
+    shares = ", ".join(
+        f"level {i} {b:.3f} ({b / mean.sum():.0%} of them in {s / sum(sizes):.0%} of the latents)"
+        for i, (b, s) in enumerate(zip(mean, sizes, strict=True))
+    )
+    return Finding(
+        "levels",
+        f"Of {mean.sum():.3f} bits per dimension: {shares}.",
+        {
+            "rows": len(bits),
+            "bits_per_dim": mean.tolist(),
+            "standard_error": error.tolist(),
+            "latents": sizes,
+        },
+        None,
+        lambda: _draw_levels(mean, error, sizes),
+    )
+
+
+def _draw_levels(mean, error, sizes):
+    figure, axes = plot("level", "bits per dimension of the data")
+    places = np.arange(len(mean))
+    axes.bar(places, mean, yerr=error, color=BLUE, label="carried")
+    share = mean.sum() * np.asarray(sizes) / sum(sizes)
+    axes.scatter(places, share, marker="_", s=900, color=GREY, label="if each latent carried as much")
+    axes.set_xticks(places)
+    axes.legend(fontsize=8, markerscale=0.3)
+    return figure
+
+
+def round_trip(flow: Flow, x: Tensor, context: Context = None, *, batch_size: int | None = None) -> Finding:
+    """Report percentiles of `flow.round_trip_error(x)`; it passes if the largest is at most 1e-3 of a row's size.
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import Scale
+    >>> flow = Flow(Scale(1.0))
+    >>> flow.build((None, 2))
+    >>> round_trip(flow, np.ones((4, 2))).passed
+    True
+    """
+    error = np.sort(flow.round_trip_error(x, context, batch_size=batch_size).astype("float64"))
+    # "higher" is an error that was seen, also if others are infinite.
+    found = {f"{p}%": float(np.percentile(error, p, method="higher")) for p in _PERCENTILES}
+    shown = ", ".join(f"{value:.1g} at {name}" for name, value in found.items())
+    return Finding(
+        "round_trip",
+        f"f^-1(f(x)) is off by {shown} of rows, as a part of their size; {TOLERANCE:g} passes.",
+        {"rows": len(error), "tolerance": TOLERANCE, "percentiles": found},
+        bool(error[-1] <= TOLERANCE),
+        lambda: _draw_errors(error),
+    )
+
+
+def _draw_errors(error):
+    figure, axes = plot("percentile of rows", "error, as a part of the row's size")
+    floor = np.finfo("float32").tiny
+    axes.plot(100 * (np.arange(len(error)) + 0.5) / len(error), np.maximum(error, floor), color=BLUE)
+    axes.axhline(TOLERANCE, color="black", linewidth=0.8, linestyle="--", label="passes below")
+    if error.max() > 0:
+        axes.set_yscale("log")
+        axes.set_ylim(bottom=max(error[error > 0].min() / 2, 1e-12))
+    axes.legend(fontsize=8)
     return figure
