@@ -2,10 +2,9 @@
 
 import keras
 
-from flowkit.bijectors.actnorm import ActNorm
+from flowkit.bijectors.actnorm import ActNorm, BatchNorm
 from flowkit.bijectors.affine import Scale, Shift
 from flowkit.bijectors.autoregressive import Autoregressive
-from flowkit.bijectors.batchnorm import BatchNorm
 from flowkit.bijectors.bends import Planar, Radial, Sylvester
 from flowkit.bijectors.block_autoregressive import BlockAutoregressive
 from flowkit.bijectors.chain import Chain
@@ -25,9 +24,8 @@ from flowkit.bijectors.rearrange import Flatten, Haar, Permute, Reshape, Squeeze
 from flowkit.bijectors.repeat import Repeat
 from flowkit.bijectors.residual import Residual
 from flowkit.bijectors.rotations import CayleyRotation, HouseholderRotation, QRLinear, SVDLinear, Woodbury
-from flowkit.bijectors.soft_bounds import SoftBounds
 from flowkit.bijectors.standardize import Standardize
-from flowkit.bijectors.unconstrain import Unconstrain
+from flowkit.bijectors.unconstrain import SoftBounds, Unconstrain
 
 __all__ = [
     "GIN",

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.autoregressive import find_fixed_point, find_in_passes
 from flowkit.bijectors.bends import bend
-from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
 from flowkit.bijectors.steered import MovedByContext
 from flowkit.bijectors.weights import new_weight, scale
 from flowkit.contract import Shape, sum_event

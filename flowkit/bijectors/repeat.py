@@ -7,8 +7,8 @@ import numpy as np
 from keras import ops
 
 from flowkit import engines
+from flowkit.bijectors.chain import derived_of, fold, run_units
 from flowkit.bijectors.composite import proceed
-from flowkit.bijectors.folding import derived_of, fold, run_units
 from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay, smallest
 from flowkit.contract import Bijector, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import whole

@@ -337,7 +337,7 @@ class TransformerInTurn(InTurn):
     """
 
     def begin(self, batch, context, dtype, derived):
-        """Return (state, answer) for a batch: see `flowkit.conditioners.made_in_turn.MADEInTurn.begin`.
+        """Return (state, answer) for a batch: see `flowkit.conditioners.made.MADEInTurn.begin`.
 
         `x` is (places, batch, channels), and the output for a place is (batch, parameters, channels).
         """

@@ -34,7 +34,7 @@ class Conditioner(Configured, keras.Layer):
     `derived=`, or None if it was not computed. As in `Bijector`, it works for weights with leading axes.
 
     An autoregressive one may have `in_turn`, which computes the parameters of one entry as soon as those before it are
-    known, in less than a pass: see `flowkit.conditioners.made_in_turn`. Without it the inverse of `Autoregressive`
+    known, in less than a pass: see `flowkit.conditioners.made`. Without it the inverse of `Autoregressive`
     calls it for all entries until nothing changes.
 
     >>> class Doubled(Conditioner):

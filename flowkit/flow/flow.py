@@ -25,10 +25,10 @@ from flowkit.engines import engine
 from flowkit.flow import context as contexts
 from flowkit.flow import prepare, sampling, scoring
 from flowkit.flow.batches import map_leaves, real_numbers
-from flowkit.flow.metrics import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.flow.model import FlowModel, locked
 from flowkit.flow.noise import continuous, varies
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
+from flowkit.flow.scoring import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.objectives.objective import expect_shape
 
 Rows = Annotated[int, whole(0, None)]

@@ -13,9 +13,8 @@ from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
-from flowkit.flow.metrics import MeanOfCounted, what_counts
 from flowkit.flow.model import locked
-from flowkit.flow.scoring import scored
+from flowkit.flow.scoring import MeanOfCounted, scored, what_counts
 
 
 @keras.saving.register_keras_serializable("flowkit")

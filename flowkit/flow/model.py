@@ -21,8 +21,8 @@ from flowkit.flow import adapting, prepare, saving
 from flowkit.flow.batches import map_leaves
 from flowkit.flow.context import check_context
 from flowkit.flow.group import check_devices, check_same_work, together
-from flowkit.flow.metrics import is_likelihood
 from flowkit.flow.noise import refuse_varying
+from flowkit.flow.scoring import is_likelihood
 from flowkit.objectives import MaximumLikelihood, Objective
 
 _OF_TARGETS = ("loss_weights", "metrics", "weighted_metrics")

@@ -4,16 +4,15 @@ import keras
 
 from flowkit.transforms.affine import Additive, Affine, Gaussian, ScaleShift
 from flowkit.transforms.by_column import ByColumn
-from flowkit.transforms.linear_spline import LinearSpline
 from flowkit.transforms.mixtures import MixtureOfLogistics, SigmoidMixture
 from flowkit.transforms.polynomials import Bernstein, SumOfSquares
-from flowkit.transforms.quadratic_spline import QuadraticSpline
 from flowkit.transforms.rational_quadratic import (
     CircularRationalQuadratic,
     RationalQuadratic,
     SoftClippedSpline,
 )
 from flowkit.transforms.solved import Solved, StraightTails
+from flowkit.transforms.splines import LinearSpline, QuadraticSpline
 from flowkit.transforms.transform import Transform
 from flowkit.transforms.unconstrained_monotone import UnconstrainedMonotone
 

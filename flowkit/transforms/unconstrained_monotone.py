@@ -11,7 +11,7 @@ from flowkit.engines import engine
 from flowkit.numerics import cumsum, tanh
 from flowkit.transforms.knots import LEAST, distances
 from flowkit.transforms.mixtures import even_steps
-from flowkit.transforms.quadratic_spline import LinearSlopes, areas_of
+from flowkit.transforms.splines import LinearSlopes, areas_of
 
 _LARGEST = -math.log(LEAST)  # of a log-slope
 

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Scale, Shift
-from flowkit.bijectors.folding import fold
+from flowkit.bijectors.chain import fold
 from flowkit.engines import engine
 
 pytestmark = pytest.mark.two_engines

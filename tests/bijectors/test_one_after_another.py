@@ -8,7 +8,7 @@ from keras import ops
 
 from flowkit import Flow
 from flowkit.bijectors import Autoregressive
-from flowkit.bijectors.one_after_another import find_fixed_point, find_in_passes
+from flowkit.bijectors.autoregressive import find_fixed_point, find_in_passes
 from flowkit.conditioners import MADE, ResidualMADE
 from flowkit.contract import Conditioner
 from flowkit.contract.conditioner import in_turn_of

@@ -10,7 +10,7 @@ from keras import ops
 
 from flowkit import Flow, zoo
 from flowkit.bijectors import Scale
-from flowkit.bijectors.folding import derived_of
+from flowkit.bijectors.chain import derived_of
 from flowkit.contract import ContractError
 from flowkit.contract.derived import derive_from, freezes, frozen
 from flowkit.engines import engine
