@@ -1,12 +1,106 @@
-"""Bijectors that run other layers: one traversal runs, adapts and refreshes them."""
+"""Bijectors that run other layers: what these promise together, and one traversal that runs, adapts, refreshes them."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from flowkit.contract import Bijector, Context, FlowLayer, Shape, Tensor
-from flowkit.contract.conditioner import adapt_conditioner, refresh_conditioner, refreshes
+from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Domain, FlowLayer, Shape, Tensor
+from flowkit.contract.conditioner import adapt_conditioner, context_of, refresh_conditioner, refreshes
+from flowkit.contract.errors import label
 from flowkit.contract.noise import deal, given
 from flowkit.contract.shapes import as_tuple
+from flowkit.contract.spec import composed
+
+
+def compose(owner: FlowLayer, parts: list[FlowLayer]) -> BijectorSpec:
+    """Return the spec of parts one after another.
+
+    Raises ContractError, in the name of their `owner`, for two that do not fit.
+    """
+    specs = [part.spec for part in parts]
+    if not specs:
+        return BijectorSpec(log_det="zero")
+    domain, codomain = _domains(owner, parts)
+    return BijectorSpec(
+        event_rank=_rank(owner, parts),
+        event_multiple=specs[0].event_multiple,
+        domain=domain,
+        codomain=codomain,
+        rearranges=all(spec.rearranges for spec in specs),
+        **composed(specs),
+    )
+
+
+def _domains(owner, parts):
+    """Return the first domain and the last codomain; what only rearranges lets the one beside it through."""
+    moving = [p for p in parts if not p.spec.rearranges] or parts
+    ends = [domain for p in moving for domain in (p.spec.domain, p.spec.codomain)]
+    if any(domain == Domain.SIMPLEX or domain.columns is not None for domain in ends):
+        moving = parts  # neither a sum over the last axis nor an interval for each column survives a change of places
+    for one, next_ in itertools.pairwise(moving):
+        if one.spec.codomain != next_.spec.domain:
+            wanted = f"{label(next_)} to receive its domain {next_.spec.domain}"
+            received = f"{one.spec.codomain}, the codomain of {label(one)}"
+            hint = "Put a bijector between the two that maps one onto the other."
+            raise ContractError("domain", owner, expected=wanted, received=received, hint=hint)
+    return moving[0].spec.domain, moving[-1].spec.codomain
+
+
+def _rank(owner, parts):
+    """Return the rank that the data must have for every part to get one that it can take; None for any."""
+    wanted = rank = None
+    known = True  # whether `rank`, as far as it is known, is still that of the data
+    for part in parts:
+        takes = part.spec.event_rank
+        if takes is not None:
+            if rank is not None and not set(_ranks(takes)) & set(_ranks(rank)):
+                expected = f"{label(part)} to receive events of rank {takes}"
+                received = f"events of rank {rank} from the parts before it"
+                hint = "Put a Reshape or Flatten between them."
+                raise ContractError("event rank", owner, expected=expected, received=received, hint=hint)
+            rank = takes
+            wanted = rank if known and wanted is None else wanted
+        after = part.latent_rank(rank)
+        known = known and after == rank
+        rank = after
+    return wanted
+
+
+def _ranks(rank):
+    return (rank,) if isinstance(rank, int) else rank
+
+
+def compose_scales(
+    owner: FlowLayer, scales: list[FlowLayer], conditioners: list[Any], bounded: bool
+) -> BijectorSpec:
+    """Return the spec of scales, after each of which latents leave, whitened by priors, the `conditioners`.
+
+    `bounded` is True if the scales of the priors are bounded.
+
+    Raises ContractError, in the name of their `owner`, for one that gives others than all real numbers, or that takes
+    others and is not the first.
+    """
+    specs = [scale.spec for scale in scales]
+    for number, spec in enumerate(specs):
+        _check_real(owner, "a scale's codomain", spec.codomain)
+        _check_real(owner, "a later scale's domain", spec.domain if number else Domain.REAL)
+    reads = [BijectorSpec(log_det="zero", context=context_of(p)) for p in conditioners]
+    varies = "varying" if conditioners else "zero"
+    whitened = BijectorSpec(log_det=varies, fixed_axes="all", bounded=bounded)
+    return BijectorSpec(
+        event_rank=specs[0].event_rank,
+        event_multiple=specs[0].event_multiple,
+        domain=specs[0].domain,
+        **composed([*specs, *reads, whitened]),
+    )
+
+
+def _check_real(owner, whose, domain):
+    """Raise if latents, or what goes on to a later scale, are not all the real numbers."""
+    if domain != Domain.REAL:
+        wanted = f"{whose} to be {Domain.REAL}, which latents and their priors are"
+        hint = "Map onto the real numbers within the scale, with Logit or Inverse(Exp())."
+        raise ContractError("domain", owner, expected=wanted, received=f"{domain}", hint=hint)
 
 
 def proceed(part: Any, x: Tensor, noise: Tensor) -> None:

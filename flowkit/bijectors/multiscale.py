@@ -8,8 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.composite import Composite, proceed
-from flowkit.bijectors.composition import compose_scales
+from flowkit.bijectors.composite import Composite, compose_scales, proceed
 from flowkit.bijectors.levels import level_shapes
 from flowkit.contract import Context, ContractError, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Fraction, listed, words

@@ -7,8 +7,7 @@ from typing import Annotated
 import keras
 
 from flowkit import engines
-from flowkit.bijectors.composite import Composite
-from flowkit.bijectors.composition import compose
+from flowkit.bijectors.composite import Composite, compose
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import words
 from flowkit.contract.errors import label

@@ -8,14 +8,12 @@ in. One that has `adapt(x)` takes part in data-dependent initialisation.
 import keras
 
 from flowkit.conditioners.causal import CausalConvNet
-from flowkit.conditioners.context import LabelDropout, StandardizedContext
+from flowkit.conditioners.context import DeepSet, LabelDropout, StandardizedContext
 from flowkit.conditioners.convnet import ConvNet
-from flowkit.conditioners.deep_set import DeepSet
 from flowkit.conditioners.field import Field
 from flowkit.conditioners.gated import GatedAttention, GatedConvNet, ResidualConvNet
-from flowkit.conditioners.lipschitz_mlp import LipschitzMLP
 from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
-from flowkit.conditioners.mlp import MLP, AngularMLP, ResidualMLP
+from flowkit.conditioners.mlp import MLP, AngularMLP, LipschitzMLP, ResidualMLP
 from flowkit.conditioners.priors import PlacePrior, TopPrior
 from flowkit.conditioners.scaled import ScaledConv, ScaledDense
 from flowkit.conditioners.transformer import CausalTransformer, ViT

@@ -132,6 +132,24 @@ class Domain:
             return self.high - ops.softplus(t)
         return self.low + (self.high - self.low) * ops.sigmoid(t)
 
+    def constraint(self, rank: int, constraints: Any) -> Any:
+        """Return the set of events with `rank` axes as PyTorch and NumPyro describe it; a circle as an interval.
+
+        `constraints` is the module of one of the two: their constraints have the same names.
+        """
+        if self.kind == "simplex":
+            return constraints.simplex
+        if self.columns is not None:
+            columns = [column.constraint(0, constraints) for column in self.columns]
+            return constraints.independent(constraints.cat(columns, dim=-1), rank)
+        if math.isfinite(self.low) and math.isfinite(self.high):
+            entry = constraints.interval(self.low, self.high)
+        elif math.isfinite(self.low):
+            entry = constraints.greater_than(self.low)
+        else:
+            entry = constraints.less_than(self.high) if math.isfinite(self.high) else constraints.real
+        return constraints.independent(entry, rank) if rank else entry
+
     def __str__(self):
         for name in ("REAL", "POSITIVE", "UNIT_INTERVAL", "CIRCLE", "SIMPLEX"):
             if self == getattr(Domain, name):

@@ -8,8 +8,6 @@ import keras
 from keras import tree
 from numpyro.distributions import Distribution, constraints
 
-from flowkit.engines.supports import support
-
 
 class FlowDistribution(Distribution):
     """The density of a flow. Its batch has one entry for each row of the context."""
@@ -25,7 +23,7 @@ class FlowDistribution(Distribution):
 
     @constraints.dependent_property
     def support(self):
-        return support(self.flow.bijector.spec.domain, len(self.event_shape), constraints)
+        return self.flow.bijector.spec.domain.constraint(len(self.event_shape), constraints)
 
     @property
     def has_rsample(self):

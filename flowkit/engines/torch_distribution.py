@@ -6,8 +6,6 @@ import torch
 from keras import tree
 from torch.distributions import Distribution, constraints, register_kl
 
-from flowkit.engines.supports import support
-
 _DRAWS = 1024  # of a divergence
 
 
@@ -29,7 +27,7 @@ class FlowDistribution(Distribution):
 
     @property
     def support(self):
-        return support(self.flow.bijector.spec.domain, len(self.event_shape), constraints)
+        return self.flow.bijector.spec.domain.constraint(len(self.event_shape), constraints)
 
     def __repr__(self):
         shapes = f"batch_shape={[*self.batch_shape]}, event_shape={[*self.event_shape]}"

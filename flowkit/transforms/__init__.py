@@ -11,9 +11,8 @@ from flowkit.transforms.rational_quadratic import (
     RationalQuadratic,
     SoftClippedSpline,
 )
-from flowkit.transforms.solved import Solved, StraightTails
 from flowkit.transforms.splines import LinearSpline, QuadraticSpline
-from flowkit.transforms.transform import Transform
+from flowkit.transforms.transform import Solved, StraightTails, Transform
 from flowkit.transforms.unconstrained_monotone import UnconstrainedMonotone
 
 __all__ = [

@@ -12,7 +12,7 @@ from flowkit.contract.arguments import Count, real
 from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid, maximum, minimum, tanh
 from flowkit.transforms.knots import slopes_of
-from flowkit.transforms.solved import Solved
+from flowkit.transforms.transform import Solved
 
 Spread = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
 

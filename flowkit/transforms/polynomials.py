@@ -11,7 +11,7 @@ from flowkit.contract.arguments import Count, Positive, whole
 from flowkit.engines import engine
 from flowkit.numerics import cumsum
 from flowkit.transforms.knots import LEAST, slopes_of
-from flowkit.transforms.solved import StraightTails
+from flowkit.transforms.transform import StraightTails
 
 
 class Bernstein(StraightTails):

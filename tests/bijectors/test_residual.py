@@ -10,7 +10,7 @@ from flowkit import Flow
 from flowkit.bijectors import Chain, Residual
 from flowkit.bijectors.residual import LogDetSeries, left_out
 from flowkit.conditioners import MLP, LipschitzMLP
-from flowkit.conditioners.lipschitz_mlp import spectral_bound
+from flowkit.conditioners.mlp import spectral_bound
 from flowkit.contract import ContractError
 from flowkit.engines import engine
 
