@@ -62,8 +62,8 @@ class JaxEngine(Engine):
         return _keep(jnp.mean, ops.mean, x, axis=axis, keepdims=keepdims)
 
     def solve_triangular(self, a, b, lower):
-        on_cpu = a.ndim > 2 and jax.default_backend() == "cpu"
-        return _solve_each(a, b, lower) if on_cpu else super().solve_triangular(a, b, lower)
+        each = a.ndim > 2 and _on_cpu()
+        return _solve_each(a, b, lower) if each else super().solve_triangular(a, b, lower)
 
     # Outside of what is compiled JAX would compile a program for each shape.
 
@@ -76,7 +76,9 @@ class JaxEngine(Engine):
         return jnp.unstack(x, axis=axis)  # whose gradients are stacked; those of slices are padded and added
 
     def convolve(self, x, kernel, bias):
-        return super().convolve(x, kernel, bias) if kernel.shape[0] == 1 else _convolve(x, kernel) + bias
+        if kernel.shape[0] == 1 or not _on_cpu():
+            return super().convolve(x, kernel, bias)
+        return _convolve(x, kernel) + bias
 
     # Loops
 
@@ -249,6 +251,10 @@ class JaxEngine(Engine):
         padded = np.frombuffer(data.ljust(max(1, int(sizes.max())), b"\0"), "uint8")
         parts = np.asarray(multihost_utils.process_allgather(padded))
         return [part[: int(size)].tobytes() for part, size in zip(parts, sizes, strict=True)]
+
+
+def _on_cpu():
+    return jax.default_backend() == "cpu"
 
 
 @functools.partial(jax.jit, static_argnames="lower")
