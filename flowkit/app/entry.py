@@ -58,6 +58,8 @@ def _run(arguments):
     try:
         code = command_line(next(iter(words), None))(words, prog_name="flowkit", standalone_mode=False) or 0
     except Exception as error:
+        if type(error).__name__ == "Abort":  # typer's, for the end of a terminal's input
+            raise KeyboardInterrupt from None
         if not hasattr(error, "format_message"):
             raise
         if message := error.format_message():  # none if the help was shown instead

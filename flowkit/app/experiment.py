@@ -120,13 +120,8 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOpt
     ema, total = decay if table.ema is None else table.ema, table.epochs * steps_per_epoch
     if ema == "auto":
         ema = max(0.0, 1 - 10 / total)
-    elif ema and (reach := 1 / (1 - ema)) > total / 5:  # they would hold much of the first weights
-        warnings.warn(
-            f"averaged weights, which are scored and sampled, reach back {reach:.0f} steps, more than a fifth of the "
-            f"whole run's {total}: they will be worse than the last weights, which --set training.ema=0 takes. "
-            "More --epochs or a smaller training.batch_size make more steps",
-            stacklevel=2,
-        )
+    elif ema:
+        _note_long_averages(1 / (1 - ema), total)
     arguments = {"global_clipnorm": table.clip_norm, "use_ema": ema > 0, "ema_momentum": ema or 0.99}
     if table.optimizer == "glow-adamax" and decay:
         arguments["beta_2"] = decay
@@ -139,6 +134,17 @@ def build_optimizer(recipe: Recipe, steps_per_epoch: int) -> training.GuardedOpt
         warmup = warmup if total > warmup else total // 10  # a folder of few images
         rate = training.WarmUpCosine(table.learning_rate, warmup_steps=warmup, total_steps=total)
     return training.GuardedOptimizer(optimizers()[table.optimizer](rate, **arguments))
+
+
+def _note_long_averages(reach, total):
+    """Warn if averaged weights, which are scored and sampled, would hold much of the first ones."""
+    if reach > total / 5:
+        warnings.warn(
+            f"averaged weights, which are scored and sampled, reach back {reach:.0f} steps, more than a fifth of the "
+            f"whole run's {total}: they will be worse than the last weights, which --set training.ema=0 takes. "
+            "More --epochs or a smaller training.batch_size make more steps",
+            stacklevel=2,
+        )
 
 
 def load(recipe: Recipe, split: str) -> Split:

@@ -354,7 +354,7 @@ class Continuous(Bijector):
         part = _Step(self, solver, self._step.number)
         numbers = engine.constant(np.arange, solver.most, like=engine.tensor(self._step.number))
         return engine.backprop(
-            lambda: [engines.Stretch([part], [[part.number]], [[numbers]], solver.most)],
+            lambda: [engines.Stretch([part], [[part.number]], [[numbers]], solver.most, engine.scans([]))],
             x,
             given,
             False,

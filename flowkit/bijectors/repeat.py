@@ -10,7 +10,7 @@ from flowkit import engines
 from flowkit.bijectors.chain import derived_of, fold, run_units
 from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay, smallest
-from flowkit.contract import Bijector, Context, ContractError, Shape, Tensor
+from flowkit.contract import Bijector, Context, ContractError, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import whole
 from flowkit.contract.derived import apart, freezes, once
 from flowkit.contract.errors import label
@@ -21,8 +21,6 @@ from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 
 _OF_EACH_ENTRY = {type(None), keras.regularizers.L1, keras.regularizers.L2, keras.regularizers.L1L2}
-# Keras's own: on CPU, XLA runs their gradients inside a loop ten times slower; those of `engine.convolve` it does not.
-_CONVOLUTIONS = tuple(getattr(keras.layers, name) for name in dir(keras.layers) if "Conv" in name)
 
 
 class Repeat(Replayed):
@@ -101,10 +99,8 @@ class Repeat(Replayed):
         copies = [self.block, *(self._copy(i) for i in range(1, self.n))]
         # A layer that is frozen now may be trained later: its variables are made as those of any other.
         trained = [(layer, layer.trainable) for layer in layers_inside(self.block)]
-        for (
-            layer,
-            _,
-        ) in trained:  # each: on TensorFlow, Keras passes over a layer that is trainable with all inside it
+        # Each, since on TensorFlow Keras passes over a layer that is trainable, with all layers inside it.
+        for layer, _ in trained:
             layer.trainable = True
         for copy in copies:
             copy.build_for(x_shape, context_shape)
@@ -210,7 +206,7 @@ class Repeat(Replayed):
             return replay(self, [self], x, context, inverse)
         rows, shape, derived = self._rows(), as_tuple(x.shape), None
         if noise is None:
-            if engine.scans() and not freezes() and self._loops:
+            if self._loops and not freezes():
                 return self._scan(rows, x, context, inverse)
             # Constants of an exported flow are those of each copy.
             derived = once(
@@ -261,8 +257,10 @@ class Repeat(Replayed):
 
     @property
     def _loops(self):
-        """Return True if nothing in the block has to be compiled for each copy."""
-        return not any(isinstance(layer, _CONVOLUTIONS) for layer in layers_inside(self.block))
+        """Return True if a program is made now, and one copy can be compiled for all of them."""
+        layers = list(layers_inside(self.block))
+        types = {layer.compute_dtype for layer in layers if isinstance(layer, FlowLayer)}
+        return types == {self.compute_dtype} and engine.scans(layers)  # the state of a loop has one type
 
     def _scan(self, rows, x, context, inverse):
         """Run the copies in a loop of the engine, which compiles one of them for all."""
@@ -273,11 +271,10 @@ class Repeat(Replayed):
             with Rows(self.block.variables, values) as inside:
                 x, log_dets = run_units(self._units, _filled(derived, iter(tensors)), x, context, inverse)
             assigned = {place: inside.stacks[place] for place in inside.assigned}
-            return x, (sum(log_dets, 0.0), inside.losses, assigned)
+            return ops.cast(x, self.compute_dtype), (sum(log_dets, 0.0), inside.losses, assigned)
 
-        x, (log_det, losses, assigned) = engine.scan(
-            step, x, (rows.stacks, _tensors(derived)), reverse=inverse
-        )
+        stacks = rows.stacks, _tensors(derived)
+        x, (log_det, losses, assigned) = engine.scan(step, x, stacks, self.n, reverse=inverse)
         self._keep(assigned)
         for loss in losses:
             self.add_loss(ops.sum(loss))
@@ -325,8 +322,10 @@ class Rows(keras.StatelessScope):
     def add_update(self, update):
         variable, value = update
         place = self.places[id(variable)]
-        values, number = (self.stacks, place) if self.number is None else (self._values(place), self.number)
-        values[number] = value
+        if self.number is None:
+            self.stacks[place] = value
+        else:
+            self._values(place)[self.number] = value
         self.assigned.add(place)
 
     def _values(self, place):

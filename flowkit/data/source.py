@@ -39,7 +39,7 @@ _TRAINED = 1437  # of 1,797 digits
 
 
 def load_embedded(split: str) -> Dataset:
-    """Return 5,000 train or 1,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, and their labels.
+    """Return 5,000 train or 1,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, with their labels.
 
     Every ten images in a row hold one of each class. They are cut from the full set, train from train and test from
     test.
@@ -48,7 +48,7 @@ def load_embedded(split: str) -> Dataset:
 
 
 def load_full(split: str) -> Dataset:
-    """Return 60,000 train or 10,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, and their labels."""
+    """Return 60,000 train or 10,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, with their labels."""
     if not FULL.is_dir():
         raise FileNotFoundError(
             f"{FULL}: expected the four files of Fashion-MNIST, found no such folder. Run `apt-get install "
@@ -58,7 +58,7 @@ def load_full(split: str) -> Dataset:
 
 
 def load_digits(split: str) -> Dataset:
-    """Return scikit-learn's 1,437 train or 360 test images, `(n, 8, 8, 1)` uint8 in 0..16, and their labels."""
+    """Return scikit-learn's 1,437 train or 360 test images, `(n, 8, 8, 1)` uint8 in 0..16, with their labels."""
     from sklearn import datasets
 
     digits = datasets.load_digits()

@@ -248,12 +248,12 @@ class Engine:
             )[1]
         return ops.fori_loop(0, times, lambda _, state: step(state), state)
 
-    def scans(self):
-        """Return True while a program is made in which `scan` compiles one copy for all of them."""
+    def scans(self, layers):
+        """Return True while a program is made in which `scan` compiles alike copies of `layers` once, and that pays."""
         return False
 
-    def scan(self, step, x, stacked, reverse):
-        """Apply `step(x, row)`, which returns (x, nest), to each row of a nest of tensors: (x, stacked nests)."""
+    def scan(self, step, x, stacked, n, reverse):
+        """Apply `step(x, row)`, which returns (x, nest), to the n rows of a nest of tensors: (x, stacked nests)."""
         raise NotImplementedError
 
     def solve_ode(self, library, rate, x, integrals, given, span, **options):

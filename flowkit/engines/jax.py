@@ -78,12 +78,13 @@ class JaxEngine(Engine):
     def convolve(self, x, kernel, bias):
         if kernel.shape[0] == 1 or not _on_cpu():
             return super().convolve(x, kernel, bias)
-        return _convolve(x, kernel) + bias
+        dtype = jnp.promote_types(x.dtype, kernel.dtype)  # as `keras.ops.conv`
+        return _convolve(x.astype(dtype), kernel.astype(dtype)) + bias
 
     # Loops
 
     def iterate(self, step, times, state, alive=None):
-        if self.scans():
+        if _compiles():
             return super().iterate(step, times, state, alive)
         for _ in range(times):  # outside, JAX's loop compiles in each call, for a large part of a second
             if alive is not None and not alive(state):
@@ -91,11 +92,11 @@ class JaxEngine(Engine):
             state = step(state)
         return state
 
-    def scans(self):
-        return isinstance(jnp.zeros(()), jax.core.Tracer)  # while a program is made
+    def scans(self, layers):
+        return _compiles() and not (_on_cpu() and any(isinstance(layer, _CONVOLUTIONS) for layer in layers))
 
-    def scan(self, step, x, stacked, reverse):
-        return jax.lax.scan(step, x, stacked, reverse=reverse)
+    def scan(self, step, x, stacked, n, reverse):
+        return jax.lax.scan(step, x, stacked, n, reverse=reverse)
 
     def solve_ode(self, library, rate, x, integrals, given, span, **options):
         if library != "diffrax":
@@ -148,7 +149,7 @@ class JaxEngine(Engine):
         return lambda tensors, *rest: compiled(list(tensors), *rest)
 
     def backprop(self, stretches, x, context, inverse, **options):
-        return jax_backprop.backprop(stretches, x, context, inverse, compiled=self.scans(), **options)
+        return jax_backprop.backprop(stretches, x, context, inverse, **options)
 
     # Answers without gradients: compiled as a whole
 
@@ -253,6 +254,11 @@ class JaxEngine(Engine):
         return [part[: int(size)].tobytes() for part, size in zip(parts, sizes, strict=True)]
 
 
+def _compiles():
+    """Return True while a program is made: outside of it a loop would compile in each call."""
+    return isinstance(jnp.zeros(()), jax.core.Tracer)
+
+
 def _on_cpu():
     return jax.default_backend() == "cpu"
 
@@ -264,10 +270,13 @@ def _solve_each(a, b, lower):
     jaxlib 0.10 gives the systems of one call to the threads that run such calls, and waits for them: two calls at once
     wait forever on two cores.
     """
-    systems = [x.reshape(-1, *x.shape[-2:]) for x in (a, b)]
+    systems = [x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]) for x in (a, b)]
     found = jax.lax.map(lambda one: jax.scipy.linalg.solve_triangular(*one, lower=lower), systems)
     return found.reshape(b.shape)
 
+
+# Keras's own: on CPU, XLA runs their gradients inside a loop ten times slower; those of `_convolve` it does not.
+_CONVOLUTIONS = tuple(getattr(keras.layers, name) for name in dir(keras.layers) if "Conv" in name)
 
 _IMAGES = "NHWC", "HWIO", "NHWC"  # the only order for which XLA has fast convolutions inside a loop on CPU
 

@@ -9,30 +9,30 @@ from flowkit.engines.replay import Replay, drift
 from flowkit.engines.steps import one_by_one
 
 
-def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift, compiled):
-    """See `Engine.backprop`. In a program that is `compiled` the copies of a stretch are a loop, in both passes."""
+def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
+    """See `Engine.backprop`. The copies of a stretch that says so are a loop in both passes."""
     runs, values = [], []
     for stretch in stretches()[:: -1 if inverse else 1]:
-        looped = compiled and stretch.looped and stretch.n is not None
+        looped = stretch.looped and stretch.n is not None
         if looped:
             steps = list(zip(stretch.parts, stretch.variables, stretch.values, strict=True))
             steps = steps[::-1] if inverse else steps
         else:
             steps = one_by_one([stretch], inverse, jnp.unstack)
         parts, variables, own = map(list, zip(*steps, strict=True))
-        runs.append((Replay(parts, variables, context, inverse, invert), looped))
+        runs.append((Replay(parts, variables, context, inverse, invert), stretch.n if looped else None))
         values.append(own)
 
     def forward(values, shared, x):
         first, total, kept = x, jnp.zeros((), x.dtype), []
-        for (replay, looped), own in zip(runs, values, strict=True):
+        for (replay, n), own in zip(runs, values, strict=True):
 
             def step(x, own, replay=replay):
                 y, log_det, inputs = replay.forward(x, shared, own)
                 return y, (log_det, inputs)
 
-            x, (log_det, inputs) = jax.lax.scan(step, x, own, reverse=inverse) if looped else step(x, own)
-            total = total + (jnp.sum(log_det, axis=0) if looped else log_det)
+            x, (log_det, inputs) = jax.lax.scan(step, x, own, n, reverse=inverse) if n else step(x, own)
+            total = total + (jnp.sum(log_det, axis=0) if n else log_det)
             kept.append(None if invert else inputs)
         return (x, total), (first, x, kept) if invert else (None, None, kept)
 
@@ -48,13 +48,13 @@ def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift, com
         values, shared, (first, y, kept), (grad, log_det_grad) = _constant((*residuals, grads))
         state = y, grad, [jnp.zeros_like(leaf) if _is_float(leaf) else None for leaf in shared]
         own_grads = []
-        for (replay, looped), *own in reversed(list(zip(runs, values, kept, strict=True))):
+        for (replay, n), *own in reversed(list(zip(runs, values, kept, strict=True))):
 
             def step(state, own, replay=replay):
                 return replay.backward(state, own[1], shared, own[0], log_det_grad, _pull, _wait)
 
             back = not inverse
-            state, found = jax.lax.scan(step, state, own, reverse=back) if looped else step(state, own)
+            state, found = jax.lax.scan(step, state, own, n, reverse=back) if n else step(state, own)
             own_grads.append(found)
         if invert:
             _look(drift(state[0], first, y), tolerance, on_drift)

@@ -53,14 +53,14 @@ class Stretch(NamedTuple):
 
     - `variables`: for each part the variables it reads.
     - `values`: their values, in the same nesting; each has a leading axis of size n if `n` is given.
-    - `looped`: an engine that compiles may make a loop of the n times.
+    - `looped`: make a loop of the n times, as `Engine.scans` says.
     """
 
     parts: list[Any]
     variables: list[list[keras.Variable]]
     values: list[list[Any]]
     n: int | None
-    looped: bool = True
+    looped: bool = False
 
 
 def one_by_one(

@@ -205,12 +205,13 @@ class Resume(Configured, keras.callbacks.Callback):
         return (stopping, due) if alone else distributed.gather(np.array([[stopping, due]])).any(axis=0)
 
     def _write(self, epochs, step):
-        means = checkpoint.means(self.model) if step else {}  # all processes call it
+        # All processes call these two, which may exchange something.
+        means = checkpoint.means(self.model) if step else {}
+        counting = self._counting() if step else {}
+        within = {name: callback.so_far() for name, callback in counting.items()}
         if self._writes:
             arrays = checkpoint.state(self.model, self.callbacks) | means
             remove_leftovers(self.path.parent, self.path.name)
-            counting = self._counting() if step else {}
-            within = {name: callback.so_far() for name, callback in counting.items()}
             meta = self._described(epochs, step) | {"within": within}
             checkpoint.write(self.path, arrays, meta, keep=self.previous_path)
         self._written = time.monotonic()

@@ -101,7 +101,7 @@ def test_blocks_in_one_loop(inverse, perturb, monkeypatch):
     """As in a program: one step is compiled for all that are alike, in both passes, and one for others beside them."""
     import jax
 
-    monkeypatch.setattr(engine, "scans", lambda: True)
+    monkeypatch.setattr(engine, "scans", lambda layers: True)
     x, context = draw(64, 6), draw(64, 3, seed=1)
     repeat = Repeat(Chain(steps(1, context="required")), 4)
     chain = Chain([Scale(0.5), repeat, Permute("reverse"), Shift(1.0), Shift(2.0)])

@@ -1,5 +1,7 @@
 """A Repeat computes what its copies compute as separate layers, and keeps each weight once."""
 
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from flowkit.bijectors import (
     Conv1x1,
     Coupling,
     Inverse,
+    Logit,
     LULinear,
     Permute,
     Planar,
@@ -21,6 +24,7 @@ from flowkit.bijectors import (
     Residual,
     Scale,
     Shift,
+    Sigmoid,
     Squeeze,
 )
 from flowkit.conditioners import MADE, MLP, ConvNet, LipschitzMLP
@@ -332,3 +336,24 @@ def test_statistics_of_a_network_inside_are_kept_for_each_copy():
 def test_alike_layers_of_a_family_share_variables(family):
     few, many = (getattr(zoo, family)(features=3, layers=layers, hidden=[8]) for layers in (4, 12))
     assert len(few.weights) == len(many.weights)
+
+
+WITHOUT_LOOPS_OF_ONE_TYPE = {
+    "no weights": lambda: Chain([Sigmoid(), Logit()]),
+    "parts of another type": lambda: Coupling(MLP([4]), dtype="float64"),
+}
+
+
+@pytest.mark.parametrize("backprop", ["stored", "recompute"])
+@pytest.mark.parametrize("name", WITHOUT_LOOPS_OF_ONE_TYPE)
+def test_programs_answer_as_separate_layers(name, backprop, perturb):
+    """Also where a loop would have nothing to go through, or states of two types."""
+    with engine.float64() if name == "parts of another type" else contextlib.nullcontext():
+        layer = Repeat(WITHOUT_LOOPS_OF_ONE_TYPE[name](), 3, backprop=backprop, dtype="float32")
+        x = data((4,))
+        layer.build(x.shape)
+        perturb(layer)
+        expected = numpy(chain_of(layer, (4,))(x))
+        run = engine.compile_inference(lambda x: layer(x), layer)
+        for one, other in zip(numpy(run(engine.as_input(x))), expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)
