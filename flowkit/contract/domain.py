@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -132,7 +133,7 @@ class Domain:
             return self.high - ops.softplus(t)
         return self.low + (self.high - self.low) * ops.sigmoid(t)
 
-    def constraint(self, rank: int, constraints: Any) -> Any:
+    def constraint(self, rank: int, constraints: ModuleType) -> object:
         """Return the set of events with `rank` axes as PyTorch and NumPyro describe it; a circle as an interval.
 
         `constraints` is the module of one of the two: their constraints have the same names.
