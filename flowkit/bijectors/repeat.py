@@ -258,9 +258,13 @@ class Repeat(Replayed):
     @property
     def _loops(self):
         """Return True if a program is made now, and one copy can be compiled for all of them."""
-        layers = list(layers_inside(self.block))
-        types = {layer.compute_dtype for layer in layers if isinstance(layer, FlowLayer)}
-        return types == {self.compute_dtype} and engine.scans(layers)  # the state of a loop has one type
+        # A generator, which engines without loops leave alone: this is asked in each call.
+        if not engine.scans(layers_inside(self.block)):
+            return False
+        parts = [layer for layer in layers_inside(self.block) if isinstance(layer, FlowLayer)]
+        return {part.compute_dtype for part in parts} == {
+            self.compute_dtype
+        }  # the state of a loop has one type
 
     def _scan(self, rows, x, context, inverse):
         """Run the copies in a loop of the engine, which compiles one of them for all."""

@@ -1,4 +1,4 @@
-"""How networks receive a context: as labels, vectors or sets, in the first hidden layer, standardised before."""
+"""Pass a context to networks: labels, vectors or sets, into the first hidden layer, standardised before."""
 
 from typing import Annotated, Any
 

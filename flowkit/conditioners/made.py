@@ -263,7 +263,7 @@ class AngularMADE(MADE):
 
 
 class MADEInTurn:
-    """What a built `MADE` or `ResidualMADE` answers for each entry as soon as those before it are known.
+    """Give the output of a built `MADE` or `ResidualMADE` for each entry as soon as those before it are known.
 
     A unit of degree k hears entries 1 to k, so its number is final when they are known: before the answer for entry
     k + 1 the units of degree k are computed, in each layer, and no others. All steps together multiply as often as one

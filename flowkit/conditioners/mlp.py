@@ -185,7 +185,7 @@ def without_seam(x: Tensor, angles: Sequence[int] | None) -> Any:
 
 
 STEPS = 8
-"""Of `spectral_bound`: for kernels of rank 256 the bound is then 0.5 per cent above the norm."""
+"""Steps of `spectral_bound`: with 8 the bound of kernels of rank 256 is 0.5 per cent above the norm."""
 
 
 def spectral_bound(kernel: Tensor) -> Any:

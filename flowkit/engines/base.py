@@ -249,7 +249,10 @@ class Engine:
         return ops.fori_loop(0, times, lambda _, state: step(state), state)
 
     def scans(self, layers):
-        """Return True while a program is made in which `scan` compiles alike copies of `layers` once, and that pays."""
+        """Return True while a program is made in which `scan` compiles alike copies of `layers` once, and that pays.
+
+        `layers` may be any iterable.
+        """
         return False
 
     def scan(self, step, x, stacked, n, reverse):
