@@ -261,10 +261,9 @@ class Repeat(Replayed):
         # A generator, which engines without loops leave alone: this is asked in each call.
         if not engine.scans(layers_inside(self.block)):
             return False
+        # The state of a loop has one type.
         parts = [layer for layer in layers_inside(self.block) if isinstance(layer, FlowLayer)]
-        return {part.compute_dtype for part in parts} == {
-            self.compute_dtype
-        }  # the state of a loop has one type
+        return all(part.compute_dtype == self.compute_dtype for part in parts)
 
     def _scan(self, rows, x, context, inverse):
         """Run the copies in a loop of the engine, which compiles one of them for all."""
