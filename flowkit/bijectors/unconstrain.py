@@ -12,6 +12,7 @@ from flowkit.bijectors.elementwise import Elementwise
 from flowkit.contract import BijectorSpec, Domain
 from flowkit.contract.arguments import Between0And1, is_number, shown
 from flowkit.contract.columns import check_count
+from flowkit.contract.domain import first_and_last
 from flowkit.engines import engine
 from flowkit.numerics import log1mexp, log_sigmoid, maximum, minimum, softplus
 from flowkit.transforms.rational_quadratic import wrapped
@@ -132,9 +133,7 @@ def numbers_of(sets, dtype):
     center, radius = np.where(circular, [(low + high) / 2, (high - low) / (2 * math.pi)], [[0.0], [1.0]])
     near_low, near_high = ends.astype(dtype)
     up, down = np.nextafter(near_low, near_high), np.nextafter(near_high, near_low)
-    # Strictly inside an interval, and not so small that a backend would flush it to zero.
-    tiny = np.finfo(dtype).tiny
-    first, last = np.maximum(up, near_low + tiny), np.minimum(down, near_high - tiny)
+    first, last = first_and_last(*ends, dtype)
     # A circle has its lower end, and lacks the upper one.
     first = np.where(circular, np.where(near_low.astype("float64") < ends[0], up, near_low), first)
     last = np.where(circular, np.where(near_high.astype("float64") >= ends[1], down, near_high), last)

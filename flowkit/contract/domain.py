@@ -164,6 +164,19 @@ class Domain:
         return f"Domain.{self.kind}({self.low:g}, {self.high:g})"
 
 
+def first_and_last(low: Any, high: Any, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the smallest and the largest number of a dtype inside the open interval (low, high).
+
+    Skip subnormal numbers, which JAX flushes to zero.
+
+    >>> [float(number) for number in first_and_last(0.0, 2.0, "float32")]
+    [1.1754943508222875e-38, 1.9999998807907104]
+    """
+    low, high = np.asarray(low, dtype), np.asarray(high, dtype)
+    tiny = np.finfo(dtype).tiny
+    return np.maximum(np.nextafter(low, high), low + tiny), np.minimum(np.nextafter(high, low), high - tiny)
+
+
 Domain.REAL = Domain()
 Domain.POSITIVE = Domain(low=0.0)
 Domain.UNIT_INTERVAL = Domain(low=0.0, high=1.0)
