@@ -79,5 +79,5 @@ def refuse_late(layer):
     if late:
         raise ValueError(
             f"{type(layer).__name__}.build: got no weights for {', '.join(sorted(late))}, expected all weights, since "
-            "a saved flow would lose those made later. Build them in build(self, z_shape, context_shape)."
+            "a saved flow would lose them. Build them in build(self, z_shape, context_shape)."
         )
