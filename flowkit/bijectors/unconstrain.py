@@ -41,11 +41,11 @@ class Unconstrain(Elementwise):
         super().__init__(**kwargs)
         if isinstance(domains, str | Domain) or not isinstance(domains, Iterable):
             raise ValueError(
-                f"Unconstrain expects a list of domains, one a column, received {shown(domains)}."
+                f"Unconstrain's domains: got {shown(domains)}, expected a list of domains, one for each column."
             )
         self.columns = [domain_of_column(domain, number) for number, domain in enumerate(domains)]
         if not self.columns:
-            raise ValueError("Unconstrain expects a list of domains, one a column, received none.")
+            raise ValueError("Unconstrain's domains: got no domains, expected one for each column.")
         self.circular = any(column.kind == "circle" for column in self.columns)
         unmoved = all(column in (Domain.REAL, Domain.CIRCLE) for column in self.columns)
         ends = [Domain.CIRCLE if column.kind == "circle" else Domain.REAL for column in self.columns]
@@ -158,8 +158,8 @@ def domain_of_column(domain: Any, number: int) -> Domain:
     finite = math.isfinite(low) and math.isfinite(high)
     if not low < high or not (kind == "interval" or (kind == "circular" and finite)):
         raise ValueError(
-            f"the domain of column {number}: expected 'real', 'positive', (low, high), 'circular', which is an angle "
-            f"in [-pi, pi), or ('circular', low, high), with low < high, received {shown(domain)}."
+            f"the domain of column {number}: got {shown(domain)}, expected 'real', 'positive', (low, high), "
+            "'circular', which is an angle in [-pi, pi), or ('circular', low, high), with low < high."
         )
     return Domain.interval(low, high) if kind == "interval" else Domain.circle(low, high)
 

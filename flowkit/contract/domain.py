@@ -41,7 +41,7 @@ class Domain:
     def interval(cls, low: float, high: float) -> "Domain":
         """Return the open interval (low, high) for each entry; raises ValueError unless low < high."""
         if not low < high:
-            raise ValueError(f"Domain.interval expects low < high, received ({low}, {high}).")
+            raise ValueError(f"Domain.interval: got ({low}, {high}), expected low < high.")
         return cls("interval", float(low), float(high))
 
     @classmethod
@@ -57,7 +57,7 @@ class Domain:
     def circle(cls, low: float, high: float) -> "Domain":
         """Return the circle [low, high), whose ends are one point, for each entry."""
         if not -math.inf < low < high < math.inf:
-            raise ValueError(f"Domain.circle expects finite low < high, received ({low}, {high}).")
+            raise ValueError(f"Domain.circle: got ({low}, {high}), expected finite low < high.")
         return cls("circle", float(low), float(high))
 
     @classmethod
@@ -69,8 +69,8 @@ class Domain:
         """
         if not columns or any(c.kind not in ("interval", "circle", "whole") or c.columns for c in columns):
             raise ValueError(
-                "Domain.each expects an interval, a circle or whole numbers for each column, received "
-                f"{columns or 'none'}."
+                f"Domain.each: got {columns or 'no columns'}, expected an interval, a circle or whole numbers for each "
+                "column."
             )
         low, high = (tuple(getattr(c, end) for c in columns) for end in ("low", "high"))
         if any(c.kind != "interval" for c in columns):
@@ -89,7 +89,7 @@ class Domain:
     def whole(cls, low: float, high: float) -> "Domain":
         """Return the whole numbers from low to high for each entry; raises ValueError unless low < high."""
         if not (low == int(low) and high == int(high) and low < high):
-            raise ValueError(f"Domain.whole expects whole numbers low < high, received ({low}, {high}).")
+            raise ValueError(f"Domain.whole: got ({low}, {high}), expected whole numbers low < high.")
         return cls("whole", float(low), float(high))
 
     def contains(self, x: Tensor) -> Tensor:

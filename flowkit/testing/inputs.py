@@ -117,8 +117,8 @@ def described(context):
     if is_shape(context):
         return tuple(map(int, context))
     raise TypeError(
-        "context= expects the shape of one context, as (3,), or a dict of shapes, or a function (rng, batch, event) -> "
-        f"array or dict of arrays; received {context!r}."
+        f"context: got {context!r}, expected the shape of one context, such as (3,), a dict of shapes, or a function "
+        "(rng, batch, event) -> array or dict of arrays."
     )
 
 
