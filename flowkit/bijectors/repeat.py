@@ -15,7 +15,7 @@ from flowkit.contract.arguments import whole
 from flowkit.contract.derived import apart, freezes, once
 from flowkit.contract.errors import label
 from flowkit.contract.flow_layer import Part
-from flowkit.contract.inside import layers_inside
+from flowkit.contract.inside import kept_frozen, layers_inside
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
@@ -97,19 +97,13 @@ class Repeat(Replayed):
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.block._check_shape(x_shape)
         copies = [self.block, *(self._copy(i) for i in range(1, self.n))]
-        # A layer that is frozen now may be trained later: its variables are made as those of any other.
-        trained = [(layer, layer.trainable) for layer in layers_inside(self.block)]
-        # Each, since on TensorFlow Keras passes over a layer that is trainable, with all layers inside it.
-        for layer, _ in trained:
-            layer.trainable = True
-        for copy in copies:
-            copy.build_for(x_shape, context_shape)
-        self._refuse_unstackable(x_shape, copies)
-        self._held.shapes = x_shape, context_shape
-        for alike in zip(*(copy.variables for copy in copies), strict=True):
-            self._held.columns.append(self._column(alike))
-        for layer, trainable in trained:
-            layer.trainable = trainable
+        with kept_frozen(self.block):
+            for copy in copies:
+                copy.build_for(x_shape, context_shape)
+            self._refuse_unstackable(x_shape, copies)
+            self._held.shapes = x_shape, context_shape
+            for alike in zip(*(copy.variables for copy in copies), strict=True):
+                self._held.columns.append(self._column(alike))
         self._declare_built()
 
     def _copy(self, number):

@@ -1,5 +1,6 @@
 """The layers inside a layer: find them, build one for a context, and check that a file can hold them."""
 
+import contextlib
 import inspect
 from collections.abc import Iterator
 
@@ -47,6 +48,20 @@ def build_for(layer, shape, context_shape=None):
         layer.build(shape, context_shape)
     else:
         layer.build(shape)
+
+
+@contextlib.contextmanager
+def kept_frozen(layer: keras.Layer) -> Iterator[None]:
+    """Enter a scope that builds `layer`: weights of frozen layers are made as those of others, then frozen."""
+    frozen = [inner for inner in layers_inside(layer) if not inner.trainable]
+    # Each, since on TensorFlow Keras passes over a layer that has the value already, with all layers inside it.
+    for inner in frozen:
+        inner.trainable = True
+    try:
+        yield
+    finally:
+        for inner in frozen:
+            inner.trainable = False
 
 
 def refuse_shared(parts: list[keras.Layer]) -> None:

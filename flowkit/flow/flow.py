@@ -12,7 +12,7 @@ from keras import ops
 from flowkit.contract import AnySeed, Context, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Count, checked, whole
 from flowkit.contract.configured import one_line
-from flowkit.contract.inside import build_for, refuse_late
+from flowkit.contract.inside import build_for, kept_frozen, refuse_late
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
 from flowkit.contract.settings import Weight, setting
@@ -96,16 +96,17 @@ class Flow(FlowModel):
         """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
         x_shape, c_shape = (prepare.plain_shape(shape) for shape in prepare.unpack(input_shape))
         self.bijector._check_shape(x_shape)
-        if self.dequantize is not None:
-            self.dequantize.build_for(x_shape)
-        if self.embedding is not None:
-            c_shape = contexts.build_embedding(self, c_shape)
-        self.bijector.build_for(x_shape, c_shape)
-        if self.noise is None and self.bijector.spec.draws(inverse=False):
-            self.noise = keras.random.SeedGenerator()
-        self.event_shape = x_shape[1:]
-        # Keras traces the model anew before each batch while a layer is not built.
-        build_for(self.base, as_tuple(self.bijector.compute_output_shape(x_shape)), c_shape)
+        with kept_frozen(self):
+            if self.dequantize is not None:
+                self.dequantize.build_for(x_shape)
+            if self.embedding is not None:
+                c_shape = contexts.build_embedding(self, c_shape)
+            self.bijector.build_for(x_shape, c_shape)
+            if self.noise is None and self.bijector.spec.draws(inverse=False):
+                self.noise = keras.random.SeedGenerator()
+            self.event_shape = x_shape[1:]
+            # Keras traces the model anew before each batch while a layer is not built.
+            build_for(self.base, as_tuple(self.bijector.compute_output_shape(x_shape)), c_shape)
         refuse_late(self.base)
         self.built = True
 

@@ -5,14 +5,16 @@ import json
 import keras
 import numpy as np
 import pytest
+from arrays import array
 from keras import ops
 from tolerance import PARITY, REREAD
 
 from flowkit import Flow, zoo
 from flowkit._engine import ENGINES, installed
-from flowkit.bijectors import Chain, Coupling, Inverse, Scale, Sigmoid
+from flowkit.bijectors import Chain, Coupling, Inverse, Repeat, Scale, Sigmoid
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
+from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.transforms import Affine
 
@@ -146,3 +148,32 @@ def test_without_weights_the_config_is_enough():
     again = Flow.from_config(flow.get_config())
     assert not again.built
     assert json.dumps(again.get_config()) == json.dumps(flow.get_config())
+
+
+@pytest.mark.every_engine
+@pytest.mark.parametrize(
+    "part",
+    [
+        lambda flow: flow,
+        lambda flow: flow.base,
+        lambda flow: flow.bijector.parts[0],
+        lambda flow: flow.bijector.parts[0].conditioner,
+        lambda flow: flow.bijector.parts[1],
+        lambda flow: flow.bijector.parts[1].block.parts[0],
+    ],
+    ids=["flow", "base", "layer", "network", "repeat", "layer of a repeat"],
+)
+def test_frozen_parts_stay_frozen_in_a_file_and_in_training(part, perturb, tmp_path):
+    x = np.random.default_rng(0).normal(size=(32, 2)).astype("float32")
+    pair = Chain([Coupling(MLP([3])), Coupling(MLP([3]), swap=True)])
+    flow = perturb(Flow(Chain([Coupling(MLP([3])), Repeat(pair, 2)]), base=Normal(learn=True)).adapt(x))
+    part(flow).trainable = False
+    flow.compile("adam")
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.saving.load_model(tmp_path / "flow.keras")
+    assert len(loaded.trainable_variables) == len(flow.trainable_variables) < len(flow.variables)
+    fixed = [array(variable) for variable in part(loaded).variables]
+    if loaded.trainable_variables:
+        loaded.fit(x, verbose=0)
+    for before, variable in zip(fixed, part(loaded).variables, strict=True):
+        np.testing.assert_array_equal(array(variable), before)
