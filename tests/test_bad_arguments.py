@@ -32,8 +32,8 @@ def singular():
 @pytest.mark.parametrize(
     ("call", "error", "says"),
     [
-        (lambda: Flow(ActNorm(), base="normal"), TypeError, "expects a base density"),
-        (lambda: Flow(ActNorm(), base=Normal), TypeError, "expects a base density"),
+        (lambda: Flow(ActNorm(), base="normal"), TypeError, "expected a base density"),
+        (lambda: Flow(ActNorm(), base=Normal), TypeError, "expected a base density"),
         (lambda: Coupling("mlp"), TypeError, "expected a Conditioner or a Keras layer"),
         (lambda: MLP(64), ValueError, "a list of widths, such as [64, 64], received 64"),
         (
@@ -101,9 +101,9 @@ def singular():
         (lambda: check_bijector("flow"), TypeError, "expects a Bijector"),
         (lambda: check_distribution("normal"), TypeError, "expects a Distribution"),
         (lambda: flow().sample(2, seed="a"), TypeError, "cannot be interpreted as an integer"),
-        (lambda: flow().log_prob(None), ValueError, "an array of numbers, batch first, received None"),
-        (lambda: flow().log_prob("rows"), ValueError, "an array of numbers, batch first, received 'rows'"),
-        (lambda: flow().log_prob(3.0), ValueError, "an array of numbers, batch first, received 3.0"),
+        (lambda: flow().log_prob(None), ValueError, "got None, expected data as an array of numbers"),
+        (lambda: flow().log_prob("rows"), ValueError, "got 'rows', expected data as an array of numbers"),
+        (lambda: flow().log_prob(3.0), ValueError, "got 3.0, expected data as an array of numbers"),
     ],
 )
 def test_says_what_was_expected(call, error, says):

@@ -195,7 +195,7 @@ def test_without_a_seed_each_call_draws_anew(doubling):
         ),
         (lambda f, x: latent.interpolate(f, x, x[:2], 3), r"two ends of one shape, received \(6, 4, 4, 1\)"),
         (lambda f, x: latent.interpolate(f, x[..., :2, :], x[..., :2, :], 3), r"broke 'event shape'"),
-        (lambda f, x: latent.interpolate(f, x * np.nan, x, 3), "finite data, received 96 NaN"),
+        (lambda f, x: latent.interpolate(f, x * np.nan, x, 3), "got 96 NaN or .*, expected finite data"),
         (
             lambda f, x: latent.attribute_direction(f, x, [True] * 5),
             r"each of 6 events, received bool of shape",

@@ -555,7 +555,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["play", "TRAINED", "--out", "PICTURE"], "'--out': dir"),
         (["play", "TRAINED", "--ort", "no/such"], "'no/such' does not exist"),
         (["play", "FLOW"], "flow.keras: a flow alone does not say what data it is of: --data SOURCE"),
-        (["convert", "PICTURE.keras", "-o", "a.npz"], "picture.png.keras: expected a .keras file, found none"),
+        (["convert", "PICTURE.keras", "-o", "a.npz"], "picture.png.keras: got no file, expected a .keras file"),
         (["convert", "TRAINED", "-o", "."], "file '.' is a directory"),
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--label", "3"], "--label: expected none, since the flow"),
         (["train", "RECIPE", "--set", "mode.steps=3"], "mode is not a key of a recipe; the nearest is model"),
@@ -625,7 +625,7 @@ def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
     file = run / "flow.keras"
     whole = file.read_bytes()
     file.write_bytes(whole[: len(whole) // 2])
-    assert "flow.keras: expected a .keras file, found something else, perhaps damaged" in refused(
+    assert "flow.keras: got something else, perhaps damaged, expected a .keras file" in refused(
         capsys, "sample", run
     )
     with zipfile.ZipFile(trained / "flow.keras") as old, zipfile.ZipFile(file, "w") as new:

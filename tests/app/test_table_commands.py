@@ -199,7 +199,7 @@ def test_columns_of_whole_numbers_are_named(folder, tmp_path, capsys):
     (tmp_path / "whole.csv").write_text("age,sex\n" + "".join(f"{a + 0.5},{b}\n" for a, b in x))
     arguments = ["--data", str(tmp_path / "whole.csv"), "--out", str(tmp_path / "run")]
     assert main(["train", str(folder / "tiny.toml"), *arguments]) != 0
-    assert "whole numbers in column 'sex': add noise" in capsys.readouterr().err
+    assert "in column 'sex', expected numbers that vary continuously. Add noise" in capsys.readouterr().err
 
 
 def test_the_recipe_of_magic_is_one_of_tables():
