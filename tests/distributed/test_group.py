@@ -186,7 +186,7 @@ def test_processes_share_each_batch_without_overlap(monkeypatch):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         parts.append([batch.tolist() for (batch,) in data.batches(np.arange(12), batch_size=6, seed=1)])
     assert [[*first, *second, *third] for first, second, third in zip(*parts, strict=True)] == whole
-    with pytest.raises(ValueError, match=r"multiple of the 3 processes.*received 4\. The next is 6"):
+    with pytest.raises(ValueError, match=r"got 4, expected a multiple of the 3 processes.*\. The next is 6"):
         data.batches(np.arange(12), batch_size=4)
 
 

@@ -15,14 +15,14 @@ pytestmark = pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        (np.zeros((4, 64), "uint8"), r"expected \(n, height, width, channels\).* received rank 2"),
+        (np.zeros((4, 64), "uint8"), r"got rank 2, .*expected \(n, height, width, channels\)"),
         (
             np.zeros((4, 7, 8, 1), "uint8"),
             "axis 1 to be a multiple of 2, received 7|which its weights were made for",
         ),
-        (np.full((4, 8, 8, 1), np.nan), "received NaN or infinite values"),
+        (np.full((4, 8, 8, 1), np.nan), "got NaN or infinite values"),
         (np.full((4, 8, 8, 1), 0.5), "expected whole numbers in 0..255"),
-        (np.full((4, 8, 8, 1), 300), "received values from 300 to 300"),
+        (np.full((4, 8, 8, 1), 300), "got values from 300 to 300"),
         (np.zeros((4, 8, 8, 3), "uint8"), r"event of shape \(8, 8, 1\)"),
     ],
 )

@@ -231,7 +231,7 @@ def test_a_context_may_be_a_frame_as_well(library, tmp_path):
     told = flow.evaluate(data, context=given[["high", "low"]], verbose=0, return_dict=True)
     assert told["loss"] == pytest.approx(-scores.mean(), rel=1e-4)
     with pytest.raises(
-        ValueError, match="context: expected a frame with the columns 'low', 'high'"
+        ValueError, match=r"context: got a frame with .*, expected the columns 'low', 'high'"
     ) as caught:
         flow.log_prob(data, frame(library, context, ["low", "hight"]))
     one_line(caught.value)
@@ -274,7 +274,7 @@ def test_what_is_wrong_with_a_column_is_said_by_its_name(library):
         (2, [0.5] * 30, "received column 'share': all 30 entries are 0"),
         (2, [0.5] * 4 + [None] + [0.25] * 25, "the first in row 4 of column 'share'"),
         (1, [0.5] * 4 + [-0.5] + [0.25] * 25, "got -0.5 in row 4 of column 'tiny'"),
-        (0, ["a", "b", "c"] * 10, "expected numbers in column 'offset'"),
+        (0, ["a", "b", "c"] * 10, "got .* in column 'offset', expected numbers"),
     ):
         columns = {name: list(x[:, i]) for i, name in enumerate(NAMES)}
         columns[NAMES[column]] = entries
@@ -298,7 +298,7 @@ def test_types_that_know_of_missing_entries():
 
 def test_names_given_twice_are_refused():
     pandas = pytest.importorskip("pandas")
-    with pytest.raises(ValueError, match="received 'a' more than once"):
+    with pytest.raises(ValueError, match="got 'a' more than once"):
         table_flow().adapt(pandas.DataFrame(table(9), columns=["a", "a", "b"]))
 
 
@@ -332,7 +332,7 @@ def test_a_column_is_named_only_if_it_stands_where_it_stood():
 def test_words_are_no_context_and_adapt_learns_names_too(library):
     flow = Flow(Coupling(MLP([4], context="required")))
     x = np.random.default_rng(0).normal(size=(8, 2))
-    with pytest.raises(ValueError, match="context: expected numbers in column 'p'") as caught:
+    with pytest.raises(ValueError, match=r"context: got .* in column 'p', expected numbers") as caught:
         flow.adapt(x, library.DataFrame({"p": list("abcdefgh"), "q": list(x[:, 0])}))
     one_line(caught.value)
     assert flow.context_columns is None
