@@ -322,12 +322,12 @@ def test_a_run_becomes_a_preset_that_commands_take_and_whose_numbers_are_the_run
     assert main(["sample", str(preset), "-n", "4", "-o", str(tmp_path / "grid.png")]) == 0
     assert main(["preset", str(conditional), str(tmp_path / "given")]) == 0
     assert np.load(tmp_path / "given" / "check.npz")["context"].shape == (16,)
-    assert "expected a new folder, found one with files in it" in refused(capsys, "preset", trained, preset)
+    assert "got one with files in it, expected a new folder" in refused(capsys, "preset", trained, preset)
     assert "got no recipe.toml in it, expected the folder of a run" in refused(
         capsys, "preset", tmp_path / "none", tmp_path / "new"
     )
     (preset / "recipe.toml").write_text("")
-    assert "recipe.toml: expected SHA-256" in refused(capsys, "evaluate", preset)
+    assert "recipe.toml: got SHA-256" in refused(capsys, "evaluate", preset)
 
 
 def test_what_is_reported_is_json_if_asked_for(trained, conditional, tmp_path, capsys):
@@ -585,7 +585,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--path", "round"], "'linear', 'spherical', received"),
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--steps", "1"], "Invalid value for '--steps'"),
         (["manipulate", "TRAINED", "PICTURE", *FROM_1, "11"], "--to-class: got '11', expected one of 0 (0), 1 (1)"),
-        (["manipulate", "TRAINED", "PICTURE", *FROM_1, "1"], "expected events with the attribute and without"),
+        (["manipulate", "TRAINED", "PICTURE", *FROM_1, "1"], "expected some with, some without"),
         (["manipulate", "TRAINED", "PICTURE", *FROM_1, "3", "--amounts", "1,x"], "not convert string to float: 'x'"),
         (["manipulate", "TRAINED", "PICTURE", "--from-class", "1"], "Missing option '--to-class'"),
         (["manipulate", "TRAINED", *FROM_1, "3"], "Missing argument"),

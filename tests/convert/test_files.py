@@ -47,7 +47,7 @@ def test_a_state_dict_of_torch(tmp_path):
     with pytest.raises(ValueError, match=r"expected a state dict, as written by torch\.save"):
         read_variables(tmp_path / "whole.pt")
     torch.save([torch.ones(1)], tmp_path / "list.pt")
-    with pytest.raises(ValueError, match=r"expected a state dict.*\(a list, no names"):
+    with pytest.raises(ValueError, match=r"\(a list, no names.*, expected a state dict"):
         read_variables(tmp_path / "list.pt")
 
 
@@ -128,7 +128,7 @@ def test_an_npz_is_measured_before_it_is_read(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, a=np.zeros(1000), b=np.zeros(1000))
     assert len(read_variables(path, max_bytes=17_000)) == 2
-    refused(path, r"\[b\]: expected at most .* bytes", max_bytes=15_000)
+    refused(path, r"\[b\]: got .* bytes, expected at most .* bytes", max_bytes=15_000)
     for shape in ((2**40, 2**40), (2**62, 4), (0, 10**30), (-1, 4)):
         with zipfile.ZipFile(path, "w") as file, file.open("a.npy", "w") as member:
             header = {"descr": "<f8", "fortran_order": False, "shape": shape}

@@ -61,8 +61,8 @@ def test_the_environment_says_who_this_is(environment, expected):
     ("environment", "match"),
     [
         ({**TORCHRUN, "RANK": "2"}, "process 2 of 2"),
-        ({**TORCHRUN, "RANK": "first"}, "RANK: expected a whole"),
-        ({**TORCHRUN, "RANK": ""}, "RANK: expected a whole number from the launcher, received 'none'"),
+        ({**TORCHRUN, "RANK": "first"}, "RANK: got 'first', expected a whole"),
+        ({**TORCHRUN, "RANK": ""}, "RANK: got '', expected a whole number from the launcher"),
     ],
 )
 def test_an_environment_that_does_not_fit_together_is_refused(environment, match):
