@@ -41,7 +41,7 @@ def info(
 
     if name is None:
         if cite:
-            raise CommandError(f"--cite: got no NAME, expected one whose paper to cite, {', '.join(PAPERS)}")
+            raise CommandError(f"--cite: got no NAME, expected one with a paper, such as {', '.join(PAPERS)}")
         print_json(facts()) if json_ else _show(facts())
         return
     family, about, make = _found(name)

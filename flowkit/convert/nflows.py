@@ -80,9 +80,7 @@ masked networks.
         else:
             parts.append(_matrix(port, name))
     if all(isinstance(part, Permute) for part in parts):
-        raise ValueError(
-            "from_nflows: got permutations, expected matrices, couplings or masked networks too."
-        )
+        raise ValueError("from_nflows: got permutations, expected matrices, couplings or masked networks.")
     return weights.as_flow("nflows", parts, port.size, port.context, check)
 
 

@@ -9,7 +9,7 @@ MAX_BYTES = 4 * 2**30  # ImageNet at 32x32 takes 3.9 GB, CIFAR-10 and MNIST far 
 
 
 class FileError(ValueError):
-    """Error for a file that is refused: one line `{file}: got ..., expected .... {What to do.}`"""
+    """Error for a file that is refused, in one line, with what to do."""
 
 
 def check_bytes(taken: int, max_bytes: float, name: str) -> None:

@@ -64,9 +64,7 @@ def memorisation(
     # A row that is there twice would never be singled out.
     once = list({hash(row.tobytes()): place for place, row in enumerate(flat[2])}.values())
     if len(once) < 2:
-        raise ValueError(
-            "memorisation: got fewer than two different rows to train on, expected at least two."
-        )
+        raise ValueError("memorisation: got fewer than 2 different rows to train on, expected at least 2.")
     (places, of_samples), (_, of_x) = (_nearest_two(rows, flat[2][once]) for rows in flat[:2])
     ratios, x_ratios = (
         distances[:, 0] / np.maximum(distances[:, 1], 1e-300) for distances in (of_samples, of_x)

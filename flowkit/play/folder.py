@@ -101,7 +101,7 @@ def _refuse_images(flow):
             "with a flowkit.data.Dequantize, or one of vectors without."
         )
     if context_kind(flow) == "required" and flow.num_classes is None:
-        raise ValueError("play: got a flow that reads a context, expected none other than a class.")
+        raise ValueError("play: got a flow that reads a context, expected one that reads at most a class.")
 
 
 def _refuse_vectors(flow, test):

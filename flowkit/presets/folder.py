@@ -94,7 +94,7 @@ def write_preset(
             )
     path = Path(os.path.abspath(folder))
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        found = "one with files in it" if path.is_dir() else "a file"
+        found = "a folder with files" if path.is_dir() else "a file"
         raise PresetError(f"{path}: got {found}, expected a new folder. Remove it, or choose another.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as place:

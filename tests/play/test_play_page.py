@@ -524,7 +524,7 @@ def test_contexts_other_than_classes_are_refused(tmp_path):
         dequantize=data.Dequantize(levels=17),
     )
     told.build({"x": (None, 8, 8, 1), "context": (None, 3)})
-    with pytest.raises(ValueError, match="reads a context, expected none other than a class"):
+    with pytest.raises(ValueError, match="reads a context, expected one that reads at most a class"):
         write_page(told, tmp_path / "page", train=images, test=images)
     assert not (tmp_path / "page").exists()
 

@@ -71,7 +71,7 @@ def test_the_card_is_what_the_metadata_say_and_a_header_that_yaml_reads(preset):
 @pytest.mark.one_engine
 def test_a_folder_that_is_taken_and_a_save_that_fails_leave_nothing_behind(preset, tmp_path, monkeypatch):
     flow, x, folder = preset
-    with pytest.raises(PresetError, match="got one with files in it, expected a new folder"):
+    with pytest.raises(PresetError, match="got a folder with files, expected a new folder"):
         flow.save_to_preset(folder)
     monkeypatch.setattr(Flow, "log_prob", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
