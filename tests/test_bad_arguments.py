@@ -35,53 +35,57 @@ def singular():
         (lambda: Flow(ActNorm(), base="normal"), TypeError, "expected a base density"),
         (lambda: Flow(ActNorm(), base=Normal), TypeError, "expected a base density"),
         (lambda: Coupling("mlp"), TypeError, "expected a Conditioner or a Keras layer"),
-        (lambda: MLP(64), ValueError, "a list of widths, such as [64, 64], received 64"),
+        (lambda: MLP(64), ValueError, "got 64, expected a list of widths, such as [64, 64]"),
         (
             lambda: MADE([2], degrees=np.array(3)),
             ValueError,
-            "MADE's degrees: expected a list of whole numbers",
+            "MADE's degrees: got array(3), expected a list of whole numbers",
         ),
         (
             lambda: MADE([2], degrees=3),
             ValueError,
-            "MADE's degrees: expected a list of whole numbers, received 3",
+            "MADE's degrees: got 3, expected a list of whole numbers",
         ),
-        (lambda: MADE(3), ValueError, "a list of widths, such as [64, 64], received 3"),
+        (lambda: MADE(3), ValueError, "got 3, expected a list of widths, such as [64, 64]"),
         (lambda: MADE([8]).build((None, 3)), ValueError, "a multiple of 3 entries, received None"),
-        (lambda: ConvNet(0), ValueError, "ConvNet's width: expected a whole number from 1 up, received 0"),
+        (lambda: ConvNet(0), ValueError, "ConvNet's width: got 0, expected a whole number from 1 up"),
         (
             lambda: ResidualMLP(blocks=2**31),
             ValueError,
-            "ResidualMLP's blocks: expected a whole number from 1 to 1024",
+            "ResidualMLP's blocks: got 2147483648, expected a whole number from 1 to 1024",
         ),
         (
             lambda: ResidualMADE(blocks=2**31),
             ValueError,
-            "ResidualMADE's blocks: expected a whole number from 1 to",
+            "ResidualMADE's blocks: got 2147483648, expected a whole number from 1 to",
         ),
         (
             lambda: BlockAutoregressive(depth=2**31),
             ValueError,
-            "depth: expected a whole number from 1 to 1024",
+            "depth: got 2147483648, expected a whole number from 1 to 1024",
         ),
         (
             lambda: ByColumn(None),
             TypeError,
-            "ByColumn's transforms: expected a list of transforms, received None",
+            "ByColumn's transforms: got None, expected a list of transforms",
         ),
         (
             lambda: Joint(None, [[0]]),
             TypeError,
-            "Joint's parts: expected a list of distributions, received None",
+            "Joint's parts: got None, expected a list of distributions",
         ),
         (
             lambda: Joint([Normal()], None),
             ValueError,
-            "Joint's places: expected a list of whole numbers, received None",
+            "Joint's places: got None, expected a list of whole numbers",
         ),
-        (lambda: ActNorm(factor=0), ValueError, "ActNorm's factor: expected a finite number above 0"),
-        (lambda: Shift("a"), ValueError, "Shift's shift: expected a finite number, a list of them"),
-        (lambda: Scale([1.0, float("nan")]), ValueError, "Scale's log_scale: expected a finite number"),
+        (lambda: ActNorm(factor=0), ValueError, "ActNorm's factor: got 0, expected a finite number above 0"),
+        (lambda: Shift("a"), ValueError, "Shift's shift: got 'a', expected a finite number, a list of them"),
+        (
+            lambda: Scale([1.0, float("nan")]),
+            ValueError,
+            "Scale's log_scale: got [1.0, nan], expected a finite number",
+        ),
         (singular, ValueError, "a matrix that can be inverted"),
         (
             lambda: Coupling(MLP([4]), split="checkerboard").build((None, 1, 1, 3)),
@@ -94,12 +98,16 @@ def singular():
             ValueError,
             "got flow.transform.transforms.0.order",
         ),
-        (lambda: MLP([8, 0.5]), ValueError, "a whole number from 1 up, received 0.5"),
+        (lambda: MLP([8, 0.5]), ValueError, "got 0.5, expected a whole number from 1 up"),
         (lambda: Chain(ActNorm()), TypeError, "expected a list of bijectors"),
-        (lambda: StudentT(df="3"), ValueError, "a finite number above 0, received '3'"),
-        (lambda: check_bijector(flow()), TypeError, "Of a flow pass its bijector"),
-        (lambda: check_bijector("flow"), TypeError, "expects a Bijector"),
-        (lambda: check_distribution("normal"), TypeError, "expects a Distribution"),
+        (lambda: StudentT(df="3"), ValueError, "got '3', expected a finite number above 0"),
+        (lambda: check_bijector(flow()), TypeError, "Pass the bijector of a flow"),
+        (lambda: check_bijector("flow"), TypeError, "check_bijector: got 'flow', expected a Bijector"),
+        (
+            lambda: check_distribution("normal"),
+            TypeError,
+            "check_distribution: got 'normal', expected a Distribution",
+        ),
         (lambda: flow().sample(2, seed="a"), TypeError, "cannot be interpreted as an integer"),
         (lambda: flow().log_prob(None), ValueError, "got None, expected data as an array of numbers"),
         (lambda: flow().log_prob("rows"), ValueError, "got 'rows', expected data as an array of numbers"),
@@ -129,5 +137,7 @@ def named(name):
     ],
 )
 def test_an_activation_is_a_function_or_a_layer(network, activation):
-    with pytest.raises(ValueError, match=rf"{network.__name__}'s activation: expected a name such as 'relu'"):
+    with pytest.raises(
+        ValueError, match=rf"{network.__name__}'s activation: got .*, expected a name such as 'relu'"
+    ):
         network(activation=activation)

@@ -109,5 +109,5 @@ def test_what_says_nothing_is_refused(truth):
         uniformity(np.array([0, 4, 9]), draws=5)
     with pytest.raises(ValueError, match="got float64"):
         uniformity(np.array([0.5]), draws=5)
-    with pytest.raises(ValueError, match="level: expected a number between 0 and 1, received 95"):
+    with pytest.raises(ValueError, match="level: got 95, expected a number between 0 and 1"):
         rank_band(10, draws=5, level=95)

@@ -214,7 +214,7 @@ def test_a_report_of_images_is_saved_whole(images, tmp_path):
 
 
 def test_bad_arguments_are_told():
-    with pytest.raises(ValueError, match="coverage's level: expected a number between 0 and 1"):
+    with pytest.raises(ValueError, match="coverage's level: got 99, expected a number between 0 and 1"):
         diagnostics.coverage(scaled(), normal(), level=99)
     with pytest.raises(ValueError, match="like those of x"):
         diagnostics.memorisation(scaled(), normal(), normal(features=3))

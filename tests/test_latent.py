@@ -188,10 +188,10 @@ def test_without_a_seed_each_call_draws_anew(doubling):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda f, x: latent.interpolate(f, x, x, 1), "steps: expected a whole number from 2 up, received 1"),
+        (lambda f, x: latent.interpolate(f, x, x, 1), "steps: got 1, expected a whole number from 2 up"),
         (
             lambda f, x: latent.interpolate(f, x, x, 3, path="round"),
-            "'linear', 'spherical', received 'round'",
+            "path: got 'round', expected one of 'linear', 'spherical'",
         ),
         (
             lambda f, x: latent.interpolate(f, x, x[:2], 3),
@@ -244,7 +244,7 @@ def test_bad_input_is_one_line(doubling, call, message):
 
 
 def test_levels_of_a_flow_that_has_none():
-    with pytest.raises(ValueError, match="levels: expected a flow whose bijector is a MultiScale"):
+    with pytest.raises(ValueError, match=r"levels: got .*, expected a flow whose bijector is a MultiScale"):
         latent.resample(Flow(Shift(0.0)), numbers(), 0)
 
 

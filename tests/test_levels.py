@@ -28,9 +28,9 @@ def test_levels_at_the_end_of_chains_are_found():
     before, found = find_levels(Chain([shift, Chain([scale, levels])]), "x")
     assert before == [shift, scale]
     assert found is levels
-    with pytest.raises(ValueError, match=r"what: expected .* MultiScale, .* received Chain"):
+    with pytest.raises(ValueError, match=r"what: got Chain, expected .* MultiScale, "):
         find_levels(Chain([levels, shift]), "what")
-    with pytest.raises(ValueError, match="received Chain"):
+    with pytest.raises(ValueError, match="got Chain"):
         find_levels(Chain([]), "what")
 
 
@@ -55,13 +55,13 @@ def test_levels_behind_other_parts_have_one_too():
 @pytest.mark.parametrize(
     ("temperature", "message"),
     [
-        ([1.0], "or one for each of 2 levels, received 1"),
-        ([0.1, 0.2, 0.3], "or one for each of 2 levels, received 3"),
-        ("hot", "a number from 0 up, or one for each level, received 'hot'"),
-        ([0.5, -0.5], r"a number from 0 up, or one for each level, received \[0\.5, -0\.5\]"),
-        (-1, "received -1"),
-        (math.nan, "received nan"),
-        ([[0.5, 0.5]], "received"),
+        ([1.0], "got a list of 1, expected a number, or one for each of 2 levels"),
+        ([0.1, 0.2, 0.3], "got a list of 3, expected a number, or one for each of 2 levels"),
+        ("hot", "got 'hot', expected a number from 0 up, or one for each level"),
+        ([0.5, -0.5], r"got \[0\.5, -0\.5\], expected a number from 0 up, or one for each level"),
+        (-1, "got -1, expected"),
+        (math.nan, "got nan, expected"),
+        ([[0.5, 0.5]], r"got \[\[0\.5, 0\.5\]\], expected"),
     ],
 )
 def test_temperatures_that_are_none(flow, temperature, message):
@@ -73,6 +73,6 @@ def test_temperatures_that_are_none(flow, temperature, message):
 def test_a_flow_without_levels_takes_one_number():
     flow = built(Shift(0.0), (None, 2))
     with pytest.raises(
-        ValueError, match="temperature, a sequence: expected a flow whose bijector is a MultiScale"
+        ValueError, match="temperature, a sequence: got Shift, expected a flow whose bijector is a MultiScale"
     ):
         flow.sample(2, temperature=[0.5, 0.5])

@@ -140,11 +140,11 @@ def test_what_is_no_number_is_refused_by_name(name):
             if (name, parameter.name, repr(value)) in FINE:
                 continue
             given = NEEDED.get(name, dict)() | {parameter.name: value}
-            with pytest.raises(ValueError, match="expect") as caught:
+            with pytest.raises(ValueError, match="expected") as caught:
                 make(**given)
             told = str(caught.value)
             assert parameter.name.split("_")[-1] in told, (parameter.name, value)
-            assert "received" in told, (parameter.name, value)
+            assert ": got " in told, (parameter.name, value)
             assert "\n" not in told
 
 
@@ -167,19 +167,19 @@ def test_a_number_may_come_out_of_an_array(name):
 
 def test_what_has_no_axes_is_not_yet_a_number():
     for value in (np.array("1"), np.array(True), np.array(1j), np.timedelta64(3, "s"), keras.KerasTensor(())):
-        with pytest.raises(ValueError, match="bound: expected a finite number above 0, received"):
+        with pytest.raises(ValueError, match=r"bound: got .*, expected a finite number above 0"):
             transforms.RationalQuadratic(bound=value)
 
 
 def test_lists_of_whole_numbers_may_be_arrays():
     assert Permute(np.array([1, 0])).order == [1, 0]
-    with pytest.raises(ValueError, match="Permute's order: expected a list of whole numbers, received array"):
+    with pytest.raises(ValueError, match=r"Permute's order: got array.*, expected a list of whole numbers"):
         Permute(np.array(1))
     assert BijectorSpec(event_rank=np.int64(2)) == BijectorSpec(event_rank=2)
     assert BijectorSpec(event_rank=[1, 3]) == BijectorSpec(event_rank=(1, 3))
     assert MADE([2, 2], degrees=np.array([[0, 1], [0, 1]])).get_config()["degrees"] == [[0, 1], [0, 1]]
     for flat in ([0, 1], np.array([0, 1])):
-        with pytest.raises(ValueError, match="MADE's degrees: expected a list of whole numbers, received"):
+        with pytest.raises(ValueError, match=r"MADE's degrees: got .*, expected a list of whole numbers"):
             MADE([2], degrees=flat)
 
 

@@ -55,7 +55,7 @@ class Couplings:
             (kept, moved), (shift, s) = halves, network(net, halves[0])
             return ((moved + shift) * jax.nn.sigmoid(s), kept), jax.nn.log_sigmoid(s).sum(-1)
 
-        halves, log_dets = in_turn(step, tuple(jnp.split(x, 2, -1)), self.derived(weights))
+        halves, log_dets = in_turn(step, tuple(jnp.split(x, 2, -1)), weights)
         return log_dets.sum(0) + normal_log_prob(jnp.concatenate(halves, -1))
 
     def decode(self, weights, z):
@@ -66,12 +66,8 @@ class Couplings:
 
         halves = jnp.split(z, 2, -1)  # of which the one that the last layer changed comes first
         halves = tuple(halves if self.layers % 2 == 0 else halves[::-1])
-        halves, _ = in_turn(step, halves, self.derived(weights), back=True)
+        halves, _ = in_turn(step, halves, weights, back=True)
         return jnp.concatenate(halves, -1)
-
-    def derived(self, weights):
-        *hidden, (kernel, bias) = weights
-        return [*hidden, (apart(kernel), apart(bias))]
 
 
 def network(layers, x):

@@ -20,7 +20,7 @@ def per_channel(given: Any, name: str) -> Any:
         value = np.array(np.nan)
     if not np.isfinite(value).all():
         raise ValueError(
-            f"{name}: expected a finite number, a list of them or None to learn it, received {shown(given)}."
+            f"{name}: got {shown(given)}, expected a finite number, a list of them or None to learn it."
         )
     return value.tolist()
 

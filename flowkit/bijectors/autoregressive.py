@@ -144,7 +144,7 @@ class Autoregressive(Steered):
         super().__init__(conditioner, Affine("tanh") if transform is None else transform, **kwargs)
         if isinstance(order, list) and sorted(order) != list(range(len(order))):
             raise ValueError(
-                f"Autoregressive's order: expected a permutation of 0, 1, 2, ..., received {order}."
+                f"Autoregressive's order: got {order}, expected a permutation of the numbers from 0."
             )
         self.order, self.jacobi = order, jacobi
         # Its input is in order.

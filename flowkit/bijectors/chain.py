@@ -100,7 +100,7 @@ class Chain(Replayed):
         super().__init__(**kwargs)
         self.parts, self.backprop = list(parts), backprop
         if len({id(part) for part in self.parts}) < len(self.parts):
-            raise ValueError("Chain expects parts that differ, received one twice: a file would keep two.")
+            raise ValueError("Chain: got a part twice, expected each once, since a file would keep two.")
         self._drift = Drift(self)
         self._declare()
 

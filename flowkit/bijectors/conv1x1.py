@@ -78,7 +78,7 @@ class Conv1x1(LULinear):
         """Set W to `matrix`, (channels, channels), factored anew if `lu`. Raises ValueError for a singular one."""
         matrix = ops.convert_to_numpy(matrix).astype("float64")
         if not np.isfinite(np.linalg.slogdet(matrix)[1]):
-            raise ValueError("Conv1x1.assign expects a matrix that can be inverted, received a singular one.")
+            raise ValueError("Conv1x1.assign: got a singular matrix, expected a matrix that can be inverted.")
         if self.lu:
             self.assign_factors(*linalg.lu(matrix))
         else:

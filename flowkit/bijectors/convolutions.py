@@ -20,7 +20,7 @@ def odd(value: Any, name: str) -> int:
     """Return the side of a kernel. Raises ValueError unless it is an odd number from 3 to 31."""
     side = whole_number(value, name, least=3, most=31)
     if side % 2 == 0:
-        raise ValueError(f"{name}: expected an odd number, received {side}.")
+        raise ValueError(f"{name}: got {side}, expected an odd number.")
     return side
 
 

@@ -22,15 +22,15 @@ WORDS = ("channels", "checkerboard", "alternating")
 
 
 def split_of(word_or_mask: Any, swap: bool) -> "Halves | Masked":
-    """Return the split for the arguments of a coupling. Raises ValueError for other words, and for no mask."""
+    """Return the split for the arguments of a coupling. Raises ValueError for other words and bad masks."""
     if isinstance(word_or_mask, str):
         one_of("Coupling's split", word_or_mask, WORDS)
         return Halves(swap) if word_or_mask == "channels" else Masked(word_or_mask, swap)
     mask = np.asarray(word_or_mask)
     if mask.dtype != bool or mask.ndim == 0 or mask.all() or not mask.any():
         raise ValueError(
-            f"Coupling's split expects one of {', '.join(map(repr, WORDS))}, or a boolean mask of the event, True for "
-            f"some entries that are kept and False for others, received {word_or_mask!r}."
+            f"Coupling's split: got {word_or_mask!r}, expected one of {', '.join(map(repr, WORDS))}, or a boolean mask "
+            "of the event, True for some entries that are kept and False for others."
         )
     # As bytes, which can be hashed, and which compilers take for a constant.
     return Masked((mask.shape, mask.tobytes()), swap)
@@ -122,7 +122,7 @@ def entries_kept(kept, swap, event):
         return np.broadcast_to(mask ^ swap, event).astype("float32")
     except ValueError:
         raise ValueError(
-            f"Coupling's split expects an event for its mask of shape {mask.shape}, received {event}."
+            f"Coupling's split: got an event {event}, expected one for its mask of shape {mask.shape}."
         ) from None
 
 

@@ -13,13 +13,13 @@ from flowkit.contract.shapes import as_tuple
 def find_levels(bijector, wanted):
     """Return (the parts before, the `MultiScale` at the end): of a MultiScale itself, or of a Chain that ends in one.
 
-    Raises ValueError, which begins with what was `wanted`, if the latents do not come in levels.
+    Raises ValueError, beginning with `wanted`, if the latents do not come in levels.
     """
     before, last = bijector.split_levels()
     if last is None:
         raise ValueError(
-            f"{wanted}: expected a flow whose bijector is a MultiScale, or a Chain that ends in one, "
-            f"received {type(bijector).__name__}."
+            f"{wanted}: got {type(bijector).__name__}, expected a flow whose bijector is a MultiScale, or a Chain that "
+            "ends in one."
         )
     return before, last
 
@@ -33,7 +33,7 @@ def level_sizes(bijector, wanted):
 def per_latent(bijector, temperature):
     """Expand per-level temperatures to one factor per latent, (dim,); a single number stays one.
 
-    Raises ValueError for negative numbers, and for as many as there are not levels.
+    Raises ValueError for negative numbers, and if their number differs from the number of levels.
     """
     try:
         values = np.asarray(temperature, "float32")
@@ -41,14 +41,14 @@ def per_latent(bijector, temperature):
         values = np.float32("nan")
     if values.ndim > 1 or not (np.isfinite(values).all() and (values >= 0).all()):
         raise ValueError(
-            f"temperature: expected a number from 0 up, or one for each level, received {temperature!r}."
+            f"temperature: got {temperature!r}, expected a number from 0 up, or one for each level."
         )
     if values.ndim == 0:
         return temperature
     sizes = level_sizes(bijector, "temperature, a sequence")
     if len(values) != len(sizes):
         raise ValueError(
-            f"temperature: expected a number, or one for each of {len(sizes)} levels, received {len(values)}."
+            f"temperature: got a list of {len(values)}, expected a number, or one for each of {len(sizes)} levels."
         )
     return ops.convert_to_tensor(np.repeat(values, sizes), dtype=bijector.compute_dtype)
 

@@ -62,8 +62,8 @@ class MultiScale(Composite):
         self._whitening = Gaussian(min_scale=min_scale)
         if not self.scales or len(self.priors) != len(self.scales) - 1:
             raise ValueError(
-                f"MultiScale expects at least one scale and one prior fewer than scales, received "
-                f"{len(self.scales)} scales and {len(self.priors)} priors."
+                f"MultiScale: got {len(self.scales)} scales and {len(self.priors)} priors, expected at least one scale "
+                "and one prior fewer than scales."
             )
         self._declare()
 

@@ -38,8 +38,8 @@ class OnColumns(Bijector):
         marks = np.asarray(columns)
         if marks.dtype != bool or marks.ndim != 1 or not marks.any():
             raise ValueError(
-                f"OnColumns expects columns as True or False for each, at least one of them True, received "
-                f"{shown(columns)}."
+                f"OnColumns's columns: got {shown(columns)}, expected True or False for each, at least one of them "
+                "True."
             )
         self.bijector, self.columns, self.others = bijector, marks.tolist(), others
         refuse_noise(self, bijector)

@@ -44,8 +44,8 @@ class Pointwise(Steered):
         self.init = init
         if init == "data" and type(self.transform).fitted is Transform.fitted:
             raise ValueError(
-                f"Pointwise's init='data' expects a transform with `fitted`, such as MixtureOfLogistics(), received "
-                f"{self.transform!r}."
+                f"Pointwise's transform: got {self.transform!r}, expected one with `fitted` for init='data', such as "
+                "MixtureOfLogistics()."
             )
         if self.init == "data":
             self.rows_to_adapt = 10_000

@@ -18,9 +18,7 @@ from flowkit.numerics import matmul
 def event_of(sizes: Any, name: str) -> tuple[int, ...]:
     """Return the shape of an event, without the batch. Raises ValueError unless it is a list of sizes."""
     if not isinstance(sizes, tuple | list):
-        raise ValueError(
-            f"{name}: expected the sizes of an event, such as (4, 4, 3), received {shown(sizes)}."
-        )
+        raise ValueError(f"{name}: got {shown(sizes)}, expected the sizes of an event, such as (4, 4, 3).")
     return tuple(
         whole_number(size, f"{name}, the sizes of an event", least=1, most=LARGEST) for size in sizes
     )

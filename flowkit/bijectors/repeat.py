@@ -64,7 +64,7 @@ class Repeat(Replayed):
         super().__init__(**kwargs)
         if block.built:
             raise ValueError(
-                f"Repeat's block: got {label(block)}, which is built. Pass a block that has no weights yet."
+                f"Repeat's block: got {label(block)}, which is built, expected a block that has no weights yet."
             )
         self.n, self.backprop = n, backprop
         self._held = _Held(block)

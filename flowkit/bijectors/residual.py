@@ -145,7 +145,7 @@ class Residual(Conditioned):
             hint = "Take a LipschitzMLP."
             raise ContractError("conditioner", self, expected=wanted, received=received, hint=hint)
         if trace == "exact" and terms is not None:
-            raise ValueError(f"Residual's terms: expected None for trace='exact', received {terms}.")
+            raise ValueError(f"Residual's terms: got {terms}, expected None for trace='exact'.")
         self.series = LogDetSeries(trace, c, terms)
         self._unit = rounding_unit(self.compute_dtype)
         self._most = math.ceil(math.log(self._unit) / math.log(c)) if passes is None else passes

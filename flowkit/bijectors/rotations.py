@@ -38,7 +38,7 @@ def even(number: Any, name: str) -> int:
     """Return `number`. Raises ValueError unless it is even and above 0: an odd number makes no rotation."""
     number = whole_number(number, name, least=2, most=LARGEST)
     if number % 2:
-        raise ValueError(f"{name}: expected an even number, which makes a rotation, received {number}.")
+        raise ValueError(f"{name}: got {number}, expected an even number, which makes a rotation.")
     return number
 
 

@@ -30,12 +30,12 @@ def transform_of(transform: str | Transform) -> Transform:
     if isinstance(transform, str):
         if transform not in WORDS:
             raise ValueError(
-                f"transform expects one of {', '.join(map(repr, WORDS))}, or a Transform such as RationalQuadratic(), "
-                f"received {transform!r}."
+                f"transform: got {transform!r}, expected one of {', '.join(map(repr, WORDS))}, or a Transform such as "
+                "RationalQuadratic()."
             )
         return WORDS[transform]()
     if not isinstance(transform, Transform):
-        raise TypeError(f"transform expects a flowkit.transforms.Transform, received {transform!r}.")
+        raise TypeError(f"transform: got {transform!r}, expected a flowkit.transforms.Transform.")
     return transform
 
 

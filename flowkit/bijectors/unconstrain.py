@@ -12,6 +12,7 @@ from flowkit.bijectors.elementwise import Elementwise
 from flowkit.contract import BijectorSpec, Domain
 from flowkit.contract.arguments import Between0And1, is_number, shown
 from flowkit.contract.columns import check_count
+from flowkit.contract.domain import first_and_last
 from flowkit.engines import engine
 from flowkit.numerics import log1mexp, log_sigmoid, maximum, minimum, softplus
 from flowkit.transforms.rational_quadratic import wrapped
@@ -40,11 +41,11 @@ class Unconstrain(Elementwise):
         super().__init__(**kwargs)
         if isinstance(domains, str | Domain) or not isinstance(domains, Iterable):
             raise ValueError(
-                f"Unconstrain expects a list of domains, one a column, received {shown(domains)}."
+                f"Unconstrain's domains: got {shown(domains)}, expected a list of domains, one for each column."
             )
         self.columns = [domain_of_column(domain, number) for number, domain in enumerate(domains)]
         if not self.columns:
-            raise ValueError("Unconstrain expects a list of domains, one a column, received none.")
+            raise ValueError("Unconstrain's domains: got no domains, expected one for each column.")
         self.circular = any(column.kind == "circle" for column in self.columns)
         unmoved = all(column in (Domain.REAL, Domain.CIRCLE) for column in self.columns)
         ends = [Domain.CIRCLE if column.kind == "circle" else Domain.REAL for column in self.columns]
@@ -132,9 +133,7 @@ def numbers_of(sets, dtype):
     center, radius = np.where(circular, [(low + high) / 2, (high - low) / (2 * math.pi)], [[0.0], [1.0]])
     near_low, near_high = ends.astype(dtype)
     up, down = np.nextafter(near_low, near_high), np.nextafter(near_high, near_low)
-    # Strictly inside an interval, and not so small that a backend would flush it to zero.
-    tiny = np.finfo(dtype).tiny
-    first, last = np.maximum(up, near_low + tiny), np.minimum(down, near_high - tiny)
+    first, last = first_and_last(*ends, dtype)
     # A circle has its lower end, and lacks the upper one.
     first = np.where(circular, np.where(near_low.astype("float64") < ends[0], up, near_low), first)
     last = np.where(circular, np.where(near_high.astype("float64") >= ends[1], down, near_high), last)
@@ -159,8 +158,8 @@ def domain_of_column(domain: Any, number: int) -> Domain:
     finite = math.isfinite(low) and math.isfinite(high)
     if not low < high or not (kind == "interval" or (kind == "circular" and finite)):
         raise ValueError(
-            f"the domain of column {number}: expected 'real', 'positive', (low, high), 'circular', which is an angle "
-            f"in [-pi, pi), or ('circular', low, high), with low < high, received {shown(domain)}."
+            f"the domain of column {number}: got {shown(domain)}, expected 'real', 'positive', (low, high), "
+            "'circular', which is an angle in [-pi, pi), or ('circular', low, high), with low < high."
         )
     return Domain.interval(low, high) if kind == "interval" else Domain.circle(low, high)
 

@@ -26,8 +26,7 @@ def activation_of(given: Any, name: str) -> Any:
         found = None
     if not callable(found) or isinstance(found, type | keras.Model):
         raise ValueError(
-            f"{name}: expected a name such as 'relu', a function or a layer such as PReLU(), received "
-            f"{shown(given)}."
+            f"{name}: got {shown(given)}, expected a name such as 'relu', a function or a layer such as PReLU()."
         )
     return found
 

@@ -119,7 +119,7 @@ class GatedNetwork(Conditioner):
         """Make the layers of `width`, the argument `name`."""
         if self.heads and width % self.heads:
             raise ValueError(
-                f"{type(self).__name__}'s {name}: expected a multiple of heads={self.heads}, received {width}."
+                f"{type(self).__name__}'s {name}: got {width}, expected a multiple of heads={self.heads}."
             )
         common, attended = {"dtype": self.dtype_policy}, self.blocks if self.heads else 0
         self.first = NormalizedConv(width, 3, **common)

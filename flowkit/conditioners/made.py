@@ -158,8 +158,8 @@ class MADE(MaskedLayers, MLP):
             [len(some) for some in degrees] != hidden or any(some != sorted(some) for some in degrees)
         ):
             raise ValueError(
-                f"MADE's degrees: expected lists that never fall, as long as hidden={hidden} says, received "
-                f"{shown(degrees)}."
+                f"MADE's degrees: got {shown(degrees)}, expected lists that never fall, of the lengths in "
+                f"hidden={hidden}."
             )
         super().__init__(
             hidden,
@@ -209,8 +209,8 @@ class ResidualMADE(MaskedLayers, ResidualMLP):
     ) -> None:
         if degrees is not None and (len(degrees) != width or degrees != sorted(degrees)):
             raise ValueError(
-                f"ResidualMADE's degrees: expected {width} that never fall, one for each unit of a layer, received "
-                f"{shown(degrees)}."
+                f"ResidualMADE's degrees: got {shown(degrees)}, expected {width} that never fall, one for each unit of "
+                "a layer."
             )
         super().__init__(
             width,

@@ -90,7 +90,8 @@ class ResidualMLP(DenseNetwork):
         )
         if gated and context == "none":
             raise ValueError(
-                "ResidualMLP's gated: expected a context to make the gates of, received context='none'."
+                "ResidualMLP's context: got 'none' for gated=True, expected a context to make the gates of. Pass "
+                "context='required'."
             )
         self.width, self.blocks, self.gated, self.activate_last = width, blocks, gated, activate_last
         self.damped = damped

@@ -48,7 +48,7 @@ class ScaledConv(Configured, keras.Layer):
     ) -> None:
         super().__init__(**kwargs)
         if kernel_size % 2 == 0:
-            raise ValueError(f"ScaledConv's kernel_size: expected an odd number, received {kernel_size}.")
+            raise ValueError(f"ScaledConv's kernel_size: got {kernel_size}, expected an odd number.")
         self.features, self.kernel_size, self.zeros, self.factor = features, kernel_size, zeros, factor
         self.edge_bias = edge_bias and kernel_size > 1
 

@@ -25,7 +25,7 @@ def one_of(name: str, value: Any, words: Sequence[Any]) -> Any:
     'tanh'
     """
     if value not in words:
-        raise ValueError(f"{name} expects one of {', '.join(map(repr, words))}, received {shown(value)}.")
+        raise ValueError(f"{name}: got {shown(value)}, expected one of {', '.join(map(repr, words))}.")
     return value
 
 
@@ -43,7 +43,7 @@ def whole_number(number: Any, name: str, *, least: int, most: int | None = None)
     if found is None or found < least or above:
         limited = above or (most is not None and most != LARGEST)
         wanted = f"from {least} to {most}" if limited else f"from {least} up"
-        raise ValueError(f"{name}: expected a whole number {wanted}, received {shown(number)}.")
+        raise ValueError(f"{name}: got {shown(number)}, expected a whole number {wanted}.")
     return found
 
 
@@ -55,7 +55,7 @@ def whole_numbers(values: Any, name: str) -> list[int]:
     """
     entries = _entries(values)
     if entries is None:
-        raise ValueError(f"{name}: expected a list of whole numbers, received {shown(values)}.")
+        raise ValueError(f"{name}: got {shown(values)}, expected a list of whole numbers.")
     return [whole_number(number, f"{name}, an entry", least=0) for number in entries]
 
 
@@ -102,7 +102,7 @@ def widths(hidden: Any, name: str) -> list[int]:
     [64, 64]
     """
     if not isinstance(hidden, (list, tuple)) or not hidden:
-        raise ValueError(f"{name}: expected a list of widths, such as [64, 64], received {shown(hidden)}.")
+        raise ValueError(f"{name}: got {shown(hidden)}, expected a list of widths, such as [64, 64].")
     return [whole_number(width, f"{name}, a width", least=1, most=LARGEST) for width in hidden]
 
 
@@ -133,13 +133,13 @@ def real(low: float, high: float, wanted: str, ends: str = "[]") -> Rule:
 
     >>> real(0, 1, "a number in [0, 1)", "[)")(1.0, "momentum")
     Traceback (most recent call last):
-    ValueError: momentum: expected a number in [0, 1), received 1.0.
+    ValueError: momentum: got 1.0, expected a number in [0, 1).
     """
 
     def rule(value, name):
         above = is_number(value) and (value > low or (ends[0] == "[" and value == low))
         if not (above and (value < high or (ends[1] == "]" and value == high))):
-            raise ValueError(f"{name}: expected {wanted}, received {shown(value)}.")
+            raise ValueError(f"{name}: got {shown(value)}, expected {wanted}.")
         return float(value)
 
     return rule
@@ -151,11 +151,11 @@ def words(*known: Any) -> Rule:
 
 
 def instance(kind: type, what: str, error: type[Exception] = TypeError) -> Rule:
-    """Return the rule of an instance of `kind`, which the `error` calls `what`."""
+    """Return the rule of an instance of `kind`, named `what` in the `error`."""
 
     def rule(value, name):
         if not isinstance(value, kind):
-            raise error(f"{name}: expected {what}, received {shown(value)}.")
+            raise error(f"{name}: got {shown(value)}, expected {what}.")
         return value
 
     return rule
@@ -167,10 +167,10 @@ def listed(kind: type, what: str) -> Rule:
     def rule(values, name):
         entries = None if isinstance(values, kind) else _entries(values)
         if entries is None:
-            raise TypeError(f"{name}: expected a list of {what}, received {shown(values)}.")
+            raise TypeError(f"{name}: got {shown(values)}, expected a list of {what}.")
         for entry in entries:
             if not isinstance(entry, kind):
-                raise TypeError(f"{name}: expected a list of {what}, received {shown(entry)} in it.")
+                raise TypeError(f"{name}: got the entry {shown(entry)}, expected a list of {what}.")
         return entries
 
     return rule
@@ -179,7 +179,7 @@ def listed(kind: type, what: str) -> Rule:
 def truth(value: Any, name: str) -> bool:
     """Return `value` as a bool. Raises ValueError unless it is True or False."""
     if type(value).__name__ not in ("bool", "bool_"):  # the latter is numpy's
-        raise ValueError(f"{name}: expected True or False, received {shown(value)}.")
+        raise ValueError(f"{name}: got {shown(value)}, expected True or False.")
     return bool(value)
 
 
@@ -234,7 +234,7 @@ def checked(function: Callable[P, R], *, keep: Callable[..., None] | None = None
     ...     return width + 1
     >>> grow(0)
     Traceback (most recent call last):
-    ValueError: grow's width: expected a whole number from 1 up, received 0.
+    ValueError: grow's width: got 0, expected a whole number from 1 up.
     """
     signature = inspect.signature(function)
     kinds = [p.kind for p in signature.parameters.values()]

@@ -80,7 +80,7 @@ def pair(answer):
     """Return a hook's answer; raise TypeError unless it is a pair. A tensor of two rows would unpack silently."""
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise TypeError(
-            f"expected a hook to return the pair (output, log_det), received {type(answer).__name__}: "
+            f"a hook's answer: got {type(answer).__name__}, expected the pair (output, log_det). End the hook with "
             "`return y, log_det`."
         )
     return answer

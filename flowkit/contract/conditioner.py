@@ -79,7 +79,7 @@ def network(value: Any, name: str) -> Any:
     """Return a network, or None. Raises TypeError for anything else."""
     if value is not None and not isinstance(value, keras.Layer):
         raise TypeError(
-            f"{name}: expected a Conditioner or a Keras layer, such as MLP([64]), received {shown(value)}."
+            f"{name}: got {shown(value)}, expected a Conditioner or a Keras layer, such as MLP([64])."
         )
     return value
 

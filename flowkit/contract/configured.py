@@ -32,7 +32,7 @@ class Configured:
     (Spring(2.0), {'strength': 2.0}, Spring(3.0))
     >>> Spring(-1)
     Traceback (most recent call last):
-    ValueError: Spring's strength: expected a finite number above 0, received -1.
+    ValueError: Spring's strength: got -1, expected a finite number above 0.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -41,7 +41,7 @@ class Domain:
     def interval(cls, low: float, high: float) -> "Domain":
         """Return the open interval (low, high) for each entry; raises ValueError unless low < high."""
         if not low < high:
-            raise ValueError(f"Domain.interval expects low < high, received ({low}, {high}).")
+            raise ValueError(f"Domain.interval: got ({low}, {high}), expected low < high.")
         return cls("interval", float(low), float(high))
 
     @classmethod
@@ -57,7 +57,7 @@ class Domain:
     def circle(cls, low: float, high: float) -> "Domain":
         """Return the circle [low, high), whose ends are one point, for each entry."""
         if not -math.inf < low < high < math.inf:
-            raise ValueError(f"Domain.circle expects finite low < high, received ({low}, {high}).")
+            raise ValueError(f"Domain.circle: got ({low}, {high}), expected finite low < high.")
         return cls("circle", float(low), float(high))
 
     @classmethod
@@ -69,8 +69,8 @@ class Domain:
         """
         if not columns or any(c.kind not in ("interval", "circle", "whole") or c.columns for c in columns):
             raise ValueError(
-                "Domain.each expects an interval, a circle or whole numbers for each column, received "
-                f"{columns or 'none'}."
+                f"Domain.each: got {columns or 'no columns'}, expected an interval, a circle or whole numbers for each "
+                "column."
             )
         low, high = (tuple(getattr(c, end) for c in columns) for end in ("low", "high"))
         if any(c.kind != "interval" for c in columns):
@@ -89,7 +89,7 @@ class Domain:
     def whole(cls, low: float, high: float) -> "Domain":
         """Return the whole numbers from low to high for each entry; raises ValueError unless low < high."""
         if not (low == int(low) and high == int(high) and low < high):
-            raise ValueError(f"Domain.whole expects whole numbers low < high, received ({low}, {high}).")
+            raise ValueError(f"Domain.whole: got ({low}, {high}), expected whole numbers low < high.")
         return cls("whole", float(low), float(high))
 
     def contains(self, x: Tensor) -> Tensor:
@@ -162,6 +162,19 @@ class Domain:
             bounds = [f"({low:g}, {high:g})" for low, high in zip(self.low, self.high, strict=True)]
             return f"Domain.intervals({', '.join(bounds[:4])}{', ...' if len(bounds) > 4 else ''})"
         return f"Domain.{self.kind}({self.low:g}, {self.high:g})"
+
+
+def first_and_last(low: Any, high: Any, dtype: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the smallest and the largest number of a dtype inside the open interval (low, high).
+
+    Skip subnormal numbers, which JAX flushes to zero.
+
+    >>> [float(number) for number in first_and_last(0.0, 2.0, "float32")]
+    [1.1754943508222875e-38, 1.9999998807907104]
+    """
+    low, high = np.asarray(low, dtype), np.asarray(high, dtype)
+    tiny = np.finfo(dtype).tiny
+    return np.maximum(np.nextafter(low, high), low + tiny), np.minimum(np.nextafter(high, low), high - tiny)
 
 
 Domain.REAL = Domain()

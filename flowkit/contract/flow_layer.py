@@ -327,8 +327,8 @@ def _refuse_public_names(kind):
         hook = f"_{name}"
         if name in vars(kind) and (name == "forward" or getattr(kind, hook) is getattr(FlowLayer, hook)):
             raise TypeError(
-                f"{kind.__name__} expects its hooks as _forward(self, x) and _inverse(self, z), received {name}: "
-                f"rename that to {hook}, since the layer itself is called."
+                f"{kind.__name__}: got a method {name}, expected the hooks _forward(self, x) and _inverse(self, z). "
+                f"Rename {name} to {hook}, since the layer itself is called."
             )
 
 

@@ -60,8 +60,8 @@ def refuse_shared(parts: list[keras.Layer]) -> None:
         owner, layer = waiting.pop(0)
         if id(layer) in owners:
             raise ValueError(
-                f"'{layer.name}' is part of {owners[id(layer)]} and of {owner}: expected a layer of its own in each, "
-                "since a saved flow could not be loaded."
+                f"{owner}: got '{layer.name}', which is also part of {owners[id(layer)]}, expected a layer of its own, "
+                "since a saved flow could not be loaded. Make a layer for each."
             )
         owners[id(layer)] = owner
         block = getattr(layer, "repeated_block", None)  # of a Repeat, which does not track it
@@ -78,6 +78,6 @@ def refuse_late(layer):
     ]
     if late:
         raise ValueError(
-            f"{type(layer).__name__}.build expected to make all weights, received none for {', '.join(sorted(late))}: "
+            f"{type(layer).__name__}.build: got no weights for {', '.join(sorted(late))}, expected all weights, since "
             "a saved flow would lose them. Build them in build(self, z_shape, context_shape)."
         )

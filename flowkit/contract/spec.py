@@ -95,7 +95,7 @@ class BijectorSpec:
             word, draws = self.likelihood_of(inverse=inverse), self.draws(inverse=inverse)
             if (word == "exact") == draws:
                 wanted = "'estimated' or 'bound', since that direction draws" if draws else "'exact'"
-                raise ValueError(f"BijectorSpec's {field} expects {wanted}, received {word!r}.")
+                raise ValueError(f"BijectorSpec's {field}: got {word!r}, expected {wanted}.")
 
     @property
     def solved(self) -> bool:

@@ -109,7 +109,7 @@ class Uniform(Distribution):
     def __init__(self, low: Number = 0.0, high: Number = 1.0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not low < high:
-            raise ValueError(f"Uniform: expected finite numbers low < high, received {low} and {high}.")
+            raise ValueError(f"Uniform: got {low} and {high}, expected finite numbers low < high.")
         self.low, self.high = low, high
         self.domain = Domain.interval(low, high)
 
@@ -122,6 +122,6 @@ class Uniform(Distribution):
     def _draw(self, shape, temperature, seed, context):
         if not isinstance(temperature, (int, float)) or temperature != 1:
             raise ValueError(
-                f"Uniform expects temperature=1, received {temperature!r}: it has no scale to multiply."
+                f"Uniform's temperature: got {temperature!r}, expected 1, since it has no scale to multiply."
             )
         return keras.random.uniform(shape, self.low, self.high, dtype=self.compute_dtype, seed=seed)

@@ -39,8 +39,8 @@ class Joint(Distribution):
         flat = sorted(place for some in self.places for place in some)
         if len(self.parts) != len(self.places) or not all(self.places) or flat != list(range(len(flat))):
             raise ValueError(
-                f"Joint expects the places of the columns of each part, together each column once, received {places!r} "
-                f"for {len(self.parts)} parts."
+                f"Joint's places: got {places!r} for {len(self.parts)} parts, expected the places of the columns of "
+                "each part, each column once."
             )
         self.context = weakest([BijectorSpec(context=part.context) for part in self.parts], "context")
         self.reparameterized = all(part.reparameterized for part in self.parts)

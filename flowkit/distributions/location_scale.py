@@ -44,8 +44,8 @@ class LocationScale(Conditioned):
         super().__init__(conditioner, min_scale, **kwargs)
         if learn and conditioner is not None:
             raise ValueError(
-                f"{type(self).__name__} expects learn=True or a conditioner, received both: the network learns the "
-                "mean and the scale."
+                f"{type(self).__name__}: got learn=True and a conditioner, expected one of them, since the network "
+                "learns the mean and the scale."
             )
         self.learn = learn
 

@@ -379,8 +379,8 @@ class Engine:
         if this process has all devices of the host.
         """
         raise NotImplementedError(
-            f"several processes train one model on PyTorch and JAX, received a group of {count} on another "
-            "backend: set KERAS_BACKEND to torch or jax, or start one process."
+            f"distributed: got a group of {count} processes on {self.name}, expected PyTorch or JAX for several. Set "
+            "KERAS_BACKEND to torch or jax, or start one process."
         )
 
     def leave(self):

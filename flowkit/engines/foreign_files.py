@@ -59,6 +59,6 @@ def plain_array(value: Any, name: str) -> np.ndarray:
             return plain.numpy()
         except (TypeError, RuntimeError):
             kind = f"{value.dtype}, {value.layout}, on {value.device}"
-            raise ValueError(f"{name}: expected dense numbers, received {kind}") from None
+            raise ValueError(f"{name}: got {kind}, expected dense numbers.") from None
     array = np.asarray(value)
     return array.astype("float32") if array.dtype.name == "bfloat16" else array

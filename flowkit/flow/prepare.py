@@ -16,6 +16,7 @@ from flowkit.contract import Domain, FlowLayer, Surjection
 from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.columns import ColumnError, column_name
+from flowkit.contract.domain import first_and_last
 from flowkit.contract.inside import layers_inside, refuse_shared
 from flowkit.contract.shapes import as_tuple, context_shape
 from flowkit.data.batch_order import Batches
@@ -196,15 +197,14 @@ def outside(x: np.ndarray, domain: Domain) -> np.ndarray:
 
 
 def _rounded(x, dtype, domain):
-    """Return numbers as `dtype`; those inside of an interval stay inside, next to an end to which they would round."""
+    """Return numbers as `dtype`; keep numbers inside an interval inside if they would round to its end."""
     rounded = x.astype(dtype, copy=False)
     intervals = domain.kinds == "interval"
     fits = len(intervals) in (1, x.shape[-1])  # otherwise `outside` raises
-    if rounded.dtype == x.dtype or domain == Domain.REAL or not fits:
+    if domain == Domain.REAL or not fits:
         return rounded
     inside = intervals & (x > domain.low) & (x < domain.high)
-    low, high = (np.asarray(end, dtype) for end in (domain.low, domain.high))
-    return np.where(inside, np.clip(rounded, np.nextafter(low, high), np.nextafter(high, low)), rounded)
+    return np.where(inside, np.clip(rounded, *first_and_last(domain.low, domain.high, dtype)), rounded)
 
 
 # Frames and tables

@@ -120,7 +120,7 @@ class FlowMatching(Objective):
     >>> from flowkit.bijectors import Shift
     >>> Flow(Shift()).compile("adam", loss=FlowMatching())
     Traceback (most recent call last):
-    TypeError: FlowMatching expects a bijector with velocity(x, t, context=None), received Shift ...
+    TypeError: FlowMatching: got Shift, expected a bijector with velocity(x, t, context=None). Train it ...
     """
 
     def __init__(
@@ -140,8 +140,8 @@ class FlowMatching(Objective):
         layer = split_velocity(flow.bijector)[1]
         if layer is None:
             raise TypeError(
-                f"FlowMatching expects a bijector with velocity(x, t, context=None), received "
-                f"{type(flow.bijector).__name__} without one. Train it by MaximumLikelihood()."
+                f"FlowMatching: got {type(flow.bijector).__name__}, expected a bijector with velocity(x, t, "
+                "context=None). Train it by MaximumLikelihood()."
             )
         if self.teacher is not None and self.pairs == "optimal":
             raise ValueError(

@@ -145,7 +145,7 @@ class ReverseKL(Objective):
         """Return the arguments. Raise TypeError for a layer, whose weights a file would not hold."""
         if isinstance(self.log_density, keras.Layer):
             raise TypeError(
-                "log_density: got a layer, whose weights would be lost, expected a registered function"
+                "log_density: got a layer, whose weights would be lost, expected a registered function."
             )
         return {
             "log_density": keras.saving.serialize_keras_object(self.log_density),

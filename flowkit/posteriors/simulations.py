@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike
 from flowkit.bijectors import Chain
 from flowkit.contract import Domain
 from flowkit.contract.arguments import shown, whole_number
+from flowkit.contract.domain import first_and_last
 from flowkit.distributions import Distribution
 from flowkit.flow.flow import Flow
 
@@ -86,8 +87,7 @@ def _of_box(prior):
         )
     low, high = box.T
     # Rounding to float32 must not move a draw onto an end.
-    near_low, near_high = box.T.astype("float32")
-    first, last = np.nextafter(near_low, near_high), np.nextafter(near_high, near_low)
+    first, last = first_and_last(low, high, "float32")
 
     def draw(n, rng):
         return np.clip(rng.uniform(low, high, (n, len(box))).astype("float32"), first, last)

@@ -201,14 +201,14 @@ class Convention:
 
 
 def convention(obj):
-    """Return the convention of the library that `obj` comes from; raise TypeError if it is none of those known."""
+    """Return the convention of the library that `obj` comes from; raise TypeError for other libraries."""
     modules = [cls.__module__ + "." for cls in type(obj).__mro__]
     for library, found in CONVENTIONS.items():
         if any(module.startswith(library + ".") for module in modules):
             return found
     raise TypeError(
-        f"adapt expects a bijector of {', '.join(CONVENTIONS)}; received "
-        f"{type(obj).__module__}.{type(obj).__qualname__}. Write its two directions as a flowkit.Bijector."
+        f"adapt: got {type(obj).__module__}.{type(obj).__qualname__}, expected a bijector of "
+        f"{', '.join(CONVENTIONS)}. Write its two directions as a flowkit.Bijector."
     )
 
 

@@ -53,7 +53,7 @@ PROFILES = {
 
 def profile_of(name):
     """Return the `Profile` of that name. Raises ValueError for another."""
-    return PROFILES[one_of("profile=", name, tuple(PROFILES))]
+    return PROFILES[one_of("profile", name, tuple(PROFILES))]
 
 
 def chosen(clauses, profile):
@@ -96,7 +96,7 @@ def check_bijector(
     names = chosen(clauses, profile)
     waived = {known(name): reason for name, reason in (waived or {}).items()}
     if drawn is not None and replay is None:
-        raise ValueError("drawn= is for a replay: give replay= as well, from the same line of the report.")
+        raise ValueError("check_bijector: got drawn= without replay=, expected both, as reports print them.")
     if replay is not None and event_shapes is None:
         event_shapes = [replay.event]
     options = {"event_shapes": event_shapes, "context": context, "examples": examples}
@@ -108,7 +108,7 @@ def check_bijector(
     else:
         if strategy is not None and drawn is None:
             raise ValueError(
-                "A replay of a bijector that is drawn needs drawn=, from the line of the report."
+                "check_bijector: got replay= without drawn= for a drawn bijector, expected both, as reports print them."
             )
         bijector = bijector if strategy is None else replayed(strategy, drawn)
         check = Check(bijector, drawn=drawn, **options)

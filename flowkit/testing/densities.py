@@ -68,7 +68,7 @@ def check_distribution(
     """
     if not isinstance(distribution, keras.Layer) and not callable(distribution):
         raise TypeError(
-            f"check_distribution expects a Distribution or a function that makes one, received {distribution!r}."
+            f"check_distribution: got {distribution!r}, expected a Distribution or a function that makes one."
         )
     word = "none" if context is None else "required"
     one = Scored(distribution, word) if isinstance(distribution, keras.Layer) else None

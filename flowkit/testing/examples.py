@@ -185,7 +185,7 @@ def replayed(strategy, blob):
         return values[0]
     except hypothesis.errors.HypothesisException as error:
         raise ValueError(
-            f"drawn={blob!r} does not fit this bijector, or is of another version of Hypothesis than "
+            f"drawn: got {blob!r}, expected the blob in a report of this bijector, by Hypothesis "
             f"{hypothesis.__version__}. Take the line of its own report."
         ) from error
 

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from flowkit.contract.domain import first_and_last
 from flowkit.contract.noise import needs_for
 from flowkit.testing.examples import ROWS
 
@@ -74,10 +75,8 @@ def points_of(domain, t):
     low, high = (np.asarray(end, "float32") for end in (domain.low, domain.high))
     open_low = (domain.kinds == "interval") & np.isfinite(low)
     open_high = (domain.kinds != "whole") & np.isfinite(high)
-    first = np.where(open_low, np.nextafter(low, high), low)
-    last = np.where(open_high, np.nextafter(high, low), high)
-    # Engines flush what is smaller than the smallest normal number to zero.
-    first = np.where(first == np.nextafter(np.float32(0), np.float32(1)), np.finfo("float32").tiny, first)
+    first, last = first_and_last(low, high, "float32")
+    first, last = np.where(open_low, first, low), np.where(open_high, last, high)
     return np.clip(x.astype("float32"), first, last).astype("float64")
 
 
@@ -118,8 +117,8 @@ def described(context):
     if is_shape(context):
         return tuple(map(int, context))
     raise TypeError(
-        "context= expects the shape of one context, as (3,), or a dict of shapes, or a function (rng, batch, event) -> "
-        f"array or dict of arrays; received {context!r}."
+        f"context: got {context!r}, expected the shape of one context, such as (3,), a dict of shapes, or a function "
+        "(rng, batch, event) -> array or dict of arrays."
     )
 
 

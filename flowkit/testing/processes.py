@@ -51,7 +51,7 @@ def check_parity(
     """
     if event_shape is not None and not is_shape(event_shape):
         raise TypeError(
-            f"check_parity expects event_shape= as a shape of whole numbers, as (3,); received {event_shape!r}."
+            f"check_parity's event_shape: got {event_shape!r}, expected a shape of whole numbers, such as (3,)."
         )
     name, first, answers = name_of(make), backends[0], {}
     event = None if event_shape is None else list(map(int, event_shape))
@@ -166,7 +166,7 @@ def found(name):
     """Return what "package.module:Name" or "folder/file.py:Name" names. Raises ValueError for what is not there."""
     module, _, attribute = name.rpartition(":")
     if not (module and attribute):
-        raise ValueError(f"cannot read {name!r}: expected package.module:Name, or file.py:Name")
+        raise ValueError(f"a bijector's name: got {name!r}, expected package.module:Name or file.py:Name.")
     target = _of_file(Path(module)) if module.endswith(".py") else _imported(module)
     for part in attribute.split("."):
         if not hasattr(target, part):
@@ -187,7 +187,7 @@ def checkable(thing, name):
             inspect.signature(thing).bind()
         except TypeError as error:
             raise ValueError(
-                f"{name!r}: {error}; expected what makes a bijector without any: write a function beside it, "
+                f"{name!r}: got a class with arguments ({error}), expected one without. Write a function beside it, "
                 f"def one(): return {thing.__name__}(...)"
             ) from None
         return thing
@@ -196,14 +196,14 @@ def checkable(thing, name):
     if inspect.isfunction(thing) and list(inspect.signature(thing).parameters) in ([], ["draw"]):
         return thing
     if isinstance(thing, Distribution) or (inspect.isclass(thing) and issubclass(thing, Distribution)):
-        hint = "flowkit.testing.check_distribution checks a distribution"
+        hint = "Check a distribution by flowkit.testing.check_distribution."
     elif hasattr(thing, "bijector"):
-        hint = "name the bijector of a flow"
+        hint = "Name the bijector of a flow."
     else:
-        hint = "write a function in a module of your own, def one(): return ..."
+        hint = "Write a function in a module of your own, def one(): return ..."
     kind = f"the class {thing.__name__}" if inspect.isclass(thing) else f"a {type(thing).__name__}"
     raise ValueError(
-        f"{name!r} is {kind}, expected a Bijector or Surjection, its class or a function: {hint}"
+        f"{name!r}: got {kind}, expected a Bijector or Surjection, its class or a function. {hint}"
     )
 
 
@@ -223,7 +223,7 @@ def _of_file(path):
     file = getattr(module, "__file__", None)
     if file is None or Path(file).resolve() != path.resolve():
         raise ValueError(
-            f"{str(path)!r} has the name of another module, {file or path.stem}: rename the file"
+            f"{str(path)!r}: got the name of another module, {file or path.stem}, expected its own. Rename the file."
         )
     return module
 
@@ -234,10 +234,12 @@ def name_of(make):
         return make
     module, name = getattr(make, "__module__", None), getattr(make, "__qualname__", None)
     if not (inspect.isroutine(make) or inspect.isclass(make)):
-        raise TypeError(f"expected a function or class that makes a bijector, or its name, received {make!r}")
+        raise TypeError(
+            f"check_parity's make: got {make!r}, expected a function or class that makes a bijector, or its name."
+        )
     if module in (None, "__main__") or "<" in name:
         raise ValueError(
-            f"{name} of {module} cannot be found by another process: write it at the top of a module that can be "
-            "imported"
+            f"check_parity's make: got {name} of {module}, expected what another process can import. Write it at the "
+            "top of a module."
         )
     return f"{module}:{name}"

@@ -122,9 +122,7 @@ class Subject:
     def _choose_events(self, chosen, most):
         if chosen is not None:
             if any(isinstance(event, int) for event in chosen):
-                raise TypeError(
-                    f"event_shapes expects a list of shapes, such as [(2,)], received {chosen!r}."
-                )
+                raise TypeError(f"event_shapes: got {chosen!r}, expected a list of shapes, such as [(2,)].")
             return [tuple(event) for event in chosen]
         candidates, events, errors = event_shapes(self.spec), [], []
         for event in candidates:
@@ -305,9 +303,9 @@ class Subject:
 
 
 def _not_a_layer(received):
-    hint = " Of a flow pass its bijector, flow.bijector." if hasattr(received, "bijector") else ""
+    hint = " Pass the bijector of a flow, flow.bijector." if hasattr(received, "bijector") else ""
     return TypeError(
-        f"check_bijector expects a Bijector or a function that makes one, received {received!r}.{hint}"
+        f"check_bijector: got {received!r}, expected a Bijector or a function that makes one.{hint}"
     )
 
 

@@ -69,9 +69,9 @@ class Affine(Transform):
         order: Annotated[str, words(*ORDERS)] = "shift-scale",
     ) -> None:
         if min_scale and scale != "sigmoid":
-            raise ValueError(f"Affine's min_scale: expected 0 for scale={scale!r}, received {min_scale}.")
+            raise ValueError(f"Affine's min_scale: got {min_scale}, expected 0 for scale={scale!r}.")
         if bound != 2.0 and scale != "tanh":
-            raise ValueError(f"Affine's bound: expected 2.0 for scale={scale!r}, received {bound}.")
+            raise ValueError(f"Affine's bound: got {bound}, expected 2.0 for scale={scale!r}.")
         self.scale, self.min_scale, self.bound, self.order = scale, min_scale, bound, order
 
     @property

@@ -33,8 +33,8 @@ class ByColumn(Transform):
         self.transforms = list(transforms)
         if not self.transforms or any(transform.by_column for transform in self.transforms):
             raise ValueError(
-                f"ByColumn expects one transform for each column, the same for all numbers in it, received "
-                f"{self.transforms!r}."
+                f"ByColumn's transforms: got {self.transforms!r}, expected one for each column, the same for all "
+                "numbers in it."
             )
         self.domain = Domain.each(*(transform.domain for transform in self.transforms))
         self.codomain = Domain.each(*(transform.codomain for transform in self.transforms))
@@ -57,7 +57,7 @@ class ByColumn(Transform):
             return ByColumn(self.transforms[::-1])
         if len(order) != len(self.transforms):
             raise ValueError(
-                f"ByColumn expects an order of {len(self.transforms)} columns, received {order}."
+                f"ByColumn: got the order {order}, expected one of {len(self.transforms)} columns."
             )
         return ByColumn([self.transforms[place] for place in order])
 
@@ -69,7 +69,7 @@ class ByColumn(Transform):
     def prepare(self, h: Tensor) -> Tensor:
         # How many tensors a transform prepares only it knows: each direction has it prepare its own.
         if h.shape[-1] != len(self.transforms):
-            raise ValueError(f"ByColumn expects {len(self.transforms)} columns, received {h.shape[-1]}.")
+            raise ValueError(f"ByColumn: got {h.shape[-1]} columns, expected {len(self.transforms)}.")
         return (h,)
 
     def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:

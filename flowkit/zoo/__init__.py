@@ -54,7 +54,9 @@ def load(name: str) -> Flow:
     """
     folder = shipped_preset(name)
     if folder is None:
-        raise ValueError(f"there is no trained flow {name!r}; {closest(name, preset_folders())}")
+        raise ValueError(
+            f"zoo.load: got {name!r}, expected a trained flow; {closest(name, preset_folders())}."
+        )
     return Flow.from_preset(folder)
 
 

@@ -54,7 +54,7 @@ EDGE = 0.5 / 0.9  # so that [-1/2, 1/2] becomes [0.05, 0.95] before the logit
 def image_shape(value: Any, name: str) -> tuple[int, ...]:
     """Return the shape of an image. Raises ValueError unless it is (height, width, channels)."""
     if not isinstance(value, list | tuple) or len(value) != 3:
-        raise ValueError(f"{name}: expected (height, width, channels), received {shown(value)}.")
+        raise ValueError(f"{name}: got {shown(value)}, expected (height, width, channels).")
     return tuple(whole_number(side, f"each of {name}", least=1, most=LARGEST) for side in value)
 
 
@@ -87,8 +87,8 @@ def table_front(
     - `features`: how many columns there are; only a dict needs it.
     - `standardize`: to mean 0 and deviation 1, after that, by statistics of up to 10,000 rows of the data.
 
-    Raises ValueError for domains that are none, for angles, whose circle no map takes onto the line, and for another
-    number of domains than columns.
+    Raises ValueError for unknown domains, for angles, since no map takes a circle onto the line, and if the number of
+    domains differs from the number of columns.
 
     >>> [type(part).__name__ for part in table_front(features=3, domains={1: "positive"})]
     ['Unconstrain', 'Standardize']
@@ -101,8 +101,8 @@ def table_front(
         circular = angular(domains)
         if any(circular):
             raise ValueError(
-                f"the domain of column {circular.index(True)}: expected an interval, received the circle, which no map "
-                "takes onto the line. flowkit.zoo.nsf and nsf_autoregressive take circular columns beside others, "
+                f"the domain of column {circular.index(True)}: got a circle, which no map takes onto the line, "
+                "expected an interval. flowkit.zoo.nsf and nsf_autoregressive take circular columns beside others, "
                 "circular_nsf angles alone."
             )
         unconstrain = Unconstrain(domains)
@@ -111,7 +111,7 @@ def table_front(
 
 
 def angular(domains: Sequence[Any]) -> list[bool]:
-    """Return for each column if its domain is a circle. Raises ValueError for a domain that is none."""
+    """Return for each column if its domain is a circle. Raises ValueError for an unknown domain."""
     return [domain_of_column(domain, place).kind == "circle" for place, domain in enumerate(domains)]
 
 
@@ -125,16 +125,16 @@ def each_domain(
     """
     if isinstance(domains, Mapping):
         if features is None:
-            raise ValueError("domains as a dict: expected features=, the number or the names of the columns.")
+            raise ValueError("domains: got a dict, expected features= too, the number or names of columns.")
         places = {_place(column, features, names): domain for column, domain in domains.items()}
         return [places.get(place, "real") for place in range(features)]
     if isinstance(domains, str) or not isinstance(domains, Sequence):
         raise ValueError(
-            "domains: expected a list of one for each column, such as ['real', 'positive', (0, 1)], or a dict "
-            f"{{place: domain}}, received {shown(domains)}."
+            f"domains: got {shown(domains)}, expected a list of one for each column, such as ['real', 'positive', "
+            "(0, 1)], or a dict {place: domain}."
         )
     if features is not None and len(domains) != features:
-        raise ValueError(f"domains: expected one for each of {features} columns, received {len(domains)}.")
+        raise ValueError(f"domains: got {len(domains)}, expected one for each of {features} columns.")
     return list(domains)
 
 
@@ -185,8 +185,7 @@ class Plan:
             self.domains = each_domain(self.domains, self.features, self.names)
         if self.residual and len(set(self.hidden)) > 1:
             raise ValueError(
-                f"{self.family}'s hidden: expected the same width for each block, for residual=True, received "
-                f"{self.hidden}."
+                f"{self.family}'s hidden: got {self.hidden}, expected the same width for each block, for residual=True."
             )
 
     @property
@@ -204,18 +203,18 @@ class Plan:
         return MLP(self.hidden) if self.context else None
 
     def refuse_one_feature(self, take: str) -> None:
-        """Raise ValueError for vectors of one entry, of which a coupling can keep none."""
+        """Raise ValueError for vectors of one entry: a coupling keeps some entries and changes others."""
         if self.features == 1:
             raise ValueError(
-                f"{self.family}'s features: expected at least 2, since a coupling changes some entries by the others, "
-                f"received 1. For one feature take {take}."
+                f"{self.family}'s features: got 1, expected at least 2, since a coupling changes some entries by the "
+                f"others. For one feature take {take}."
             )
 
     def flow(self, layers: list[Any]) -> Flow:
         """Return the flow of the front and `layers`, built if the number of features is known."""
         if self.embedding is not None and not self.context:
             raise ValueError(
-                f"{self.family}'s embedding reads a context: expected context=, the number of its entries, received 0."
+                f"{self.family}'s context: got 0 with an embedding, expected the number of entries that it reads."
             )
         front, embedding = self.front, self.embedding
         if front is None:

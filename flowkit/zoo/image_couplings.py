@@ -169,7 +169,7 @@ def glow(
     dequantize = dequantizer(n_bits, data_levels)
     if classifier_weight:
         if num_classes is None:
-            raise ValueError("glow's classifier_weight expects num_classes=, received none.")
+            raise ValueError("glow's num_classes: got None, expected a number for classifier_weight.")
         flow = LabelledFlow(bijector, label_weight=classifier_weight, dequantize=dequantize, name="glow")
     else:
         flow = Flow(bijector, dequantize=dequantize, name="glow")
@@ -234,15 +234,15 @@ def flow_pp(
     """
     if len(couplings) % 2 == 0:
         raise ValueError(
-            f"flow_pp's couplings: expected three numbers, such as (4, 2, 3), or two more for each further squeeze, "
-            f"received {couplings}."
+            f"flow_pp's couplings: got {couplings}, expected three numbers, such as (4, 2, 3), or two more for each "
+            "further squeeze."
         )
     height, columns, channels = input_shape
     places = 2 ** (len(couplings) // 2)
     if height % places or columns % (2 * places):
         raise ValueError(
-            f"flow_pp's input_shape: expected a height that is a multiple of {places} and a width that is a multiple "
-            f"of {2 * places}, received {input_shape}. Resize or pad the images."
+            f"flow_pp's input_shape: got {input_shape}, expected a height that is a multiple of {places} and a width "
+            f"that is a multiple of {2 * places}. Resize or pad the images."
         )
     for_imagenet = variant == "imagenet"
     of_noise = {

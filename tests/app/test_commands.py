@@ -583,8 +583,8 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["info", "nfs"], "the nearest are nsf, naf, bnaf"),
         (["info", "--cite"], "--cite: got no NAME, expected one with a paper"),
         (["interpolate", "TRAINED", "no.png", "no.png"], "'no.png' does not exist"),
-        (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image (PNG, JPEG, BMP or WEBP)"),
-        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--path", "round"], "'linear', 'spherical', received"),
+        (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image (PNG, JPEG, BMP or WEBP). Fetch"),
+        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--path", "round"], "expected one of 'linear', 'spherical'"),
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--steps", "1"], "Invalid value for '--steps'"),
         (["manipulate", "TRAINED", "PICTURE", *FROM_1, "11"], "--to-class: got '11', expected one of 0 (0), 1 (1)"),
         (["manipulate", "TRAINED", "PICTURE", *FROM_1, "1"], "expected some with, some without"),
@@ -593,9 +593,9 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["manipulate", "TRAINED", *FROM_1, "3"], "Missing argument"),
         (["manipulate", "TRAINED", "no.png", *FROM_1, "3"], "'no.png' does not exist"),
         (["sample", "TRAINED", "-n", "0"], "Invalid value"),
-        (["sample", "TRAINED", "--temperature", "-1"], "temperature: expected a number from 0 up"),
+        (["sample", "TRAINED", "--temperature", "-1"], "temperature: got -1.0, expected a number from 0 up"),
         (["sample", "TRAINED", "--temperature", "warm"], "Invalid value for '--temperature'"),
-        (["sample", "TRAINED", "--temperature", "0.5,1"], "one for each of 1 levels, received 2"),
+        (["sample", "TRAINED", "--temperature", "0.5,1"], "list of 2, expected a number, or one for each of 1 levels"),
     ],
 )  # fmt: skip
 def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, tmp_path, capsys):

@@ -264,7 +264,8 @@ class Noisy(MLP):
 
 def test_what_cannot_be_run_again_is_refused():
     with pytest.raises(
-        ValueError, match="Chain's backprop expects one of 'stored', 'recompute', 'reversible'"
+        ValueError,
+        match="Chain's backprop: got 'checkpoint', expected one of 'stored', 'recompute', 'reversible'",
     ):
         Chain([], backprop="checkpoint")
     for part in (Iterative(), Sequential(), Inverse(Inverse(Sequential()))):

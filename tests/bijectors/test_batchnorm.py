@@ -70,7 +70,7 @@ def test_what_is_learned_and_what_is_not(x):
 
 
 def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match=r"momentum: expected a number in \[0, 1\), received 1"):
+    with pytest.raises(ValueError, match=r"momentum: got 1, expected a number in \[0, 1\)"):
         BatchNorm(momentum=1)
-    with pytest.raises(ValueError, match="epsilon: expected a finite number above 0"):
+    with pytest.raises(ValueError, match="epsilon: got 0, expected a finite number above 0"):
         BatchNorm(epsilon=0)

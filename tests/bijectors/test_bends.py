@@ -177,5 +177,7 @@ def test_fast_samples_are_the_inverse(perturb):
 def test_too_many_units_are_refused():
     with pytest.raises(ContractError, match="at least units=5 entries, received 4"):
         Sylvester(units=5)(X)
-    with pytest.raises(TypeError, match="Planar's conditioner: expected a Conditioner or a Keras layer"):
+    with pytest.raises(
+        TypeError, match="Planar's conditioner: got 3, expected a Conditioner or a Keras layer"
+    ):
         Planar(3)

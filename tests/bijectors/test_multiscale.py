@@ -92,7 +92,7 @@ def test_min_scale_bounds_the_standard_deviations_of_priors(x, answer):
 
 @pytest.mark.one_engine
 def test_a_min_scale_that_is_no_fraction_is_refused():
-    with pytest.raises(ValueError, match=r"min_scale: expected a number in \[0, 1\), received 1.5"):
+    with pytest.raises(ValueError, match=r"min_scale: got 1.5, expected a number in \[0, 1\)"):
         MultiScale([Squeeze()], min_scale=1.5)
 
 

@@ -39,8 +39,8 @@ def test_a_column_that_cannot_be_taken_has_its_place_among_all():
         (lambda: OnColumns(Scale(), [0, 1]), ValueError, "True or False for each"),
         (lambda: OnColumns(Scale(), [False, False]), ValueError, "at least one of them True"),
         (lambda: OnColumns(Augment(1), [True]), ContractError, "expected a bijector that draws nothing"),
-        (lambda: ByColumn([]), ValueError, "one transform for each column"),
-        (lambda: ByColumn([ByColumn([Affine()])]), ValueError, "one transform for each column"),
+        (lambda: ByColumn([]), ValueError, r"transforms: got \[\], expected one for each column"),
+        (lambda: ByColumn([ByColumn([Affine()])]), ValueError, "expected one for each column"),
         (lambda: ByColumn([Scale()]), TypeError, "expected a list of transforms"),
     ],
 )

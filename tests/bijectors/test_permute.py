@@ -40,5 +40,5 @@ def test_a_list_that_is_no_permutation_is_refused(order):
 
 
 def test_an_unknown_word_is_refused():
-    with pytest.raises(ValueError, match="order expects one of 'reverse', 'shuffle', received 'random'"):
+    with pytest.raises(ValueError, match="order: got 'random', expected one of 'reverse', 'shuffle'"):
         Permute("random")

@@ -246,9 +246,11 @@ def test_only_a_network_that_shrinks_is_taken():
         ContractError, match=r"an attribute `lipschitz` between 0 and 1, received MLP.*LipschitzMLP"
     ):
         Residual(MLP([8]))
-    with pytest.raises(ValueError, match="lipschitz: expected a number between 0 and 1, received 1"):
+    with pytest.raises(ValueError, match="lipschitz: got 1, expected a number between 0 and 1"):
         LipschitzMLP([8], lipschitz=1)
-    with pytest.raises(ValueError, match="Residual's trace expects one of 'exact', 'hutchinson', 'roulette'"):
+    with pytest.raises(
+        ValueError, match="Residual's trace: got 'all', expected one of 'exact', 'hutchinson', 'roulette'"
+    ):
         Residual(LipschitzMLP([8]), trace="all")
-    with pytest.raises(ValueError, match="terms: expected None for trace='exact', received 3"):
+    with pytest.raises(ValueError, match="terms: got 3, expected None for trace='exact'"):
         Residual(LipschitzMLP([8]), terms=3)

@@ -42,5 +42,5 @@ def test_latents_of_too_few_channels_are_refused():
 
 @pytest.mark.parametrize("factor", [0, -1, 2.0])
 def test_a_factor_is_a_whole_number_from_1_up(factor):
-    with pytest.raises(ValueError, match="factor: expected a whole number from 1 up"):
+    with pytest.raises(ValueError, match=f"factor: got {factor}, expected a whole number from 1 up"):
         Squeeze(factor)

@@ -82,5 +82,5 @@ def test_adapt_takes_statistics_whatever_the_weights_were():
 
 
 def test_an_even_kernel_has_no_middle():
-    with pytest.raises(ValueError, match="kernel_size: expected an odd number, received 2"):
+    with pytest.raises(ValueError, match="kernel_size: got 2, expected an odd number"):
         ScaledConv(4, 2)

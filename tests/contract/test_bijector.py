@@ -168,13 +168,17 @@ def test_a_wrong_rank_names_the_layer_the_ranks_and_the_shape(direction, shape):
 @pytest.mark.one_engine
 def test_directions_as_other_libraries_call_them_are_told_where_they_are_written():
     """Before a call: on PyTorch it would run `forward`, and `inverse` would answer unchecked."""
-    with pytest.raises(TypeError, match=r"Mine expects .*received forward: rename that to _forward"):
+    with pytest.raises(
+        TypeError, match=r"Mine: got a method forward, expected .* Rename forward to _forward"
+    ):
 
         class Mine(Bijector):
             def forward(self, x):
                 return 2 * x, 0.0
 
-    with pytest.raises(TypeError, match=r"Half expects .*received inverse: rename that to _inverse"):
+    with pytest.raises(
+        TypeError, match=r"Half: got a method inverse, expected .* Rename inverse to _inverse"
+    ):
 
         class Half(Times):
             _inverse = Bijector._inverse
@@ -483,5 +487,5 @@ def test_a_map_that_forgets_its_log_det_is_told_for_a_batch_of_two_as_well():
             return 2.0 * x
 
     for batch in (2, 3):
-        with pytest.raises(TypeError, match=r"return the pair \(output, log_det\)"):
+        with pytest.raises(TypeError, match=r"got .*, expected the pair \(output, log_det\)"):
             Forgetful()(np.ones((batch, 4), "float32"))

@@ -267,7 +267,7 @@ def test_nor_is_a_masked_network_of_another_kind_or_without_tails(kind, bins):
 
 def test_splines_of_so_few_bins_that_their_kind_stays_open_are_refused():
     for bins, received in ((3, "3"), (4.0, "4.0"), ("8", "'8'")):
-        with pytest.raises(ValueError, match=f"bins: expected a whole number from 4 up, received {received}"):
+        with pytest.raises(ValueError, match=f"bins: got {received}, expected a whole number from 4 up"):
             from_nflows({}, bound=3.0, bins=bins)
 
 

@@ -74,7 +74,7 @@ def test_from_a_step_on_an_epoch_holds_the_rest_and_the_next_is_whole(epoch_step
     assert np.array_equal([x for (x,) in data], whole[2:])
     data.epoch += 1
     assert (data.epoch, data.step, len(data)) == (2, 0, len(whole))
-    with pytest.raises(ValueError, match=r"step: expected a whole number from 0 to \d, received 9"):
+    with pytest.raises(ValueError, match=r"step: got 9, expected a whole number from 0 to \d"):
         data.step = 9
 
 
@@ -124,11 +124,11 @@ def test_augmentations_come_in_the_order_of_the_list():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 0}, "batch_size: expected a whole number from 1"),
-        ({"batch_size": 2.0}, "batch_size: expected a whole number"),
+        ({"batch_size": 0}, "batch_size: got 0, expected a whole number from 1"),
+        ({"batch_size": 2.0}, "batch_size: got 2.0, expected a whole number"),
         ({"batch_size": 23}, "got 23, expected at most 22, the number of events"),
-        ({"batch_size": 4, "seed": -1}, "seed: expected"),
-        ({"batch_size": 4, "epoch_steps": 0}, "epoch_steps: expected a whole number from 1"),
+        ({"batch_size": 4, "seed": -1}, "seed: got -1, expected"),
+        ({"batch_size": 4, "epoch_steps": 0}, "epoch_steps: got 0, expected a whole number from 1"),
         ({"batch_size": 4, "context": np.arange(21)}, r"context: got shape \(21,\), expected one per event"),
         ({"batch_size": 4, "context": {"y": np.arange(23)}}, "context: got .* expected one per event"),
     ],
@@ -140,7 +140,7 @@ def test_bad_arguments(arguments, message):
 
 def test_bad_epoch():
     data = batches(EVENTS, batch_size=4)
-    with pytest.raises(ValueError, match="epoch: expected"):
+    with pytest.raises(ValueError, match="epoch: got -1, expected"):
         data.epoch = -1
 
 
@@ -327,7 +327,7 @@ def test_shift_of_nothing_and_of_too_much(rng):
     images = rng.integers(0, 256, (3, 6, 6, 3)).astype(np.uint8)
     assert np.array_equal(augment.shift(0)(images, rng), images)
     assert np.array_equal(augment.shift(0.1)(images, rng), images)  # less than a pixel
-    with pytest.raises(ValueError, match=r"max_fraction: expected a number in \[0, 1\], received 3"):
+    with pytest.raises(ValueError, match=r"max_fraction: got 3, expected a number in \[0, 1\]"):
         augment.shift(3)
 
 
@@ -359,7 +359,7 @@ def test_crop_cuts_whole_squares_at_every_place(rng):
     assert np.array_equal(whole[0, ..., 0], image[:, :5])
     with pytest.raises(ValueError, match="got images of 6x5, expected at least 7x7"):
         augment.crop(7)(image[None, ..., None], rng)
-    with pytest.raises(ValueError, match="size: expected a whole number from 1"):
+    with pytest.raises(ValueError, match="size: got 0, expected a whole number from 1"):
         augment.crop(0)
 
 
@@ -383,5 +383,5 @@ def test_distort_stays_within_what_it_is_told(rng):
     assert 10 < max(angles) <= 15 + 2.6  # half a pixel's diagonal at distance 16 is 2.5 degrees
     assert -15 - 2.6 <= min(angles) < -10
     assert turned.dtype == np.uint8
-    with pytest.raises(ValueError, match=r"zoom: expected a number in \[0, 1\), received 1"):
+    with pytest.raises(ValueError, match=r"zoom: got 1, expected a number in \[0, 1\)"):
         augment.distort(zoom=1)

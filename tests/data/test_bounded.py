@@ -152,7 +152,7 @@ def test_no_more_than_twice_the_limit_is_taken(tmp_path, rng, dtype):
 
 @pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "4", None])
 def test_max_bytes_is_a_positive_whole_number(wrong):
-    with pytest.raises(ValueError, match="max_bytes: expected a whole number from 1 up"):
+    with pytest.raises(ValueError, match=f"max_bytes: got {wrong!r}, expected a whole number from 1 up"):
         load("fashion-mnist", max_bytes=wrong)
 
 

@@ -47,14 +47,14 @@ def test_missing_path(path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"split": "valid"}, "split expects one of"),
-        ({"size": 0}, "size: expected"),
-        ({"size": (8, -1)}, "size: expected"),
-        ({"size": "8"}, "size: expected"),
-        ({"size": 2.5}, "size: expected"),
-        ({"channels": 4}, "channels expects one of"),
-        ({"limit": 0}, "limit: expected"),
-        ({"limit": 1.5}, "limit: expected"),
+        ({"split": "valid"}, "split: got 'valid', expected one of"),
+        ({"size": 0}, "size: got 0, expected"),
+        ({"size": (8, -1)}, "size: got -1, expected"),
+        ({"size": "8"}, "size: got '8', expected"),
+        ({"size": 2.5}, "size: got 2.5, expected"),
+        ({"channels": 4}, "channels: got 4, expected one of"),
+        ({"limit": 0}, "limit: got 0, expected"),
+        ({"limit": 1.5}, "limit: got 1.5, expected"),
     ],
 )
 def test_bad_arguments(options, message):

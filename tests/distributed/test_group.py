@@ -100,7 +100,7 @@ def test_a_command_that_such_an_engine_is_given_in_a_group_is_refused_in_one_lin
     assert main(["train", "glow/digits", "--out", str(tmp_path / "run")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(
-        "flowkit: several processes train one model on PyTorch and JAX, received a group of 2"
+        "flowkit: distributed: got a group of 2 processes on tensorflow, expected PyTorch or JAX"
     )
     assert not (tmp_path / "run").exists()
 

@@ -97,10 +97,16 @@ def test_a_context_that_is_no_table_of_numbers(context_flow, x, context):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda flow, x: flow.sample(-1), "n: expected a whole number from 0 up, received -1"),
-        (lambda flow, x: flow.sample(2.0), "n: expected a whole number from 0 up, received 2.0"),
-        (lambda flow, x: flow.log_prob(x, batch_size=0), "batch_size: expected a whole number from 1 up"),
-        (lambda flow, x: flow.bits_per_dim(x, samples=0), "samples: expected a whole number from 1 up"),
+        (lambda flow, x: flow.sample(-1), "n: got -1, expected a whole number from 0 up"),
+        (lambda flow, x: flow.sample(2.0), "n: got 2.0, expected a whole number from 0 up"),
+        (
+            lambda flow, x: flow.log_prob(x, batch_size=0),
+            "batch_size: got 0, expected a whole number from 1 up",
+        ),
+        (
+            lambda flow, x: flow.bits_per_dim(x, samples=0),
+            "samples: got 0, expected a whole number from 1 up",
+        ),
     ],
 )
 def test_counts_that_are_none(vector_flow, x, call, message):

@@ -45,15 +45,13 @@ def test_a_config_may_be_read_twice():
 
 @pytest.mark.parametrize("make", [Flow, Inverse, lambda part: Chain([part]), lambda part: MultiScale([part])])
 def test_what_is_no_bijector_is_refused_when_the_flow_is_made(make):
-    with pytest.raises(
-        TypeError, match=r"expected .*bijector.*, received .*Dense|got .*Dense.*, expected .*bijector"
-    ):
+    with pytest.raises(TypeError, match=r"got .*Dense.*, expected .*bijector"):
         make(keras.layers.Dense(2))
 
 
 def test_a_layer_in_two_places_is_refused():
     network = MLP([8])
-    with pytest.raises(ValueError, match="a layer of its own in each"):
+    with pytest.raises(ValueError, match=r"which is also part of 'coupling.*expected a layer of its own"):
         Flow(Chain([Coupling(network), Permute(), Coupling(network)]))
 
 

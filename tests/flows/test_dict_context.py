@@ -207,5 +207,5 @@ def test_a_base_is_held_to_its_promises_with_a_dict():
 @pytest.mark.one_engine
 @pytest.mark.parametrize("wrong", ["a", {}, {"a": 2}, {"a": ("x",)}, 3])
 def test_what_describes_no_context_is_refused(wrong):
-    with pytest.raises(TypeError, match="or a dict of shapes"):
+    with pytest.raises(TypeError, match=r"such as .*, a dict of shapes, or a function"):
         inputs.described(wrong)

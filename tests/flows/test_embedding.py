@@ -348,7 +348,7 @@ def test_what_is_no_layer_is_refused():
 @pytest.mark.parametrize("arrange", [lambda layer: layer, lambda layer: Repeat(layer, 2)])
 def test_a_layer_shared_with_the_bijector_is_refused(arrange):
     net = MLP([8], context="required")
-    with pytest.raises(ValueError, match="is part of the flow and of"):
+    with pytest.raises(ValueError, match="which is also part of the flow, expected"):
         Flow(arrange(Coupling(net)), embedding=net)
 
 

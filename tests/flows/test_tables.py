@@ -144,14 +144,14 @@ def test_where_an_entry_is_missing_or_outside():
     ("options", "message"),
     [
         ({"domains": {1: "positive"}}, "expected features="),
-        ({"domains": {3: "positive"}, "features": 3}, "from 0 to 2, received 3"),
-        ({"domains": ["real"], "features": 3}, "one for each of 3 columns, received 1"),
+        ({"domains": {3: "positive"}, "features": 3}, "got 3, expected a whole number from 0 to 2"),
+        ({"domains": ["real"], "features": 3}, "got 1, expected one for each of 3 columns"),
         ({"domains": "positive", "features": 3}, "expected a list of one for each column"),
         (
             {"domains": ["circular"]},
             "the domain of column 0: .*nsf and nsf_autoregressive take circular columns",
         ),
-        ({"features": 0}, "from 1 up, received 0"),
+        ({"features": 0}, "got 0, expected a whole number from 1 up"),
     ],
 )
 def test_a_front_that_is_none(options, message):

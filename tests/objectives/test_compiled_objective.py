@@ -98,7 +98,9 @@ def test_one_loss_for_each_sample_is_expected():
 
 @pytest.mark.one_engine
 def test_flow_matching_refuses_a_bijector_without_a_field():
-    with pytest.raises(TypeError, match=r"bijector with velocity\(x, t, context=None\), received Shift"):
+    with pytest.raises(
+        TypeError, match=r"got Shift, expected a bijector with velocity\(x, t, context=None\)"
+    ):
         built().compile("adam", loss=FlowMatching())
 
 
@@ -141,7 +143,7 @@ def test_data_are_asked_for_and_refused_by_name():
         flow.train_on_batch(X)
     with pytest.raises(ValueError, match="fit: got no steps_per_epoch=, expected one for ReverseKL"):
         flow.fit()
-    with pytest.raises(ValueError, match="batch_size: expected a whole number from 1 up, received 0"):
+    with pytest.raises(ValueError, match="batch_size: got 0, expected a whole number from 1 up"):
         flow.fit(steps_per_epoch=1, batch_size=0)
 
 

@@ -90,7 +90,7 @@ def test_what_cannot_be_drawn_is_refused():
         flow.draw(3)
     flow = Flow(Shift())
     flow.build((None, 2))
-    with pytest.raises(ValueError, match="n: expected a whole number from 1 up, received 0"):
+    with pytest.raises(ValueError, match="n: got 0, expected a whole number from 1 up"):
         flow.draw(0)
     flow = Flow(ActNorm())
     flow.build((None, 2))

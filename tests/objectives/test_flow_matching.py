@@ -193,5 +193,7 @@ def test_options_that_do_not_go_with_a_flow_are_refused():
         ValueError, match="pairs: got 'optimal', expected 'independent' for a flow with a context"
     ):
         Flow(continuous("required")).compile("adam", loss=FlowMatching(pairs="optimal"))
-    with pytest.raises(ValueError, match="FlowMatching's path expects one of 'linear', 'cosine'"):
+    with pytest.raises(
+        ValueError, match="FlowMatching's path: got 'curved', expected one of 'linear', 'cosine'"
+    ):
         FlowMatching("curved")

@@ -263,7 +263,7 @@ ROWS = np.zeros((9, 2))
             {"pairs": (ROWS, ROWS), "rounds": 2},
             "got 2, expected 1 without a simulator, a prior and an observation",
         ),
-        ({"pairs": (ROWS, ROWS), "method": "abc"}, "method expects one of 'npe', 'nle'"),
+        ({"pairs": (ROWS, ROWS), "method": "abc"}, "method: got 'abc', expected one of 'npe', 'nle'"),
         (
             {"simulator": noisy, "prior": BOX, "method": "nle", "embedding": keras.layers.Dense(2)},
             "method='nle' and an embedding, expected none",

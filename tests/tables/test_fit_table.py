@@ -338,13 +338,13 @@ def test_all_columns_that_need_a_decision_are_named_at_once():
         ({"types": {"tail": "real"}}, "types: got 'tail', expected names of columns"),
         ({"types": {"size": "odd"}}, "type 'odd', expected 'real'"),
         ({"given": ["size", "kind"]}, "all columns in given= or drop="),
-        ({"validation": 1.0}, "fit_table's validation: expected a number in [0, 1), received 1.0"),
-        ({"model": "nfs"}, "model expects one of"),
-        ({"model": "glow"}, "received 'glow'"),
+        ({"validation": 1.0}, "fit_table's validation: got 1.0, expected a number in [0, 1)"),
+        ({"model": "nfs"}, "model: got 'nfs', expected one of"),
+        ({"model": "glow"}, "got 'glow', expected one of"),
     ],
 )
 def test_arguments_that_are_refused(frame, options, says):
-    with pytest.raises(ValueError, match=r"got|received") as error:
+    with pytest.raises(ValueError, match="got") as error:
         flowkit.fit_table(frame[["size", "kind"]], **options)
     assert says in str(error.value)
 

@@ -41,7 +41,7 @@ def test_clauses_that_are_named_are_asked_whatever_the_profile():
     ],
 )
 def test_another_profile_is_refused_by_name(ask):
-    with pytest.raises(ValueError, match=r"expects one of 'fast', 'full', 'thorough', received 'brief'"):
+    with pytest.raises(ValueError, match=r"profile: got 'brief', expected one of 'fast', 'full', 'thorough'"):
         ask("brief")
 
 

@@ -223,7 +223,7 @@ def test_compiled_model_survives_save_and_load(tmp_path):
 
 
 def test_wraps_only_optimizers():
-    with pytest.raises(TypeError, match=r"expected a keras\.optimizers\.Optimizer, received 'adam'"):
+    with pytest.raises(TypeError, match=r"got 'adam', expected a keras\.optimizers\.Optimizer"):
         training.GuardedOptimizer("adam")
 
 

@@ -189,7 +189,7 @@ def test_the_command_logs_and_imports_no_tensorflow(tmp_path):
 
 @pytest.mark.one_engine
 def test_a_name_that_is_none_and_a_missing_package_are_told_before_training(tmp_path, monkeypatch):
-    with pytest.raises(ValueError, match="Log's to expects one of 'tensorboard'"):
+    with pytest.raises(ValueError, match="Log's to: got 'tensorbord', expected one of 'tensorboard'"):
         Log("tensorbord", tmp_path)
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match="tensorboardX"):

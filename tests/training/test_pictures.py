@@ -163,7 +163,7 @@ def test_seed_of_the_picture_is_its_own():
     [{"count": 0}, {"every": 0}, {"temperature": 1e308}, {"temperature": -1}, {"temperature": math.nan}],
 )
 def test_what_only_the_end_of_an_epoch_reads_is_refused_when_it_is_given(tmp_path, wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: (got .*, )?expected"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: got .*, expected"):
         training.SampleGrid(tmp_path, **wrong)
 
 

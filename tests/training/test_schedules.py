@@ -48,13 +48,16 @@ def test_config_round_trip(schedule):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: training.WarmUp(0.0), "peak: expected a finite number above 0"),
-        (lambda: training.WarmUp(0.1, warmup_steps=-1), "warmup_steps: expected a whole number from 0 up"),
+        (lambda: training.WarmUp(0.0), "peak: got 0.0, expected a finite number above 0"),
+        (
+            lambda: training.WarmUp(0.1, warmup_steps=-1),
+            "warmup_steps: got -1, expected a whole number from 0 up",
+        ),
         (
             lambda: training.WarmUpCosine(0.1, warmup_steps=9, total_steps=9),
             "total_steps: got 9, expected more than the 9",
         ),
-        (lambda: training.WarmUpCosine(0.1, total_steps=9, floor=2), "floor: expected a share"),
+        (lambda: training.WarmUpCosine(0.1, total_steps=9, floor=2), "floor: got 2, expected a share"),
     ],
 )
 def test_refuses_what_makes_no_sense(make, message):

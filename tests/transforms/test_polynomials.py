@@ -111,12 +111,12 @@ def test_the_terms_of_a_sum_learn_different_things():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Bernstein(0), "degree: expected a whole number from 1 to 64, received 0"),
-        (lambda: Bernstein(65), "from 1 to 64, received 65"),
-        (lambda: Bernstein(bound=0), "bound: expected a finite number above 0, received 0"),
-        (lambda: SumOfSquares(0), "terms: expected a whole number from 1 up, received 0"),
-        (lambda: SumOfSquares(degree=33), "degree: expected a whole number from 1 to 32, received 33"),
-        (lambda: SumOfSquares(bound=float("inf")), "bound: expected a finite number above 0, received inf"),
+        (lambda: Bernstein(0), "degree: got 0, expected a whole number from 1 to 64"),
+        (lambda: Bernstein(65), "got 65, expected a whole number from 1 to 64"),
+        (lambda: Bernstein(bound=0), "bound: got 0, expected a finite number above 0"),
+        (lambda: SumOfSquares(0), "terms: got 0, expected a whole number from 1 up"),
+        (lambda: SumOfSquares(degree=33), "degree: got 33, expected a whole number from 1 to 32"),
+        (lambda: SumOfSquares(bound=float("inf")), "bound: got inf, expected a finite number above 0"),
     ],
 )
 def test_what_it_cannot_be_is_refused(make, message):

@@ -272,16 +272,19 @@ def test_a_monotone_network_is_the_integral_of_its_slope():
     [
         (
             lambda: RationalQuadratic(tails="circular"),
-            "RationalQuadratic's tails expects one of 'linear', 'affine'",
+            "RationalQuadratic's tails: got 'circular', expected one of 'linear', 'affine'",
         ),
-        (lambda: QuadraticSpline(tails=None), "QuadraticSpline's tails expects one of 'linear', 'affine'"),
-        (lambda: QuadraticSpline(1), "bins: expected a whole number from 2 to 999, received 1"),
-        (lambda: QuadraticSpline(bound=-1.0), "bound: expected a finite number above 0, received -1.0"),
-        (lambda: LinearSpline(1), "bins: expected a whole number from 2 to 999, received 1"),
-        (lambda: LinearSpline(bound=0.0), "bound: expected a finite number above 0, received 0.0"),
-        (lambda: CircularRationalQuadratic(1000), "from 2 to 999, received 1000"),
-        (lambda: UnconstrainedMonotone(0), "units: expected a whole number from 1 up, received 0"),
-        (lambda: UnconstrainedMonotone(nodes=2), "nodes: expected a whole number from 3 up, received 2"),
+        (
+            lambda: QuadraticSpline(tails=None),
+            "QuadraticSpline's tails: got None, expected one of 'linear', 'affine'",
+        ),
+        (lambda: QuadraticSpline(1), "bins: got 1, expected a whole number from 2 to 999"),
+        (lambda: QuadraticSpline(bound=-1.0), "bound: got -1.0, expected a finite number above 0"),
+        (lambda: LinearSpline(1), "bins: got 1, expected a whole number from 2 to 999"),
+        (lambda: LinearSpline(bound=0.0), "bound: got 0.0, expected a finite number above 0"),
+        (lambda: CircularRationalQuadratic(1000), "got 1000, expected a whole number from 2 to 999"),
+        (lambda: UnconstrainedMonotone(0), "units: got 0, expected a whole number from 1 up"),
+        (lambda: UnconstrainedMonotone(nodes=2), "nodes: got 2, expected a whole number from 3 up"),
     ],
 )
 def test_what_it_cannot_be_is_refused(make, message):

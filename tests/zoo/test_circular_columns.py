@@ -248,10 +248,13 @@ def test_angles_alone_and_one_angle_alone():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"domains": [*DOMAINS, ("circular", 1)]}, "the domain of column 3: expected"),
-        ({"features": 2}, "one for each of 2 columns, received 3"),
-        ({"linear": "svd"}, "nsf's linear expects one of"),
-        ({"layers": 0}, "nsf's layers: expected a whole number"),
+        (
+            {"domains": [*DOMAINS, ("circular", 1)]},
+            r"the domain of column 3: got \('circular', 1\), expected",
+        ),
+        ({"features": 2}, "got 3, expected one for each of 2 columns"),
+        ({"linear": "svd"}, "nsf's linear: got 'svd', expected one of"),
+        ({"layers": 0}, "nsf's layers: got 0, expected a whole number"),
     ],
 )
 def test_what_is_asked_wrongly_is_told(options, message):

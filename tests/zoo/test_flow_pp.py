@@ -273,12 +273,15 @@ def test_uniform_dequantisation():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"input_shape": (4, 6, 1)}, r"a width that is a multiple of 4, received \(4, 6, 1\)"),
-        ({"couplings": (4, 2)}, r"expected three numbers.*received \[4, 2\]"),
+        ({"input_shape": (4, 6, 1)}, r"got \(4, 6, 1\), expected .* a width that is a multiple of 4"),
+        ({"couplings": (4, 2)}, r"got \[4, 2\], expected three numbers"),
         ({"couplings": (1,) * 7}, "a height that is a multiple of 8 and a width that is a multiple of 16"),
-        ({"dequantize": "none"}, "flow_pp's dequantize expects one of 'variational', 'uniform'"),
-        ({"width": 6, "heads": 4}, "expected a multiple of heads=4, received 6"),
-        ({"dropout": 1.0}, "flow_pp's dropout: expected"),
+        (
+            {"dequantize": "none"},
+            "flow_pp's dequantize: got 'none', expected one of 'variational', 'uniform'",
+        ),
+        ({"width": 6, "heads": 4}, "got 6, expected a multiple of heads=4"),
+        ({"dropout": 1.0}, "flow_pp's dropout: got 1.0, expected"),
     ],
 )
 def test_what_is_refused(arguments, message):
@@ -334,7 +337,7 @@ def test_maps_of_the_image_may_be_normed_and_attend(heads, perturb):
             h = attention(h, net.attentions[place], f64(net.positions), heads)
             h = layer_norm(h, next(norms))
     np.testing.assert_allclose(f64(net(x.astype("float32"))), h, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="expected a multiple of heads=3, received 4"):
+    with pytest.raises(ValueError, match="got 4, expected a multiple of heads=3"):
         GatedConvNet(4, heads=3)
 
 

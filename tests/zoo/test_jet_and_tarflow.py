@@ -336,7 +336,7 @@ def test_samples_lose_the_noise_that_training_adds():
         (
             lambda: zoo.tarflow(noise="none"),
             ValueError,
-            "tarflow's noise expects one of 'uniform', 'gaussian'",
+            "tarflow's noise: got 'none', expected one of 'uniform', 'gaussian'",
         ),
         (lambda: zoo.tarflow(noise="gaussian", equalize=True), ValueError, "expected noise='uniform'"),
         (
@@ -348,7 +348,7 @@ def test_samples_lose_the_noise_that_training_adds():
         (
             lambda: flowkit.bijectors.PatchCoupling(None, splits=["stripes"]),
             ValueError,
-            "a split expects one of",
+            "a split: got 'stripes', expected one of",
         ),
     ],
 )

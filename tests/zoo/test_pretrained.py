@@ -82,7 +82,7 @@ def test_samples_at_temperature_1_are_finite(recwarn):
 @pytest.mark.one_engine
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(
-        ValueError, match="no trained flow 'glow/fashion'; the nearest are glow/fashion-mnist"
+        ValueError, match="got 'glow/fashion', expected a trained flow; the nearest are glow/fashion-mnist"
     ):
         zoo.load("glow/fashion")
 

@@ -105,15 +105,15 @@ class TestEveryFamily:
         np.testing.assert_allclose(flow.log_prob(samples), log_q, atol=2e-3)
 
     def test_names_what_it_does_not_take(self, family):
-        with pytest.raises(ValueError, match=f"{family}'s layers: expected a whole number"):
+        with pytest.raises(ValueError, match=f"{family}'s layers: got 0, expected a whole number"):
             small(family, layers=0)
-        with pytest.raises(ValueError, match=f"{family}'s hidden: expected a list of widths"):
+        with pytest.raises(ValueError, match=f"{family}'s hidden: got 8, expected a list of widths"):
             small(family, hidden=8)
-        with pytest.raises(ValueError, match=f"{family}'s features: expected a whole number"):
+        with pytest.raises(ValueError, match=f"{family}'s features: got 0, expected a whole number"):
             small(family, features=0)
-        with pytest.raises(ValueError, match=f"{family}'s context: expected a whole number"):
+        with pytest.raises(ValueError, match=f"{family}'s context: got -1, expected a whole number"):
             small(family, context=-1)
-        with pytest.raises(ValueError, match=f"{family}'s embedding reads a context"):
+        with pytest.raises(ValueError, match=f"{family}'s context: got 0 with an embedding"):
             small(family, embedding=keras.layers.Dense(2))
 
 
@@ -139,16 +139,22 @@ def test_couplings_of_one_number_say_what_to_take(family, take):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (lambda: small("nsf", linear="svd"), "nsf's linear expects one of 'lu', 'permutation', 'none'"),
-        (lambda: small("realnvp", scale="exp"), "scale expects one of"),
-        (lambda: small("planar", direction="up"), "planar's direction expects one of 'density', 'sampling'"),
+        (
+            lambda: small("nsf", linear="svd"),
+            "nsf's linear: got 'svd', expected one of 'lu', 'permutation', 'none'",
+        ),
+        (lambda: small("realnvp", scale="exp"), "scale: got 'exp', expected one of"),
+        (
+            lambda: small("planar", direction="up"),
+            "planar's direction: got 'up', expected one of 'density', 'sampling'",
+        ),
         (lambda: small("gaussianization", components=0), "gaussianization's components"),
         (
             lambda: small("maf", hidden=[8, 9], residual=True),
-            "maf's hidden: expected the same width for each block, for residual=True, received [8, 9]",
+            "maf's hidden: got [8, 9], expected the same width for each block, for residual=True",
         ),
-        (lambda: small("iaf", residual="no"), "iaf's residual: expected True or False, received 'no'"),
-        (lambda: Pointwise(Affine(), init="data"), "init='data' expects a transform with `fitted`"),
+        (lambda: small("iaf", residual="no"), "iaf's residual: got 'no', expected True or False"),
+        (lambda: Pointwise(Affine(), init="data"), "expected one with `fitted` for init='data'"),
     ],
 )
 def test_words_and_numbers_of_their_own(call, says):

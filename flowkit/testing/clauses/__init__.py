@@ -24,7 +24,5 @@ CLAUSES = clauses_of(maps, log_dets, gradients, calls, weights, engines, refusal
 def known(name):
     """Return `name`, if a clause is called that. Raises ValueError otherwise."""
     if name not in CLAUSES:
-        raise ValueError(
-            f"the checker knows no clause {name!r}: expected one of {', '.join(map(repr, CLAUSES))}."
-        )
+        raise ValueError(f"clause: got {name!r}, expected one of {', '.join(map(repr, CLAUSES))}.")
     return name
