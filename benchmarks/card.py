@@ -44,7 +44,7 @@ def read_cards(text):
     lines = [line for line in text.splitlines() if line.strip()]
     fields = [[field.strip() for field in line.split(",")] for line in lines]
     if not fields or any(len(row) != 3 or not re.match(r"\d+\.", row[1]) for row in fields):
-        raise ValueError(f"expected 'name, driver, memory' for each card, received {text.strip()[:200]!r}")
+        raise ValueError(f"got {text.strip()[:200]!r}, expected 'name, driver, memory' for each card")
     return [Card(*row) for row in fields]
 
 

@@ -61,9 +61,7 @@ def main():
 
         return serve(*json.loads(options.worker))
     if options.keep and options.repeats < released.LEAST_TURNS:
-        parser.error(
-            f"--keep: expected --repeats of at least {released.LEAST_TURNS}, received {options.repeats}"
-        )
+        parser.error(f"--keep: got --repeats {options.repeats}, expected at least {released.LEAST_TURNS}")
     result = {"machine": machine(), "comparisons": []}
     for preset in options.preset:
         work = sized(PRESETS[preset], options, parser)
@@ -83,7 +81,7 @@ def sized(work, options, parser):
     for pair in options.set:
         key, _, value = pair.partition("=")
         if key not in known or not value.isdigit():
-            parser.error(f"--set {pair}: expected a whole number for one of {', '.join(sorted(known))}")
+            parser.error(f"--set: got {pair}, expected a whole number for one of {', '.join(sorted(known))}")
         if key in work:
             work = work | {key: int(value)}
     if not is_images(work) and options.precision == "bfloat16":

@@ -35,12 +35,12 @@ def require_engine():
     backend = os.environ.get("KERAS_BACKEND")
     if not backend:
         raise ImportError(
-            "flowkit found no backend to run on: expected one of jax, torch or tensorflow. "
+            "flowkit: got no backend to run on, expected one of jax, torch or tensorflow. "
             "Install one with `pip install jax`, `pip install torch` or `pip install tensorflow`."
         )
     if backend not in (*ENGINES, _NUMPY):
         raise ImportError(
-            f"got KERAS_BACKEND={backend!r}, expected one of {', '.join(ENGINES)}, {_NUMPY}. Set it to one of them."
+            f"KERAS_BACKEND: got {backend!r}, expected one of {', '.join(ENGINES)}, {_NUMPY}. Set it to one of them."
         )
     package = "jax" if backend == _NUMPY else backend
     if not installed(package):

@@ -38,7 +38,7 @@ def shipped_preset(name: str) -> Path | None:
         return folder
     if "/owner/" in ADDRESS.lower():
         raise ConnectionError(
-            f"got no weights of {name} in this installation, and no address to download them from, because the "
+            f"{name}: got no weights in this installation, and no address to download them from, because the "
             "repository is not public yet. Install flowkit from a clone, which holds them: pip install -e CLONE."
         )
     sha256 = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))["files"][WEIGHTS]

@@ -95,10 +95,9 @@ def uniformity(ranks: np.ndarray, *, draws: int, seed: int = 0) -> np.ndarray:
     draws = whole_number(draws, "draws", least=1)
     if not np.issubdtype(found.dtype, np.integer) or not found.size or found.min() < 0 or found.max() > draws:
         raise ValueError(
-            f"uniformity: expected whole numbers in 0..{draws}, a row for each pair, received "
-            f"{found.dtype} of shape {found.shape}"
+            f"uniformity: got {found.dtype} of shape {found.shape}"
             + (f" in {found.min()}..{found.max()}" if found.size else "")
-            + "."
+            + f", expected whole numbers in 0..{draws}, a row for each pair."
         )
     u, deviation, by_chance = _uniform_ranks(len(found), draws, seed)
     columns = found.reshape(len(found), -1).T
@@ -196,14 +195,12 @@ def check_scored_by_level(flow: Flow, wanted: str) -> None:
     """Raise ValueError, beginning with `wanted`, for a flow whose levels cannot be scored one by one."""
     find_levels(flow.bijector, wanted)
     if not isinstance(flow.base, Normal):
-        raise ValueError(
-            f"{wanted}: expected Normal as the flow's base, received {type(flow.base).__name__}."
-        )
+        raise ValueError(f"{wanted}: got {type(flow.base).__name__} as the flow's base, expected Normal.")
     refuse_varying(flow.dequantize, wanted)
     if flow.bijector.spec.draws(inverse=False):
         raise ValueError(
-            f"{wanted}: expected a bijector that draws nothing, received one with "
-            f"noise={flow.bijector.spec.noise!r}: what its noise adds belongs to no level."
+            f"{wanted}: got a bijector with noise={flow.bijector.spec.noise!r}, expected one that draws nothing: the "
+            "bits that noise adds belong to no level."
         )
 
 

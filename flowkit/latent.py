@@ -50,7 +50,7 @@ def interpolate(
     """
     (x0, single), (x1, _) = _batch(flow, x0), _batch(flow, x1)
     if x0.shape != x1.shape:
-        raise ValueError(f"interpolate: expected two ends of one shape, received {x0.shape} and {x1.shape}.")
+        raise ValueError(f"interpolate: got shapes {x0.shape} and {x1.shape}, expected ends of one shape.")
     z0, z1 = (flow.encode(x, context, batch_size=batch_size, check=check) for x in (x0, x1))
     z = slerp(z0, z1, steps) if path == "spherical" else np.linspace(z0, z1, steps, dtype=z0.dtype)
     return _decode(flow, z, context, batch_size, single, check)
@@ -81,13 +81,12 @@ def attribute_direction(
     has = np.asarray(has_attribute)
     if has.shape != (len(x),) or not np.isin(has, (0, 1)).all():
         raise ValueError(
-            f"has_attribute: expected a truth value for each of {len(x)} events, received {has.dtype} of shape "
-            f"{has.shape}."
+            f"has_attribute: got {has.dtype} of shape {has.shape}, expected a truth value for each of {len(x)} events."
         )
     has = has.astype(bool)
     if has.all() or not has.any():
         raise ValueError(
-            f"has_attribute: expected events with the attribute and without, received {has.sum()} of {len(has)} with."
+            f"has_attribute: got {has.sum()} of {len(has)} events with the attribute, expected some with, some without."
         )
     z = flow.encode(x, context, batch_size=batch_size, check=check)
     means = [z[rows].mean(axis=0, dtype="float64") for rows in (has, ~has)]
@@ -120,13 +119,13 @@ def manipulate(
     """
     amounts = np.asarray(amounts, "float64")
     if amounts.ndim != 1 or not len(amounts) or not np.isfinite(amounts).all():
-        raise ValueError(f"amounts: expected a list of finite numbers, received {amounts.tolist()}.")
+        raise ValueError(f"amounts: got {amounts.tolist()}, expected a list of finite numbers.")
     x, single = _batch(flow, x)
     z = flow.encode(x, context, batch_size=batch_size, check=check)
     direction = np.asarray(direction, z.dtype)
     if direction.shape != z.shape[1:]:
         raise ValueError(
-            f"direction: expected the shape of one latent event, {z.shape[1:]}, received {direction.shape}."
+            f"direction: got shape {direction.shape}, expected that of one latent event, {z.shape[1:]}."
         )
     amounts = amounts.astype(z.dtype).reshape(-1, *(1,) * z.ndim)
     return _decode(flow, z + amounts * direction, context, batch_size, single, check)
@@ -163,7 +162,7 @@ def resample(
     known = range(-len(sizes), len(sizes))
     levels = np.atleast_1d(levels).tolist()
     if any(isinstance(level, bool) or level not in known for level in levels):
-        raise ValueError(f"levels: expected whole numbers in 0..{len(sizes) - 1}, received {levels}.")
+        raise ValueError(f"levels: got {levels}, expected whole numbers in 0..{len(sizes) - 1}.")
     drawn = np.zeros(len(sizes), bool)
     drawn[[int(level) for level in levels]] = True
     fresh = sampling.latents(flow, len(z), prepare.seen_context(flow, context, batch_size), temperature, seed)

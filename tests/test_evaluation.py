@@ -93,5 +93,5 @@ def test_what_has_no_levels_is_refused(images):
         def log_prob(self, z, context=None):
             return ops.zeros(ops.shape(z)[0])
 
-    with pytest.raises(ValueError, match="level_bits: expected Normal as the flow's base, received Own"):
+    with pytest.raises(ValueError, match="level_bits: got Own as the flow's base, expected Normal"):
         level_bits(Flow(MultiScale([Squeeze()]), Own()), images)

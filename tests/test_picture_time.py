@@ -52,7 +52,7 @@ def test_a_slow_script_is_named_unless_the_machine_is_said_to_be_slow(picture_ti
     assert len(draw(picture_time, 31)) == 1
     for wrong in ("0", "soon", "inf", "nan"):
         monkeypatch.setenv(picture_time.SLOWER, wrong)
-        with pytest.raises(ValueError, match=f"expects a number from 1 up, received '{wrong}'"):
+        with pytest.raises(ValueError, match=f"got '{wrong}', expected a number from 1 up"):
             draw(picture_time, 1)
 
 

@@ -34,7 +34,7 @@ def compare(
     folders = [RunFolder(path) for path in runs]
     kinds = {kind.rows: kind for kind in (kind_of(folder.recipe()) for folder in folders)}
     if len(kinds) > 1:
-        raise CommandError("compare: expected runs of images, or runs of tables, received both")
+        raise CommandError("compare: got runs of images and of tables, expected either")
     (kind,) = kinds.values()
     names = [str(folder.path) for folder in folders]
     metrics = [folder.measured() for folder in folders]

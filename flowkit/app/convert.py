@@ -43,7 +43,7 @@ def convert(
     exports = source.suffix == ".keras"
     wanted = ".npz" if exports else ".keras"
     if output.suffix != wanted:
-        raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
+        raise CommandError(f"--output: got {output}, expected a name that ends in {wanted}")
     if exports:
         variables = to_openai(load_file(source))
         with atomic_path(output) as temporary:

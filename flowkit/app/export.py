@@ -28,7 +28,7 @@ def export(
     formats = {format.suffix: name for name, format in FORMATS.items()}
     if output.suffix not in formats:
         known = ", ".join(filter(None, formats))
-        raise CommandError(f"--output: expected a name that ends in {known}, or a folder, received {output}")
+        raise CommandError(f"--output: got {output}, expected a name that ends in {known}, or a folder")
     _, flow = loaded(run)
     classes = classes_of(flow)
     context = None if classes is None else np.arange(classes, dtype="int32")

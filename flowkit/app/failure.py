@@ -24,7 +24,7 @@ class CommandError(Exception):
 
 
 class RecipeError(ValueError):
-    """A recipe that cannot be used: one line with the place, what was expected and what was received."""
+    """Error for a recipe that cannot be used: one line with the place, what came and what was expected."""
 
 
 def debugging():

@@ -28,10 +28,8 @@ def find(name: str) -> Path:
     if name in known:
         return known[name]
     if is_path(name):
-        found = "a folder" if path.is_dir() else "data" if path.exists() else "none"
-        raise RecipeError(
-            f"{name}: expected a recipe file, found {found}" + _OWN_DATA * (path.suffix != ".toml")
-        )
+        got = "a folder" if path.is_dir() else "data" if path.exists() else "no file"
+        raise RecipeError(f"{name}: got {got}, expected a recipe file" + _OWN_DATA * (path.suffix != ".toml"))
     family = (
         "" if "/" in name else f' For a family of flows write a TOML file whose [model] has name = "{name}".'
     )

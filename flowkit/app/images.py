@@ -153,13 +153,13 @@ class Images:
             )
         if (stored := stored_levels(flow)) != dataset.levels:
             raise RecipeError(
-                f"{dataset.name} has {dataset.levels} levels, the flow was trained on {stored}, so bits/dim would mean "
-                f"something else: give images of {stored} levels, or train another flow on these"
+                f"{dataset.name}: got {dataset.levels} levels, where bits/dim would mean something else, expected the "
+                f"{stored} that the flow was trained on. Give images of {stored} levels, or train another flow on these"
             )
         if (shape := dataset.images.shape[1:]) != tuple(flow.event_shape):
             raise RecipeError(
-                f"{dataset.name} has images of {shape}, the flow was trained on {flow.event_shape}: data.size and "
-                "data.channels bring all to one size"
+                f"{dataset.name}: got images of {shape}, expected the {flow.event_shape} that the flow was trained on. "
+                "data.size and data.channels bring all to one size"
             )
         if context_kind(flow) != "required":
             return dataset.images, None

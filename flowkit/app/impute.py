@@ -30,7 +30,7 @@ def impute(
     _, flow = loaded(run)
     if not isinstance(flow, TableFlow):
         raise CommandError(
-            f"{run}: expected a flow of a table whose columns have types, got another. Train one by "
+            f"{run}: got another flow, expected a flow of a table whose columns have types. Train one by "
             "flowkit train table."
         )
     known = [columns for columns in (flow.columns, flow.context_columns) if columns]

@@ -41,7 +41,7 @@ def info(
 
     if name is None:
         if cite:
-            raise CommandError(f"--cite: expected a NAME whose paper to cite, such as {', '.join(PAPERS)}")
+            raise CommandError(f"--cite: got no NAME, expected one with a paper, such as {', '.join(PAPERS)}")
         print_json(facts()) if json_ else _show(facts())
         return
     family, about, make = _found(name)
@@ -89,7 +89,7 @@ def _found(name):
     if name not in recipe_files() and not path.is_file():
         near = hint(path) if is_path(name) else closest(name, [*zoo.ARCHITECTURES, *recipe_files()])
         raise CommandError(
-            f"{name}: expected a family, a recipe, the folder of a run or preset, or a .keras file; {near}"
+            f"info: got {name}, expected a family, a recipe, the folder of a run or preset, or a .keras file; {near}"
         )
     recipe = read_recipe(name)
     return recipe.model["name"], {}, lambda: _untrained(recipe)

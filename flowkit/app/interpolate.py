@@ -40,7 +40,7 @@ def read_images(paths, flow):
     from flowkit.data.image_file import read_image
 
     if len(flow.event_shape or ()) != 3:
-        raise CommandError("the flow is one of tables: expected one of images")
+        raise CommandError("the flow: got one of tables, expected one of images")
     height, width, channels = flow.event_shape
     pixels = np.stack([read_image(path, (height, width), channels) for path in paths])
     return np.round(pixels.astype("float64") * (stored_levels(flow) - 1) / 255).astype("uint8")

@@ -120,7 +120,7 @@ class Recipe(BaseModel):
         name = model.get("name")
         if not isinstance(name, str) or name not in zoo.ARCHITECTURES:
             raise RecipeError(
-                f"model.name: expected a family, received {shown(name)}; {closest(str(name), zoo.ARCHITECTURES)}"
+                f"model.name: got {shown(name)}, expected a family; {closest(str(name), zoo.ARCHITECTURES)}"
             )
         return validated(arguments_table(zoo.ARCHITECTURES[name]), model, "model").model_dump()
 
@@ -128,9 +128,7 @@ class Recipe(BaseModel):
     def _something_to_choose_by(self):
         for key in ("early_stopping", "keep_best"):
             if getattr(self.training, key) and not self.data.validation:
-                raise RecipeError(
-                    f"training.{key}: expected data.validation above 0 to choose by, received 0"
-                )
+                raise RecipeError(f"training.{key}: got data.validation = 0, expected more, to choose by")
         return self
 
     def flat(self) -> dict[str, Any]:
@@ -163,8 +161,9 @@ def validated(kind, tables, *outer):
         raise RecipeError(f"{key} is missing")
     depth = len(path) - len(outer)
     expected = dict.fromkeys(e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth])
-    words = " or ".join(expected).replace("Input should be", "expected").removeprefix("Value error, ")
-    raise RecipeError(f"{key}: {words}" + ("" if cause else f", received {shown(first['input'])}"))
+    words = " or ".join(expected).replace("Input should be", "expected", 1).replace("Input should be ", "")
+    got = "" if cause else f"got {shown(first['input'])}, "
+    raise RecipeError(f"{key}: {got}{words.removeprefix('Value error, ')}")
 
 
 def arguments_table(function):
@@ -185,7 +184,7 @@ def setting(option, text, expected):
     """
     key, equals, value = (part.strip() for part in text.partition("="))
     if not equals or not key:
-        raise RecipeError(f"{option} {text[:80]}: expected {expected}")
+        raise RecipeError(f"{option}: got {text[:80]}, expected {expected}")
     try:
         return key, tomllib.loads(f"value = {value}")["value"]
     except (ValueError, RecursionError):
@@ -220,7 +219,7 @@ def parse_recipe(text: str, overrides: Sequence[str | tuple[str, Any]] = (), whe
         place, value = setting("--set", override, expected) if isinstance(override, str) else override
         table, _, key = place.partition(".")
         if not key or not isinstance(tables.setdefault(table, {}), dict):
-            raise RecipeError(f"--set {place[:80]}: expected {expected}")
+            raise RecipeError(f"--set: got {place[:80]}, expected {expected}")
         tables[table][key] = value
     try:
         return validated(Recipe, tables)

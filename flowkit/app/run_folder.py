@@ -95,8 +95,8 @@ class RunFolder:
             key = differing[0]
             more = f" (and {', '.join(differing[1:])})" if differing[1:] else ""
             raise CommandError(
-                f"{key} is {now.get(key)!r}, but {self.path} was trained with {then.get(key)!r}{more}: the same recipe "
-                "goes on, another needs another --out"
+                f"{self.path}: got {key} = {now.get(key)!r}, expected {then.get(key)!r}, as it was trained with{more}. "
+                "The same recipe goes on, another needs another --out"
             )
 
     def recipe(self):
@@ -125,5 +125,5 @@ class RunFolder:
     def _exists(self):
         if not self.recipe_path.exists():
             raise CommandError(
-                f"{self.path}: expected the folder of a run, with a recipe.toml, found none; {hint(self.path)}"
+                f"{self.path}: got no recipe.toml in it, expected the folder of a run; {hint(self.path)}"
             )

@@ -52,20 +52,20 @@ def sample(
         images, wanted = kind.rows == "images", Path(kind.samples).suffix
         if images and flow.dequantize is None:
             raise CommandError(
-                f"{run}: expected a flow of stored images or of tables, got one of other values"
+                f"{run}: got a flow of other values, expected one of stored images or of tables"
             )
         output = output or folder.path / kind.samples
         if output.suffix.lower() != wanted:
-            raise CommandError(f"--output: expected a name that ends in {wanted}, received {output}")
+            raise CommandError(f"--output: got {output}, expected a name that ends in {wanted}")
         if zoom is not None and not images:
-            raise CommandError(f"--zoom: expected a flow of images, {run} is one of tables")
+            raise CommandError(f"--zoom: got a flow of tables, {run}, expected a flow of images")
         context = None if label is None else given_label(flow, label, folder)
         known = flow.context_columns if isinstance(flow, TableFlow) else None
         if (known is None) != (given is None):
             expected = (
-                "none" if known is None else f"a table of the columns {', '.join(map(str, known.names))}"
+                "no table" if known is None else f"a table of the columns {', '.join(map(str, known.names))}"
             )
-            raise CommandError(f"--given: expected {expected}, received {given or 'none'}")
+            raise CommandError(f"--given: got {given or 'no table'}, expected {expected}")
         if given is not None:
             refuse_overwriting(output, given)
             rows = read_frame(given, known=[known])[list(known.names)]

@@ -169,8 +169,7 @@ class Tables:
                 f"{flow.event_shape[0]} columns" if names is None else ", ".join(map(str, names[:_NAMES]))
             )
             raise RecipeError(
-                f"{table.name} has other columns than the flow was trained on: expected {expected}, received {columns} "
-                "columns"
+                f"{table.name}: got {columns} columns, expected those that the flow was trained on: {expected}"
             )
         if not named:
             return table
@@ -193,7 +192,7 @@ def has_types(recipe):
     misfit = None
     if name not in zoo.VECTORS:
         misfit = (
-            f"expected a family of mixed tables, such as nsf, got {name}. Leave them out for columns of real "
+            f"got {name}, expected a family of mixed tables, such as nsf. Leave them out for columns of real "
             "numbers"
         )
     elif recipe.model.get("domains") is not None or Path(table.source).suffix.lower() not in SUFFIXES:

@@ -54,7 +54,7 @@ def train(
     """
     find(recipe)  # a mistyped name is refused before the engine is loaded
     if recipe in OWN and data is None:
-        raise CommandError(f"train {recipe}: expected --data, {OWN[recipe]}, received none")
+        raise CommandError(f"train {recipe}: got no --data, expected {OWN[recipe]}")
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers, load
     from flowkit.app.images import Images

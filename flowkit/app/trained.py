@@ -81,7 +81,7 @@ def kind_of_flow(flow, name):
     """Return the kind of a flow, `Images()` or `Tables()`; raise a CommandError for a flow of other events."""
     if len(flow.event_shape or ()) not in (1, 3):
         raise CommandError(
-            f"{name}: expected a flow of images or of tables that was built, got events {flow.event_shape}"
+            f"{name}: got a flow of events {flow.event_shape}, expected one of images or of tables that was built"
         )
     return Tables() if flow.dequantize is None and len(flow.event_shape) == 1 else Images()
 
@@ -97,9 +97,9 @@ def given_label(flow, label, folder):
     if classes is None and label is None:
         return None
     if classes is None:
-        raise CommandError(f"--label: expected none, since the flow has no classes, received {label}")
+        raise CommandError(f"--label: got {label}, expected no label, since the flow has no classes")
     if label is None:
-        raise CommandError(f"--label: expected a class, 0..{classes - 1}, received none. Pass --label 0")
+        raise CommandError(f"--label: got no label, expected a class, 0..{classes - 1}. Pass --label 0")
     if label.isdigit() and int(label) < classes:
         return np.array([int(label)])
     return np.array([class_number(data_of(folder, flow, "test", None), label, "--label")])
@@ -119,7 +119,7 @@ def class_number(dataset, word, option):
     if word.isdigit() and int(word) in known:
         return int(word)
     expected = ", ".join(f"{n} ({dataset.classes[n]})" if names else str(n) for n in known)
-    raise CommandError(f"{option}: expected one of {expected}, received {word!r}")
+    raise CommandError(f"{option}: got {word!r}, expected one of {expected}")
 
 
 def data_of(folder, flow, split, source):

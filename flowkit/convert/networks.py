@@ -80,7 +80,7 @@ def masked_layer(
 
 def _require(name, holds):
     if not np.all(holds):
-        raise ValueError(f"{name}: expected masks by which each entry hears those before it, as in a MADE")
+        raise ValueError(f"{name}: got other masks, expected each entry to read those before, as in a MADE.")
 
 
 def coupling_layer(

@@ -59,7 +59,8 @@ def from_nflows(
     >>> from_nflows({"_transform._transforms.0.weight": np.zeros(3)})
     Traceback (most recent call last):
     ...
-    ValueError: _transform._transforms.0.weight: expected permutations, matrices, couplings or masked networks
+    ValueError: _transform._transforms.0.weight: got something else, expected permutations, matrices, couplings or \
+masked networks.
     """
     if bins is not None:
         whole_number(bins, "bins", least=_LEAST_BINS)
@@ -79,7 +80,7 @@ def from_nflows(
         else:
             parts.append(_matrix(port, name))
     if all(isinstance(part, Permute) for part in parts):
-        raise ValueError("expected matrices, couplings or masked autoregressive transforms, received none")
+        raise ValueError("from_nflows: got permutations, expected matrices, couplings or masked networks.")
     return weights.as_flow("nflows", parts, port.size, port.context, check)
 
 
@@ -110,7 +111,7 @@ def _indices(port, *names):
     indices = np.concatenate(arrays).tolist()
     port.size = port.size or len(indices)
     if sorted(indices) != list(range(port.size)):
-        raise ValueError(f"{names[0]}: expected each entry once, received {indices}")
+        raise ValueError(f"{names[0]}: got {indices}, expected each entry once.")
     return arrays
 
 
@@ -118,7 +119,7 @@ def _blocks(weights, name):
     """Return the names of the blocks of a network. Raise ValueError for none."""
     numbers = weights.numbers(f"{name}.blocks.")
     if not numbers:  # it depends on the kind of the blocks if an activation follows the first layer
-        raise ValueError(f"{name}: expected a network with blocks, received one of no blocks")
+        raise ValueError(f"{name}: got a network of no blocks, expected one with blocks.")
     return [f"{name}.blocks.{number}" for number in numbers]
 
 
@@ -212,15 +213,15 @@ def _spline(port, name, numbers):
     bound, bins = port.bound, port.bins
     if bound is None or bins is None:
         raise ValueError(
-            f"{name}: expected 1 or 2 parameters for each entry, received {numbers}. For splines pass bound=, their "
+            f"{name}: got {numbers} parameters for each entry, expected 1 or 2. For splines pass bound=, their "
             "tail_bound, and bins=, their num_bins, which the weights do not tell: 11 parameters are those of a "
-            "rational-quadratic spline of 4 bins, and of a quadratic one of 6"
+            "rational-quadratic spline of 4 bins, and of a quadratic one of 6."
         )
     if numbers != 3 * bins - 1:
         raise ValueError(
-            f"{name}: expected rational-quadratic splines with linear tails, of {bins} bins and so {3 * bins - 1} "
-            f"parameters for each entry, received {numbers}. Splines of another kind do not convert; if these are of "
-            "that kind, pass their num_bins as bins="
+            f"{name}: got {numbers} parameters for each entry, expected rational-quadratic splines with linear tails, "
+            f"of {bins} bins and so {3 * bins - 1} parameters. Splines of another kind do not convert; if these are of "
+            "that kind, pass their num_bins as bins=."
         )
     return RationalQuadratic(bins, bound=bound)
 
@@ -240,7 +241,8 @@ def _matrix(port, name):
     kind = next((kind for kind in _DIAGONALS if f"{name}.{kind}" in weights), None)
     if kind is None:
         raise ValueError(
-            f"{weights.first(f'{name}.') or name}: expected permutations, matrices, couplings or masked networks"
+            f"{weights.first(f'{name}.') or name}: got something else, expected permutations, matrices, couplings or "
+            "masked networks."
         )
     bias = weights.take(f"{name}.bias", (port.size,))
     size = port.size = len(bias)
@@ -274,7 +276,7 @@ def _matrix(port, name):
     pivots = np.diag(upper)
     if np.abs(pivots).min() <= FLOOR:
         raise ValueError(
-            f"{name}: expected a matrix with pivots above {FLOOR}, received one with {np.abs(pivots).min():g}"
+            f"{name}: got a matrix with a pivot of {np.abs(pivots).min():g}, expected pivots above {FLOOR}."
         )
     layer = LULinear(bias=True)
     layer.build_for((None, size))

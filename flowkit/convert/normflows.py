@@ -99,12 +99,12 @@ def _check_block(name, block):
         _expect(name, "ReLUs, leaky=0", getattr(part, "negative_slope", 0), 0)
     for norm in (block.flows[2], *(norm for _, norm in _convs(name, block) if norm is not None)):
         if not norm.data_dep_init_done:
-            raise ValueError(f"{name}: an ActNorm has seen no data: compute log_prob of a batch first")
+            raise ValueError(f"{name}: an ActNorm has seen no data. Compute log_prob of a batch first.")
 
 
-def _expect(place, wanted, received, right):
-    if received != right:
-        raise ValueError(f"{place}: expected {wanted}, received {received!r}")
+def _expect(place, wanted, found, right):
+    if found != right:
+        raise ValueError(f"{place}: got {found!r}, expected {wanted}.")
 
 
 def _convs(name, block):
@@ -162,7 +162,7 @@ def _prior(name, base):
         return PlacePrior()
     if kind == "ClassCondDiagGaussian":
         return PlacePrior(num_classes=base.num_classes)
-    raise ValueError(f"{name}: expected GlowBase, DiagGaussian or ClassCondDiagGaussian, received a {kind}")
+    raise ValueError(f"{name}: got a {kind}, expected GlowBase, DiagGaussian or ClassCondDiagGaussian.")
 
 
 def _fill_prior(prior, base):
@@ -190,7 +190,7 @@ def _offset(transform):
 def _one(what, values):
     if len(set(values)) != 1:
         raise ValueError(
-            f"expected the same for all levels and blocks, received {what} of {sorted(set(values))}"
+            f"from_normflows: got {what} of {sorted(set(values))}, expected the same for all levels and blocks."
         )
     return values[0]
 

@@ -97,7 +97,7 @@ def _check_densities(flow, variables):
     try:
         from_openai(variables, n_bits=None, check={"rows": rows, "log_prob": expected, **context})
     except ValueError as error:
-        raise ValueError(f"to_openai expects a Glow that the published code can express. {error}") from None
+        raise ValueError(f"to_openai: got a Glow that the published code cannot express. {error}") from None
 
 
 def make(options, arrays, *, n_bits, input_shape, lu):
@@ -128,11 +128,11 @@ def fill(targets, arrays):
 
 def _check_invertible(name, array, arrays):
     if name.endswith("/invconv/W") and not np.isfinite(np.linalg.slogdet(array.astype("float64"))[1]):
-        raise ValueError(f"{name} is singular: expected an invertible matrix")
+        raise ValueError(f"{name}: got a singular matrix, expected an invertible one.")
     if name.endswith("/shuffle/indices"):
         order, back = np.arange(len(array)), arrays.get(f"{name}_inverse", array)
         if not np.array_equal(np.sort(array), order) or not np.array_equal(np.argsort(array), back):
-            raise ValueError(f"{name} and {name}_inverse: expected a permutation and its inverse")
+            raise ValueError(f"{name} and its _inverse: got others, expected a permutation and its inverse.")
 
 
 def _value(target):
@@ -143,8 +143,8 @@ def infer(arrays):
     """Return the options of `glow`, and the channels of the images."""
     steps = [match for match in map(_STEP.match, arrays) if match]
     if not steps:
-        shown = next(iter(arrays), "none")
-        raise ValueError(f"expected variables such as model/0/0/actnorm_center/b, received {shown}")
+        shown = next(iter(arrays), "no variables")
+        raise ValueError(f"from_openai: got {shown}, expected variables such as model/0/0/actnorm_center/b.")
     weights, first = Weights(arrays), "model/0/0"
     size = weights.take(f"{first}/actnorm_center/b", (1, 1, 1, None)).size
     outputs = weights.take(f"{first}/f1/l_last/W", (3, 3, None, None)).shape[-1]
@@ -250,9 +250,9 @@ def check_published(bijector):
         and all(type(scale) is Chain and all(map(_is_step, _steps_of(scale))) for scale in bijector.scales)
     )
     if not published:
-        raise ValueError("to_openai expects a Glow as flowkit.zoo.glow makes it, received other layers")
+        raise ValueError("to_openai: got other layers, expected a Glow as flowkit.zoo.glow makes it.")
     if not all(scale.built for scale in bijector.scales) or not bijector.adapted:
-        raise ValueError("to_openai expects a Glow that has seen data: adapt or fit it first")
+        raise ValueError("to_openai: got a Glow that has seen no data. Adapt or fit it first.")
 
 
 def _is_step(triple):

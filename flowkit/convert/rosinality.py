@@ -52,8 +52,8 @@ def from_rosinality(
     weights = Weights({name.removeprefix("module."): array for name, array in arrays_of(state_dict).items()})
     steps = [match for match in map(_STEP.match, weights) if match]
     if not steps:
-        shown = weights.first() or "none"
-        raise ValueError(f"expected variables such as blocks.0.flows.0.actnorm.loc, received {shown}")
+        shown = weights.first() or "no variables"
+        raise ValueError(f"state_dict: got {shown}, expected some such as blocks.0.flows.0.actnorm.loc.")
     first = "blocks.0.flows.0"
     size = weights.take(f"{first}.actnorm.loc", (1, None, 1, 1)).size
     width = len(weights.take(f"{first}.coupling.net.0.bias", (None,)))
@@ -77,7 +77,7 @@ def _step(name, weights, source, c, width, affine):
         return weights.take(f"{source}{key}", shape)
 
     if not take("actnorm.initialized"):
-        raise ValueError(f"{source}actnorm has seen no data: run the model on a batch before it is saved")
+        raise ValueError(f"{source}actnorm has seen no data. Run the model on a batch before it is saved.")
     loc, scale = take("actnorm.loc", 1, c, 1, 1), take("actnorm.scale", 1, c, 1, 1).astype("float64").ravel()
     if not scale.all():
         raise ValueError(f"{source}actnorm.scale is 0 for channel {np.argmin(np.abs(scale))}: not invertible")

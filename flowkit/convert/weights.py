@@ -60,7 +60,7 @@ def arrays_of(variables: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray
         return read_variables(variables)
     if not isinstance(variables, Mapping):
         raise TypeError(
-            f"expected names and their arrays, such as model.state_dict(), received a {type(variables).__name__}"
+            f"variables: got a {type(variables).__name__}, expected names and their arrays, such as model.state_dict()."
         )
     return {str(name): plain_array(value, str(name)) for name, value in variables.items()}
 
@@ -77,7 +77,7 @@ def check_log_prob(flow: Flow, check: Mapping[str, Any] | str | Path | None) -> 
     given = arrays_of(check)
     if missing := {"rows", "log_prob"} - set(given):
         raise ValueError(
-            f"check: expected rows and their log_prob, got no {' and no '.join(sorted(missing))}."
+            f"check: got no {' and no '.join(sorted(missing))}, expected rows and their log_prob."
         )
     expected = given["log_prob"].astype("float64")
     if not flow.built:  # its size was open until the first data
@@ -87,14 +87,14 @@ def check_log_prob(flow: Flow, check: Mapping[str, Any] | str | Path | None) -> 
     scored = np.asarray(plain.log_prob(given["rows"], given.get("context")), "float64")
     if scored.shape != expected.shape:
         raise ValueError(
-            f"check: expected a log_prob for each of {len(scored)} rows, got shape {expected.shape}."
+            f"check: got a log_prob of shape {expected.shape}, expected one for each of {len(scored)} rows."
         )
     difference = np.abs(scored - expected)
     wrong = ~(difference <= _ATOL + _RTOL * np.abs(expected))
     if wrong.any():
         row = int(np.argmax(np.where(np.isnan(difference), np.inf, difference)))
         raise ValueError(
-            f"check: expected the log-densities of the original, got others in {wrong.sum()} of {len(wrong)} rows; the "
+            f"check: got other log-densities in {wrong.sum()} of {len(wrong)} rows, expected the original's; the "
             f"largest difference is {difference[row]:.4g} nats in row {row}, {scored[row]:.6g} in place of "
             f"{expected[row]:.6g}. Pass the arguments that the original was made with, such as activation=."
         )
@@ -111,8 +111,8 @@ def _read_npz(path, max_bytes):
         return found
     except FileError as error:
         raise ValueError(
-            f"{path}: expected an .npz file of plain arrays, a torch state dict (.pt) or a TensorFlow "
-            f"checkpoint's prefix. {error}"
+            f"{path}: got another file, expected an .npz file of plain arrays, a torch state dict (.pt) or a "
+            f"TensorFlow checkpoint's prefix. {error}"
         ) from None
 
 
@@ -129,7 +129,7 @@ class Weights(dict[str, np.ndarray]):
     (2, 3)
     >>> weights.take("first.bias", (3,))
     Traceback (most recent call last):
-    ValueError: first.bias has shape (2,), expected (3,)
+    ValueError: first.bias: got shape (2,), expected (3,).
     >>> weights.refuse_rest()
     Traceback (most recent call last):
     ValueError: first.bias of shape (2,) is not part of this model
@@ -149,15 +149,15 @@ class Weights(dict[str, np.ndarray]):
         None in `shape` stands for any length.
         """
         if name not in self:
-            raise ValueError(f"{name} is missing, expected shape {shape}")
+            raise ValueError(f"{name}: got no array, expected one of shape {shape}.")
         array = self[name]
         same = all(size in (None, own) for size, own in zip(shape, array.shape, strict=False))
         if array.ndim != len(shape) or not same:
-            raise ValueError(f"{name} has shape {array.shape}, expected {shape}")
+            raise ValueError(f"{name}: got shape {array.shape}, expected {shape}.")
         if array.dtype.kind not in "fiub":
-            raise ValueError(f"{name} holds {array.dtype}, expected numbers")
+            raise ValueError(f"{name}: got {array.dtype}, expected numbers.")
         if not np.isfinite(array).all():
-            raise ValueError(f"{name} holds NaN or infinity, expected finite numbers")
+            raise ValueError(f"{name}: got NaN or infinity, expected finite numbers.")
         self._left.pop(name, None)
         return array
 
@@ -179,7 +179,7 @@ class Weights(dict[str, np.ndarray]):
         entries = found[0][0].shape[1] if entries is None else entries
         if inputs is None or inputs % entries or not inputs:
             raise ValueError(
-                f"{layers[-1]}: expected as many outputs for each of {entries} entries, received {inputs}"
+                f"{layers[-1]}: got {inputs} outputs, expected as many for each of {entries} entries."
             )
         return found
 
@@ -193,7 +193,7 @@ class Weights(dict[str, np.ndarray]):
         missing = set(range(max(found, default=0))) - found
         if missing and not gaps:
             raise ValueError(
-                f"{prefix}{min(missing)}: expected its weights, received none. A layer without weights does not convert"
+                f"{prefix}{min(missing)}: got no weights, expected some. A layer without weights does not convert."
             )
         return sorted(found)
 

@@ -42,14 +42,14 @@ def from_zuko(
     >>> from_zuko({"transform.transforms.0.weight": np.zeros(3)})
     Traceback (most recent call last):
     ...
-    ValueError: transform.transforms.0: expected its order, as of a MAF or NSF of zuko, or its mask, as of a NICE or \
-RealNVP, received neither
+    ValueError: transform.transforms.0: got no order and no mask, expected the order of zuko's MAF or NSF, or the mask \
+of its NICE or RealNVP.
     """
     weights = Weights(variables)
     numbers = weights.numbers(_LAYER)
     if not numbers:
         raise ValueError(
-            f"expected variables such as {_LAYER}0.hyper.0.weight, received {weights.first() or 'none'}"
+            f"from_zuko: got {weights.first() or 'no variables'}, expected some such as {_LAYER}0.hyper.0.weight."
         )
     size = context = None
     parts = []
@@ -58,7 +58,7 @@ RealNVP, received neither
         parts.append(part)
     for loc, scale in (pair for pair in _BASES if set(pair) & set(weights)):
         if np.any(weights.take(loc, (size,)) != 0) or np.any(weights.take(scale, (size,)) != 1):
-            raise ValueError(f"{loc}: expected the standard normal, received another mean or deviation")
+            raise ValueError(f"{loc}: got another mean or deviation, expected the standard normal.")
     return weights.as_flow("zuko", parts, size, context, check)
 
 
@@ -68,8 +68,8 @@ def _layer(weights, name, size, context, options):
     kind = next((kind for kind in ("mask", "order") if f"{name}.{kind}" in weights), None)
     if kind is None:
         raise ValueError(
-            f"{name}: expected its order, as of a MAF or NSF of zuko, or its mask, as of a NICE or RealNVP, "
-            "received neither"
+            f"{name}: got no order and no mask, expected the order of zuko's MAF or NSF, or the mask of its NICE or "
+            "RealNVP."
         )
     entries = weights.take(f"{name}.{kind}", (size,))
     size = len(entries)
@@ -78,14 +78,14 @@ def _layer(weights, name, size, context, options):
         kept = moved = np.arange(size)
         if sorted(entries.tolist()) != list(range(size)):
             raise ValueError(
-                f"{name}.order: expected a permutation, as without `passes`, received {entries.tolist()}"
+                f"{name}.order: got {entries.tolist()}, expected a permutation, as without `passes`."
             )
     elif not (len(kept) and len(moved)):
-        raise ValueError(f"{name}.mask: expected entries that are kept and entries that are moved")
+        raise ValueError(f"{name}.mask: got equal entries, expected some that are kept and some moved.")
     layers = [f"{name}.hyper.{place}" for place in weights.numbers(f"{name}.hyper.", gaps=True)]
     if len(layers) < 2:
         raise ValueError(
-            f"{name}.hyper.0: expected a network with hidden layers, received {'a linear map' if layers else 'none'}"
+            f"{name}.hyper.0: got {'a linear map' if layers else 'no network'}, expected a network with hidden layers."
         )
     inputs = None if context is None else len(kept) + context
     network = weights.network(layers, inputs, len(moved), *(["mask"] if kind == "order" else []))
@@ -104,7 +104,5 @@ def _transform(name, parameters, bound, least):
         return ScaleShift("softclip", least=least)
     if bound is not None and parameters % 3 == 2:
         return SoftClippedSpline((parameters + 1) // 3, bound=bound, least=least)
-    expected = (
-        "2 parameters for each entry (for a NSF pass bound=5.0)" if bound is None else "3 K - 1 for K bins"
-    )
-    raise ValueError(f"{name}: expected {expected}, received {parameters}")
+    expected = "2 (for a NSF pass bound=5.0)" if bound is None else "3 K - 1 for K bins"
+    raise ValueError(f"{name}: got {parameters} parameters for each entry, expected {expected}.")

@@ -90,7 +90,7 @@ def corners(shape, size, rng):
     """Draw the rows and columns at which squares of side `size` begin, for an array of images of `shape`."""
     count, height, width = shape[:3]
     if size > min(height, width):
-        raise ValueError(f"crop: expected images of at least {size}x{size}, received {width}x{height}.")
+        raise ValueError(f"crop: got images of {width}x{height}, expected at least {size}x{size}.")
     rows = rng.integers(height - size, endpoint=True, size=count)
     return rows, rng.integers(width - size, endpoint=True, size=count)
 

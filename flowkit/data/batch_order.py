@@ -74,20 +74,20 @@ class Batches(Configured, keras.utils.PyDataset):
         for array in [] if context is None else tree.flatten(self.context):
             if array.ndim == 0 or len(array) != count:
                 raise ValueError(
-                    f"context: expected one per event, {count} in all, received shape {array.shape}. Check that x and "
+                    f"context: got shape {array.shape}, expected one per event, {count} in all. Check that x and "
                     "context come from the same split."
                 )
         self.batch_size, self.epoch_steps, self.seed = batch_size, epoch_steps, seed
         self.processes, self.rank = distributed.world(), distributed.rank()
         if self.batch_size % self.processes:
             raise ValueError(
-                f"batch_size: expected a multiple of the {self.processes} processes that share a batch, received "
-                f"{batch_size}. The next is {-(-self.batch_size // self.processes) * self.processes}."
+                f"batch_size: got {batch_size}, expected a multiple of the {self.processes} processes that share a "
+                f"batch. The next is {-(-self.batch_size // self.processes) * self.processes}."
             )
         if self.batch_size > count:
             raise ValueError(
-                f"batch_size: expected at most the {count} events there are, received "
-                f"{batch_size}. Lower it: a batch that is not full is left out."
+                f"batch_size: got {batch_size}, expected at most {count}, the number of events. Lower it: a batch that "
+                "is not full is left out."
             )
         self._pass_steps = count // self.batch_size
         self._augment = list(augment or []) if isinstance(augment, list | tuple | None) else [augment]
@@ -126,7 +126,7 @@ class Batches(Configured, keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         if not 0 <= index < len(self):
-            raise IndexError(f"index: expected 0..{len(self) - 1}, received {index}.")
+            raise IndexError(f"index: got {index}, expected 0..{len(self) - 1}.")
         epoch, index = self.epoch, self.step + index
         round_, step = divmod(epoch * self._whole_epoch + index, self._pass_steps)
         share = self.batch_size // self.processes

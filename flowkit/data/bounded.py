@@ -9,14 +9,14 @@ MAX_BYTES = 4 * 2**30  # ImageNet at 32x32 takes 3.9 GB, CIFAR-10 and MNIST far 
 
 
 class FileError(ValueError):
-    """Error for a file that is refused: one line with what was expected, what was received, and what to do."""
+    """Error for a file that is refused, in one line, with what to do."""
 
 
 def check_bytes(taken: int, max_bytes: float, name: str) -> None:
     """Raise FileError if `taken` is more than `max_bytes`."""
     if taken > max_bytes:
         raise FileError(
-            f"{name}: expected at most {max_bytes:,} bytes of memory, received data of {taken:,}. "
+            f"{name}: got data of {taken:,} bytes, expected at most {max_bytes:,} bytes of memory. "
             "Raise max_bytes ([data] max_bytes in a recipe) if you trust the file and have the memory."
         )
 
@@ -36,5 +36,5 @@ def reading(name: str | Path, kind: str) -> Iterator[None]:
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0][:100].rstrip(".")
         raise FileError(
-            f"{name}: expected {kind}, received a file that can't be read as one ({reason}). Fetch or save it again."
+            f"{name}: got a file that can't be read ({reason}), expected {kind}. Fetch or save it again."
         ) from error

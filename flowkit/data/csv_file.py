@@ -39,12 +39,12 @@ def read_csv(path: Path, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, tuple[
         # NumPy repeats the entry, which may be long, and ends with its place.
         reason = re.sub(r"(.{100}).*(.{100})", r"\1 ... \2", str(error).rstrip("."), flags=re.DOTALL)
         raise FileError(
-            f"{path}: expected a table of numbers, received others: {reason}. {_ADVICE}"
+            f"{path}: got other entries ({reason}), expected a table of numbers. {_ADVICE}"
         ) from None
     if names and len(names) != values.shape[1]:
         raise FileError(
-            f"{path}: expected a name for each of the {values.shape[1]} columns, received {len(names)} names in the "
-            "first line. Name or leave out a column of row numbers: R writes none with write.csv(row.names=FALSE)."
+            f"{path}: got {len(names)} names in the first line, expected one for each of the {values.shape[1]} "
+            "columns. Name or leave out a column of row numbers: R writes none with write.csv(row.names=FALSE)."
         )
     return values, names
 
@@ -60,9 +60,7 @@ def read_head(path: Path, max_bytes: int) -> tuple[str, tuple[str, ...] | None]:
         delimiter = max(",;\t", key=first.count)
         fields = [field.strip() for field in next(csv.reader([first], delimiter=delimiter), [])]
     if not any(fields):
-        raise FileError(
-            f"{path}: expected a table, received a file that is empty or begins with an empty line."
-        )
+        raise FileError(f"{path}: got a file that is empty or begins with an empty line, expected a table.")
     if all(field in MISSING or is_number(field) for field in fields):
         # Programs write all numbers of a column alike, 2 as 2.0 if any has a fraction.
         below = second.strip().split(delimiter)
@@ -74,16 +72,15 @@ def read_head(path: Path, max_bytes: int) -> tuple[str, tuple[str, ...] | None]:
         return delimiter, None
     if "" in fields or any(map(is_number, fields)):
         raise FileError(
-            f"{path}: got {first.strip()[:40]!r} in the first line, expected names of columns, none of which is a "
-            "number or missing. Name all columns, or leave out the index that pandas writes without "
-            "to_csv(index=False)."
+            f"{path}: got {first.strip()[:40]!r} in the first line, expected a name for each column, no number. Name "
+            "all columns, or leave out the index that pandas writes without to_csv(index=False)."
         )
     try:
         names = check_names(tuple(fields))
     except ValueError as error:
         raise FileError(f"{path}: {error}") from None
     if not second:
-        raise FileError(f"{path}: expected rows of numbers below the names of columns, received none.")
+        raise FileError(f"{path}: got no rows, expected rows of numbers below the names of columns.")
     return delimiter, names
 
 

@@ -139,7 +139,7 @@ class Dataset:
 def split_rows(count: int, split: str, source: str | Path, of: str = "rows") -> np.ndarray:
     """Return the numbers of one split of `count` rows, or of what `of` says, ascending, the same on every machine."""
     if count < 2:
-        raise FileError(f"{source}: expected at least 2 {of} for a 90/10 split, received {count}. Add some.")
+        raise FileError(f"{source}: got {count}, expected at least 2 {of} for a 90/10 split. Add some.")
     order = np.random.default_rng(0).permutation(count)
     test = max(1, round(count * TEST_FRACTION))
     return np.sort(order[:test] if split == "test" else order[test:])

@@ -46,9 +46,7 @@ class Columns:
         A saved flow restores both from its file, so neither can be trusted.
         """
         if self.library is not None and self.library not in LIBRARIES:
-            raise ValueError(
-                f"Columns: expected 'pandas', 'polars' or None as library, received {self.library!r}."
-            )
+            raise ValueError(f"Columns' library: got {self.library!r}, expected 'pandas', 'polars' or None.")
         check_names(self.names)
 
     @classmethod
@@ -78,8 +76,8 @@ class Columns:
         more = [name for name in given if name not in known]
         if missing or more:
             raise ValueError(
-                f"expected a frame with the columns {_listed(self.names)}, received one with {_listed(missing)} "
-                f"missing and {_listed(more)} in addition."
+                f"got a frame with {_listed(missing)} missing and {_listed(more)} in addition, expected the columns "
+                f"{_listed(self.names)}."
             )
         columns = {series.name: series for series in nw.from_native(frame, eager_only=True).iter_columns()}
         return [columns[name] for name in self.names]
@@ -98,15 +96,15 @@ class Columns:
 def check_names(names: tuple[Any, ...]) -> tuple[Any, ...]:
     """Return `names`; ValueError unless they are different words or whole numbers, at least one."""
     if not names:
-        raise ValueError("expected at least one column, received none.")
+        raise ValueError("got no columns, expected at least one.")
     odd = [name for name in names if isinstance(name, bool) or not isinstance(name, str | int)]
     if odd:
-        raise ValueError(f"expected columns that are named by a word or a number, received {odd[0]!r}.")
+        raise ValueError(f"got {odd[0]!r} as the name of a column, expected a word or a whole number.")
     twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
         raise ValueError(
-            f"expected a name of its own for each column, received {_listed(twice)} more than once. Rename or leave "
-            "out all but one."
+            f"got {_listed(twice)} more than once, expected a name of its own for each column. Rename or leave out all "
+            "but one."
         )
     return names
 
@@ -119,8 +117,8 @@ def _numbers(series, name):
     values = series.to_numpy() if truth or series.dtype.is_numeric() else None
     if values is None or values.dtype.kind not in "iufb":  # as those of a decimal
         raise ValueError(
-            f"expected numbers in column {name!r}, received {series.dtype}. Leave it out; what says which kind a "
-            "row is can be given as context=, as a whole number that an embedding reads."
+            f"got {series.dtype} in column {name!r}, expected numbers. Leave it out; the kind of a row can be given as "
+            "context=, as a whole number that an embedding reads."
         )
     return values
 

@@ -46,8 +46,7 @@ def read_image(
             image: Image.Image = ImageOps.exif_transpose(opened)
     if image.mode == "F" or image.mode.startswith("I"):
         raise FileError(
-            f"{name}: expected 8 bits per channel, received Pillow mode {image.mode!r}. "
-            "Convert it to an 8-bit image first."
+            f"{name}: got Pillow mode {image.mode!r}, expected 8 bits per channel. Convert it to an 8-bit image first."
         )
     if image.has_transparency_data:
         grey = image.mode in ("LA", "La", "L")
@@ -83,8 +82,8 @@ def check_sides(expected: Any, first: str, received: Any, name: str) -> None:
     """Raise FileError if an image has other sides than the first one."""
     if tuple(expected[:2]) != tuple(received[:2]):
         raise FileError(
-            f"{name}: expected {expected[1]}x{expected[0]} pixels as in {Path(first).name}, received {received[1]}x"
-            f"{received[0]}. Give a size, as size=32 or --set data.size=32, to crop and resize all images to one."
+            f"{name}: got {received[1]}x{received[0]} pixels, expected {expected[1]}x{expected[0]} as in "
+            f"{Path(first).name}. Give a size, as size=32 or --set data.size=32, to crop and resize all images to one."
         )
 
 
@@ -94,7 +93,7 @@ def check_size(size: Any) -> tuple[int, int] | None:
         return None
     pair = size if isinstance(size, tuple | list) else (size, size)
     if len(pair) != 2:
-        raise ValueError(f"size: expected a whole number or (height, width), received {size!r}.")
+        raise ValueError(f"size: got {size!r}, expected a whole number or (height, width).")
     height, width = pair
     return whole_number(height, "size", least=1), whole_number(width, "size", least=1)
 
@@ -110,8 +109,8 @@ def bring(images: np.ndarray, size: tuple[int, int] | None, channels: int | None
     shrink = spare.min() < 0
     if (shrink or channels != have) and have not in (1, 3):
         raise ValueError(
-            f"{name}: expected 1 or 3 channels to resize or convert, received {have}. "
-            "Do so yourself, and leave size= and channels= out."
+            f"{name}: got {have} channels, expected 1 or 3 to resize or convert. Do so yourself, and leave size= and "
+            "channels= out."
         )
     if shrink or channels != have:
         moved = np.empty((len(images), *(size if shrink else sides), channels), np.uint8)
@@ -154,8 +153,8 @@ def load_image_folder(
     if not chosen:
         others = sum(path.is_file() for path in root.rglob("*"))
         raise FileNotFoundError(
-            f"{root}: expected image files ({' '.join(_SUFFIXES)}), found none among {others} files. "
-            "Save them as .png, in Pillow with Image.open(path).convert('RGB').save(...). Sub-folders are searched too."
+            f"{root}: got no image among {others} files, expected image files ({' '.join(_SUFFIXES)}). Save them as "
+            ".png, in Pillow with Image.open(path).convert('RGB').save(...). Sub-folders are searched too."
         )
     chosen = chosen[:limit]
     paths = [str(root / name) for name in chosen]
@@ -215,8 +214,8 @@ def _split_names(names: Sequence[str], split: str, source: str | Path) -> list[s
     chosen = [name for name in sorted(names, key=_fraction) if (_fraction(name) < TEST_FRACTION) == test]
     if not chosen:
         raise FileError(
-            f"{source}: expected enough images for a 90/10 split by file name, received {len(names)}, none of which "
-            f"falls into {split!r}. Add images, or make `train` and `test` sub-folders yourself."
+            f"{source}: got {len(names)} images and none for {split!r}, expected enough for a 90/10 split by file "
+            "name. Add images, or make `train` and `test` sub-folders yourself."
         )
     return chosen
 

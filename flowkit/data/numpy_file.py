@@ -67,15 +67,15 @@ class NpzFile(dict[str, int]):
         there = [family for family in families if any(name in self for name in family)]
         if not there:
             raise FileError(
-                f"{self.path}: expected {known}, received {', '.join(self) or 'none'}. Choose one by name: "
+                f"{self.path}: got {', '.join(self) or 'no arrays'}, expected {known}. Choose one by name: "
                 f"{self.path}:{next(iter(self), 'NAME')}"
             )
         family = there[0]
         name = family[-1 if split == "test" else 0]
         if name not in self:  # a missing split must not be cut out of the other one
             raise FileError(
-                f"{self.path}: expected {' and '.join(family)}, received no {name}. Store both, or one array under "
-                "another name for a 90/10 split."
+                f"{self.path}: got no {name}, expected {' and '.join(family)}. Store both, or one array under another "
+                "name for a 90/10 split."
             )
         return name, len(family) == 1
 

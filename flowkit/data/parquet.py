@@ -34,7 +34,7 @@ def find_parquet(folder: Path, split: str) -> list[Path]:
         if found := [path for path in files if path.name.startswith(prefix)]:
             return found
     if files:
-        raise FileNotFoundError(f"{folder}: expected parquet files named {split}-*.parquet, found none.")
+        raise FileNotFoundError(f"{folder}: got other parquet files, expected some named {split}-*.parquet.")
     return []
 
 
@@ -50,8 +50,8 @@ def read_images(paths: list[Path], read: Callable[..., np.ndarray], max_bytes: i
         pictures = [name for name, parts in fields.items() if "bytes" in [part.name for part in parts]]
         if len(pictures) != 1:
             raise FileError(
-                f"{path}: expected one column of images, with their files as bytes, received columns "
-                f"{', '.join(map(repr, frame.columns[:6]))}. Tables are for flowkit.data.load_table."
+                f"{path}: got columns {', '.join(map(repr, frame.columns[:6]))}, expected one column of images, with "
+                "their files as bytes. Tables are for flowkit.data.load_table."
             )
         label = next((name for name in _LABELS if name in frame.columns), None)
         encoded.append(frame[pictures[0]].struct.field("bytes"))
@@ -71,6 +71,6 @@ def require_polars(path: Path) -> Any:
         return importlib.import_module("polars")
     except ImportError:
         raise FileError(
-            f"{path}: expected polars to be installed, which reads .parquet files and mixed tables: pip install "
-            "polars. Or save a table of numbers as .csv, and images as .npz."
+            f"{path}: expected polars to be installed, which reads .parquet files and mixed tables. Run pip install "
+            "polars, or save a table of numbers as .csv, and images as .npz."
         ) from None

@@ -35,7 +35,7 @@ def read_idx(path: Path, max_bytes: int = MAX_BYTES) -> np.ndarray:
         # Reading one byte more also makes gzip check its sum.
         array = np.frombuffer(file.read(math.prod(shape) + 1), np.uint8)
         if len(array) != math.prod(shape):
-            raise ValueError(f"expected {math.prod(shape):,} bytes for shape {shape}")
+            raise ValueError(f"not {math.prod(shape):,} bytes for shape {shape}")
         return array.reshape(shape)
 
 
@@ -90,7 +90,7 @@ def _find(folder, split, kind, needed=False):
                 return path
     if needed:
         raise FileNotFoundError(
-            f"{folder}: expected {stem} or {stem}.gz, found neither. Put it beside the other MNIST-style files."
+            f"{folder}: got no {stem}, expected it or {stem}.gz. Put it beside the other MNIST-style files."
         )
     return None
 
@@ -108,8 +108,8 @@ def find_cifar10(folder: Path) -> Path | None:
             return place
         if any((place / name).is_file() for name in ("data_batch_1", "test_batch")):
             raise FileError(
-                f"{place}: expected CIFAR-10's binary version, received its Python version, whose pickles could run "
-                "any code. Unpack cifar-10-binary.tar.gz, or download the parquet files from Hugging Face."
+                f"{place}: got CIFAR-10's Python version, whose pickles could run any code, expected its binary "
+                "version. Unpack cifar-10-binary.tar.gz, or download the parquet files from Hugging Face."
             )
     return None
 
@@ -128,7 +128,7 @@ def _records(path):
     raw = np.fromfile(path, np.uint8)
     if not len(raw) or len(raw) % _RECORD or raw[::_RECORD].max() >= len(_CIFAR10):
         raise FileError(
-            f"{path}: expected records of {_RECORD:,} bytes that begin with a label of 0 to 9, received {len(raw):,} "
-            "bytes of something else. Check that this is CIFAR-10 (not CIFAR-100) in its binary version."
+            f"{path}: got {len(raw):,} bytes of something else, expected records of {_RECORD:,} bytes that begin with "
+            "a label of 0 to 9. Check that this is CIFAR-10 (not CIFAR-100) in its binary version."
         )
     return raw.reshape(-1, _RECORD)

@@ -51,7 +51,7 @@ def load_full(split: str) -> Dataset:
     """Return 60,000 train or 10,000 test images of Fashion-MNIST, `(n, 28, 28, 1)` uint8, with their labels."""
     if not FULL.is_dir():
         raise FileNotFoundError(
-            f"{FULL}: expected the four files of Fashion-MNIST, found no such folder. Run `apt-get install "
+            f"{FULL}: got no folder, expected the four files of Fashion-MNIST. Run `apt-get install "
             "dataset-fashion-mnist`, or load a folder of train-images-idx3-ubyte.gz and the other three by its path."
         )
     return read_idx_folder(FULL, split)
@@ -118,7 +118,7 @@ def load(
     Raises:
         FileNotFoundError: if the path, or a file that must be there, is missing.
         ValueError: if the name is unknown, or the data is not images as above or takes more than
-            `max_bytes`. One line that says what was expected, what was received and what to do.
+            `max_bytes`. One line that says what came, what was expected and what to do.
 
     Example:
         >>> data = load("fashion-mnist", "test", size=32, limit=100)
@@ -182,7 +182,7 @@ def _read_file(path, split, key, read, max_bytes):
     if looks_like_idx(path):
         return read_idx_file(path, max_bytes), True
     raise FileError(
-        f"{path}: expected a folder, an .npy, .npz or .parquet file or an IDX file, received something else. "
+        f"{path}: got something else, expected a folder, an .npy, .npz or .parquet file or an IDX file. "
         "Put images into a folder, unpack archives, and save the arrays of a pickle, which could run any code, with "
         "np.savez; tables are for flowkit.data.load_table and for recipes of tables, such as nsf/magic."
     )
@@ -210,8 +210,6 @@ def existing_path(source: str | os.PathLike, names: Iterable[str] = ()) -> tuple
     if path.exists():
         return path, key
     if not names or not isinstance(source, str) or "/" in source or path.suffix:
-        raise FileNotFoundError(f"{path}: expected a file or folder, found none. Check the path.")
+        raise FileNotFoundError(f"{path}: got no file or folder, expected one. Check the path.")
     near = closest(source, names)
-    raise ValueError(
-        f"source: expected a path that exists, or a name of images, received {source!r}; {near}."
-    )
+    raise ValueError(f"source: got {source!r}, expected a path that exists, or a name of images; {near}.")

@@ -121,11 +121,11 @@ def load_table(
         chosen, whole = arrays.choose(_PAIRS, split, key)
         values = arrays.read(chosen)
     else:
-        raise FileError(f"{path}: expected {_READ}, received another kind of file or a folder. {_ADVICE}")
+        raise FileError(f"{path}: got another kind of file or a folder, expected {_READ}. {_ADVICE}")
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
         raise FileError(
-            f"{path}: expected a table of real numbers, (rows, columns), received {values.dtype} of shape "
-            f"{values.shape}. Save it with rows and columns: x[:, None] is one column, x.reshape(len(x), -1) flat rows."
+            f"{path}: got {values.dtype} of shape {values.shape}, expected a table of real numbers, (rows, columns). "
+            "Save it with rows and columns: x[:, None] is one column, x.reshape(len(x), -1) flat rows."
         )
     rows = split_rows(len(values), split, path) if whole and cut else np.arange(len(values))
     rows = rows[:limit]
@@ -134,9 +134,9 @@ def load_table(
     if len(wrong := np.argwhere(~np.isfinite(table.values))):
         row, column = map(int, wrong[0])
         raise FileError(  # with the row in the file, which is not that in the split
-            f"{path}: expected finite numbers, received {table.values[row, column]} in column "
-            f"{column if names is None else repr(names[column])} of row {rows[row]}, counted from 0. Drop or fill in "
-            "such rows, or leave the column out."
+            f"{path}: got {table.values[row, column]} in column "
+            f"{column if names is None else repr(names[column])} of row {rows[row]}, counted from 0, expected finite "
+            "numbers. Drop or fill in these rows, or leave the column out."
         )
     return table
 
@@ -157,7 +157,7 @@ def read_frame(
     """
     path = Path(source)
     if not path.is_file():
-        raise FileNotFoundError(f"{source}: expected a .csv, .tsv or .parquet file, found none.")
+        raise FileNotFoundError(f"{source}: got no file, expected a .csv, .tsv or .parquet file.")
     if path.suffix.lower() == ".parquet":
         return parquet.read_frame(path, max_bytes)
     polars = parquet.require_polars(path)

@@ -25,15 +25,15 @@ def validate_images(x: Tensor, levels: Levels = 256, name: str = "images") -> np
         uint8 array of shape `(n, height, width, channels)`.
 
     Raises:
-        ValueError: if `x` is anything else. One line: what was expected, what was received, what to do.
+        ValueError: if `x` is anything else. One line: what came, what was expected, what to do.
 
     Example:
         >>> validate_images(np.full((2, 4, 4), 255.0)).shape
         (2, 4, 4, 1)
         >>> validate_images(np.full((2, 4, 4, 1), 0.5))
         Traceback (most recent call last):
-        ValueError: images: expected whole numbers in 0..255, received float64 values such as 0.5 \
-between 0.5 and 0.5. They look scaled to 0..1: pass (x * 255).round().astype("uint8").
+        ValueError: images: got float64 values such as 0.5 between 0.5 and 0.5, expected whole numbers in 0..255. \
+They look scaled to 0..1: pass (x * 255).round().astype("uint8").
     """
     return _as_uint8(with_channels(_as_array(x), name), levels, name)
 
@@ -61,20 +61,20 @@ def validate_labels(labels: Tensor, count: int | None, name: str = "labels") -> 
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise ValueError(
-            f"{name}: expected one whole number per image, shape ({count},), received shape "
-            f"{labels.shape}. Pass class indices; for one-hot rows that is labels.argmax(1)."
+            f"{name}: got shape {labels.shape}, expected one whole number per image, shape ({count},). Pass class "
+            "indices; for one-hot rows that is labels.argmax(1)."
         )
     if len(labels) != count:
         raise ValueError(
-            f"{name}: expected one per image, {count} in all, received {len(labels)}. "
-            "Check that images and labels come from the same split."
+            f"{name}: got {len(labels)}, expected one per image, {count} in all. Check that images and labels come "
+            "from the same split."
         )
     if labels.dtype.kind not in "iu" and not (
         labels.dtype.kind == "f" and np.isfinite(labels).all() and (labels % 1 == 0).all()
     ):
         raise ValueError(
-            f"{name}: expected whole numbers, received {labels.dtype}. Number the classes, for "
-            "example with np.unique(labels, return_inverse=True)."
+            f"{name}: got {labels.dtype}, expected whole numbers. Number the classes, for example with "
+            "np.unique(labels, return_inverse=True)."
         )
     return labels.astype(np.int64)
 
@@ -97,28 +97,28 @@ def with_channels(x, name):
     else:
         return x[..., None] if x.ndim == 3 else x
     raise ValueError(
-        f"{name}: expected (n, height, width, channels), or (n, height, width) without channels, received rank "
-        f"{x.ndim}, shape {shape}. {advice}."
+        f"{name}: got rank {x.ndim}, shape {shape}, expected (n, height, width, channels), or (n, height, width) "
+        f"without channels. {advice}."
     )
 
 
 def _as_uint8(x, levels, name):
-    wanted = f"{name}: expected whole numbers in 0..{levels - 1}"
+    wanted = f"expected whole numbers in 0..{levels - 1}"
     if x.dtype.kind not in "iuf":
-        raise ValueError(f"{wanted}, received dtype {x.dtype}. Convert them to uint8 first.")
+        raise ValueError(f"{name}: got dtype {x.dtype}, {wanted}. Convert them to uint8 first.")
     low, high = x.min(), x.max()
     if not (np.isfinite(low) and np.isfinite(high)):
-        raise ValueError(f"{wanted}, received NaN or infinite values. Remove those images.")
+        raise ValueError(f"{name}: got NaN or infinite values, {wanted}. Remove those images.")
     for part in x if x.dtype.kind == "f" else ():  # all at once would take as much memory again
         if (fractions := part % 1 != 0).any():
             raise ValueError(
-                f"{wanted}, received {x.dtype} values such as {float(part[fractions][0]):.4g} between {low:.4g} and "
-                f"{high:.4g}. {_unscale(low, high, levels)}"
+                f"{name}: got {x.dtype} values such as {float(part[fractions][0]):.4g} between {low:.4g} and "
+                f"{high:.4g}, {wanted}. {_unscale(low, high, levels)}"
             )
     if low < 0 or high >= levels:
         raise ValueError(
-            f"{wanted}, received values from {low:g} to {high:g}. Clip or rescale them, or state "
-            "the right number of levels (at most 256)."
+            f"{name}: got values from {low:g} to {high:g}, {wanted}. Clip or rescale them, or state the right number "
+            "of levels (at most 256)."
         )
     return x.astype(np.uint8, copy=False)
 

@@ -51,7 +51,7 @@ def calibration(
     most = most_entries(level)
     if found.shape[1] > most:
         raise ValueError(
-            f"calibration: expected at most {most} entries to test at level {level:g}, received {found.shape[1]}; "
+            f"calibration: got {found.shape[1]} entries, expected at most {most} to test at level {level:g}. "
             "flowkit.evaluation.ranks gives the ranks themselves."
         )
     p = holm(uniformity(found, draws=draws))

@@ -51,7 +51,7 @@ def memorisation(
     train = np.asarray(prepare.as_array(flow, train), x.dtype)  # so that copies are equal
     if train.shape[1:] != x.shape[1:]:
         raise ValueError(
-            f"memorisation: expected rows to train on like those of x, {x.shape[1:]}, received shape {train.shape}."
+            f"memorisation: got shape {train.shape}, expected rows to train on like those of x, {x.shape[1:]}."
         )
     how = {"temperature": temperature, "seed": seed, "batch_size": batch_size, "check": None}
     if context is None:
@@ -64,7 +64,7 @@ def memorisation(
     # A row that is there twice would never be singled out.
     once = list({hash(row.tobytes()): place for place, row in enumerate(flat[2])}.values())
     if len(once) < 2:
-        raise ValueError("memorisation: expected at least two different rows to train on, received fewer.")
+        raise ValueError("memorisation: got fewer than 2 different rows to train on, expected at least 2.")
     (places, of_samples), (_, of_x) = (_nearest_two(rows, flat[2][once]) for rows in flat[:2])
     ratios, x_ratios = (
         distances[:, 0] / np.maximum(distances[:, 1], 1e-300) for distances in (of_samples, of_x)

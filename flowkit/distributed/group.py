@@ -59,8 +59,8 @@ def start(*, seed: Annotated[int, whole(0, 2**32 - 1)] = 0, minutes: Positive = 
 def _join(launch, seconds):
     if _model_made:
         raise RuntimeError(
-            "flowkit.distributed.start expects to be called before any model is made, received one in a program whose "
-            "flow is there already. Call it right after `import flowkit`."
+            "flowkit.distributed.start: got a program that has made a flow already, expected a call before any model "
+            "is made. Call it right after `import flowkit`."
         )
     engine.join(_address(launch), launch.processes, launch.rank, launch.local_rank, seconds)
     end_on_errors()
@@ -198,7 +198,7 @@ def launched(environment: Mapping[str, str]) -> Launch | None:
     processes, number = _number(environment, count), _number(environment, rank)
     if number >= processes:
         raise ValueError(
-            f"{launcher} says that this is process {number} of {processes}: expected a rank from 0 to {processes - 1}."
+            f"{launcher}: got process {number} of {processes}, expected a rank from 0 to {processes - 1}."
         )
     if processes == 1:
         return None
@@ -237,7 +237,7 @@ def _number(given, name):
     text = given.get(name, "")
     if not text.isdecimal():
         raise ValueError(
-            f"{name}: expected a whole number from the launcher, received {text or 'none'!r}. To run one process "
-            "alone, unset what it has set."
+            f"{name}: got {text!r}, expected a whole number from the launcher. To run one process alone, unset what it "
+            "has set."
         )
     return int(text)

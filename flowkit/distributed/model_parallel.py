@@ -30,13 +30,13 @@ def model_parallel(mesh: "keras.distribution.DeviceMesh") -> "keras.distribution
     """
     if engine.name != "jax":
         raise NotImplementedError(
-            f"model_parallel works on JAX, received the backend {engine.name}, where Keras splits no weights: set "
+            f"model_parallel: got the backend {engine.name}, where Keras splits no weights, expected JAX. Set "
             "KERAS_BACKEND=jax, or make activations small with backprop='reversible'."
         )
     if engine.processes() > 1:
         raise NotImplementedError(
-            f"model_parallel expects one process that sees all devices, received a group of {engine.processes()}: "
-            "start one process for the host."
+            f"model_parallel: got a group of {engine.processes()} processes, expected one that sees all devices. "
+            "Start one process for the host."
         )
     return _Split(layout_map=keras.distribution.LayoutMap(mesh))
 

@@ -21,7 +21,7 @@ def is_array(x: Any) -> bool:
 def real_numbers(given: Any, what: str = "data", hint: str = "") -> np.ndarray:
     """Return `given` as a numpy array of real numbers, batch first.
 
-    Raises ValueError for masked entries, and for what is no array of real numbers: text, dates, ragged lists.
+    Raises ValueError for masked entries, text, dates and ragged lists.
     """
     masked = np.ma.is_masked(given)
     try:
@@ -32,12 +32,12 @@ def real_numbers(given: Any, what: str = "data", hint: str = "") -> np.ndarray:
     if array.ndim and array.dtype.kind in "biuf" and not masked:
         return array
     if masked:
-        received = "a masked array: drop those rows, or fill them in, x.filled(value)"
+        got, hint = "a masked array", " Drop the masked rows, or fill them in, x.filled(value)."
     elif isinstance(given, np.ndarray) and given.ndim:
-        received = f"an array of {given.dtype}, shape {given.shape}"
+        got = f"an array of {given.dtype}, shape {given.shape}"
     else:
-        received = " ".join(shown(given).split())
-    raise ValueError(f"Flow expects {what} as an array of numbers, batch first, received {received}.{hint}")
+        got = " ".join(shown(given).split())
+    raise ValueError(f"Flow: got {got}, expected {what} as an array of numbers, batch first.{hint}")
 
 
 def default_batch_size(event_size: int) -> int:

@@ -165,7 +165,7 @@ def _rows(context, count):
     if context is None:
         return None
     if isinstance(context, dict):
-        raise ValueError(f"export expects a context of one tensor, received a dict of {sorted(context)}.")
+        raise ValueError(f"export: got a context of a dict of {sorted(context)}, expected one of one tensor.")
     rows = ops.convert_to_tensor(context[np.arange(count) % len(context)])
     return ops.convert_to_numpy(rows)  # whole numbers of the engine's own size, as its graph has them
 
@@ -241,8 +241,8 @@ def require(format: str) -> None:
     name, packages = engine.name, FORMATS[format].packages
     if name not in packages:
         raise ValueError(
-            f"{format!r} cannot be written on {name}, but on {' and '.join(packages)}: save a .keras file, "
-            f"and load that with KERAS_BACKEND={next(iter(packages))}."
+            f"export: got {format!r} on {name}, expected {' or '.join(packages)} for this format. Save a .keras file "
+            f"and load it with KERAS_BACKEND={next(iter(packages))}."
         )
     missing = [package for package in packages[name] if importlib.util.find_spec(package) is None]
     if missing:

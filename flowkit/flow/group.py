@@ -24,7 +24,7 @@ def check_devices() -> None:
     several = distribution is not None and distribution.device_mesh.devices.size > 1
     if several and not shared and engine.name != "jax":
         raise NotImplementedError(
-            f"got {type(distribution).__name__} of keras.distribution on {engine.name}, where Keras trains on one "
+            f"fit: got {type(distribution).__name__} of keras.distribution on {engine.name}, where Keras trains on one "
             "device. Set KERAS_BACKEND=jax, or start a process for each device on PyTorch (flowkit.distributed)."
         )
     if started() or (engine.processes() > 1 and distribution is not None):
@@ -33,8 +33,8 @@ def check_devices() -> None:
     alone = launch is None or launch.launcher == "SLURM"  # srun may start other things
     if engine.processes() > 1 or not alone:
         raise RuntimeError(
-            "fit expects processes that have joined, received several, each of which would train weights of its own: "
-            "call flowkit.distributed.start() before the model is made."
+            "fit: got several processes that would each train their own weights, expected processes that have joined. "
+            "Call flowkit.distributed.start() before the model is made."
         )
 
 
@@ -62,8 +62,8 @@ def check_same(told: dict[str, Any]) -> None:
     if differing:
         here = ", ".join(f"{name} {shown(told[name])}" for name in differing)
         raise ValueError(
-            f"processes: expected the same of all {len(given)}, received another {' and another '.join(differing)} in "
-            f"some of them; here {here}. Pass the same arguments and as many rows in each; a resumed run must be in a "
+            f"processes: got another {' and another '.join(differing)} in some of them (here {here}), expected the "
+            f"same in all {len(given)}. Pass the same arguments and as many rows in each; a resumed run must be in a "
             "folder that all of them see."
         )
 

@@ -63,14 +63,14 @@ class LabelledFlow(Flow):
         known = super().num_classes
         num_classes = known if num_classes is None else num_classes
         if num_classes is None or num_classes != (known or num_classes):
-            expected = "how many classes there are" if known is None else f"the bijector's {known}"
-            raise ValueError(f"num_classes: expected {expected}, received {num_classes}.")
+            expected = "the number of classes" if known is None else f"the bijector's {known}"
+            raise ValueError(f"LabelledFlow's num_classes: got {num_classes}, expected {expected}.")
         before, self._levels = bijector.split_levels()
         scales = self._levels.scales if self._levels else []
         if any(part.spec.context != "none" for part in (*before, *scales)):
             raise ValueError(
-                "LabelledFlow expects latents that do not depend on the context, which is the label to be told: "
-                "received a bijector that reads it. Condition the top prior alone."
+                "LabelledFlow: got a bijector that reads the context, expected latents that do not depend on it, since "
+                "it is the label to predict. Condition the top prior alone."
             )
         self._classes, self.label_weight = num_classes, label_weight
         self.classifier = ScaledDense(self._classes, dtype=self.compute_dtype, name="classifier")

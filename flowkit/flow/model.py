@@ -72,9 +72,9 @@ class FlowModel(keras.Model):
         given = {name: options[name] for name in _OF_TARGETS if options.get(name) is not None}
         if given or not isinstance(loss, Objective | None):
             raise ValueError(
-                f"{type(self).__name__}.compile expects an objective as loss=, such as MaximumLikelihood() (the "
-                "default), ReverseKL(log_density) or FlowMatching(), and no metrics, since a flow reports nll and "
-                f"bits_per_dim; received {given or loss!r}."
+                f"{type(self).__name__}.compile: got {given or loss!r}, expected an objective as loss=, such as "
+                "MaximumLikelihood() (the default), ReverseKL(log_density) or FlowMatching(), and no metrics, since a "
+                "flow reports nll and bits_per_dim."
             )
         objective = MaximumLikelihood() if loss is None else loss
         objective.check(self)
@@ -94,8 +94,9 @@ class FlowModel(keras.Model):
         scaled = isinstance(getattr(self, "optimizer", None), keras.optimizers.LossScaleOptimizer)
         if "mixed_float16" in policies and not scaled:
             raise ValueError(
-                "Flow expects networks in float16 to be trained with keras.optimizers.LossScaleOptimizer(optimizer), "
-                "outside any GuardedOptimizer, since their gradients underflow; mixed_bfloat16 needs none."
+                "Flow: got networks in float16, whose gradients underflow, expected "
+                "keras.optimizers.LossScaleOptimizer(optimizer), outside any GuardedOptimizer. mixed_bfloat16 needs no "
+                "scaling."
             )
 
     @locked
@@ -455,4 +456,4 @@ class FlowModel(keras.Model):
 def _refuse_class_weight(method, class_weight):
     """Raise ValueError for Keras's `class_weight`: a flow learns a density of data, not of classes."""
     if class_weight is not None:
-        raise ValueError(f"Flow.{method} has no classes to weigh: pass sample_weight=, one number per row.")
+        raise ValueError(f"Flow.{method}: got class_weight=, expected sample_weight=, one number per row.")

@@ -81,8 +81,8 @@ def refuse_varying(dequantize: Any, what: str) -> None:
     """Raise ValueError if `what` would leave out the dequantizer's log-det."""
     if varies(dequantize):
         raise ValueError(
-            f"{what}: got {shown(dequantize)}, whose log-det varies, expected Dequantize() or none: its log-det is a "
-            "part of log_prob, from stored values on, alone."
+            f"{what}: got {shown(dequantize)}, whose log-det varies, expected Dequantize() or none. Only log_prob of "
+            "stored values includes a varying log-det."
         )
 
 

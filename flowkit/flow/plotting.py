@@ -26,7 +26,7 @@ def draw(flow: Any, x: Any, context: Any, samples: int, seed: int) -> Any:
     shape, samples = flow._event(), whole_number(samples, "samples", least=2)
     context = check_context(flow, context)
     if context is not None and count(context) != 1:
-        raise ValueError(f"plot: got a context of {count(context)} rows, expected one, which is drawn.")
+        raise ValueError(f"plot: got a context of {count(context)} rows, expected one. Pass one row.")
     if len(shape) not in (1, 3):
         raise ValueError(f"plot: got a flow of events {shape}, expected rows of columns or images.")
     drawn = flow.sample(samples if len(shape) == 1 else _IMAGES, context, seed=seed)

@@ -32,31 +32,31 @@ _DRAWS = 256  # rows of context that are adapted to without data, as many as Glo
 
 
 def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> None:
-    """Raise TypeError or ValueError for parts of which no flow can be made."""
+    """Raise TypeError or ValueError unless the parts make a flow."""
     if not isinstance(bijector, FlowLayer):
         raise TypeError(
-            f"Flow expects a bijector, received {bijector!r}. Call a class, and join several by Chain([...])."
+            f"Flow: got {bijector!r}, expected a bijector. Call a class, and join several by Chain([...])."
         )
     if base is not None and not isinstance(base, keras.Layer):
-        raise TypeError(f"Flow expects a base density, such as StudentT(), received {shown(base)}.")
+        raise TypeError(f"Flow's base: got {shown(base)}, expected a base density, such as StudentT().")
     if not isinstance(dequantize, Surjection | None):
         raise TypeError(
-            f"dequantize: got {shown(dequantize)}, expected a flowkit.data.Dequantize, or a Surjection with "
+            f"Flow's dequantize: got {shown(dequantize)}, expected a flowkit.data.Dequantize, or a Surjection with "
             'noise="forward" and no context that has validate(x) and as_stored(y).'
         )
     if not isinstance(embedding, keras.Layer | None):
-        raise TypeError(f"Flow expects a Keras layer or model as its embedding, received {embedding!r}.")
+        raise TypeError(f"Flow's embedding: got {embedding!r}, expected a Keras layer or model.")
     if embedding is not None and needed_by(bijector, base) == "none":
         raise ValueError(
-            f"Flow expects a bijector or a base that reads the answer of its embedding, '{embedding.name}'; received "
-            "ones that read no context. Give a network context='required', or leave the embedding out."
+            f"Flow: got a bijector and a base that read no context, expected one that reads the output of the "
+            f"embedding '{embedding.name}'. Give a network context='required', or leave the embedding out."
         )
     refuse_shared([part for part in (bijector, base, embedding) if part is not None])
     codomain = bijector.spec.codomain
     if codomain != Domain.REAL and getattr(base, "domain", Domain.REAL) == Domain.REAL:
         raise ValueError(
-            f"bijector: got one onto {codomain}, expected one onto {Domain.REAL}, which its base draws. A bijector "
-            "goes from data to latents: turn it round, with Inverse, or give a base such as Uniform(0.0, 1.0)."
+            f"Flow's bijector: got one onto {codomain}, expected one onto {Domain.REAL}, which its base draws. A "
+            "bijector maps data to latents: turn it round with Inverse, or give a base such as Uniform(0.0, 1.0)."
         )
 
 
@@ -68,7 +68,7 @@ def unpack(inputs: Any) -> tuple[Any, Any]:
     if not isinstance(inputs, dict):
         return inputs, None
     if "x" not in inputs or not {"x", "context"} >= set(inputs):
-        raise ValueError(f"Flow expects a dict of 'x' and 'context', received the keys {sorted(inputs)}.")
+        raise ValueError(f"Flow: got a dict with the keys {sorted(inputs)}, expected 'x' and 'context'.")
     return inputs["x"], inputs.get("context")
 
 
@@ -150,8 +150,8 @@ def _checked_rows(flow, x):
     wrong = ~finite_or_missing(flow, x)
     if wrong.any():
         raise ValueError(
-            f"Flow expects finite data, received {int(wrong.sum())} NaN or infinite entries of {x.size}, the first "
-            f"{_first_place(wrong, names)}: drop or repair those rows."
+            f"Flow: got {int(wrong.sum())} NaN or infinite entries of {x.size}, the first "
+            f"{_first_place(wrong, names)}, expected finite data. Drop or repair those rows."
         )
     flow.bijector._check_shape(x.shape)
     domain = flow.bijector.spec.domain
@@ -160,7 +160,7 @@ def _checked_rows(flow, x):
         place = tuple(np.argwhere(wrong)[0])
         wanted = domain if domain.columns is None else domain.columns[place[-1]]
         raise ValueError(
-            f"Flow expects data in {wanted}, received {x[place]:g} {_first_place(wrong, names)}. Bring such entries "
+            f"Flow: got {x[place]:g} {_first_place(wrong, names)}, expected data in {wanted}. Bring these entries "
             "inside, or begin with another bijector (of the zoo: other domains=)."
         )
     return x
@@ -187,8 +187,8 @@ def outside(x: np.ndarray, domain: Domain) -> np.ndarray:
         return np.zeros(x.shape, bool)
     if domain.columns is not None and x.shape[-1] != len(domain.columns):
         raise ValueError(
-            f"Flow expects {len(domain.columns)} columns, as many as it has domains, received {x.shape[-1]}: give a "
-            "domain for each, 'real' for those that may be anything."
+            f"Flow: got {x.shape[-1]} columns, expected {len(domain.columns)}, one for each of its domains. Give each "
+            "column a domain, 'real' for any number."
         )
     # A column's circle is closed: rounding may bring a number to its upper end, which is the lower one.
     at_end = (domain.kinds == "circle") & (x == np.asarray(domain.high, x.dtype))
@@ -263,9 +263,9 @@ def refuse_whole(flow: Any, x: Any) -> None:
     if whole.any():
         first, more = column_name(int(np.argmax(whole)), names_of(flow)), int(whole.sum()) - 1
         raise ValueError(
-            f"Flow expects numbers that vary continuously, received whole numbers in {first}"
-            f"{f' and {more} more columns' if more else ''}: add noise, x + rng.uniform(size=len(x)), which makes "
-            "log_prob a lower bound of theirs, or leave them out, or give them as context=."
+            f"Flow: got whole numbers in {first}{f' and {more} more columns' if more else ''}, expected numbers that "
+            "vary continuously. Add noise, x + rng.uniform(size=len(x)), which makes log_prob a lower bound of theirs, "
+            "or leave them out, or give them as context=."
         )
 
 
@@ -275,15 +275,15 @@ def refuse_whole(flow: Any, x: Any) -> None:
 def peek(dataset: Any) -> tuple[tuple[Any, Any], Any]:
     """Return (the first batch's x and context, the data set as if untouched)."""
     if not hasattr(dataset, "__iter__") or isinstance(dataset, list | tuple):
-        received = "none" if dataset is None else type(dataset).__name__
-        raise ValueError(f"Flow expects data as an array, a tensor or a data set, received {received}.")
+        got = "no data" if dataset is None else type(dataset).__name__
+        raise ValueError(f"Flow: got {got}, expected an array, a tensor or a data set.")
     if isinstance(dataset, keras.utils.PyDataset):
         return peeked(dataset[0]), dataset
     first = next(iter(dataset), None)
     if first is None:
         raise ValueError(
-            "Flow expects a data set of at least one batch, received one that has none left. A generator can be "
-            "read once: make it anew for each fit or evaluate."
+            "Flow: got a data set that has no batch left, expected at least one. A generator can be read once: make it "
+            "anew for each fit or evaluate."
         )
     if hasattr(dataset, "__next__"):
         dataset = (batch for part in ([first], dataset) for batch in part)
@@ -319,7 +319,7 @@ def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -
     """
     if isinstance(x, dict):
         if context is not None:
-            raise ValueError("got a context in x and as context=, expected one. Leave context= out.")
+            raise ValueError("Flow: got a context in x and as context=, expected one. Leave context= out.")
         x, context = unpack(x)
     x = as_array(flow, x)
     if learns:
@@ -328,7 +328,7 @@ def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -
         first, x = peek(x)
         data = Packed(x, y, checked(flow, *first))
     elif tuple(x.shape)[:1] in ((), (0,)):
-        raise ValueError(f"Flow expects at least one row, received an array of shape {tuple(x.shape)}.")
+        raise ValueError(f"Flow: got an array of shape {tuple(x.shape)}, expected at least one row.")
     else:
         labels = None if context_kind(flow) == "none" else y
         x, context = checked(flow, x, labels if context is None else context)
@@ -381,9 +381,9 @@ def refuse_data(flow: Any, method: str, x: Any) -> None:
     """Raise ValueError for data although the objective needs none."""
     if x is not None and not flow.objective.needs_data:
         raise ValueError(
-            f"{method} expects no data for {type(flow.objective).__name__}, which learns from the flow's own draws, "
-            f"received {type(x).__name__}: fit(steps_per_epoch=1000, batch_size=256), with context= for a conditional "
-            "flow."
+            f"Flow.{method}: got {type(x).__name__}, expected no data for {type(flow.objective).__name__}, which "
+            "learns from the flow's own draws. Call fit(steps_per_epoch=1000, batch_size=256), with context= for a "
+            "conditional flow."
         )
 
 
@@ -398,8 +398,8 @@ def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Pac
     steps = options.get("steps_per_epoch")
     if steps is None and context is None:
         raise ValueError(
-            f"fit expects steps_per_epoch= for {type(flow.objective).__name__}, which needs no data that would say how "
-            "long an epoch is: fit(steps_per_epoch=1000, batch_size=256)."
+            f"Flow.fit: got no steps_per_epoch=, expected one for {type(flow.objective).__name__}, which has no data "
+            "to set the length of an epoch. Call fit(steps_per_epoch=1000, batch_size=256)."
         )
     steps = -(-count(context) // size) if steps is None else whole_number(steps, "steps_per_epoch", least=1)
     first, last = options.get("initial_epoch", 0) * steps, max(1, options["epochs"]) * steps

@@ -44,8 +44,8 @@ def save(write: Callable[..., None], filepath: Any, overwrite: bool, zipped: boo
 def check_file(path: Path) -> None:
     """Raise PresetError if there is no .keras file at `path`."""
     if not zipfile.is_zipfile(path):
-        found = "something else, perhaps damaged" if path.is_file() else "none"
-        raise PresetError(f"{path}: expected a .keras file, found {found}")
+        got = "something else, perhaps damaged" if path.is_file() else "no file"
+        raise PresetError(f"{path}: got {got}, expected a .keras file.")
 
 
 def load_file(path: Path) -> Any:

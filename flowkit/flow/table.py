@@ -150,10 +150,10 @@ class TableFlow(Flow):
         here = [name for name in x.columns if name in known]
         if context is not None:
             if here:
-                raise ValueError(f"got column {here[0]!r} in the table and in context=, expected it in one.")
+                raise ValueError(f"Flow: got column {here[0]!r} in x and in context=, expected it in one.")
             return x, context
         if gone := [name for name in known if name not in here]:
-            raise ValueError(f"got no column {gone[0]!r}, expected the given columns {list(known)} as well.")
+            raise ValueError(f"Flow: got no column {gone[0]!r}, expected all given columns, {list(known)}.")
         return x[[name for name in x.columns if name not in known]], x[list(known)]
 
 

@@ -72,7 +72,7 @@ def write_page(
     else:
         _refuse_images(flow)
     if folder.is_dir() and any(folder.iterdir()) and not all((folder / own).exists() for own in _OWN):
-        raise ValueError(f"{folder} holds other files: expected an empty folder, or one of an earlier page.")
+        raise ValueError(f"{folder}: got other files, expected an empty folder, or one of an earlier page.")
     with tempfile.TemporaryDirectory() as place:
         made = Path(place) / "page"  # which others may read, unlike a temporary folder
         made.mkdir()
@@ -97,28 +97,26 @@ def _refuse_images(flow):
     stored = getattr(flow.dequantize, "stored_levels", None) is not None
     if not stored or event is None or len(event) != 3 or event[-1] not in (1, 3):
         raise ValueError(
-            "the page expects a flow of images of 1 or 3 channels with a flowkit.data.Dequantize, or one of vectors "
-            f"without, received one of events {event} with {flow.dequantize}."
+            f"play: got a flow of events {event} with {flow.dequantize}, expected one of images of 1 or 3 channels "
+            "with a flowkit.data.Dequantize, or one of vectors without."
         )
     if context_kind(flow) == "required" and flow.num_classes is None:
-        raise ValueError("the page expects a flow that reads no context other than a class.")
+        raise ValueError("play: got a flow that reads a context, expected one that reads at most a class.")
 
 
 def _refuse_vectors(flow, test):
     """Raise ValueError for a flow of vectors that the page cannot show, and for data that are no table."""
     if isinstance(flow, TableFlow):
         raise ValueError(
-            "the page expects a flow of real columns, received one of a mixed table. Draw pairs of its columns with "
+            "play: got a flow of a mixed table, expected one of real columns. Draw pairs of its columns with "
             "flow.plot()."
         )
     if context_kind(flow) == "required":
-        raise ValueError("the page expects a flow of vectors that reads no context.")
+        raise ValueError("play: got a flow of vectors that reads a context, expected one that reads none.")
     size, shape = flow.event_shape[0], getattr(getattr(test, "values", None), "shape", None)
     if shape is None or len(shape) != 2 or shape[1] != size or not shape[0]:
-        received = type(test).__name__ if shape is None else f"one of shape {tuple(shape)}"
-        raise ValueError(
-            f"the page of this flow expects a table of {size} columns as test, received {received}."
-        )
+        got = type(test).__name__ if shape is None else f"a table of shape {tuple(shape)}"
+        raise ValueError(f"play's test: got {got}, expected a table of {size} columns, as the flow.")
 
 
 def _write_graphs(flow, folder, classes, x, context):
@@ -244,7 +242,7 @@ def copy_runtime(folder: Path, ort: Path | None = None) -> None:
     missing = [name for name in RUNTIME if not (ort / name).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"{ort}: expected the files of onnxruntime-web's folder dist, found no {' and no '.join(missing)}"
+            f"{ort}: got no {' and no '.join(missing)}, expected the files of onnxruntime-web's folder dist"
         )
     for name in RUNTIME:
         shutil.copyfile(ort / name, folder / name)

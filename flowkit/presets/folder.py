@@ -36,7 +36,7 @@ _MOST_BYTES, _MOST_PARTS = 2**22, 10_000
 
 
 class PresetError(ValueError):
-    """A preset that cannot be found, read or written: one line with what was expected, what came and what to do."""
+    """Error for a preset that cannot be found, read or written, in one line, with what to do."""
 
 
 @dataclass(frozen=True)
@@ -90,12 +90,12 @@ def write_preset(
     for name in extra or {}:
         if PurePath(name).name != name or (PurePath(name).suffix != ".png" and name not in _FURTHER):
             raise PresetError(
-                f"expected {', '.join(_FURTHER)} or NAME.png as further files, received {name!r}."
+                f"extra: got {name!r}, expected {', '.join(_FURTHER)} or NAME.png as further files."
             )
     path = Path(os.path.abspath(folder))
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        found = "one with files in it" if path.is_dir() else "a file"
-        raise PresetError(f"{path}: expected a new folder, found {found}: remove it, or choose another.")
+        found = "a folder with files" if path.is_dir() else "a file"
+        raise PresetError(f"{path}: got {found}, expected a new folder. Remove it, or choose another.")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as place:
         made = Path(place, path.name)
@@ -129,8 +129,8 @@ def read_preset(folder: str | os.PathLike[str]) -> Preset:
         expected, received = metadata["files"].get(name), _sum(folder / name)
         if received != expected:
             raise PresetError(
-                f"{folder / name}: expected SHA-256 {expected}, received {received}: the file is damaged or another; "
-                "download or copy the preset again."
+                f"{folder / name}: got SHA-256 {received}, expected {expected}: the file is damaged or another. "
+                "Download or copy the preset again."
             )
     check_config(folder / "config.json")
     return Preset(folder, metadata)
@@ -140,7 +140,7 @@ def _metadata(path):
     if not path.is_file():
         run = (path.parent / "recipe.toml").is_file()
         raise PresetError(
-            f"{path.parent}: expected a preset, found {'a run' if run else 'no metadata.json in it'}."
+            f"{path.parent}: got {'a run' if run else 'no metadata.json in it'}, expected a preset."
             f"{f' `flowkit preset {path.parent} NAME` makes a preset of it.' * run}"
         )
     try:
@@ -150,14 +150,14 @@ def _metadata(path):
             raise ValueError
     except (ValueError, RecursionError, AttributeError, KeyError):
         raise PresetError(
-            f"{path}: expected the metadata of a preset, got a file that is damaged or something else. Download or "
+            f"{path}: got a file that is damaged or something else, expected the metadata of a preset. Download or "
             "copy the preset again."
         ) from None
     if metadata["preset"] > FORMAT:
         by = (metadata.get("versions") or {}).get("flowkit", "a newer one")
         raise PresetError(
-            f"{path.parent}: expected a preset of format {FORMAT}, received {metadata['preset']}: it was written by "
-            f"flowkit {by}, here is {flowkit.__version__}; update flowkit."
+            f"{path.parent}: got a preset of format {metadata['preset']}, expected {FORMAT}: it was written by flowkit "
+            f"{by}, here is {flowkit.__version__}. Update flowkit."
         )
     return metadata
 
@@ -169,14 +169,14 @@ def check_config(path: Path) -> None:
         if not isinstance(config, dict):
             raise ValueError(f"a {type(config).__name__}")
     except (ValueError, RecursionError) as error:
-        raise PresetError(f"{path}: expected the config of a flow, got something else ({error}).") from None
+        raise PresetError(f"{path}: got something else ({error}), expected the config of a flow.") from None
     parts = 0
     for item, copies in _dictionaries(config):
         _refuse_code(item, path)
         parts += copies * ("class_name" in item)
         if parts > _MOST_PARTS:
             raise PresetError(
-                f"{path}: expected a config of at most {_MOST_PARTS} parts, got more: building them might take hours."
+                f"{path}: got a larger config, expected at most {_MOST_PARTS} parts: building them might take hours."
             )
 
 
@@ -188,7 +188,7 @@ def _config_text(path):
         with path.open("rb") as file:
             content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
-        raise PresetError(f"{path}: expected a config of at most {_MOST_BYTES} bytes, got more.")
+        raise PresetError(f"{path}: got a larger config, expected at most {_MOST_BYTES} bytes.")
     return content
 
 

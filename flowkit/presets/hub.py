@@ -37,7 +37,7 @@ def find_preset(preset: str | os.PathLike[str]) -> Path:
     if os.path.isdir(folder):
         return Path(folder)
     raise PresetError(
-        f"{name}: expected the folder of a preset, hf://user/name, or a name that comes with flowkit; "
+        f"preset: got {name}, expected the folder of a preset, hf://user/name, or a name that comes with flowkit; "
         f"{closest(name, preset_folders())}."
     )
 
@@ -67,12 +67,12 @@ def _hub(uri: str, done: str) -> Iterator[tuple[Any, str, str | None]]:
     """Yield (the hub's package, "user/name", revision or None); raise its errors as a PresetError of one sentence."""
     found = re.fullmatch(re.escape(SCHEME) + r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", uri)
     if found is None:
-        raise PresetError(f"expected hf://user/name or hf://user/name@revision, received {uri!r}.")
+        raise PresetError(f"preset: got {uri!r}, expected hf://user/name or hf://user/name@revision.")
     try:
         hub = importlib.import_module("huggingface_hub")
     except ImportError as error:
         raise ImportError(
-            f"hf:// expects huggingface_hub ({error}): pip install 'huggingface_hub>=1'."
+            f"hf:// needs huggingface_hub ({error}). Run pip install 'huggingface_hub>=1'."
         ) from error
     try:
         yield hub, found[1], found[2]

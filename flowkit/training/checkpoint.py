@@ -187,7 +187,7 @@ def assign(name: str, arrays: Arrays, variables: Variables) -> None:
     differing = [key for key in sorted(expected | received) if expected.get(key) != received.get(key)]
     if differing:
         shown = "; ".join(
-            f"{key}: expected {expected.get(key, 'nothing')}, received {received.get(key, 'nothing')}"
+            f"{key}: got {received.get(key, 'nothing')}, expected {expected.get(key, 'nothing')}"
             for key in differing[:3]
         )
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""

@@ -60,8 +60,8 @@ class GuardedOptimizer(keras.optimizers.Optimizer):
     def build(self, variables: Tensor) -> None:
         if engine.replicas() > 1:
             raise ValueError(
-                f"GuardedOptimizer expects one replica, received {engine.replicas()} of tf.distribute: compile "
-                f"with the {type(self.inner_optimizer).__name__} itself there, or train on JAX."
+                f"GuardedOptimizer: got {engine.replicas()} replicas of tf.distribute, expected one. Compile with the "
+                f"{type(self.inner_optimizer).__name__} itself there, or train on JAX."
             )
         self.inner_optimizer.build(variables)
         super().build(variables)

@@ -73,7 +73,7 @@ class WarmUpCosine(WarmUp):
         super().__init__(peak, warmup_steps=warmup_steps, name=name)
         if not total_steps > warmup_steps:
             raise ValueError(
-                f"total_steps: expected more than the {warmup_steps} of the warm-up, received {total_steps}."
+                f"total_steps: got {total_steps}, expected more than the {warmup_steps} of the warm-up."
             )
         self.total_steps, self.floor = total_steps, floor
 

@@ -28,7 +28,7 @@ def temperature(value: Any, name: str) -> Any:
     largest = float(np.finfo("float32").max)
     given = np.ravel(np.asarray(value, object)).tolist()
     if not given or not all(is_number(one) and 0 <= one <= largest for one in given):
-        raise ValueError(f"{name}: expected a number from 0 up, received {value!r}.")
+        raise ValueError(f"{name}: got {value!r}, expected a number from 0 up.")
     return value
 
 
@@ -58,12 +58,12 @@ def image_grid(
     colour = images.ndim == 4 and images.shape[-1] == 3
     if not (colour or images.ndim == 3) or 0 in images.shape:
         raise ValueError(
-            f"images: expected (n, height, width) or (n, height, width, 1 or 3), received shape {images.shape}."
+            f"images: got shape {images.shape}, expected (n, height, width) or (n, height, width, 1 or 3)."
         )
     if images.dtype.kind not in "iu" or images.min() < 0 or images.max() >= levels:
         raise ValueError(
-            f"images: expected whole numbers in 0..{levels - 1}, received {images.dtype} in "
-            f"{images.min()}..{images.max()}."
+            f"images: got {images.dtype} in {images.min()}..{images.max()}, expected whole numbers in "
+            f"0..{levels - 1}."
         )
     images = (images.astype("int64") * 255 // (levels - 1)).astype("uint8")
     count = len(images)
@@ -97,7 +97,7 @@ def save_png(path: str | Path, array: Tensor) -> None:
     """
     array = np.asarray(array)
     if array.dtype != np.uint8 or not (array.ndim == 2 or array.shape[2:] == (3,)):
-        raise ValueError(f"array: expected uint8 (H, W) or (H, W, 3), received {array.dtype} {array.shape}.")
+        raise ValueError(f"array: got {array.dtype} {array.shape}, expected uint8 (H, W) or (H, W, 3).")
     with atomic_path(path) as temporary:
         Image.fromarray(array).save(temporary, format="PNG")
 
@@ -259,7 +259,7 @@ class SampleGrid(Configured, keras.callbacks.Callback):
         event = getattr(self.model, "event_shape", None)
         if event is not None and not (len(event) == 3 and event[-1] in (1, 3)):
             raise ValueError(
-                f"SampleGrid expects a model of images (height, width, 1 or 3), received one of events {event}."
+                f"SampleGrid: got a model of events {event}, expected one of images (height, width, 1 or 3)."
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:

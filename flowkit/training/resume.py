@@ -87,7 +87,7 @@ class Resume(Configured, keras.callbacks.Callback):
         super().__init__()
         self.path = Path(path)
         if batches is None and not (minutes is None and stop is None):
-            raise ValueError("batches: expected flowkit.data.batches(...) to stop or go on within an epoch.")
+            raise ValueError("batches: got None, expected data.batches(...) to stop or go on in an epoch.")
         self.callbacks = list(callbacks)
         self._writes = distributed.is_main() if writer is None else writer
         self.data_seed, self.batches, self.minutes, self.stop = data_seed, batches, minutes, stop

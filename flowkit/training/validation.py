@@ -57,7 +57,7 @@ class Validation(Configured, keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         if len(x) == 0:
-            raise ValueError("Validation: expected at least one row or image to score, received none.")
+            raise ValueError("Validation: got no rows or images, expected at least one to score.")
         self.x, self.context = x, context
         self.early_stopping, self.keep_best = early_stopping, keep_best
         self._forget()

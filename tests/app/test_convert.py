@@ -66,7 +66,7 @@ def test_log_densities_of_the_original_are_compared(flow, weights, tmp_path, cap
     kept.unlink()
     np.savez(check, rows=rows, log_prob=score + np.eye(6)[2])
     error = refused(capsys, weights, "-o", kept, "--check", check)
-    assert "others in 1 of 6 rows; the largest difference is 1 nats in row 2" in error
+    assert "in 1 of 6 rows, expected the original's; the largest difference is 1 nats in row 2" in error
     assert not kept.exists()
 
 
@@ -79,15 +79,13 @@ def test_the_folder_of_a_run_is_as_good_as_its_flow(flow, tmp_path):
 def test_what_is_wrong_is_said_in_one_line(flow, weights, tmp_path, capsys):
     kept = tmp_path / "flow.keras"
     flow.save(kept)
-    assert "--output: expected a name that ends in .keras" in refused(
-        capsys, weights, "-o", tmp_path / "a.npz"
-    )
+    assert ", expected a name that ends in .keras" in refused(capsys, weights, "-o", tmp_path / "a.npz")
     assert "ends in .npz" in refused(capsys, kept, "-o", tmp_path / "a.pt")
-    assert "--output: expected a name that ends in .npz" in refused(capsys, kept, "-o", tmp_path / "a.keras")
+    assert ", expected a name that ends in .npz" in refused(capsys, kept, "-o", tmp_path / "a.keras")
     wrong = refused(capsys, weights, "-o", tmp_path / "a.keras", "--input-shape", "8x8")
     assert "could not convert string to float: '8x8'" in wrong
     assert "no such file" in refused(capsys, tmp_path / "none.npz", "-o", tmp_path / "a.keras")
     np.savez(tmp_path / "other.npz", kernel=np.zeros(3))
     error = refused(capsys, tmp_path / "other.npz", "-o", tmp_path / "a.keras")
-    assert "expected variables such as model/0/0/actnorm_center/b" in error
+    assert ", expected variables such as model/0/0/actnorm_center/b" in error
     assert not list(tmp_path.glob("a.*"))

@@ -60,7 +60,7 @@ def test_batches_of_a_small_table_are_small(tmp_path):
 @pytest.mark.parametrize("recipe", ["images", "table"])
 def test_without_data_the_command_says_what_to_give(recipe, capsys):
     assert main(["train", recipe]) == 2
-    assert f"flowkit: train {recipe}: expected --data, a " in capsys.readouterr().err
+    assert f"flowkit: train {recipe}: got no --data, expected a " in capsys.readouterr().err
 
 
 def test_a_folder_of_pictures_is_trained_on(tmp_path, capsys):

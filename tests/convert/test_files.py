@@ -47,7 +47,7 @@ def test_a_state_dict_of_torch(tmp_path):
     with pytest.raises(ValueError, match=r"expected a state dict, as written by torch\.save"):
         read_variables(tmp_path / "whole.pt")
     torch.save([torch.ones(1)], tmp_path / "list.pt")
-    with pytest.raises(ValueError, match=r"expected a state dict.*\(a list, no names"):
+    with pytest.raises(ValueError, match=r"\(a list, no names.*, expected a state dict"):
         read_variables(tmp_path / "list.pt")
 
 
@@ -114,7 +114,7 @@ def test_files_of_torch_take_no_more_than_they_hold(tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / "model.pt"
     torch.save({"a": torch.ones(1).expand(1000, 1000, 1000)}, path)
-    refused(path, "expected at most 1,000,000,000 bytes", max_bytes=10**9)
+    refused(path, "got data of .*, expected at most 1,000,000,000 bytes", max_bytes=10**9)
     torch.save({"a": torch.zeros(10**6)}, path)
     assert read_variables(path, max_bytes=4 * 10**6 + 4000)["a"].shape == (10**6,)
     with (
@@ -123,14 +123,14 @@ def test_files_of_torch_take_no_more_than_they_hold(tmp_path):
     ):
         for name in stored.namelist():
             new.writestr(name, stored.read(name))
-    refused(tmp_path / "packed.pt", "expected at most 100,000 bytes", max_bytes=10**5)
+    refused(tmp_path / "packed.pt", "got data of .*, expected at most 100,000 bytes", max_bytes=10**5)
 
 
 def test_an_npz_is_measured_before_it_is_read(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, a=np.zeros(1000), b=np.zeros(1000))
     assert len(read_variables(path, max_bytes=17_000)) == 2
-    refused(path, r"\[b\]: expected at most .* bytes", max_bytes=15_000)
+    refused(path, r"\[b\]: got .* bytes, expected at most .* bytes", max_bytes=15_000)
     for shape in ((2**40, 2**40), (2**62, 4), (0, 10**30), (-1, 4)):
         with zipfile.ZipFile(path, "w") as file, file.open("a.npy", "w") as member:
             header = {"descr": "<f8", "fortran_order": False, "shape": shape}
@@ -151,7 +151,9 @@ def test_bfloat16_of_tensorflow_is_read(tmp_path):
     found = read_variables(tmp_path / "model.ckpt")
     same(found, {"half": numbers.numpy(), "whole": numbers.numpy()})
     assert found["half"].dtype == "float32"
-    refused(tmp_path / "model.ckpt", "at most 11 bytes of memory, received data of 12", max_bytes=11)
+    refused(
+        tmp_path / "model.ckpt", "got data of 12 bytes, expected at most 11 bytes of memory", max_bytes=11
+    )
     numbers_of_it = tmp_path / "model.ckpt.data-00000-of-00001"
     numbers_of_it.write_bytes(numbers_of_it.read_bytes()[:-9])
     refused(tmp_path / "model.ckpt", "expected a TensorFlow checkpoint")

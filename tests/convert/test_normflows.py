@@ -109,9 +109,9 @@ def test_a_shift_before_the_flow_is_part_of_it():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scale_map": "exp"}, "flows.1.0: expected scale_map 'sigmoid', received 'exp'"),
-        ({"leaky": 0.1}, "expected ReLUs, leaky=0, received 0.1"),
-        ({"split_mode": "channel_inv"}, "expected split_mode 'channel', received 'channel_inv'"),
+        ({"scale_map": "exp"}, "flows.1.0: got 'exp', expected scale_map 'sigmoid'"),
+        ({"leaky": 0.1}, "got 0.1, expected ReLUs, leaky=0"),
+        ({"split_mode": "channel_inv"}, "got 'channel_inv', expected split_mode 'channel'"),
         ({"seen": False}, "an ActNorm has seen no data"),
     ],
 )
@@ -121,12 +121,12 @@ def test_what_cannot_be_expressed_is_named(options, message):
 
 
 def test_what_is_no_glow_is_refused():
-    with pytest.raises(ValueError, match="expected a MultiscaleFlow of normflows, received 'Linear'"):
+    with pytest.raises(ValueError, match="got 'Linear', expected a MultiscaleFlow of normflows"):
         from_normflows(torch.nn.Linear(2, 2))
     model = original(transform=nf.transforms.Logit())
-    with pytest.raises(ValueError, match="transform: expected none or a Shift, received 'Logit'"):
+    with pytest.raises(ValueError, match="transform: got 'Logit', expected none or a Shift"):
         from_normflows(model)
     model = original()
     model.q0[0] = nf.distributions.Uniform(16)
-    with pytest.raises(ValueError, match=r"q0\.0: expected GlowBase, .*received a Uniform"):
+    with pytest.raises(ValueError, match=r"q0\.0: got a Uniform.*, expected GlowBase, "):
         from_normflows(model)

@@ -152,7 +152,7 @@ def test_a_missing_variable_is_named_with_its_shape():
         "blocks.1.flows.0.invconv.w_u",
     ):
         state = {key: array for key, array in whole.items() if key != name}
-        message = re.escape(f"{name} is missing, expected shape {whole[name].shape}")
+        message = re.escape(f"{name}: got no array, expected one of shape {whole[name].shape}.")
         with pytest.raises(ValueError, match=f"^{message}$"):
             from_rosinality(state)
 
@@ -162,7 +162,7 @@ def test_a_missing_variable_is_named_with_its_shape():
     [
         ("blocks.0.flows.0.actnorm.initialized", np.uint8(0), " has seen no data"),
         ("blocks.0.flows.0.actnorm.scale", np.zeros((1, 8, 1, 1)), "is 0 for channel 0: not invertible"),
-        ("blocks.0.flows.0.coupling.net.2.bias", np.zeros(7), "has shape (7,), expected (8,)"),
+        ("blocks.0.flows.0.coupling.net.2.bias", np.zeros(7), "got shape (7,), expected (8,)"),
         ("blocks.0.flows.0.coupling.net.6.bias", np.zeros(8), "is not part of this model"),
     ],
 )
@@ -170,5 +170,5 @@ def test_what_is_wrong_is_named(name, array, message):
     start = re.escape(name.rpartition(".")[0])
     with pytest.raises(ValueError, match=f"^{start}.*{re.escape(message)}"):
         from_rosinality(random_state(steps=1) | {name: array})
-    with pytest.raises(ValueError, match=r"expected variables such as blocks\.0\.flows\.0"):
+    with pytest.raises(ValueError, match=r"got no variables, expected some such as blocks\.0\.flows\.0"):
         from_rosinality({})

@@ -40,7 +40,7 @@ def test_indexing_changes_nothing_and_needs_no_order():
     assert [data[i][0].tolist() for i in (4, 0, 4)] == [
         expected(0, 4)[i][:, None].tolist() for i in (4, 0, 4)
     ]
-    with pytest.raises(IndexError, match=r"0\.\.4, received 5"):
+    with pytest.raises(IndexError, match=r"got 5, expected 0\.\.4"):
         data[5]
 
 
@@ -126,11 +126,11 @@ def test_augmentations_come_in_the_order_of_the_list():
     [
         ({"batch_size": 0}, "batch_size: got 0, expected a whole number from 1"),
         ({"batch_size": 2.0}, "batch_size: got 2.0, expected a whole number"),
-        ({"batch_size": 23}, "at most the 22 events"),
+        ({"batch_size": 23}, "got 23, expected at most 22, the number of events"),
         ({"batch_size": 4, "seed": -1}, "seed: got -1, expected"),
         ({"batch_size": 4, "epoch_steps": 0}, "epoch_steps: got 0, expected a whole number from 1"),
-        ({"batch_size": 4, "context": np.arange(21)}, "context: expected one per event"),
-        ({"batch_size": 4, "context": {"y": np.arange(23)}}, "context: expected one per event"),
+        ({"batch_size": 4, "context": np.arange(21)}, r"context: got shape \(21,\), expected one per event"),
+        ({"batch_size": 4, "context": {"y": np.arange(23)}}, "context: got .* expected one per event"),
     ],
 )
 def test_bad_arguments(arguments, message):
@@ -357,7 +357,7 @@ def test_crop_cuts_whole_squares_at_every_place(rng):
         assert np.array_equal(c, image[row : row + 3, column : column + 3])
     whole = augment.crop(5)(image[None, :, :5, None], rng)
     assert np.array_equal(whole[0, ..., 0], image[:, :5])
-    with pytest.raises(ValueError, match="expected images of at least 7x7, received 6x5"):
+    with pytest.raises(ValueError, match="got images of 6x5, expected at least 7x7"):
         augment.crop(7)(image[None, ..., None], rng)
     with pytest.raises(ValueError, match="size: got 0, expected a whole number from 1"):
         augment.crop(0)

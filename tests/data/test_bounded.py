@@ -62,12 +62,15 @@ def npz(path, shape, megabytes, descr="|u1", method=zipfile.ZIP_DEFLATED):
 
 def test_a_gzip_bomb_is_read_as_far_as_its_header_says(tmp_path):
     header = b"\0\0\x08\x03" + struct.pack(">3I", 10, 28, 28)
-    refused(zeros(tmp_path / "a-ubyte.gz", header, 300), "expected 7,840 bytes")
+    refused(zeros(tmp_path / "a-ubyte.gz", header, 300), "not 7,840 bytes")
 
 
 @pytest.mark.parametrize(
     ("count", "match"),
-    [(100, "expected at most 50,000,000 bytes of memory"), (10**6, "data of 1,000,000,000,000")],
+    [
+        (100, "got data of .*, expected at most 50,000,000 bytes of memory"),
+        (10**6, "got data of 1,000,000,000,000"),
+    ],
 )
 def test_a_header_that_asks_for_too_much_is_not_obeyed(tmp_path, count, match):
     header = b"\0\0\x08\x03" + struct.pack(">3I", count, 1000, 1000)
@@ -100,10 +103,10 @@ def test_a_member_that_hides_behind_the_name_of_an_array_is_not_read(tmp_path):
     ],
 )
 def test_headers_of_arrays_that_no_memory_holds(tmp_path, shape, descr):
-    refused(npz(tmp_path / "a.npz", shape, 1, descr), r"a\.npz\[images\]: expected")
+    refused(npz(tmp_path / "a.npz", shape, 1, descr), r"a\.npz\[images\]: got .*, expected")
     with zipfile.ZipFile(tmp_path / "a.npz") as file:
         (tmp_path / "a.npy").write_bytes(file.read("images.npy"))
-    refused(tmp_path / "a.npy", r"a\.npy: expected")
+    refused(tmp_path / "a.npy", r"a\.npy: got .*, expected")
 
 
 def test_an_image_of_more_pixels_than_are_safe_is_an_error(tmp_path):
@@ -127,7 +130,7 @@ def test_folders_and_results_count_too(tmp_path, save_image):
     refused(tmp_path, "images such as .* expected at most 100,000 bytes", max_bytes=10**5, size=100)
     refused(
         "fashion-mnist",
-        r"\(5000, 1000, 1000, 3\): expected at most 5",
+        r"\(5000, 1000, 1000, 3\): got data of .*, expected at most 5",
         size=1000,
         channels=3,
         max_bytes=5 * MB,

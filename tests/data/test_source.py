@@ -28,19 +28,19 @@ def test_digits_have_seventeen_levels():
 
 def test_unknown_name_lists_the_names_and_the_nearest():
     with pytest.raises(
-        ValueError, match="received 'fashon_mnist'; the nearest are fashion-mnist, fashion-mnist-full"
+        ValueError, match=r"got 'fashon_mnist', .*; the nearest are fashion-mnist, fashion-mnist-full"
     ):
         load("fashon_mnist")
     with pytest.raises(
         ValueError,
-        match="received 'nothing-like-it'",
+        match="got 'nothing-like-it'",
     ):
         load("nothing-like-it")
 
 
 @pytest.mark.parametrize("path", ["/no/such/folder", "none.npz", "no/such"])
 def test_missing_path(path):
-    with pytest.raises(FileNotFoundError, match="expected a file or folder, found none"):
+    with pytest.raises(FileNotFoundError, match="got no file or folder, expected one"):
         load(path)
 
 
@@ -141,7 +141,7 @@ def test_npz_with_several_arrays_takes_a_name(tmp_path, images):
     more = load(f"{path}:more")
     assert len(more) == 18
     assert more.labels is None
-    with pytest.raises(ValueError, match=r"a\.npz: expected none, received images, labels, x_"):
+    with pytest.raises(ValueError, match=r"a\.npz: got images, labels, x_.*, expected none\."):
         load(f"{path}:none")
     np.savez(path, pictures=images)
     assert len(load(path)) == 45
@@ -153,7 +153,7 @@ def test_absolute_keeps_names_and_what_is_chosen_in_a_file(tmp_path, images, mon
     assert absolute("digits") == "digits"
     assert absolute("a.npz") == str(tmp_path / "a.npz")
     assert absolute("a.npz:mine") == f"{tmp_path / 'a.npz'}:mine"
-    with pytest.raises(FileNotFoundError, match=r"b\.npz: expected a file or folder"):
+    with pytest.raises(FileNotFoundError, match=r"b\.npz: got no file or folder"):
         absolute("b.npz:mine")
 
 
@@ -161,7 +161,7 @@ def test_whole_floats_are_cast_and_others_refused(tmp_path, images):
     np.save(tmp_path / "a.npy", images.astype(np.float64))
     assert load(tmp_path / "a.npy").images.dtype == np.uint8
     np.save(tmp_path / "a.npy", images / 255)
-    with pytest.raises(ValueError, match=r"a\.npy: expected whole numbers .* scaled to 0\.\.1"):
+    with pytest.raises(ValueError, match=r"a\.npy: got .*, expected whole numbers .* scaled to 0\.\.1"):
         load(tmp_path / "a.npy")
 
 
@@ -176,23 +176,21 @@ def test_pickled_arrays_are_never_loaded(tmp_path):
     np.savez(tmp_path / "a.npz", images=evil)
     (tmp_path / "b.npy").write_bytes(pickle.dumps(Payload()))
     for name in ("a.npy", "a.npz", "b.npy"):
-        with pytest.raises(
-            ValueError, match=r"received dtype object|and no pickle, which could run any code"
-        ):
+        with pytest.raises(ValueError, match=r"got dtype object|and no pickle, which could run any code"):
             load(tmp_path / name)
 
 
 def test_bad_npz(tmp_path, images):
     path = tmp_path / "a.npz"
     np.savez(path, pictures=images, more=images)
-    with pytest.raises(ValueError, match="received pictures, more"):
+    with pytest.raises(ValueError, match="got pictures, more"):
         load(path)
     np.savez(path, train_images=images)
     assert len(load(path)) == 50
-    with pytest.raises(ValueError, match="expected train_images and test_images"):
+    with pytest.raises(ValueError, match="got no test_images, expected train_images and test_images"):
         load(path, "test")
     np.savez(path, images=images, labels=np.arange(49))
-    with pytest.raises(ValueError, match=r"labels\]: expected one per image, 50 in all"):
+    with pytest.raises(ValueError, match=r"labels\]: got 49, expected one per image, 50 in all"):
         load(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
@@ -220,9 +218,7 @@ def test_bad_npy(tmp_path, images):
     with pytest.raises(ValueError, match="expected a NumPy file"):
         load(path)
     np.save(path, np.float64(3))
-    with pytest.raises(
-        ValueError, match=r"expected \(n, height, width, channels\).*received rank 0, shape \(\)"
-    ):
+    with pytest.raises(ValueError, match=r"got rank 0, shape \(\), expected \(n, height, width, channels\)"):
         load(path)
     np.save(path, images[:1])
     with pytest.raises(ValueError, match="at least 2 images"):
@@ -264,10 +260,10 @@ def test_idx_by_content_under_any_name(tmp_path, write_idx):
 def test_missing_and_mismatched_idx(mnist_folder, write_idx):
     labels = mnist_folder / "t10k-labels-idx1-ubyte.gz"
     write_idx(labels, np.zeros(19))
-    with pytest.raises(ValueError, match="20 in all, received 19"):
+    with pytest.raises(ValueError, match="got 19, expected one per image, 20 in all"):
         load(mnist_folder, "test")
     labels.unlink()
-    with pytest.raises(FileNotFoundError, match="expected t10k-labels-idx1-ubyte"):
+    with pytest.raises(FileNotFoundError, match="got no t10k-labels-idx1-ubyte, expected it"):
         load(mnist_folder, "test")
 
 
@@ -290,16 +286,14 @@ def test_damaged_idx(tmp_path, raw):
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(raw)
     for read in (read_idx, load):
-        with pytest.raises(ValueError, match="train-images-idx3-ubyte: expected") as caught:
+        with pytest.raises(ValueError, match=r"train-images-idx3-ubyte: got .*, expected") as caught:
             read(path)
         assert "\n" not in str(caught.value)
 
 
 def test_other_files(tmp_path):
     (tmp_path / "table.csv").write_text("1,2,3")
-    with pytest.raises(
-        ValueError, match=r"received something else\. .* recipes of tables, such as nsf/magic"
-    ):
+    with pytest.raises(ValueError, match=r"got something else, .* recipes of tables, such as nsf/magic"):
         load(tmp_path / "table.csv")
 
 
@@ -333,7 +327,9 @@ def test_cifar10(cifar_folder):
 @pytest.mark.parametrize("raw", [b"", bytes(500), bytes(3074 * 4), b"\x0a" * 3073])
 def test_what_is_no_batch_of_cifar10(cifar_folder, raw):
     (cifar_folder / "test_batch.bin").write_bytes(raw)
-    with pytest.raises(ValueError, match=r"test_batch\.bin: expected records of 3,073 bytes .* CIFAR-100"):
+    with pytest.raises(
+        ValueError, match=r"test_batch\.bin: got .*, expected records of 3,073 bytes .* CIFAR-100"
+    ):
         load(cifar_folder, "test")
     (cifar_folder / "test_batch.bin").unlink()
     with pytest.raises(FileNotFoundError, match=r"No such file.*test_batch\.bin"):
@@ -345,7 +341,7 @@ def test_pickles_are_refused_with_a_cure(tmp_path):
         (tmp_path / inside).mkdir(exist_ok=True)
         (tmp_path / inside / "data_batch_1").write_bytes(pickle.dumps(Payload()))
         with pytest.raises(
-            ValueError, match=r"received its Python version, .* Unpack cifar-10-binary\.tar\.gz"
+            ValueError, match=r"got CIFAR-10's Python version, .* Unpack cifar-10-binary\.tar\.gz"
         ):
             load(tmp_path)
         (tmp_path / inside / "data_batch_1").unlink()
@@ -401,13 +397,13 @@ def test_parquet_files_of_no_images(tmp_path, images, write_parquet):
     with pytest.raises(ValueError, match="expected at most 1,000 bytes"):
         load(grey, max_bytes=1000)
     polars.DataFrame({"a": [1.5] * 9}).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(ValueError, match=r"expected one column of images.* received columns 'a'\. Tables"):
+    with pytest.raises(ValueError, match=r"got columns 'a', expected one column of images.*\. Tables"):
         load(tmp_path / "a.parquet")
     polars.DataFrame({"image": [{"bytes": b"no image"}] * 9}).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(ValueError, match=r"b\.parquet, row \d: expected an image"):
+    with pytest.raises(ValueError, match=r"b\.parquet, row \d: got .*, expected an image"):
         load(tmp_path / "b.parquet")
     (tmp_path / "c.parquet").write_bytes(b"PAR1, not really")
-    with pytest.raises(ValueError, match=r"a \.parquet file, received a file that can't be read"):
+    with pytest.raises(ValueError, match=r"got a file that can't be read .*, expected a \.parquet file"):
         load(tmp_path / "c.parquet")
-    with pytest.raises(FileNotFoundError, match=r"expected parquet files named train-\*\.parquet"):
+    with pytest.raises(FileNotFoundError, match=r"expected some named train-\*\.parquet"):
         load(tmp_path)

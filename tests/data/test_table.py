@@ -62,13 +62,13 @@ def test_text_with_names_and_without(tmp_path, delimiter):
         ),
         (
             "a,b,a\n1,2,3\n",
-            r"expected a name of its own for each column, received 'a' more than once\. Rename",
+            r"got 'a' more than once, expected a name of its own for each column\. Rename",
         ),
         (",a\n0,2.5\n1,3.5\n", r"got ',a' in the first line, .* Name all columns, .*to_csv\(index=False\)"),
         ("2019,2020\n1.5,2e3\n", r"got whole numbers in the first line above '1\.5,2e3', expected names or"),
-        ("id,2020\n1.5,2.5\n", "got 'id,2020' in the first line, expected names of columns"),
-        ("a,b\n", "expected rows of numbers below the names of columns, received none"),
-        ("", "expected a table, received a file that is empty"),
+        ("id,2020\n1.5,2.5\n", "got 'id,2020' in the first line, expected a name for each column"),
+        ("a,b\n", "got no rows, expected rows of numbers below the names of columns"),
+        ("", "got a file that is empty .*, expected a table"),
         ("\na,b\n1.5,2.5\n", "begins with an empty line"),
     ],
 )
@@ -86,7 +86,7 @@ def test_tabs_by_the_name_of_such_files(tmp_path):
 def test_what_is_no_text(tmp_path):
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe1\x00")
     with pytest.raises(
-        ValueError, match="expected a table as text in UTF-8, received a file that can't be read"
+        ValueError, match=r"got a file that can't be read .*, expected a table as text in UTF-8"
     ):
         load_table(tmp_path / "a.csv")
     with pytest.raises(ValueError, match="at most 10 bytes of memory"):
@@ -104,7 +104,7 @@ def test_arrays(tmp_path):
     np.testing.assert_array_equal(train.values, X[:15])
     np.testing.assert_array_equal(test.values, X[15:])
     assert load_table(f"{tmp_path}/many.npz:b").values.shape == (18, 2)
-    with pytest.raises(ValueError, match=r"received a, b\. Choose one by name"):
+    with pytest.raises(ValueError, match=r"got a, b, .*\. Choose one by name"):
         load_table(tmp_path / "many.npz")
 
 
@@ -125,25 +125,25 @@ def test_parquet(tmp_path):
     assert table.names == ("a", "b")
     assert table.values.shape == (2, 2)
     frame.with_columns(c=polars.lit("x")).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(ValueError, match="expected numbers in column 'c', received String"):
+    with pytest.raises(ValueError, match="got String in column 'c', expected numbers"):
         load_table(tmp_path / "b.parquet")
     (tmp_path / "c.parquet").write_bytes(b"PAR1, not really")
-    with pytest.raises(ValueError, match=r"a \.parquet file, received a file that can't be read"):
+    with pytest.raises(ValueError, match=r"got a file that can't be read .*, expected a \.parquet file"):
         load_table(tmp_path / "c.parquet")
 
 
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
-        ("a.npy", np.zeros((4, 2, 2)), r"expected a table of real numbers.*shape \(4, 2, 2\)"),
-        ("a.npy", np.zeros((4, 2), "complex64"), "received complex64"),
+        ("a.npy", np.zeros((4, 2, 2)), r"shape \(4, 2, 2\), expected a table of real numbers"),
+        ("a.npy", np.zeros((4, 2), "complex64"), "got complex64"),
         ("a.npy", np.zeros((4, 0)), r"shape \(4, 0\)"),
-        ("a.npy", np.zeros(4), r"shape \(4,\)\. Save it with rows and columns: .*x\[:, None\]"),
-        ("a.npy", np.array([["a", "b"]]), "expected a table of real numbers.*received <U1"),
-        ("a.png", None, r"received another kind of file or a folder\. .*Images take a recipe of images"),
-        ("a.xlsx", None, r"received another kind of file or a folder\. .*save a table as \.csv"),
-        ("a.csv.gz", None, r"received another kind of file or a folder\. Unpack"),
-        ("folder", None, r"or a folder\. .*Images take a recipe of images"),
+        ("a.npy", np.zeros(4), r"shape \(4,\), .*\. Save it with rows and columns: .*x\[:, None\]"),
+        ("a.npy", np.array([["a", "b"]]), "got <U1 .*, expected a table of real numbers"),
+        ("a.png", None, r"got another kind of file or a folder, .*Images take a recipe of images"),
+        ("a.xlsx", None, r"got another kind of file or a folder, .*save a table as \.csv"),
+        ("a.csv.gz", None, r"got another kind of file or a folder, .*\. Unpack"),
+        ("folder", None, r"or a folder, .*Images take a recipe of images"),
     ],
 )
 def test_what_is_no_table(tmp_path, name, array, message):
@@ -159,7 +159,7 @@ def test_what_is_no_table(tmp_path, name, array, message):
 
 
 def test_a_name_of_images_is_no_table():
-    with pytest.raises(FileNotFoundError, match="digits: expected a file or folder, found none"):
+    with pytest.raises(FileNotFoundError, match="digits: got no file or folder, expected one"):
         load_table("digits")
 
 
@@ -169,7 +169,7 @@ def test_what_is_said_to_be_read_is_read(tmp_path, of):
     wrong = {"a folder": tmp_path, "a.txt": tmp_path / "a.txt"}[of]
     with pytest.raises(ValueError, match=r"table, \.csv") as caught:
         load_table(wrong)
-    told = re.findall(r"\.[a-z]+", re.search(r"table, (.*?), received", str(caught.value))[1])
+    told = re.findall(r"\.[a-z]+", re.search(r"a table, (.*?)\. ", str(caught.value))[1])
     assert len(told) == 5
     for suffix in told:
         path = tmp_path / f"table{suffix}"
@@ -188,7 +188,7 @@ def test_an_entry_that_is_no_number_is_told_by_its_place_in_the_file(tmp_path, n
     rows = load_table(saved(tmp_path / name, x), "test").values
     row = int(np.flatnonzero((x == rows[-1]).all(axis=1))[0])
     x[row, 1] = np.nan
-    with pytest.raises(ValueError, match=f"received nan in column ('size'|1) of row {row}, counted from 0"):
+    with pytest.raises(ValueError, match=f"got nan in column ('size'|1) of row {row}, counted from 0"):
         load_table(saved(tmp_path / name, x), "test")
     assert len(load_table(tmp_path / name)) == 45
 
@@ -207,9 +207,13 @@ def saved(path, x):
 @pytest.mark.parametrize(
     ("header", "row", "message"),
     [
-        ("a,b", "1,0.5,0.7", "a name for each of the 3 columns, received 2 names .*row.names=FALSE"),
-        ('"a","b"', '"1",0.5,0.7', "a name for each of the 3 columns, received 2 names"),  # R's write.table
-        ("a,b,c", "0.5,0.7", "a name for each of the 2 columns, received 3 names"),
+        ("a,b", "1,0.5,0.7", "got 2 names .*, expected one for each of the 3 columns.*row.names=FALSE"),
+        (
+            '"a","b"',
+            '"1",0.5,0.7',
+            "got 2 names .*, expected one for each of the 3 columns",
+        ),  # R's write.table
+        ("a,b,c", "0.5,0.7", "got 3 names .*, expected one for each of the 2 columns"),
     ],
 )
 def test_a_header_has_as_many_names_as_the_rows_have_columns(tmp_path, header, row, message):
@@ -233,7 +237,7 @@ def test_a_name_is_no_pattern_of_names(tmp_path, name):
 @pytest.mark.parametrize("filling", ["x", "1", ".", ","])
 def test_a_long_field_is_told_in_one_line(tmp_path, text, filling):
     path = csv(tmp_path / "a.csv", text.format(filling * 200_000))
-    with pytest.raises(ValueError, match=r"a\.csv: (expected .* received|got .* expected)") as caught:
+    with pytest.raises(ValueError, match=r"a\.csv: got .* expected") as caught:
         load_table(path)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 600

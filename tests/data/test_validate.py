@@ -36,9 +36,9 @@ def test_tensors_of_the_engine_are_arrays_too():
 
 
 BAD = {
-    "rank 1": (np.zeros(784), "received rank 1"),
+    "rank 1": (np.zeros(784), "got rank 1"),
     "rank 2": (np.zeros((5, 784)), r"x\.reshape"),
-    "rank 5": (np.zeros((1, 2, 4, 4, 1)), "received rank 5"),
+    "rank 5": (np.zeros((1, 2, 4, 4, 1)), "got rank 5"),
     "one image": (np.zeros((32, 32, 3)), r"x\[None\]"),
     "channels first": (np.zeros((2, 3, 32, 32)), "moveaxis"),
     "no images": (np.zeros((0, 4, 4, 1)), "at least one image"),
@@ -62,8 +62,8 @@ def test_anything_else_raises_one_line_with_what_to_do(x, message):
     with pytest.raises(ValueError, match=message) as caught:
         validate_images(x)
     text = str(caught.value)
-    assert text.startswith("images: expected")
-    assert "received" in text
+    assert text.startswith("images: got")
+    assert ", expected " in text
     assert "\n" not in text
 
 
@@ -76,7 +76,7 @@ def test_four_channels_may_be_last_though_images_have_3_rows():
 def test_levels_bound_the_values():
     digits = np.full((1, 8, 8, 1), 16, np.uint8)
     assert validate_images(digits, levels=17) is digits
-    with pytest.raises(ValueError, match=r"0\.\.15, received values from 16 to 16"):
+    with pytest.raises(ValueError, match=r"got values from 16 to 16, expected whole numbers in 0\.\.15"):
         validate_images(digits, levels=16)
     with pytest.raises(ValueError, match="from 2 to 256"):
         validate_images(digits, levels=65536)
@@ -92,7 +92,7 @@ def test_labels_become_int64():
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1], "3 in all, received 2"),
+        ([0, 1], "got 2, expected one per image, 3 in all"),
         (np.eye(3), r"argmax\(1\)"),
         ([0.5, 1, 2], "whole numbers"),
         (["a", "b", "c"], "np.unique"),

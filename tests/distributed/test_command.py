@@ -91,7 +91,7 @@ def test_rows_are_handed_on_whatever_their_number(came_of):
 def test_data_that_one_process_lacks_are_named_by_the_main_one(came_of):
     one, main, other = (came_of("lacking", *who) for who in ((1, 0), (2, 0), (2, 1)))
     assert [int(run["code"]) for run in (one, main, other)] == [2, 2, 2]
-    assert "gone: expected" in str(one["told"])
+    assert "gone: got" in str(one["told"])
     assert str(main["told"]) == f"process 1 of 2: {one['told']}".replace("scenarios-by-1", "scenarios-by-2")
     assert str(other["told"]) == str(one["told"]).replace("scenarios-by-1", "scenarios-by-2")
 

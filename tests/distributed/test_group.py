@@ -61,8 +61,8 @@ def test_the_environment_says_who_this_is(environment, expected):
     ("environment", "match"),
     [
         ({**TORCHRUN, "RANK": "2"}, "process 2 of 2"),
-        ({**TORCHRUN, "RANK": "first"}, "RANK: expected a whole"),
-        ({**TORCHRUN, "RANK": ""}, "RANK: expected a whole number from the launcher, received 'none'"),
+        ({**TORCHRUN, "RANK": "first"}, "RANK: got 'first', expected a whole"),
+        ({**TORCHRUN, "RANK": ""}, "RANK: got '', expected a whole number from the launcher"),
     ],
 )
 def test_an_environment_that_does_not_fit_together_is_refused(environment, match):
@@ -160,7 +160,7 @@ def test_processes_that_have_not_joined_do_not_train_apart(monkeypatch):
         monkeypatch.setenv(name, value)
     flow = Flow(Shift())
     flow.compile("sgd")
-    with pytest.raises(RuntimeError, match=r"received several.*distributed\.start"):
+    with pytest.raises(RuntimeError, match=r"got several processes.*distributed\.start"):
         flow.fit(np.ones((4, 2), "float32"), verbose=0)
 
 
@@ -173,7 +173,7 @@ def test_processes_with_other_numbers_of_rows_are_refused_before_they_wait(monke
     monkeypatch.setattr(distributed, "gather", lambda told: np.concatenate([told, told + 1]))
     monkeypatch.setattr(group, "_started", True)
     for ask in (flow.fit, flow.evaluate):
-        with pytest.raises(ValueError, match="same of all 2, received another"):
+        with pytest.raises(ValueError, match=r"got another .*, expected the same in all 2"):
             ask(np.ones((4, 2), "float32"), verbose=0)
 
 
@@ -186,7 +186,7 @@ def test_processes_share_each_batch_without_overlap(monkeypatch):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
         parts.append([batch.tolist() for (batch,) in data.batches(np.arange(12), batch_size=6, seed=1)])
     assert [[*first, *second, *third] for first, second, third in zip(*parts, strict=True)] == whole
-    with pytest.raises(ValueError, match=r"multiple of the 3 processes.*received 4\. The next is 6"):
+    with pytest.raises(ValueError, match=r"got 4, expected a multiple of the 3 processes.*\. The next is 6"):
         data.batches(np.arange(12), batch_size=4)
 
 

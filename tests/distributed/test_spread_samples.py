@@ -37,7 +37,7 @@ def test_without_it_one_process_draws_while_the_other_does_not(came_of, name):
 
 def test_processes_that_ask_for_something_else_are_all_refused(came_of):
     for rank in (0, 1):
-        assert "same of all 2, received another n in" in str(came_of("spread", 2, rank)["refused"])
+        assert "processes: got another n in some of them" in str(came_of("spread", 2, rank)["refused"])
     assert str(came_of("spread", 1, 0)["refused"]) == ""
 
 

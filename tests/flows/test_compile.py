@@ -17,13 +17,15 @@ pytestmark = pytest.mark.one_engine
 @pytest.mark.parametrize("make", [Flow, lambda bijector: LabelledFlow(bijector, num_classes=2)])
 def test_another_loss_is_refused_by_name(make, given):
     (value,) = given.values()
-    with pytest.raises(ValueError, match=r"compile expects an objective as loss=.* and no metrics") as caught:
+    with pytest.raises(
+        ValueError, match=r"compile: got .*, expected an objective as loss=.* and no metrics"
+    ) as caught:
         make(Shift(0.0)).compile("adam", **given)
     assert repr(value) in str(caught.value)
 
 
 def test_a_loss_by_place_is_refused_too():
-    with pytest.raises(ValueError, match="received 'mse'"):
+    with pytest.raises(ValueError, match="got 'mse'"):
         Flow(Shift(0.0)).compile("adam", "mse")
 
 

@@ -45,9 +45,7 @@ def test_a_config_may_be_read_twice():
 
 @pytest.mark.parametrize("make", [Flow, Inverse, lambda part: Chain([part]), lambda part: MultiScale([part])])
 def test_what_is_no_bijector_is_refused_when_the_flow_is_made(make):
-    with pytest.raises(
-        TypeError, match=r"expects .*bijector.*, received .*Dense|got .*Dense.*, expected .*bijector"
-    ):
+    with pytest.raises(TypeError, match=r"got .*Dense.*, expected .*bijector"):
         make(keras.layers.Dense(2))
 
 

@@ -109,9 +109,9 @@ def test_data_are_checked_whatever_brings_them(call, kind, images):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        (None, r"expects data as .*received none"),
-        ([[1.0, 2.0]], "received list"),
-        ({"images": np.zeros((2, 2))}, "received the keys .'images'."),
+        (None, "got no data, expected an array"),
+        ([[1.0, 2.0]], "got list"),
+        ({"images": np.zeros((2, 2))}, "got a dict with the keys .'images'., expected 'x' and 'context'"),
     ],
 )
 def test_what_is_no_data_is_refused(data, message):

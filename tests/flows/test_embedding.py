@@ -334,13 +334,13 @@ class Vectors(TopPrior):
 
 @pytest.mark.one_engine
 def test_what_nobody_reads_is_refused():
-    with pytest.raises(ValueError, match=r"reads the answer of its embedding, 'dense.*context='required'"):
+    with pytest.raises(ValueError, match=r"reads the output of the embedding 'dense.*context='required'"):
         Flow(Shift(0.0), embedding=keras.layers.Dense(3))
 
 
 @pytest.mark.one_engine
 def test_what_is_no_layer_is_refused():
-    with pytest.raises(TypeError, match="Keras layer or model as its embedding"):
+    with pytest.raises(TypeError, match=r"embedding: got .*, expected a Keras layer or model"):
         Flow(Coupling(MLP([8], context="required")), embedding=np.tanh)
 
 

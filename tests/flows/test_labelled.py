@@ -135,13 +135,13 @@ def test_labels_are_checked(labels):
 
 
 def test_what_it_refuses_to_be_made_of(flow):
-    with pytest.raises(ValueError, match="num_classes: expected how many classes there are, received None"):
+    with pytest.raises(ValueError, match="num_classes: got None, expected the number of classes"):
         LabelledFlow(Scale(0.0))
-    with pytest.raises(ValueError, match="num_classes: expected the bijector's 3, received 4"):
+    with pytest.raises(ValueError, match="num_classes: got 4, expected the bijector's 3"):
         LabelledFlow(flow.bijector, num_classes=4)
     with pytest.raises(ValueError, match="label_weight: got 0, expected a finite number above 0"):
         LabelledFlow(Scale(0.0), num_classes=2, label_weight=0)
-    with pytest.raises(ValueError, match="latents that do not depend on the context"):
+    with pytest.raises(ValueError, match="reads the context, expected latents that do not depend on it"):
         LabelledFlow(Coupling(MLP([8], context="required", num_classes=2)), num_classes=2)
     with pytest.raises(ValueError, match="num_classes: got None, expected a number for classifier_weight"):
         zoo.glow(classifier_weight=0.01)

@@ -48,7 +48,7 @@ def test_weights_that_are_a_column_are_refused(how):
     "method", ["fit", "evaluate", "predict", "train_on_batch", "test_on_batch", "predict_on_batch"]
 )
 def test_an_array_without_rows_is_refused(method, rows, shape):
-    with pytest.raises(ValueError, match=f"at least one row, received an array of shape {shape}"):
+    with pytest.raises(ValueError, match=f"got an array of shape {shape}, expected at least one row"):
         getattr(flow().adapt(X), method)(rows)
 
 
@@ -64,7 +64,7 @@ def test_validation_without_rows_is_refused(given):
 @pytest.mark.one_engine
 @pytest.mark.parametrize("method", ["fit", "evaluate"])
 def test_a_generator_that_is_read_is_refused(method):
-    with pytest.raises(ValueError, match="one that has none left"):
+    with pytest.raises(ValueError, match="got a data set that has no batch left"):
         getattr(flow().adapt(X), method)(iter(()), verbose=0)
 
 
@@ -112,6 +112,6 @@ def test_an_evaluation_counts_rows_that_are_impossible(before):
 def test_a_context_of_words_is_refused():
     made = Flow(Coupling(MLP(hidden=[4], context="required")))
     with pytest.raises(
-        ValueError, match=r"expects context as an array of numbers.* Labels are whole numbers"
+        ValueError, match=r"expected context as an array of numbers.* Labels are whole numbers"
     ):
         made.fit(X, context=np.array(["a"] * 16), verbose=0)

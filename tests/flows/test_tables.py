@@ -120,7 +120,7 @@ def test_a_column_of_whole_numbers_is_refused(call):
     x[:, 0] = np.round(x[:, 0])
     flow = table_flow()
     flow.compile("adam")
-    with pytest.raises(ValueError, match=r"received whole numbers in column 0: add noise.*or leave them out"):
+    with pytest.raises(ValueError, match=r"got whole numbers in column 0, .*Add noise.*or leave them out"):
         getattr(flow, call)(x)
     x[:, 0] += np.random.default_rng(0).uniform(size=50)
     assert np.isfinite(flow.adapt(x).log_prob(np.array([[10_001, 1e-4, 0.5]]))).all()
@@ -129,9 +129,9 @@ def test_a_column_of_whole_numbers_is_refused(call):
 def test_where_an_entry_is_missing_or_outside():
     x, flow = table(50), table_flow()
     for row, column, entry, message in (
-        (7, 2, np.nan, "received 1 NaN or infinite entries of 150, the first in row 7 of column 2: drop"),
-        (9, 1, -1.0, r"in Domain\.POSITIVE,.* received -1 in row 9 of column 1\."),
-        (3, 2, 1.5, r"in Domain\.UNIT_INTERVAL,.* received 1\.5 in row 3 of column 2\."),
+        (7, 2, np.nan, "got 1 NaN or infinite entries of 150, the first in row 7 of column 2, .*Drop"),
+        (9, 1, -1.0, r"got -1 in row 9 of column 1, expected data in Domain\.POSITIVE\. Bring"),
+        (3, 2, 1.5, r"got 1\.5 in row 3 of column 2, expected data in Domain\.UNIT_INTERVAL\. Bring"),
     ):
         bad = x.copy()
         bad[row, column] = entry
@@ -161,7 +161,7 @@ def test_a_front_that_is_none(options, message):
 
 def test_other_domains_than_columns_are_counted():
     flow = zoo.nsf(domains=["real", "positive"], layers=1, hidden=[4])
-    with pytest.raises(ValueError, match="expects 2 columns, as many as it has domains, received 3"):
+    with pytest.raises(ValueError, match="got 3 columns, expected 2, one for each of its domains"):
         flow.adapt(np.ones((8, 3)))
 
 
@@ -231,7 +231,7 @@ def test_a_context_may_be_a_frame_as_well(library, tmp_path):
     told = flow.evaluate(data, context=given[["high", "low"]], verbose=0, return_dict=True)
     assert told["loss"] == pytest.approx(-scores.mean(), rel=1e-4)
     with pytest.raises(
-        ValueError, match="context: expected a frame with the columns 'low', 'high'"
+        ValueError, match=r"context: got a frame with .*, expected the columns 'low', 'high'"
     ) as caught:
         flow.log_prob(data, frame(library, context, ["low", "hight"]))
     one_line(caught.value)
@@ -246,7 +246,7 @@ def test_a_table_that_is_refused_leaves_no_names_of_its_context(library):
     flow = zoo.nsf(context=2, layers=2, hidden=[4], bins=4)
     flow.compile(keras.optimizers.SGD(0.0))
     context = frame(library, table(60)[:, :2], ["low", "high"])
-    with pytest.raises(ValueError, match="expects finite data"):
+    with pytest.raises(ValueError, match="expected finite data"):
         flow.fit(np.full((60, 3), np.nan), context=context, verbose=0)
     assert flow.context_columns is None
 
@@ -269,12 +269,12 @@ def test_other_columns_are_named(library):
 def test_what_is_wrong_with_a_column_is_said_by_its_name(library):
     x = table(30)
     for column, entries, message in (
-        (0, [1, 2, 3] * 10, "whole numbers in column 'offset': add noise"),
-        (0, [True, False] * 15, "whole numbers in column 'offset': add noise"),
+        (0, [1, 2, 3] * 10, "whole numbers in column 'offset', .*Add noise"),
+        (0, [True, False] * 15, "whole numbers in column 'offset', .*Add noise"),
         (2, [0.5] * 30, "received column 'share': all 30 entries are 0"),
         (2, [0.5] * 4 + [None] + [0.25] * 25, "the first in row 4 of column 'share'"),
-        (1, [0.5] * 4 + [-0.5] + [0.25] * 25, "received -0.5 in row 4 of column 'tiny'"),
-        (0, ["a", "b", "c"] * 10, "expected numbers in column 'offset'"),
+        (1, [0.5] * 4 + [-0.5] + [0.25] * 25, "got -0.5 in row 4 of column 'tiny'"),
+        (0, ["a", "b", "c"] * 10, "got .* in column 'offset', expected numbers"),
     ):
         columns = {name: list(x[:, i]) for i, name in enumerate(NAMES)}
         columns[NAMES[column]] = entries
@@ -298,7 +298,7 @@ def test_types_that_know_of_missing_entries():
 
 def test_names_given_twice_are_refused():
     pandas = pytest.importorskip("pandas")
-    with pytest.raises(ValueError, match="received 'a' more than once"):
+    with pytest.raises(ValueError, match="got 'a' more than once"):
         table_flow().adapt(pandas.DataFrame(table(9), columns=["a", "a", "b"]))
 
 
@@ -332,7 +332,7 @@ def test_a_column_is_named_only_if_it_stands_where_it_stood():
 def test_words_are_no_context_and_adapt_learns_names_too(library):
     flow = Flow(Coupling(MLP([4], context="required")))
     x = np.random.default_rng(0).normal(size=(8, 2))
-    with pytest.raises(ValueError, match="context: expected numbers in column 'p'") as caught:
+    with pytest.raises(ValueError, match=r"context: got .* in column 'p', expected numbers") as caught:
         flow.adapt(x, library.DataFrame({"p": list("abcdefgh"), "q": list(x[:, 0])}))
     one_line(caught.value)
     assert flow.context_columns is None

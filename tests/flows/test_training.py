@@ -204,5 +204,5 @@ def test_two_replicas_step_as_one_does(run_python):
 def test_processes_that_joined_without_flowkit_do_not_train_apart(monkeypatch):
     monkeypatch.setattr(group, "_started", False)  # other tests of this worker may have called start()
     monkeypatch.setattr(engine, "processes", lambda: 2)
-    with pytest.raises(RuntimeError, match=r"call flowkit\.distributed\.start\(\)"):
+    with pytest.raises(RuntimeError, match=r"Call flowkit\.distributed\.start\(\)"):
         check_devices()

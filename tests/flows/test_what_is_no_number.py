@@ -24,23 +24,23 @@ WRONG = {
 def test_it_is_refused_where_it_enters(vector_flow, call, name):
     if call == "adapt" and name == "none":
         pytest.skip("adapt() without data is another call")
-    with pytest.raises(ValueError, match=r"expects (data|latents) as an array of numbers") as error:
+    with pytest.raises(ValueError, match=r"expected (data|latents) as an array of numbers") as error:
         getattr(vector_flow, call)(WRONG[name])
     one_line(error.value)
 
 
 @pytest.mark.parametrize("name", ["masked", "complex", "text", "dates"])
 def test_a_context_too(context_flow, name):
-    with pytest.raises(ValueError, match="expects context as an array of numbers"):
+    with pytest.raises(ValueError, match="expected context as an array of numbers"):
         context_flow.log_prob(ROWS, WRONG[name][:, :2])
-    with pytest.raises(ValueError, match="expects context as an array of numbers"):
+    with pytest.raises(ValueError, match="expected context as an array of numbers"):
         context_flow.sample(2, WRONG[name][:, :2])
 
 
 @pytest.mark.parametrize("name", ["masked", "complex", "text", "dates"])
 def test_images_too(image_flow, name):
     images = WRONG[name][:1].repeat(16).reshape(1, 8, 8, 1)
-    with pytest.raises(ValueError, match="expects data as an array of numbers"):
+    with pytest.raises(ValueError, match="expected data as an array of numbers"):
         image_flow.log_prob(images)
 
 

@@ -134,14 +134,14 @@ def test_a_labelled_flow_learns_by_likelihood():
 def test_data_are_asked_for_and_refused_by_name():
     flow = built()
     flow.compile("adam")
-    with pytest.raises(ValueError, match=r"expects data as .*received none"):
+    with pytest.raises(ValueError, match="got no data, expected an array"):
         flow.fit(steps_per_epoch=3)
     flow.compile("adam", loss=ReverseKL(standard_normal))
-    with pytest.raises(ValueError, match=r"fit expects no data for ReverseKL.*received ndarray"):
+    with pytest.raises(ValueError, match="fit: got ndarray, expected no data for ReverseKL"):
         flow.fit(X)
-    with pytest.raises(ValueError, match="train_on_batch expects no data for ReverseKL"):
+    with pytest.raises(ValueError, match="train_on_batch: got ndarray, expected no data for ReverseKL"):
         flow.train_on_batch(X)
-    with pytest.raises(ValueError, match="fit expects steps_per_epoch= for ReverseKL"):
+    with pytest.raises(ValueError, match="fit: got no steps_per_epoch=, expected one for ReverseKL"):
         flow.fit()
     with pytest.raises(ValueError, match="batch_size: got 0, expected a whole number from 1 up"):
         flow.fit(steps_per_epoch=1, batch_size=0)

@@ -500,11 +500,13 @@ def test_the_page_of_a_flow_of_vectors_shows_its_draws(of_vectors, table, opened
 def test_flows_of_vectors_that_a_page_cannot_show_are_refused(table, tmp_path):
     given = zoo.nsf(features=3, layers=1, hidden=[4], context=2)
     given.build({"x": (None, 3), "context": (None, 2)})
-    with pytest.raises(ValueError, match="a flow of vectors that reads no context"):
+    with pytest.raises(ValueError, match="got a flow of vectors that reads a context"):
         write_page(given, tmp_path / "page", train=table, test=table)
     two = zoo.nsf(features=2, layers=1, hidden=[4])
     two.build((None, 2))
-    with pytest.raises(ValueError, match=r"a table of 2 columns as test, received one of shape \(300, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"test: got a table of shape \(300, 3\), expected a table of 2 columns"
+    ):
         write_page(two, tmp_path / "page", train=table, test=table)
     assert not (tmp_path / "page").exists()
 
@@ -522,7 +524,7 @@ def test_contexts_other_than_classes_are_refused(tmp_path):
         dequantize=data.Dequantize(levels=17),
     )
     told.build({"x": (None, 8, 8, 1), "context": (None, 3)})
-    with pytest.raises(ValueError, match="reads no context other than a class"):
+    with pytest.raises(ValueError, match="reads a context, expected one that reads at most a class"):
         write_page(told, tmp_path / "page", train=images, test=images)
     assert not (tmp_path / "page").exists()
 
@@ -540,15 +542,15 @@ def test_a_page_replaces_no_other_files(flow, tmp_path):
         place.mkdir()
         for name in names:
             (place / name).write_text("mine")
-        with pytest.raises(ValueError, match="holds other files"):
+        with pytest.raises(ValueError, match="got other files"):
             write_page(flow, place, train=images, test=images)
         assert sorted(file.name for file in place.iterdir()) == names
     series = flowkit.Flow(flowkit.bijectors.Shift())
     series.build((None, 3, 2))
-    with pytest.raises(ValueError, match="flow of images of 1 or 3 channels with a flowkit"):
+    with pytest.raises(ValueError, match="expected one of images of 1 or 3 channels with a flowkit"):
         write_page(series, tmp_path / "page", train=images, test=images)
     table = flowkit.zoo.realnvp()
     table.build((None, 3))
-    with pytest.raises(ValueError, match="expects a table of 3 columns as test, received Dataset"):
+    with pytest.raises(ValueError, match="test: got Dataset, expected a table of 3 columns"):
         write_page(table, tmp_path / "page", train=images, test=images)
     assert not (tmp_path / "page").exists()

@@ -93,7 +93,7 @@ def test_without_a_network_one_sentence_says_so(tmp_path):
 def test_names_that_are_none_and_a_missing_package_are_told(monkeypatch):
     folder = presets.find_preset("glow/digits")
     for uri in ("hf://digits", "hf://me/you/digits", "https://me/digits"):
-        with pytest.raises(PresetError, match="expected hf://user/name"):
+        with pytest.raises(PresetError, match=f"preset: got '{uri}', expected hf://user/name"):
             upload_preset(uri, folder)
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(ImportError, match="pip install 'huggingface_hub>=1'"):

@@ -187,7 +187,9 @@ def test_a_first_line_of_numbers_is_a_row(tmp_path, text, names, rows):
 def test_a_first_line_of_words_and_numbers_is_refused(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("country,2019\nx,1.5\n")
-    with pytest.raises(FileError, match="got 'country,2019' in the first line, expected names of columns"):
+    with pytest.raises(
+        FileError, match="got 'country,2019' in the first line, expected a name for each column"
+    ):
         read_frame(path)
 
 

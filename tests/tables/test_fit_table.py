@@ -344,7 +344,7 @@ def test_all_columns_that_need_a_decision_are_named_at_once():
     ],
 )
 def test_arguments_that_are_refused(frame, options, says):
-    with pytest.raises(ValueError, match=r"got|received") as error:
+    with pytest.raises(ValueError, match="got") as error:
         flowkit.fit_table(frame[["size", "kind"]], **options)
     assert says in str(error.value)
 
@@ -355,7 +355,7 @@ def test_a_table_of_one_row(frame):
 
 
 def test_a_column_given_twice(conditional, frame):
-    with pytest.raises(ValueError, match="'kind' in the table and in context="):
+    with pytest.raises(ValueError, match="'kind' in x and in context="):
         conditional.log_prob(frame, frame[["kind", "income", "hour"]])
     with pytest.raises(ValueError, match="got no column 'kind'"):
         conditional.log_prob(frame.drop(columns="kind"))

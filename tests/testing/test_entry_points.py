@@ -356,7 +356,7 @@ def test_the_command_says_on_standard_error_why_there_is_no_report(process, mess
 
 def test_an_engine_that_the_command_does_not_know_is_named(capsys):
     assert main(["check", "a:b", "--backends", "fortran"]) == USAGE
-    assert "got KERAS_BACKEND='fortran', expected one of jax" in capsys.readouterr().err
+    assert "KERAS_BACKEND: got 'fortran', expected one of jax" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -38,10 +38,10 @@ def test_grid_stretches_few_levels():
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((2, 2), "uint8"), "received shape"),
-        (np.zeros((0, 2, 2), "uint8"), "received shape"),
-        (np.zeros((1, 2, 2, 2), "uint8"), "received shape"),
-        (np.zeros((1, 2, 2), "float32"), "received float32"),
+        (np.zeros((2, 2), "uint8"), "got shape"),
+        (np.zeros((0, 2, 2), "uint8"), "got shape"),
+        (np.zeros((1, 2, 2, 2), "uint8"), "got shape"),
+        (np.zeros((1, 2, 2), "float32"), "got float32"),
         (np.full((1, 2, 2), 256), r"in 256\.\.256"),
     ],
 )
@@ -65,7 +65,7 @@ def test_png_round_trip(tmp_path):
         array = np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
         training.save_png(tmp_path / "new" / "a.png", array)
         assert (np.asarray(Image.open(tmp_path / "new" / "a.png")) == array).all()
-    with pytest.raises(ValueError, match="received float64"):
+    with pytest.raises(ValueError, match="got float64"):
         training.save_png(tmp_path / "a.png", np.zeros((2, 2)))
 
 
@@ -163,7 +163,7 @@ def test_seed_of_the_picture_is_its_own():
     [{"count": 0}, {"every": 0}, {"temperature": 1e308}, {"temperature": -1}, {"temperature": math.nan}],
 )
 def test_what_only_the_end_of_an_epoch_reads_is_refused_when_it_is_given(tmp_path, wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: (got .*, )?expected"):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: got .*, expected"):
         training.SampleGrid(tmp_path, **wrong)
 
 
@@ -171,7 +171,7 @@ def test_what_only_the_end_of_an_epoch_reads_is_refused_when_it_is_given(tmp_pat
 def test_images_that_are_no_pictures_are_refused_before_training(tmp_path, channels):
     grid = training.SampleGrid(tmp_path)
     grid.set_model(flowkit.zoo.glow(levels=1, steps=1, width=4, input_shape=(4, 4, channels)))
-    with pytest.raises(ValueError, match=rf"1 or 3\), received one of events \(4, 4, {channels}\)"):
+    with pytest.raises(ValueError, match=rf"got a model of events \(4, 4, {channels}\), expected .*1 or 3\)"):
         grid.on_train_begin()
 
 

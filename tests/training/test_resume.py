@@ -180,7 +180,7 @@ def test_pickles_are_not_opened(tmp_path):
 def test_refuses_another_architecture_and_optimizer_and_names_what_differs(begun):
     with pytest.raises(
         training.CheckpointError,
-        match=r"another model.*hidden/kernel float32: expected \(4, 9\), received \(4, 8\)",
+        match=r"another model.*hidden/kernel float32: got \(4, 8\), expected \(4, 9\)",
     ) as error:
         train(begun, width=9)
     assert "\n" not in str(error.value)

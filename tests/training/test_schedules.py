@@ -55,7 +55,7 @@ def test_config_round_trip(schedule):
         ),
         (
             lambda: training.WarmUpCosine(0.1, warmup_steps=9, total_steps=9),
-            "total_steps: expected more than the 9",
+            "total_steps: got 9, expected more than the 9",
         ),
         (lambda: training.WarmUpCosine(0.1, total_steps=9, floor=2), "floor: got 2, expected a share"),
     ],
