@@ -6,8 +6,7 @@ import sys
 
 from flowkit._engine import require_engine
 
-# Importing these registers every layer that a saved flow can contain.
-_REGISTERED = (
+_MODULES = (
     "flowkit.zoo",
     "flowkit.bijectors",
     "flowkit.conditioners",
@@ -24,13 +23,14 @@ def register_with_keras():
     then keras, expects `keras.saving.load_model("flow.keras")` to find our classes.
     """
     if "keras" in sys.modules:
-        _register()
+        register_layers()
     else:
         sys.meta_path.insert(0, _AfterKeras())
 
 
-def _register():
-    for module in _REGISTERED:
+def register_layers() -> None:
+    """Import the modules whose layers a saved flow can contain."""
+    for module in _MODULES:
         importlib.import_module(module)
 
 
@@ -49,12 +49,12 @@ class _AfterKeras:
 
         def execute_and_register(module):
             execute(module)
-            # If a module of flowkit's own is what asked for Keras, it is half imported: the
-            # layers of that module register as it goes on, those of others when they are imported.
+            # If a module of flowkit's own is what asked for Keras, it is half imported: its layers register as it goes
+            # on, and those of other modules when a flow is loaded (flow/saving.py).
             if not any(
                 name.startswith("flowkit.") and not name.startswith("flowkit._") for name in sys.modules
             ):
-                _register()
+                register_layers()
 
         spec.loader.exec_module = execute_and_register
         return spec

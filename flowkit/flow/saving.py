@@ -15,6 +15,7 @@ import keras
 import numpy as np
 
 import flowkit
+from flowkit._registration import register_layers
 from flowkit.contract.configured import restored, stored
 from flowkit.data.typed_columns import restored_columns
 from flowkit.engines import engine
@@ -140,6 +141,7 @@ def config_of(flow: Any) -> dict[str, Any]:
 
 def from_config(cls: type, config: dict[str, Any], custom_objects: dict[str, Any] | None) -> Any:
     """Return the flow of a config."""
+    register_layers()
     config = dict(config)
     columns = {name: config.pop(name, None) for name in _COLUMNS}
     flow = cls(**config | {name: restored(config[name], custom_objects) for name in _PARTS if name in config})

@@ -16,6 +16,7 @@ from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.distributions import Normal
 from flowkit.engines import engine
+from flowkit.surjections import StochasticPermute
 from flowkit.transforms import Affine
 
 READERS = [
@@ -177,3 +178,14 @@ def test_frozen_parts_stay_frozen_in_a_file_and_in_training(part, perturb, tmp_p
         loaded.fit(x, verbose=0)
     for before, variable in zip(fixed, part(loaded).variables, strict=True):
         np.testing.assert_array_equal(array(variable), before)
+
+
+@pytest.mark.one_engine
+def test_all_layers_are_known_whatever_was_imported_first(run_python):
+    config = keras.saving.serialize_keras_object(Flow(StochasticPermute()))
+    source = f"""
+    from flowkit.flow import Flow
+    import keras
+    print(keras.saving.deserialize_keras_object({config!r}).bijector)
+    """
+    assert run_python(source, engine=engine.name) == "StochasticPermute()"
