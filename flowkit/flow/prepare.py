@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import itertools
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -331,12 +332,24 @@ def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -
         raise ValueError(f"Flow: got an array of shape {tuple(x.shape)}, expected at least one row.")
     else:
         labels = None if context_kind(flow) == "none" else y
+        _warn_of_rounding(flow, x)
         x, context = checked(flow, x, labels if context is None else context)
         # Keras drops weights that come without a target. The loss does not look at it.
         target = None if sample_weight is None else np.zeros(len(x), "float32")
         data = Packed(pack(x, context), target, (x, context), arrays=True)
     build_on(flow, *data.rows)
     return data
+
+
+def _warn_of_rounding(flow, x):
+    """Warn if Keras will round an array of float64 numbers that the flow could take as they are."""
+    floatx = keras.config.floatx()
+    if flow.compute_dtype == "float64" != floatx and keras.backend.standardize_dtype(x.dtype) == "float64":
+        warnings.warn(
+            f"Flow: got float64 data for a float64 flow, which Keras rounds to {floatx} in fit, evaluate and predict. "
+            "Call keras.config.set_floatx('float64') first.",
+            stacklevel=6,
+        )
 
 
 def ready(flow: Any, *given: Any, learns: bool = False) -> Packed:

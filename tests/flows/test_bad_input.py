@@ -1,5 +1,7 @@
 """Bad images, numbers, labels, contexts and counts: each refused in one line that says what came."""
 
+import warnings
+
 import numpy as np
 import pytest
 from small_flows import glow, one_line
@@ -7,6 +9,7 @@ from small_flows import glow, one_line
 from flowkit import Flow
 from flowkit.bijectors import Shift
 from flowkit.contract import ContractError
+from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine
 
@@ -158,3 +161,17 @@ def test_labels_may_be_a_list_and_a_single_one_is_none(class_flow, images):
     )
     with pytest.raises(ValueError, match=r"got 1, .*context=\[1\] is one row"):
         class_flow.sample(2, 1)
+
+
+def test_keras_rounding_the_data_of_a_float64_flow_is_told():
+    with engine.float64():
+        flow = Flow(Shift())
+        x = np.random.default_rng(0).normal(size=(4, 2))
+        flow.compile("sgd")
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            flow.evaluate(x, verbose=0)
+    with pytest.warns(UserWarning, match=r"rounds to float32 in fit.*set_floatx\('float64'\)") as caught:
+        flow.fit(x, verbose=0)
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings(action="error", category=UserWarning):
+        flow.fit(x.astype("float32"), verbose=0)
