@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import inspect
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import keras
@@ -41,7 +42,7 @@ class FlowLayer(Configured, keras.Layer):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         _refuse_public_names(cls)
-        cls._handed = {hook: goes_with(cls, "_derive", hook) for hook in FlowLayer._handed}
+        cls._handed = {hook: _takes_derived(cls, hook) for hook in FlowLayer._handed}
 
     def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
@@ -306,6 +307,12 @@ class FlowLayer(Configured, keras.Layer):
         self._see_adapted()
         if self._adapted is False:
             raise waits_for_adapt(self)
+
+
+def _takes_derived(layer_class, hook):
+    """Return True if a hook receives `derived=`: one that was written with `_derive`, or declares the argument."""
+    declares = "derived" in inspect.signature(getattr(layer_class, hook)).parameters
+    return goes_with(layer_class, "_derive", hook) or (declares and hasattr(layer_class, "_derive"))
 
 
 def _missing_hook(layer, hook, given):

@@ -136,7 +136,9 @@ def _digits(values):
     """Return the fewest decimals that write all numbers; None for more than _DECIMALS."""
     for decimals in range(_DECIMALS + 1):
         scaled = values * 10.0**decimals
-        if (np.abs(scaled - np.round(scaled)) < 1e-6 * np.maximum(1, np.abs(scaled) * 1e-6)).all():
+        steps = np.round(scaled)
+        close = np.abs(scaled - steps) < 1e-6 * np.maximum(1, np.abs(scaled) * 1e-6)
+        if (close & ((steps != 0) | (values == 0))).all():
             return decimals
     return None
 

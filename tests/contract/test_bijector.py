@@ -489,3 +489,39 @@ def test_a_map_that_forgets_its_log_det_is_told_for_a_batch_of_two_as_well():
     for batch in (2, 3):
         with pytest.raises(TypeError, match=r"got .*, expected the pair \(output, log_det\)"):
             Forgetful()(np.ones((batch, 4), "float32"))
+
+
+class Stretch(Bijector):
+    def build(self, x_shape):
+        self.log_scale = self.add_weight(shape=(x_shape[-1],), name="log_scale", initializer="ones")
+
+    def _derive(self, x_shape, inverse):
+        return {"scale": ops.exp(self.log_scale.value)}
+
+    def _forward(self, x, derived):
+        return x * derived["scale"], ops.sum(self.log_scale)
+
+    def _inverse(self, z, derived):
+        return z / derived["scale"], -ops.sum(self.log_scale)
+
+
+class Turned(Stretch):
+    def _forward(self, x, derived):
+        y, log_det = super()._forward(x, derived)
+        return -y, log_det
+
+    def _inverse(self, z, derived):
+        return super()._inverse(-z, derived)
+
+
+class Plain(Stretch):
+    def _forward(self, x):
+        return x + 1.0, 0.0
+
+
+def test_a_hook_of_a_subclass_receives_what_is_derived_if_it_declares_it():
+    x = np.array([[1.0, 2.0]], "float32")
+    np.testing.assert_allclose(ops.convert_to_numpy(Turned()(x)[0]), -np.e * x, rtol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(Turned().inverse(x)[0]), -x / np.e, rtol=1e-6)
+    np.testing.assert_allclose(ops.convert_to_numpy(Plain()(x)[0]), x + 1)
+    np.testing.assert_allclose(ops.convert_to_numpy(Plain().inverse(x)[0]), x / np.e, rtol=1e-6)

@@ -225,3 +225,10 @@ def test_a_column_without_two_equal_whole_numbers_is_pointed_out():
     assert [kind.distinct for kind in columns.types] == [True, True, False, False]
     assert "id: no value occurs twice. If it numbers the rows, leave it out, drop=['id']" in str(columns)
     assert "no value occurs twice" not in str(TypedColumns.infer(frame[["id"]], {"id": "whole"}))
+
+
+def test_tiny_numbers_are_not_whole():
+    values = 1e-12 * np.exp(np.random.default_rng(0).normal(size=60))
+    columns = TypedColumns.infer(pd.DataFrame({"x": values}))
+    assert "positive" in str(columns)
+    assert "no value occurs twice" not in str(columns)
