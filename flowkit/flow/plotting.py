@@ -76,7 +76,8 @@ def pair_plot(data: Any, samples: Any, names: Sequence[Any], **options: Any) -> 
     from matplotlib import pyplot
 
     count = min(6, len(names))
-    figure = pyplot.figure(figsize=(1.4 * count, 1.4 * count), layout="constrained")
+    side = 1.4 * max(count, 2)  # one panel has a legend too
+    figure = pyplot.figure(figsize=(side, side), layout="constrained")
     pyplot.close(figure)
     draw_pairs(figure, data, samples, names[:count], **options)
     if count < len(names):

@@ -75,6 +75,10 @@ class Posterior:
                 f"log_prob: got parameters of shape {theta.shape} and {len(rows)} observations, expected "
                 f"(n, {self.prior.features}) and one observation, or n."
             )
+        if np.isnan(theta).any():
+            raise ValueError(
+                f"log_prob: got NaN in row {np.argwhere(np.isnan(theta))[0, 0]}, expected numbers."
+            )
         answer = np.full(len(theta), -np.inf, "float32")
         possible = self.prior.inside(theta)
         if possible.any():

@@ -79,7 +79,10 @@ def as_prior(prior: PriorLike, features: int | None = None) -> Prior:
 def _of_box(prior):
     """Return the uniform prior of a box."""
     names = tuple(map(str, prior)) if isinstance(prior, Mapping) else None
-    box = np.array(list(prior.values()) if names else prior, "float64")
+    try:
+        box = np.array(list(prior.values()) if names else prior, "float64")
+    except (TypeError, ValueError):  # ragged, or no numbers
+        box = np.empty(0)
     if box.shape[1:] != (2,) or not (np.isfinite(box).all() and (box[:, 0] < box[:, 1]).all()):
         raise ValueError(
             f"posterior's prior: got {shown(prior)}, expected a list of (low, high) or a dict {{name: (low, high)}}, "

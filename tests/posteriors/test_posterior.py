@@ -259,6 +259,8 @@ ROWS = np.zeros((9, 2))
             r"data of shape \(4, 2\), expected vectors. Take method='npe' and pass an embedding=",
         ),
         ({"pairs": (ROWS, ROWS), "method": "nle"}, "a prior of unknown density"),
+        ({"simulator": noisy, "prior": object()}, r"prior: got <object .*, expected a list of \(low, high\)"),
+        ({"simulator": noisy, "prior": [(0, 1), (0,)]}, r"prior: got .*, expected a list of \(low, high\)"),
         (
             {"pairs": (ROWS, ROWS), "rounds": 2},
             "got 2, expected 1 without a simulator, a prior and an observation",
@@ -282,6 +284,8 @@ def test_observations_that_do_not_fit_are_refused(linear):
         linear.sample(3, [np.nan, 0.0])
     with pytest.raises(ValueError, match=r"parameters of shape \(2,\) and 1 observations"):
         linear.log_prob([0.0, 0.0])
+    with pytest.raises(ValueError, match="got NaN in row 1, expected numbers"):
+        linear.log_prob([[0.0, 0.0], [0.0, np.nan]])
     with pytest.raises(ValueError, match="got 2 observations, expected one"):
         linear.plot(np.zeros((2, 2)))
     nothing = flowkit.posterior(pairs=np.random.default_rng(0).normal(size=(2, 9, 2)), epochs=1, **SMALL)
