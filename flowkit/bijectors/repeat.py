@@ -244,10 +244,20 @@ class Repeat(Replayed):
             for unit in reversed(units) if inverse else units:
                 derives = all(hasattr(part, "_derive") for part in unit)
                 derived.append(derived_of(unit, before, inverse) if derives else None)
+                if any(tuple(tensor.shape)[:1] != (self.n,) for tensor in _tensors(derived[-1])):
+                    raise self._no_leading_axis(unit, derived[-1])
                 for part in reversed(unit) if inverse else unit:
                     after = part.compute_inverse_shape if inverse else part.compute_output_shape
                     before = after(before)
         return derived[::-1] if inverse else derived
+
+    def _no_leading_axis(self, unit, derived):
+        wanted = (
+            f"_derive of {' and '.join(map(label, unit))} to return tensors with a leading axis of {self.n}"
+        )
+        received = f"shapes {[tuple(tensor.shape) for tensor in _tensors(derived)]}"
+        hint = "It runs once for the weights of all copies: write it with negative axes."
+        return ContractError("repeat", self, expected=wanted, received=received, hint=hint)
 
     @property
     def _loops(self):
