@@ -5,6 +5,9 @@ import inspect
 from collections.abc import Iterator
 
 import keras
+from keras import tree
+
+from flowkit.contract.configured import Configured, arguments_of
 
 
 def keras_layers(
@@ -53,15 +56,28 @@ def build_for(layer, shape, context_shape=None):
 @contextlib.contextmanager
 def kept_frozen(layer: keras.Layer) -> Iterator[None]:
     """Enter a scope that builds `layer`: weights of frozen layers are made as those of others, then frozen."""
-    frozen = [inner for inner in layers_inside(layer) if not inner.trainable]
+    inside = list(layers_inside(layer))
+    if all(inner.trainable for inner in inside):
+        yield
+        return
+    # A layer that is an argument of another keeps its own state; one that another makes has the state of that one.
+    passed = {id(value) for outer in inside for value in _passed_to(outer)}
+    before = [(inner, inner.trainable) for inner in inside if id(inner) in passed or not inner.trainable]
     # Each, since on TensorFlow Keras passes over a layer that has the value already, with all layers inside it.
-    for inner in frozen:
+    for inner, _ in before:
         inner.trainable = True
     try:
         yield
     finally:
-        for inner in frozen:
-            inner.trainable = False
+        for inner, trainable in before:  # a layer comes before those inside it
+            inner.trainable = trainable
+
+
+def _passed_to(layer):
+    """Return the arguments of a layer of flowkit, and the layers inside another one."""
+    if isinstance(layer, Configured):
+        return tree.flatten([value for _, value in arguments_of(layer)])
+    return keras_layers(layer, include_self=False, recursive=False)
 
 
 def refuse_shared(parts: list[keras.Layer]) -> None:
