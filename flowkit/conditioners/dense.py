@@ -10,6 +10,7 @@ from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import derive_from
 from flowkit.engines import engine
+from flowkit.numerics import tanh
 
 
 def activation_of(given: Any, name: str) -> Any:
@@ -36,7 +37,12 @@ Activation = Annotated[Any, activation_of]
 
 def activate(activation, h):
     """Return `activation(h)`; nothing else may read `h`, which may be overwritten."""
-    return engine.rectify(h) if activation is keras.activations.relu else activation(h)
+    return engine.rectify(h) if activation is keras.activations.relu else exact(activation)(h)
+
+
+def exact(activation):
+    """Return the activation; for Keras's tanh, which rounds float64 to float32 on JAX, the one of `numerics`."""
+    return tanh if activation is keras.activations.tanh else activation
 
 
 class Dense(keras.layers.Dense):

@@ -190,8 +190,8 @@ class JaxEngine(Engine):
     def after_fit(self, model):
         jax.effects_barrier()  # reports of drift
         # Averages that took the place of weights share their values, and the next step may overwrite each only once.
-        seen = set()
-        for variable in [*(model.optimizer.variables if model.optimizer else []), *model.variables]:
+        optimizer, seen = getattr(model, "optimizer", None), set()  # a model without `compile` has none
+        for variable in [*(optimizer.variables if optimizer else []), *model.variables]:
             if id(variable.value) in seen and not variable.value.is_deleted():
                 variable.assign(jnp.copy(variable.value))
             seen.add(id(variable.value))
