@@ -1,6 +1,8 @@
 """Values that depend on weights alone: which hooks receive them, and when they are constants, as in an export."""
 
 import contextlib
+import functools
+import inspect
 import threading
 from collections.abc import Callable, Hashable
 from typing import Any
@@ -17,8 +19,6 @@ _FROZEN: dict[int, dict[Hashable, Any]] = {}
 def goes_with(layer_class: type, name: str, hook: str) -> bool:
     """Return True if an attribute is defined in the class that defines the hook, or below.
 
-    So a subclass that replaces a hook does not get `derived=` (name `_derive`) unless it defines `_derive` too.
-
     >>> class Parent:
     ...     def call(self): ...
     ...     twin = call
@@ -33,6 +33,13 @@ def goes_with(layer_class: type, name: str, hook: str) -> bool:
         if hook in vars(owner):
             return False
     return False
+
+
+@functools.cache
+def takes_derived(layer_class: type, hook: str) -> bool:
+    """Return True if a hook receives `derived=`: it was written with `_derive`, or declares the argument."""
+    declares = "derived" in inspect.signature(getattr(layer_class, hook)).parameters
+    return goes_with(layer_class, "_derive", hook) or (declares and hasattr(layer_class, "_derive"))
 
 
 def as_keyword(derived: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import difflib
-import inspect
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 import keras
@@ -12,7 +11,7 @@ from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
 from flowkit.contract.configured import Configured
-from flowkit.contract.derived import derive_from, goes_with
+from flowkit.contract.derived import derive_from, takes_derived
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.inside import build_for
 from flowkit.contract.noise import KINDS, Need, drawn, given
@@ -42,7 +41,7 @@ class FlowLayer(Configured, keras.Layer):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         _refuse_public_names(cls)
-        cls._handed = {hook: _takes_derived(cls, hook) for hook in FlowLayer._handed}
+        cls._handed = {hook: takes_derived(cls, hook) for hook in FlowLayer._handed}
 
     def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
@@ -307,12 +306,6 @@ class FlowLayer(Configured, keras.Layer):
         self._see_adapted()
         if self._adapted is False:
             raise waits_for_adapt(self)
-
-
-def _takes_derived(layer_class, hook):
-    """Return True if a hook receives `derived=`: one that was written with `_derive`, or declares the argument."""
-    declares = "derived" in inspect.signature(getattr(layer_class, hook)).parameters
-    return goes_with(layer_class, "_derive", hook) or (declares and hasattr(layer_class, "_derive"))
 
 
 def _missing_hook(layer, hook, given):

@@ -138,7 +138,7 @@ def _digits(values):
         scaled = values * 10.0**decimals
         steps = np.round(scaled)
         close = np.abs(scaled - steps) < 1e-6 * np.maximum(1, np.abs(scaled) * 1e-6)
-        if (close & ((steps != 0) | (values == 0))).all():
+        if close.all() and (steps.any() or not values.any()):  # tiny numbers are near 0 in all steps
             return decimals
     return None
 

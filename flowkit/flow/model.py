@@ -155,6 +155,8 @@ class FlowModel(keras.Model):
         options = {"batch_size": batch_size, "epochs": epochs, "validation_data": validation_data, **kwargs}
         with prepare.learned_columns(self, x, y if context is None else context):
             data, options = prepare.to_train(self, x, y, context, sample_weight, options)
+            if data.arrays:
+                prepare.warn_of_rounding(self, x)
             if engine.processes() > 1:
                 check_same_work(data.x, data.first(batch_size)[0], options)
             if not is_adapted(self):
@@ -185,7 +187,10 @@ class FlowModel(keras.Model):
         that still waits for `adapt`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
-            x, y, *_ = prepare.ready(self, x, y, context, sample_weight)
+            data = prepare.ready(self, x, y, context, sample_weight)
+            if data.arrays:
+                prepare.warn_of_rounding(self, x)
+            x, y = data.x, data.y
             if engine.processes() > 1:
                 check_same_work(x, None, {"batch_size": batch_size, **kwargs})
         return super().evaluate(x, y, batch_size, sample_weight=sample_weight, **kwargs)
@@ -194,6 +199,8 @@ class FlowModel(keras.Model):
     def predict(self, x: Tensor, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
         data = prepare.ready(self, x)
+        if data.arrays:
+            prepare.warn_of_rounding(self, x)
         return super().predict(data.x, batch_size, *args, **kwargs)
 
     # One batch, which Keras does not check

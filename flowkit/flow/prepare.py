@@ -204,8 +204,12 @@ def _rounded(x, dtype, domain):
     fits = len(intervals) in (1, x.shape[-1])  # otherwise `outside` raises
     if domain == Domain.REAL or not fits:
         return rounded
-    inside = intervals & (x > domain.low) & (x < domain.high)
-    return np.where(inside, np.clip(rounded, *first_and_last(domain.low, domain.high, dtype)), rounded)
+    first, last = first_and_last(domain.low, domain.high, dtype)
+    beyond = intervals & ((rounded < first) | (rounded > last)) & np.isfinite(rounded)
+    if not beyond.any():
+        return rounded
+    inside = (x > domain.low) & (x < domain.high)
+    return np.where(beyond & inside, np.clip(rounded, first, last), rounded)
 
 
 # Frames and tables
@@ -332,7 +336,6 @@ def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -
         raise ValueError(f"Flow: got an array of shape {tuple(x.shape)}, expected at least one row.")
     else:
         labels = None if context_kind(flow) == "none" else y
-        _warn_of_rounding(flow, x)
         x, context = checked(flow, x, labels if context is None else context)
         # Keras drops weights that come without a target. The loss does not look at it.
         target = None if sample_weight is None else np.zeros(len(x), "float32")
@@ -341,14 +344,15 @@ def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -
     return data
 
 
-def _warn_of_rounding(flow, x):
-    """Warn if Keras will round an array of float64 numbers that the flow could take as they are."""
+def warn_of_rounding(flow: Any, x: Any) -> None:
+    """Warn if a method of Keras will round the numbers of an array or frame that the flow could take as they are."""
     floatx = keras.config.floatx()
-    if flow.compute_dtype == "float64" != floatx and keras.backend.standardize_dtype(x.dtype) == "float64":
+    is_float64 = str(getattr(x, "dtype", "float64")).endswith("float64")
+    if flow.compute_dtype == "float64" != floatx and is_float64 and flow.dequantize is None:
         warnings.warn(
             f"Flow: got float64 data for a float64 flow, which Keras rounds to {floatx} in fit, evaluate and predict. "
             "Call keras.config.set_floatx('float64') first.",
-            stacklevel=6,
+            stacklevel=4,
         )
 
 
