@@ -153,8 +153,8 @@ class Images:
             )
         if (stored := stored_levels(flow)) != dataset.levels:
             raise RecipeError(
-                f"{dataset.name}: got {dataset.levels} levels, where bits/dim would mean something else, expected the "
-                f"{stored} that the flow was trained on. Give images of {stored} levels, or train another flow on these"
+                f"{dataset.name}: got {dataset.levels} levels, expected the {stored} that the flow was trained on. "
+                f"Bits/dim of other levels mean something else: give images of {stored}, or train another flow on these"
             )
         if (shape := dataset.images.shape[1:]) != tuple(flow.event_shape):
             raise RecipeError(

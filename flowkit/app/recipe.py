@@ -128,7 +128,9 @@ class Recipe(BaseModel):
     def _something_to_choose_by(self):
         for key in ("early_stopping", "keep_best"):
             if getattr(self.training, key) and not self.data.validation:
-                raise RecipeError(f"training.{key}: got data.validation = 0, expected more, to choose by")
+                raise RecipeError(
+                    f"training.{key}: got data.validation = 0, expected a share above 0 to choose an epoch by"
+                )
         return self
 
     def flat(self) -> dict[str, Any]:

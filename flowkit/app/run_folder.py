@@ -93,9 +93,9 @@ class RunFolder:
         differing = [key for key in sorted({*then, *now} - free) if then.get(key) != now.get(key)]
         if differing:
             key = differing[0]
-            more = f" (and {', '.join(differing[1:])})" if differing[1:] else ""
+            more = f" Also different: {', '.join(differing[1:])}." if differing[1:] else ""
             raise CommandError(
-                f"{self.path}: got {key} = {now.get(key)!r}, expected {then.get(key)!r}, as it was trained with{more}. "
+                f"{self.path}: got {key} = {now.get(key)!r}, expected {then.get(key)!r}, as it was trained.{more} "
                 "The same recipe goes on, another needs another --out"
             )
 

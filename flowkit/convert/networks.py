@@ -80,7 +80,10 @@ def masked_layer(
 
 def _require(name, holds):
     if not np.all(holds):
-        raise ValueError(f"{name}: got other masks, expected each entry to read those before, as in a MADE.")
+        raise ValueError(
+            f"{name}: got masks under which an entry reads later ones, expected each entry to read "
+            "those before, as in a MADE."
+        )
 
 
 def coupling_layer(

@@ -59,7 +59,7 @@ def from_nflows(
     >>> from_nflows({"_transform._transforms.0.weight": np.zeros(3)})
     Traceback (most recent call last):
     ...
-    ValueError: _transform._transforms.0.weight: got something else, expected permutations, matrices, couplings or \
+    ValueError: _transform._transforms.0.weight: got no known layer, expected permutations, matrices, couplings or \
 masked networks.
     """
     if bins is not None:
@@ -241,7 +241,7 @@ def _matrix(port, name):
     kind = next((kind for kind in _DIAGONALS if f"{name}.{kind}" in weights), None)
     if kind is None:
         raise ValueError(
-            f"{weights.first(f'{name}.') or name}: got something else, expected permutations, matrices, couplings or "
+            f"{weights.first(f'{name}.') or name}: got no known layer, expected permutations, matrices, couplings or "
             "masked networks."
         )
     bias = weights.take(f"{name}.bias", (port.size,))

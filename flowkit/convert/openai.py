@@ -132,7 +132,10 @@ def _check_invertible(name, array, arrays):
     if name.endswith("/shuffle/indices"):
         order, back = np.arange(len(array)), arrays.get(f"{name}_inverse", array)
         if not np.array_equal(np.sort(array), order) or not np.array_equal(np.argsort(array), back):
-            raise ValueError(f"{name} and its _inverse: got others, expected a permutation and its inverse.")
+            raise ValueError(
+                f"{name} and {name}_inverse: got arrays that do not invert each other, expected a permutation "
+                "and its inverse."
+            )
 
 
 def _value(target):

@@ -165,7 +165,7 @@ def _rows(context, count):
     if context is None:
         return None
     if isinstance(context, dict):
-        raise ValueError(f"export: got a context of a dict of {sorted(context)}, expected one of one tensor.")
+        raise ValueError(f"export: got a dict of {sorted(context)} as context, expected one tensor.")
     rows = ops.convert_to_tensor(context[np.arange(count) % len(context)])
     return ops.convert_to_numpy(rows)  # whole numbers of the engine's own size, as its graph has them
 

@@ -178,7 +178,9 @@ def _mixed(numbers, block):
 def draw(flow: Any, n: Any, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
     """Return x = f^-1(z) for draws z of the base, and log q(x), as tensors: see `Flow.draw`."""
     if flow.dequantize is not None or "whole" in flow.bijector.spec.domain.kind:
-        raise ValueError("Flow.draw: got whole values, expected continuous data. Use sample_and_log_prob.")
+        raise ValueError(
+            "Flow.draw: got a flow of whole values, expected one of continuous data. Use sample_and_log_prob."
+        )
     flow._event()  # raises if it is not built
     if not ops.is_tensor(n):  # TensorFlow's steps do not know the size of a batch beforehand
         n = whole_number(n, "n", least=1)

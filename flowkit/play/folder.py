@@ -116,7 +116,7 @@ def _refuse_vectors(flow, test):
     size, shape = flow.event_shape[0], getattr(getattr(test, "values", None), "shape", None)
     if shape is None or len(shape) != 2 or shape[1] != size or not shape[0]:
         got = type(test).__name__ if shape is None else f"a table of shape {tuple(shape)}"
-        raise ValueError(f"play's test: got {got}, expected a table of {size} columns, as the flow.")
+        raise ValueError(f"play's test: got {got}, expected a table of {size} columns, as the flow has.")
 
 
 def _write_graphs(flow, folder, classes, x, context):

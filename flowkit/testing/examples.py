@@ -185,8 +185,8 @@ def replayed(strategy, blob):
         return values[0]
     except hypothesis.errors.HypothesisException as error:
         raise ValueError(
-            f"drawn: got {blob!r}, expected the blob in a report of this bijector, by Hypothesis "
-            f"{hypothesis.__version__}. Take the line of its own report."
+            f"drawn: got {blob!r}, expected the blob in a report of this bijector. Take the line of its own report, by "
+            f"the same version of Hypothesis: {hypothesis.__version__} runs here."
         ) from error
 
 

@@ -563,7 +563,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["play", "FLOW"], "flow.keras: a flow alone does not say what data it is of: --data SOURCE"),
         (["convert", "PICTURE.keras", "-o", "a.npz"], "picture.png.keras: got no file, expected a .keras file"),
         (["convert", "TRAINED", "-o", "."], "file '.' is a directory"),
-        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--label", "3"], "got 3, expected no label, since the flow"),
+        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--label", "3"], "--label: got 3, expected no label, since"),
         (["train", "RECIPE", "--set", "mode.steps=3"], "mode is not a key of a recipe; the nearest is model"),
         (["train", "."], ".: got a folder, expected a recipe file"),
         (["evaluate", "TRAINED", "--data", "no/such"], "flowkit: no/such: got no file or folder"),
@@ -709,7 +709,7 @@ def test_resume_refuses_another_recipe_and_says_where_it_differs(recipe, trained
     arguments = ["train", recipe, "--out", trained, "--resume"]
     line = refused(capsys, *arguments, "--set", "training.batch_size=8", "--set", "model.width=9")
     assert (
-        f"{trained}: got model.width = 9, expected 8, as it was trained with (and training.batch_size)"
+        f"{trained}: got model.width = 9, expected 8, as it was trained. Also different: training.batch_size."
         in line
     )
     assert "got training.epochs = 1, expected 2" in refused(capsys, *arguments, "--epochs", "1")

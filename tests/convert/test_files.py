@@ -88,9 +88,7 @@ def test_tensors_that_do_not_hold_their_numbers_are_named(tmp_path):
         (torch.zeros(1, dtype=torch.complex32), "complex32"),
     ):
         torch.save({"good": numbers, "layer.weight": tensor}, tmp_path / "model.pt")
-        refused(
-            tmp_path / "model.pt", rf"layer\.weight: got .*{kind}.*, expected dense numbers|{kind}, received"
-        )
+        refused(tmp_path / "model.pt", rf"layer\.weight: got .*{kind}.*, expected dense numbers")
         with pytest.raises(ValueError, match=r"layer\.weight: got .*, expected dense numbers"):
             arrays_of({"layer.weight": tensor})
 

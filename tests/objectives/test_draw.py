@@ -86,7 +86,7 @@ def test_what_cannot_be_drawn_is_refused():
         Flow(Shift()).draw(3)
     flow = Flow(Flatten(), dequantize=Dequantize())
     flow.build((None, 4, 4, 1))
-    with pytest.raises(ValueError, match="draw: got whole values, expected continuous data"):
+    with pytest.raises(ValueError, match="draw: got a flow of whole values, expected one of continuous data"):
         flow.draw(3)
     flow = Flow(Shift())
     flow.build((None, 2))

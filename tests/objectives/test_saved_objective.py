@@ -47,6 +47,7 @@ def test_maximum_likelihood_leaves_files_as_they_were(tmp_path):
         assert "objective" not in json.loads(file.read("config.json"))["compile_config"]
 
 
+@pytest.mark.two_engines
 @pytest.mark.parametrize("density", [standard_normal, lambda x: around_three(x), Layered()])
 def test_what_is_not_registered_does_not_cost_the_flow(tmp_path, density):
     flow = built()
