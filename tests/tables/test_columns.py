@@ -232,3 +232,9 @@ def test_tiny_numbers_are_not_whole():
     columns = TypedColumns.infer(pd.DataFrame({"x": values}))
     assert "positive" in str(columns)
     assert "no value occurs twice" not in str(columns)
+
+
+def test_rounding_errors_near_0_leave_steps_as_they_are():
+    values = np.round(np.random.default_rng(0).normal(size=200), 1)
+    values[0] = 0.1 + 0.2 - 0.3  # 5.6e-17
+    assert "steps of 0.1" in str(TypedColumns.infer(pd.DataFrame({"x": values})))
