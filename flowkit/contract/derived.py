@@ -35,9 +35,13 @@ def goes_with(layer_class: type, name: str, hook: str) -> bool:
     return False
 
 
-@functools.cache
-def takes_derived(layer_class: type, hook: str) -> bool:
+def takes_derived(layer_class: Any, hook: str) -> bool:
     """Return True if a hook receives `derived=`: it was written with `_derive`, or declares the argument."""
+    return _takes_derived(layer_class, hook)
+
+
+@functools.cache  # asked in each call of a network
+def _takes_derived(layer_class, hook):
     declares = "derived" in inspect.signature(getattr(layer_class, hook)).parameters
     return goes_with(layer_class, "_derive", hook) or (declares and hasattr(layer_class, "_derive"))
 
