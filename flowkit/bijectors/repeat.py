@@ -213,6 +213,8 @@ class Repeat(Replayed):
 
     def _travel(self, x, context, noise, inverse, visit=proceed, rows=None, derived=None):
         rows = self._rows() if rows is None else rows
+        if engine.traces():
+            rows.unstack()
         shares, units, log_dets = self._deal(noise, x, inverse=inverse), self._units, []
         for i in reversed(range(self.n)) if inverse else range(self.n):
             rows.number = i
@@ -334,6 +336,11 @@ class Rows(keras.StatelessScope):
         else:
             self._values(place)[self.number] = value
         self.assigned.add(place)
+
+    def unstack(self):
+        """Unstack all values now: those first read in a traced loop, such as a solver's, have no meaning after it."""
+        for place in range(len(self.stacks)):
+            self._values(place)
 
     def _values(self, place):
         if place not in self.unstacked:  # most weights are read for all copies at once, and never here

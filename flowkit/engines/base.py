@@ -248,6 +248,10 @@ class Engine:
             )[1]
         return ops.fori_loop(0, times, lambda _, state: step(state), state)
 
+    def traces(self):
+        """Return True while a program is made, whose loops are traced."""
+        return False
+
     def scans(self, layers):
         """Return True while a program is made in which `scan` compiles alike copies of `layers` once, and that pays.
 

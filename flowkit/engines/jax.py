@@ -84,7 +84,7 @@ class JaxEngine(Engine):
     # Loops
 
     def iterate(self, step, times, state, alive=None):
-        if _compiles():
+        if self.traces():
             return super().iterate(step, times, state, alive)
         for _ in range(times):  # outside, JAX's loop compiles in each call, for a large part of a second
             if alive is not None and not alive(state):
@@ -92,8 +92,11 @@ class JaxEngine(Engine):
             state = step(state)
         return state
 
+    def traces(self):
+        return isinstance(jnp.zeros(()), jax.core.Tracer)
+
     def scans(self, layers):
-        return _compiles() and not (_on_cpu() and any(isinstance(layer, _CONVOLUTIONS) for layer in layers))
+        return self.traces() and not (_on_cpu() and any(isinstance(layer, _CONVOLUTIONS) for layer in layers))
 
     def scan(self, step, x, stacked, n, reverse):
         return jax.lax.scan(step, x, stacked, n, reverse=reverse)
@@ -252,11 +255,6 @@ class JaxEngine(Engine):
         padded = np.frombuffer(data.ljust(max(1, int(sizes.max())), b"\0"), "uint8")
         parts = np.asarray(multihost_utils.process_allgather(padded))
         return [part[: int(size)].tobytes() for part, size in zip(parts, sizes, strict=True)]
-
-
-def _compiles():
-    """Return True while a program is made: outside of it a loop would compile in each call."""
-    return isinstance(jnp.zeros(()), jax.core.Tracer)
 
 
 def _on_cpu():

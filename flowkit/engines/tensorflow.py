@@ -63,6 +63,11 @@ class TensorFlowEngine(Engine):
         # oneDNN gives an empty batch the channels of its input.
         return tf.reshape(y, (-1, *x.shape[1:-1], kernel.shape[-1])) + bias
 
+    # Loops
+
+    def traces(self):
+        return not tf.executing_eagerly()
+
     # Gradients: nothing is recorded outside of a GradientTape
 
     def seeds(self, seed):
