@@ -88,7 +88,9 @@ def pair(answer):
 
 def per_sample(layer, log_det, x):
     """Return a hook's log-det as (batch,) in the layer's precision; a scalar is that of each sample."""
-    log_det = ops.cast(log_det, layer.compute_dtype)
+    # `ops.cast` rounds a number to float32 on TensorFlow.
+    convert = ops.convert_to_tensor if isinstance(log_det, int | float) else ops.cast
+    log_det = convert(log_det, layer.compute_dtype)
     shape = tuple(log_det.shape)
     if shape == ():
         return ops.broadcast_to(log_det, (ops.shape(x)[0],))

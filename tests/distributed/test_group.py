@@ -83,7 +83,9 @@ def test_start_comes_before_the_model(monkeypatch):
 @pytest.mark.every_engine
 @pytest.mark.skipif(engine.name in ("torch", "jax"), reason="this engine trains in several")
 def test_an_engine_of_one_process_refuses_a_group():
-    with pytest.raises(NotImplementedError, match="on PyTorch and JAX"):
+    with pytest.raises(
+        NotImplementedError, match="got a group of 2 processes on tensorflow, expected PyTorch or JAX"
+    ):
         engine.join("localhost:1", 2, 0, 0, 1)
 
 
