@@ -297,7 +297,8 @@ def test_data_may_be_a_folder_of_ones_own(recipe, tmp_path, capsys):
     line = refused(capsys, "evaluate", out, "--data", "digits")
     assert "got 17 levels" in line
     assert (
-        "expected the 256 that the flow was trained on. Give images of 256 levels, or train another" in line
+        "expected the 256 that the flow was trained on. Bits/dim of other levels mean something else: give"
+        in line
     )
     assert "got images of (28, 28, 1), expected the (8, 8, 1)" in refused(
         capsys, "evaluate", out, "--data", "fashion-mnist"
