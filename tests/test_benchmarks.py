@@ -12,7 +12,7 @@ import pytest
 from flowkit.engines import engine
 
 ROOT = Path(__file__).parents[1]
-SIZES = ["size=4", "levels=1", "steps=1", "layers=2", "width=4", "batch=2", "features=4", "bins=2"]
+SIZES = ["size=4", "levels=1", "steps=1", "layers=1", "width=4", "batch=2", "features=4", "bins=2"]
 SMALLEST = ["--set", *SIZES, "many=3", "many_batch=2"]
 
 pytestmark = pytest.mark.skipif(

@@ -10,7 +10,7 @@ from arrays import array
 from flowkit.engines import engine
 
 IMAGES = {"size": 8, "levels": 2, "steps": 2, "width": 4, "batch": 4}
-VECTORS = {"features": 6, "layers": 4, "width": 5, "batch": 16}
+VECTORS = {"features": 6, "layers": 3, "width": 5, "batch": 16}
 
 pytestmark = pytest.mark.skipif(engine.name != "jax", reason="the twin is written in JAX")
 
@@ -48,11 +48,9 @@ def as_jax(tree):
 
 
 def couplings_weights(given):
-    """Two for each of three layers of each network, stacked over networks; the flow repeats pairs of networks."""
-    all_alike = [
-        np.concatenate(list(zip(*pair, strict=True))) for pair in zip(given[:6], given[6:], strict=True)
-    ]
-    return list(zip(all_alike[::2], all_alike[1::2], strict=True))
+    """Two for each of three layers of each network, stacked over networks."""
+    layers = [[np.stack(given[i::6]) for i in (2 * layer, 2 * layer + 1)] for layer in range(3)]
+    return [tuple(layer) for layer in layers]
 
 
 def glow_weights(given):

@@ -32,13 +32,12 @@ def images(work, x, *, backprop="stored", **compiling):
 
 
 def vectors(work, x, **compiling):
-    pairs, rest = divmod(work["layers"], 2)
-    if rest:
-        raise ValueError(f"layers: got {work['layers']}, expected an even number.")
     hidden = [work["width"]] * 2
-    pair = [flowkit.bijectors.Coupling(flowkit.conditioners.MLP(hidden), swap=swap) for swap in (False, True)]
-    bijector = flowkit.bijectors.Repeat(flowkit.bijectors.Chain(pair), pairs)
-    return Fitted(work, flowkit.Flow(bijector), x, **compiling)
+    couplings = [
+        flowkit.bijectors.Coupling(flowkit.conditioners.MLP(hidden), swap=bool(i % 2))
+        for i in range(work["layers"])
+    ]
+    return Fitted(work, flowkit.Flow(flowkit.bijectors.Chain(couplings)), x, **compiling)
 
 
 def splines(work, x, **compiling):
