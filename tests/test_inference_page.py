@@ -42,13 +42,16 @@ def test_the_funnel_is_learned(names):
 
 
 def test_annealing_finds_all_modes(names):
-    plain, annealed = (
-        names["flowkit"].inference_report(names["found"][name], names["three_modes"])
-        for name in ("plain", "annealed")
-    )
-    assert plain.elbo < -0.3  # log of the mass that is covered, at most: a quarter of it is lost
-    assert annealed.effective_sample_size > 5000
-    assert abs(annealed.log_normaliser) < 4 * annealed.standard_error
+    def shares(flow):
+        """Return the share of draws that is nearest to each mode."""
+        distances = np.square(flow.sample(3000, seed=0)[:, None] - names["means"]).sum(axis=-1)
+        return np.bincount(distances.argmin(axis=1), minlength=3) / 3000
+
+    plain, annealed = names["found"]["plain"], names["found"]["annealed"]
+    assert shares(plain).min() < 0.05  # as the page says: almost no draws in one or two
+    assert shares(annealed).min() > 0.1  # 0.18 on JAX
+    report = names["flowkit"].inference_report(annealed, names["three_modes"])
+    assert abs(report.log_normaliser) < 4 * report.standard_error
 
 
 def test_the_chain_of_metropolis_has_the_moments(names):
