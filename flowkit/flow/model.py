@@ -155,8 +155,7 @@ class FlowModel(keras.Model):
         options = {"batch_size": batch_size, "epochs": epochs, "validation_data": validation_data, **kwargs}
         with prepare.learned_columns(self, x, y if context is None else context):
             data, options = prepare.to_train(self, x, y, context, sample_weight, options)
-            if data.arrays:
-                prepare.warn_of_rounding(self, x)
+            prepare.warn_of_rounding(self, x, data)
             if engine.processes() > 1:
                 check_same_work(data.x, data.first(batch_size)[0], options)
             if not is_adapted(self):
@@ -188,8 +187,7 @@ class FlowModel(keras.Model):
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
             data = prepare.ready(self, x, y, context, sample_weight)
-            if data.arrays:
-                prepare.warn_of_rounding(self, x)
+            prepare.warn_of_rounding(self, x, data)
             x, y = data.x, data.y
             if engine.processes() > 1:
                 check_same_work(x, None, {"batch_size": batch_size, **kwargs})
@@ -199,8 +197,7 @@ class FlowModel(keras.Model):
     def predict(self, x: Tensor, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
         data = prepare.ready(self, x)
-        if data.arrays:
-            prepare.warn_of_rounding(self, x)
+        prepare.warn_of_rounding(self, x, data)
         return super().predict(data.x, batch_size, *args, **kwargs)
 
     # One batch, which Keras does not check

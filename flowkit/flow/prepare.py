@@ -344,11 +344,12 @@ def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -
     return data
 
 
-def warn_of_rounding(flow: Any, x: Any) -> None:
-    """Warn if a method of Keras will round the numbers of an array or frame that the flow could take as they are."""
+def warn_of_rounding(flow: Any, x: Any, data: Packed) -> None:
+    """Warn if Keras will round numbers that the flow takes as they are: those of `x`, packed as `data`."""
     floatx = keras.config.floatx()
     is_float64 = str(getattr(x, "dtype", "float64")).endswith("float64")
-    if flow.compute_dtype == "float64" != floatx and is_float64 and flow.dequantize is None:
+    rounds = data.arrays and is_float64 and flow.dequantize is None
+    if rounds and flow.compute_dtype == "float64" != floatx:
         warnings.warn(
             f"Flow: got float64 data for a float64 flow, which Keras rounds to {floatx} in fit, evaluate and predict. "
             "Call keras.config.set_floatx('float64') first.",
