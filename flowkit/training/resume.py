@@ -103,11 +103,14 @@ class Resume(Configured, keras.callbacks.Callback):
     def load(self, model: keras.Model) -> int:
         """Restore `model`, built and compiled, and return the number of epochs done.
 
-        Without a checkpoint, change nothing and return 0. If the newest one is damaged, warn and use the previous one.
+        Without a checkpoint, only build the optimizer and return 0. If the newest one is damaged, warn and use the previous one.
         In a group of processes all of them call it.
         """
         self._loaded = None
         distributed.barrier()  # the main process may still be writing
+        # Build the optimizer without a checkpoint too: TensorFlow sums a gradient in another order if the training step
+        # creates its variables, and a resumed run would differ in the last bit.
+        variables = checkpoint.variables(model)
         found = checkpoint.newest_whole(self.path)
         epochs = step = 0
         if found is not None:
@@ -118,7 +121,7 @@ class Resume(Configured, keras.callbacks.Callback):
                 raise CheckpointError(
                     f"{name} was written {place(epochs, step)}: pass Resume batches=flowkit.data.batches(...)"
                 )
-            checkpoint.assign(name, arrays, checkpoint.variables(model))
+            checkpoint.assign(name, arrays, variables)
             self._loaded = {k: a for k, a in arrays.items() if k.startswith(("metric/", "best/"))}, meta
         if self.batches is not None:
             self.batches.epoch, self.batches.step = epochs, step
