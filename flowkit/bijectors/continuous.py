@@ -269,7 +269,7 @@ class Continuous(Bijector):
         if solver.name in LIBRARIES:
             y, integrals, arrived, _ = self._by_library(solver, x, given, begin, end)
             self._refuse_late(ops.cast(arrived, x.dtype), solver)
-            y = ops.where(arrived, y, ops.full_like(y, math.nan))
+            y = ops.where(arrived, y, math.nan)
             self._refuse_nan(x, y)
             return y, integrals
         learns = engine.records_gradients() and not freezes()
@@ -291,7 +291,7 @@ class Continuous(Bijector):
             y, integrals = self._run(solver, x, given)
         if solver.adaptive:
             # A constant: the gradient of a product with NaN would be NaN for all rows.
-            y = ops.where(solvers.spread(found.progress >= 1, y), y, ops.full_like(y, math.nan))
+            y = ops.where(solvers.spread(found.progress >= 1, y), y, math.nan)
         self._refuse_nan(x, y)
         return y, integrals
 

@@ -19,7 +19,7 @@ def rows_of(table, labels):
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
     there = ops.reshape(there, (-1, *(1,) * (len(rows.shape) - 1)))
-    return ops.where(there, rows, ops.full_like(rows, np.nan))
+    return ops.where(there, rows, np.nan)
 
 
 def refuse_dict(owner, shape):

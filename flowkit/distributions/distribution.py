@@ -117,7 +117,7 @@ class Uniform(Distribution):
         """Return log p(z) in nats, (batch,), for z of shape (batch, *event)."""
         inside = ops.logical_and(z >= self.low, z < self.high)
         level = -math.log(self.high - self.low)
-        return sum_event(ops.where(inside, ops.full_like(z, level), ops.full_like(z, -math.inf)))
+        return sum_event(ops.where(inside, ops.full_like(z, level), -math.inf))
 
     def _draw(self, shape, temperature, seed, context):
         if not isinstance(temperature, (int, float)) or temperature != 1:

@@ -181,7 +181,7 @@ class DequantizeColumns(Surjection):
         x = join(parts, [self._categories, self._whole, self._real])
         others = [place for place in range(len(self.columns)) if place not in self.missing]
         gone = join([number[..., indicators:], ops.zeros_like(pick(x, others))], [self.missing, others])
-        return ops.where(gone > 0, ops.full_like(x, math.nan), x)
+        return ops.where(gone > 0, math.nan, x)
 
     # Draws
 
