@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM are heard at any moment, and where an exception of theirs was dropped."""
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
@@ -14,7 +15,9 @@ pytestmark = pytest.mark.one_engine
 
 def end_of(code):
     """The exit code of a program, and what it says on standard error."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    # TensorFlow tells on standard error that oneDNN is on.
+    quiet = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=quiet)
     return done.returncode, done.stderr
 
 
