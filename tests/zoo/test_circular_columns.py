@@ -134,7 +134,7 @@ def turning(count):
 @pytest.mark.one_engine
 @pytest.mark.long
 def test_angles_are_learned_better_on_a_circle_than_on_an_interval():
-    train, test = np.split(turning(4000), 2)
+    train, test = np.split(turning(22_000), [2000])
     scores = {}
     for domain in ("circular", (-math.pi, math.pi)):
         keras.utils.set_random_seed(0)

@@ -68,8 +68,10 @@ def test_images_are_matched_scored_and_drawn():
     keras.utils.set_random_seed(0)
     flow = zoo.flow_matching(input_shape=(4, 4, 1), hidden=[8, 8], solver="midpoint", steps=4)
     flow.compile(keras.optimizers.Adam(1e-2), loss=FlowMatching())
-    history = flow.fit(IMAGES, batch_size=32, epochs=3, verbose=0).history["loss"]
-    assert history[-1] < history[0]
+    before = flow.bits_per_dim(IMAGES).mean()
+    flow.fit(IMAGES, batch_size=32, epochs=3, verbose=0)
+    # The loss itself is the mean of a few draws of the time and the noise, which vary more than it falls.
+    assert flow.bits_per_dim(IMAGES).mean() < before - 0.03
     samples = flow.sample(4, seed=0, steps=2)
     assert samples.shape == (4, 4, 4, 1)
     assert samples.dtype == "uint8"
