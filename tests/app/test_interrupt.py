@@ -17,7 +17,9 @@ def end_of(code):
     """The exit code of a program, and what it says on standard error."""
     # TensorFlow tells on standard error that oneDNN is on.
     quiet = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=quiet)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=quiet
+    )
     return done.returncode, done.stderr
 
 

@@ -5,7 +5,6 @@ from export_matrix import small, table, written
 
 from flowkit.engines import engine
 
-
 SLOW = [(family, what) for family in table().get(engine.name, {}) for what in written(family, slow=True)]
 
 
