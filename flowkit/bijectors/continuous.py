@@ -367,10 +367,10 @@ class Continuous(Bijector):
 
     def _refuse_late(self, progress, solver):
         """Raise ContractError if a row has not arrived, unless this is being compiled."""
-        least = engine.known(ops.min(progress, initial=1.0))
-        if least is not None and least < 1:
+        progress = engine.known(progress)
+        if progress is not None and (progress < 1).any():
             wanted = f"all samples to arrive within max_steps={solver.max_steps}"
-            came = "did not" if solver.name in LIBRARIES else f"came {least:.0%} of the way"
+            came = "did not" if solver.name in LIBRARIES else f"came {progress.min():.0%} of the way"
             hint = (
                 "The field may be stiff or not finite there. Raise max_steps, rtol or atol, lower the learning rate, "
                 "or train with kinetic=0.01."
