@@ -35,14 +35,12 @@ def activation_of(given: Any, name: str) -> Any:
 Activation = Annotated[Any, activation_of]
 
 
-def activate(activation, h):
-    """Return `activation(h)`; nothing else may read `h`, which may be overwritten."""
-    return engine.rectify(h) if activation is keras.activations.relu else exact(activation)(h)
-
-
-def exact(activation):
-    """Return the activation; for Keras's tanh, which rounds float64 to float32 on JAX, the one of `numerics`."""
-    return tanh if activation is keras.activations.tanh else activation
+def activate(activation, h, keep=False):
+    """Return `activation(h)`. Nothing else may read `h`, which may be overwritten, unless it is kept."""
+    if activation is keras.activations.relu and not keep:
+        return engine.rectify(h)
+    # On JAX Keras's tanh rounds float64 to float32.
+    return tanh(h) if activation is keras.activations.tanh else activation(h)
 
 
 class Dense(keras.layers.Dense):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.conditioners.dense import Activation, DenseNetwork, activate, exact
+from flowkit.conditioners.dense import Activation, DenseNetwork, activate
 from flowkit.conditioners.mlp import MLP, Places, ResidualMLP, check_places, without_seam
 from flowkit.contract import ContractError, Shape
 from flowkit.contract.arguments import Blocks, ContextWord, Count, WholeLists, Wholes, Widths, shown
@@ -342,7 +342,7 @@ class MADEInTurn:
         last = layer == len(self.layers) - 2
         if last and not self.made.activate_last:
             return h
-        return exact(self.made.activation)(h) if keep else activate(self.made.activation, h)
+        return activate(self.made.activation, h, keep)
 
 
 def _padded(x, rows, columns=0):

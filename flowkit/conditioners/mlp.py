@@ -7,7 +7,7 @@ import keras
 from keras import ops
 
 from flowkit.conditioners.context import ContextNetwork
-from flowkit.conditioners.dense import Activation, DenseNetwork, activate, exact
+from flowkit.conditioners.dense import Activation, DenseNetwork, activate
 from flowkit.contract import Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Between0And1, Blocks, ContextWord, Count, Widths, whole_numbers, words
 from flowkit.contract.columns import pick
@@ -114,7 +114,8 @@ class ResidualMLP(DenseNetwork):
         first, *inner = zip(self.hidden_layers, derived, strict=True)
         h = self._steered(first[0].call(x, first[1]), context)
         for number, (one, two) in enumerate(zip(inner[::2], inner[1::2], strict=True)):
-            more = activate(self.activation, one[0].call(exact(self.activation)(h), one[1]))
+            more = activate(self.activation, h, keep=True)
+            more = activate(self.activation, one[0].call(more, one[1]))
             h = h + self._let_through(two[0].call(more, two[1]), number, context)
         h = activate(self.activation, h) if self.activate_last else h
         return h * self.width**-0.5 if self.damped else h
