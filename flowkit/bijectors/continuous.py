@@ -367,10 +367,10 @@ class Continuous(Bijector):
 
     def _refuse_late(self, progress, solver):
         """Raise ContractError if a row has not arrived, unless this is being compiled."""
-        progress = engine.known(progress)
-        if progress is not None and (progress < 1).any():
+        if engine.known(ops.any(progress < 1)):  # `ops.min` would break the graph of torch.compile
             wanted = f"all samples to arrive within max_steps={solver.max_steps}"
-            came = "did not" if solver.name in LIBRARIES else f"came {progress.min():.0%} of the way"
+            least = ops.convert_to_numpy(ops.min(progress))
+            came = "did not" if solver.name in LIBRARIES else f"came {least:.0%} of the way"
             hint = (
                 "The field may be stiff or not finite there. Raise max_steps, rtol or atol, lower the learning rate, "
                 "or train with kinetic=0.01."

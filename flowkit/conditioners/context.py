@@ -19,6 +19,7 @@ def rows_of(table, labels):
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
     there = ops.reshape(there, (-1, *(1,) * (len(rows.shape) - 1)))
+    # The ONNX of TensorFlow multiplies by the condition, and 0 x NaN is NaN, unless NaN is a constant.
     return ops.where(there, rows, np.nan)
 
 

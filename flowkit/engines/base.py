@@ -50,6 +50,10 @@ class Engine:
         """Return the number of replicas that train one model and see only the gradients of their own samples."""
         return 1
 
+    def replicas_of(self, model):
+        """Return the context in which variables are made for all replicas of a model."""
+        return contextlib.nullcontext()
+
     def replica_share(self, loss):
         """Return the share of one replica in `loss`, a mean over its own samples, if the engine adds up replicas."""
         return loss

@@ -48,6 +48,9 @@ class TensorFlowEngine(Engine):
     def replicas(self):
         return tf.distribute.get_strategy().num_replicas_in_sync
 
+    def replicas_of(self, model):
+        return model.distribute_strategy.scope()
+
     def replica_share(self, loss):
         return loss / self.replicas()
 

@@ -144,8 +144,11 @@ def variables(model: keras.Model) -> Variables:
     optimizer = model.optimizer
     if optimizer is None:
         raise CheckpointError("the model has no optimizer: compile it before resuming")
+    if not model.built:
+        raise CheckpointError("the model is not built: call adapt() or build() before resuming")
     if not optimizer.built:
-        optimizer.build(model.trainable_variables)
+        with engine.replicas_of(model):
+            optimizer.build(model.trainable_variables)
     return _named("model", model.variables) | _named("optimizer", optimizer.variables)
 
 

@@ -103,7 +103,7 @@ class Resume(Configured, keras.callbacks.Callback):
     def load(self, model: keras.Model) -> int:
         """Restore `model`, built and compiled, and return the number of epochs done.
 
-        Without a checkpoint, only build the optimizer and return 0. If the newest one is damaged, warn and use the
+        Without a checkpoint, build the optimizer and return 0. If the newest one is damaged, warn and use the
         previous one. In a group of processes all of them call it.
         """
         self._loaded = None

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.one_engine
 
 def end_of(code):
     """The exit code of a program, and what it says on standard error."""
-    # TensorFlow tells on standard error that oneDNN is on.
-    quiet = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "0"}
+    # TensorFlow tells on standard error of the processor, and that oneDNN is on.
+    quiet = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3", "TF_ENABLE_ONEDNN_OPTS": "0"}
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=quiet
     )

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from standin import compiled, identical, rows, values
 
-from flowkit import training
+from flowkit import Flow, training
+from flowkit.bijectors import Scale
 from flowkit.data import batches
 from flowkit.engines import engine
 from flowkit.training import checkpoint
@@ -403,3 +404,11 @@ def test_another_fit_goes_on_from_the_epochs_that_are_done(tmp_path):
     (once, whole), (twice, parts) = trained(4), trained(1, 4)
     assert once == twice == [0, 1, 2, 3]
     assert identical(whole, parts)
+
+
+@pytest.mark.one_engine
+def test_a_flow_without_weights_is_named(tmp_path):
+    flow = Flow(Scale(0.5))
+    flow.compile(keras.optimizers.Adam())
+    with pytest.raises(training.CheckpointError, match=r"not built: call adapt\(\) or build\(\)"):
+        training.Resume(tmp_path / "a.npz").load(flow)
