@@ -11,6 +11,7 @@ from keras import ops
 from flowkit.bijectors.levels import find_levels
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked, whole_number
+from flowkit.contract.call import Call
 from flowkit.contract.shapes import event_size
 from flowkit.distributions import Normal
 from flowkit.flow import Flow, prepare, scoring
@@ -209,11 +210,12 @@ def _level_log_probs(flow, y, context, noise):
     before, multiscale = find_levels(flow.bijector, "level_bits")
     entries = event_size(y.shape)
     volume = 0.0 if flow.dequantize is None else flow.dequantize.log_volume(1)
+    call = Call(context)
     for part in before:
-        y, log_det = part.run(y, context, inverse=False)
+        y, log_det = part.run(y, call)
         volume = volume + log_det / entries
     columns = []
-    for eps, log_det, whitening in multiscale.run_levels(y, context):
+    for eps, log_det, whitening in multiscale.run_levels(y, call):
         volume = volume + log_det / entries
         size = event_size(eps.shape)
         eps = ops.reshape(eps, (-1, size))  # as a base sees all latents: flat

@@ -8,10 +8,10 @@ from keras import ops
 
 from flowkit.bijectors.steered import Steered
 from flowkit.bijectors.weights import new_weight
-from flowkit.contract import ContractError, Shape, sum_event
+from flowkit.contract import ContractError, Shape, Tensor, sum_event
 from flowkit.contract.arguments import Wholes, words
+from flowkit.contract.call import Call
 from flowkit.contract.conditioner import Network, build_conditioner, in_turn_of
-from flowkit.contract.derived import derive_from
 from flowkit.contract.errors import shape_error
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
@@ -202,8 +202,8 @@ class Autoregressive(Steered):
     def _seen_shape(self, x_shape):
         return _in_a_row(as_tuple(x_shape))
 
-    def _prepare(self, x, context, derived):
-        return self._moves.prepare(self._answer(x, context, derived))
+    def _prepare(self, x, call, derived):
+        return self._moves.prepare(self._answer(x, call.context, derived, self._guidance(call)))
 
     def _in_order(self, x, back=False):
         if self.order is None:
@@ -212,19 +212,23 @@ class Autoregressive(Steered):
             return ops.flip(x, axis=1)
         return ops.take(x, self.back if back else self.indices, axis=1)
 
-    def _run(self, x, context, inverse, derived):
+    def run(
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
+    ) -> tuple[Tensor, Tensor]:
         event = x.shape[1:]
-        x, context = self._seen(x, context)
-        derived = derive_from(self, x.shape, inverse) if derived is None else derived
-        y, log_slope = (self._find if inverse else self._move)(x, context, derived)
+        derived = self._derive(x.shape, call.inverse) if derived is None else derived
+        x, context = self._seen(x, call.context)
+        y, log_slope = (self._find if call.inverse else self._move)(
+            x, call._replace(context=context), derived
+        )
         y = self._in_order(y, back=True)
         y = y if len(event) < 3 else ops.reshape(y, (-1, *event))
         return y, 0.0 if self.spec.log_det == "zero" else sum_event(log_slope)
 
-    def _move(self, x, context, derived):
-        return self._moves.forward(x, *self._prepare(x, context, derived))
+    def _move(self, x, call, derived):
+        return self._moves.forward(x, *self._prepare(x, call, derived))
 
-    def _find(self, z, context, derived):
+    def _find(self, z, call, derived):
         """Return (x, log dx/dz) of `z`, both in order."""
         in_turn = self._in_turn()
         if in_turn is not None:
@@ -232,11 +236,11 @@ class Autoregressive(Steered):
             def begin(context):
                 return in_turn.begin(ops.shape(z)[0], context, self.compute_dtype, derived)
 
-            begun, weight = begin(context), self._guidance(context)
+            begun, weight = begin(call.context), self._guidance(call)
             return find_in_turn(z, self._moves, *(_guided(begun, begin(None), weight) if weight else begun))
 
         def found(x):
-            return self._moves.inverse(z, *self._prepare(x, context, derived))
+            return self._moves.inverse(z, *self._prepare(x, call, derived))
 
         return (find_in_passes if engine.records_gradients() else find_fixed_point)(found, z)
 

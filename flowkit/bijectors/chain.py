@@ -1,31 +1,68 @@
-"""Bijectors one after another, run as units: two parts cost less as one if a scale goes into the matrix after it."""
+"""Bijectors one after another. A scale is folded into the matrix after it, so that the two cost one product."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
 
 from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay
-from flowkit.contract import Context, FlowLayer, Shape, Tensor
+from flowkit.contract import BijectorSpec, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import listed
-from flowkit.contract.derived import as_keyword, freezes, goes_with, once
-from flowkit.contract.noise import given
-from flowkit.contract.shapes import as_tuple
+from flowkit.contract.call import Call
+from flowkit.contract.derived import goes_with
+from flowkit.engines import engine
 
 
-def fold(parts):
-    """Return `parts` in their order as tuples: of two if the first may leave its scale to the second, of one otherwise.
+class Folded:
+    """Run two layers as one step: the scale of the first goes into the matrix of the second.
 
-    The first has `_leave_scale(derived)`, which returns (the rest of what it derives, the scale, its log-det), the
-    second `_take_scale(derived, scale, log_det, inverse)`, which returns what it derives with that scale in it.
+    The first has `_leave_scale(derived)`, which returns (the rest of its derived values, the scale, its log-det). The
+    second has `_take_scale(derived, scale, log_det, inverse)`, which returns derived values that include the scale.
     """
-    units = []
+
+    composite = False
+
+    def __init__(self, first: FlowLayer, second: FlowLayer) -> None:
+        self.parts = first, second
+
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
+        """Return the latent's shape, which is that of the data."""
+        return x_shape
+
+    compute_inverse_shape = compute_output_shape
+
+    def derive(self, x_shape: Shape, inverse: bool) -> Any:
+        """Return the derived values of both layers."""
+        first, second = self.parts
+        left, scale, log_det = first._leave_scale(first._derive(x_shape, inverse))
+        return [left, second._take_scale(second._derive(x_shape, inverse), scale, log_det, inverse)]
+
+    def run(
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run both layers in the order of the direction."""
+        derived = self.derive(x.shape, call.inverse) if derived is None else derived
+        return run_steps(self.parts, x, call, (None, None), derived)
+
+
+def fold(parts: Iterable[FlowLayer]) -> list[Any]:
+    """Return the steps that run `parts`, in the order of the forward direction: a layer each, or two `Folded`.
+
+    The parts of a chain inside take its place, unless it has its own backward pass.
+    """
+    steps: list[Any] = []
     for part in parts:
-        before = units[-1][0] if units and len(units[-1]) == 1 else None
-        if _has(part, "_take_scale") and _has(before, "_leave_scale"):
-            units[-1] = (before, part)
+        if isinstance(part, Chain) and part.backprop == "stored":
+            steps += fold(part.parts)
+        elif steps and _has(part, "_take_scale") and _has(steps[-1], "_leave_scale"):
+            steps[-1] = Folded(steps[-1], part)
         else:
-            units.append((part,))
-    return units
+            steps.append(part)
+    return steps
+
+
+def steps_of(parts: list[FlowLayer], spec: BijectorSpec) -> list[Any]:
+    """Return the steps that run `parts`, whose spec is `spec`: folded unless noise is dealt out to them."""
+    return fold(parts) if spec.noise == "none" else parts
 
 
 def _has(part, method):
@@ -34,34 +71,26 @@ def _has(part, method):
     return hasattr(part, method) and all(goes_with(type(part), method, hook) for hook in hooks)
 
 
-def derived_of(unit, x_shape, inverse):
-    """Return what the parts of a unit derive from their weights, in their order, for inputs of `x_shape`."""
-    name = tuple(unit), as_tuple(x_shape[1:]), inverse  # a part that comes twice may see two shapes
-    return once(name, lambda: _derived_of(unit, x_shape, inverse))
+def run_steps(steps: Any, x: Tensor, call: Call, noise: Any, derived: Any) -> tuple[Tensor, Tensor]:
+    """Run steps one after another; `noise` and `derived` hold a value for each, or None."""
+    total: Any = 0.0
+    order = zip(steps, noise, derived, strict=True)
+    for step, share, own in reversed(list(order)) if call.inverse else order:
+        x, log_det = step.run(x, call, share, own)
+        total = total + log_det
+    return x, total
 
 
-def _derived_of(unit, x_shape, inverse):
-    derived = [part._derive(x_shape, inverse) for part in unit]
-    if len(unit) > 1:
-        left, scale, log_det = unit[0]._leave_scale(derived[0])
-        derived = [left, unit[1]._take_scale(derived[1], scale, log_det, inverse)]
-    return derived
+def derive_steps(steps: Any, x_shape: Shape, inverse: bool, *, stacked: bool = False) -> list[Any]:
+    """Return what each step derives from its weights, for inputs of `x_shape`.
 
-
-def run_units(units, derived, x, context, inverse):
-    """Run the parts of `units` one after another: (output, list of log-dets).
-
-    `derived[i]` is what the parts of unit i derive from their weights, None if they derive it themselves.
+    With `stacked` the weights have a leading axis, and a step that runs other layers derives nothing: None.
     """
-    log_dets, order = [], list(zip(units, derived, strict=True))
-    for unit, own in reversed(order) if inverse else order:
-        if own is None:
-            own = derived_of(unit, x.shape, inverse) if len(unit) > 1 else [None]
-        steps = list(zip(unit, own, strict=True))
-        for part, one in reversed(steps) if inverse else steps:
-            x, log_det = part.run(x, context, inverse=inverse, **as_keyword(one))
-            log_dets.append(log_det)
-    return x, log_dets
+    derived = []
+    for step in reversed(steps) if inverse else steps:
+        derived.append(None if stacked and step.composite else step.derive(x_shape, inverse))
+        x_shape = (step.compute_inverse_shape if inverse else step.compute_output_shape)(x_shape)
+    return derived[::-1] if inverse else derived
 
 
 class Chain(Replayed):
@@ -125,6 +154,7 @@ class Chain(Replayed):
             part.build_for(x_shape, context_shape)
             x_shape = part.compute_output_shape(x_shape)
         self._declare_built()
+        self._steps = steps_of(self.parts, self.spec)
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
@@ -133,32 +163,27 @@ class Chain(Replayed):
                 part._check_shape(x_shape)
                 x_shape = part.compute_output_shape(x_shape)
 
-    def run(
-        self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        if self.backprop != "stored" and not freezes():
-            return replay(self, self.parts, x, context, inverse)
-        if noise is not None:
-            return super().run(x, context, inverse, noise)
-        units = fold(self.parts)
-        x, log_dets = run_units(units, [None] * len(units), x, context, inverse)
-        return x, sum(log_dets, 0.0)
+    def derive(self, x_shape: Shape, inverse: bool) -> Any:
+        return derive_steps(self._steps, x_shape, inverse)
 
-    def _travel(self, x, context, noise, inverse, visit=proceed):
-        steps, log_dets = list(zip(self.parts, self._deal(noise, x, inverse=inverse), strict=True)), []
-        for part, share in reversed(steps) if inverse else steps:
+    def run(
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        if self.backprop != "stored" and engine.records_gradients() and not call.for_export:
+            return replay(self, self.parts, x, call)
+        nothing = [None] * len(self._steps)
+        shares = nothing if noise is None else self._deal(noise, x, call.inverse)
+        return run_steps(self._steps, x, call, shares, nothing if derived is None else derived)
+
+    def _travel(self, x, call, noise, visit=proceed):
+        steps, total = list(zip(self.parts, self._deal(noise, x, call.inverse), strict=True)), 0.0
+        for part, share in reversed(steps) if call.inverse else steps:
             found = visit(part, x, share)
             if found is True:
                 break
-            x, log_det = found or part.run(x, context, inverse=inverse, **given(share))
-            log_dets.append(log_det)
-        return x, log_dets
-
-    def _shapes(self, x_shape):
-        shapes = [x_shape]
-        for part in self.parts[:-1]:
-            shapes.append(part.compute_output_shape(shapes[-1]))
-        return shapes[: len(self.parts)]
+            x, log_det = found or part.run(x, call, share)
+            total = total + log_det
+        return x, total
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         for part in self.parts:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Domain, FlowLayer, Shape, Tensor
+from flowkit.contract.call import Call
 from flowkit.contract.conditioner import adapt_conditioner, context_of, refresh_conditioner, refreshes
 from flowkit.contract.errors import label
 from flowkit.contract.noise import deal, given
@@ -114,21 +115,15 @@ class Composite(Bijector):
 
     - `_members`: the layers that it runs, in the order of the forward direction;
     - `_networks`: the conditioners that it calls between them, each may be None;
-    - `_shapes(x_shape)`: the shape of the data of each member, for data of `x_shape`;
-    - `_travel(x, context, noise, inverse, visit)`: run a direction and return (output, list of log-dets). It calls
+    - `_travel(x, call, noise, visit)`: run a direction part by part and return (output, log-det). It calls
       `visit(part, input, noise)` before it runs a part. That may return the part's (output, log-det), which then are
       not computed again, or True, to stop.
     """
 
+    runs_hooks = False
     composite = True
     _members: Sequence[FlowLayer]
     _networks: Sequence[Any] = ()
-
-    def run(
-        self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        y, log_dets = self._travel(x, context, noise, inverse)
-        return y, sum(log_dets, 0.0)
 
     @property
     def num_classes(self) -> int | None:
@@ -148,7 +143,14 @@ class Composite(Bijector):
         pairs = zip(self._members, self._shapes(x_shape), strict=True)
         return [member.noise_needs(shape, inverse=inverse) for member, shape in pairs]
 
-    def _deal(self, noise, x, *, inverse):
+    def _shapes(self, x_shape):
+        """Return the shape of the data of each member, for data of `x_shape`."""
+        shapes = [x_shape]
+        for member in self._members[:-1]:
+            shapes.append(member.compute_output_shape(shapes[-1]))
+        return shapes[: len(self._members)]
+
+    def _deal(self, noise, x, inverse):
         """Return the noise of each member, for the input `x` of a direction; None for no noise."""
         if noise is None:
             return [None] * len(self._members)
@@ -168,8 +170,7 @@ class Composite(Bijector):
                 return part.run_adapt(x, context, again, **given(share))
             return adapt_conditioner(part, x, context, again)
 
-        y, log_dets = self._travel(x, context, noise, False, adapt)
-        return y, sum(log_dets, 0.0)
+        return self._travel(x, Call(context), noise, adapt)
 
     def run_adapt_inverse(
         self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
@@ -179,8 +180,7 @@ class Composite(Bijector):
         def adapt(part, z, share):
             return part.run_adapt_inverse(z, context, again, **given(share))
 
-        x, log_dets = self._travel(z, context, noise, True, adapt)
-        return x, sum(log_dets, 0.0)
+        return self._travel(z, Call(context, inverse=True), noise, adapt)
 
     @property
     def refreshes(self) -> bool:
@@ -202,4 +202,4 @@ class Composite(Bijector):
                 left -= 1
             return left == 0
 
-        self._travel(x, context, noise, False, refresh)
+        self._travel(x, Call(context), noise, refresh)

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+from dataclasses import replace
 from typing import Annotated, Any
 
 import keras
@@ -14,11 +15,11 @@ from flowkit.bijectors.replay import Backprop, Drift, changes
 from flowkit.bijectors.solvers import ADAPTIVE, LIBRARIES, SOLVERS, Solver
 from flowkit.contract import Bijector, BijectorSpec, Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, instance, is_number, words
+from flowkit.contract.call import Call, Weight
 from flowkit.contract.conditioner import as_type, context_of
-from flowkit.contract.derived import freezes, goes_with
+from flowkit.contract.derived import goes_with
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.settings import Weight, setting, settings
 from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
 
@@ -70,6 +71,8 @@ class Continuous(Bijector):
     >>> tuple(z.shape), tuple(log_det.shape)
     ((4, 3), (4,))
     """
+
+    runs_hooks = False
 
     def __init__(
         self,
@@ -199,14 +202,13 @@ class Continuous(Bijector):
             return found
         return tree.map_structure(lambda v, free: v + guidance * (v - free), found, run(context=None))
 
-    def _rate(self, given, integrate=True):
+    def _rate(self, given, call, integrate=True):
         """Return the rate of a solve, (x, t) -> (v, integrands): the divergence, with those of the penalties if any.
 
         Without `integrate` the integrands are 0.
         """
-        found = settings()
-        weight = self.guidance if found.guidance is None else found.guidance
-        key = integrate and found.log_det, self.penalty is not None, weight
+        weight = self.guidance if call.guidance is None else call.guidance
+        key = integrate and call.log_det, self.penalty is not None, weight
         if key not in self._step.rates:
             self._step.rates[key] = engine.compile_pure(lambda *args: self._rate_of(*args, *key))
         run = self._step.rates[key]
@@ -250,33 +252,31 @@ class Continuous(Bijector):
 
     # Solving
 
-    def _forward(self, x, context=None, noise=None):
-        z, integrals = self._solve(x, context, noise, 1.0, 0.0)
-        if self.penalty is not None:
+    def run(
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        y, integrals = self._solve(x, call, noise)
+        if self.penalty is not None and not call.inverse:
             energy, squares = ops.unstack(-ops.mean(integrals[:, 1:], axis=0))
             self.penalty(self.kinetic * energy + self.jacobian * squares)
-        return z, integrals[:, 0]
+        return y, integrals[:, 0]
 
-    def _inverse(self, z, context=None, noise=None):
-        x, integrals = self._solve(z, context, noise, 0.0, 1.0)
-        return x, integrals[:, 0]
-
-    def _solve(self, x, context, noise, begin, end):
+    def _solve(self, x, call, noise):
         """Return (x at the end, the integrals (batch, k), the divergence's first)."""
-        solver = self.solver_in_scope()
+        solver, begin, end = self._solver(call), float(not call.inverse), float(call.inverse)
         given = {"weights": [engine.tensor(variable) for variable in self.field.variables]}
-        given |= {name: v for name, v in (("context", context), ("noise", noise)) if v is not None}
+        given |= {name: v for name, v in (("context", call.context), ("noise", noise)) if v is not None}
         if solver.name in LIBRARIES:
-            y, integrals, arrived, _ = self._by_library(solver, x, given, begin, end)
+            y, integrals, arrived, _ = self._by_library(solver, x, given, call)
             self._refuse_late(ops.cast(arrived, x.dtype), solver)
             y = ops.where(arrived, y, math.nan)
             self._refuse_nan(x, y)
             return y, integrals
-        learns = engine.records_gradients() and not freezes()
+        learns = engine.records_gradients() and not call.for_export
         if solver.adaptive:
             with engine.no_grad():
                 fixed = tree.map_structure(ops.stop_gradient, given)
-                rate = self._rate(fixed, integrate=not learns)
+                rate = self._rate(fixed, call, integrate=not learns)
                 found = solvers.adapt_steps(solver, rate, ops.stop_gradient(x), begin, end)
             self._refuse_late(found.progress, solver)
             grid = tree.map_structure(ops.stop_gradient, (found.starts, found.lengths))
@@ -286,37 +286,40 @@ class Continuous(Bijector):
         if solver.adaptive and not learns:
             y, integrals = found.x, found.integrals
         elif learns and self.backprop != "stored":
-            y, integrals = self._replayed(solver, x, given)
+            y, integrals = self._replayed(solver, x, given, call)
         else:
-            y, integrals = self._run(solver, x, given)
+            y, integrals = self._run(solver, x, given, call)
         if solver.adaptive:
             # A constant: the gradient of a product with NaN would be NaN for all rows.
             y = ops.where(solvers.spread(found.progress >= 1, y), y, math.nan)
         self._refuse_nan(x, y)
         return y, integrals
 
-    def _by_library(self, solver, x, given, begin, end, integrate=True):
+    def _by_library(self, solver, x, given, call, integrate=True):
         return engine.solve_ode(
             solver.name,
-            lambda x, t, given: self._rate(given, integrate)(x, t),
+            lambda x, t, given: self._rate(given, call, integrate)(x, t),
             x,
             self._nothing(x),
             given,
-            (begin, end),
+            (float(not call.inverse), float(call.inverse)),
             rtol=solver.rtol,
             atol=solver.atol,
             max_steps=solver.max_steps,
             backprop=self.backprop,
         )
 
-    def solver_in_scope(self) -> Solver:
-        """Return the solver, or what the `settings` make of it."""
-        return solvers.in_scope(Solver(self.solver, self.steps, self.rtol, self.atol, self.max_steps))
+    def _solver(self, call):
+        """Return the solver, with the number of steps that the call wants."""
+        solver = Solver(self.solver, self.steps, self.rtol, self.atol, self.max_steps)
+        if call.steps is not None:
+            solver = replace(solver, name="rk4" if solver.adaptive else solver.name, steps=call.steps)
+        return solver.finer() if call.finer else solver
 
-    def _one(self, x, number, given, solver):
+    def _one(self, x, number, given, solver, call):
         """Return (x after step `number` of the grid, the integrals over it)."""
         start, length = (ops.take(given[name], number, axis=0) for name in ("starts", "lengths"))
-        rate = self._rate(given)
+        rate = self._rate(given, call)
 
         def take():
             return solvers.step(solver.tableau, rate, x, start, length)[:2]
@@ -334,30 +337,29 @@ class Continuous(Bijector):
         zero = solvers.zeros_for(x)[:, None]
         return zero if self.penalty is None else ops.repeat(zero, 3, axis=1)
 
-    def _run(self, solver, x, given):
+    def _run(self, solver, x, given, call):
         """Solve step by step."""
 
         def advance(state):
             x, total, number = state
-            x, more = self._one(x, number, given, solver)
+            x, more = self._one(x, number, given, solver, call)
             return x, total + more, number + 1
 
         state = x, self._nothing(x), ops.convert_to_tensor(0, "int32")
-        if solver.adaptive or not freezes():
+        if solver.adaptive or not call.for_export:
             return engine.iterate(advance, solver.most, state)[:2]
         for _ in range(solver.steps):  # exporters on JAX do not support its loops
             state = advance(state)
         return state[:2]
 
-    def _replayed(self, solver, x, given):
+    def _replayed(self, solver, x, given, call):
         """Solve with a backward pass that computes each step once more."""
-        part = _Step(self, solver, self._step.number)
+        part = _Step(self, solver, self._step.number, call)
         numbers = engine.constant(np.arange, solver.most, like=engine.tensor(self._step.number))
         return engine.backprop(
             lambda: [engines.Stretch([part], [[part.number]], [[numbers]], solver.most, engine.scans([]))],
             x,
-            given,
-            False,
+            Call(given),
             invert=self.backprop == "reversible",
             tolerance=self._drift.tolerance,
             on_drift=self._drift.tell,
@@ -396,7 +398,8 @@ class Continuous(Bijector):
         >>> Continuous(Field([8]), "rk4", steps=10).evaluations(ops.ones((4, 3)))
         40
         """
-        solver = self.solver_in_scope()
+        call = Call(context, inverse, log_det=False)
+        solver = self._solver(call)
         stages = len(solver.tableau.nodes)
         if not solver.adaptive:
             return stages * solver.steps
@@ -405,8 +408,8 @@ class Continuous(Bijector):
         begin, end = float(not inverse), float(inverse)
         with engine.no_grad():
             if solver.name in LIBRARIES:
-                return int(self._by_library(solver, x, given, begin, end, integrate=False)[-1])
-            rate = self._rate(given, integrate=False)
+                return int(self._by_library(solver, x, given, call, integrate=False)[-1])
+            rate = self._rate(given, call)
             found = solvers.adapt_steps(solver, rate, x, begin, end)
         return 1 + stages * int(ops.convert_to_numpy(found.attempts))
 
@@ -423,9 +426,9 @@ class Continuous(Bijector):
         ((4,), (4,))
         """
         given = {} if noise is None else {"noise": noise}
+        x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         y, log_det = self(x, context=context, inverse=inverse, **given)
-        with setting(finer=True):
-            better, log_det_better = self(x, context=context, inverse=inverse, **given)
+        better, log_det_better = self.run(x, Call(context, inverse, finer=True), noise)
         axes = tuple(range(1, len(y.shape)))
         return ops.max(ops.abs(y - better), axis=axes), ops.abs(log_det - log_det_better)
 
@@ -442,20 +445,22 @@ class _Penalty(keras.Layer):
 class _Step:
     """A step of a solve as a part of `engine.backprop`, which gives the variable `number` the value of each step."""
 
-    def __init__(self, layer, solver=None, number=None):
-        self.layer, self.solver, self.rates = layer, solver, {}
+    def __init__(self, layer, solver=None, number=None, solve=None):
+        self.layer, self.solver, self.solve, self.rates = layer, solver, solve, {}
         # Holds the values of a loop; no weight of the layer, which does not track it.
         self.number = (
             keras.Variable(0, dtype="int32", trainable=False, name="step") if number is None else number
         )
 
-    def run(self, x, context, inverse):
-        return self.layer._one(x, engine.tensor(self.number), context, self.solver)
+    def run(self, x, call):
+        """Take the step; the context of `call` holds the tensors of the solve."""
+        return self.layer._one(x, engine.tensor(self.number), call.context, self.solver, self.solve)
 
-    def rebuild(self, y, context, inverse, nudge):
-        back = {**context, "starts": context["starts"] + context["lengths"], "lengths": -context["lengths"]}
-        x = ops.stop_gradient(self.layer._one(y, engine.tensor(self.number), back, self.solver)[0])
-        return x, *self.run(x + nudge, context, inverse)
+    def rebuild(self, y, call, nudge):
+        given = call.context
+        back = {**given, "starts": given["starts"] + given["lengths"], "lengths": -given["lengths"]}
+        x = ops.stop_gradient(self.run(y, call._replace(context=back))[0])
+        return x, *self.run(x + nudge, call)
 
     def compute_inverse_shape(self, latent_shape):
         return latent_shape

@@ -8,11 +8,11 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.steered import Steered
-from flowkit.contract import Context, ContractError, Shape, Tensor
+from flowkit.contract import ContractError, Shape, Tensor
 from flowkit.contract.arguments import Positive, one_of, words
+from flowkit.contract.call import Call
 from flowkit.contract.conditioner import LAYOUTS, Network, build_conditioner
 from flowkit.contract.errors import shape_error
-from flowkit.contract.settings import settings
 from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
 from flowkit.numerics import mean
@@ -214,28 +214,30 @@ class Coupling(Steered):
     def _seen_shape(self, x_shape):
         return (*x_shape[:-1], self._parts.sizes(x_shape[1:])[0])
 
-    def _prepare(self, kept, context, derived=None):
-        return self.transform.prepare(self._answer(kept, context, derived))
+    def _prepare(self, kept, call, derived=None):
+        return self.transform.prepare(self._answer(kept, call.context, derived, self._guidance(call)))
 
-    def _move(self, given, prepared, inverse):
-        moved, log_slope = self.transform.run(given, prepared, inverse=inverse)
+    def _move(self, given, prepared, call):
+        moved, log_slope = self.transform.run(given, prepared, inverse=call.inverse)
         moved = self._parts.only_changed(moved, given)
-        if self.spec.log_det == "zero" or not settings().log_det:
+        if self.spec.log_det == "zero" or not call.log_det:
             return moved, 0.0
         return moved, sum_event(self._parts.only_changed(log_slope))
 
-    def _run(self, x, context, inverse, derived):
+    def run(
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
+    ) -> tuple[Tensor, Tensor]:
         kept, given = self._parts.part(x)
-        moved, log_det = self._move(given, self._prepare(kept, context, derived), inverse)
+        moved, log_det = self._move(given, self._prepare(kept, call, derived), call)
         return self._parts.join(kept, moved), log_det
 
-    def rebuild(self, y: Tensor, context: Context, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
+    def rebuild(self, y: Tensor, call: Call, nudge: Any) -> tuple[Any, Any, Any]:
         # What is kept is the same on both sides, so the network answers once for both directions.
         (kept, moved), (kept_nudge, moved_nudge) = self._parts.part(y), self._parts.part(nudge)
-        prepared = self._prepare(kept + kept_nudge, context)
+        prepared = self._prepare(kept + kept_nudge, call)
         constants = [ops.stop_gradient(a) for a in prepared]
-        undone, _ = self._move(moved, constants, not inverse)
-        redone, log_det = self._move(undone + moved_nudge, prepared, inverse)
+        undone, _ = self._move(moved, constants, call.turned())
+        redone, log_det = self._move(undone + moved_nudge, prepared, call)
         return self._parts.join(kept, undone), self._parts.join(kept + kept_nudge, redone), log_det
 
 

@@ -1,10 +1,12 @@
 """Maps of each entry by itself, between the real line, the positive numbers and bounded intervals."""
 
 import math
+from typing import Any
 
 from keras import ops
 
-from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Domain, Tensor, sum_event
+from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, Tensor, sum_event
+from flowkit.contract.call import Call
 from flowkit.contract.checks import pair
 from flowkit.numerics import log1mexp, log_sigmoid, softplus, tanh
 
@@ -25,14 +27,9 @@ class Elementwise(Bijector):
     """
 
     def run(
-        self,
-        x: Tensor,
-        context: Context,
-        inverse: bool,
-        noise: Tensor | None = None,
-        derived: dict[str, Tensor] | None = None,
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
-        y, log_derivative = pair(super().run(x, context, inverse=inverse, noise=noise, derived=derived))
+        y, log_derivative = pair(super().run(x, call, noise, derived))
         return y, sum_event(ops.broadcast_to(self._for_each(log_derivative, y), ops.shape(y)))
 
     def _for_each(self, log_derivative, y):

@@ -3,6 +3,7 @@
 from typing import Any
 
 from flowkit.contract import Bijector, Context, Shape, Tensor
+from flowkit.contract.call import Call
 from flowkit.contract.flow_layer import Part
 from flowkit.contract.noise import given
 
@@ -15,6 +16,8 @@ class Inverse(Bijector):
     >>> Inverse(Exp()).spec.domain
     Domain(kind='interval', low=0.0, high=inf)
     """
+
+    runs_hooks = False
 
     def __init__(self, bijector: Part, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -32,10 +35,13 @@ class Inverse(Bijector):
         # The inner bijector's own check of the direction that it will run.
         self.bijector._check_input(x, context, not inverse)
 
+    def derive(self, x_shape: Shape, inverse: bool) -> Any:
+        return self.bijector.derive(x_shape, not inverse)
+
     def run(
-        self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
-        return self.bijector.run(x, context, inverse=not inverse, **given(noise))
+        return self.bijector.run(x, call.turned(), noise, derived)
 
     def noise_needs(self, x_shape: Shape, *, inverse: bool) -> Tensor:
         return self.bijector.noise_needs(self.bijector.compute_inverse_shape(x_shape), inverse=not inverse)
@@ -43,8 +49,8 @@ class Inverse(Bijector):
     def forgets(self, *, inverse: bool) -> bool:
         return self.bijector.forgets(inverse=not inverse)
 
-    def rebuild(self, y: Tensor, context: Context, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
-        return self.bijector.rebuild(y, context, inverse=not inverse, nudge=nudge)
+    def rebuild(self, y: Tensor, call: Call, nudge: Any) -> tuple[Any, Any, Any]:
+        return self.bijector.rebuild(y, call.turned(), nudge)
 
     @property
     def refreshes(self) -> bool:
@@ -57,7 +63,7 @@ class Inverse(Bijector):
                 "f would need noise for them that nothing has drawn. Put the layer that refreshes outside."
             )
         # f's own inputs are this layer's outputs.
-        x, _ = self.run(x, context, inverse=False, noise=noise)
+        x, _ = self.run(x, Call(context), noise)
         self.bijector.run_refresh(x, context)
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> Any:
@@ -67,6 +73,10 @@ class Inverse(Bijector):
         self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
     ) -> Any:
         return self.bijector.run_adapt(z, context, again, **given(noise))
+
+    @property
+    def composite(self) -> bool:
+        return self.bijector.composite
 
     @property
     def num_classes(self) -> int | None:

@@ -12,9 +12,9 @@ from flowkit.bijectors.composite import Composite, compose_scales, proceed
 from flowkit.bijectors.levels import level_shapes
 from flowkit.contract import Context, ContractError, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Fraction, listed, words
-from flowkit.contract.conditioner import LAYOUTS, ask, build_conditioner, deal
+from flowkit.contract.call import Call
+from flowkit.contract.conditioner import LAYOUTS, ask, build_conditioner, deal, derive
 from flowkit.contract.errors import shape_error
-from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
 from flowkit.transforms import Gaussian
@@ -112,53 +112,73 @@ class MultiScale(Composite):
 
     # Running
 
+    def derive(self, x_shape: Shape, inverse: bool) -> Any:
+        data = as_tuple(self.compute_inverse_shape(x_shape) if inverse else x_shape)
+        derived = []
+        for scale, prior, (given, left) in zip(
+            self.scales, self._networks, level_shapes(self, data), strict=True
+        ):
+            after = scale.compute_output_shape(given)
+            derived.append((scale.derive(after if inverse else given, inverse), derive(prior, left)))
+        return derived
+
+    def run(
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        return self._travel(x, call, noise, derived=derived)
+
     def run_levels(
-        self, x: Tensor, context: Context = None, noise: Tensor | None = None, visit: Any = proceed
+        self, x: Tensor, call: Call, noise: Tensor | None = None, visit: Any = proceed, derived: Any = None
     ) -> Any:
         """Yield for each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
 
         Latents are (batch, h, w, c); a log-det is (batch,), or a scalar if it does not depend on x. `visit(part, input,
         noise)` is called before each scale and each prior.
         """
-        shares = self._deal(noise, x, inverse=False)
-        for scale, prior, share in zip(self.scales, self._networks, shares, strict=True):
+        shares, derived = self._deal(noise, x, inverse=False), derived or self._nothing
+        for scale, prior, share, (own, of_prior) in zip(
+            self.scales, self._networks, shares, derived, strict=True
+        ):
             found = visit(scale, x, share)
             if not isinstance(found, tuple):
-                found = scale.run(x, context, inverse=False, **given(share))
+                found = scale.run(x, call, share, own)
             x, log_det = found
             kept, z = (x, x) if scale is self.scales[-1] else _halves(x)
             visit(prior, kept, None)
-            z, whitening = self._whiten(z, prior, kept, context, inverse=False)
+            z, whitening = self._whiten(z, prior, kept, call, of_prior)
             yield z, log_det, whitening
             x = kept
 
-    def _travel(self, x, context, noise, inverse, visit=proceed):
-        if not inverse:
-            parts, *log_dets = zip(*self.run_levels(x, context, noise, visit), strict=True)
-            return self.join_latents(parts), [*log_dets[0], *log_dets[1]]
+    def _travel(self, x, call, noise, visit=proceed, derived=None):
+        derived = derived or self._nothing
+        if not call.inverse:
+            parts, *log_dets = zip(*self.run_levels(x, call, noise, visit, derived), strict=True)
+            return self.join_latents(parts), sum([*log_dets[0], *log_dets[1]], 0.0)
         shares = self._deal(noise, x, inverse=True)
         *parts, x = self.split_latents(x)
-        x, log_det = self._whiten(x, self.top_prior, x, context, inverse=True)
-        log_dets = [log_det]
-        for scale, prior in zip(reversed(self.scales), [None, *reversed(self.priors)], strict=True):
+        x, total = self._whiten(x, self.top_prior, x, call, derived[-1][1])
+        for number in reversed(range(len(self.scales))):
+            scale, (own, of_prior) = self.scales[number], derived[number]
             if scale is not self.scales[-1]:
-                z, log_det = self._whiten(parts.pop(), prior, x, context, inverse=True)
-                x = engine.concatenate([x, z])
-                log_dets.append(log_det)
-            share = shares.pop()
-            found = visit(scale, x, share)
-            x, log_det = found or scale.run(x, context, inverse=True, **given(share))
-            log_dets.append(log_det)
-        return x, log_dets
+                z, log_det = self._whiten(parts.pop(), self.priors[number], x, call, of_prior)
+                x, total = engine.concatenate([x, z]), total + log_det
+            found = visit(scale, x, shares[number])
+            x, log_det = found or scale.run(x, call, shares[number], own)
+            total = total + log_det
+        return x, total
 
-    def _whiten(self, z, prior, given, context, *, inverse):
+    @property
+    def _nothing(self):
+        return [(None, None)] * len(self.scales)
+
+    def _whiten(self, z, prior, given, call, derived=None):
         """Return eps = (z - mean) exp(-logs) and its log-det, with (mean, logs) = prior(given); or the way back."""
         if prior is None:
             return z, 0.0
         transform = self._whitening
         layout = "contiguous" if prior is self.top_prior else self.prior_layout
-        h = deal(ask(prior, given, context, z.dtype), transform.parameters, layout)
-        z, log_slope = transform.run(z, transform.prepare(h), inverse=inverse)
+        h = deal(ask(prior, given, call.context, z.dtype, derived), transform.parameters, layout)
+        z, log_slope = transform.run(z, transform.prepare(h), inverse=call.inverse)
         log_det = sum_event(log_slope)
         # The top prior has one output for the whole batch if its input is the same for all samples.
         return z, log_det[0] if log_slope.shape[0] == 1 else log_det
@@ -166,7 +186,7 @@ class MultiScale(Composite):
     def before_top_prior(self, z: Tensor, context: Context = None) -> Tensor:
         """Return what the last scale gives, (batch, h, w, c), of flat latents (batch, dim): the top prior undone."""
         last = self.split_latents(z)[-1]
-        return self._whiten(last, self.top_prior, last, context, inverse=True)[0]
+        return self._whiten(last, self.top_prior, last, Call(context, inverse=True))[0]
 
     def split_levels(self) -> tuple[list[FlowLayer], FlowLayer | None]:
         return [], self

@@ -9,6 +9,7 @@ import numpy as np
 from flowkit.bijectors.unconstrain import domain_of_column
 from flowkit.contract import Bijector, Context, ContractError, Domain, Shape, Tensor
 from flowkit.contract.arguments import shown
+from flowkit.contract.call import Call
 from flowkit.contract.checks import refuse_noise
 from flowkit.contract.columns import ColumnError, check_count, join, pick
 from flowkit.contract.flow_layer import Part
@@ -30,6 +31,8 @@ class OnColumns(Bijector):
     >>> ops.convert_to_numpy(z).round(4).tolist()
     [[2.0, 1.0]]
     """
+
+    runs_hooks = False
 
     def __init__(
         self, bijector: Part, columns: Sequence[bool], *, others: str | Domain = "real", **kwargs: Any
@@ -61,6 +64,10 @@ class OnColumns(Bijector):
         return [next(own) if marked else other for marked in self.columns]
 
     @property
+    def composite(self) -> bool:
+        return self.bijector.composite
+
+    @property
     def num_classes(self) -> int | None:
         return self.bijector.num_classes
 
@@ -81,11 +88,14 @@ class OnColumns(Bijector):
                 "event shape", self, expected="a bijector that keeps the shape", received=f"{self.bijector!r}"
             )
 
+    def derive(self, x_shape: Shape, inverse: bool) -> Any:
+        return self.bijector.derive(self._inner(x_shape), inverse)
+
     def run(
-        self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
         own, others = (pick(x, places) if places else None for places in self._groups)
-        moved, log_det = self.bijector.run(own, context, inverse=inverse)
+        moved, log_det = self.bijector.run(own, call, None, derived)
         return moved if others is None else join([moved, others], self._groups), log_det
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:

@@ -8,6 +8,7 @@ from flowkit.bijectors.steered import Steered
 from flowkit.contract import Context, Shape, Tensor, sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import words
+from flowkit.contract.call import Call
 from flowkit.contract.conditioner import NetworkOfContext, build_on_context
 from flowkit.engines import engine
 from flowkit.transforms import Transform
@@ -65,16 +66,18 @@ class Pointwise(Steered):
     def _derive(self, x_shape: Shape, inverse: bool) -> Any:
         return None  # its conditioner reads the context, whose shape is not known here
 
-    def _run(self, x, context, inverse, derived):
+    def run(
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
+    ) -> tuple[Tensor, Tensor]:
         if self.conditioner is None:
             raw = ops.expand_dims(engine.tensor(self.raw), 0)
         else:
-            raw = self._answer(context, None)
+            raw = self._answer(call.context, None)
             if self.init == "data":
                 raw = raw + self.raw.value
         # One axis of size 1 for each of the places that share it.
         raw = ops.reshape(raw, (-1, *(1,) * (len(x.shape) - 2), *raw.shape[1:]))
-        y, log_slope = self.transform.run(x, self.transform.prepare(raw), inverse=inverse)
+        y, log_slope = self.transform.run(x, self.transform.prepare(raw), inverse=call.inverse)
         if self.spec.log_det == "zero":
             return y, 0.0
         return y, sum_event(ops.broadcast_to(log_slope, ops.shape(y)))

@@ -7,16 +7,15 @@ import numpy as np
 from keras import ops
 
 from flowkit import engines
-from flowkit.bijectors.chain import derived_of, fold, run_units
+from flowkit.bijectors.chain import derive_steps, run_steps, steps_of
 from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay, smallest
-from flowkit.contract import Bijector, Context, ContractError, FlowLayer, Shape, Tensor
+from flowkit.contract import Bijector, ContractError, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import whole
-from flowkit.contract.derived import apart, freezes, once
+from flowkit.contract.call import Call
 from flowkit.contract.errors import label
 from flowkit.contract.flow_layer import Part
 from flowkit.contract.inside import kept_frozen, layers_inside
-from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 
@@ -105,6 +104,7 @@ class Repeat(Replayed):
             for alike in zip(*(copy.variables for copy in copies), strict=True):
                 self._held.columns.append(self._column(alike))
         self._declare_built()
+        self._held.know(self)
 
     def _copy(self, number):
         """Return an unbuilt copy of the block, whose seeds are `number` higher."""
@@ -193,97 +193,85 @@ class Repeat(Replayed):
 
     # Running
 
-    def run(
-        self, x: Tensor, context: Context, inverse: bool, noise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        if self.backprop != "stored" and not freezes():
-            return replay(self, [self], x, context, inverse)
-        rows, shape, derived = self._rows(), as_tuple(x.shape), None
-        if noise is None:
-            if self._loops and not freezes():
-                return self._scan(rows, x, context, inverse)
-            # Constants of an exported flow are those of each copy.
-            derived = once(
-                (self, shape[1:], inverse), lambda: split_copies(self._derived(rows, shape, inverse), self.n)
-            )
-        x, log_dets = self._travel(x, context, noise, inverse, rows=rows, derived=derived)
-        for loss in rows.losses:
-            self.add_loss(loss)
-        return x, sum(log_dets, 0.0)
+    def derive(self, x_shape: Shape, inverse: bool) -> Any:
+        """Return for each copy what the steps of its block derive, or None for a step that runs other layers."""
+        return split_copies(self._derived(self._rows(), x_shape, inverse), self.n)
 
-    def _travel(self, x, context, noise, inverse, visit=proceed, rows=None, derived=None):
-        rows = self._rows() if rows is None else rows
+    def run(
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        if self.backprop != "stored" and engine.records_gradients() and not call.for_export:
+            return replay(self, [self], x, call)
+        rows = self._rows()
+        if derived is None:
+            derived = self._derived(rows, x.shape, call.inverse)
+            if noise is None and not call.for_export and self._scans():
+                return self._scan(rows, x, call, derived)
+            derived = split_copies(derived, self.n)
         if engine.traces():
             rows.unstack()
-        shares, units, log_dets = self._deal(noise, x, inverse=inverse), self._units, []
-        for i in reversed(range(self.n)) if inverse else range(self.n):
+        shares, total = self._deal(noise, x, call.inverse), 0.0
+        for i in reversed(range(self.n)) if call.inverse else range(self.n):
             rows.number = i
-            with rows, apart((self, i)):
+            with rows:
+                x, log_det = run_steps(self._held.steps, x, call, [shares[i]] * len(derived[i]), derived[i])
+            total = total + log_det
+        self._keep({place: engine.stack(rows.unstacked[place]) for place in rows.assigned})
+        for loss in rows.losses:
+            self.add_loss(loss)
+        return x, total
+
+    def _travel(self, x, call, noise, visit=proceed):
+        rows = self._rows()
+        shares, total = self._deal(noise, x, call.inverse), 0.0
+        for i in reversed(range(self.n)) if call.inverse else range(self.n):
+            rows.number = i
+            with rows:
                 found = visit(self.block, x, shares[i])
                 if found is True:
                     break
-                if derived is None:
-                    x, log_det = found or self.block.run(x, context, inverse=inverse, **given(shares[i]))
-                    log_dets.append(log_det)
-                else:
-                    x, more = run_units(units, derived[i], x, context, inverse)
-                    log_dets += more
+                x, log_det = found or self.block.run(x, call, shares[i])
+            total = total + log_det
         self._keep({place: engine.stack(rows.unstacked[place]) for place in rows.assigned})
-        return x, log_dets
-
-    @property
-    def _units(self):
-        return fold(smallest([self.block]))
+        return x, total
 
     def _rows(self):
-        return Rows(self.block.variables, [engine.tensor(column) for column in self._held.columns])
+        return Rows(self._held.variables, [engine.tensor(column) for column in self._held.columns])
 
-    def _derived(self, rows, shape, inverse):
-        """Return for each unit of the block what its parts derive from the weights of all copies at once, or None."""
-        derived, before, units = [], shape, self._units
+    def _derived(self, rows, x_shape, inverse):
+        """Return what each step of the block derives from the weights of all copies at once, or None."""
         rows.number = None
-        with rows, apart((self, None)):
-            for unit in reversed(units) if inverse else units:
-                derives = all(hasattr(part, "_derive") for part in unit)
-                derived.append(derived_of(unit, before, inverse) if derives else None)
-                if any(tuple(tensor.shape)[:1] != (self.n,) for tensor in _tensors(derived[-1])):
-                    raise self._no_leading_axis(unit, derived[-1])
-                for part in reversed(unit) if inverse else unit:
-                    after = part.compute_inverse_shape if inverse else part.compute_output_shape
-                    before = after(before)
-        return derived[::-1] if inverse else derived
+        with rows:
+            derived = derive_steps(self._held.steps, x_shape, inverse, stacked=True)
+        for step, own in zip(self._held.steps, derived, strict=True):
+            if any(tuple(tensor.shape)[:1] != (self.n,) for tensor in _tensors(own)):
+                raise self._no_leading_axis(step, own)
+        return derived
 
-    def _no_leading_axis(self, unit, derived):
-        wanted = (
-            f"_derive of {' and '.join(map(label, unit))} to return tensors with a leading axis of {self.n}"
-        )
+    def _no_leading_axis(self, step, derived):
+        name = " and ".join(map(label, getattr(step, "parts", [step])))
+        wanted = f"_derive of {name} to return tensors with a leading axis of {self.n}"
         received = f"shapes {[tuple(tensor.shape) for tensor in _tensors(derived)]}"
         hint = "It runs once for the weights of all copies: write it with negative axes."
         return ContractError("repeat", self, expected=wanted, received=received, hint=hint)
 
-    @property
-    def _loops(self):
+    def _scans(self):
         """Return True if a program is made now, and one copy can be compiled for all of them."""
-        # A generator, which engines without loops leave alone: this is asked in each call.
-        if not engine.scans(layers_inside(self.block)):
-            return False
-        # The state of a loop has one type.
-        parts = [layer for layer in layers_inside(self.block) if isinstance(layer, FlowLayer)]
-        return all(part.compute_dtype == self.compute_dtype for part in parts)
+        return self._held.one_type and engine.scans(self._held.inside)
 
-    def _scan(self, rows, x, context, inverse):
+    def _scan(self, rows, x, call, derived):
         """Run the copies in a loop of the engine, which compiles one of them for all."""
-        derived = self._derived(rows, as_tuple(x.shape), inverse)
 
         def step(x, row):
             values, tensors = row
-            with Rows(self.block.variables, values) as inside:
-                x, log_dets = run_units(self._units, _filled(derived, iter(tensors)), x, context, inverse)
+            with Rows(self._held.variables, values) as inside:
+                own = _filled(derived, iter(tensors))
+                x, log_det = run_steps(self._held.steps, x, call, [None] * len(own), own)
             assigned = {place: inside.stacks[place] for place in inside.assigned}
-            return ops.cast(x, self.compute_dtype), (sum(log_dets, 0.0), inside.losses, assigned)
+            return ops.cast(x, self.compute_dtype), (log_det, inside.losses, assigned)
 
         stacks = rows.stacks, _tensors(derived)
-        x, (log_det, losses, assigned) = engine.scan(step, x, stacks, self.n, reverse=inverse)
+        x, (log_det, losses, assigned) = engine.scan(step, x, stacks, self.n, reverse=call.inverse)
         self._keep(assigned)
         for loss in losses:
             self.add_loss(ops.sum(loss))
@@ -300,7 +288,7 @@ class Repeat(Replayed):
         stacks = {id(like): engine.tensor(column) for like, column in self._pairs()}
         variables = [part.variables for part in parts]
         values = [[stacks[id(variable)] for variable in own] for own in variables]
-        return engines.Stretch(parts, variables, values, self.n, self._loops)
+        return engines.Stretch(parts, variables, values, self.n, self._scans())
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "block": self._block_config()}
@@ -311,6 +299,13 @@ class _Held:
 
     def __init__(self, block):
         self.block, self.columns, self.shapes = block, [], None
+
+    def know(self, repeat):
+        """Keep what calls of a built `repeat` read: the steps of its block, its variables and layers."""
+        self.steps, self.variables = steps_of([self.block], repeat.spec), self.block.variables
+        self.inside = list(layers_inside(self.block))
+        types = {layer.compute_dtype for layer in self.inside if isinstance(layer, FlowLayer)}
+        self.one_type = types == {repeat.compute_dtype}  # the state of a compiled loop has one type
 
 
 class Rows(keras.StatelessScope):
@@ -383,5 +378,10 @@ def _filled(nest, tensors):
 
 def split_copies(derived, n):
     """Split what is derived for all copies into a list with the part of each copy."""
-    unstacked = [engine.unstack(tensor) for tensor in _tensors(derived)]
-    return [_filled(derived, iter([rows[i] for rows in unstacked])) for i in range(n)]
+    if isinstance(derived, dict):
+        parts = {name: split_copies(value, n) for name, value in derived.items()}
+        return [{name: rows[i] for name, rows in parts.items()} for i in range(n)]
+    if isinstance(derived, list | tuple):
+        rows = [split_copies(value, n) for value in derived]
+        return [[row[i] for row in rows] for i in range(n)]
+    return engine.unstack(derived) if hasattr(derived, "shape") else [derived] * n

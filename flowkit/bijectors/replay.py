@@ -64,15 +64,14 @@ class Replayed(Composite):
         self._drift.tell(error)
 
 
-def replay(owner, parts, x, context, inverse):
+def replay(owner, parts, x, call):
     """Run `parts` of `owner`, a Chain or Repeat, so that the backward pass runs them once more: (output, log-det)."""
     invert = owner.backprop == "reversible"
     parts = smallest(parts) if invert else parts
     return engine.backprop(
         lambda: [_stretch(part) for part in parts],  # called where compilers do not look
         x,
-        context,
-        inverse,
+        call,
         invert=invert,
         tolerance=owner._drift.tolerance,
         on_drift=owner.tell_drift,

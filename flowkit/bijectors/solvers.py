@@ -10,7 +10,6 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import sum_event
-from flowkit.contract.settings import settings
 from flowkit.engines import engine
 from flowkit.numerics import maximum, mean, minimum
 
@@ -104,14 +103,6 @@ class Solver:
             atol=share * self.atol,
             max_steps=4 * self.max_steps,
         )
-
-
-def in_scope(solver: Solver) -> Solver:
-    """Return `solver`, or what the `settings` make of it."""
-    found = settings()
-    if found.steps is not None:
-        solver = replace(solver, name="rk4" if solver.adaptive else solver.name, steps=found.steps)
-    return solver.finer() if found.finer else solver
 
 
 def spread(numbers: Any, x: Any) -> Any:

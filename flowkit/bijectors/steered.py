@@ -18,7 +18,6 @@ from flowkit.contract.conditioner import (
     refresh_conditioner,
     refreshes,
 )
-from flowkit.contract.settings import settings
 from flowkit.engines import engine
 from flowkit.transforms import Additive, Affine, Transform
 
@@ -106,10 +105,10 @@ class MovedByContext(Conditioned):
 class Steered(Conditioned):
     """A bijector that moves entries by its `transform`, with parameters from its `conditioner`.
 
-    A subclass chooses the entries that are moved, and the input of the conditioner: `_seen`. It runs a direction by
-    `_run(x, context, inverse, derived)`.
+    A subclass chooses the entries that are moved, and the input of the conditioner: `_seen`.
     """
 
+    runs_hooks = False
     layout = "contiguous"  # the order of the conditioner's channels
 
     def __init__(self, conditioner: Network, transform: str | Transform, **kwargs: Any) -> None:
@@ -145,27 +144,17 @@ class Steered(Conditioned):
         """Return the shape of the input of the conditioner, for inputs of `x_shape`."""
         return x_shape
 
-    def run(
-        self,
-        x: Tensor,
-        context: Context,
-        inverse: bool,
-        noise: Tensor | None = None,
-        derived: dict[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
-        return self._run(x, context, inverse, derived)
-
-    def _answer(self, given, context, derived=None):
+    def _answer(self, given, context, derived=None, guidance=None):
         """Return the conditioner's output h for what it sees: (batch, *places, parameters, channels).
 
-        In the scope of a guidance w it is h + w (h - h without a context).
+        With a guidance w it is h + w (h - h without a context).
         """
-        h, weight = self._answer_to(given, context, derived), self._guidance(context)
-        return h + weight * (h - self._answer_to(given, None, derived)) if weight else h
+        h = self._answer_to(given, context, derived)
+        return h + guidance * (h - self._answer_to(given, None, derived)) if guidance else h
 
-    def _guidance(self, context):
-        """Return the weight of the guidance in scope; None for none, and for a layer without an optional context."""
-        return settings().guidance if context is not None and self.spec.context == "optional" else None
+    def _guidance(self, call):
+        """Return the weight of a call's guidance; None for none, and for a layer without an optional context."""
+        return call.guidance if call.context is not None and self.spec.context == "optional" else None
 
     def _answer_to(self, given, context, derived):
         h = ask(self.conditioner, given, context, self.compute_dtype, derived)

@@ -11,7 +11,6 @@ from flowkit.conditioners.transformer import InTurn, NamedWeights, glorot, norma
 from flowkit.contract import ContractError, Shape, Tensor
 from flowkit.contract.arguments import Blocks, Count, whole
 from flowkit.contract.conditioner import as_type, deal
-from flowkit.contract.derived import derive_from
 from flowkit.engines import engine
 
 Reach = Annotated[int, whole(1, 64)]
@@ -68,7 +67,7 @@ class CausalConvNet(NamedWeights):
         self._add("last_bias", (self.features,))
 
     def call(self, x: Tensor, context: None = None, derived: dict[str, Tensor] | None = None) -> Tensor:
-        derived = derive_from(self, x.shape) if derived is None else derived
+        derived = self._derive(x.shape) if derived is None else derived
         _, places, channels = x.shape
         reach, width = self.reach, self.width
         # The places that a window reads are the first of a rectangle around them; those after them are zeros.

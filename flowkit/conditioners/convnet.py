@@ -9,7 +9,7 @@ from flowkit.conditioners.scaled import ScaledConv
 from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import ContextWord, Count
 from flowkit.contract.conditioner import as_type
-from flowkit.contract.derived import as_keyword, derive_from
+from flowkit.contract.derived import as_keyword
 from flowkit.engines import engine
 
 
@@ -67,7 +67,7 @@ class ConvNet(ContextNetwork):
         }
 
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
-        derived = derive_from(self, x.shape) if derived is None else derived
+        derived = self._derive(x.shape) if derived is None else derived
         if context is None or self.bias is None:
             layers = [
                 (layer["kernel"], layer["bias"])

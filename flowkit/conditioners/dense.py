@@ -8,7 +8,6 @@ from flowkit.conditioners.context import ContextNetwork, refuse_dict
 from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import shown
 from flowkit.contract.conditioner import as_type
-from flowkit.contract.derived import derive_from
 from flowkit.engines import engine
 from flowkit.numerics import tanh
 
@@ -95,4 +94,4 @@ class DenseNetwork(ContextNetwork):
 
     def _weights(self, x, derived):
         shape = None if isinstance(x, dict) else x.shape
-        return (derive_from(self, shape) if derived is None else derived)["layers"]
+        return (self._derive(shape) if derived is None else derived)["layers"]

@@ -11,7 +11,6 @@ from flowkit.conditioners.dense import Activation, DenseNetwork, activate
 from flowkit.contract import Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Between0And1, Blocks, ContextWord, Count, Widths, whole_numbers, words
 from flowkit.contract.columns import pick
-from flowkit.contract.derived import derive_from
 from flowkit.contract.precision import full_precision
 from flowkit.numerics import cos, matmul, norm, sin, softplus
 
@@ -284,7 +283,7 @@ class LipschitzMLP(ContextNetwork):
         }
 
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
-        derived = derive_from(self, x.shape) if derived is None else derived
+        derived = self._derive(x.shape) if derived is None else derived
         h = ops.cast(x, self.compute_dtype)
         for k, kernel in enumerate(derived["kernels"]):
             h = matmul(h, kernel) + derived["shifts"][k]

@@ -12,7 +12,6 @@ from flowkit.contract.adaptation import adapted_flag, normalizing
 from flowkit.contract.arguments import Count, Positive
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.configured import Configured
-from flowkit.contract.derived import derive_from
 from flowkit.engines import engine
 from flowkit.numerics import matmul
 
@@ -72,7 +71,7 @@ class ScaledConv(Configured, keras.Layer):
         return self.call(as_type(x, self.compute_dtype), derived)
 
     def call(self, x: Tensor, derived: dict[str, Tensor] | None = None) -> Tensor:
-        derived = derive_from(self, x.shape) if derived is None else derived
+        derived = self._derive(x.shape) if derived is None else derived
         return engine.convolve(x, derived["kernel"], derived["bias"])
 
     def _derive(self, x_shape: Shape) -> dict[str, Any]:

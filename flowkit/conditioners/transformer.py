@@ -13,7 +13,7 @@ from flowkit.conditioners.context import ContextNetwork, rows_of
 from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.arguments import Blocks, ContextWord, Count, whole
 from flowkit.contract.conditioner import as_type, deal
-from flowkit.contract.derived import as_keyword, derive_from
+from flowkit.contract.derived import as_keyword
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.numerics import mean
@@ -148,7 +148,7 @@ class Transformer(NamedWeights):
         return self.call(as_type(x, self.compute_dtype), context, **as_keyword(derived))
 
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
-        derived = derive_from(self, x.shape) if derived is None else derived
+        derived = self._derive(x.shape) if derived is None else derived
         h = self._embedded(x, context, derived["positions"], derived)
         h = self._crossed(h, self._keys_and_values(context, derived), derived)
         for layer in self._weights_by_layer(derived):

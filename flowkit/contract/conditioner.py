@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import ContextWord, Count, shown
 from flowkit.contract.configured import Configured, add_argument
-from flowkit.contract.derived import as_keyword, derive_from, goes_with, takes_derived
+from flowkit.contract.derived import as_keyword, goes_with, takes_derived
 from flowkit.contract.errors import ContractError
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import Context, Shape, Tensor, as_tuple
@@ -150,7 +150,7 @@ def build_on_context(owner: Any, conditioner: Any, features: int, context_shape:
 
 def derive(conditioner: Any, x_shape: tuple[Any, ...]) -> Any:
     """Return what depends on a conditioner's weights alone, for inputs of `x_shape`; None without a `_derive`."""
-    return derive_from(conditioner, x_shape) if takes_derived(type(conditioner), "call") else None
+    return conditioner._derive(x_shape) if takes_derived(type(conditioner), "call") else None
 
 
 def in_turn_of(conditioner: Any) -> Any:

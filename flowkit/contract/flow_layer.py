@@ -9,15 +9,18 @@ from keras import ops
 
 from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
+from flowkit.contract.call import Call
 from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
 from flowkit.contract.configured import Configured
-from flowkit.contract.derived import derive_from, takes_derived
+from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.inside import build_for
 from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import AnySeed, Context, Shape, Tensor, as_tuple, context_shape
 from flowkit.contract.spec import BijectorSpec
+
+_HOOKS = {False: "_forward", True: "_inverse"}
 
 
 class FlowLayer(Configured, keras.Layer):
@@ -34,6 +37,7 @@ class FlowLayer(Configured, keras.Layer):
 
     noise_kind = "normal"
     rows_to_adapt = 0  # a batch will do
+    runs_hooks = True  # False if its `run` calls neither `_forward` nor `_inverse`
     composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
@@ -41,6 +45,7 @@ class FlowLayer(Configured, keras.Layer):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         _refuse_public_names(cls)
+        _refuse_unused_hooks(cls)
         cls._handed = {hook: takes_derived(cls, hook) for hook in FlowLayer._handed}
 
     def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
@@ -107,13 +112,11 @@ class FlowLayer(Configured, keras.Layer):
         self, x: Tensor, context: Context = None, inverse: bool = False, noise: Tensor | None = None
     ) -> Tensor:
         """Return (output, log_det) of one direction. Raises ContractError for an input that does not fit."""
-        self._check_input(x, context, inverse)
+        self.check_input(x, context, inverse)
         check_noise(self, x, inverse, noise)
-        if not self._adapted and not isinstance(x, keras.KerasTensor):
-            self._check_adapted()
         if keras.backend.standardize_dtype(x.dtype) != self.compute_dtype:
             x = ops.cast(x, self.compute_dtype)
-        y, log_det = pair(self.run(x, context, inverse=inverse, **given(noise)))
+        y, log_det = pair(self.run(x, Call(context, inverse), noise))
         return y, per_sample(self, log_det, x)
 
     def __call__(self, x: Tensor, *args: Any, inverse: bool = False, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -172,20 +175,23 @@ class FlowLayer(Configured, keras.Layer):
 
     # What combinators call: the hooks of built parts, without Keras's entry
 
+    def derive(self, x_shape: Shape, inverse: bool) -> Any:
+        """Return what a direction derives from weights alone, for inputs of `x_shape`: a nest of tensors or None."""
+        return self._derive(x_shape, inverse) if self._handed[_HOOKS[inverse]] else None
+
     def run(
-        self,
-        x: Tensor,
-        context: Context,
-        inverse: bool,
-        noise: Tensor | None = None,
-        derived: dict[str, Tensor] | None = None,
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
-        """Call one direction's hook with the arguments that it declares. The log-det may still be a scalar."""
+        """Call one direction's hook with the arguments that it declares. The log-det may still be a scalar.
+
+        `derived` is the result of `derive`; None derives it now.
+        """
+        inverse = call.inverse
         hook = self._inverse if inverse else self._forward
         more = given(noise) if self.spec.draws(inverse=inverse) else {}
-        if self._handed["_inverse" if inverse else "_forward"]:
-            more["derived"] = derive_from(self, x.shape, inverse) if derived is None else derived
-        return hook(x, **more) if self.spec.context == "none" else hook(x, context, **more)
+        if self._handed[_HOOKS[inverse]]:
+            more["derived"] = self._derive(x.shape, inverse) if derived is None else derived
+        return hook(x, **more) if self.spec.context == "none" else hook(x, call.context, **more)
 
     def noise_needs(self, x_shape: Shape, *, inverse: bool) -> Tensor:
         """Return the numbers that a direction needs for a sample of data of `x_shape`: one `Need` per kind, in turn."""
@@ -199,14 +205,14 @@ class FlowLayer(Configured, keras.Layer):
         """Return True if that direction forgets something, so that the other, after it, gives another point."""
         return False
 
-    def rebuild(self, y: Tensor, context: Context, inverse: bool, nudge: Any) -> tuple[Any, Any, Any]:
+    def rebuild(self, y: Tensor, call: Call, nudge: Any) -> tuple[Any, Any, Any]:
         """Return (x, output, log_det) of one direction, found from its output `y` alone; x counts as a constant.
 
         The hook runs on x + nudge. `nudge` is zero, and what gradients are taken with respect to. A
         bijector that finds x on the way, and so need not run both directions, overrides this.
         """
-        x = ops.stop_gradient(self.run(y, context, inverse=not inverse)[0])
-        return x, *self.run(x + nudge, context, inverse=inverse)
+        x = ops.stop_gradient(self.run(y, call.turned())[0])
+        return x, *self.run(x + nudge, call)
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> Any:
         """Call the `_adapt` hook, unless `again` is False and it has run before.
@@ -272,6 +278,12 @@ class FlowLayer(Configured, keras.Layer):
 
     # Manners
 
+    def check_input(self, x: Tensor, context: Context, inverse: bool = False) -> None:
+        """Raise ContractError for an input or a context that does not fit, or if a part waits for `adapt`."""
+        self._check_input(x, context, inverse)
+        if not self._adapted and not isinstance(x, keras.KerasTensor):
+            self._check_adapted()
+
     def _check_input(self, x, context, inverse):
         shape = as_tuple(x.shape)
         if self._fitting != (shape[1:], inverse):
@@ -330,6 +342,16 @@ def _refuse_public_names(kind):
                 f"{kind.__name__}: got a method {name}, expected the hooks _forward(self, x) and _inverse(self, z). "
                 f"Rename {name} to {hook}, since the layer itself is called."
             )
+
+
+def _refuse_unused_hooks(kind):
+    """Raise TypeError for a class that writes a hook although the `run` that it inherits calls none."""
+    unused = [hook for hook in _HOOKS.values() if hook in vars(kind)]
+    if unused and not kind.runs_hooks and "run" not in vars(kind):
+        raise TypeError(
+            f"{kind.__name__}: got a hook {unused[0]}, expected run(self, x, call, noise=None, derived=None), since "
+            f"{kind.__base__.__name__} calls no hooks. Override run, or derive from Bijector."
+        )
 
 
 class Bijector(FlowLayer):

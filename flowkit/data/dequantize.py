@@ -20,6 +20,7 @@ from flowkit.contract import (
     sum_event,
 )
 from flowkit.contract.arguments import Positive, Seed, instance, whole
+from flowkit.contract.call import Call
 from flowkit.contract.checks import refuse_noise
 from flowkit.contract.conditioner import Network, adapt_conditioner, ask
 from flowkit.contract.inside import build_for
@@ -223,7 +224,7 @@ class VariationalDequantize(Dequantize):
     def _forward(self, x, noise):
         x = ops.cast(x, self.compute_dtype)
         eps = self._latents(x, noise)
-        logit, log_det = self.density.run(eps, self._context(self._level(x)), inverse=False)
+        logit, log_det = self.density.run(eps, Call(self._context(self._level(x))))
         u = ops.cast(_TOP * ops.sigmoid(logit), self.compute_dtype)
         volume = self.log_volume(event_size(x.shape))
         return (self._level(x) + u) / self.levels - 0.5, volume - self._log_q(eps, logit, log_det)
@@ -232,7 +233,7 @@ class VariationalDequantize(Dequantize):
         x, volume = super()._inverse(y)
         level = self._level(x)
         logit = self._logit(y, level)
-        eps, log_det = self.density.run(logit, self._context(level), inverse=True)
+        eps, log_det = self.density.run(logit, Call(self._context(level), inverse=True))
         return x, volume + self._log_q(eps, logit, -log_det)
 
     def _log_q(self, eps, logit, log_det):

@@ -1,7 +1,6 @@
 """Latents of data: if they follow the base density, the bits of each level, and the error of data that come back."""
 
 import math
-from types import MethodType
 
 import numpy as np
 from scipy import stats
@@ -9,7 +8,6 @@ from scipy import stats
 from flowkit.bijectors.levels import level_sizes
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, checked
-from flowkit.contract.noise import given
 from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, histograms, holm, plot
 from flowkit.distributions import Normal
 from flowkit.evaluation import level_bits
@@ -85,14 +83,9 @@ def latents(
     flow: Flow, x: Tensor, context: Context = None, *, batch_size: int | None = None, seed: int = 0
 ) -> np.ndarray:
     """Return the latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
-    forward = MethodType(_forward, flow)  # equal each time, so that it is compiled once
     with flow.lock:
-        z = scoring.scored(flow, forward, *prepare.seen(flow, x, context, batch_size), batch_size, seed)
+        z = scoring.scored(flow, flow._encode, *prepare.seen(flow, x, context, batch_size), batch_size, seed)
     return np.nan_to_num(z.reshape(len(z), -1).astype("float64"), nan=np.inf, posinf=np.inf, neginf=-np.inf)
-
-
-def _forward(flow, y, context, noise=None):
-    return flow.bijector(y, context=context, **given(noise))[0]
 
 
 def _tests(z, expected):

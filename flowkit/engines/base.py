@@ -326,10 +326,11 @@ class Engine:
         """
         return lambda tensors, *rest: self.gradients(lambda given: function(given, *rest), tensors)
 
-    def backprop(self, stretches, x, context, inverse, *, invert, tolerance, on_drift):
+    def backprop(self, stretches, x, call, *, invert, tolerance, on_drift):
         """Run bijectors one after another, with a backward pass that runs each of them once more: (y, log_det).
 
-        `stretches()` returns the list of `Stretch`es, in the order of the forward direction.
+        `stretches()` returns the list of `Stretch`es, in the order of the forward direction. `call` is a
+        `flowkit.contract.call.Call`, whose context may be a nest of tensors.
 
         Of all activations only the output is kept, from which each part's input is found by inversion, if `invert`;
         otherwise each part's input. The backward pass calls `on_drift(error)` if the first input, found by inversion,
@@ -351,7 +352,7 @@ class Engine:
         """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
 
         def run(*args):
-            with self.no_grad():
+            with self.no_grad(), keras.StatelessScope():  # which drops losses that layers add
                 return function(*args)
 
         return run

@@ -9,9 +9,9 @@ from flowkit.engines.replay import Replay, drift
 from flowkit.engines.steps import one_by_one
 
 
-def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
+def backprop(stretches, x, call, *, invert, tolerance, on_drift):
     """See `Engine.backprop`. The copies of a stretch that says so are a loop in both passes."""
-    runs, values = [], []
+    runs, values, inverse = [], [], call.inverse
     for stretch in stretches()[:: -1 if inverse else 1]:
         looped = stretch.looped and stretch.n is not None
         if looped:
@@ -20,7 +20,7 @@ def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
         else:
             steps = one_by_one([stretch], inverse, jnp.unstack)
         parts, variables, own = map(list, zip(*steps, strict=True))
-        runs.append((Replay(parts, variables, context, inverse, invert), stretch.n if looped else None))
+        runs.append((Replay(parts, variables, call, invert), stretch.n if looped else None))
         values.append(own)
 
     def forward(values, shared, x):

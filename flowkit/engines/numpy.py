@@ -18,7 +18,7 @@ class NumpyEngine(Engine):
     def lgamma(self, x):
         return scipy.special.gammaln(x)
 
-    def backprop(self, stretches, x, context, inverse, *, invert, tolerance, on_drift):
-        parts, variables, values = zip(*one_by_one(stretches(), inverse, self.unstack), strict=True)
-        replay = Replay(parts, variables, context, inverse, invert)
+    def backprop(self, stretches, x, call, *, invert, tolerance, on_drift):
+        parts, variables, values = zip(*one_by_one(stretches(), call.inverse, self.unstack), strict=True)
+        replay = Replay(parts, variables, call, invert)
         return replay.forward(x, replay.shared(), values)[:2]

@@ -25,13 +25,12 @@ class Replay(NamedTuple):
 
     parts: list[Any]
     variables: list[list[keras.Variable]]
-    context: Any
-    inverse: bool
+    call: Any
     invert: bool
 
     def shared(self) -> list[Any]:
         """Return the leaves of the context."""
-        return [] if self.context is None else tree.flatten(self.context)
+        return [] if self.call.context is None else tree.flatten(self.call.context)
 
     def deal(self, leaves: Any) -> tuple[list[Any], list[list[Any]]]:
         """Return (shared, values) of one list of tensors."""
@@ -45,7 +44,7 @@ class Replay(NamedTuple):
         for part, variables, own in zip(self.parts, self.variables, values, strict=True):
             inputs.append(x)
             with holding(variables, own):
-                x, log_det = part.run(x, self._whole(shared), inverse=self.inverse)
+                x, log_det = part.run(x, self._call_on(shared))
             total = total + log_det
         return x, total, inputs
 
@@ -74,11 +73,9 @@ class Replay(NamedTuple):
             start = self._zeros_before(part, known) if self.invert else known
 
             def again(start, *tensors, part=part, some=some, known=known):
-                context = self._whole(tensors[: len(shared)])
+                call = self._call_on(tensors[: len(shared)])
                 with holding(some, tensors[len(shared) :]):
-                    if self.invert:
-                        return part.rebuild(known, context, inverse=self.inverse, nudge=start)
-                    return None, *part.run(start, context, inverse=self.inverse)
+                    return part.rebuild(known, call, start) if self.invert else (None, *part.run(start, call))
 
             wanted = [True, *(True for _ in shared), *(variable.trainable for variable in some)]
             y, (grad, *found) = pull(again, [start, *shared, *own], wanted, grad, log_det_grad)
@@ -88,12 +85,15 @@ class Replay(NamedTuple):
             done = [tensor for tensor in (grad, *found) if tensor is not None]
         return (y, grad, shared_grads), own_grads[::-1]
 
-    def _whole(self, shared):
-        return None if self.context is None else tree.pack_sequence_as(self.context, list(shared))
+    def _call_on(self, shared):
+        """Return the call with the leaves of its context."""
+        if self.call.context is None:
+            return self.call
+        return self.call._replace(context=tree.pack_sequence_as(self.call.context, list(shared)))
 
     def _zeros_before(self, part, y):
         """Return zeros, where possible without memory behind them, of the shape of the input for the output `y`."""
-        before = part.compute_output_shape if self.inverse else part.compute_inverse_shape
+        before = part.compute_output_shape if self.call.inverse else part.compute_inverse_shape
         return ops.broadcast_to(ops.zeros((), dtype=y.dtype), (ops.shape(y)[0], *before(tuple(y.shape))[1:]))
 
 

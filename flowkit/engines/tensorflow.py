@@ -95,7 +95,7 @@ class TensorFlowEngine(Engine):
         compiled = {}
 
         def answer(*args):
-            with self.no_grad():
+            with self.no_grad(), keras.StatelessScope():  # which drops losses that layers add
                 return function(*args)
 
         def run(*args):

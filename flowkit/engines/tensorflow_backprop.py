@@ -7,10 +7,10 @@ from flowkit.engines.replay import Replay, drift
 from flowkit.engines.steps import one_by_one
 
 
-def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
+def backprop(stretches, x, call, *, invert, tolerance, on_drift):
     """See `Engine.backprop`."""
-    parts, variables, values = map(list, zip(*one_by_one(stretches(), inverse, tf.unstack), strict=True))
-    replay = Replay(parts, variables, context, inverse, invert)
+    parts, variables, values = map(list, zip(*one_by_one(stretches(), call.inverse, tf.unstack), strict=True))
+    replay = Replay(parts, variables, call, invert)
     leaves = [*replay.shared(), *(tf.convert_to_tensor(value) for some in values for value in some)]
 
     @tf.custom_gradient

@@ -7,10 +7,10 @@ from flowkit.engines.steps import one_by_one
 
 
 @torch.compiler.disable  # its backward pass asks for gradients, which the compiler cannot follow
-def backprop(stretches, x, context, inverse, *, invert, tolerance, on_drift):
+def backprop(stretches, x, call, *, invert, tolerance, on_drift):
     """See `Engine.backprop`."""
-    parts, variables, values = zip(*one_by_one(stretches(), inverse, torch.unbind), strict=True)
-    replay = Replay(parts, variables, context, inverse, invert)
+    parts, variables, values = zip(*one_by_one(stretches(), call.inverse, torch.unbind), strict=True)
+    replay = Replay(parts, variables, call, invert)
     leaves = [*replay.shared(), *(value for some in values for value in some)]
     return _Replayed.apply((replay, tolerance, on_drift), x, *leaves)
 

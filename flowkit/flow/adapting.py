@@ -10,7 +10,6 @@ from flowkit import distributed
 from flowkit.contract.adaptation import adapt_inside, adapt_layer, is_adapted
 from flowkit.contract.errors import label
 from flowkit.contract.noise import given
-from flowkit.contract.settings import setting
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.flow import prepare
@@ -39,7 +38,7 @@ def adapt(flow: Any, x: np.ndarray, context: Any, again: bool) -> None:
         flow.dequantize.adapt(x, again=again, noise=counted(needs, 0, len(x)))
         y, _ = dequantized(flow, x)
     noise = given(counted_for(flow, y.shape, 0, inverse=False))
-    with engine.no_grad(), setting(log_det=False):
+    with engine.no_grad():
         base, seen = flow.base, _adapt_embedding(flow, context, again)
         flow.bijector.adapt(y, context=seen, again=again, **noise)
         if base.weights and (again or not is_adapted(base)):  # without weights nothing in it depends on data
@@ -106,7 +105,7 @@ def adapt_to_draws(flow: Any, context: Any, again: bool) -> None:
     """
     latent = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
     size = _DRAWS if context is None else count(context)
-    with engine.no_grad(), setting(log_det=False):
+    with engine.no_grad():
         seen = _adapt_embedding(flow, context, again)
 
         def draw():

@@ -88,9 +88,12 @@ def run_in_batches(flow: Any, function: Callable[..., Any], rows: Any, batch_siz
     return whole
 
 
-def run(flow: Any, function: Callable[..., Any], *args: Any) -> Any:
-    """Return `function` of arrays, with a flow's weights, without gradients; compiled if the engine does."""
-    return flow._compiled_function(function)(*(map_leaves(engine.as_input, a) for a in args))
+def run(flow: Any, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Return `function` of arrays, with a flow's weights, without gradients; compiled if the engine does.
+
+    `options` are constants of the compiled function.
+    """
+    return flow._compiled_function(function, **options)(*(map_leaves(engine.as_input, a) for a in args))
 
 
 def one_of_few(count: int) -> int:

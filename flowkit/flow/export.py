@@ -15,7 +15,6 @@ from keras import ops, tree
 from flowkit._engine import pip_install
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
-from flowkit.contract.derived import frozen
 from flowkit.contract.noise import count, needs_for
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.engines import engine
@@ -31,10 +30,10 @@ ROUNDINGS = 8  # each entry up or down at random: which of them it is decides ab
 
 # what -> (the flow's function, what it is given, what it answers)
 _FUNCTIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "decode": ("_backward", "z", ("x",)),
-    "encode": ("_forward", "x", ("z",)),
+    "decode": ("_decode", "z", ("x",)),
+    "encode": ("_encode", "x", ("z",)),
     "log_prob": ("_log_density", "x", ("log_prob",)),
-    "encode_and_log_prob": ("_encode_and_score", "x", ("z", "log_prob")),
+    "encode_and_log_prob": ("_score", "x", ("z", "log_prob")),
 }
 
 
@@ -52,7 +51,7 @@ def export(flow: Any, path: Any, what: str, format: str, context: Any) -> float:
     inputs, expected, allowed = _to_compare_on(flow, function, given, context)
     model = Answering(flow, getattr(flow, function), inverse=given == "z")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder, frozen():
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         temporary = Path(folder) / path.name
         few = {name: array[:3] for name, array in inputs.items()}
         tensors = [ops.convert_to_tensor(array) for array in few.values()]
@@ -90,7 +89,7 @@ def _to_compare_on(flow, function, given, context):
     """Return ({name: rows of an input}, the flow's answers to them, by how much each may differ)."""
     check_adapted(flow)
     inverse, spec = given == "z", flow.bijector.spec
-    scores = function not in ("_forward", "_backward")
+    scores = function not in ("_encode", "_decode")
     if spec.draws(inverse=inverse) and (scores or spec.likelihood != "estimated"):
         received = f"one that draws noise on the way {'to data' if inverse else 'to latents'}"
         wanted, hint = "a flow that draws nothing on this way", "Export the other direction of such a flow."
@@ -100,7 +99,7 @@ def _to_compare_on(flow, function, given, context):
     rows = latents(flow, max(BATCHES), seen, 1.0, 0)
     if not inverse:
         noise = counted_for(flow, rows.shape, 0, inverse=True)
-        rows = ops.convert_to_numpy(run(flow, flow._backward, rows, seen, noise))
+        rows = ops.convert_to_numpy(run(flow, flow._decode, rows, seen, noise))
         if flow.dequantize is not None:
             rows = undithered(flow, flow.dequantize.as_stored(rows))
 
@@ -139,17 +138,27 @@ class Answering(keras.Model):
     def __init__(self, flow: Any, function: Callable, *, inverse: bool) -> None:
         super().__init__(name="flow")
         numbers = [(variable, ops.convert_to_numpy(variable)) for variable in flow.variables]
+        # Some formats can hold neither the triangular solves nor the diagonals of what weights alone determine.
+        shape = (None, *flow._event())
+        shape = flow.bijector.compute_output_shape(shape) if inverse else shape
+        constants = _tensors_as(ops.convert_to_numpy, flow.bijector.derive(shape, inverse))
 
         def answer(x, context=None):
             values = [(variable, ops.convert_to_tensor(array)) for variable, array in numbers]
+            derived = _tensors_as(ops.convert_to_tensor, constants)
             with keras.StatelessScope(values):
-                return function(x, flow.embed(context), _no_noise(flow, x, inverse=inverse))
+                noise = _no_noise(flow, x, inverse=inverse)
+                return function(x, flow.embed(context), noise, derived=derived, for_export=True)
 
         self.answer = answer  # a closure, in which Keras does not look for layers
 
     def call(self, given: Any) -> Any:
         """Return the output of the flow's function for x, or for [x, context]."""
         return self.answer(*given) if isinstance(given, list | tuple) else self.answer(given)
+
+
+def _tensors_as(convert, nest):
+    return tree.map_structure(lambda value: convert(value) if hasattr(value, "shape") else value, nest)
 
 
 def _no_noise(flow, x, *, inverse):

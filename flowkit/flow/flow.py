@@ -11,11 +11,11 @@ from keras import ops
 
 from flowkit.contract import AnySeed, Context, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Count, checked, whole
+from flowkit.contract.call import Call, Weight
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for, kept_frozen, refuse_late
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
-from flowkit.contract.settings import Weight, setting
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributed.failed import failing_together
@@ -86,9 +86,7 @@ class Flow(FlowModel):
         self.noise = None if own and not draws else keras.random.SeedGenerator()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
-        self._adds_losses = True  # until the bijector was called: False if no layer in it adds a loss
         self._in_training = False  # True if the step that compute_loss saw last trains
-        self._in_objective = False  # True while the objective computes its losses
 
     # What Keras calls
 
@@ -114,21 +112,22 @@ class Flow(FlowModel):
         """Return log_prob of `x`, with a `context` or none, or of `{"x": ..., "context": ...}`, with gradients."""
         self._put_back()
         inputs = inputs if context is None else {"x": inputs, "context": context}
-        return super().__call__(inputs, *args, **kwargs)
+        # Keras's training step passes `training`; an objective that calls the flow for log_prob inside does not.
+        return super().__call__(inputs, *args, learns=kwargs.get("training") is True, **kwargs)
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+    def call(self, inputs: Tensor, training: bool | None = None, learns: bool = False) -> Tensor:
         """Return log_prob in nats, (batch,): noise is drawn anew at each call.
 
-        In training on another objective than likelihood return that objective's losses, {"loss": (batch,)}.
+        In a training step, `learns`, on another objective than likelihood return its losses, {"loss": (batch,)}.
         """
-        training = training and not self._in_objective  # which may call the flow for log_prob
         x, context = prepare.unpack(inputs)
-        if training and not is_likelihood(self.objective):
+        if learns and not is_likelihood(self.objective):
             return self._objective_losses(x, context)
+        self.bijector.check_input(x, context)
         context = self.embed(context)
         y, volume = continuous(self, x)
         noise = self._noise_for(y)
-        if training and self.bijector.refreshes:
+        if learns and self.bijector.refreshes:
             self.bijector.run_refresh(ops.stop_gradient(y), context, **given(noise))
         return self._scores(y, context, noise, volume)
 
@@ -145,11 +144,7 @@ class Flow(FlowModel):
             seen = self.embed(context)
             y = x if self.objective.needs_data else self._draw_and_score(ops.shape(x)[0], seen)[0]
             self.bijector.run_refresh(ops.stop_gradient(y), seen, **given(self._noise_for(y)))
-        self._in_objective = True
-        try:
-            losses = self.objective(self, x, context)
-        finally:
-            self._in_objective = False
+        losses = self.objective(self, x, context)
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
         return {"loss": losses}
 
@@ -239,47 +234,39 @@ class Flow(FlowModel):
         needs = self.bijector.noise_needs(as_tuple(y.shape), inverse=False)
         return drawn(needs, ops.shape(y)[0], self.compute_dtype, self.noise)
 
-    def _run_bijector(self, x, context, noise, inverse):
-        """Return the bijector's (output, log_det) in one direction.
+    def _encode(self, y, context, noise=None, *, derived=None, **options):
+        """Return the latents of continuous values `y`; `options` are those of a `Call`."""
+        return self.bijector.run(y, Call(context, log_det=False, **options), noise, derived)[0]
 
-        Keras's `__call__` takes longer than a small layer. It also forgets the losses that layers have added, so call
-        it if there are any.
-        """
-        run = self.bijector if self._adds_losses else self.bijector.call
-        answer = run(x, context=context, inverse=inverse, **given(noise))
-        if self._adds_losses:
-            self._adds_losses = bool(self.bijector.losses)
-        return answer
+    def _decode(self, z, context, noise=None, *, derived=None, **options):
+        """Return the continuous values of latents `z`."""
+        call = Call(context, inverse=True, log_det=False, **options)
+        return self.bijector.run(z, call, noise, derived)[0]
 
-    def _forward(self, y, context, noise=None):
-        with setting(log_det=False):
-            return self._run_bijector(y, context, noise, inverse=False)[0]
+    def _decode_without_noise(self, z, context, noise=None, *, steps=None, guidance=None):
+        """Return the mean of the data given their noisy values: one step up the gradient of log p, without guidance."""
+        y = self._decode(z, context, noise, steps=steps, guidance=guidance)
 
-    def _backward(self, z, context, noise=None):
-        with setting(log_det=False):
-            return self._run_bijector(z, context, noise, inverse=True)[0]
+        def density(tensors):
+            return ops.sum(self._log_density(tensors[0], context, self._noise_for(y), steps=steps))
 
-    def _backward_without_noise(self, z, context, noise=None):
-        """Return the mean of the data given their noisy values: one step up the gradient of log p."""
-        y = self._backward(z, context, noise)
-        with setting(guidance=None):  # the density itself, without guidance
-            _, (score,) = engine.gradients(
-                lambda tensors: ops.sum(self._log_density(tensors[0], context, self._noise_for(y))), [y]
-            )
+        _, (score,) = engine.gradients(density, [y])
         return y + self.dequantize.std**2 * score
 
-    def _encode_and_score(self, y, context, noise=None):
-        z, log_det = self._run_bijector(y, context, noise, inverse=False)
+    def _score(self, y, context, noise=None, *, derived=None, **options):
+        """Return (latents, log p) of continuous values `y`, with the dequantizer's log-volume if it is constant."""
+        z, log_det = self.bijector.run(y, Call(context, **options), noise, derived)
         log_prob = self.base.log_prob(z, context=context) + log_det
         if self.dequantize is not None and not varies(self.dequantize):
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
         return z, log_prob
 
-    def _log_density(self, y, context, noise=None):
-        return self._encode_and_score(y, context, noise)[1]
+    def _log_density(self, y, context, noise=None, **options):
+        return self._score(y, context, noise, **options)[1]
 
-    def _invert_and_score(self, z, context, noise=None):
-        x, log_det = self._run_bijector(z, context, noise, inverse=True)
+    def _decode_and_score(self, z, context, noise=None):
+        """Return (continuous values, log p) of latents `z`."""
+        x, log_det = self.bijector.run(z, Call(context, inverse=True), noise)
         return x, self.base.log_prob(z, context=context) - log_det
 
     def _draw_and_score(self, rows, seen, seed=None):
@@ -289,7 +276,7 @@ class Flow(FlowModel):
         latent = as_tuple(self.bijector.compute_output_shape(event))[1:]
         z = self.base.sample((rows, *latent), seed=seed, context=seen)
         noise = drawn(self.bijector.noise_needs(event, inverse=True), rows, self.compute_dtype, seed)
-        return self._invert_and_score(z, seen, noise)
+        return self._decode_and_score(z, seen, noise)
 
     def embed(self, context: Context) -> Tensor:
         """Return what the bijector and the base receive for a context: the embedding's output, or the context itself.
@@ -414,10 +401,11 @@ class Flow(FlowModel):
 
         Raises ValueError for a guidance below 0, or without a context that is optional.
         """
-        weight = contexts.guidance_of(self, guidance, context)
-        together = failing_together() if spread else contextlib.nullcontext()
-        with together, setting(steps=steps, guidance=weight):
-            return sampling.sample(self, n, context, temperature, seed, batch_size, check, spread=spread)
+        options = {"steps": steps, "guidance": contexts.guidance_of(self, guidance, context)}
+        with failing_together() if spread else contextlib.nullcontext():
+            return sampling.sample(
+                self, n, context, temperature, seed, batch_size, check, options, spread=spread
+            )
 
     @locked
     @checked
@@ -432,7 +420,7 @@ class Flow(FlowModel):
         check: Check = "warn",
     ) -> tuple[Any, np.ndarray]:
         """Return (samples, log_prob(samples)), the second (n,) or (n, b): the model's own, whatever the temperature."""
-        return sampling.sample(self, n, context, temperature, seed, batch_size, check, score=True)
+        return sampling.sample(self, n, context, temperature, seed, batch_size, check, {}, score=True)
 
     @locked
     @checked
@@ -457,7 +445,7 @@ class Flow(FlowModel):
         - None does not look.
         """
         x, context = prepare.seen(self, x, context, batch_size)
-        z = scoring.scored(self, self._forward, x, context, batch_size, seed, middle=True)
+        z = scoring.scored(self, self._encode, x, context, batch_size, seed, middle=True)
         look_at(self, x, context, check, batch_size)
         return z
 
@@ -479,6 +467,7 @@ class Flow(FlowModel):
         """
         z = real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
         context = prepare.seen_context(self, context, batch_size, rows=len(z))
+        self.bijector.check_input(z, context, inverse=True)
         x, finite = sampling.decoded(self, z, context, batch_size, seed)
         warn_of_overflow(finite)
         look_at(self, x, context, check, batch_size)

@@ -88,7 +88,7 @@ class LabelledFlow(Flow):
         self.classifier.build((None, top[-1]))
 
     def _scores(self, y, context, noise, volume):
-        z, log_prob = self._encode_and_score(y, context, noise)
+        z, log_prob = self._score(y, context, noise)
         log_prob = log_prob if volume is None else log_prob + volume
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 

@@ -14,7 +14,6 @@ from flowkit.contract import Context, ContractError, FlowLayer, Tensor
 from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.configured import engine_neutral
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.settings import settings
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
 from flowkit.flow import adapting, prepare, saving
@@ -280,10 +279,9 @@ class FlowModel(keras.Model):
     @functools.cached_property
     def _compiled_function(self) -> Callable[..., Any]:
         # A bound method is the same each time, so that it is compiled once; a closure is not.
-        compiled = functools.lru_cache(maxsize=32)(
-            lambda function, settings: engine.compile_inference(function, self)
+        return functools.lru_cache(maxsize=32)(
+            lambda function, **options: engine.compile_inference(functools.partial(function, **options), self)
         )
-        return lambda function: compiled(function, settings())
 
     # Weights and files
 

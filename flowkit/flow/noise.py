@@ -8,6 +8,7 @@ from keras import ops
 
 from flowkit.contract import Tensor
 from flowkit.contract.arguments import shown, whole_number
+from flowkit.contract.call import Call
 from flowkit.contract.noise import Needs, drawn, needs_for
 from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
@@ -94,7 +95,7 @@ def continuous(flow: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
     seeds = dequantize.noise if isinstance(dequantize, Dequantize) else flow.noise
     needs = dequantize.noise_needs(x.shape, inverse=False)
     noise = drawn(needs, ops.shape(x)[0], dequantize.compute_dtype, seeds)
-    y, log_det = dequantize.run(ops.cast(x, dequantize.compute_dtype), None, inverse=False, noise=noise)
+    y, log_det = dequantize.run(ops.cast(x, dequantize.compute_dtype), Call(), noise)
     return y, log_det if varies(dequantize) else None
 
 

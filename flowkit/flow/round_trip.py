@@ -23,13 +23,13 @@ Check = Annotated[str | None, words("warn", "raise", None)]
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any) -> None:
+def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, **options: Any) -> None:
     """Take rows of `x`, checked data, to their latents and back, and warn or raise if they do not come back.
 
     "raise" looks at each row of each call. "warn" looks at the 8 rows farthest out, which are lost first; and at calls
     1, 16, 256, ... since the flow's weights were loaded or trained, so that it costs little on average. It leaves a
     flow alone whose spec bounds the error, that has no inverse, or that needs many passes for a direction. `context`
-    may have fewer rows, which repeat.
+    may have fewer rows, which repeat. `options` are the steps and the guidance of both directions.
 
     Raises ContractError.
     """
@@ -45,7 +45,7 @@ def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any) -> Non
         rows = rows[np.argsort(sizes[rows])[-LOOKED_AT:]]
     context = map_leaves(lambda c: c[rows % len(c)], context)
     try:
-        error = _difference(flow, x[rows], context, batch_size) / _scale(flow, sizes)[rows]
+        error = _difference(flow, x[rows], context, batch_size, **options) / _scale(flow, sizes)[rows]
     except NotImplementedError:
         if check == "raise":
             raise
@@ -96,15 +96,16 @@ def relative_error(flow: Any, x: Any, context: Any, batch_size: Any) -> np.ndarr
     return _difference(flow, x, context, batch_size) / _scale(flow, _sizes(flow, x))
 
 
-def _difference(flow, x, context, batch_size):
+def _difference(flow, x, context, batch_size, **options):
     """Return max|f^-1(f(x)) - x| over the entries of each row, inf for NaN."""
 
     def there_and_back(start, stop, piece):
         x, context = piece
         y = undithered(flow, x)
         noise = counted_for(flow, y.shape, start, inverse=False)
-        z = run(flow, flow._forward, y, context, noise)
-        back = run(flow, flow._backward, z, context, counted_for(flow, z.shape, start, inverse=True))
+        z = run(flow, flow._encode, y, context, noise, **options)
+        noise = counted_for(flow, z.shape, start, inverse=True)
+        back = run(flow, flow._decode, z, context, noise, **options)
         back = ops.convert_to_numpy(back).astype("float64")
         missing = np.isnan(y) & np.isnan(back)  # entries of a table that stay missing
         with np.errstate(invalid="ignore"):  # of rows that overflowed

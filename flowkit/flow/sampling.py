@@ -11,6 +11,7 @@ from keras import ops, tree
 from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import whole_number
+from flowkit.contract.checks import refuse_no_context
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.dequantize import GaussianNoise
 from flowkit.engines import engine
@@ -25,7 +26,7 @@ from flowkit.flow.scoring import densities
 _SEEDS = 2**31  # every engine takes smaller seeds
 
 
-def sample(flow, n, context, temperature, seed, batch_size, check, *, spread=False, score=False):
+def sample(flow, n, context, temperature, seed, batch_size, check, options, *, spread=False, score=False):
     """Return samples: see `Flow.sample`. With `score`, (samples, log_prob): see `Flow.sample_and_log_prob`."""
     context = prepare.seen_context(flow, context, batch_size)
     numbers = entropy(flow.sampler if seed is None else seed)
@@ -38,14 +39,14 @@ def sample(flow, n, context, temperature, seed, batch_size, check, *, spread=Fal
     first, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
     compute = _with_log_prob if score else _denoised
     pieces = [
-        compute(flow, z, seen, batch_size, _noise_seed(numbers), start)
+        compute(flow, z, seen, batch_size, _noise_seed(numbers), start, **options)
         for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop)
     ]
     x, finite, *log_prob = map(np.concatenate, zip(*pieces, strict=True))
     if spread:
         x, finite = distributed.gather(x), distributed.gather(finite)
     warn_of_overflow(finite)
-    look_at(flow, x, context, check, batch_size)
+    look_at(flow, x, context, check, batch_size, **options)
     x = as_frame(flow, x.reshape(*lead, *x.shape[1:]))
     return (x, log_prob[0].reshape(lead)) if score else x
 
@@ -53,34 +54,34 @@ def sample(flow, n, context, temperature, seed, batch_size, check, *, spread=Fal
 def _with_log_prob(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log_prob of the data)."""
     if flow.exact == "exact" and not flow.bijector.forgets(inverse=False):
-        x, log_prob = _run_back(flow, flow._invert_and_score, z, context, batch_size, seed, first)
+        x, log_prob = _run_back(flow, flow._decode_and_score, z, context, batch_size, seed, first)
         return x, _finite(flow, x), log_prob
     x, finite = _denoised(flow, z, context, batch_size, seed, first)
     return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
 
 
-def _denoised(flow, z, context, batch_size, seed, first):
+def _denoised(flow, z, context, batch_size, seed, first, **options):
     """Return `decoded` of latents that were drawn: noise that training added is taken off."""
     noisy = isinstance(flow.dequantize, GaussianNoise)
-    function = flow._backward_without_noise if noisy else flow._backward
-    return decoded(flow, z, context, batch_size, seed, first, function)
+    function = flow._decode_without_noise if noisy else flow._decode
+    return decoded(flow, z, context, batch_size, seed, first, function, **options)
 
 
-def decoded(flow, z, context, batch_size, seed, first=0, function=None):
+def decoded(flow, z, context, batch_size, seed, first=0, function=None, **options):
     """Return (data of latents, stored values with `dequantize`; which rows are finite).
 
     `first` is the number of the first row among all whose noise differs. `function` None is the flow's way back.
     """
-    y = _run_back(flow, function or flow._backward, z, context, batch_size, seed, first)
+    y = _run_back(flow, function or flow._decode, z, context, batch_size, seed, first, **options)
     return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
 
 
-def _run_back(flow, function, z, context, batch_size, seed, first):
+def _run_back(flow, function, z, context, batch_size, seed, first, **options):
     """Return `function(z, context, noise)` of latents, as numpy, with the noise of the way back."""
 
     def run_piece(start, stop, piece):
         noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
-        return run(flow, function, *piece, noise)
+        return run(flow, function, *piece, noise, **options)
 
     return run_in_batches(flow, run_piece, (z, context), batch_size)
 
@@ -97,7 +98,7 @@ def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tu
     context = prepare.seen_context(flow, context, batch_size)
     numbers = entropy(seed)
     pieces = [
-        _run_back(flow, flow._invert_and_score, z, seen, batch_size, _noise_seed(numbers), start)
+        _run_back(flow, flow._decode_and_score, z, seen, batch_size, _noise_seed(numbers), start)
         for start, z, seen in blocks(flow, n, context, 1.0, numbers, 0, n)
     ]
     x, log_q = map(np.concatenate, zip(*pieces, strict=True))
@@ -181,10 +182,11 @@ def draw(flow: Any, n: Any, context: Any = None, seed: Any = None) -> tuple[Any,
         raise ValueError(
             "Flow.draw: got a flow of whole values, expected one of continuous data. Use sample_and_log_prob."
         )
-    flow._event()  # raises if it is not built
+    prepare.check_adapted(flow)
     if not ops.is_tensor(n):  # TensorFlow's steps do not know the size of a batch beforehand
         n = whole_number(n, "n", least=1)
     if context is None or context_kind(flow) == "none":
+        refuse_no_context(flow.bijector, None)
         return flow._draw_and_score(n, None, seed)
     seen = flow.embed(map_leaves(ops.convert_to_tensor, context))
     each = ops.shape(tree.flatten(seen)[0])[0]

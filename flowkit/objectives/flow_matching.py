@@ -8,6 +8,7 @@ from keras import ops
 
 from flowkit.contract import AnySeed, Context, Tensor, sum_event
 from flowkit.contract.arguments import Fraction, words
+from flowkit.contract.call import Call
 from flowkit.engines import engine
 from flowkit.numerics import cos, sin
 from flowkit.objectives.objective import Objective, expect_shape
@@ -164,11 +165,11 @@ class FlowMatching(Objective):
         z = None
         if self.teacher is not None:
             with engine.no_grad():
-                z = ops.stop_gradient(self.teacher._forward(x, self.teacher.embed(context)))
+                z = ops.stop_gradient(self.teacher._encode(x, self.teacher.embed(context)))
         context = flow.embed(context)
         before, layer = split_velocity(flow.bijector)
         for part in before:
-            x, _ = part.run(x, context, inverse=False)
+            x, _ = part.run(x, Call(context, log_det=False))
         x = ops.stop_gradient(x)
         if z is None:
             z = ops.stop_gradient(flow.base.sample(ops.shape(x), seed=flow.sampler, context=context))

@@ -17,6 +17,7 @@ from flowkit.contract import (
     sum_event,
 )
 from flowkit.contract.arguments import Count, instance
+from flowkit.contract.call import Call
 from flowkit.contract.checks import refuse_noise
 from flowkit.contract.errors import shape_error
 
@@ -33,6 +34,8 @@ class ChannelSurjection(Surjection):
     to standard normals; None is a standard normal q. Raises ContractError for a bijector that needs noise itself, and
     for one that does not map the real numbers onto themselves.
     """
+
+    runs_hooks = False
 
     def __init__(self, density: Density, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -55,28 +58,34 @@ class ChannelSurjection(Surjection):
     def noise_size(self, x_shape: Shape) -> int:
         return math.prod(x_shape[1:-1]) * self._divided(x_shape)[1]
 
-    def _forward(self, x, noise=None):
-        return self._drop(x) if noise is None else self._draw(x, noise)
+    def derive(self, x_shape: Shape, inverse: bool) -> Any:
+        if self.density is None:
+            return None
+        shape, draws = (*x_shape[:-1], self._dropped), self.spec.draws(inverse=inverse)
+        return self.density.derive(self.density.compute_output_shape(shape) if draws else shape, draws)
 
-    _inverse = _forward
+    def run(
+        self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        return self._drop(x, call, derived) if noise is None else self._draw(x, noise, call, derived)
 
     def _split(self, whole):
         """Return (dropped, kept) channels."""
         return whole[..., self._kept :], whole[..., : self._kept]
 
-    def _drop(self, whole):
+    def _drop(self, whole, call, derived=None):
         """Return (kept, log q(dropped | kept))."""
         (eps, kept), log_det = self._split(whole), 0.0
         if self.density is not None:
-            eps, log_det = self.density.run(eps, kept, inverse=False)
+            eps, log_det = self.density.run(eps, call.on(kept)._replace(inverse=False), None, derived)
         return kept, _standard(eps) + log_det
 
-    def _draw(self, kept, noise):
+    def _draw(self, kept, noise, call, derived=None):
         """Return (the whole event, -log q(drawn | kept))."""
         eps, log_det = self._latents(kept, noise), 0.0
         dropped = eps
         if self.density is not None:
-            dropped, log_det = self.density.run(eps, kept, inverse=True)
+            dropped, log_det = self.density.run(eps, call.on(kept)._replace(inverse=True), None, derived)
         return ops.concatenate([kept, dropped], axis=-1), log_det - _standard(eps)
 
     def _latents(self, kept, noise):
@@ -100,7 +109,7 @@ class ChannelSurjection(Surjection):
         self.run_adapt(z, context, again, noise)
 
     def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
-        whole = x if noise is None else self._draw(x, noise)[0]
+        whole = x if noise is None else self._draw(x, noise, Call())[0]
         self.density.run_refresh(*self._split(whole))
 
     @property

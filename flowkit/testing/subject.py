@@ -11,9 +11,10 @@ from keras import ops
 
 from flowkit.contract import ContractError, FlowLayer, Tensor
 from flowkit.contract.adaptation import mark_adapted
+from flowkit.contract.call import Call
+from flowkit.contract.checks import per_sample
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
-from flowkit.contract.settings import setting
 from flowkit.engines import engine
 from flowkit.testing.causes import message_of, mixed, narrow_places, narrowed, not_implemented, text_of
 from flowkit.testing.examples import ROWS, evenly, event_shapes
@@ -226,11 +227,13 @@ class Subject:
     # Both directions of the float64 copy as compiled functions of tensors, with derivatives and precision
 
     def _solved(self, event, inverse, finer):
-        run = direction(self.layer64(event), inverse)
+        layer = self.layer64(event)
+        if not finer:
+            return direction(layer, inverse)
 
-        def solved(*args):
-            with setting(finer=finer):
-                return run(*args)
+        def solved(x, context=None, noise=None):
+            y, log_det = layer.run(x, Call(context, inverse, finer=True), noise)
+            return y, per_sample(layer, log_det, x)
 
         return solved
 

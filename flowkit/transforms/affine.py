@@ -7,7 +7,6 @@ from keras import ops
 
 from flowkit.contract import Tensor
 from flowkit.contract.arguments import Between0And1, Fraction, Positive, words
-from flowkit.contract.settings import settings
 from flowkit.engines import engine
 from flowkit.numerics import softplus
 from flowkit.transforms.transform import Transform
@@ -86,8 +85,6 @@ class Affine(Transform):
     def _scale_of(self, s):
         """Return (log_scale, scale), each by itself: the exp of a logarithm costs more, and is less exact."""
         if self.scale == "sigmoid" and not self.min_scale:
-            if not settings().log_det:
-                return 0.0, ops.sigmoid(s + 2)
             return engine.log_sigmoid_and_sigmoid(s + 2)
         if self.scale == "sigmoid2":
             log_sigmoid, sigmoid = engine.log_sigmoid_and_sigmoid(s)

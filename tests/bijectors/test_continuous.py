@@ -12,6 +12,7 @@ from flowkit.bijectors import Chain, Continuous, Inverse, OnColumns, Scale
 from flowkit.bijectors.solvers import Solver, adapt_steps
 from flowkit.conditioners import Field
 from flowkit.contract import ContractError
+from flowkit.contract.call import Call
 from flowkit.engines import engine
 from flowkit.numerics import matmul
 from flowkit.testing import check_bijector, checker
@@ -79,7 +80,7 @@ def test_adaptive_steps_keep_to_the_tolerance_row_by_row(perturb):
     with engine.float64():
         layer = built(perturb)
         fine = f64(built(perturb, steps=200)(X.astype("float64"))[0])
-        rate = layer._rate({"weights": [engine.tensor(v) for v in layer.field.variables]})
+        rate = layer._rate({"weights": [engine.tensor(v) for v in layer.field.variables]}, Call())
         for tolerance in (1e-4, 1e-8):
             solver = Solver("dopri5", 1, tolerance, tolerance, 200)
             found = adapt_steps(solver, rate, ops.convert_to_tensor(X, "float64"), 1.0, 0.0)
@@ -172,42 +173,35 @@ def test_solvers_of_other_libraries_agree(backprop, perturb):
 
 
 class WrongSign(Continuous):
-    def _inverse(self, z, context=None, noise=None):
-        x, log_det = super()._inverse(z, context, noise)
-        return x, -log_det
+    def run(self, x, call, noise=None, derived=None):
+        y, log_det = super().run(x, call, noise)
+        return y, -log_det if call.inverse else log_det
 
 
 class TimeReversed(Continuous):
     """Right for a field that does not depend on t."""
 
-    def _inverse(self, z, context=None, noise=None):
-        self.mirrored = True
-        try:
-            return super()._inverse(z, context, noise)
-        finally:
-            self.mirrored = False
-
-    def _rate(self, given, integrate=True):
-        rate = super()._rate(given, integrate)
-        return (lambda x, t: rate(x, 1 - t)) if getattr(self, "mirrored", False) else rate
+    def _rate(self, given, call, integrate=True):
+        rate = super()._rate(given, call, integrate)
+        return (lambda x, t: rate(x, 1 - t)) if call.inverse else rate
 
 
 class Redrawn(Continuous):
     """Noise of its own in each stage."""
 
-    def _rate(self, given, integrate=True):
+    def _rate(self, given, call, integrate=True):
         rate = super()._rate
 
         def redrawn(x, t):
             noise = keras.random.normal(ops.shape(given["noise"]), dtype=x.dtype, seed=FRESH)
-            return rate({**given, "noise": noise}, integrate)(x, t)
+            return rate({**given, "noise": noise}, call, integrate)(x, t)
 
         return redrawn
 
 
 class AtTheWrongPoint(Continuous):
-    def _rate(self, given, integrate=True):
-        rate = super()._rate(given, integrate)
+    def _rate(self, given, call, integrate=True):
+        rate = super()._rate(given, call, integrate)
         return lambda x, t: (rate(x, t)[0], rate(0.5 * x, t)[1])
 
 

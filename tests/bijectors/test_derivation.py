@@ -9,6 +9,7 @@ from flowkit import zoo
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Scale, Shift
 from flowkit.conditioners import ConvNet
 from flowkit.contract import Bijector, BijectorSpec
+from flowkit.contract.call import Call
 from flowkit.contract.derived import goes_with
 
 pytestmark = pytest.mark.two_engines
@@ -46,7 +47,7 @@ def data(*shape):
 def one_by_one(parts, x, inverse=False):
     total = 0.0
     for part in reversed(parts) if inverse else parts:
-        x, log_det = part.run(x, None, inverse)
+        x, log_det = part.run(x, Call(inverse=inverse))
         total = total + log_det
     return x, total
 
@@ -57,7 +58,9 @@ def test_alike_parts_answer_as_one_by_one(lu, inverse, perturb):
     steps = [p for i in range(3) for p in (ActNorm(), Conv1x1(lu=lu, seed=i), Coupling(ConvNet(4)))]
     chain = built([Shift(0.5), *steps, Scale(0.1), Scale(0.1)], perturb)
     x = ops.convert_to_tensor(data(3, 4, 4, 2))
-    for one, other in zip(chain.run(x, None, inverse), one_by_one(chain.parts, x, inverse), strict=True):
+    for one, other in zip(
+        chain.run(x, Call(inverse=inverse)), one_by_one(chain.parts, x, inverse), strict=True
+    ):
         np.testing.assert_allclose(
             ops.convert_to_numpy(one), ops.convert_to_numpy(other), rtol=1e-4, atol=1e-4
         )
@@ -80,7 +83,7 @@ class Reversing(Bijector):
 def test_alike_parts_may_have_no_weights():
     chain = Chain([Reversing(), Reversing(), Reversing()])
     chain.build((None, 3))
-    z, _ = chain.run(ops.convert_to_tensor(data(2, 3)), None, False)
+    z, _ = chain.run(ops.convert_to_tensor(data(2, 3)), Call())
     np.testing.assert_array_equal(ops.convert_to_numpy(z), data(2, 3)[:, ::-1])
 
 

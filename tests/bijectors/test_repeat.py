@@ -29,6 +29,7 @@ from flowkit.bijectors import (
 )
 from flowkit.conditioners import MADE, MLP, ConvNet, LipschitzMLP
 from flowkit.contract import Bijector, BijectorSpec, ContractError
+from flowkit.contract.call import Call
 from flowkit.engines import engine
 from flowkit.numerics import cos, sin
 from flowkit.transforms import Affine
@@ -296,7 +297,7 @@ def test_weights_are_derived_once_for_all_copies(perturb):
     layer.build((None, 3))
     perturb(layer)
     Counting.derived = 0
-    z, _ = layer.run(ops.convert_to_tensor(data(VECTOR)), None, False)
+    z, _ = layer.run(ops.convert_to_tensor(data(VECTOR)), Call())
     assert Counting.derived == 1
     wanted = data(VECTOR) + 2 * ops.convert_to_numpy(layer.weights[0]).sum(0)
     np.testing.assert_allclose(ops.convert_to_numpy(z), wanted, rtol=1e-5, atol=1e-6)  # the sums may cancel

@@ -1,7 +1,6 @@
 """Flows as files that need no flowkit: what is written agrees, what differs is not left, the rest is refused."""
 
 import re
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +9,7 @@ from keras import ops
 
 from flowkit import Flow, zoo
 from flowkit.bijectors import Scale
-from flowkit.bijectors.chain import derived_of
 from flowkit.contract import ContractError
-from flowkit.contract.derived import derive_from, freezes, frozen
 from flowkit.engines import engine
 from flowkit.flow import export
 from flowkit.flow.export import FORMATS, Format
@@ -39,34 +36,6 @@ def test_the_page_has_the_formats_that_each_engine_writes():
     assert {name: [word == "yes" for word in words] for name, *words in rows} == {
         name: [engine in row.packages for engine in engines] for name, row in FORMATS.items()
     }
-
-
-class OfItsSize:
-    """A part whose numbers follow from the size of an image, as log-dets do."""
-
-    def _derive(self, x_shape, inverse):
-        return {"log_det": ops.convert_to_tensor(float(x_shape[1]))}
-
-
-@pytest.mark.one_engine
-def test_what_is_frozen_is_of_one_size_and_one_thread_and_ends_with_an_error():
-    part, seen = OfItsSize(), []
-
-    def freeze_and_fail():
-        with frozen():
-            for ask in (derive_from, lambda part, *rest: derived_of((part,), *rest)[0]):
-                sizes = [float(ask(part, (None, size, size, 1), False)["log_det"]) for size in (4, 2, 4)]
-                assert sizes == [4.0, 2.0, 4.0]
-            other = threading.Thread(target=lambda: seen.append(freezes()))
-            other.start()
-            other.join()
-            assert freezes()
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        freeze_and_fail()
-    assert seen == [False]
-    assert not freezes()
 
 
 @on_torch

@@ -8,6 +8,7 @@ from keras import ops
 from flowkit.bijectors import Coupling, Elementwise, Exp, Scale
 from flowkit.conditioners import MLP
 from flowkit.contract import Bijector
+from flowkit.contract.call import Call
 from flowkit.engines import engine
 
 
@@ -88,7 +89,7 @@ class WrongAfter(Bijector):
         self.other.build_for(x_shape)
 
     def _forward(self, x):
-        z, log_det = self.other.run(x, None, False)
+        z, log_det = self.other.run(x, Call())
         return z, 1 - log_det
 
     def _inverse(self, z):

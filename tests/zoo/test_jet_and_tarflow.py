@@ -17,7 +17,7 @@ from flowkit.app.recipe import read_recipe
 from flowkit.bijectors import Equalize, Scale
 from flowkit.conditioners import LabelDropout
 from flowkit.contract import ContractError
-from flowkit.contract.settings import setting
+from flowkit.contract.call import Call
 from flowkit.data import GaussianNoise
 from flowkit.engines import engine
 
@@ -268,9 +268,9 @@ class TestSampling:
         block = repeated(tarflow)[-1]
         labels, tokens = np.array([0, 1, 2]), (3, 4, 2, 12)
         z = np.random.default_rng(2).normal(size=tokens).astype("float32")
-        with setting(guidance=1.5):
-            x, log_det = block.inverse(z, context=labels)
-            back, log_det_back = block(x, context=labels)
+        call = Call(ops.convert_to_tensor(labels), guidance=1.5)
+        x, log_det = block.run(ops.convert_to_tensor(z), call.turned())
+        back, log_det_back = block.run(x, call)
         np.testing.assert_allclose(f64(back), z, atol=1e-4)
         np.testing.assert_allclose(f64(log_det), -f64(log_det_back), atol=1e-4)
         # The second place follows from the first, which is as it was.

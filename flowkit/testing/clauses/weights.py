@@ -13,6 +13,7 @@ from flowkit.bijectors import Chain, Repeat
 from flowkit.bijectors.repeat import Rows, split_copies
 from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.adaptation import adapted_flags
+from flowkit.contract.call import Call
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import count
 from flowkit.engines import engine
@@ -167,9 +168,8 @@ def _handed(layer, other, given, inverse):
         expected = "_derive to keep a leading axis of 2 that its weights have, of two copies"
         require(found[:1] == (2,), expected, f"shape {found}")
     own, _ = split_copies(own, 2)
-    options = {} if own is None else {"derived": own}
     with engine.no_grad():
-        y, log_det = layer.run(x, context, inverse=inverse, **options)
+        y, log_det = layer.run(x, Call(context, inverse), None, own)
     return ops.convert_to_numpy(y), np.broadcast_to(ops.convert_to_numpy(log_det), (len(given.x),))
 
 
@@ -276,6 +276,7 @@ def _apart(layer):
     copies = {repeat: repeat.copies() for repeat in _repeats(layer)}
     for repeat, parts in copies.items():
         chain = Chain(parts)
+        chain.build(*repeat._held.shapes)
         vars(repeat).update(run=chain.run, run_adapt=chain.run_adapt)
     try:
         yield copies

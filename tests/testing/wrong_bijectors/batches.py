@@ -35,8 +35,8 @@ class BatchMaximum(Elementwise):
 
 @breaks("batch independence")
 class SummedOverTheBatch(Exp):
-    def run(self, x, context, inverse):
-        y, log_det = super().run(x, context, inverse)
+    def run(self, x, call, noise=None, derived=None):
+        y, log_det = super().run(x, call, noise, derived)
         return y, ops.zeros_like(log_det) + ops.sum(log_det)
 
 
@@ -53,8 +53,8 @@ class ReversedBatch(Shift):
 
 @breaks("batch independence")
 class LogDetRolled(Exp):
-    def run(self, x, context, inverse):
-        y, log_det = super().run(x, context, inverse)
+    def run(self, x, call, noise=None, derived=None):
+        y, log_det = super().run(x, call, noise, derived)
         return y, ops.roll(log_det, 1, axis=0)
 
 
@@ -105,8 +105,8 @@ class PerEntry(Scale):
 
 @breaks("log-det shape", says="received shape (3, 1)")
 class KeptDimension(Exp):
-    def run(self, x, context, inverse):
-        y, log_det = super().run(x, context, inverse)
+    def run(self, x, call, noise=None, derived=None):
+        y, log_det = super().run(x, call, noise, derived)
         return y, log_det[:, None]
 
 

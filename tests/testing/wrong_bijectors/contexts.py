@@ -74,9 +74,9 @@ class FirstContextForAll(Conditional):
 class ReadsWhatItSaysItIgnores(Bijector):
     spec = BijectorSpec(log_det="zero", context="none")
 
-    def run(self, x, context, inverse):
-        shift = 0.0 if context is None else ops.mean(ops.cast(context, self.compute_dtype))
-        return (x - shift, 0.0) if inverse else (x + shift, 0.0)
+    def run(self, x, call, noise=None, derived=None):
+        shift = 0.0 if call.context is None else ops.mean(ops.cast(call.context, self.compute_dtype))
+        return (x - shift, 0.0) if call.inverse else (x + shift, 0.0)
 
 
 @breaks("context", (4,), says="an answer of forward that depends on the context")

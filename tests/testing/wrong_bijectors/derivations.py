@@ -23,7 +23,7 @@ class DerivedOnceForEver(Scale):
 class DerivesAnotherScale(Scale):
     """Handed over, the scale is another than what the hook finds by itself."""
 
-    def run(self, x, context, inverse, noise=None, derived=None):
+    def run(self, x, call, noise=None, derived=None):
         if derived is not None:
             derived = {**derived, "scale": derived["scale"] * 1.5}
-        return super().run(x, context, inverse, noise, derived)
+        return super().run(x, call, noise, derived)

@@ -28,17 +28,17 @@ class Spline(Coupling):
 class SplineSlopeOfForward(Spline):
     """The inverse gives the log-det of forward."""
 
-    def run(self, x, context, inverse):
-        y, log_det = super().run(x, context, inverse)
-        return y, -log_det if inverse else log_det
+    def run(self, x, call, noise=None, derived=None):
+        y, log_det = super().run(x, call, noise, derived)
+        return y, -log_det if call.inverse else log_det
 
 
 @breaks("round trip")
 class SplineContextDropped(Spline):
     """The inverse's network is given no context."""
 
-    def run(self, x, context, inverse):
-        return super().run(x, context * 0 if inverse else context, inverse)
+    def run(self, x, call, noise=None, derived=None):
+        return super().run(x, call._replace(context=call.context * 0) if call.inverse else call)
 
 
 class Masked(Autoregressive):
@@ -57,9 +57,9 @@ class Masked(Autoregressive):
 class MaskedStaleLogDet(Masked):
     """The log-det of the inverse is taken at the latent."""
 
-    def run(self, x, context, inverse):
-        y, log_det = super().run(x, context, inverse)
-        return y, -super().run(x, context, False)[1] if inverse else log_det
+    def run(self, x, call, noise=None, derived=None):
+        y, log_det = super().run(x, call, noise, derived)
+        return y, -super().run(x, call._replace(inverse=False))[1] if call.inverse else log_det
 
 
 @breaks("round trip")

@@ -66,10 +66,10 @@ class InverseOfParts(Chain):
     def __init__(self, parts=None, **kwargs):
         super().__init__(parts or [Scale(), Shift()], **kwargs)
 
-    def run(self, x, context, inverse):
+    def run(self, x, call, noise=None, derived=None):
         total = 0.0
         for part in self.parts:
-            x, log_det = part.run(x, context, inverse)
+            x, log_det = part.run(x, call)
             total = total + log_det
         return x, total
 

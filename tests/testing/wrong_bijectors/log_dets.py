@@ -45,8 +45,8 @@ class SummedOverOneAxis(Elementwise):
 
     spec = BijectorSpec(codomain=Domain.POSITIVE)
 
-    def run(self, x, context, inverse):
-        y, slope = self._inverse(x) if inverse else self._forward(x)
+    def run(self, x, call, noise=None, derived=None):
+        y, slope = self._inverse(x) if call.inverse else self._forward(x)
         return y, ops.mean(ops.sum(slope, axis=-1), axis=1)
 
     def _forward(self, x):
@@ -62,8 +62,8 @@ class ScalarOfTheBatch(Elementwise):
 
     spec = BijectorSpec(codomain=Domain.POSITIVE)
 
-    def run(self, x, context, inverse):
-        y, log_det = super().run(x, context, inverse)
+    def run(self, x, call, noise=None, derived=None):
+        y, log_det = super().run(x, call, noise, derived)
         return y, ops.mean(log_det)
 
     def _forward(self, x):

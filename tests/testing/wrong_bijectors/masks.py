@@ -21,8 +21,8 @@ class SeesWhatItChanges(WithNetwork):
     def __init__(self, conditioner=None, **kwargs):
         super().__init__(conditioner, **{**kwargs, "split": "checkerboard"})
 
-    def run(self, x, context, inverse):
-        return self._move(x, self._prepare(x, context), inverse)
+    def run(self, x, call, noise=None, derived=None):
+        return self._move(x, self._prepare(x, call), call)
 
 
 @breaks("log-det", (4,))
@@ -32,21 +32,21 @@ class LogDetOfTheKept(WithNetwork):
     def __init__(self, conditioner=None, **kwargs):
         super().__init__(conditioner, **{**kwargs, "split": "checkerboard"})
 
-    def run(self, x, context, inverse):
-        z, log_det = super().run(x, context, inverse)
+    def run(self, x, call, noise=None, derived=None):
+        z, log_det = super().run(x, call, noise, derived)
         keep = ops.cast(self._parts.mask(tuple(x.shape[1:])), x.dtype)
         log_scale = self.conditioner(x * keep)[..., ::2]
-        return z, log_det + ops.sum(log_scale * keep, axis=-1) * (-1 if inverse else 1)
+        return z, log_det + ops.sum(log_scale * keep, axis=-1) * (-1 if call.inverse else 1)
 
 
 @breaks("round trip", (4,))
 class SplitOffByOne(WithNetwork):
     """The inverse puts the halves back in the other order."""
 
-    def run(self, x, context, inverse):
-        if inverse:
+    def run(self, x, call, noise=None, derived=None):
+        if call.inverse:
             x = ops.roll(x, 1, axis=-1)
-        return super().run(x, context, inverse)
+        return super().run(x, call, noise, derived)
 
 
 class Autoregressive(Bijector):

@@ -6,6 +6,7 @@ from keras import ops
 
 from flowkit.bijectors import Pointwise
 from flowkit.conditioners import MLP
+from flowkit.contract.call import Call
 from flowkit.contract.shapes import event_size
 from flowkit.data import Dequantize, VariationalDequantize
 from flowkit.surjections import Absolute, Augment, DequantizeColumns, MaxPool, Slice, Sort
@@ -56,7 +57,7 @@ class NoiseBeforeTheSigmoid(Variational):
 
     def _forward(self, x, noise):
         eps = ops.reshape(noise, ops.shape(x))
-        logit, _ = self.density.run(eps, self._context(x), inverse=False)
+        logit, _ = self.density.run(eps, Call(self._context(x)))
         y, log_det = super()._forward(x, noise)
         return y, log_det - ops.sum(ops.log_sigmoid(logit) + ops.log_sigmoid(-logit), axis=-1)
 
@@ -141,9 +142,11 @@ class PosteriorOfTheWrongRow(MixedColumns):
 class NormForgotten(Augmented):
     """log|det| of what is drawn, without the density of the noise."""
 
-    def _forward(self, x, noise):
-        z, log_q = super()._forward(x, noise)
-        return z, log_q - 0.5 * ops.sum(noise * noise, axis=-1) - 0.5 * math.log(2 * math.pi)
+    def run(self, x, call, noise=None, derived=None):
+        y, log_q = super().run(x, call, noise)
+        if call.inverse:
+            return y, log_q
+        return y, log_q - 0.5 * ops.sum(noise * noise, axis=-1) - 0.5 * math.log(2 * math.pi)
 
 
 @breaks("log-det")
@@ -153,44 +156,48 @@ class NormOfOneEntry(Slice):
     def __init__(self, keep=1, density=None, **kwargs):
         super().__init__(keep, density, **kwargs)
 
-    def _inverse(self, z, noise):
-        x, log_det = super()._inverse(z, noise)
-        return x, log_det - 0.5 * math.log(2 * math.pi) * (noise.shape[-1] - 1)
+    def run(self, x, call, noise=None, derived=None):
+        y, log_det = super().run(x, call, noise)
+        return y, log_det if noise is None else log_det - 0.5 * math.log(2 * math.pi) * (noise.shape[-1] - 1)
 
 
 @breaks("log-det", (2,))
 class StaleDensity(Sliced):
     """The density is taken at the noise, not at what was made of it."""
 
-    def _inverse(self, z, noise):
-        x, _ = super()._inverse(z, noise)
-        return x, -self._drop(ops.concatenate([z, noise], axis=-1))[1]
+    def run(self, x, call, noise=None, derived=None):
+        y, log_det = super().run(x, call, noise)
+        return y, log_det if noise is None else -self._drop(ops.concatenate([x, noise], axis=-1), call)[1]
 
 
 @breaks("inverse log-det", (2,))
 class StaleWhenDropped(Sliced):
     """The density of what is dropped is taken given other numbers than those that are kept."""
 
-    def _forward(self, x):
+    def run(self, x, call, noise=None, derived=None):
+        if noise is not None:
+            return super().run(x, call, noise)
         kept, dropped = x[..., :1], x[..., 1:]
-        return kept, self._drop(ops.concatenate([0.5 * kept, dropped], axis=-1))[1]
+        return kept, self._drop(ops.concatenate([0.5 * kept, dropped], axis=-1), call)[1]
 
 
 @breaks("inverse log-det", (2,))
 class ContextDropped(Sliced):
     """What is drawn is drawn given nothing."""
 
-    def _inverse(self, z, noise):
-        x, log_det = super()._inverse(ops.zeros_like(z), noise)
-        return ops.concatenate([z, x[..., 1:]], axis=-1), log_det
+    def run(self, x, call, noise=None, derived=None):
+        if noise is None:
+            return super().run(x, call)
+        whole, log_det = super().run(ops.zeros_like(x), call, noise)
+        return ops.concatenate([x, whole[..., 1:]], axis=-1), log_det
 
 
 @breaks("noise", says="an answer of forward that depends on its noise")
 class NoiseIgnored(Augmented):
     """Always the mean."""
 
-    def _forward(self, x, noise):
-        return super()._forward(x, ops.zeros_like(noise))
+    def run(self, x, call, noise=None, derived=None):
+        return super().run(x, call, None if noise is None else ops.zeros_like(noise))
 
 
 @breaks("log-det", says="a log_det of a singular Jacobian")
@@ -200,14 +207,16 @@ class NoiseUsedOnce(Slice):
     def __init__(self, keep=1, density=None, **kwargs):
         super().__init__(keep, density, **kwargs)
 
-    def _inverse(self, z, noise):
-        return super()._inverse(z, ops.repeat(noise[:, :1], noise.shape[1], axis=1))
+    def run(self, x, call, noise=None, derived=None):
+        return super().run(
+            x, call, None if noise is None else ops.repeat(noise[:, :1], noise.shape[1], axis=1)
+        )
 
 
 @breaks("batch independence", (2,))
 class NoiseOfTheNeighbour(Sliced):
-    def _inverse(self, z, noise):
-        return super()._inverse(z, ops.roll(noise, 1, axis=0))
+    def run(self, x, call, noise=None, derived=None):
+        return super().run(x, call, None if noise is None else ops.roll(noise, 1, axis=0))
 
 
 @breaks("batch independence", (2, 1, 1))
@@ -217,8 +226,10 @@ class NoiseMixed(Augment):
     def __init__(self, extra=1, density=None, **kwargs):
         super().__init__(extra, density, **kwargs)
 
-    def _forward(self, x, noise):
-        return super()._forward(x, ops.reshape(ops.transpose(noise), ops.shape(noise)))
+    def run(self, x, call, noise=None, derived=None):
+        return super().run(
+            x, call, None if noise is None else ops.reshape(ops.transpose(noise), ops.shape(noise))
+        )
 
 
 @breaks("noise", says="forward to ask for its noise")

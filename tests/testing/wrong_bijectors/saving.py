@@ -5,6 +5,7 @@ from keras import ops
 
 from flowkit.bijectors import Elementwise, Scale, Shift
 from flowkit.contract import Bijector, BijectorSpec
+from flowkit.contract.call import Call
 from tests.testing.wrong_bijectors.registry import breaks
 
 
@@ -77,10 +78,10 @@ class Inner(Bijector):
         self.part.build_for(x_shape)
 
     def _forward(self, x):
-        return self.part.run(x, None, False)
+        return self.part.run(x, Call())
 
     def _inverse(self, z):
-        return self.part.run(z, None, True)
+        return self.part.run(z, Call(inverse=True))
 
 
 class Untracked(Scale):

@@ -54,9 +54,9 @@ class PlacesHearThoseToCome(ByPlaces):
 class OrderNotTurnedBack(ByPlaces):
     """The inverse takes places in the order in which they stand."""
 
-    def run(self, x, context, inverse, noise=None, derived=None):
-        self.order = None if inverse else "reversed"
-        return super().run(x, context, inverse, noise, derived)
+    def run(self, x, call, noise=None, derived=None):
+        self.order = None if call.inverse else "reversed"
+        return super().run(x, call, noise, derived)
 
 
 class KeepsOneTooFew(TransformerInTurn):

@@ -1,0 +1,41 @@
+"""The arguments of a call that are the same for all layers of a bijector."""
+
+import math
+from typing import Annotated, NamedTuple
+
+from flowkit.contract.arguments import real
+from flowkit.contract.shapes import Context
+
+Weight = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
+
+
+class Call(NamedTuple):
+    """Hold what a call of a bijector passes on to all of its layers.
+
+    - `context`, `inverse`: the context or None, and the direction.
+    - `log_det`: False if the log-det is not needed: a layer may return 0 instead, as `Continuous` and `Coupling` do.
+    - `for_export`: True for a graph that is written to a file: no loops of the backend, no second run for gradients.
+    - `steps`: the number of steps of equal length that `Continuous` takes; None for its own. The classical Runge-Kutta
+      method then replaces an adaptive one. `finer` doubles the number of steps.
+    - `guidance`: the weight by which layers with an optional context move away from their output without it; None for
+      their own weight, or none.
+
+    >>> Call(inverse=True).turned().inverse
+    False
+    """
+
+    context: Context = None
+    inverse: bool = False
+    log_det: bool = True
+    for_export: bool = False
+    steps: int | None = None
+    finer: bool = False
+    guidance: float | None = None
+
+    def turned(self) -> "Call":
+        """Return the same call of the other direction."""
+        return self._replace(inverse=not self.inverse)
+
+    def on(self, context: Context) -> "Call":
+        """Return the same call with another context, which takes no guidance."""
+        return self._replace(context=context, guidance=None)
