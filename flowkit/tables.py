@@ -14,7 +14,7 @@ from flowkit.bijectors import Chain
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import Count, Fraction, checked, one_of, words
 from flowkit.data.column_types import absent_of
-from flowkit.data.frame import is_frame
+from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
 from flowkit.flow.table import TableFlow
 from flowkit.surjections import DequantizeColumns
@@ -100,11 +100,11 @@ def fit_table(
     """
     if not is_frame(frame):
         raise TypeError(f"fit_table: got {type(frame).__name__}, expected a pandas or polars DataFrame.")
-    names, given = split_names(list(frame.columns), given, drop)
-    frame = nw.from_native(frame[[*names, *given]], eager_only=True)
+    names, given = split_names(Columns.of(frame).names, given, drop)
+    frame = frame[[*names, *given]]
     if missing == "drop":
-        absent = np.any([absent_of(frame[name]) for name in frame.columns], axis=0)
-        complete = frame.filter((~absent).tolist())
+        absent = np.any([absent_of(series) for series in Columns.of(frame).in_order(frame)], axis=0)
+        complete = nw.from_native(frame, eager_only=True).filter((~absent).tolist()).to_native()
         if verbose:
             print(f"dropped {len(frame) - len(complete):,} of {len(frame):,} rows with missing entries")
         frame = complete
@@ -112,14 +112,14 @@ def fit_table(
         raise ValueError(
             f"fit_table: got a table of {len(frame)} row{'s' * (len(frame) != 1)}, expected at least 2."
         )
-    inferred = TypedColumns.infer(frame.to_native(), types)
+    inferred = TypedColumns.infer(frame, types)
     columns, given_columns = inferred.some(names), inferred.some(given, ContextColumns)
     if verbose:
         print(inferred)
     keras.utils.set_random_seed(seed)
     flow = table_flow(columns, given_columns, model=model, **options)
-    x = columns.values(frame.select(names).to_native())
-    context = given_columns.values(frame.select(given).to_native()) if given else None
+    x = columns.values(frame[names])
+    context = given_columns.values(frame[given]) if given else None
 
     order = np.random.default_rng(seed).permutation(len(x))
     held = order[: min(round(validation * len(x)), len(x) - 1)]

@@ -1,6 +1,5 @@
 """Tables: what recipes, runs and flows of rows do in their own way. `Images` has the same methods."""
 
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -70,7 +69,7 @@ class Tables:
 
     def inferred(self, source):
         """Return {key: value} of the recipe `table` by its data."""
-        mixed = Path(source).suffix.lower() in SUFFIXES and importlib.util.find_spec("polars")
+        mixed = Path(source).suffix.lower() in SUFFIXES
         rows = len(read_frame(source) if mixed else data.load_table(source))
         return {"training.batch_size": max(1, min(_BATCH, rows // _BATCHES))}
 
@@ -186,7 +185,7 @@ class Tables:
 
 
 def has_types(recipe):
-    """Return True if columns of the recipe's table have types: `data.types`, and polars to read them."""
+    """Return True if columns of the recipe's table have types: `data.types`."""
     table, name = recipe.data, recipe.model["name"]
     asked = bool(table.types or table.given or table.drop or table.columns)
     misfit = None
@@ -199,8 +198,7 @@ def has_types(recipe):
         misfit = "expected a .csv, .tsv or .parquet file, and no model.domains"
     if asked and misfit:
         raise RecipeError(f"data.types, columns, drop and given: {misfit}")
-    inferred = table.types is not None and misfit is None and importlib.util.find_spec("polars") is not None
-    return asked or inferred
+    return asked or (table.types is not None and misfit is None)
 
 
 def _cut(table, split, cut, limit):

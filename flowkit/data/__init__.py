@@ -9,7 +9,7 @@
   `train` and `test` sub-folders are the splits.
 - a folder of MNIST-style IDX files, gzipped or not, or one such file of images.
 - a folder of CIFAR-10's binary version.
-- a folder of parquet files with images, as Hugging Face stores them, or one such file (polars has to be installed).
+- a folder of parquet files with images, as Hugging Face stores them, or one such file.
 - an .npy file, or an .npz file with train_images and test_images, x_train and x_test, or images;
   `file.npz:name` if it holds several.
 

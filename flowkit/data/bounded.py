@@ -4,12 +4,31 @@ import contextlib
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 MAX_BYTES = 4 * 2**30  # ImageNet at 32x32 takes 3.9 GB, CIFAR-10 and MNIST far less
 
 
 class FileError(ValueError):
     """Error for a file that is refused, in one line, with what to do."""
+
+
+def open_file(path: Path, max_bytes: float = MAX_BYTES, memory: float = 1.0) -> BinaryIO:
+    """Open a file to read its bytes, of which each takes `memory` bytes.
+
+    Raises FileError for a folder, a pipe or a device, and for more than `max_bytes`.
+    """
+    check_kind(path)
+    check_bytes(int(path.stat().st_size * memory), max_bytes, str(path))
+    return path.open("rb")
+
+
+def check_kind(path: str | Path) -> None:
+    """Raise FileError for a folder, and for a pipe or a device, which may never end."""
+    if Path(path).exists() and not Path(path).is_file():
+        raise FileError(
+            f"{path}: got a folder, pipe or device, expected a regular file. Save its contents first."
+        )
 
 
 def check_bytes(taken: int, max_bytes: float, name: str) -> None:
@@ -29,6 +48,7 @@ def check_shape(shape: Iterable[int], itemsize: int, max_bytes: float, name: str
 @contextlib.contextmanager
 def reading(name: str | Path, kind: str) -> Iterator[None]:
     """Raise FileError, with the name and the `kind` of a file, for whatever a damaged one leads a library to."""
+    check_kind(name)
     try:
         yield
     except FileError:

@@ -3,8 +3,10 @@
 A code is a real number, a whole number from 0 up, or NaN for a missing entry: what `DequantizeColumns` takes.
 """
 
+import functools
 import math
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import narwhals as nw
@@ -19,6 +21,9 @@ UNITS = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 @dataclass(frozen=True)
 class Number:
     """Numbers: real ones of a domain, or those recorded in steps, `low`, `low + step`, ..., `low + (levels - 1) step`.
+
+    Codes are numbers above `low`. It is also nonzero for real numbers far from 0, whose differences float32 would lose,
+    and an int for a column of whole numbers, so that those beyond 2^53 are exact.
 
     - `domain`: of real numbers, as for `flowkit.bijectors.Unconstrain`; in steps "real", or "circular".
     - `decimals`: d for steps of 10^-d; None for real numbers. `rounded`: decimals of real numbers, to which samples are
@@ -46,14 +51,17 @@ class Number:
     def coding(self) -> Any:
         """Return the column in the words of `DequantizeColumns`."""
         if self.decimals is None:
-            return self.domain
+            if not self.low or self.domain == "real":
+                return self.domain
+            ends = tuple(end - self.low for end in bounds_of(self.domain))
+            return ("circular", *ends) if _is_circular(self.domain) else ends
         return ("cycle" if self.domain == "circular" else "whole", len(self.listed) or self.levels)
 
     missing_code = math.nan
 
     @property
     def step(self) -> float:
-        return 1.0 if self.decimals is None else 10.0**-self.decimals
+        return 10.0**-self.decimals if self.decimals else 1
 
     def codes(self, series: Any) -> tuple[np.ndarray, Wrong]:
         """Return (codes, NaN for missing entries; {row: (received, expected)} of entries that the type excludes)."""
@@ -61,12 +69,13 @@ class Number:
         absent = np.isnan(values)
         if self.decimals is None:
             low, high = bounds_of(self.domain)
-            inside = np.isfinite(values) & (values > low) & (values < high)
+            first, last = low - self.low, high - self.low
+            inside = np.isfinite(values) & (values > first) & (values < last)
             if _is_circular(self.domain):
-                inside |= (values == low) | (values == high)
+                inside |= (values == first) | (values == last)
             return values, wrong | self._wrong(absent | inside, values, f"a number in ({low:g}, {high:g})")
         with np.errstate(invalid="ignore"):  # infinite entries are off all steps
-            scaled = (values - self.low) / self.step
+            scaled = values / self.step
             codes = np.round(scaled)
             right = np.abs(scaled - codes) < 1e-3
         if self.domain == "circular":
@@ -88,17 +97,22 @@ class Number:
 
     def drawable(self, codes: np.ndarray) -> np.ndarray:
         """Return codes as numbers on an axis."""
-        return codes if self.decimals is None else self.low + self._steps(codes) * self.step
+        return self.low + self._steps(codes) * self.step
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         """Return the column's entries of codes, as a narwhals series without a name."""
         values = self._steps(codes.astype("float64"))
         if self.decimals is not None:
-            values = np.round(self.low + np.round(values) * self.step, self.decimals)
+            values = np.round(values) * self.step
+        if "Int" in self.dtype:
+            return _series(
+                [None if math.isnan(value) else self._whole(value) for value in values], self, library
+            )
+        values = values + self.low
+        if self.decimals is not None:
+            values = np.round(values, self.decimals)
         elif self.rounded is not None:
             values = self._with_few_digits(values)
-        if "Int" in self.dtype:
-            values = np.clip(np.rint(values), *self._whole_ends())
         found = nw.new_series("", values, nw.Float64(), backend=library)
         if library == "polars":
             return found.fill_nan(None).cast(_dtype(self.dtype))
@@ -112,19 +126,23 @@ class Number:
         near = np.round(values, self.rounded)
         return np.where((near > low) & (near < high), near, values)
 
-    def _whole_ends(self):
-        """Return the least and the largest whole number in the domain that a column of `dtype` holds."""
-        low, high = bounds_of(self.domain) if self.decimals is None else (-math.inf, math.inf)
+    def _whole(self, code):
+        """Return the whole number nearest to `low + code` in the domain that a column of `dtype` holds."""
         bits, signed = int(self.dtype.partition("Int")[2]), self.dtype.startswith("Int")
-        top = 2.0 ** (bits - signed)
-        return max(np.floor(low) + 1, -top * signed), min(np.ceil(high) - 1, np.floor(np.nextafter(top, 0)))
+        least, most = -(2 ** (bits - 1)) * signed, 2 ** (bits - signed) - 1
+        low, high = (-math.inf, math.inf) if self.decimals is not None else bounds_of(self.domain)
+        if math.isfinite(low):
+            least = max(least, math.floor(low) + 1)
+        if math.isfinite(high):
+            most = min(most, math.ceil(high) - 1)
+        return min(max(int(self.low) + round(code), least), most)
 
     def features(self, codes: np.ndarray) -> list[np.ndarray]:
         """Return what networks see of codes that are a context: numbers, angles as cosine and sine, an indicator."""
         absent, middle = np.isnan(codes), self.quantiles[len(self.quantiles) // 2]
         filled = self._steps(np.where(absent, middle, codes))
         if _is_circular(self.domain):
-            low, high = bounds_of(self.domain) if self.decimals is None else (0, self.levels)
+            low, high = (0, self.levels) if self.decimals is not None else bounds_of(self.coding)
             angle = 2 * math.pi * (filled - low) / (high - low)
             found = [np.cos(angle), np.sin(angle)]
         else:
@@ -147,16 +165,18 @@ class Number:
         return np.log(np.diff(grid)[place] / np.diff(ends)[place])
 
     def _numbers(self, series):
-        """Return (entries as numbers, NaN for missing ones and words; {row: (received, expected)} of words)."""
+        """Return (numbers above `low`, NaN for missing entries and words; {row: (received, expected)} of words)."""
         if series.dtype.is_numeric() or series.dtype == nw.Boolean:
-            return numbers_of(series), {}
-        return _read(series, float, math.nan, "a number")
+            return numbers_of(series, self.low), {}
+        return _read(series, lambda entry: float(_number(entry) - self.low), math.nan, "a number")
 
     def _wrong(self, right, values, expected):
         return {row: (self._shown(values[row]), expected) for row in np.flatnonzero(~right).tolist()}
 
     def _shown(self, number):
-        return f"{number:.10g}"
+        if isinstance(self.low, int) and float(number).is_integer():
+            return str(self.low + int(number))
+        return f"{self.low + number:.10g}"
 
     @property
     def span(self) -> str:
@@ -191,11 +211,22 @@ class Date(Number):
     zone: str | None = None
 
     def _numbers(self, series):
+        expected = (
+            "dates or times " + ("without" if self.zone is None else "with") + " a time zone, as in training"
+        )
         if series.dtype in (nw.Datetime, nw.Date):
+            zone = getattr(series.dtype, "time_zone", None)
+            if (zone is None) != (self.zone is None):
+                cure = "tz_localize" if zone is None else "tz_convert('UTC').dt.tz_localize(None)"
+                raise ValueError(
+                    f"{'no time zone' if zone is None else zone}, expected {expected}. Convert them, as "
+                    f"pandas' dt.{cure} does."
+                )
             moments, wrong = moments_of(series), {}
         else:
-            moments, wrong = _read(series, np.datetime64, np.datetime64("NaT"), "a date")
-            moments = moments.astype("datetime64[us]")
+            read = functools.partial(_moment, aware=self.zone is not None)
+            moments, wrong = _read(series, read, np.datetime64("NaT", "us"), expected)
+        moments = moments.astype("datetime64[us]")
         return (moments - np.datetime64(self.origin, "us")) / np.timedelta64(1, self.unit), wrong
 
     def drawable(self, codes: np.ndarray) -> np.ndarray:
@@ -288,9 +319,7 @@ class Category:
         found = [None if gone else self.values[place] for place, gone in zip(places, absent, strict=True)]
         if self.dtype == "Enum":
             return nw.new_series("", found, nw.String(), backend=library).cast(nw.Enum(self.values))
-        if library == "polars":
-            return nw.new_series("", found, _dtype(self.dtype), backend=library)
-        series = _as_native(nw.new_series("", found, backend=library), self.native)
+        series = _series(found, self, library)
         if self.native != "category":
             return series
         return nw.from_native(series.to_native().cat.set_categories(self.values), series_only=True)
@@ -353,21 +382,46 @@ def _read(series, read, nothing, expected):
     for row in np.flatnonzero(~absent_of(series)).tolist():
         try:
             found[row] = read(entries[row])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             wrong[row] = (shown(entries[row]), expected)
     return np.asarray(found), wrong
 
 
-def numbers_of(series: Any) -> np.ndarray:
-    """Return the numbers of a column in float64, NaN for missing entries."""
-    return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64")
+def numbers_of(series: Any, low: float = 0) -> np.ndarray:
+    """Return the numbers of a column above `low`, float64, NaN for missing entries."""
+    if series.dtype.is_integer() and abs(low) > 2**52:  # float64 would round the entries themselves
+        entries = series.to_list()
+        return np.asarray(
+            [
+                math.nan if gone else entry - int(low)
+                for entry, gone in zip(entries, absent_of(series), strict=True)
+            ],
+            "float64",
+        )
+    return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64") - low
+
+
+def _number(entry):
+    """Return the number that a word writes, as an int if it is whole."""
+    try:
+        return int(str(entry))
+    except ValueError:
+        return float(entry)
 
 
 def moments_of(series):
     """Return the dates of a column as datetime64, in UTC if it has a time zone."""
     if getattr(series.dtype, "time_zone", None) is not None:
         series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    return series.to_numpy().astype("datetime64[us]")
+    return series.to_numpy()
+
+
+def _moment(entry, aware):
+    """Return the moment that a word writes, in UTC if it has a time zone; ValueError unless it has one if `aware`."""
+    moment = datetime.fromisoformat(str(entry))
+    if (moment.tzinfo is not None) != aware:
+        raise ValueError
+    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None) if aware else moment, "us")
 
 
 def _microseconds(unit):
@@ -380,6 +434,14 @@ def _dtype(name):
     if not (isinstance(found, type) and issubclass(found, nw.dtypes.DType)):
         raise ValueError(f"got the column type {name!r}, expected a type of narwhals such as 'Int64'.")
     return found()
+
+
+def _series(entries, kind, library):
+    """Return a list of entries, None if missing, as a series of a column type."""
+    if library == "polars":
+        return nw.new_series("", entries, _dtype(kind.dtype), backend=library)
+    pandas = nw.Implementation.PANDAS.to_native_namespace()
+    return nw.from_native(pandas.Series(entries, dtype=kind.native or None), series_only=True)
 
 
 def _as_native(series, native):

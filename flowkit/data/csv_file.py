@@ -1,75 +1,106 @@
 """Tables as text: .csv and .tsv, with or without a line of names, with commas, semicolons or tabs."""
 
 import csv
-import re
+import importlib
+import io
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from flowkit.data.bounded import MAX_BYTES, FileError, check_bytes, reading
+from flowkit.data.bounded import MAX_BYTES, FileError, open_file, reading
 from flowkit.data.frame import check_names
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?")  # a missing entry, as programs write it
 _PER_BYTE = 4  # bytes of memory for each byte of text: the shortest number takes 2 bytes, and 8 as a float64
-_ADVICE = (
-    "Write numbers with a decimal point, as many in each line, and no other lines; drop or fill in rows with missing "
-    "entries, or leave the column out, as pandas' frame.drop(columns=[...]) does. With polars installed, `flowkit "
-    "train table` reads such columns."
-)
+_MOST_COLUMNS = 2**16
 
 
-def read_csv(path: Path, max_bytes: int = MAX_BYTES) -> tuple[np.ndarray, tuple[str, ...] | None]:
-    """Return the numbers, float64 (rows, columns), and the names of the columns or None.
+def read_csv(path: Path, max_bytes: int = MAX_BYTES, words: Iterable[str] = ()) -> tuple[Any, bool]:
+    """Return the polars frame of a table as text, dates among its types, and True if the first line names the columns.
 
-    Raises FileError for text that is no table, for an entry that is missing or no number, with its row and column, and
-    for more than `max_bytes`.
+    Columns without names are column_0, column_1, ... Those of `words` stay words, also if they are numbers. Raises
+    FileError for text that is no table, for lines of other lengths than the first, and for more than `max_bytes`.
     """
-    delimiter, names = read_head(path, max_bytes)
-    try:
-        values = np.loadtxt(
-            path,
-            comments=None,
-            delimiter=delimiter,
-            ndmin=2,
-            quotechar='"',
-            skiprows=0 if names is None else 1,
-            encoding="utf-8-sig",
-        )
-    except ValueError as error:
-        # NumPy repeats the entry, which may be long, and ends with its place.
-        reason = re.sub(r"(.{100}).*(.{100})", r"\1 ... \2", str(error).rstrip("."), flags=re.DOTALL)
-        raise FileError(
-            f"{path}: got other entries ({reason}), expected a table of numbers. {_ADVICE}"
-        ) from None
-    if names and len(names) != values.shape[1]:
-        raise FileError(
-            f"{path}: got {len(names)} names in the first line, expected one for each of the {values.shape[1]} "
-            "columns. Name or leave out a column of row numbers: R writes none with write.csv(row.names=FALSE)."
-        )
-    return values, names
+    polars = importlib.import_module("polars")
+    with open_file(path, max_bytes, _PER_BYTE) as file:
+        delimiter, count, names = _read_head(path, file)
+        file.seek(0)
+        how = {"separator": delimiter, "has_header": names is not None, "null_values": list(MISSING)}
+        how |= {"schema_overrides": dict.fromkeys(words, polars.String), "try_parse_dates": True}
+        kind = "a table as text in UTF-8, of entries as many in each line"
+        with reading(path, kind):
+            try:
+                frame = polars.read_csv(file, infer_schema_length=None, **how)
+            except polars.exceptions.PolarsError:
+                _empty_lines(path, file, delimiter, count, names is not None)  # which may know the line
+                raise
+        if count > 1 and frame[:, -1].null_count():  # polars fills short lines
+            with reading(path, kind):
+                empty = _empty_lines(path, file, delimiter, count, names is not None)
+            frame = frame.with_row_index("").filter(~polars.col("").is_in(empty)).drop("") if empty else frame
+    frame = frame.rename(dict(zip(frame.columns, names or _unnamed(count), strict=True)))
+    return frame.with_columns(
+        _stripped(series, polars) for series in frame if series.name not in words
+    ), names is not None
 
 
-def read_head(path: Path, max_bytes: int) -> tuple[str, tuple[str, ...] | None]:
-    """Return what delimits the entries of a table as text, and the names in its first line, or None for numbers.
+def _unnamed(count):
+    return [f"column_{place}" for place in range(count)]
 
-    Raises FileError for more than `max_bytes`, and for names that name no columns or among which is a number.
+
+def _stripped(series, polars):
+    """Return a column of words as numbers if all are numbers between spaces, otherwise as it is."""
+    if series.dtype == polars.String:
+        for dtype in (polars.Int64, polars.Float64):
+            numbers = series.str.strip_chars().cast(dtype, strict=False)
+            if numbers.null_count() == series.null_count():
+                return numbers
+    return series
+
+
+def _empty_lines(path, file, delimiter, count, named):
+    """Return the rows that are empty lines; raise FileError for a line of another number of entries than `count`."""
+    file.seek(0)
+    empty = []
+    with io.TextIOWrapper(file, "utf-8-sig", newline="") as text:
+        lines = csv.reader(text, delimiter=delimiter)
+        for row, fields in enumerate(lines, -1 if named else 0):
+            if not fields:
+                empty.append(row)
+            elif len(fields) != count:
+                raise FileError(
+                    f"{path}: got {len(fields)} entries in line {lines.line_num}, expected {count} as in the first "
+                    "line. Write as many in each line, and no other lines. Name or leave out a column of row numbers: "
+                    "R writes none with write.csv(row.names=FALSE)."
+                )
+    return empty
+
+
+def _read_head(path, file):
+    """Return (delimiter, number of columns, names in the first line or None for numbers).
+
+    Raises FileError for names that name no columns or among which is a number.
     """
-    check_bytes(path.stat().st_size * _PER_BYTE, max_bytes, str(path))
-    with reading(path, "a table as text in UTF-8"), path.open(encoding="utf-8-sig", newline="") as file:
-        first, second = file.readline(), file.readline()
+    with reading(path, "a table as text in UTF-8"):
+        first, second = (file.readline().decode("utf-8-sig") for _ in range(2))
         delimiter = max(",;\t", key=first.count)
         fields = [field.strip() for field in next(csv.reader([first], delimiter=delimiter), [])]
+    if len(fields) > _MOST_COLUMNS:
+        raise FileError(
+            f"{path}: got {len(fields):,} columns, expected at most {_MOST_COLUMNS:,}. Leave some out, or check "
+            "that rows end with line breaks."
+        )
     if not any(fields):
         raise FileError(f"{path}: got a file that is empty or begins with an empty line, expected a table.")
     if all(field in MISSING or is_number(field) for field in fields):
         # Programs write all numbers of a column alike, 2 as 2.0 if any has a fraction.
         below = second.strip().split(delimiter)
-        if all(map(str.isdecimal, fields)) and second and not any(map(str.isdecimal, below)):
+        if all(map(str.isdecimal, fields)) and any(below) and not any(map(str.isdecimal, below)):
             raise FileError(
                 f"{path}: got whole numbers in the first line above {second.strip()[:40]!r}, expected names or a row. "
                 "Write a letter in each name, or a point in each number of a row."
             )
-        return delimiter, None
+        return delimiter, len(fields), None
     if "" in fields or any(map(is_number, fields)):
         raise FileError(
             f"{path}: got {first.strip()[:40]!r} in the first line, expected a name for each column, no number. Name "
@@ -81,7 +112,7 @@ def read_head(path: Path, max_bytes: int) -> tuple[str, tuple[str, ...] | None]:
         raise FileError(f"{path}: {error}") from None
     if not second:
         raise FileError(f"{path}: got no rows, expected rows of numbers below the names of columns.")
-    return delimiter, names
+    return delimiter, len(fields), names
 
 
 def is_number(text: str) -> bool:

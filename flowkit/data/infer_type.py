@@ -1,6 +1,7 @@
 """Infer the types of the columns of a mixed table from their entries."""
 
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +26,9 @@ MOST_CATEGORIES = 256  # of a column of text, unless its type is given
 _ENUMERATED = 256  # levels of which all are likely to be in the data; the range of more may be widened
 _SPARSE = 4  # levels for each that occurs, at least, of a column whose values are listed
 _DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
+_FAR = (
+    1000  # standard deviations from 0, beyond which the logarithm, or float32, would lose digits of a column
+)
 
 
 def infer_type(series: Any, asked: Any = None) -> ColumnType:
@@ -58,18 +62,29 @@ def _inferred(series, asked):
     values = numbers_of(series)[~absent]
     if not np.isfinite(values).all():
         raise ValueError("infinite entries")
-    word = str(dtype) if not dtype.is_decimal() else "Float64"
+    word, origin = str(dtype) if not dtype.is_decimal() else "Float64", _origin(values)
+    origin = int(origin) if dtype.is_integer() else origin
+    values = numbers_of(series, origin)[~absent]
     if asked is None and len(np.unique(values)) == 1:
         value = values[0].item()
-        value = int(value) if dtype.is_integer() else value
+        value = origin + (int(value) if dtype.is_integer() else value)
         return Category((value,), False, word, some, (1 - absent.mean(), absent.mean()))
-    return _finished(_number(values, asked, word, some), series, asked)
+    return _finished(_number(values, origin, asked, word, some), series, asked)
 
 
-def _number(values, asked, dtype, missing):
+def _origin(values):
+    """Return one of the numbers near their median if they are far from 0, as measured by their spread, otherwise 0."""
+    middle = float(np.quantile(values, 0.5, method="higher"))
+    with np.errstate(over="ignore"):
+        return middle if abs(middle) > _FAR * np.std(values) else 0.0
+
+
+def _number(values, origin, asked, dtype, missing):
+    """Return the type of numbers of which `values` are the differences from `origin`."""
     word, low, high = _wanted(asked)
+    low, high = low - origin, high - origin
     # Numbers are recorded in steps if these repeat.
-    decimals = _digits(values)
+    decimals = _digits(values + origin)
     repeated = decimals == 0 or len(np.unique(values)) <= 0.9 * len(values)
     in_steps = decimals is not None and repeated and asked not in ("real", "positive")
     if word == "whole":
@@ -83,30 +98,36 @@ def _number(values, asked, dtype, missing):
         if word == "circular":
             on_steps = on_steps and _is_whole((high - low) / step)
         if on_steps and 1 < levels <= MOST_LEVELS:
-            circular = "circular" if word == "circular" else "real"
+            circular, below = "circular" if word == "circular" else "real", 0
             if asked in (None, "whole") and levels > _ENUMERATED and _others_likely(values):
-                low, levels = _widened(low, levels, step)
-            return Number(circular, float(low), levels, decimals, dtype, missing)
+                below, levels = _widened(round((low + origin) / step), levels)
+            low = origin + type(origin)(low - below * step)
+            return Number(circular, low, levels, decimals, dtype, missing)
     if word == "whole":
         if not in_steps or not on_steps:
             raise ValueError("fractions, no whole numbers")
         raise ValueError(f"a range of {levels:,} whole numbers, expected 2 to {MOST_LEVELS:,}")
-    domain = asked if asked is not None else "positive" if values.min() > 0 else "real"
+    if asked == "positive" and origin:
+        raise ValueError(
+            f"numbers whose spread is below 1/{_FAR:,} of their size, type 'positive', expected 'real', which keeps "
+            "their digits"
+        )
+    domain = asked if asked is not None else "positive" if values.min() > 0 and not origin else "real"
     domain = tuple(domain) if isinstance(domain, list) else domain
-    return Number(domain, dtype=dtype, missing=missing, rounded=decimals or None)
+    return Number(domain, origin, dtype=dtype, missing=missing, rounded=decimals or None)
 
 
-def _widened(low, levels, step):
-    """Return (low, levels) with a tenth of the range more on both sides, in which other rows may lie.
+def _widened(first, levels):
+    """Return (steps below `first`, levels) with a tenth of the range more on both sides, in which other rows may lie.
 
-    Numbers of one sign keep it: 0 is added to neither positive nor negative ones.
+    `first` is the number of the first step from 0. Numbers of one sign keep it: 0 is added to neither positive nor
+    negative ones.
     """
     more = min(levels // 10, (MOST_LEVELS - levels) // 2)
-    first = round(low / step)
     last = first + levels - 1
     start = first - more if first < 0 else max(first - more, min(first, 1))
     stop = last + more if last > 0 else min(last + more, max(last, -1))
-    return start * step, stop - start + 1
+    return first - start, stop - start + 1
 
 
 def _wanted(asked):
@@ -133,18 +154,27 @@ def _is_whole(number):
 
 
 def _digits(values):
-    """Return the fewest decimals that write all numbers; None for more than _DECIMALS."""
+    """Return the fewest decimals that write all numbers; None for more than _DECIMALS, or than float64 tells apart."""
     for decimals in range(_DECIMALS + 1):
         scaled = values * 10.0**decimals
         steps = np.round(scaled)
-        close = np.abs(scaled - steps) < 1e-6 * np.maximum(1, np.abs(scaled) * 1e-6)
+        rounding = 4 * np.finfo("float64").eps * np.abs(scaled)
+        if decimals and rounding.max() > 1e-4:
+            return None
+        close = np.abs(scaled - steps) < np.maximum(1e-6, rounding)
         if close.all() and (steps.any() or not values.any()):  # tiny numbers are near 0 in all steps
             return decimals
     return None
 
 
 def _date(series, missing):
-    moments = moments_of(series)
+    found = moments_of(series)
+    moments = found.astype("datetime64[us]")
+    if len(np.unique(moments)) < len(np.unique(found)):
+        raise ValueError(
+            "times that differ by less than a microsecond, expected whole microseconds. Round them, as pandas' "
+            "dt.round('us') does"
+        )
     moments = moments[~np.isnat(moments)]
     first, last = moments.min(), moments.max()
     zone = getattr(series.dtype, "time_zone", None)
@@ -209,6 +239,7 @@ def _category(series, absent, asked):
             f"text, {len(values):,} different entries in {len(entries):,} rows (parse dates first, as "
             "pandas.to_datetime does)"
         )
-    counts = np.array([entries.count(value) for value in values] + [absent.sum()]) / len(series)
+    times = Counter(entries)
+    counts = np.array([times[value] for value in values] + [absent.sum()]) / len(series)
     word = str(series.dtype).partition("(")[0]
     return Category(tuple(values), ordered, word, bool(absent.any()), tuple(counts.tolist()))

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.data.bounded import FileError, check_bytes, reading
+from flowkit.data.bounded import FileError, open_file, reading
 from flowkit.data.dataset import Dataset
 from flowkit.data.image_file import stack_images
 from flowkit.data.validate import validate_labels
@@ -21,10 +21,9 @@ _LABELS = ("label", "labels", "fine_label")
 
 def read_frame(path: Path, max_bytes: int) -> Any:
     """Return the frame in a parquet file of at most `max_bytes`, with columns of all types."""
-    check_bytes(path.stat().st_size, max_bytes, str(path))
-    with reading(path, "a .parquet file"):
-        # The path as it is: a pattern such as x[1].parquet would read other files.
-        return require_polars(path).read_parquet(path, glob=False)
+    with open_file(path, max_bytes) as file, reading(path, "a .parquet file"):
+        # An open file, because a path such as x[1].parquet is a pattern for polars.
+        return importlib.import_module("polars").read_parquet(file)
 
 
 def find_parquet(folder: Path, split: str) -> list[Path]:
@@ -63,14 +62,3 @@ def read_images(paths: list[Path], read: Callable[..., np.ndarray], max_bytes: i
         (read(io.BytesIO(file or b""), name=name) for file, name in files), names, max_bytes
     )
     return Dataset(images, np.concatenate(labels) if labels else None, 256, str(paths[0]))
-
-
-def require_polars(path: Path) -> Any:
-    """Return polars. Raise FileError, for the file at `path`, if it is not installed."""
-    try:
-        return importlib.import_module("polars")
-    except ImportError:
-        raise FileError(
-            f"{path}: expected polars to be installed, which reads .parquet files and mixed tables. Run pip install "
-            "polars, or save a table of numbers as .csv, and images as .npz."
-        ) from None

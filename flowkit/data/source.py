@@ -13,7 +13,7 @@ import numpy as np
 from flowkit._shipped import closest
 from flowkit.contract.arguments import checked, words
 from flowkit.data import parquet
-from flowkit.data.bounded import MAX_BYTES, FileError, check_shape
+from flowkit.data.bounded import MAX_BYTES, FileError, check_kind, check_shape
 from flowkit.data.dataset import Dataset, LazyImages, Limit, Split, split_rows
 from flowkit.data.image_file import bring, check_size, load_image_folder, read_image
 from flowkit.data.numpy_file import map_npy, read_npz
@@ -208,6 +208,8 @@ def existing_path(source: str | os.PathLike, names: Iterable[str] = ()) -> tuple
     if not path.exists() and (inside := re.fullmatch(r"(.+\.npz):([^:/]+)", str(path), re.IGNORECASE)):
         path, key = Path(inside[1]), inside[2]
     if path.exists():
+        if not path.is_dir():
+            check_kind(path)
         return path, key
     if not names or not isinstance(source, str) or "/" in source or path.suffix:
         raise FileNotFoundError(f"{path}: got no file or folder, expected one. Check the path.")

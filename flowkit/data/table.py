@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.contract.arguments import checked
+from flowkit.contract.arguments import checked, shown
 from flowkit.data import parquet
-from flowkit.data.bounded import MAX_BYTES, FileError, check_shape, reading
+from flowkit.data.bounded import MAX_BYTES, FileError, check_shape
 from flowkit.data.column_types import Category
-from flowkit.data.csv_file import MISSING, read_csv, read_head
+from flowkit.data.csv_file import is_number, read_csv
 from flowkit.data.dataset import Limit, Split, split_rows
 from flowkit.data.frame import Columns
 from flowkit.data.numpy_file import NpzFile, map_npy
@@ -22,6 +22,11 @@ from flowkit.data.typed_columns import ContextColumns, TypedColumns, refuse, spl
 SUFFIXES = (".csv", ".tsv", ".parquet")  # of files that may hold mixed tables
 _PAIRS = (("train", "test"), ("x_train", "x_test"))
 _READ = "a table, .csv, .tsv, .parquet, .npy or .npz"
+_WORDS = (
+    "expected a number with a decimal point. Leave the column out, as pandas' frame.drop(columns=[...]) does, or train "
+    "a mixed table by flowkit train table."
+)
+_ROUNDED = "Subtract the least from all, or leave the column out if it numbers the rows."
 _ADVICE = (
     "Unpack archives, and save a table as .csv, as spreadsheets and pandas' to_csv do. Images take a recipe of images, "
     "such as glow/fashion-mnist."
@@ -87,7 +92,7 @@ def load_table(
 
     Args:
         source: the path of a .csv or .tsv file (commas, semicolons or tabs, names in the first line or none), a
-            .parquet file (polars has to be installed), an .npy file, or an .npz file with train and test, x_train and
+            .parquet file, an .npy file, or an .npz file with train and test, x_train and
             x_test, or one array (`file.npz:name` if it holds several).
         split: "train" or "test". Files without splits of their own are cut 90/10 by row number, the same way
             each time.
@@ -108,12 +113,11 @@ def load_table(
     """
     path, key = existing_path(source)
     suffix, names, whole = path.suffix.lower(), None, True
-    if suffix in (".csv", ".tsv"):
-        values, names = read_csv(path, max_bytes)
-    elif suffix == ".parquet":
-        frame = parquet.read_frame(path, max_bytes)
-        columns = Columns.of(frame)
-        values, names = columns.values(frame), columns.names
+    if suffix in SUFFIXES:
+        frame, named = (
+            (parquet.read_frame(path, max_bytes), True) if suffix == ".parquet" else read_csv(path, max_bytes)
+        )
+        values, names = _numbers(frame, path), tuple(frame.columns) if named else None
     elif suffix == ".npy":
         values = map_npy(path)
     elif suffix == ".npz":
@@ -130,7 +134,10 @@ def load_table(
     rows = split_rows(len(values), split, path) if whole and cut else np.arange(len(values))
     rows = rows[:limit]
     check_shape((len(rows), values.shape[1]), 8, max_bytes, str(path))
-    table = Table(np.asarray(values[rows], "float64"), names, str(source))
+    values = values[rows]
+    if values.dtype.kind in "iu" and (values.max() > 2**53 or values.min() < -(2**53)):
+        raise FileError(f"{path}: got whole numbers beyond 2^53, which float64 rounds. {_ROUNDED}")
+    table = Table(np.asarray(values, "float64"), names, str(source))
     if len(wrong := np.argwhere(~np.isfinite(table.values))):
         row, column = map(int, wrong[0])
         raise FileError(  # with the row in the file, which is not that in the split
@@ -139,6 +146,26 @@ def load_table(
             "numbers. Drop or fill in these rows, or leave the column out."
         )
     return table
+
+
+def _numbers(frame, path):
+    """Return the entries of a frame as float64, NaN for missing ones; raise FileError for words and what rounds."""
+    for series in frame:
+        name = series.name
+        words = series if str(series.dtype) == "String" else ()
+        found = ((row, entry) for row, entry in enumerate(words) if entry and not is_number(entry))
+        for row, entry in found:
+            raise FileError(
+                f"{path}: got {shown(entry)} in column {name!r} of row {row}, counted from 0, {_WORDS}"
+            )
+        if series.dtype.is_integer() and max(abs(series.max() or 0), abs(series.min() or 0)) > 2**53:
+            raise FileError(
+                f"{path}: got whole numbers beyond 2^53 in column {name!r}, which float64 rounds. {_ROUNDED}"
+            )
+    try:
+        return Columns.of(frame).values(frame)
+    except ValueError as error:
+        raise FileError(f"{path}: {error}") from None
 
 
 # Mixed tables
@@ -153,27 +180,14 @@ def read_frame(
     holds names of columns, unless all of its entries are numbers: the names are then column_0, column_1, ...
 
     Raises FileNotFoundError if there is none, and FileError for a file that cannot be read or takes more than
-    `max_bytes`, for names among which is a number, and if polars is not installed.
+    `max_bytes`, and for names among which is a number.
     """
-    path = Path(source)
-    if not path.is_file():
-        raise FileNotFoundError(f"{source}: got no file, expected a .csv, .tsv or .parquet file.")
+    path, _ = existing_path(source)
     if path.suffix.lower() == ".parquet":
         return parquet.read_frame(path, max_bytes)
-    polars = parquet.require_polars(path)
-    separator, names = read_head(path, max_bytes)
     kinds = [pair for columns in known if columns for pair in zip(columns.names, columns.types, strict=True)]
     words = [name for name, kind in kinds if isinstance(kind, Category) and isinstance(kind.values[0], str)]
-    with reading(path, "a table as text"):
-        return polars.read_csv(
-            path,
-            separator=separator,
-            has_header=names is not None,
-            schema_overrides=dict.fromkeys(words, polars.String),
-            null_values=list(MISSING),
-            try_parse_dates=True,
-            infer_schema_length=None,
-        )
+    return read_csv(path, max_bytes, words)[0]
 
 
 def typed_columns(

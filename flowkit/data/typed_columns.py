@@ -50,10 +50,15 @@ class TypedColumns(Columns):
         if undecided:
             listed = "; ".join(f"{name!r}: {why}" for name, why in undecided)
             names = [name for name, _ in undecided]
+            words = [name for name, why in undecided if why.startswith("text")]
+            advice = (
+                f", or give a type, types={{{words[0]!r}: 'category'}} (--types '{words[0]}=category')"
+                if words
+                else ""
+            )
             raise ValueError(
                 f"got {len(names)} column{'s' * (len(names) > 1)} without a type: {listed}. Leave them out, "
-                f"drop={names} (--drop '{','.join(map(str, names))}'), or give a type, types={{{names[0]!r}: "
-                f"'category'}} (--types '{names[0]}=category')."
+                f"drop={names} (--drop '{','.join(map(str, names))}'){advice}."
             )
         return cls(columns.names, columns.library, tuple(found))
 
@@ -91,7 +96,10 @@ class TypedColumns(Columns):
         """
         columns, wrong = [], {}
         for series, name, kind in zip(self.in_order(frame), self.names, self.types, strict=True):
-            column, found = kind.codes(series)
+            try:
+                column, found = kind.codes(series)
+            except ValueError as error:
+                raise ValueError(f"column {name!r}: got {error}") from None
             absent = np.isnan(column)
             if absent.any() and not gaps:
                 column = np.where(absent, kind.missing_code, column)

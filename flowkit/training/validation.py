@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from flowkit.contract import Context, Tensor
-from flowkit.contract.arguments import Count
+from flowkit.contract.arguments import Count, shown
 from flowkit.contract.configured import Configured
 from flowkit.flow.scoring import score_in_a_group
 from flowkit.training.optimizing import averaged_weights
@@ -56,8 +56,8 @@ class Validation(Configured, keras.callbacks.Callback):
         keep_best: bool = False,
     ) -> None:
         super().__init__()
-        if len(x) == 0:
-            raise ValueError("Validation: got no rows or images, expected at least one to score.")
+        if not (np.shape(x) or (0,))[0]:
+            raise ValueError(f"Validation: got {shown(x)}, expected at least one row or image to score.")
         self.x, self.context = x, context
         self.early_stopping, self.keep_best = early_stopping, keep_best
         self._forget()

@@ -1,11 +1,14 @@
 """Tables from files: every kind that is read, and what is none."""
 
+import os
 import re
 
 import numpy as np
+import polars
 import pytest
 
-from flowkit.data import Columns, load_table
+from flowkit.data import Columns, absolute, load, load_table
+from flowkit.data.table import read_frame
 
 pytestmark = pytest.mark.one_engine
 
@@ -42,24 +45,15 @@ def test_text_with_names_and_without(tmp_path, delimiter):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (
-            "a,b\n1,2\n3,\n",
-            r"could not convert string '' to float64 at row 1, column 2.* drop or fill in rows",
-        ),
-        ("a,b\n1,2\n3,g\n", "could not convert string 'g' to float64 at row 1, column 2"),
-        (
-            "a,b\n1,2\n3,Rome\n",
-            r"could not convert string 'Rome' .* leave the column out",
-        ),
-        ("1,2\n3,4,5\n", r"number of columns changed from 2 to 3 at row 2.* as many in each line"),
-        (
-            "# mine\na,b\n1.5,2\n",
-            r"could not convert string 'a' .* and no other lines",
-        ),
-        (
-            "a;b\n1;2,5\n",
-            r"could not convert string '2,5' .* Write numbers with a decimal point",
-        ),
+        ("a,b\n1,2\n3,\n", "got nan in column 'b' of row 1, counted from 0.* Drop or fill in"),
+        ("a,b\n1,2\n3,g\n", "got 'g' in column 'b' of row 1, counted from 0"),
+        ("1,2\n3,Rome\n", "got 'Rome' in column 'column_1' of row 1, .* Leave the column out"),
+        ("1,2\n3,4,5\n", "got 3 entries in line 2, expected 2 .* as many in each line"),
+        ("a,b,c\n1,2,3\n\n4,5\n6,7,8\n", "got 2 entries in line 4, expected 3"),
+        ("# mine\na,b\n1.5,2\n", "got 2 entries in line 2, expected 1 .* and no other lines"),
+        ("a;b\n1;2,5\n", "got '2,5' in column 'b' .* expected a number with a decimal point"),
+        ("a,b\n9007199254740993,1\n", "got whole numbers beyond 2\\^53 in column 'a', .* Subtract"),
+        (",".join(f"c{i}" for i in range(10**5)) + "\n", "got 100,000 columns, expected at most 65,536"),
         (
             "a,b,a\n1,2,3\n",
             r"got 'a' more than once, expected a name of its own for each column\. Rename",
@@ -74,7 +68,7 @@ def test_text_with_names_and_without(tmp_path, delimiter):
 )
 def test_text_that_is_no_table_of_numbers(tmp_path, text, message, recwarn):
     with pytest.raises(ValueError, match=message) as caught:
-        load_table(csv(tmp_path / "a.csv", text))
+        load_table(csv(tmp_path / "a.csv", text), cut=False)
     assert not recwarn.list  # NumPy's own words beside these
     assert "\n" not in str(caught.value)
 
@@ -118,14 +112,13 @@ def test_what_is_not_cut_comes_whole_unless_its_file_cuts_it(tmp_path):
 
 
 def test_parquet(tmp_path):
-    polars = pytest.importorskip("polars")
     frame = polars.DataFrame({"a": X[:, 0], "b": X[:, 1]})
     frame.write_parquet(tmp_path / "a.parquet")
     table = load_table(tmp_path / "a.parquet", "test")
     assert table.names == ("a", "b")
     assert table.values.shape == (2, 2)
     frame.with_columns(c=polars.lit("x")).write_parquet(tmp_path / "b.parquet")
-    with pytest.raises(ValueError, match="got String in column 'c', expected numbers"):
+    with pytest.raises(ValueError, match=r"got 'x' in column 'c' of row 0, .*expected a number"):
         load_table(tmp_path / "b.parquet")
     (tmp_path / "c.parquet").write_bytes(b"PAR1, not really")
     with pytest.raises(ValueError, match=r"got a file that can't be read .*, expected a \.parquet file"):
@@ -174,7 +167,7 @@ def test_what_is_said_to_be_read_is_read(tmp_path, of):
     for suffix in told:
         path = tmp_path / f"table{suffix}"
         if suffix == ".parquet":
-            pytest.importorskip("polars").DataFrame(X).write_parquet(path)
+            polars.DataFrame(X).write_parquet(path)
         elif suffix in (".npy", ".npz"):
             {".npy": np.save, ".npz": np.savez}[suffix](path, X)
         else:
@@ -207,13 +200,9 @@ def saved(path, x):
 @pytest.mark.parametrize(
     ("header", "row", "message"),
     [
-        ("a,b", "1,0.5,0.7", "got 2 names .*, expected one for each of the 3 columns.*row.names=FALSE"),
-        (
-            '"a","b"',
-            '"1",0.5,0.7',
-            "got 2 names .*, expected one for each of the 3 columns",
-        ),  # R's write.table
-        ("a,b,c", "0.5,0.7", "got 3 names .*, expected one for each of the 2 columns"),
+        ("a,b", "1,0.5,0.7", "got 3 entries in line 2, expected 2 .*row.names=FALSE"),
+        ('"a","b"', '"1",0.5,0.7', "got 3 entries in line 2, expected 2"),  # R's write.table
+        ("a,b,c", "0.5,0.7", "got 2 entries in line 2, expected 3"),
     ],
 )
 def test_a_header_has_as_many_names_as_the_rows_have_columns(tmp_path, header, row, message):
@@ -221,14 +210,42 @@ def test_a_header_has_as_many_names_as_the_rows_have_columns(tmp_path, header, r
         load_table(csv(tmp_path / "a.csv", f"{header}\n" + f"{row}\n" * 10))
 
 
-@pytest.mark.parametrize("name", ["run*.parquet", "x[1].parquet", "run?.parquet", "{a,b}.parquet"])
-def test_a_name_is_no_pattern_of_names(tmp_path, name):
-    polars = pytest.importorskip("polars")
-    for other in ("run_a", "run_b", "x1", "runs", "a", "b"):
-        polars.DataFrame({"a": [1.5] * 7}).write_parquet(tmp_path / f"{other}.parquet")
-    polars.DataFrame({"a": [2.5] * 3}).write_parquet(tmp_path / "plain")
-    (tmp_path / "plain").rename(tmp_path / name)
-    assert load_table(tmp_path / name, cut=False).values.tolist() == [[2.5]] * 3
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@pytest.mark.parametrize("stem", ["run*", "x[1]", "run?", "{a,b}"])
+def test_a_name_is_no_pattern_of_names(tmp_path, stem, suffix):
+    for other in ("run_a", "run_b", "x1", "runs", "a", "b", "plain"):
+        frame = polars.DataFrame({"a": [2.5] * 3 if other == "plain" else [1.5] * 7})
+        getattr(frame, f"write_{suffix}")(tmp_path / f"{other}.{suffix}")
+    path = (tmp_path / f"plain.{suffix}").rename(tmp_path / f"{stem}.{suffix}")
+    assert load_table(path, cut=False).values.tolist() == [[2.5]] * 3
+    assert read_frame(path)["a"].to_list() == [2.5] * 3
+
+
+def test_spaces_and_empty_lines_around_rows(tmp_path):
+    path = csv(tmp_path / "a.csv", "a, b, c\n1, 2, x\n\n3, 4.5,\n\n")
+    assert read_frame(path).rows() == [(1, 2.0, " x"), (3, 4.5, None)]
+    assert load_table(csv(tmp_path / "b.csv", "1, 2\n\n3, 4.5\n\n"), cut=False).values.tolist() == [
+        [1, 2],
+        [3, 4.5],
+    ]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.npy", "a.npz"])
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_file_that_never_ends(tmp_path, name, kind):
+    if kind == "pipe":
+        os.mkfifo(tmp_path / name)
+    else:
+        (tmp_path / name).symlink_to("/dev/zero")
+    for read in (load_table, load, read_frame, absolute):
+        with pytest.raises(ValueError, match="got a folder, pipe or device, expected a regular file"):
+            read(tmp_path / name)
+
+
+def test_whole_numbers_that_float64_rounds(tmp_path):
+    np.save(tmp_path / "a.npy", np.array([[1, 2], [2**53 + 1, 3]]))
+    with pytest.raises(ValueError, match=r"got whole numbers beyond 2\^53, which float64 rounds"):
+        load_table(tmp_path / "a.npy", cut=False)
 
 
 @pytest.mark.parametrize(

@@ -238,3 +238,73 @@ def test_rounding_errors_near_0_leave_steps_as_they_are():
     values = np.round(np.random.default_rng(0).normal(size=200), 1)
     values[0] = 0.1 + 0.2 - 0.3  # 5.6e-17
     assert "steps of 0.1" in str(TypedColumns.infer(pd.DataFrame({"x": values})))
+
+
+# Numbers far from 0
+
+
+@pytest.mark.parametrize("library", [pl, pd], ids=["polars", "pandas"])
+@pytest.mark.parametrize("dtype", ["int64", "uint64"])
+@pytest.mark.parametrize("power", [53, 60])
+def test_whole_numbers_beyond_2_53_are_exact(library, dtype, power):
+    some = 2**power + np.random.default_rng(0).integers(0, 400, 2000)
+    frame = library.DataFrame({"id": some.astype(dtype), "gaps": [None, *some.tolist()[1:]]})
+    if library is pd:
+        frame["gaps"] = pd.array([None, *some.tolist()[1:]], "Int64")
+    columns = TypedColumns.infer(frame)
+    columns = restored_columns(json.loads(json.dumps(columns.stored())))
+    drawn = columns.frame(columns.values(frame))
+    assert drawn["id"].to_list() == some.tolist()
+    assert drawn["gaps"].to_list()[1:] == some.tolist()[1:]
+    words = library.DataFrame({"id": some.astype(str), "gaps": some})
+    np.testing.assert_array_equal(columns.values(words)[:, 0], columns.values(frame)[:, 0])
+    with pytest.raises(ValueError, match=f"got {2**power + 900} in column 'id' of row 0"):
+        columns.values(library.DataFrame({"id": [2**power + 900], "gaps": [2**power]}))
+
+
+@pytest.mark.parametrize(
+    ("values", "asked"),
+    [
+        (1e5 + np.random.default_rng(0).normal(size=500), None),
+        (1e5 + np.random.default_rng(0).uniform(-1, 1, size=500), (1e5 - 2, 1e5 + 2)),
+        (1e9 + np.random.default_rng(0).integers(0, 200, 500) * 1e-4, None),
+        (1e9 + np.arange(500) * 1e-4, None),
+    ],
+)
+def test_real_numbers_far_from_0_keep_their_digits_in_float32(values, asked):
+    frame = pd.DataFrame({"x": values})
+    columns = TypedColumns.infer(frame, asked and {"x": asked})
+    codes = columns.values(frame)
+    assert np.abs(codes.astype("float32") - codes).max() < 1e-6 * codes.std() * 10
+    if asked:
+        assert np.ptp(columns.codings[0]) == 4
+    np.testing.assert_allclose(columns.frame(codes)["x"], values, rtol=1e-15)
+    with pytest.raises(ValueError, match="type 'positive', expected 'real', which keeps"):
+        TypedColumns.infer(frame, {"x": "positive"})
+
+
+# Times
+
+
+@pytest.mark.parametrize("library", [pl, pd], ids=["polars", "pandas"])
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_times_with_a_zone_and_without_are_not_mixed(library, zone):
+    hours = nw.new_series("", np.arange(48).astype("datetime64[h]").astype("datetime64[us]"), backend=library)
+    frames = [
+        library.DataFrame({"t": hours.dt.replace_time_zone(own).to_native()})
+        for own in (zone, None if zone else "UTC")
+    ]
+    columns = TypedColumns.infer(frames[0])
+    assert columns.frame(columns.values(frames[0]))["t"].to_list() == frames[0]["t"].to_list()
+    words = ["1970-01-02T00:00", "1970-01-02T00:00+00:00"]
+    wrong = columns.coded(library.DataFrame({"t": words}))[1]
+    assert list(wrong) == [1 if zone is None else 0]
+    with pytest.raises(ValueError, match=r"column 't': got .*zone|column 't': got UTC, expected dates"):
+        columns.values(frames[1])
+
+
+@pytest.mark.parametrize("library", [pl, pd], ids=["polars", "pandas"])
+def test_times_that_are_one_in_microseconds_are_refused(library):
+    frame = library.DataFrame({"t": (np.arange(50) * 100).astype("datetime64[ns]")})
+    with pytest.raises(ValueError, match="'t': times that differ by less than a microsecond"):
+        TypedColumns.infer(frame)

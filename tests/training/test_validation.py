@@ -184,7 +184,9 @@ def test_the_best_weights_of_keras_own_early_stopping_are_kept_too(tmp_path):
 
 @pytest.mark.one_engine
 def test_what_cannot_be_scored_is_refused():
-    with pytest.raises(ValueError, match="got no rows or images, expected at least one to score"):
+    with pytest.raises(ValueError, match="expected at least one row or image to score"):
         Validation(HELD_OUT[:0])
+    with pytest.raises(ValueError, match="Validation: got None, expected at least one"):
+        Validation(None)
     with pytest.raises(ValueError, match="early_stopping: got 0, expected a whole number from 1"):
         Validation(HELD_OUT, early_stopping=0)
