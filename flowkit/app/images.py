@@ -10,7 +10,6 @@ from flowkit import data, distributed, training, zoo
 from flowkit.app.failure import RecipeError
 from flowkit.data.bounded import FileError
 from flowkit.flow import scoring
-from flowkit.flow.context import context_kind
 
 _LATENTS = 256  # images whose latents a --log shows
 _LOOKED_AT = 64  # images, for the recipe `images`
@@ -146,7 +145,7 @@ class Images:
 
     def given(self, flow, dataset):
         """Return (images, labels or None) as the flow takes them; raise a RecipeError for images of another kind."""
-        if flow.dequantize is None or (context_kind(flow) == "required" and flow.num_classes is None):
+        if flow.dequantize is None or (flow.context_kind == "required" and flow.num_classes is None):
             raise RecipeError(
                 "the flow takes continuous values, or a context that is no class; files hold neither: pass arrays in "
                 "Python, flow.log_prob(x, context) or flowkit.diagnostics.report(flow, x, context)"
@@ -161,7 +160,7 @@ class Images:
                 f"{dataset.name}: got images of {shape}, expected the {flow.event_shape} that the flow was trained on. "
                 "data.size and data.channels bring all to one size"
             )
-        if context_kind(flow) != "required":
+        if flow.context_kind != "required":
             return dataset.images, None
         _check_labels(dataset, flow.num_classes)
         return dataset.images, dataset.labels
@@ -171,7 +170,7 @@ class Images:
         dataset = self.of_source(flow, source, "test")
         top = stored_levels(flow) - 1
         images = np.round(dataset.images.astype("float64") * top / (dataset.levels - 1)).astype("uint8")
-        if context_kind(flow) != "required":
+        if flow.context_kind != "required":
             return images, None
         # No class is right for other data: each image gets one by chance.
         return images, np.random.default_rng(0).integers(0, flow.num_classes, len(images))

@@ -17,7 +17,6 @@ from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
 from flowkit.data import absolute
 from flowkit.flow import Flow, TableFlow
-from flowkit.flow.context import context_kind
 from flowkit.flow.saving import check_file, load_file
 from flowkit.presets.folder import is_preset
 from flowkit.presets.hub import SCHEME
@@ -88,7 +87,7 @@ def kind_of_flow(flow, name):
 
 def classes_of(flow):
     """Return how many classes a class-conditional flow knows, None for another flow."""
-    return flow.num_classes if context_kind(flow) == "required" else None
+    return flow.num_classes if flow.context_kind == "required" else None
 
 
 def given_label(flow, label, folder):

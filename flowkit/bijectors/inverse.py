@@ -31,9 +31,8 @@ class Inverse(Bijector):
     def _check_shape(self, x_shape):
         self.bijector._check_shape(self.bijector.compute_inverse_shape(x_shape))
 
-    def _check_input(self, x, context, inverse):
-        # The inner bijector's own check of the direction that it will run.
-        self.bijector._check_input(x, context, not inverse)
+    def check_shape(self, shape: Shape, inverse: bool = False) -> None:
+        self.bijector.check_shape(shape, not inverse)
 
     def derive(self, x_shape: Shape, inverse: bool) -> Any:
         return self.bijector.derive(x_shape, not inverse)

@@ -195,7 +195,7 @@ class Repeat(Replayed):
 
     def derive(self, x_shape: Shape, inverse: bool) -> Any:
         """Return for each copy what the steps of its block derive, or None for a step that runs other layers."""
-        return split_copies(self._derived(self._rows(), x_shape, inverse), self.n)
+        return self._split(self._derived(self._rows(), x_shape, inverse))
 
     def run(
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
@@ -207,10 +207,11 @@ class Repeat(Replayed):
             derived = self._derived(rows, x.shape, call.inverse)
             if noise is None and not call.for_export and self._scans():
                 return self._scan(rows, x, call, derived)
-            derived = split_copies(derived, self.n)
+            derived = self._split(derived)
         if engine.traces():
             rows.unstack()
-        shares, total = self._deal(noise, x, call.inverse), 0.0
+        shares = [None] * self.n if noise is None else self._deal(noise, x, call.inverse)
+        total = 0.0
         for i in reversed(range(self.n)) if call.inverse else range(self.n):
             rows.number = i
             with rows:
@@ -242,18 +243,27 @@ class Repeat(Replayed):
         """Return what each step of the block derives from the weights of all copies at once, or None."""
         rows.number = None
         with rows:
-            derived = derive_steps(self._held.steps, x_shape, inverse, stacked=True)
-        for step, own in zip(self._held.steps, derived, strict=True):
-            if any(tuple(tensor.shape)[:1] != (self.n,) for tensor in _tensors(own)):
-                raise self._no_leading_axis(step, own)
-        return derived
+            return derive_steps(self._held.steps, x_shape, inverse, stacked=True)
 
-    def _no_leading_axis(self, step, derived):
+    def _split(self, derived):
+        """Split what the steps derive for all copies into a list with the part of each copy."""
+        try:
+            parts = [split_copies(own, self.n) for own in derived]
+        except ValueError:
+            for step, own in zip(self._held.steps, derived, strict=True):
+                self._check_leading_axis(step, own)
+            raise
+        return [[part[i] for part in parts] for i in range(self.n)]
+
+    def _check_leading_axis(self, step, derived):
+        """Raise ContractError for a derived tensor without one entry for each copy."""
+        if all(tuple(tensor.shape)[:1] == (self.n,) for tensor in _tensors(derived)):
+            return
         name = " and ".join(map(label, getattr(step, "parts", [step])))
         wanted = f"_derive of {name} to return tensors with a leading axis of {self.n}"
         received = f"shapes {[tuple(tensor.shape) for tensor in _tensors(derived)]}"
         hint = "It runs once for the weights of all copies: write it with negative axes."
-        return ContractError("repeat", self, expected=wanted, received=received, hint=hint)
+        raise ContractError("repeat", self, expected=wanted, received=received, hint=hint)
 
     def _scans(self):
         """Return True if a program is made now, and one copy can be compiled for all of them."""
@@ -377,11 +387,22 @@ def _filled(nest, tensors):
 
 
 def split_copies(derived, n):
-    """Split what is derived for all copies into a list with the part of each copy."""
+    """Split a nest of tensors with n rows each into a list with the rows of each copy; raise ValueError for others."""
     if isinstance(derived, dict):
-        parts = {name: split_copies(value, n) for name, value in derived.items()}
-        return [{name: rows[i] for name, rows in parts.items()} for i in range(n)]
+        copies = [{} for _ in range(n)]
+        for name, value in derived.items():
+            for copy, part in zip(copies, split_copies(value, n), strict=True):
+                copy[name] = part
+        return copies
     if isinstance(derived, list | tuple):
-        rows = [split_copies(value, n) for value in derived]
-        return [[row[i] for row in rows] for i in range(n)]
-    return engine.unstack(derived) if hasattr(derived, "shape") else [derived] * n
+        copies = [[] for _ in range(n)]
+        for value in derived:
+            for copy, part in zip(copies, split_copies(value, n), strict=True):
+                copy.append(part)
+        return copies
+    if not hasattr(derived, "shape"):
+        return [derived] * n
+    rows = engine.unstack(derived) if derived.shape else ()
+    if len(rows) != n:
+        raise ValueError(f"split_copies: got a tensor of shape {tuple(derived.shape)}, expected {n} rows.")
+    return rows

@@ -284,11 +284,14 @@ class FlowLayer(Configured, keras.Layer):
         if not self._adapted and not isinstance(x, keras.KerasTensor):
             self._check_adapted()
 
-    def _check_input(self, x, context, inverse):
-        shape = as_tuple(x.shape)
+    def check_shape(self, shape: Shape, inverse: bool = False) -> None:
+        """Raise ContractError if inputs of `shape` do not fit; the last shape that fitted is remembered."""
         if self._fitting != (shape[1:], inverse):
             self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
-            self._fitting = (shape[1:], inverse)
+            self._fitting = (shape[1:], inverse) if self.built else None
+
+    def _check_input(self, x, context, inverse):
+        self.check_shape(as_tuple(x.shape), inverse)
         refuse_no_context(self, context)
 
     def _check_shape(self, x_shape):

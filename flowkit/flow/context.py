@@ -23,15 +23,10 @@ def needed_by(*parts: Any) -> str:
     return next(word for word in ("required", "optional", "none") if word in kinds)
 
 
-def context_kind(flow: Any) -> str:
-    """Return "required", "optional" or "none": the most that a flow's bijector, base or the flow itself needs."""
-    return needed_by(flow.bijector, flow.base, flow)
-
-
 def guidance_of(flow: Any, weight: float, context: Any) -> float | None:
     """Return the weight of a guidance; None for 0. Raises ValueError without an optional context."""
-    if weight and (context is None or context_kind(flow) != "optional"):
-        found = "no context" if context is None else f"a context that is {context_kind(flow)!r}"
+    if weight and (context is None or flow.context_kind != "optional"):
+        found = "no context" if context is None else f"a context that is {flow.context_kind!r}"
         raise ValueError(
             f"guidance: got {weight} with {found}, expected a context of a flow that can do without it. Pass "
             "context=labels to a flow such as zoo.tarflow(num_classes=10)."
@@ -61,7 +56,7 @@ def check_context(flow: Any, context: Any, samples: int | None = None) -> Any:
     Raises ContractError if it is missing or not read, has not one row for each of `samples`, holds NaN, or names a
     class that is not there, and ValueError if it holds no numbers.
     """
-    kind = context_kind(flow)
+    kind = flow.context_kind
     if context is None:
         if kind == "required":
             hint = "A data set yields it as ({'x': ..., 'context': ...},)."

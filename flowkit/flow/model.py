@@ -18,7 +18,7 @@ from flowkit.data.frame import Columns
 from flowkit.engines import engine
 from flowkit.flow import adapting, prepare, saving
 from flowkit.flow.batches import map_leaves
-from flowkit.flow.context import check_context
+from flowkit.flow.context import check_context, needed_by
 from flowkit.flow.group import check_devices, check_same_work, together
 from flowkit.flow.noise import refuse_varying
 from flowkit.flow.scoring import is_likelihood
@@ -57,6 +57,7 @@ class FlowModel(keras.Model):
         self.context_columns: Columns | None = None
         self.event_shape: tuple[int, ...] | None = None
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
+        self.is_ready = False  # True once all parts were seen to be adapted
         self.calls = 0  # whose round trip could be checked, since the weights changed
         self.has_other_losses = False  # than the objective's, when `compute_loss` ran last
 
@@ -268,6 +269,11 @@ class FlowModel(keras.Model):
 
     # State that the functions of this room share
 
+    @functools.cached_property
+    def context_kind(self) -> str:
+        """Return "required", "optional" or "none": the most that the bijector, the base or the flow itself needs."""
+        return needed_by(self.bijector, self.base, self)
+
     def _event(self):
         """Return the shape of an event. Raises ContractError for a flow that is not built."""
         if self.event_shape is None:
@@ -303,6 +309,7 @@ class FlowModel(keras.Model):
     def _forget(self):
         """Forget what was seen of earlier weights."""
         self.bijector._adapted = None  # the new ones may be from before `adapt`
+        self.is_ready = False
         self.calls = 0
 
     @locked

@@ -25,7 +25,7 @@ from flowkit.data.dataset import LazyImages
 from flowkit.data.frame import Columns, is_frame
 from flowkit.engines import engine
 from flowkit.flow.batches import count, head, is_array, map_leaves, real_numbers
-from flowkit.flow.context import check_context, context_kind, embedded, needed_by
+from flowkit.flow.context import check_context, embedded, needed_by
 
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
 
@@ -127,11 +127,13 @@ def check_adapted(flow: Any) -> None:
     """Raise ContractError if a flow is not built, or a part of it waits for `adapt`."""
     flow._event()
     engine.settle(flow)
-    if not flow.bijector._adapted:
-        flow.bijector._check_adapted()
+    if flow.is_ready:
+        return
+    flow.bijector._check_adapted()
     for part in (flow.base, flow.embedding, flow.dequantize):
         if part is not None and not is_adapted(part):
             raise waits_for_adapt(part)
+    flow.is_ready = True
 
 
 def build_on(flow: Any, x: Any, context: Any) -> None:
@@ -145,7 +147,7 @@ def _checked_rows(flow, x):
     names, x = names_of(flow), real_numbers(x)
     if flow.dequantize is not None:
         x = flow.dequantize.validate(x)
-        flow.bijector._check_shape(x.shape)
+        flow.bijector.check_shape(x.shape)
         return x
     x = _rounded(x, flow.compute_dtype, flow.bijector.spec.domain)
     wrong = ~finite_or_missing(flow, x)
@@ -154,7 +156,7 @@ def _checked_rows(flow, x):
             f"Flow: got {int(wrong.sum())} NaN or infinite entries of {x.size}, the first "
             f"{_first_place(wrong, names)}, expected finite data. Drop or repair those rows."
         )
-    flow.bijector._check_shape(x.shape)
+    flow.bijector.check_shape(x.shape)
     domain = flow.bijector.spec.domain
     wrong = outside(x, domain)
     if wrong.any():
@@ -235,7 +237,7 @@ def learned_columns(flow: Any, x: Any, context: Any = None) -> Iterator[None]:
         if is_frame(x) and (flow.columns is None or flow.columns.library is None):
             here = Columns.of(x)
             flow.columns = here if flow.columns is None else replace(flow.columns, library=here.library)
-        if is_frame(context) and flow.context_columns is None and context_kind(flow) != "none":
+        if is_frame(context) and flow.context_columns is None and flow.context_kind != "none":
             flow.context_columns = Columns.of(context)
         yield
     except BaseException as error:
@@ -335,7 +337,7 @@ def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -
     elif tuple(x.shape)[:1] in ((), (0,)):
         raise ValueError(f"Flow: got an array of shape {tuple(x.shape)}, expected at least one row.")
     else:
-        labels = None if context_kind(flow) == "none" else y
+        labels = None if flow.context_kind == "none" else y
         x, context = checked(flow, x, labels if context is None else context)
         # Keras drops weights that come without a target. The loss does not look at it.
         target = None if sample_weight is None else np.zeros(len(x), "float32")

@@ -17,7 +17,6 @@ from flowkit.data.dequantize import GaussianNoise
 from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.batches import count, default_batch_size, map_leaves, one_of_few, run, run_in_batches
-from flowkit.flow.context import context_kind
 from flowkit.flow.group import check_same
 from flowkit.flow.noise import counted_for
 from flowkit.flow.round_trip import look_at, warn_of_overflow
@@ -185,7 +184,7 @@ def draw(flow: Any, n: Any, context: Any = None, seed: Any = None) -> tuple[Any,
     prepare.check_adapted(flow)
     if not ops.is_tensor(n):  # TensorFlow's steps do not know the size of a batch beforehand
         n = whole_number(n, "n", least=1)
-    if context is None or context_kind(flow) == "none":
+    if context is None or flow.context_kind == "none":
         refuse_no_context(flow.bijector, None)
         return flow._draw_and_score(n, None, seed)
     seen = flow.embed(map_leaves(ops.convert_to_tensor, context))

@@ -55,9 +55,8 @@ def densities(flow, x, context, batch_size, seed, draw=0, first=0):
 
 def log_prob_of_draws(flow, x, context, batch_size, seed, samples, first=0):
     """Return log p of checked data from `samples` draws of the noise together, float64: see `Flow.bits_per_dim`."""
-    samples = 1 if flow.exact == "exact" else samples
     score = functools.partial(densities, flow, x, context, batch_size, seed, first=first)
-    if samples == 1:
+    if samples == 1 or flow.exact == "exact":
         return score().astype("float64")
     draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
     if any("estimated" in word for word in likelihoods(flow)):

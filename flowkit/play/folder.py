@@ -20,7 +20,6 @@ from flowkit.bijectors.levels import level_sizes
 from flowkit.contract import Tensor
 from flowkit.contract.noise import Need
 from flowkit.flow import Flow, TableFlow
-from flowkit.flow.context import context_kind
 from flowkit.flow.noise import counted
 from flowkit.flow.sampling import latents
 from flowkit.training.pictures import image_grid, save_png
@@ -100,7 +99,7 @@ def _refuse_images(flow):
             f"play: got a flow of events {event} with {flow.dequantize}, expected one of images of 1 or 3 channels "
             "with a flowkit.data.Dequantize, or one of vectors without."
         )
-    if context_kind(flow) == "required" and flow.num_classes is None:
+    if flow.context_kind == "required" and flow.num_classes is None:
         raise ValueError("play: got a flow that reads a context, expected one that reads at most a class.")
 
 
@@ -111,7 +110,7 @@ def _refuse_vectors(flow, test):
             "play: got a flow of a mixed table, expected one of real columns. Draw pairs of its columns with "
             "flow.plot()."
         )
-    if context_kind(flow) == "required":
+    if flow.context_kind == "required":
         raise ValueError("play: got a flow of vectors that reads a context, expected one that reads none.")
     size, shape = flow.event_shape[0], getattr(getattr(test, "values", None), "shape", None)
     if shape is None or len(shape) != 2 or shape[1] != size or not shape[0]:
@@ -188,7 +187,7 @@ def _write_vectors(flow, folder, test):
 
 def _labels(flow, dataset, some):
     """Return the classes of some images for a class-conditional flow, None for another flow."""
-    if context_kind(flow) != "required":
+    if flow.context_kind != "required":
         return None
     return dataset.labels[some].astype("int32")
 
