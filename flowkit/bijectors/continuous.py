@@ -71,6 +71,8 @@ class Continuous(Bijector):
     ((4, 3), (4,))
     """
 
+    takes_steps = True
+
     def __init__(
         self,
         field: Field,

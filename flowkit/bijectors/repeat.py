@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import engines
-from flowkit.bijectors.chain import derived_of, fold, run_units
+from flowkit.bijectors.chain import Chain, derived_of, fold, run_units
 from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay, smallest
 from flowkit.contract import Bijector, Context, ContractError, FlowLayer, Shape, Tensor
@@ -182,6 +182,10 @@ class Repeat(Replayed):
                 variable.assign(column.value[number])
             copies.append(copy)
         return copies
+
+    def chain(self) -> Chain:
+        """Return `copies()` as a `Chain`, which answers and adapts as this layer does."""
+        return Chain(self.copies())
 
     def assign(self, copies: list[Bijector]) -> None:
         """Set the weights of all copies to those of n built layers, such as `copies()` returns."""

@@ -34,6 +34,7 @@ class FlowLayer(Configured, keras.Layer):
 
     noise_kind = "normal"
     rows_to_adapt = 0  # a batch will do
+    takes_steps = False  # whether it solves an equation in steps, of which the setting `finer` takes more
     composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`

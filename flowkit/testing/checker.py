@@ -14,7 +14,7 @@ from flowkit.contract.arguments import one_of
 from flowkit.contract.errors import label
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
-from flowkit.testing.causes import Raised, cause_of, narrow_notes, slip_of_the_checker
+from flowkit.testing.causes import Raised, cause_of, slip_of_the_checker
 from flowkit.testing.clauses import CLAUSES, known
 from flowkit.testing.examples import Example, drawn_from, failing, replayed, standard, strategy_for
 from flowkit.testing.judging import SIDES, Broken, Imprecise, NotAsked, Undecided
@@ -199,7 +199,8 @@ class Check:
     @property
     def notes(self):
         """Return the lines of a report beside the verdicts."""
-        notes = narrow_notes(self.subject.narrow)
+        keep = "rounds float64 to float32, and is judged so: flowkit.numerics has functions that do not"
+        notes = [f"{SIDES[inverse]} {keep}" for inverse in sorted(self.subject.narrow)]
         for inverse in (True, False):
             if not self.subject.has(inverse):
                 names = ", ".join(repr(name) for name, clause in CLAUSES.items() if inverse in clause.needs)

@@ -48,13 +48,15 @@ def tensor(context):
     return each(lambda array: ops.convert_to_tensor(np.array(array)), context)
 
 
-def direction(layer, inverse):
+def direction(layer, inverse, training=None):
     """Return one direction of `layer` as a function of points, context and noise."""
 
     def run(x, context=None, noise=None):
-        named = {"context": context, "noise": noise}
-        call = layer.inverse if inverse else layer
-        return call(x, **{name: value for name, value in named.items() if value is not None})
+        named = {"context": context, "noise": noise, "training": training}
+        named = {name: value for name, value in named.items() if value is not None}
+        return (
+            layer.inverse(x, **named) if inverse and training is None else layer(x, inverse=inverse, **named)
+        )
 
     return run
 

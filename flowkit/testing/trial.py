@@ -6,7 +6,6 @@ import math
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors import Continuous
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
@@ -97,7 +96,7 @@ class Trial:
     def layer32(self):
         return self.subject.weighted(self.example)
 
-    def run32(self, inverse, given=None, layer=None):
+    def run32(self, inverse, given=None, layer=None, training=None):
         """Return one direction of the float32 copy, eager, on fresh tensors: numpy arrays (value, log_det).
 
         By default it runs on the inputs of this trial. If others lack noise, they receive that of the first samples,
@@ -106,7 +105,7 @@ class Trial:
         layer, given = layer or self.layer32, given or self.inputs(inverse)
         if given.noise is None:
             given = given._replace(noise=noise_for(layer, given.x.shape, inverse, self.seed))
-        return self.answers(direction(layer, inverse), given, layer)
+        return self.answers(direction(layer, inverse, training), given, layer)
 
     @staticmethod
     def answers(run, given, layer):
@@ -179,7 +178,7 @@ class Trial:
     @functools.cached_property
     def takes_steps(self):
         """Return True if the layer solves differential equations step by step."""
-        return any(isinstance(layer, Continuous) for layer in layers_inside(self.subject.model))
+        return any(getattr(layer, "takes_steps", False) for layer in layers_inside(self.subject.model))
 
     @kept
     def measured_in(self, inverse):

@@ -1,9 +1,12 @@
 """The two directions answer in the shapes, dtypes and sets that the layer says, and undo each other everywhere."""
 
+import contextlib
+
 import keras
 import numpy as np
 
 from flowkit.contract import Domain
+from flowkit.contract.precision import rounding_unit
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, difference, placeholder, points_of
 from flowkit.testing.judging import (
@@ -27,13 +30,15 @@ REACH = 8.0
 PARTS, PLACES = 1025, 2
 """The number of steps of each search along the line, and of places in the second search."""
 
+LARGEST = float(np.finfo("float32").max)
+
 STEEP = np.log(np.finfo("float64").max)
 """The log-det of a map so steep that overflow is no surprise."""
 
 
 @clause("log-det shape", per="event")
 def log_det_shape(trial):
-    """Require log-dets (batch,) of at least float32, and outputs of the layer's dtype, in which directions compute.
+    """Require log-dets (batch,) of at least float32, and outputs of the layer's dtype.
 
     Hint: Sum over the event, not over the batch; return ops.zeros of shape (batch,), or a scalar.
     """
@@ -51,7 +56,6 @@ def log_det_shape(trial):
             require(found in ("float32", "float64"), f"a log_det of at least float32 from {side}", found)
             found = value.dtype.name
             require(found == dtype, f"an output of dtype {dtype} from {side}", found)
-        trial.unit_of(inverse)  # raises Broken for a cast below that dtype
 
 
 @clause("shape inference", per="event")
@@ -121,6 +125,34 @@ def _comes_back(trial, inverse, declared):
     )
 
 
+@clause("float32")
+def float32(trial):
+    """Require that a layer answers in its own precision as its float64 copy does, up to rounding.
+
+    Hint: A constant, a branch or a cast depends on the type of the input; or digits get lost which float64 still has.
+    """
+    judged = False
+    for inverse, given in trial.directions:
+        measured, grow = trial.measured_in(inverse), rounding_unit("float32") / trial.unit_of(inverse)
+        solved = trial.declared(measured.output.value) * trial.solved(inverse)
+        declared = solved, trial.declared_log_det(measured.log_det.value, inverse)
+        answers = zip(trial.named(inverse), measured, trial.run32(inverse), declared, strict=True)
+        for what, exact, received, error in answers:
+            fits = in_all_entries(np.isfinite(received) & (np.abs(exact.value) < LARGEST))
+            with contextlib.suppress(Imprecise):
+                judge(
+                    exact.value,
+                    received.astype("float64"),
+                    2 * exact.allowed(grow) + error,
+                    what=f"{what} in float64",
+                    where=given.x,
+                    among=fits,
+                )
+                judged = True
+    if not judged:
+        raise Undecided("no answer has digits that float32 keeps")
+
+
 @clause("gaps", per="event", needs=(True, False))
 def gaps(trial):
     """Require the round trips beside the places where a direction jumps most along a line, and in between.
@@ -133,7 +165,7 @@ def gaps(trial):
     ask_unless(trial.spec.domain.kind == "whole", "whole numbers have no beside")
     promises, judged = (round_trip, inverse_round_trip), False
     context = trial.first(ROWS)  # one map along all of the line
-    for beside, between in _jumps(trial, inverse):
+    for beside, between, jump in _jumps(trial, inverse):
         for way, points in ((inverse, beside), (not inverse, between)):
             try:
                 promises[way].check(trial.again(context, {way: points}))
@@ -141,17 +173,20 @@ def gaps(trial):
             except Undecided:
                 continue
             except Broken as found:
-                found.hint = (
-                    f"There {SIDES[inverse]} jumps, by {np.max(np.abs(between[-1] - between[0])):.3g}, between "
-                    f"{point(beside[0])} and {point(beside[1])}. {gaps.hint}"
-                )
+                where = f"between {point(beside[0])} and {point(beside[1])}"
+                found.hint = promises[way].hint
+                if jump:
+                    found.hint = f"There {SIDES[inverse]} jumps, by {jump:.3g}, {where}. {gaps.hint}"
                 raise
     if not judged:
         raise Imprecise
 
 
 def _jumps(trial, inverse):
-    """Yield (points on both sides, outputs within), ROWS each, for each of the `PLACES` that jump most."""
+    """Yield (points on both sides, outputs within, jump) for each of the `PLACES` that jump most, ROWS points each.
+
+    The jump is 0 where the map is continuous: its finest step there is not much longer than those beside it.
+    """
     event, image = trial.events(inverse)[0], trial.domain(not inverse)
 
     def line(t):
@@ -171,11 +206,14 @@ def _jumps(trial, inverse):
     places = 1 + np.argsort(jumps(along(t)))[: -PLACES - 1 : -1]
     closer = np.stack([np.linspace(t[i], t[i + 1], PARTS) for i in places])
     for t, value in zip(closer, split(along(closer.ravel()), PARTS), strict=True):
-        i = 1 + int(np.argmax(jumps(value)))
+        beyond = jumps(value)
+        i = 1 + int(np.argmax(beyond))
         # So far from it that what measures errors does not step over it.
         aside = max(t[1] - t[0], 4 * np.sqrt(trial.eps) * max(1, abs(t[i])))
         beside = line(np.array([t[i] - aside, t[i + 1] + aside, t[i] - 8 * aside]))
-        yield beside, np.stack([value[i] + share * (value[i + 1] - value[i]) for share in (0.25, 0.5, 0.75)])
+        jump = np.max(difference(image, value[i + 1], value[i]))
+        between = np.stack([value[i] + share * (value[i + 1] - value[i]) for share in (0.25, 0.5, 0.75)])
+        yield beside, between, jump if beyond[i - 1] > jump / 2 else 0.0
 
 
 @clause("codomain", needs=(False,))

@@ -9,8 +9,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit.bijectors import Chain, Repeat
-from flowkit.bijectors.repeat import Rows, split_copies
+from flowkit.bijectors.repeat import Rows
 from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.adaptation import adapted_flags
 from flowkit.contract.inside import layers_inside
@@ -166,7 +165,7 @@ def _handed(layer, other, given, inverse):
         found = tuple(getattr(part, "shape", (2,)))
         expected = "_derive to keep a leading axis of 2 that its weights have, of two copies"
         require(found[:1] == (2,), expected, f"shape {found}")
-    own, _ = split_copies(own, 2)
+    own = tree.map_structure(lambda part: part[0] if hasattr(part, "shape") else part, own)
     options = {} if own is None else {"derived": own}
     with engine.no_grad():
         y, log_det = layer.run(x, context, inverse=inverse, **options)
@@ -264,23 +263,22 @@ def _same(a, b):
 
 
 def _repeats(layer):
-    """Return the outermost `Repeat`s in a layer."""
-    found = [inner for inner in layers_inside(layer) if isinstance(inner, Repeat)]
-    nested = {id(inner) for repeat in found for inner in layers_inside(repeat.block)}
+    """Return the outermost layers in a layer that store the copies of a block together."""
+    found = [inner for inner in layers_inside(layer) if hasattr(inner, "repeated_block")]
+    nested = {id(inner) for repeat in found for inner in layers_inside(repeat.repeated_block)}
     return [repeat for repeat in found if id(repeat) not in nested]
 
 
 @contextlib.contextmanager
 def _apart(layer):
     """Have each `Repeat` in a layer run its copies as separate layers; yield {repeat: copies}."""
-    copies = {repeat: repeat.copies() for repeat in _repeats(layer)}
-    for repeat, parts in copies.items():
-        chain = Chain(parts)
+    chains = {repeat: repeat.chain() for repeat in _repeats(layer)}
+    for repeat, chain in chains.items():
         vars(repeat).update(run=chain.run, run_adapt=chain.run_adapt)
     try:
-        yield copies
+        yield {repeat: chain.parts for repeat, chain in chains.items()}
     finally:
-        for repeat in copies:
+        for repeat in chains:
             del vars(repeat)["run"], vars(repeat)["run_adapt"]
 
 
