@@ -35,7 +35,8 @@ class Repeat(Replayed):
     - `adapt` adapts copy after copy. Noise, context and gradients are those of the chain.
     - `backprop`: what is kept for the backward pass, as in `Chain`.
     - `block`: a copy to read the structure from. Its `trainable` attributes freeze the same layers of all copies;
-      its own weights are not used. `copies()` returns the copies as separate layers, `assign(copies)` sets the weights.
+      its own weights are not used. `copies()` returns the copies as separate layers, `chain()` a `Chain` of them;
+      `assign(copies)` sets the weights.
     - An optimizer sees the stack as one weight. That matters if it uses the norm of each weight, as LAMB and
       `clipnorm` do: use `global_clipnorm`.
 

@@ -29,11 +29,8 @@ _FOREIGN = re.compile(
 )
 _TRACED = ("Tracer", "Concretization", "OperatorNotAllowedInGraph")
 _TRACED_WORDS = ("not in one piece", "SymbolicTensor", "symbolic tf.Tensor")
+_MIXED_HINT = "The checker runs a float64 copy: take functions that keep float64 from flowkit.numerics."
 _MIXED = re.compile(r"\bfloat\b.*\bdouble\b|\bdouble\b.*\bfloat\b", re.IGNORECASE | re.DOTALL)
-_MIXED_HINT = (
-    "The checker runs a float64 copy of the layer: take functions that keep float64 from flowkit.numerics, or cast "
-    "back to the type of the input."
-)
 
 
 @dataclass(frozen=True)

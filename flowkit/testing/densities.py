@@ -196,9 +196,6 @@ class DensityTrial(Trial):
             raise Undecided(f"not asked: {reason}")
         return points, weights
 
-    def compare_shares(self, points, weights, by):
-        compare_shares(_flat(self.draws), points, weights, by, self.seed)
-
 
 def _flat(z):
     return z.reshape(len(z), -1)
@@ -244,7 +241,7 @@ def draws(trial):
 
     Hint: sample and log_prob may differ in a scale, a mean, an order of entries or in what they make of a context.
     """
-    trial.compare_shares(*trial.weighted, "by the density")
+    compare_shares(_flat(trial.draws), *trial.weighted, "by the density", trial.seed)
 
 
 @clause("rows")
@@ -258,7 +255,8 @@ def rows(trial):
     # The other context first and last, the rows that a mistake may read.
     turns = np.resize([1, 0], 2 * (len(trial.draws) // 8) + 1)
     drawn = trial.sample(len(turns), trial.seed + 2, each(lambda c: c[turns], trial.context))
-    trial.compare_shares(_flat(drawn[1::2]), 1.0, "as where every other row has another context")
+    by = "as where every other row has another context"
+    compare_shares(_flat(trial.draws), _flat(drawn[1::2]), 1.0, by, trial.seed)
 
 
 @clause("temperature")

@@ -53,9 +53,8 @@ def direction(layer, inverse, training=None):
 
     def run(x, context=None, noise=None):
         named = {"context": context, "noise": noise, "training": training}
-        named = {name: value for name, value in named.items() if value is not None}
-        return (
-            layer.inverse(x, **named) if inverse and training is None else layer(x, inverse=inverse, **named)
+        return layer(
+            x, inverse=inverse, **{name: value for name, value in named.items() if value is not None}
         )
 
     return run

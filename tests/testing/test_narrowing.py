@@ -34,7 +34,7 @@ def test_weights_alone_may_round():
         def _forward(self, x):
             return super()._forward(x)[0], ops.sum(ops.cast(ops.cast(self.log_scale, "float32"), x.dtype))
 
-    assert Subject(Rounded).eps((2,), False) == 2.0**-23
+    assert Subject(Rounded).eps((2,)) == 2.0**-23
 
 
 def test_a_network_may_compute_low_as_its_policy_says():

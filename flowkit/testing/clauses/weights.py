@@ -307,7 +307,7 @@ def repeat(trial):
 
 def _same_gradients(trial, inverse):
     """Compare the gradients of a function of both outputs for the rows of each weight with those for the copies'."""
-    layer, unit = trial.layer64, trial.unit_of(inverse)
+    layer, unit = trial.layer64, trial.eps
     columns = [column for part in _repeats(layer) for column in part.trainable_variables]
     with engine.float64():
         given = trial.inputs(inverse).tensors()
