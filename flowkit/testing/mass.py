@@ -78,13 +78,9 @@ def compare_shares(drawn, points, weights, by, seed):
             error = np.hypot(deviation, np.sqrt(share * (1 - share) / len(along)))
             gap, allowed = abs(share - expected), ERRORS * error + SLACK
             where = f"below {end:.4g} along {np.round(direction, 2).tolist()}"
-            require(
-                gap < allowed,
-                f"a share of {expected:.4f} of the draws {where}, {by}",
-                f"{share:.4f}, to within {error:.1g}",
-                measured=gap,
-                allowed=allowed,
-            )
+            wanted = f"a share of {expected:.4f} of the draws {where}, {by}"
+            found = f"{share:.4f}, to within {error:.1g}"
+            require(gap < allowed, wanted, found, measured=gap, allowed=allowed)
 
 
 def drawn_widely(domains, sample, rng):

@@ -293,19 +293,19 @@ class Subject:
         for step in (1, 2, 3):  # not 0: weights and points are float32 numbers
             layer = self.weighted(Example(event, seed=1), wide=True)
             self.forget(event, wide=True)
+            noise = None if given.noise is None else given.noise * (1 + step * MOVE)
+            moved = given._replace(x=given.x + step * move, noise=noise)
             with engine.float64():
                 layer.set_weights(nudged(layer, step * MOVE, np.random.default_rng(7)))
                 try:
-                    found = self.value(event, inverse)(*given._replace(x=given.x + step * move).tensors())
+                    found = self.value(event, inverse)(*moved.tensors())
                 except Exception:  # the clauses will say what is wrong
                     return False
             answers.append([ops.convert_to_numpy(part).reshape(MANY, -1) for part in found])
         with np.errstate(all="ignore"):
-            bends = [
-                np.abs(low - 2 * base + high) > LEAST / 32 * np.maximum(1, np.abs(base))
-                for low, base, high in zip(*answers, strict=True)
-            ]
-        return any(bend.any(axis=1).mean() > 1 / 8 for bend in bends)
+            sizes = [LEAST / 32 * np.maximum(1, np.abs(three[1])) for three in zip(*answers, strict=True)]
+            bends = [np.abs(np.diff(three, n=2, axis=0)[0]) for three in zip(*answers, strict=True)]
+        return any((bend > size).any(axis=1).mean() > 1 / 8 for bend, size in zip(bends, sizes, strict=True))
 
     # Contexts
 

@@ -129,14 +129,17 @@ def float32(trial):
     """
     judged, grow = False, rounding_unit("float32") / trial.eps
     for inverse, (x, *_) in trial.directions:
+        if trial.subject.model.forgets(inverse=inverse):  # only what the other direction draws has a density
+            x = trial.measured_in(not inverse).output.value
+        there = trial.again(trial.context, {inverse: x})
         # A rounding of numbers of size 1 may come before x counts: of a tie, or an edge, all digits are lost.
-        measured = trial.measured(x, inverse, input_error=trial.eps * np.maximum(1, np.abs(x)))
-        received, values = trial.run32(inverse), [answer.value for answer in measured]
+        measured = there.measured(x, inverse, input_error=trial.eps * np.maximum(1, np.abs(x)))
+        received, values = there.run32(inverse), [answer.value for answer in measured]
         solved = trial.declared(values[0]) * trial.solved(inverse), trial.declared_log_det(values[1], inverse)
         allowed = [2 * answer.allowed(grow) + error for answer, error in zip(measured, solved, strict=True)]
         # What is too large for float32 is for the clause "finite" to judge.
         fits = [np.where(np.isfinite(b), a, np.nan) for a, b in zip(values, received, strict=True)]
-        judged |= trial.agree32(inverse, fits, received, "{} in float64", allowed=allowed)
+        judged |= there.agree32(inverse, fits, received, "{} in float64", allowed=allowed)
     if not judged:
         raise Undecided("no answer has digits that float32 keeps")
 
@@ -161,19 +164,16 @@ def gaps(trial):
             except Undecided:
                 continue
             except Broken as found:
-                where = f"between {point(beside[0])} and {point(beside[1])}"
-                found.hint = promises[way].hint
-                if jump:
-                    found.hint = f"There {SIDES[inverse]} jumps, by {jump:.3g}, {where}. {gaps.hint}"
+                found.hint = jump or promises[way].hint
                 raise
     if not judged:
         raise Imprecise
 
 
 def _jumps(trial, inverse):
-    """Yield (points on both sides, outputs within, jump) for each of the `PLACES` that jump most, ROWS points each.
+    """Yield (points on both sides, outputs within, hint) for each of the `PLACES` that jump most, ROWS points each.
 
-    The jump is 0 where the map is continuous: its finest step there is not much longer than those beside it.
+    There is no hint where the map is continuous: its finest step there is not much longer than those beside it.
     """
     event, image = trial.events(inverse)[0], trial.domain(not inverse)
 
@@ -199,9 +199,10 @@ def _jumps(trial, inverse):
         # So far from it that what measures errors does not step over it.
         aside = max(t[1] - t[0], 4 * np.sqrt(trial.eps) * max(1, abs(t[i])))
         beside = line(np.array([t[i] - aside, t[i + 1] + aside, t[i] - 8 * aside]))
-        jump = np.max(difference(image, value[i + 1], value[i]))
         between = np.stack([value[i] + share * (value[i + 1] - value[i]) for share in (0.25, 0.5, 0.75)])
-        yield beside, between, jump if beyond[i - 1] > jump / 2 else 0.0
+        jump, where = np.max(difference(image, value[i + 1], value[i])), " and ".join(map(point, beside[:2]))
+        hint = f"There {SIDES[inverse]} jumps, by {jump:.3g}, between {where}. {gaps.hint}"
+        yield beside, between, hint if beyond[i - 1] > jump / 2 else None
 
 
 @clause("codomain", needs=(False,))

@@ -12,7 +12,7 @@ from keras import ops, tree
 from flowkit.bijectors.repeat import Rows
 from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.adaptation import adapted_flags
-from flowkit.contract.inside import layers_inside
+from flowkit.contract.inside import keras_layers, layers_inside
 from flowkit.contract.noise import count
 from flowkit.engines import engine
 from flowkit.testing.clauses.gradients import gradients
@@ -263,10 +263,8 @@ def _same(a, b):
 
 
 def _repeats(layer):
-    """Return the outermost layers in a layer that store the copies of a block together."""
-    found = [inner for inner in layers_inside(layer) if hasattr(inner, "repeated_block")]
-    nested = {id(inner) for repeat in found for inner in layers_inside(repeat.repeated_block)}
-    return [repeat for repeat in found if id(repeat) not in nested]
+    """Return the outermost layers in a layer that store the copies of a block together: Keras sees no block."""
+    return [inner for inner in keras_layers(layer) if hasattr(inner, "repeated_block")]
 
 
 @contextlib.contextmanager
