@@ -33,7 +33,7 @@ def pytest_addoption(parser):
         "--bijector-profile",
         default="full",
         choices=("fast", "full", "thorough"),
-        help="fast: round trips and log-dets alone; full: every clause (default); thorough: more of each, "
+        help="fast: round trips, log-dets and float32; full: every clause (default); thorough: more of each, "
         "and all stages of the compilers",
     )
 

@@ -73,6 +73,7 @@ class Continuous(Bijector):
     """
 
     runs_hooks = False
+    takes_steps = True
 
     def __init__(
         self,

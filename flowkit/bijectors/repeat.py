@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import engines
-from flowkit.bijectors.chain import derive_steps, run_steps, steps_of
+from flowkit.bijectors.chain import Chain, derive_steps, run_steps, steps_of
 from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay, smallest
 from flowkit.contract import Bijector, ContractError, FlowLayer, Shape, Tensor
@@ -34,7 +34,8 @@ class Repeat(Replayed):
     - `adapt` adapts copy after copy. Noise, context and gradients are those of the chain.
     - `backprop`: what is kept for the backward pass, as in `Chain`.
     - `block`: a copy to read the structure from. Its `trainable` attributes freeze the same layers of all copies;
-      its own weights are not used. `copies()` returns the copies as separate layers, `assign(copies)` sets the weights.
+      its own weights are not used. `copies()` returns the copies as separate layers, `chain()` a `Chain` of them;
+      `assign(copies)` sets the weights.
     - An optimizer sees the stack as one weight. That matters if it uses the norm of each weight, as LAMB and
       `clipnorm` do: use `global_clipnorm`.
 
@@ -182,6 +183,12 @@ class Repeat(Replayed):
                 variable.assign(column.value[number])
             copies.append(copy)
         return copies
+
+    def chain(self) -> Chain:
+        """Return `copies()` as a `Chain`, which answers and adapts as this layer does."""
+        chain = Chain(self.copies())
+        chain.build(*self._held.shapes)
+        return chain
 
     def assign(self, copies: list[Bijector]) -> None:
         """Set the weights of all copies to those of n built layers, such as `copies()` returns."""

@@ -38,6 +38,7 @@ class FlowLayer(Configured, keras.Layer):
     noise_kind = "normal"
     rows_to_adapt = 0  # a batch will do
     runs_hooks = True  # False if its `run` calls neither `_forward` nor `_inverse`
+    takes_steps = False  # whether it solves an equation in steps, of which a call with `finer` takes more
     composite = False  # whether it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`

@@ -3,10 +3,7 @@
 import contextlib
 import contextvars
 import logging
-import os
-import re
 import sys
-import traceback
 
 import keras
 import numpy as np
@@ -14,12 +11,6 @@ from keras import ops
 
 from flowkit.engines.steps import Rows
 
-# Keras's functions of tensors, and those that compute nothing.
-_KERAS = os.path.join(os.path.dirname(keras.__file__), "src")
-_OPERATIONS = tuple(
-    os.path.join(_KERAS, *folder) + os.sep for folder in (("ops",), ("backend", keras.backend.backend()))
-)
-_HARMLESS = ("convert_to_tensor", "value", "zeros", "ones", "full", "arange", "eye")
 _WITHOUT_GRADIENTS = contextvars.ContextVar("without_gradients", default=False)
 
 
@@ -71,48 +62,6 @@ class Engine:
         finally:
             keras.config.set_floatx(before[0])
             keras.config.set_dtype_policy(before[1])
-
-    def lowest_float(self, function, *args, steps=None):
-        """Return the name of the narrowest floating-point type in which `function(*args)` computes anything.
-
-        `steps`, a list, receives (type, stack) for each function of Keras that maps float64, or no floats, to a
-        narrower type. A stack is a list of (file, line, function), innermost last. It is filled even if the function
-        raises.
-        """
-        found, calls = {"float64"}, []  # and the narrowest input of each function that has not returned
-
-        def hear(frame, event, result):
-            code = frame.f_code
-            if event not in ("call", "return") or not code.co_filename.startswith(_OPERATIONS):
-                return
-            if event == "call":
-                inputs = [frame.f_locals.get(name) for name in code.co_varnames[: code.co_argcount]]
-                calls.append(min(_floats(inputs), key=_size, default=""))
-                return
-            given = calls.pop() if calls else ""
-            made = [] if code.co_name.lstrip("_") in _HARMLESS else _floats(result)
-            if code.co_name == "cast" and made and _size(given) <= _size(made[0]):
-                # A function that casts back has computed in less than it received.
-                around = calls[-1] if calls else ""
-                given, made = around, [given] if given and around == "float64" else []
-            found.update(made)
-            if steps is not None and given in ("", "float64"):
-                stack = traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False)
-                places = [(one.filename, one.lineno, one.name) for one in stack][::-1]
-                steps.extend((name, places) for name in made if _size(name) < 8)
-
-        before = sys.getprofile()
-        sys.setprofile(hear)
-        try:
-            self.trace(function, *args)
-        finally:
-            sys.setprofile(before)
-        return min(found, key=_size)
-
-    def trace(self, function, *args):
-        """Run `function(*args)` without gradients, or as far as its types and shapes follow."""
-        with self.no_grad():
-            function(*args)
 
     # Functions with full precision: engines override those that `keras.ops` rounds to float32
 
@@ -467,14 +416,3 @@ def quiet(name):
         yield
     finally:
         log.setLevel(before)
-
-
-def _floats(nest):
-    """Return the names of the floating-point types in a nest of tensors and other things."""
-    kinds = {str(getattr(value, "dtype", "")) for value in keras.tree.flatten(nest)}
-    return [found[0] for found in map(re.compile(r"b?float\d+").search, kinds) if found]
-
-
-def _size(name):
-    """Return the bytes of a floating-point type, by name."""
-    return {"float64": 8, "float32": 4, "float16": 2, "bfloat16": 2}.get(name, 1)

@@ -47,9 +47,6 @@ class JaxEngine(Engine):
         with super().float64(), jax.enable_x64(True):
             yield
 
-    def trace(self, function, *args):
-        jax.eval_shape(function, *args)
-
     # Functions with full precision: `keras.ops` rounds these to float32
 
     def function(self, name, x):

@@ -1,4 +1,4 @@
-"""Where an error or a loss of precision comes from: one line for each cause, whatever clause meets it."""
+"""Where an error comes from: one line for each cause, whatever clause meets it."""
 
 import linecache
 import os
@@ -7,7 +7,7 @@ import sysconfig
 import traceback
 from dataclasses import dataclass, field
 
-from flowkit import contract, numerics
+from flowkit import contract
 from flowkit.contract import ContractError, flow_layer
 from flowkit.testing.judging import Broken
 
@@ -29,8 +29,8 @@ _FOREIGN = re.compile(
 )
 _TRACED = ("Tracer", "Concretization", "OperatorNotAllowedInGraph")
 _TRACED_WORDS = ("not in one piece", "SymbolicTensor", "symbolic tf.Tensor")
+_MIXED_HINT = "The checker runs a float64 copy: take functions that keep float64 from flowkit.numerics."
 _MIXED = re.compile(r"\bfloat\b.*\bdouble\b|\bdouble\b.*\bfloat\b", re.IGNORECASE | re.DOTALL)
-_OPERATION = re.compile(r"[/\\]keras[/\\]src[/\\]ops[/\\](?!operation\.py)")
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ class Raised(Broken):
             text = f"a ContractError: expected {error.expected}, received {error.received}"
         else:
             text = text_of(error)
+            hint = _MIXED_HINT if _MIXED.search(text) else hint
         super().__init__("an answer", text, hint=hint, cause=cause)
 
 
@@ -175,63 +176,3 @@ def _chain(error):
     while error is not None:
         yield error
         error = error.__cause__ or error.__context__
-
-
-# An operation that answers in less than it receives
-
-
-def narrow_places(steps):
-    """Return {operation and place: (type that it answers in, what keeps float64 or "")}.
-
-    `steps` are those of `engine.lowest_float`.
-    """
-    found = {}
-    for kind, stack in steps:
-        own = [i for i, (file, _, _) in enumerate(stack) if _is_own(file)]
-        if own:
-            file, line, _ = stack[own[-1]]
-            names = [name for source, _, name in stack[own[-1] + 1 :] if _OPERATION.search(source)]
-            called = f"ops.{names[0]}" if names else _code(file, line)
-            keeps = (
-                f"flowkit.numerics.{names[0]} keeps float64" if names and names[0] in numerics.__all__ else ""
-            )
-            found[f"`{called}`, {os.path.basename(file)}:{line}"] = kind, keeps
-    return found
-
-
-def narrow_notes(found):
-    """Return what a report says of the operations in `narrow_places`."""
-    return [
-        f"judged in {kind}: {what}" + (f" ({keeps})" if keeps else "")
-        for what, (kind, keeps) in found.items()
-    ]
-
-
-def mixed(error, steps):
-    """Return the broken promise behind an error of an engine that cannot mix two types; None for any other error."""
-    found = narrow_places(steps)
-    if not found or not _MIXED.search(str(error)):
-        return None
-    what, (kind, keeps) = next(iter(found.items()))
-    return Broken(
-        "answers in float64 from what is given in float64, in which the checker judges",
-        f"{kind} from {what}, which the backend does not mix with float64",
-        hint=keeps or "Cast it back to the type of its input.",
-        cause=cause_of(error),
-    )
-
-
-def narrowed(lowest, declared, steps):
-    """Return the broken promise of a layer that computes in type `lowest`, less precise than the `declared` one."""
-    places = ((what, keeps) for what, (kind, keeps) in narrow_places(steps).items() if kind == lowest)
-    what, keeps = next(places, ("", ""))
-    found = f"{lowest} from {what}" if what else lowest
-    return Broken(
-        f"both directions to compute in {declared}, as the layer's dtype says, or better",
-        found,
-        hint=f"{keeps}."
-        if keeps
-        else "Do not cast below the layer's compute_dtype: only a part with a dtype of its own, such as a network "
-        "under a mixed policy, may compute in less.",
-        cause=f"it computes in {found}",
-    )

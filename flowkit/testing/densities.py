@@ -18,14 +18,13 @@ from flowkit.testing.clauses.weights import config, same_attributes
 from flowkit.testing.examples import ROWS, Example
 from flowkit.testing.inputs import Inputs, each, tensor
 from flowkit.testing.judging import Broken, Undecided, clause, in_all_entries, point, require
-from flowkit.testing.mass import ERRORS, SLACK, drawn_widely, require_one, uncertain
+from flowkit.testing.mass import compare_shares, drawn_widely, require_one, uncertain
 from flowkit.testing.subject import SCALE, Subject, recreate
 from flowkit.testing.tolerances import ROUNDINGS
 from flowkit.testing.trial import Trial
 
 _SEVERAL = 8
 _SCALES = (1, 1 / SCALE)  # weights that moved by little may hide a difference between two maps of them
-_QUANTILES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 _COLD = 2.0**-6
 _OVERFLOWING = -1e30  # a log-density that ends here, not near -100, does not come from an exponential
 
@@ -197,24 +196,6 @@ class DensityTrial(Trial):
             raise Undecided(f"not asked: {reason}")
         return points, weights
 
-    def compare_shares(self, points, weights, by):
-        """Compare the share of draws in half-spaces in several directions with the mass of weighted `points` there."""
-        flat, size = _flat(self.draws), math.prod(self.event)
-        drawn = np.random.default_rng([self.seed, 1]).normal(size=(4 if size > 1 else 0, size))
-        for direction in (*np.eye(size), *drawn):
-            along, reference = flat @ direction, points @ direction
-            for quantile in _QUANTILES:
-                end = np.quantile(along, quantile)
-                share, below = (along < end).mean(), weights * (reference < end)
-                expected, deviation = below.mean(), below.std() / np.sqrt(len(below))
-                error = np.hypot(deviation, np.sqrt(quantile * (1 - quantile) / len(along)))
-                where = f"below {end:.4g} along {np.round(direction, 2).tolist()}"
-                require(
-                    abs(share - expected) < ERRORS * error + SLACK,
-                    f"a share of {expected:.4f} of the draws {where}, {by}",
-                    f"{share:.4f}, to within {error:.1g}",
-                )
-
 
 def _flat(z):
     return z.reshape(len(z), -1)
@@ -260,7 +241,7 @@ def draws(trial):
 
     Hint: sample and log_prob may differ in a scale, a mean, an order of entries or in what they make of a context.
     """
-    trial.compare_shares(*trial.weighted, "by the density")
+    compare_shares(_flat(trial.draws), *trial.weighted, "by the density", trial.seed)
 
 
 @clause("rows")
@@ -274,7 +255,8 @@ def rows(trial):
     # The other context first and last, the rows that a mistake may read.
     turns = np.resize([1, 0], 2 * (len(trial.draws) // 8) + 1)
     drawn = trial.sample(len(turns), trial.seed + 2, each(lambda c: c[turns], trial.context))
-    trial.compare_shares(_flat(drawn[1::2]), 1.0, "as where every other row has another context")
+    by = "as where every other row has another context"
+    compare_shares(_flat(trial.draws), _flat(drawn[1::2]), 1.0, by, trial.seed)
 
 
 @clause("temperature")
@@ -342,8 +324,7 @@ def _draws_gradient(trial):
             with keras.StatelessScope(state_mapping=list(zip(variables, values, strict=True))):
                 return ops.sum(base.sample(z.shape, seed=generator, context=context) * weigh)
 
-        values = [ops.convert_to_tensor(v.numpy()) for v in variables]
-        eps = rounding_unit(engine.lowest_float(lambda *values: draws_of(values), *values))
+        eps = rounding_unit("float32")  # in which generators may draw
         total = Sum(engine.compile_gradients(draws_of), [(v.path, v.numpy()) for v in variables])
         try:
             total.compare("draws", eps, ROUNDINGS * eps * float(np.abs(z).sum() + z.size), rng)

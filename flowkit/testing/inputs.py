@@ -8,7 +8,7 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.contract.domain import first_and_last
-from flowkit.contract.noise import needs_for
+from flowkit.contract.noise import given, needs_for
 from flowkit.testing.examples import ROWS
 
 EDGE = 1 / 8
@@ -48,13 +48,11 @@ def tensor(context):
     return each(lambda array: ops.convert_to_tensor(np.array(array)), context)
 
 
-def direction(layer, inverse):
+def direction(layer, inverse, training=None):
     """Return one direction of `layer` as a function of points, context and noise."""
 
     def run(x, context=None, noise=None):
-        named = {"context": context, "noise": noise}
-        call = layer.inverse if inverse else layer
-        return call(x, **{name: value for name, value in named.items() if value is not None})
+        return layer(x, context=context, inverse=inverse, training=training, **given(noise))
 
     return run
 

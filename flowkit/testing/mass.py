@@ -1,11 +1,11 @@
-"""The mass of a density, by Monte Carlo."""
+"""The mass of a density, and the shares of draws in half-spaces, by Monte Carlo."""
 
 import numpy as np
 from scipy import stats
 
 from flowkit.testing.examples import ROWS
 from flowkit.testing.inputs import Inputs, needs_of, noise_of
-from flowkit.testing.judging import Broken, Imprecise, Undecided
+from flowkit.testing.judging import Broken, Imprecise, Undecided, require
 
 DRAWS = 4096
 """The draws of the log-det of one sample, in one batch: its mean is then known to a 64th of its deviation."""
@@ -19,11 +19,14 @@ SLACK = 1e-4
 LARGEST_ERROR = 0.1
 """The standard error from which a mass says too little."""
 
+_QUANTILES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 _INNER = "not all noise becomes output"
 
 
 def mass_is_one(trial):
-    """Raise `Broken` unless base(z) * exp(log_det) of forward integrates to 1 over x, for one context.
+    """Raise `Broken` unless base(z) * exp(log_det) of forward is the density of inverse(z), z from the base.
+
+    Its integral over x must be 1, for one context, and shares of the draws in half-spaces must be its masses there.
 
     If forward draws z, exp(log_det) = 1 / q(z | x), whose mean over the noise is the density of x; if inverse draws x,
     exp(log_det) = q(x | z). Both hold for discrete noise, for which there is no Jacobian.
@@ -44,11 +47,13 @@ def mass_is_one(trial):
         value, log_det = trial.run64(inverse, Inputs(flat.reshape(rows, *event), context, noise))
         return value.reshape(rows, -1), log_det
 
-    base = [_Entry(domain) for domain in _of_entries(spec.codomain, trial.latent_event)]
-    x, _ = run(np.stack([entry.draw(rng, rows) for entry in base], axis=1), True)
-    if not np.isfinite(x).all():
+    # Means that differ: of alike entries the order in which a layer puts them would not show.
+    domains = _of_entries(spec.codomain, trial.latent_event)
+    base = [_Entry(domain, mean=0.3 + place / 4) for place, domain in enumerate(domains)]
+    drawn, _ = run(np.stack([entry.draw(rng, rows) for entry in base], axis=1), True)
+    if not np.isfinite(drawn).all():
         raise Imprecise(f"{_INNER}, and inverse is not finite where the mass is measured")
-    x, log_wide = drawn_widely(_of_entries(spec.domain, trial.event), x, rng)
+    x, log_wide = drawn_widely(_of_entries(spec.domain, trial.event), drawn, rng)
     z, log_det = run(x, False)
     with np.errstate(all="ignore"):
         log_base = sum(entry.log_prob(column) for entry, column in zip(base, z.T, strict=True))
@@ -58,6 +63,24 @@ def mass_is_one(trial):
     what = "a density base(z) * exp(log_det) that adds up to 1 over all x"
     hint = "A constant of log_det is missing, or counted once for all entries."
     require_one(weights, x.shape[1], what, hint)
+    compare_shares(drawn, x, weights, "by the density: what is drawn must follow the log_det", trial.seed)
+
+
+def compare_shares(drawn, points, weights, by, seed):
+    """Compare shares of draws in half-spaces in several directions with the mass of weighted `points` there."""
+    size = drawn.shape[1]
+    turned = np.random.default_rng([seed, 1]).normal(size=(4 if size > 1 else 0, size))
+    for direction in (*np.eye(size), *turned):
+        along, reference = drawn @ direction, points @ direction
+        for end in np.quantile(along, _QUANTILES):
+            share, below = (along < end).mean(), weights * (reference < end)
+            expected, deviation = below.mean(), below.std() / np.sqrt(len(below))
+            error = np.hypot(deviation, np.sqrt(share * (1 - share) / len(along)))
+            gap, allowed = abs(share - expected), ERRORS * error + SLACK
+            where = f"below {end:.4g} along {np.round(direction, 2).tolist()}"
+            wanted = f"a share of {expected:.4f} of the draws {where}, {by}"
+            found = f"{share:.4f}, to within {error:.1g}"
+            require(gap < allowed, wanted, found, measured=gap, allowed=allowed)
 
 
 def drawn_widely(domains, sample, rng):
@@ -105,7 +128,7 @@ class _Entry:
     Cauchy density about them, whose tails are heavier than those of most.
     """
 
-    def __init__(self, domain, points=None):
+    def __init__(self, domain, points=None, mean=0.3):
         self.whole = domain.kind == "whole"
         self.end, self.sign = None, 1  # of a half-line, and its direction from there
         bounds = np.isfinite([domain.low, domain.high])
@@ -115,7 +138,7 @@ class _Entry:
             # Whole numbers come of rounding a uniform number, so their mass is its density.
             self.line = stats.uniform(domain.low - 0.5 * self.whole, domain.high - domain.low + self.whole)
         elif points is None:
-            self.line = stats.norm(0.3)
+            self.line = stats.norm(mean)
         else:
             low, middle, high = np.quantile(self._coordinate(points)[0], [0.25, 0.5, 0.75])
             self.line = stats.cauchy(middle, max((high - low) / 2, 1e-6 * max(1, abs(middle))))

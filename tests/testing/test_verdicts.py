@@ -13,6 +13,7 @@ from flowkit.testing import Case, check_bijector
 from flowkit.testing.clauses import CLAUSES, maps
 from tests.testing.drawing_layers import Signed
 from tests.testing.wrong_bijectors.inverses import Bisected, EpsilonInside
+from tests.testing.wrong_bijectors.pieces import EndsBeforeItsBound
 
 pytestmark = pytest.mark.one_engine
 
@@ -179,6 +180,22 @@ def test_an_error_that_the_layers_type_cannot_show_is_a_note():
 def test_the_same_error_breaks_a_promise_in_float64():
     report = check_bijector(lambda: Guarded(dtype="float64"), clauses=["inverse round trip"], **QUICK)
     assert report.broken
+
+
+class InverseOff(Elementwise):
+    """A smooth map, with an inverse that is wrong everywhere."""
+
+    def _forward(self, x):
+        return 2 * x, math.log(2) + ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return z / 2 + 0.01, -math.log(2) + ops.zeros_like(z)
+
+
+@pytest.mark.parametrize(("make", "jumps"), [(InverseOff, False), (EndsBeforeItsBound, True)])
+def test_gaps_says_that_a_direction_jumps_only_if_it_does(make, jumps):
+    (broken,) = check_bijector(make, clauses=["gaps"], **QUICK).broken
+    assert ("jumps" in str(broken.error)) == jumps
 
 
 def test_an_error_that_it_can_show_is_none():

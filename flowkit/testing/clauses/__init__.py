@@ -1,14 +1,6 @@
 """The promises of a bijector, one function each, in the order in which they are checked and reported."""
 
-from flowkit.testing.clauses import (
-    calls,
-    engines,
-    gradients,
-    log_dets,
-    maps,
-    refusals,
-    weights,
-)
+from flowkit.testing.clauses import calls, engines, gradients, log_dets, maps, refusals, weights
 from flowkit.testing.judging import Clause
 
 

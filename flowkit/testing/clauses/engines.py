@@ -36,8 +36,8 @@ def _compiled(trial, inverse):
         line = cause_of(error).line
         where = f"a stop at {line}" if line else "a stop"
         if traced(error):
-            expected = f"{side} to compile in one piece"
-            raise Broken(expected, f"{where}, where {ASKS}", hint=COMPILE_HINT) from error
+            where, hint = f"{where}, where {ASKS}", COMPILE_HINT
+            raise Broken(f"{side} to compile in one piece", where, hint=hint) from error
         raise Broken(f"{side} to compile", f"{where}, {text_of(error)}") from error
 
 

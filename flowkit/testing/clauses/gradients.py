@@ -123,7 +123,7 @@ def _that_fit(trial, inverse):
 
     One that fits stands in for the others.
     """
-    measured, limit = trial.measured_in(inverse), large(trial.unit_of(inverse))
+    measured, limit = trial.measured_in(inverse), large(trial.eps)
     with np.errstate(invalid="ignore"):
         good = np.abs(measured.output.value) < limit  # NaN is not
         # The log-density of what is dropped grows with its square.
@@ -171,7 +171,7 @@ def _differences(trial, of):
 def _compare(trial, inverse, of):
     """Return how many of the gradients of one direction could be judged."""
     given, rows = _that_fit(trial, inverse)
-    measured, eps = trial.measured_in(inverse)[of], trial.unit_of(inverse)
+    measured, eps = trial.measured_in(inverse)[of], trial.eps
     answer, error = measured.value[rows], measured.error[rows]
     rng = np.random.default_rng([trial.seed, 6])
     cotangent = rng.normal(size=answer.shape)

@@ -21,7 +21,7 @@ def log_det(trial):
     """
     inverse, joint = leading(trial.subject)
     full, wobble = trial.jacobians
-    eps, given = trial.unit_of(inverse), trial.inputs(inverse)
+    eps, given = trial.eps, trial.inputs(inverse)
     jac, noise = full, wobble + eps * np.abs(full)
     what = "log|det dx/dz|" if inverse else "log|det dz/dx|"
     if joint:

@@ -9,12 +9,11 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit.bijectors import Chain, Repeat
-from flowkit.bijectors.repeat import Rows, split_copies
+from flowkit.bijectors.repeat import Rows
 from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.adaptation import adapted_flags
 from flowkit.contract.call import Call
-from flowkit.contract.inside import layers_inside
+from flowkit.contract.inside import keras_layers, layers_inside
 from flowkit.contract.noise import count
 from flowkit.engines import engine
 from flowkit.testing.clauses.gradients import gradients
@@ -167,7 +166,7 @@ def _handed(layer, other, given, inverse):
         found = tuple(getattr(part, "shape", (2,)))
         expected = "_derive to keep a leading axis of 2 that its weights have, of two copies"
         require(found[:1] == (2,), expected, f"shape {found}")
-    own, _ = split_copies(own, 2)
+    own = tree.map_structure(lambda part: part[0] if hasattr(part, "shape") else part, own)
     with engine.no_grad():
         y, log_det = layer.run(x, Call(context, inverse), None, own)
     return ops.convert_to_numpy(y), np.broadcast_to(ops.convert_to_numpy(log_det), (len(given.x),))
@@ -264,24 +263,20 @@ def _same(a, b):
 
 
 def _repeats(layer):
-    """Return the outermost `Repeat`s in a layer."""
-    found = [inner for inner in layers_inside(layer) if isinstance(inner, Repeat)]
-    nested = {id(inner) for repeat in found for inner in layers_inside(repeat.block)}
-    return [repeat for repeat in found if id(repeat) not in nested]
+    """Return the outermost layers in a layer that store the copies of a block together: Keras sees no block."""
+    return [inner for inner in keras_layers(layer) if hasattr(inner, "repeated_block")]
 
 
 @contextlib.contextmanager
 def _apart(layer):
     """Have each `Repeat` in a layer run its copies as separate layers; yield {repeat: copies}."""
-    copies = {repeat: repeat.copies() for repeat in _repeats(layer)}
-    for repeat, parts in copies.items():
-        chain = Chain(parts)
-        chain.build(*repeat._held.shapes)
+    chains = {repeat: repeat.chain() for repeat in _repeats(layer)}
+    for repeat, chain in chains.items():
         vars(repeat).update(run=chain.run, run_adapt=chain.run_adapt)
     try:
-        yield copies
+        yield {repeat: chain.parts for repeat, chain in chains.items()}
     finally:
-        for repeat in copies:
+        for repeat in chains:
             del vars(repeat)["run"], vars(repeat)["run_adapt"]
 
 
@@ -310,7 +305,7 @@ def repeat(trial):
 
 def _same_gradients(trial, inverse):
     """Compare the gradients of a function of both outputs for the rows of each weight with those for the copies'."""
-    layer, unit = trial.layer64, trial.unit_of(inverse)
+    layer, unit = trial.layer64, trial.eps
     columns = [column for part in _repeats(layer) for column in part.trainable_variables]
     with engine.float64():
         given = trial.inputs(inverse).tensors()

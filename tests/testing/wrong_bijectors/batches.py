@@ -67,6 +67,15 @@ class FirstSampleDecides(Elementwise):
         return z * ops.exp(-z[:1] * 0.1), -0.1 * z[:1] + ops.zeros_like(z)
 
 
+@breaks("batch independence")
+class WrongInLargeBatches(Scale):
+    """The log-dets of the rows after the 40th are off."""
+
+    def _forward(self, x):
+        z, log_det = super()._forward(x)
+        return z, log_det + ops.cast(ops.cumsum(ops.ones_like(x[:, 0])) > 40, x.dtype)
+
+
 @breaks("empty batch", says="shape")
 class DividesByTheBatch(Shift):
     """Reshapes by a batch size found by division."""

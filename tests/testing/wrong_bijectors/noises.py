@@ -351,3 +351,17 @@ class OrderedGapsAsTheyAre(Sort):
 
     def _volume(self, log_gaps, shape):
         return 0.0 * ops.sum(log_gaps, axis=-1) + math.lgamma(shape[-1] + 1)
+
+
+@breaks("log-det")
+class SignsOfUnequalChance(Absolute):
+    """Draws + in 7 of 10 cases, with the log-det of one in two."""
+
+    def _inverse(self, z, noise):
+        return super()._inverse(z, ops.where(noise < 0.7, 0.25, 0.75))
+
+
+@breaks("log-det")
+class OneNumberForAllSigns(Absolute):
+    def _inverse(self, z, noise):
+        return super()._inverse(z, ops.repeat(noise[:, :1], noise.shape[1], axis=1))

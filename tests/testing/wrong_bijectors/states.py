@@ -167,3 +167,21 @@ class DividesByZero(ActNorm):
         self.shift.assign(-ops.mean(x, axis=0))
         self.logs.assign(-ops.log(ops.std(x, axis=0)) / self.factor)
         self.flag.assign(True)
+
+
+class InTraining(keras.layers.Layer):
+    """Adds 1 in training."""
+
+    def call(self, x, training=False):
+        return x + 1.0 if training else x
+
+
+@breaks("purity", says="the same log_det of forward in training as elsewhere")
+class WrongInTraining(Scale):
+    def build(self, x_shape):
+        super().build(x_shape)
+        self.mode = InTraining(dtype=self.dtype_policy)
+
+    def _forward(self, x):
+        z, log_det = super()._forward(x)
+        return z, self.mode(log_det)
