@@ -84,8 +84,8 @@ class DroppedInACoupling(Coupling):
     def __init__(self, conditioner=None, **kwargs):
         super().__init__(conditioner or MLP([4], context="optional"), **kwargs)
 
-    def _prepare(self, kept, context, *more):
-        return super()._prepare(kept, None, *more)
+    def _prepare(self, kept, call, *more):
+        return super()._prepare(kept, call._replace(context=None), *more)
 
 
 @breaks("log-det kind")
