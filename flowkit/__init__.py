@@ -5,9 +5,6 @@ Keras reads `KERAS_BACKEND` once, on its first import.
 """
 
 import importlib
-import os
-import sys
-import warnings
 
 from flowkit._engine import choose_engine, require_engine
 from flowkit._registration import register_with_keras
@@ -51,22 +48,6 @@ __all__ = sorted(_PUBLIC)
 
 choose_engine()
 register_with_keras()
-
-
-def _warn_of_namesake():
-    """Warn if FlowKit, a package for cytometry with the same import name, is installed too."""
-    for folder in (path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)):
-        for name in os.listdir(folder):
-            if name.lower().startswith("flowkit-") and name.endswith(".dist-info"):
-                warnings.warn(
-                    f"{folder} also holds FlowKit, a package for cytometry with the same import name, so files of one "
-                    "may replace those of the other. Run `pip uninstall flowkit`, then reinstall keras-flowkit; use "
-                    "FlowKit in another environment.",
-                    stacklevel=3,
-                )
-
-
-_warn_of_namesake()
 
 
 def __getattr__(name):

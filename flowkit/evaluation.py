@@ -16,6 +16,7 @@ from flowkit.contract.shapes import event_size
 from flowkit.distributions import Normal
 from flowkit.flow import Flow, prepare, scoring
 from flowkit.flow.noise import refuse_varying
+from flowkit.flow.seeding import own_draws
 
 __all__ = ["c2st", "level_bits", "rank_band", "ranks", "uniformity"]
 
@@ -270,7 +271,8 @@ def c2st(x: Tensor, y: Tensor, *, folds: int = 5, epochs: int = 100, seed: int =
         network = keras.Sequential([*hidden, keras.layers.Dense(1, kernel_initializer=starts[2])])
         network.compile(keras.optimizers.Adam(5e-3), keras.losses.BinaryCrossentropy(from_logits=True))
         data = rows[others], labels[others, None]
-        network.fit(*data, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0)
-        logits = network.predict(rows[part], batch_size=4096, verbose=0)[:, 0]
+        with own_draws(seed):
+            network.fit(*data, batch_size=batch_size, epochs=epochs, shuffle=False, verbose=0)
+            logits = network.predict(rows[part], batch_size=4096, verbose=0)[:, 0]
         right += int(((logits > 0) == (labels[part] > 0)).sum())
     return right / (2 * n)

@@ -16,6 +16,7 @@ from flowkit.contract.arguments import Count, Fraction, checked, one_of, words
 from flowkit.data.column_types import absent_of
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
+from flowkit.flow.seeding import fit_in_order, seeded
 from flowkit.flow.table import TableFlow
 from flowkit.surjections import DequantizeColumns
 from flowkit.zoo.family import built
@@ -116,8 +117,8 @@ def fit_table(
     columns, given_columns = inferred.some(names), inferred.some(given, ContextColumns)
     if verbose:
         print(inferred)
-    keras.utils.set_random_seed(seed)
-    flow = table_flow(columns, given_columns, model=model, **options)
+    with seeded(seed):
+        flow = table_flow(columns, given_columns, model=model, **options)
     x = columns.values(frame[names])
     context = given_columns.values(frame[given]) if given else None
 
@@ -136,10 +137,12 @@ def fit_table(
             "val_loss", patience=max(5, epochs // 5), restore_best_weights=True, start_from_epoch=epochs // 4
         )
         callbacks.append(best)
-    flow.fit(
+    fit_in_order(
+        flow,
         x[rows],
-        context=None if context is None else context[rows],
+        None if context is None else context[rows],
         batch_size=batch_size,
+        seed=seed,
         epochs=epochs,
         validation_data=held_out,
         callbacks=callbacks,

@@ -50,20 +50,6 @@ def test_what_is_heavy_is_imported_when_it_is_asked_for(run_python):
     assert run_python(source) == "[]"
 
 
-def test_another_package_of_the_same_name_is_named_in_one_line(run_python, tmp_path):
-    (tmp_path / "site-packages" / "FlowKit-1.3.2.dist-info").mkdir(parents=True)
-    source = f"""
-        import sys, warnings
-        sys.path.append({str(tmp_path / "site-packages")!r})
-        with warnings.catch_warnings(record=True) as caught:
-            import flowkit
-        print(*(warning.message for warning in caught), sep="\\n")
-    """
-    (line,) = run_python(source).splitlines()
-    assert "also holds FlowKit, a package for cytometry" in line
-    assert "`pip uninstall flowkit`" in line
-
-
 def test_the_names_of_the_front_door_are_those_of_the_design(run_python):
     source = """
         import sys, flowkit

@@ -6,6 +6,7 @@ Each backend runs in a process of its own, so this module imports neither Keras 
 import json
 import os
 import sys
+from importlib.machinery import PathFinder
 from typing import Annotated, Any
 
 from typer import Argument, Option
@@ -40,6 +41,7 @@ def check(
     for package in ("hypothesis", "pytest"):
         if not installed(package):
             raise CommandError(f"flowkit.testing needs {package}: {pip_install('testing')}")
+    _refuse_name(target)
     main_alone()
     options = {"examples": examples, "event_shapes": event_shapes, "profile": profile}
     reports = [_report(backend, target, options) for backend in chosen]
@@ -52,6 +54,22 @@ def check(
         messages = [f"{backend}: {row['message']}" for backend, row in rows if "message" in row]
         print("\n\n".join(tables + messages))
     return _KEPT if kept else _BROKEN
+
+
+def _refuse_name(target):
+    """Raise a CommandError for a name without a module that exists; import nothing, since a backend takes long."""
+    module, _, attribute = target.rpartition(":")
+    if not (module and attribute):
+        raise CommandError(f"MODULE:NAME: got {target!r}, expected package.module:Name or file.py:Name.")
+    package = module.partition(".")[0]
+    if module.endswith(".py"):
+        exists = os.path.isfile(module)
+    else:
+        exists = package and (PathFinder.find_spec(package, [os.getcwd()]) or installed(package))
+    if not exists:
+        raise CommandError(
+            f"MODULE:NAME: got {target!r}, expected a module that can be imported, or a file, from here."
+        )
 
 
 def _report(backend, target, options):

@@ -15,6 +15,7 @@ from flowkit.app.recipe import Recipe, optimizers
 from flowkit.app.tables import Tables
 from flowkit.data.table import SUFFIXES
 from flowkit.flow import Flow
+from flowkit.flow.seeding import seeded
 from flowkit.objectives import FlowMatching
 
 Split = data.Dataset | data.Table
@@ -85,18 +86,17 @@ def build_flow(recipe: Recipe, dataset: Split | None) -> Flow:
 
 
 def prepare(recipe: Recipe) -> Experiment:
-    """Return an `Experiment`, ready for `fit`: seeds set, flow built, adapted and compiled.
+    """Return an `Experiment`, ready for `fit`: flow built by the recipe's seed, adapted and compiled.
 
-    The flow is adapted to images that are augmented as those of the training are, as published. Sets Keras's random
-    seed.
+    The flow is adapted to images that are augmented as those of the training are, as published.
     """
     table, kind = recipe.training, kind_of(recipe)
-    keras.utils.set_random_seed(table.seed)
     with together():  # a process may not see the files
         train, held_out = hold_out(recipe, _whole(recipe, "train"))
         test = load(recipe, "test")
     held_out = None if held_out is None else kind.trimmed(recipe, held_out)
-    flow = build_flow(recipe, train)
+    with seeded(table.seed):
+        flow = build_flow(recipe, train)
     x, context, augment = kind.to_train(recipe, flow, train)
     how = {"batch_size": table.batch_size, "epoch_steps": table.epoch_steps, "seed": table.seed}
     batches = data.batches(x, context, augment=augment, **how)

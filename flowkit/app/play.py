@@ -5,8 +5,9 @@ import http.server
 import re
 import sys
 import tempfile
+import threading
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from typer import Option
 
@@ -14,6 +15,7 @@ from flowkit.app.backend import use
 from flowkit.app.commands import Backend, Data, Run
 from flowkit.app.preset import without_folder
 
+_CONNECTIONS = 32  # at once: a browser opens six
 _HOSTS = ("localhost", "127.0.0.1")
 _BEST, _ITS_DATA = "glow/fashion-mnist-full", "fashion-mnist"  # some of the images that come with flowkit
 
@@ -76,7 +78,25 @@ def serving(folder: Path, port: int) -> "Server":
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """A server that prints nothing when a browser closes a connection."""
+    """A server of at most 32 connections at once that prints nothing when a browser closes one."""
+
+    def __init__(self, *args: Any) -> None:
+        self._free = threading.BoundedSemaphore(_CONNECTIONS)
+        super().__init__(*args)
+
+    def process_request(self, request, client_address):
+        """Close a connection at once while there are too many."""
+        if self._free.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request, client_address):
+        """Handle one connection in its thread."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request, client_address):
         """Print a traceback of errors other than those of the connection."""
@@ -87,7 +107,7 @@ class Server(http.server.ThreadingHTTPServer):
 class Handler(http.server.SimpleHTTPRequestHandler):
     """Files of a folder, with types that browsers insist on, for pages of this machine alone."""
 
-    timeout = 30  # seconds without a byte, then the connection is closed
+    timeout = 5  # seconds without a byte, then the connection is closed
     extensions_map: ClassVar = {".html": "text/html", ".mjs": "text/javascript", ".wasm": "application/wasm"}
 
     def send_head(self):
@@ -95,7 +115,19 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         if re.sub(r":\d+$", "", self.headers.get("Host", "")) not in _HOSTS:
             self.send_error(http.HTTPStatus.FORBIDDEN, "expected localhost or 127.0.0.1 as the host")
             return None
+        if not self._inside():
+            self.send_error(http.HTTPStatus.NOT_FOUND)
+            return None
         return super().send_head()
+
+    def _inside(self):
+        """Return True if the request's path leads to a place inside the folder, also through links."""
+        try:
+            return (
+                Path(self.translate_path(self.path)).resolve().is_relative_to(Path(self.directory).resolve())
+            )
+        except ValueError:  # a null character
+            return False
 
     def log_message(self, *_):
         """Print nothing: the terminal is for the address."""

@@ -44,6 +44,7 @@ def sample(
     from flowkit.app.trained import given_label, kind_of_flow, loaded
     from flowkit.data.table import read_frame
     from flowkit.flow import TableFlow
+    from flowkit.training.pictures import class_places, titled
 
     folder, flow = loaded(run)
     recipe, rows = folder.recipe(), None
@@ -87,7 +88,11 @@ def sample(
             grid = training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
         else:
             grid = training.image_grid(flow.sample(count, context, **how)[:, 0], levels=levels)
-        on_main(lambda: training.save_png(output, training.enlarged(grid, zoom)))
+        picture = training.enlarged(grid, zoom)
+        if context is None and flow.num_classes:
+            firsts = class_places(count, flow.num_classes)[:, 0]
+            picture = titled(picture, [str(label) for label in firsts])
+        on_main(lambda: training.save_png(output, picture))
     if flowkit.distributed.is_main():
         print(f"samples {output}")
 

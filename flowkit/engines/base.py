@@ -252,6 +252,10 @@ class Engine:
         """Return a generator of seeds from a whole number; on JAX also from a key. Others are returned unchanged."""
         return keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed
 
+    def own_draws(self, seed):
+        """Enter a scope in which the engine's global generator, if Keras draws from it, starts from `seed`."""
+        return contextlib.nullcontext()
+
     def known(self, x):
         """Return the numbers of a tensor as numpy, or None while a compiled program is made, which has none yet."""
         return ops.convert_to_numpy(x)

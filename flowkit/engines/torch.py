@@ -75,6 +75,13 @@ class TorchEngine(TorchGroup):
             found.append("mps")
         return [*found, f"cpu ({torch.get_num_threads()} threads)"]
 
+    @contextlib.contextmanager
+    def own_draws(self, seed):
+        # Keras's data loader draws a number in each epoch, and `Dropout` without a seed all of its noise.
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            torch.manual_seed(seed)
+            yield
+
     def gpu_build(self):
         if torch.version.cuda:
             return f"CUDA {torch.version.cuda}"

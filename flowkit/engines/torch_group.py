@@ -28,7 +28,7 @@ class TorchGroup(Engine):
         global _heart
         timeout = datetime.timedelta(seconds=seconds)
         place = "env://" if address is None else f"tcp://{address}?rank={rank}&world_size={count}"
-        store, _, _ = next(torch.distributed.rendezvous(place, timeout=timeout))
+        store = _met(place, timeout)
         store.set_timeout(timeout)
         # torchrun keeps the store when it starts all processes again.
         store = torch.distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
@@ -104,6 +104,32 @@ class TorchGroup(Engine):
         finally:
             for seed in seeds:
                 seed -= shift
+
+
+def _met(place, timeout):
+    """Return the store of the group. Raises RuntimeError if `place` does not answer in time.
+
+    PyTorch itself waits on a program of another kind that takes the connection and says nothing.
+    """
+    found = []
+
+    def meet():
+        try:
+            found.append(next(torch.distributed.rendezvous(place, timeout=timeout))[0])
+        except Exception as error:  # which the caller raises
+            found.append(error)
+
+    thread = threading.Thread(target=meet, name="flowkit rendezvous", daemon=True)
+    thread.start()
+    thread.join(timeout.total_seconds() + _PAUSE)
+    if not found:
+        raise RuntimeError(
+            f"flowkit.distributed.start: got no answer from {place} within {timeout.total_seconds():.3g} s, expected "
+            "process 0 there. Choose a port that no other program uses."
+        )
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 def _beat(beats, count):

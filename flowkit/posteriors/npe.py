@@ -10,7 +10,7 @@ from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics import Report, report
 from flowkit.flow.flow import Flow
 from flowkit.flow.plotting import pair_plot
-from flowkit.posteriors.simulations import Prior, Simulator, finite_pairs, simulated
+from flowkit.posteriors.simulations import Prior, Simulator, as_float32, finite_pairs, simulated
 
 _MASS = 1e-4  # of a posterior that a truncated prior may leave out
 _DRAWS = 10_000  # to find the density that the rest of it exceeds
@@ -68,7 +68,7 @@ class Posterior:
 
         Outside of the prior's bounds it is -inf.
         """
-        theta = np.asarray(theta, "float32")
+        theta = as_float32(theta, "parameters")
         rows, one = self._observed(x)
         if theta.ndim != 2 or theta.shape[1] != self.prior.features or not (one or len(rows) == len(theta)):
             raise ValueError(
@@ -139,8 +139,8 @@ class Posterior:
         event = self.x.shape[1:]
         if x is None:
             raise ValueError("posterior: got no observation. Pass x, or observation= when it is made.")
-        x = np.asarray(x, "float32")
-        one = x.shape == event or (event == (1,) and x.ndim == 0)
+        x = as_float32(x, "an observation")
+        one = x.shape == event
         rows = x.reshape(1, *event) if one else x
         if rows.shape[1:] != event:
             raise ValueError(

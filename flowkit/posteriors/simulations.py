@@ -13,6 +13,7 @@ from flowkit.contract import Domain
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.domain import first_and_last
 from flowkit.distributions import Distribution
+from flowkit.flow.batches import real_numbers
 from flowkit.flow.flow import Flow
 
 Box = Sequence[tuple[float, float]] | Mapping[str, tuple[float, float]]
@@ -131,7 +132,7 @@ def _of_function(function):
     """Return the prior of a function n -> n rows."""
 
     def draw(n, rng):
-        drawn = np.asarray(function(n), "float32")
+        drawn = as_float32(function(n), "the prior's draws")
         if drawn.ndim != 2 or len(drawn) != n:
             raise ValueError(
                 f"posterior's prior: got draws of shape {drawn.shape} from prior({n}), expected ({n}, d), a row for "
@@ -157,13 +158,19 @@ _PARALLEL = (
 )
 
 
+def as_float32(given: ArrayLike, what: str) -> np.ndarray:
+    """Return real numbers, or a single one, in float32. Raises ValueError for what a flow refuses as data."""
+    return real_numbers([given] if np.ndim(given) == 0 else given, what).astype("float32")
+
+
 def simulated(simulator: Simulator, theta: np.ndarray) -> np.ndarray:
     """Return `simulator(theta)` in float32, (n, *event). Raises ValueError unless it has a row for each of theta."""
     try:
-        x = np.asarray(simulator(theta), "float32")
+        x = simulator(theta.copy())  # which it may change
     except Exception as error:
         error.add_note(f"flowkit called simulator(theta) with theta of shape {theta.shape}. {_PARALLEL}")
         raise
+    x = as_float32(x, "the simulator's data")
     if x.shape[:1] != theta.shape[:1]:
         raise ValueError(
             f"simulator: got an array of shape {x.shape}, expected {len(theta):,} rows, one for each row of theta. "
@@ -174,7 +181,7 @@ def simulated(simulator: Simulator, theta: np.ndarray) -> np.ndarray:
 
 def given_pairs(pairs: Any, features: int | None) -> tuple[np.ndarray, np.ndarray]:
     """Return pairs (theta, x) in float32. Raises ValueError unless they have as many rows, and the prior's columns."""
-    theta, x = (np.asarray(part, "float32") for part in pairs)
+    theta, x = (as_float32(part, "pairs") for part in pairs)
     x = x[:, None] if x.ndim == 1 else x
     if theta.ndim != 2 or x.ndim < 2 or len(theta) != len(x) or features not in (None, theta.shape[1]):
         raise ValueError(

@@ -11,6 +11,7 @@ from flowkit.bijectors import Chain, SoftBounds
 from flowkit.conditioners import StandardizedContext
 from flowkit.contract.arguments import Between0And1, Count, Positive, checked, one_of, whole, words
 from flowkit.flow.flow import Flow
+from flowkit.flow.seeding import fit_in_order, seeded
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
 from flowkit.posteriors.simulations import (
@@ -111,8 +112,8 @@ def posterior(
             more = found.proposals(size, rng)
             theta, x = np.concatenate([theta, more]), np.concatenate([x, simulated(simulator, more)])
         theta, x = finite_pairs(theta, x, leave_out=method == "npe")
-        keras.utils.set_random_seed(seed + number)
-        flow = _flow(theta, x, known, method, embedding, model, options)
+        with seeded(seed + number):
+            flow = _flow(theta, x, known, method, embedding, model, options)
         found = kind(flow, known, theta, x, simulator=simulator, observation=observation, rounds=number + 1)
         if verbose:
             print(f"round {number + 1} of {rounds}: training on {len(theta):,} simulations", flush=True)
@@ -128,10 +129,12 @@ def posterior(
             learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True
         )
         flow.compile(optimizer)
-        done = flow.fit(
+        done = fit_in_order(
+            flow,
             events[rows],
-            context=context[rows],
+            context[rows],
             batch_size=batch,
+            seed=seed + number,
             epochs=epochs,
             callbacks=[best, *([_Lines(what)] if verbose else [])],
             verbose=0,

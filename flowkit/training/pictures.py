@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import keras
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from flowkit import distributed
 from flowkit.contract import Tensor
@@ -204,7 +204,7 @@ def sample_grid(
     levels: int = 256,
     spread: bool = False,
 ) -> np.ndarray:
-    """Return the `image_grid` of `count` samples of `flow`; with `classes`, one or more rows for each class in turn.
+    """Return the `image_grid` of `count` samples of `flow`; with `classes`, in the places of `class_places`.
 
     Samples are drawn from `seed`, and leave the flow's own random state alone. `spread`, for all processes of a group
     at once, is that of `Flow.sample`.
@@ -213,11 +213,42 @@ def sample_grid(
     if classes is None:
         images = flow.sample(count, **how)
         return image_grid(images, levels=levels)
-    columns = min(max(1, count // classes), math.ceil(math.sqrt(count)))
-    each = columns * max(1, count // (classes * columns))
-    images = flow.sample(each, np.arange(classes), **how)
-    images = np.swapaxes(images, 0, 1)  # (class, sample, height, width, channels)
-    return image_grid(images.reshape(-1, *images.shape[2:]), columns=columns, levels=levels)
+    places = class_places(count, classes)
+    drawn = places >= 0
+    images = flow.sample(1, places[drawn], **how)[0]
+    whole = np.full((*places.shape, *images.shape[1:]), levels - 1, images.dtype)  # white where no sample is
+    whole[drawn] = images
+    return image_grid(whole.reshape(-1, *images.shape[1:]), columns=places.shape[1], levels=levels)
+
+
+def class_places(count: int, classes: int) -> np.ndarray:
+    """Return the class in each place of a grid of `count` images, as evenly as they go; -1 where no image is.
+
+    Each class begins a row.
+
+    >>> class_places(8, 3).tolist()
+    [[0, 0, 0], [1, 1, 1], [2, 2, -1]]
+    """
+    labels = np.arange(count) * classes // count
+    columns = min(-(-count // classes), math.ceil(math.sqrt(count)))
+    rows = []
+    for label in np.unique(labels):
+        own = labels[labels == label]
+        rows.append(np.pad(own, (0, -len(own) % columns), constant_values=-1).reshape(-1, columns))
+    return np.concatenate(rows)
+
+
+def titled(picture: np.ndarray, titles: Sequence[str]) -> np.ndarray:
+    """Return a grid's picture with a title to the left of each of its rows; an empty one leaves its place white."""
+    height = len(picture) / len(titles)
+    font = ImageFont.load_default(size=min(20.0, max(8.0, height / 2)))
+    left = 8 + math.ceil(max(font.getlength(title) for title in titles))
+    white = ((0, 0), (left, 0), (0, 0))[: picture.ndim]
+    image = Image.fromarray(np.pad(picture, white, constant_values=255))
+    draw = ImageDraw.Draw(image)
+    for row, title in enumerate(titles):
+        draw.text((4, (row + 0.5) * height), title, "black", font, anchor="lm")
+    return np.asarray(image)
 
 
 class SampleGrid(Configured, keras.callbacks.Callback):

@@ -380,6 +380,11 @@ def test_a_dry_run_prints_each_value_and_makes_nothing(recipe, tmp_path, capsys)
 
 def test_one_class_is_sampled(conditional, tmp_path, capsys):
     grid = tmp_path / "threes.png"
+    every = tmp_path / "all.png"
+    assert main(["sample", str(conditional), "-n", "13", "--zoom", "8", "-o", str(every)]) == 0
+    height, width = pixels(every).shape
+    assert height == 8 * (10 * 8 + 9 * 2)
+    assert width > 8 * (2 * 8 + 2)  # for the titles
     assert main(["sample", str(conditional), "-n", "4", "--label", "3", "-o", str(grid)]) == 0
     assert pixels(grid).shape[0] == pixels(grid).shape[1]
     assert "--label: got '10', expected one of 0 (0), 1 (1)" in refused(

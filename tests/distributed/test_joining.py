@@ -1,6 +1,7 @@
 """What joining a group does with a launcher's words: a device, a seed, a time-out; asked without other processes."""
 
 import socket
+import time
 
 import keras
 import pytest
@@ -31,6 +32,18 @@ def test_start_raises_if_nobody_is_there(monkeypatch, rank):
     monkeypatch.setenv("JAX_PROCESS_ID", str(rank))
     with pytest.raises(RuntimeError):
         distributed.start(minutes=0.005)
+
+
+@pytest.mark.skipif(engine.name != "torch", reason="JAX ends the process itself")
+def test_start_ends_in_time_if_a_stranger_at_the_port_says_nothing(monkeypatch):
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"127.0.0.1:{stranger.getsockname()[1]}")
+        monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
+        monkeypatch.setenv("JAX_PROCESS_ID", "1")
+        begin = time.monotonic()
+        with pytest.raises(RuntimeError):
+            distributed.start(minutes=0.01)
+        assert time.monotonic() - begin < 20
 
 
 @pytest.mark.one_engine

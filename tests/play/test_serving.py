@@ -20,9 +20,9 @@ def server(tmp_path):
         server.shutdown()
 
 
-def answer(server, host):
+def answer(server, host, path="/index.html"):
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
-    connection.request("GET", "/index.html", headers={"Host": host})
+    connection.request("GET", path, headers={"Host": host})
     return connection.getresponse().status
 
 
@@ -37,6 +37,25 @@ def test_a_silent_connection_is_closed(server, monkeypatch):
     monkeypatch.setattr(Handler, "timeout", 0.05)
     with socket.create_connection(("127.0.0.1", server.server_port), timeout=60) as silent:
         assert silent.recv(1) == b""
+
+
+def test_it_serves_only_what_is_inside_its_folder(server, tmp_path, tmp_path_factory, capfd):
+    outside = tmp_path_factory.mktemp("outside") / "secret.txt"
+    outside.write_text("secret")
+    (tmp_path / "link.txt").symlink_to(outside)
+    (tmp_path / "folder").symlink_to(outside.parent)
+    for path in ("/link.txt", "/folder/secret.txt", "/x%00", "/../secret.txt"):
+        assert answer(server, "localhost", path) == 404
+    assert capfd.readouterr().err == ""
+
+
+def test_silent_connections_hold_few_threads(server):
+    before = threading.active_count()
+    silent = [socket.create_connection(("127.0.0.1", server.server_port), timeout=60) for _ in range(100)]
+    assert [one.recv(1) for one in silent[-10:]] == [b""] * 10
+    assert threading.active_count() <= before + 32
+    for one in silent:
+        one.close()
 
 
 def test_a_browser_that_leaves_makes_no_traceback(server, monkeypatch, capfd):

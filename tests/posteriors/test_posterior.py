@@ -248,9 +248,16 @@ ROWS = np.zeros((9, 2))
         ),
         (
             {"simulator": lambda theta: theta.sum(), "prior": BOX},
-            r"simulator: got an array of shape \(\), expected",
+            r"simulator: got an array of shape \(1,\), expected",
         ),
-        ({"simulator": lambda theta: ["a"] * len(theta), "prior": BOX}, "could not convert string to float"),
+        ({"simulator": lambda theta: ["a"] * len(theta), "prior": BOX}, "expected the simulator's data as"),
+        ({"simulator": lambda theta: 1j * theta, "prior": BOX}, "got an array of complex64"),
+        ({"simulator": lambda theta: np.ma.masked_less(theta, 0.5), "prior": BOX}, "got a masked array"),
+        (
+            {"simulator": lambda theta: theta.astype("datetime64[s]"), "prior": BOX},
+            "got an array of datetime64",
+        ),
+        ({"pairs": (ROWS, np.ma.masked_equal(ROWS, 0))}, "got a masked array"),
         ({"pairs": (ROWS, ROWS[:5])}, r"arrays of shapes \(9, 2\) and \(5, 2\), expected \(n, d\)"),
         ({"pairs": (ROWS, ROWS), "prior": [(0, 1)]}, r"shapes \(9, 2\) and \(9, 2\), expected \(n, 1\)"),
         ({"pairs": (ROWS * np.nan, ROWS)}, r"as parameters in row 0, expected finite numbers"),
@@ -277,7 +284,23 @@ def test_a_call_that_cannot_work_is_refused(arguments, message):
         flowkit.posterior(**arguments, **SMALL)
 
 
+def test_a_simulator_may_change_its_parameters_in_place():
+    def moving(theta):
+        theta += 10
+        return theta
+
+    found = flowkit.posterior(moving, BOX, simulations=60, epochs=1, **SMALL)
+    np.testing.assert_allclose(found.x, found.theta + 10, rtol=1e-6)
+
+
 def test_observations_that_do_not_fit_are_refused(linear):
+    for wrong in (
+        np.ma.masked_less([1.0, 0.0], 0.5),
+        np.array([1j, 0]),
+        np.array(["2020", "2021"], "datetime64[D]"),
+    ):
+        with pytest.raises(ValueError, match="expected an observation as an array of numbers"):
+            linear.sample(3, wrong)
     with pytest.raises(ValueError, match=r"got an array of shape \(3,\), expected \(2,\), or \(b, 2\)"):
         linear.sample(3, np.zeros(3))
     with pytest.raises(ValueError, match="got NaN or infinity"):

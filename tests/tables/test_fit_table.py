@@ -274,9 +274,9 @@ def test_imputation_knows_the_other_columns():
     x = rng.normal(size=600)
     frame = pd.DataFrame({"x": x, "sign": np.where(x > 0, "plus", "minus"), "n": np.where(x > 0, 5, 1)})
     flow = flowkit.fit_table(frame, layers=2, hidden=[32], epochs=12, learning_rate=1e-2, verbose=0)
-    asked = pd.DataFrame({"x": [1.5, -1.5] * 10, "sign": [None] * 20, "n": [np.nan] * 20})
+    asked = pd.DataFrame({"x": [1.5, -1.5] * 100, "sign": [None] * 200, "n": [np.nan] * 200})
     filled = flow.impute(asked, seed=0)
-    assert (filled.sign == ["plus", "minus"] * 10).mean() > 0.8
+    assert (filled.sign == ["plus", "minus"] * 100).mean() > 0.8
 
 
 def test_rows_with_missing_entries_can_be_dropped(frame, capsys):

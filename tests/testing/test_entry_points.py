@@ -354,8 +354,17 @@ def test_the_command_says_on_standard_error_why_there_is_no_report(process, mess
     assert (answer.out, answer.err) == ("", f"flowkit: {message}\n")
 
 
+@pytest.mark.parametrize(
+    "target", ["x", "x:", "no_such_module:Thing", "tests/no_file.py:Thing", ".things:Thing"]
+)
+def test_a_name_without_a_module_is_refused_before_a_backend_loads(target, capsys, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("flowkit.app.check"), "run_on", None)
+    assert main(["check", target]) == USAGE
+    assert f"MODULE:NAME: got '{target}', expected" in capsys.readouterr().err
+
+
 def test_an_engine_that_the_command_does_not_know_is_named(capsys):
-    assert main(["check", "a:b", "--backends", "fortran"]) == USAGE
+    assert main(["check", "tests/testing/things.py:Thing", "--backends", "fortran"]) == USAGE
     assert "KERAS_BACKEND: got 'fortran', expected one of jax" in capsys.readouterr().err
 
 

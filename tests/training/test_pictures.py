@@ -4,11 +4,14 @@ import math
 import keras
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from standin import Standin, compiled, identical, rows, values
 
 import flowkit
 from flowkit import training
+from flowkit.training.pictures import class_places, titled
 
 pytestmark = pytest.mark.one_engine
 
@@ -146,6 +149,25 @@ def test_sample_grid_has_rows_for_each_class():
     wide = training.sample_grid(model, 16, classes=2)  # two rows for each class
     assert wide.shape == (4 * 2 + 3 * 2, 4 * 2 + 3 * 2)
     assert wide[::4, 0].tolist() == [0, 0, 1, 1]
+
+
+@given(count=st.integers(1, 200), classes=st.integers(1, 20))
+def test_a_grid_of_classes_has_as_many_places_as_images(count, classes):
+    places = class_places(count, classes)
+    counts = np.bincount(places[places >= 0], minlength=classes)
+    assert counts.sum() == count
+    assert counts.max() - counts.min() <= 1
+    for row in places:
+        assert len(set(row) - {-1}) == 1
+        assert row[0] >= 0
+
+
+def test_rows_have_their_titles_to_the_left():
+    picture = np.zeros((40, 20), "uint8")
+    found = titled(picture, ["1", ""])
+    assert (found[:, -20:] == picture).all()
+    assert found[:20, :-20].min() < 128
+    assert (found[20:, :-20] == 255).all()
 
 
 def test_seed_of_the_picture_is_its_own():
