@@ -214,6 +214,8 @@ def unpack(path: Path, folder: Path) -> None:
         raise
     except Exception as error:  # of zipfile, zlib and other decompressors
         raise PresetError(f"{path}: got a damaged file ({error}), expected a .keras file.") from error
+    if missing := [name for name in _NEEDED if not (folder / name).is_file()]:
+        raise PresetError(f"{path}: got no {' and no '.join(missing)} in it, expected a .keras file.")
 
 
 def count_weights(path: Path, name: Any) -> int:

@@ -351,6 +351,7 @@ def test_a_config_that_is_none_or_would_take_hours_is_refused_before_keras_reads
     path = tmp_path / "flow.keras"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("config.json", config)
+        file.writestr("model.weights.h5", "")
     with pytest.raises(PresetError, match=message):
         load_file(path)
     (tmp_path / "config.json").write_text(config)
