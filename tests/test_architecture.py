@@ -11,7 +11,7 @@ pytestmark = pytest.mark.one_engine
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
-# room -> the rooms it may see. `_engine`, the choice of an engine, `_printable`, `_registration` and `_shipped` belong to none.
+# room -> the rooms it may see. Modules of `FREE` belong to none.
 MAY_IMPORT = {
     "contract": set(),
     "numerics": {"contract", "engines"},

@@ -216,19 +216,6 @@ class Engine:
         """Apply `step(x, row)`, which returns (x, nest), to the n rows of a nest of tensors: (x, stacked nests)."""
         raise NotImplementedError
 
-    def solve_ode(self, library, rate, x, integrals, given, span, **options):
-        """Solve dx/dt = v from `span[0]` to `span[1]` by a library: (x, integrals, whether it arrived, evaluations).
-
-        `rate(x, t, given)` returns (v, integrands) for t of shape (batch,); all rows take the same steps. `options` are
-        `rtol`, `atol`, `max_steps` and `backprop`, see `Continuous`. Raises NotImplementedError on another backend than
-        the library's, ImportError if it is not installed.
-        """
-        backend = {"diffrax": "JAX", "torchdiffeq": "PyTorch"}[library]
-        raise NotImplementedError(
-            f"solver: got {library!r} on Keras's {self.name} backend, expected {backend}. Use 'dopri5', which works on "
-            "all backends."
-        )
-
     # Gradients
 
     @contextlib.contextmanager

@@ -7,7 +7,7 @@ import types
 
 import keras
 import torch
-from keras import ops, tree
+from keras import ops
 from torch._C._functorch import maybe_current_level
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils._python_dispatch import _disable_current_modes
@@ -205,31 +205,6 @@ class TorchEngine(TorchGroup):
                 break
             state = step(state)
         return state
-
-    def solve_ode(self, library, rate, x, integrals, given, span, **options):
-        if library != "torchdiffeq":
-            return super().solve_ode(library, rate, x, integrals, given, span, **options)
-        import torchdiffeq
-
-        calls = itertools.count()
-
-        def slopes(t, state):
-            next(calls)
-            return rate(state[0], t.expand(x.shape[0]), given)
-
-        how = {"rtol": options["rtol"], "atol": options["atol"], "method": "dopri5"}
-        how["options"] = {"max_num_steps": options["max_steps"]}
-        solve = torchdiffeq.odeint
-        if options["backprop"] == "reversible":
-            solve = torchdiffeq.odeint_adjoint
-            how["adjoint_params"] = [leaf for leaf in tree.flatten(given) if leaf.requires_grad]
-        try:
-            y, total = solve(slopes, (x, integrals), x.new_tensor(span), **how)
-        except AssertionError as error:  # torchdiffeq's own
-            if "max_num_steps" not in str(error) and "underflow" not in str(error):
-                raise
-            return x, integrals, torch.tensor(False), next(calls)
-        return y[-1], total[-1], torch.tensor(True), next(calls)
 
     # Gradients
 
