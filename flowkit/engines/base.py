@@ -174,10 +174,11 @@ class Engine:
         x = x - self.mean(x, axis=-1, keepdims=True)
         return x * ops.rsqrt(self.mean(ops.square(x), axis=-1, keepdims=True) + epsilon) * scale + bias
 
-    def attend(self, q, k, v, mask=None):
+    def attend(self, q, k, v, mask=None, twice=False):
         """Return softmax(q k^T / sqrt(d)) v for queries (..., n, d), keys (..., m, d) and values (..., m, d).
 
-        `mask`, of bools that broadcast to (..., n, m), is True for what a query may attend to.
+        `mask`, of bools that broadcast to (..., n, m), is True for what a query may attend to. `twice` asks for second
+        derivatives.
         """
         scores = self.matmul(q * q.shape[-1] ** -0.5, ops.swapaxes(k, -1, -2))
         if str(v.dtype).endswith("float16"):

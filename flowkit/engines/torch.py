@@ -189,8 +189,8 @@ class TorchEngine(TorchGroup):
     def layer_norm(self, x, scale, bias, epsilon):
         return torch.nn.functional.layer_norm(x.to(scale.dtype), scale.shape, scale, bias, epsilon)
 
-    def attend(self, q, k, v, mask=None):
-        if maybe_current_level() is not None:  # the kernel has neither forward mode nor `vmap`
+    def attend(self, q, k, v, mask=None, twice=False):
+        if twice or maybe_current_level() is not None:  # the kernel has neither forward mode nor `vmap`
             return super().attend(q, k, v, mask)
         # Half the time on CPU. It has no second derivatives, except in torch.nn.attention.sdpa_kernel(MATH).
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
