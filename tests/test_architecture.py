@@ -11,7 +11,7 @@ pytestmark = pytest.mark.one_engine
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
-# room -> the rooms it may see. `_engine`, the choice of an engine, `_registration` and `_shipped` belong to none.
+# room -> the rooms it may see. Modules of `FREE` belong to none.
 MAY_IMPORT = {
     "contract": set(),
     "numerics": {"contract", "engines"},
@@ -67,6 +67,7 @@ MAY_IMPORT = {
         "zoo",
     },
     "_engine": set(),
+    "_printable": set(),
     "_registration": set(),
     "_shipped": set(),
     "__init__": set(),
@@ -78,7 +79,7 @@ ALSO = {
     "flowkit.presets.folder": {"__init__"},
     "flowkit.presets.hub": {"__init__"},
 }
-FREE = {"_engine", "_registration", "_shipped"}
+FREE = {"_engine", "_printable", "_registration", "_shipped"}
 
 
 def modules():

@@ -37,7 +37,7 @@ def bound(requirement):
 
 def test_the_extras_are_there():
     export = {"export", "export-jax", "export-tensorflow"}
-    assert set(EXTRAS) == {*ENGINES, *export, "hub", "solvers", "testing", "docs", "dev"}
+    assert set(EXTRAS) == {*ENGINES, *export, "hub", "testing", "docs", "dev"}
 
 
 def test_what_users_install_is_tried_on_each_python_and_engine():

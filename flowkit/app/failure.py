@@ -5,8 +5,9 @@ import sys
 import traceback
 import warnings
 
+from flowkit._printable import printable
+
 BAD_INPUT, FAILED = 2, 1
-_LONGEST = 2_000  # characters of a printed line
 
 process = None  # the number of this process in a group
 told_to_all = False  # True if all processes of the group end for the same reason
@@ -85,20 +86,6 @@ def say(message):
 
 def _in_one_line(message):
     return printable("; ".join(part.strip() for part in str(message).splitlines() if part.strip()))
-
-
-def printable(text, most=_LONGEST):
-    r"""Return `text` with what is not printable escaped, and at most `most` characters of it.
-
-    Text from files of others goes through here before it reaches a terminal, which obeys escape sequences.
-
-    >>> printable("a\x1b[2Jb"), printable("a" * 30, most=10)
-    ('a\\x1b[2Jb', 'aaaaaaaaaa... (20 more characters)')
-    """
-    text = str(text)
-    more = f"... ({len(text) - most} more characters)" if len(text) > most else ""
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in text[:most])
-    return "".join(shown) + more
 
 
 def warnings_in_one_line():

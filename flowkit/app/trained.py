@@ -17,8 +17,8 @@ from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
 from flowkit.data import absolute
 from flowkit.flow import Flow, TableFlow
-from flowkit.flow.saving import check_file, load_file
-from flowkit.presets.folder import is_preset
+from flowkit.flow.saving import load_file
+from flowkit.presets.folder import check_file, is_preset
 from flowkit.presets.hub import SCHEME
 
 _NOT_ABOUT = ("files", "measured", "preset")  # entries of a preset's metadata.json

@@ -12,7 +12,7 @@ from keras import ops, tree
 from flowkit import engines
 from flowkit.bijectors import solvers
 from flowkit.bijectors.replay import Backprop, Drift, changes
-from flowkit.bijectors.solvers import ADAPTIVE, LIBRARIES, SOLVERS, Solver
+from flowkit.bijectors.solvers import ADAPTIVE, TABLEAUS, Solver
 from flowkit.contract import Bijector, BijectorSpec, Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, instance, is_number, words
 from flowkit.contract.call import Call, Weight
@@ -41,17 +41,14 @@ class Continuous(Bijector):
       Take a smooth activation.
     - `solver`: "euler", "midpoint" or "rk4" take `steps` of one length: 1, 2 or 4 evaluations each. "dopri5"
       (Dormand & Prince) chooses steps for each sample so that the error of each is below atol + rtol |x|, at most
-      `max_steps`, rejected ones included. The first three compile and export to any format. "diffrax" (JAX) and
-      "torchdiffeq" (PyTorch) are the same method of those libraries, which must be installed; all rows of a batch then
-      take the same steps.
+      `max_steps`, rejected ones included. The first three compile and export to any format.
     - `trace`: "exact" takes one derivative for each entry. "rademacher" and "gaussian" estimate e^T (dv/dx) e for one
       random e in the whole solve (Hutchinson), so that `flow.exact` is "estimate". None is "exact" for up to 16 entries
       and "rademacher" for more, as `spec` says once the layer is built.
     - `backprop`: "recompute" keeps the state at each step, and computes the step once more in the backward pass;
       "reversible" keeps the end alone and solves back from it, as the adjoint method does, with a warning if it does
       not come back; "stored" keeps all activations, and alone has second derivatives. Lengths of adaptive steps are
-      constants to the gradients. Of torchdiffeq "recompute" is "stored", and of both libraries "reversible" is their
-      adjoint method.
+      constants to the gradients.
     - `kinetic`, `jacobian`: weights of two penalties, added to the loss in training: the integrals of |v|^2 and of
       |dv/dx|^2, means over the batch (Finlay et al., How to Train Your Neural ODE, 2020).
     - `guidance`: w in v(x, t, context) + w (v(x, t, context) - v(x, t, None)), for a field with an optional context
@@ -78,7 +75,7 @@ class Continuous(Bijector):
     def __init__(
         self,
         field: Field,
-        solver: Annotated[str, words(*SOLVERS)] = "rk4",
+        solver: Annotated[str, words(*TABLEAUS)] = "rk4",
         *,
         steps: Count = 20,
         trace: Annotated[str, words("exact", "rademacher", "gaussian", None)] | None = None,
@@ -267,12 +264,6 @@ class Continuous(Bijector):
         solver, begin, end = self._solver(call), float(not call.inverse), float(call.inverse)
         given = {"weights": [engine.tensor(variable) for variable in self.field.variables]}
         given |= {name: v for name, v in (("context", call.context), ("noise", noise)) if v is not None}
-        if solver.name in LIBRARIES:
-            y, integrals, arrived, _ = self._by_library(solver, x, given, call)
-            self._refuse_late(ops.cast(arrived, x.dtype), solver)
-            y = ops.where(arrived, y, math.nan)
-            self._refuse_nan(x, y)
-            return y, integrals
         learns = engine.records_gradients() and not call.for_export
         if solver.adaptive:
             with engine.no_grad():
@@ -295,20 +286,6 @@ class Continuous(Bijector):
             y = ops.where(solvers.spread(found.progress >= 1, y), y, math.nan)
         self._refuse_nan(x, y)
         return y, integrals
-
-    def _by_library(self, solver, x, given, call, integrate=True):
-        return engine.solve_ode(
-            solver.name,
-            lambda x, t, given: self._rate(given, call, integrate)(x, t),
-            x,
-            self._nothing(x),
-            given,
-            (float(not call.inverse), float(call.inverse)),
-            rtol=solver.rtol,
-            atol=solver.atol,
-            max_steps=solver.max_steps,
-            backprop=self.backprop,
-        )
 
     def _solver(self, call):
         """Return the solver, with the number of steps that the call wants."""
@@ -373,12 +350,12 @@ class Continuous(Bijector):
         if engine.known(ops.any(progress < 1)):  # `ops.min` would break the graph of torch.compile
             wanted = f"all samples to arrive within max_steps={solver.max_steps}"
             least = ops.convert_to_numpy(ops.min(progress))
-            came = "did not" if solver.name in LIBRARIES else f"came {least:.0%} of the way"
             hint = (
                 "The field may be stiff or not finite there. Raise max_steps, rtol or atol, lower the learning rate, "
                 "or train with kinetic=0.01."
             )
-            raise ContractError("solver", self, expected=wanted, received=f"one that {came}", hint=hint)
+            received = f"one that came {least:.0%} of the way"
+            raise ContractError("solver", self, expected=wanted, received=received, hint=hint)
 
     def _refuse_nan(self, x, y):
         """Raise ContractError if a finite row has become NaN, unless this is being compiled."""
@@ -408,8 +385,6 @@ class Continuous(Bijector):
         given |= {} if context is None else {"context": context}
         begin, end = float(not inverse), float(inverse)
         with engine.no_grad():
-            if solver.name in LIBRARIES:
-                return int(self._by_library(solver, x, given, call, integrate=False)[-1])
             rate = self._rate(given, call)
             found = solvers.adapt_steps(solver, rate, x, begin, end)
         return 1 + stages * int(ops.convert_to_numpy(found.attempts))

@@ -57,11 +57,7 @@ TABLEAUS = {
 }
 """By name. "dopri5": Dormand & Prince, A Family of Embedded Runge-Kutta Formulae (1980)."""
 
-LIBRARIES = ("diffrax", "torchdiffeq")
-"""Libraries whose Dormand-Prince method takes the place of the one here: on JAX and on PyTorch."""
-
-SOLVERS = (*TABLEAUS, *LIBRARIES)
-ADAPTIVE = (*(name for name, tableau in TABLEAUS.items() if tableau.errors), *LIBRARIES)
+ADAPTIVE = tuple(name for name, tableau in TABLEAUS.items() if tableau.errors)
 FIRST, SAFETY, SHRINK, GROW = 0.1, 0.9, 0.2, 5.0
 """The first step, as a part of the way, and how the next follows from the error of one."""
 SHORTEST = 1e-6
@@ -81,7 +77,7 @@ class Solver:
     @property
     def tableau(self) -> Tableau:
         """Return the method."""
-        return TABLEAUS["dopri5" if self.name in LIBRARIES else self.name]
+        return TABLEAUS[self.name]
 
     @property
     def adaptive(self) -> bool:

@@ -9,6 +9,7 @@ from keras import ops
 
 from flowkit.conditioners.context import ContextBias
 from flowkit.conditioners.scaled import ScaledConv
+from flowkit.conditioners.transformer import join_heads, split_heads
 from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Positive, whole
@@ -100,11 +101,8 @@ class GatedSelfAttention(keras.Layer):
 
     def call(self, x, positions):
         height, width = x.shape[1:3]
-        size = self.width // self.heads
-        h = engine.reshape(self.first.call(x + positions), (-1, height * width, 3, self.heads, size))
-        # (batch, heads, places, size)
-        query, key, value = engine.unstack(engine.transpose(h, (2, 0, 3, 1, 4)))
-        seen = engine.transpose(engine.attend(query, key, value), (0, 2, 1, 3))
+        h = engine.reshape(self.first.call(x + positions), (-1, height * width, 3 * self.width))
+        seen = join_heads(engine.attend(*split_heads(h, 3, self.heads)))
         seen = engine.reshape(seen, (-1, height, width, self.width))
         return x + gated(self.second.call(seen if self.dropout is None else self.dropout(seen)))
 

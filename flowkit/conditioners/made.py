@@ -68,16 +68,9 @@ class MaskedLayers(DenseNetwork):
         if any(not 0 <= degree < size for layer in degrees[1:] for degree in layer):
             wanted, received = f"degrees from 0 to {size - 1}, for {size} entries", str(self.hidden_degrees)
             raise ContractError("conditioner", self, expected=wanted, received=received)
-        # What reaches each unit: the context, then the entries.
-        hears = np.eye(1 + size, dtype=bool)[list(degrees[0])]
-        for layer, (before, after) in enumerate(itertools.pairwise(degrees)):
-            hears = mask(before, after).T.astype(bool) @ hears
-            if layer == 0 and self.bias is not None:
-                hears[:, 0] = True
-        hears = mask(degrees[-1], tuple(range(size))).T.astype(bool) @ hears
-        meant = np.tril(np.ones((size, 1 + size), dtype=bool))
-        meant[:, 0] = self.bias is not None
-        if (hears != meant).any():
+        # The entry before the i-th reaches its output through units of degree i alone, and so may all before that.
+        needed = set(range(0 if self.bias is not None else 1, size))
+        if not all(needed <= set(layer) for layer in degrees[1:]):
             widths = [layer.units for layer in self.hidden_layers]
             received, hint = f"widths {widths}", f"Make them at least {size} wide."
             if self.hidden_degrees is not None:

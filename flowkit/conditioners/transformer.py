@@ -45,6 +45,18 @@ def _rng():
     return np.random.default_rng(keras.initializers.RandomNormal().seed)  # Keras's own default seed
 
 
+def split_heads(x: Tensor, parts: int, heads: int) -> Any:
+    """Return each of the `parts` of (batch, n, parts * width), queries, keys or values, as (batch, heads, n, d)."""
+    x = engine.reshape(x, (-1, x.shape[1], parts, heads, x.shape[-1] // (parts * heads)))
+    return engine.unstack(engine.transpose(x, (2, 0, 3, 1, 4)))
+
+
+def join_heads(x: Tensor) -> Any:
+    """Return (batch, heads, n, d) as (batch, n, width)."""
+    _, heads, n, size = x.shape
+    return engine.reshape(engine.transpose(x, (0, 2, 1, 3)), (-1, n, heads * size))
+
+
 class NamedWeights(ContextNetwork):
     """A network whose weights are kept in a dict, `weights_by_name`, and derived as one."""
 
@@ -182,13 +194,8 @@ class Transformer(NamedWeights):
 
     def _block(self, h, layer, mix):
         """Return one layer's output; `mix(q, k, v)` mixes values (batch, heads, n, d) of its places."""
-        n, head = h.shape[1], self.width // self._heads
-        qkv = engine.reshape(
-            _linear(self._norm(h, layer, "attention_norm"), layer, "qkv"), (-1, n, 3, self._heads, head)
-        )
-        mixed = mix(*engine.unstack(engine.transpose(qkv, (2, 0, 3, 1, 4))))
-        mixed = engine.reshape(engine.transpose(mixed, (0, 2, 1, 3)), (-1, n, self.width))
-        h = h + _linear(mixed, layer, "projection")
+        qkv = _linear(self._norm(h, layer, "attention_norm"), layer, "qkv")
+        h = h + _linear(join_heads(mix(*split_heads(qkv, 3, self._heads))), layer, "projection")
         wide = ops.gelu(_linear(self._norm(h, layer, "mlp_norm"), layer, "up"), approximate=self.approximate)
         return h + _linear(wide, layer, "down")
 
@@ -204,20 +211,16 @@ class Transformer(NamedWeights):
         if not self.crosses or context is None:
             return None
         sequence = engine.reshape(context, (-1, context.shape[1], context.shape[-1]))
-        return self._by_head(_linear(as_type(sequence, self.compute_dtype), derived, "keys_values"), 2)
-
-    def _by_head(self, x, parts):
-        """Return each of the `parts` of (batch, n, parts * width) as (batch, heads, n, d)."""
-        x = engine.reshape(x, (-1, x.shape[1], parts, self._heads, self.width // self._heads))
-        return engine.unstack(engine.transpose(x, (2, 0, 3, 1, 4)))
+        return split_heads(
+            _linear(as_type(sequence, self.compute_dtype), derived, "keys_values"), 2, self._heads
+        )
 
     def _crossed(self, h, keys_and_values, derived):
         """Return `h` plus what its places attend to in the sequence."""
         if keys_and_values is None:
             return h
-        (query,) = self._by_head(_linear(h, derived, "query"), 1)
-        mixed = engine.transpose(engine.attend(query, *keys_and_values), (0, 2, 1, 3))
-        return h + _linear(engine.reshape(mixed, (-1, h.shape[1], self.width)), derived, "answer")
+        (query,) = split_heads(_linear(h, derived, "query"), 1, self._heads)
+        return h + _linear(join_heads(engine.attend(query, *keys_and_values)), derived, "answer")
 
     def _after_blocks(self, h, derived):
         h = self._norm(h, derived, "norm") if self.ends_with_norm else h

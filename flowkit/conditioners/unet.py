@@ -7,12 +7,13 @@ from keras import ops
 
 from flowkit.conditioners.dense import Dense
 from flowkit.conditioners.field import TimeNetwork
+from flowkit.conditioners.transformer import join_heads, split_heads
 from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import ContextWord, Count, Widths, whole
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
-from flowkit.numerics import matmul, maximum, mean
+from flowkit.numerics import maximum, mean
 
 
 def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor = 0.0) -> Any:
@@ -99,9 +100,9 @@ class _Attention(_Part):
     def call(self, x):
         shape = x.shape
         places = engine.reshape(normalize_groups(x, self.groups), (-1, shape[1] * shape[2], shape[3]))
-        query, key, value = engine.split(self.read.call(places), (self.width,) * 3)
-        weights = ops.softmax(matmul(query, ops.swapaxes(key, 1, 2)) * self.width**-0.5)
-        return x + engine.reshape(self.last.call(matmul(weights, value)), (-1, *shape[1:]))
+        # Divergences take the derivative of this, and training that of the divergence.
+        seen = join_heads(engine.attend(*split_heads(self.read.call(places), 3, 1), twice=True))
+        return x + engine.reshape(self.last.call(seen), (-1, *shape[1:]))
 
 
 class UNet(TimeNetwork):

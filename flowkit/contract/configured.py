@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import keras
 
+from flowkit._printable import printable
 from flowkit.contract.arguments import checked
 
 _DEEP = 4  # calls within calls
@@ -150,7 +151,7 @@ def one_line(thing: Any, deep: int = _DEEP) -> str:
         bare = bare and argument.kind is _POSITIONAL
         text = in_call(value, deep - 1)
         shown.append(text if bare else f"{argument.name}={text}")
-    return f"{name}({', '.join(shown)})"
+    return printable(f"{name}({', '.join(shown)})", most=None)
 
 
 def _is_default(value, default):

@@ -50,4 +50,4 @@ def label(bijector):
     """Return what errors call a layer: its class, and its name."""
     if isinstance(bijector, str):
         return bijector
-    return f"{type(bijector).__name__} '{bijector.name}'"
+    return f"{type(bijector).__name__} {bijector.name!r}"

@@ -8,6 +8,7 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
+from flowkit._printable import printable
 from flowkit._shipped import closest
 from flowkit.data.column_types import ColumnType, restored_type, stored_type
 from flowkit.data.frame import Columns
@@ -151,7 +152,7 @@ class TypedColumns(Columns):
                     f"{name}: no value occurs twice. If it numbers the rows, leave it out, drop=[{name!r}] "
                     f"(--drop '{name}')."
                 )
-        return "\n".join(lines)
+        return "\n".join(printable(line, most=None) for line in lines)
 
 
 @dataclass(frozen=True)

@@ -174,10 +174,11 @@ class Engine:
         x = x - self.mean(x, axis=-1, keepdims=True)
         return x * ops.rsqrt(self.mean(ops.square(x), axis=-1, keepdims=True) + epsilon) * scale + bias
 
-    def attend(self, q, k, v, mask=None):
+    def attend(self, q, k, v, mask=None, twice=False):
         """Return softmax(q k^T / sqrt(d)) v for queries (..., n, d), keys (..., m, d) and values (..., m, d).
 
-        `mask`, of bools that broadcast to (..., n, m), is True for what a query may attend to.
+        `mask`, of bools that broadcast to (..., n, m), is True for what a query may attend to. `twice` asks for second
+        derivatives.
         """
         scores = self.matmul(q * q.shape[-1] ** -0.5, ops.swapaxes(k, -1, -2))
         if str(v.dtype).endswith("float16"):
@@ -215,19 +216,6 @@ class Engine:
     def scan(self, step, x, stacked, n, reverse):
         """Apply `step(x, row)`, which returns (x, nest), to the n rows of a nest of tensors: (x, stacked nests)."""
         raise NotImplementedError
-
-    def solve_ode(self, library, rate, x, integrals, given, span, **options):
-        """Solve dx/dt = v from `span[0]` to `span[1]` by a library: (x, integrals, whether it arrived, evaluations).
-
-        `rate(x, t, given)` returns (v, integrands) for t of shape (batch,); all rows take the same steps. `options` are
-        `rtol`, `atol`, `max_steps` and `backprop`, see `Continuous`. Raises NotImplementedError on another backend than
-        the library's, ImportError if it is not installed.
-        """
-        backend = {"diffrax": "JAX", "torchdiffeq": "PyTorch"}[library]
-        raise NotImplementedError(
-            f"solver: got {library!r} on Keras's {self.name} backend, expected {backend}. Use 'dopri5', which works on "
-            "all backends."
-        )
 
     # Gradients
 

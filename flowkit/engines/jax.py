@@ -98,32 +98,6 @@ class JaxEngine(Engine):
     def scan(self, step, x, stacked, n, reverse):
         return jax.lax.scan(step, x, stacked, n, reverse=reverse)
 
-    def solve_ode(self, library, rate, x, integrals, given, span, **options):
-        if library != "diffrax":
-            return super().solve_ode(library, rate, x, integrals, given, span, **options)
-        import diffrax
-
-        adjoints = {
-            "recompute": diffrax.RecursiveCheckpointAdjoint,
-            "reversible": diffrax.BacksolveAdjoint,
-            "stored": diffrax.DirectAdjoint,
-        }
-        found = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, state, given: rate(state[0], jnp.full(x.shape[:1], t, x.dtype), given)),
-            diffrax.Dopri5(),
-            *span,
-            None,  # the first step is diffrax's choice
-            (x, integrals),
-            given,
-            stepsize_controller=diffrax.PIDController(options["rtol"], options["atol"]),
-            adjoint=adjoints[options["backprop"]](),
-            max_steps=options["max_steps"],
-            throw=False,
-        )
-        y, total = (part[-1] for part in found.ys)
-        arrived = found.result == diffrax.RESULTS.successful
-        return y, total, arrived, 6 * found.stats["num_steps"] + 2  # two to choose the first step
-
     # Gradients
 
     def compile_pure(self, function):

@@ -7,7 +7,7 @@ import types
 
 import keras
 import torch
-from keras import ops, tree
+from keras import ops
 from torch._C._functorch import maybe_current_level
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 from torch.utils._python_dispatch import _disable_current_modes
@@ -196,8 +196,8 @@ class TorchEngine(TorchGroup):
     def layer_norm(self, x, scale, bias, epsilon):
         return torch.nn.functional.layer_norm(x.to(scale.dtype), scale.shape, scale, bias, epsilon)
 
-    def attend(self, q, k, v, mask=None):
-        if maybe_current_level() is not None:  # the kernel has neither forward mode nor `vmap`
+    def attend(self, q, k, v, mask=None, twice=False):
+        if twice or maybe_current_level() is not None:  # the kernel has neither forward mode nor `vmap`
             return super().attend(q, k, v, mask)
         # Half the time on CPU. It has no second derivatives, except in torch.nn.attention.sdpa_kernel(MATH).
         return torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
@@ -212,31 +212,6 @@ class TorchEngine(TorchGroup):
                 break
             state = step(state)
         return state
-
-    def solve_ode(self, library, rate, x, integrals, given, span, **options):
-        if library != "torchdiffeq":
-            return super().solve_ode(library, rate, x, integrals, given, span, **options)
-        import torchdiffeq
-
-        calls = itertools.count()
-
-        def slopes(t, state):
-            next(calls)
-            return rate(state[0], t.expand(x.shape[0]), given)
-
-        how = {"rtol": options["rtol"], "atol": options["atol"], "method": "dopri5"}
-        how["options"] = {"max_num_steps": options["max_steps"]}
-        solve = torchdiffeq.odeint
-        if options["backprop"] == "reversible":
-            solve = torchdiffeq.odeint_adjoint
-            how["adjoint_params"] = [leaf for leaf in tree.flatten(given) if leaf.requires_grad]
-        try:
-            y, total = solve(slopes, (x, integrals), x.new_tensor(span), **how)
-        except AssertionError as error:  # torchdiffeq's own
-            if "max_num_steps" not in str(error) and "underflow" not in str(error):
-                raise
-            return x, integrals, torch.tensor(False), next(calls)
-        return y[-1], total[-1], torch.tensor(True), next(calls)
 
     # Gradients
 

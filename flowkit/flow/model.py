@@ -59,6 +59,7 @@ class FlowModel(keras.Model):
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
         self.is_ready = False  # True once all parts were seen to be adapted
         self.calls = 0  # whose round trip could be checked, since the weights changed
+        self.has_new_weights = False  # loaded or set, and not yet searched for NaN
         self.has_other_losses = False  # than the objective's, when `compute_loss` ran last
 
     def compile(
@@ -311,6 +312,7 @@ class FlowModel(keras.Model):
         self.bijector._adapted = None  # the new ones may be from before `adapt`
         self.is_ready = False
         self.calls = 0
+        self.has_new_weights = True
 
     @locked
     def save(
@@ -396,11 +398,12 @@ class FlowModel(keras.Model):
         *,
         print_fn: Callable[[str], None] | None = None,
         expand_nested: bool = False,
+        show_trainable: bool = False,
     ) -> None:
         """Print the flow's parts in their order: level, latents, weights, log-det, and what training keeps of them.
 
-        One row stands for the copies of a `Repeat`, `8 x`, unless `expand_nested`. `print_fn` receives the text;
-        `line_length` is in characters.
+        One row stands for the copies of a `Repeat`, `8 x`, unless `expand_nested`. `show_trainable` adds a column: Y,
+        N, or - for a part without weights. `print_fn` receives the text; `line_length` is in characters.
 
         >>> import flowkit
         >>> flow = flowkit.Flow(flowkit.bijectors.Scale(0.5))
@@ -410,7 +413,7 @@ class FlowModel(keras.Model):
         """
         from flowkit.flow.summary import show  # for the few calls that need it: it takes a moment
 
-        show(self, line_length, print_fn, expand_nested)
+        show(self, line_length, print_fn, expand_nested=expand_nested, show_trainable=show_trainable)
 
     def plot(
         self, x: Tensor | None = None, context: Context = None, *, samples: int = 1000, seed: int = 0

@@ -12,12 +12,14 @@ import keras
 import numpy as np
 from keras import ops, tree
 
+from flowkit._printable import printable
 from flowkit.bijectors import Elementwise
 from flowkit.contract import Domain, FlowLayer, Surjection
 from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.columns import ColumnError, column_name
 from flowkit.contract.domain import first_and_last
+from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside, refuse_shared
 from flowkit.contract.shapes import as_tuple, context_shape
 from flowkit.data.batch_order import Batches
@@ -129,11 +131,29 @@ def check_adapted(flow: Any) -> None:
     engine.settle(flow)
     if flow.is_ready:
         return
+    warn_of_nan(flow)
     flow.bijector._check_adapted()
     for part in (flow.base, flow.embedding, flow.dequantize):
         if part is not None and not is_adapted(part):
             raise waits_for_adapt(part)
     flow.is_ready = True
+
+
+def warn_of_nan(flow: Any) -> None:
+    """Warn of weights that are NaN, once after weights were loaded or set."""
+    if not flow.has_new_weights:
+        return
+    values = [(weight.path, engine.known(weight.value)) for weight in flow.weights]
+    if any(value is None for _, value in values):  # a program is compiled
+        return
+    flow.has_new_weights = False
+    if names := [printable(path) for path, value in values if np.isnan(value).any()]:
+        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        warnings.warn(
+            f"{label(flow)}: got NaN in the weights {', '.join(names[:5])}{more}, expected numbers. Load an earlier "
+            "file, or train again.",
+            stacklevel=4,
+        )
 
 
 def build_on(flow: Any, x: Any, context: Any) -> None:

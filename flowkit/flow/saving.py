@@ -1,12 +1,13 @@
 """Files of a flow: Keras's, and presets; how their configs come back."""
 
+import contextlib
 import io
 import math
 import os
 import re
 import tempfile
+import threading
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,16 @@ from flowkit._registration import register_layers
 from flowkit.contract.configured import restored, stored
 from flowkit.data.typed_columns import restored_columns
 from flowkit.engines import engine
+from flowkit.flow.prepare import warn_of_nan
 from flowkit.objectives import MaximumLikelihood, Objective
-from flowkit.presets.folder import PresetError, check_config, read_preset, write_preset
+from flowkit.presets.folder import PresetError, check_config, count_weights, read_preset, unpack, write_preset
 from flowkit.presets.hub import find_preset
 
 _PARTS = ("bijector", "base", "embedding", "dequantize")
 _COLUMNS = ("columns", "context_columns")
+# A `Repeat` makes each weight for a copy and again for all copies; a layer may have some that no file holds.
+_MOST_COPIES, _FEW = 8, 2**20
+_ONE_AT_A_TIME = threading.RLock()
 
 # Files
 
@@ -42,24 +47,23 @@ def save(write: Callable[..., None], filepath: Any, overwrite: bool, zipped: boo
         os.replace(written, path)
 
 
-def check_file(path: Path) -> None:
-    """Raise PresetError if there is no .keras file at `path`."""
-    if not zipfile.is_zipfile(path):
-        got = "something else, perhaps damaged" if path.is_file() else "no file"
-        raise PresetError(f"{path}: got {got}, expected a .keras file.")
-
-
 def load_file(path: Path) -> Any:
     """Return the flow in a .keras file from others. Raises PresetError if it holds code, or cannot be read."""
-    check_file(path)
-    check_config(path)
-    return _loaded(path, flowkit.Flow, path)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        unpack(path, folder)
+        check_config(folder / "config.json", path)
+        return _loaded(folder, flowkit.Flow, path)
 
 
-def _loaded(path, kind, name):
-    """Return the flow of a file or folder that runs no code; errors call it `name`."""
+def _loaded(folder, kind, name):
+    """Return the flow of a checked folder; errors call it `name`."""
     try:
-        flow = keras.saving.load_model(path, compile=False, safe_mode=True)
+        count = count_weights(folder / "model.weights.h5", name)
+        with _at_most(_MOST_COPIES * count + _FEW, name):
+            flow = keras.saving.load_model(folder, compile=False, safe_mode=True)
+    except PresetError:
+        raise
     except Exception as error:  # a damaged or foreign config leads Keras to any
         raise PresetError(
             f"{name} cannot be loaded: {_reason(error)}; it is damaged, or written by another version than flowkit "
@@ -67,7 +71,36 @@ def _loaded(path, kind, name):
         ) from error
     if not isinstance(flow, kind):
         raise PresetError(f"{name}: got a {type(flow).__name__}, expected a {kind.__name__}.")
+    warn_of_nan(flow)
     return flow
+
+
+@contextlib.contextmanager
+def _at_most(count, name):
+    """Enter a scope in which layers raise PresetError before they make weights of more numbers than `count`."""
+    left, thread = count, threading.get_ident()
+
+    def add_weight(layer, *args, **kwargs):
+        nonlocal left
+        if threading.get_ident() == thread:
+            shape = args[0] if args else kwargs.get("shape") or ()
+            left -= math.prod(shape if isinstance(shape, list | tuple) else (shape,))
+            if left < 0:
+                raise refused
+        return original(layer, *args, **kwargs)
+
+    refused = PresetError(f"{name}: got a config of more weights than the file holds, expected as many.")
+    with _ONE_AT_A_TIME:
+        original = keras.Layer.add_weight
+        keras.Layer.add_weight = add_weight
+        try:
+            yield
+        except Exception:  # Keras replaces those of `build`
+            if left < 0:
+                raise refused from None
+            raise
+        finally:
+            keras.Layer.add_weight = original
 
 
 def _reason(error: Exception) -> str:

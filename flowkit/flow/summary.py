@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from flowkit._printable import printable
 from flowkit.bijectors import MultiScale, Repeat
 from flowkit.contract.configured import in_call
 from flowkit.contract.inside import layers_inside
@@ -34,6 +35,7 @@ class Row:
     parameters: int
     log_det: str = ""
     inverse: str = ""
+    trainable: str = "-"
 
 
 def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
@@ -46,52 +48,52 @@ def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
     shape = (None, *flow.event_shape)
     found: list[Row] = []
     if flow.embedding is not None:
-        found.append(Row("", in_call(flow.embedding, 2), 1, None, _count(flow.embedding)))
+        found.append(Row("", in_call(flow.embedding, 2), 1, None, **_weights_of(flow.embedding)))
     if flow.dequantize is not None:
         found.append(_row("", flow.dequantize, shape))
     found += _of(flow.bijector, shape, "", expand_nested)
     latents = as_tuple(flow.bijector.compute_output_shape(shape))[1:]
-    found.append(Row("", in_call(flow.base, 2), 1, latents, _count(flow.base)))
+    found.append(Row("", in_call(flow.base, 2), 1, latents, **_weights_of(flow.base)))
     return found
 
 
-def table(flow: Any, expand_nested: bool = False) -> Table:
+def table(flow: Any, expand_nested: bool = False, show_trainable: bool = False) -> Table:
     """Return `rows` as a rich table, with totals below."""
+    title = f'Flow "{printable(flow.name)}"'
     if flow.event_shape is None:
-        made = Table(
-            title=f'Flow "{flow.name}"', caption="Not built: flow.build((None, ...)) makes its weights."
-        )
+        made = Table(title=title, caption="Not built: flow.build((None, ...)) makes its weights.")
         made.add_column("part")
         made.add_row(in_call(flow))
         return made
-    made = Table(title=f'Flow "{flow.name}", of events {_shown(flow.event_shape)}', caption=_caption(flow))
+    made = Table(title=f"{title}, of events {_shown(flow.event_shape)}", caption=_caption(flow))
     found = rows(flow, expand_nested)
-    level = ["level"] * any(row.level for row in found)
-    for name in (*level, "part", "gives", "parameters", "log-det", "inverse"):
+    level, trainable = ["level"] * any(row.level for row in found), ["trainable"] * show_trainable
+    for name in (*level, "part", "gives", "parameters", *trainable, "log-det", "inverse"):
         right = name in ("level", "gives", "parameters")
         made.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
     for row in found:
         times = f"{row.times} x " if row.times > 1 else ""
         shape = "" if row.shape is None else _shown(row.shape)
         count = f"{row.parameters:,}" if row.parameters else ""
-        made.add_row(*[row.level] * len(level), times + row.part, shape, count, row.log_det, row.inverse)
+        own = [row.level] * len(level), [row.trainable] * len(trainable)
+        made.add_row(*own[0], printable(times + row.part), shape, count, *own[1], row.log_det, row.inverse)
     return made
 
 
-def show(flow: Any, line_length: int | None, print_fn: Any, expand_nested: bool) -> None:
+def show(flow: Any, line_length: int | None, print_fn: Any, **options: bool) -> None:
     """Print the table, or pass its text to `print_fn`."""
-    made = table(flow, expand_nested)
+    made = table(flow, **options)
     if print_fn is None:
-        Console(width=line_length).print(made)
+        Console(width=line_length, markup=False).print(made)  # a name may look like markup
         return
-    console = Console(width=line_length or 120, file=io.StringIO())
+    console = Console(width=line_length or 120, file=io.StringIO(), markup=False)
     console.print(made)
     print_fn(console.file.getvalue())
 
 
 def as_html(flow: Any) -> str:
     """Return the table for a notebook."""
-    console = Console(record=True, file=io.StringIO(), width=120)
+    console = Console(record=True, file=io.StringIO(), width=120, markup=False)
     console.print(table(flow))
     return console.export_html(inline_styles=True, code_format="<pre>{code}</pre>")
 
@@ -102,6 +104,8 @@ def _of(part, shape, level, expand):
         return _levels(part, shape, expand)
     if isinstance(part, Repeat):
         found = _of(part.block, shape, level, expand)
+        if not part.trainable:  # which the block does not know
+            found = [replace(row, parameters=0, trainable=row.trainable.replace("Y", "N")) for row in found]
         if expand:
             return found * part.n
         return [replace(row, times=row.times * part.n, parameters=row.parameters * part.n) for row in found]
@@ -124,7 +128,7 @@ def _levels(multiscale, shape, expand):
         name = "no prior" if prior is None else f"prior {in_call(prior, 1)}"
         leaving = f"{name}: {math.prod(event)} latents leave"
         kind = "" if prior is None else "exact"
-        found.append(Row(str(number), leaving, 1, tuple(event), _count(prior), kind))
+        found.append(Row(str(number), leaving, 1, tuple(event), log_det=kind, **_weights_of(prior)))
         shape = (*shape[:-1], shape[-1] - event[-1])
     return found
 
@@ -133,7 +137,7 @@ def _row(level, part, shape):
     spec = part.spec
     log_det = ", ".join(filter(None, [_KINDS[spec.likelihood], _LOG_DETS[spec.log_det]]))
     gives = as_tuple(part.compute_output_shape(shape))[1:]
-    return Row(level, in_call(part, 3), 1, gives, _count(part), log_det, spec.inverse)
+    return Row(level, in_call(part, 3), 1, gives, log_det=log_det, inverse=spec.inverse, **_weights_of(part))
 
 
 def _caption(flow):
@@ -152,7 +156,14 @@ def _caption(flow):
 
 
 def _count(layer):
-    return 0 if layer is None else sum(math.prod(weight.shape) for weight in layer.trainable_weights)
+    return sum(math.prod(weight.shape) for weight in layer.trainable_weights)
+
+
+def _weights_of(layer):
+    """Return the entries of a row on weights; a layer is trainable as Keras's summaries say."""
+    if layer is None or not layer.weights:
+        return {"parameters": 0}
+    return {"parameters": _count(layer), "trainable": "Y" if layer.trainable else "N"}
 
 
 def _shown(shape):

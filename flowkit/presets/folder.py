@@ -1,7 +1,7 @@
 """The files of a preset, written as a whole, compared with their sums and searched for code before they are read.
 
 Keras refuses code by itself, unless `keras.config.enable_unsafe_deserialization()` was called; here code is always
-refused. Keras checks the weights: it refuses links, data in other files, and sizes far above what a file holds.
+refused. Keras checks the weights for links and for data in other files.
 """
 
 import hashlib
@@ -33,6 +33,8 @@ _CODE = ("__lambda__", "Lambda", "TorchModuleWrapper", "TFSMLayer")
 _IMPORTED_BY_KERAS = ("keras_hub", "keras_cv", "keras_nlp")
 # A Glow with 6 levels of 32 steps, each a layer of its own, has 300,000 bytes and 1,800 parts.
 _MOST_BYTES, _MOST_PARTS = 2**22, 10_000
+# Weights are stored as they are. A file may unpack to this many times its size, and a small one to this many bytes.
+_MOST_TIMES, _FEW_BYTES = 16, 2**26
 
 
 class PresetError(ValueError):
@@ -123,6 +125,8 @@ def read_preset(folder: str | os.PathLike[str]) -> Preset:
     folder = Path(folder)
     metadata = _metadata(folder / "metadata.json")
     there = _names(folder)
+    if "config.json" in there:
+        _content(folder / "config.json")  # refuse a large one before its sum, which reads all of it
     for name in {*_NEEDED, *metadata["files"]}:
         if name not in there:
             raise PresetError(f"{folder}: {name} is missing: download or copy the preset again.")
@@ -143,8 +147,9 @@ def _metadata(path):
             f"{path.parent}: got {'a run' if run else 'no metadata.json in it'}, expected a preset."
             f"{f' `flowkit preset {path.parent} NAME` makes a preset of it.' * run}"
         )
+    content = _content(path)
     try:
-        metadata = json.loads(path.read_text(encoding="utf-8"))
+        metadata = json.loads(content)
         wrong = [key for key, kind in _TYPES.items() if not isinstance(metadata.get(key) or kind(), kind)]
         if wrong or not metadata["preset"] or not metadata["files"]:
             raise ValueError
@@ -162,34 +167,74 @@ def _metadata(path):
     return metadata
 
 
-def check_config(path: Path) -> None:
-    """Raise PresetError if a config.json, or that in a .keras file, is damaged, too large, or holds code."""
+def check_config(path: Path, name: Any = None) -> None:
+    """Raise PresetError if a config.json is damaged, too large, or holds code; it names the file `name` if given."""
+    name = name or path
+    content = _content(path, name)
     try:
-        config = json.loads(_config_text(path))
+        config = json.loads(content)
         if not isinstance(config, dict):
             raise ValueError(f"a {type(config).__name__}")
     except (ValueError, RecursionError) as error:
-        raise PresetError(f"{path}: got something else ({error}), expected the config of a flow.") from None
+        raise PresetError(f"{name}: got something else ({error}), expected the config of a flow.") from None
     parts = 0
     for item, copies in _dictionaries(config):
-        _refuse_code(item, path)
+        _refuse_code(item, name)
         parts += copies * ("class_name" in item)
         if parts > _MOST_PARTS:
             raise PresetError(
-                f"{path}: got a larger config, expected at most {_MOST_PARTS} parts: building them might take hours."
+                f"{name}: got a larger config, expected at most {_MOST_PARTS} parts: building them might take hours."
             )
 
 
-def _config_text(path):
-    if path.suffix == ".keras":
-        with zipfile.ZipFile(path) as file, file.open("config.json") as member:
-            content = member.read(_MOST_BYTES + 1)
-    else:
-        with path.open("rb") as file:
-            content = file.read(_MOST_BYTES + 1)
+def _content(path, name=None):
+    """Return the content of a JSON file. Raises PresetError for a large one, and reads no more of it."""
+    with path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
-        raise PresetError(f"{path}: got a larger config, expected at most {_MOST_BYTES} bytes.")
+        raise PresetError(f"{name or path}: got a larger {path.name}, expected at most {_MOST_BYTES} bytes.")
     return content
+
+
+def check_file(path: Path) -> None:
+    """Raise PresetError if there is no .keras file at `path`."""
+    if not zipfile.is_zipfile(path):
+        got = "something else, perhaps damaged" if path.is_file() else "no file"
+        raise PresetError(f"{path}: got {got}, expected a .keras file.")
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Unpack a .keras file. Raises PresetError if it is damaged, or holds far more bytes than its size."""
+    check_file(path)
+    try:
+        with zipfile.ZipFile(path) as file:
+            _refuse_bytes(sum(member.file_size for member in file.infolist()), path, path)
+            file.extractall(folder)
+    except PresetError:
+        raise
+    except Exception as error:  # of zipfile, zlib and other decompressors
+        raise PresetError(f"{path}: got a damaged file ({error}), expected a .keras file.") from error
+    if missing := [name for name in _NEEDED if not (folder / name).is_file()]:
+        raise PresetError(f"{path}: got no {' and no '.join(missing)} in it, expected a .keras file.")
+
+
+def count_weights(path: Path, name: Any) -> int:
+    """Return how many numbers a file of weights holds. Raises PresetError if they take far more bytes than its size."""
+    import h5py
+
+    found: list[Any] = []
+    with h5py.File(path) as file:
+        file.visititems(
+            lambda _, item: found.append((item.size, item.nbytes)) if hasattr(item, "size") else None
+        )
+    _refuse_bytes(sum(nbytes for _, nbytes in found), path, name)
+    return sum(size for size, _ in found)
+
+
+def _refuse_bytes(size, path, name):
+    most = max(_FEW_BYTES, _MOST_TIMES * path.stat().st_size)
+    if size > most:
+        raise PresetError(f"{name}: got a file that unpacks to {size:,} bytes, expected at most {most:,}.")
 
 
 def _dictionaries(config):
@@ -206,17 +251,17 @@ def _dictionaries(config):
             waiting.extend((value, copies) for value in item)
 
 
-def _refuse_code(item, path):
+def _refuse_code(item, name):
     """Raise PresetError for a dictionary of a config that names a layer of code, or a package to be imported."""
     kind = str(item.get("class_name")).rpartition(".")[2]  # "layers.Lambda" of the module "keras" is one too
     if kind in _CODE:
         raise PresetError(
-            f"{path} contains code, a {kind.strip('_')}, and flowkit runs no code of files: make it a layer of your "
+            f"{name} contains code, a {kind.strip('_')}, and flowkit runs no code of files: make it a layer of your "
             "own, registered with @keras.saving.register_keras_serializable()."
         )
     package = str(item.get("module")).partition(".")[0]
     if package in _IMPORTED_BY_KERAS and package not in sys.modules:
-        raise PresetError(f"{path} names a class of {package!r}, which is not imported: import it first.")
+        raise PresetError(f"{name} names a class of {package!r}, which is not imported: import it first.")
 
 
 def _names(folder):

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 from flowkit.bijectors import Continuous, Scale, Squeeze, Unconstrain
 from flowkit.bijectors.continuous import EXACT, Weight
 from flowkit.bijectors.replay import Backprop
-from flowkit.bijectors.solvers import SOLVERS
+from flowkit.bijectors.solvers import TABLEAUS
 from flowkit.conditioners import Field, UNet
 from flowkit.contract.arguments import Count, shown, whole, words
 from flowkit.data.dequantize import Dequantize
 from flowkit.zoo.family import EDGE, ImageShape, Plan, family
 
-SolverName = Annotated[str, words(*SOLVERS)]
+SolverName = Annotated[str, words(*TABLEAUS)]
 Trace = Annotated[str, words("exact", "rademacher", "gaussian")]
 
 

@@ -1,9 +1,11 @@
 """What a flow says is in it."""
 
+import keras
 import numpy as np
 import pytest
 
 import flowkit
+from flowkit.contract.errors import label
 from flowkit.flow.summary import rows
 from flowkit.surjections import Augment
 
@@ -49,3 +51,39 @@ def test_what_a_log_det_is():
 
 def test_a_flow_that_is_not_built_says_how():
     assert "flow.build((None, ...))" in told(flowkit.zoo.nsf())
+
+
+def test_names_of_a_file_reach_the_terminal_escaped(capsys):
+    evil = "\x1b[31m\x9b2J[bold]x"
+    embedding = keras.Sequential([keras.layers.Dense(2, name=evil)], name=evil)
+    flow = flowkit.Flow(flowkit.zoo.nsf(hidden=[8], context=2).bijector, embedding=embedding, name=evil)
+    print(flow)
+    flow.summary()
+    flow.build({"x": (None, 2), "context": (None, 3)})
+    flow.summary(print_fn=print, line_length=200)
+    print(flow._repr_html_())
+    try:
+        flow.bijector.parts[0](np.zeros((2, 3)))
+    except ValueError as error:
+        print(error)
+    flow.bijector.parts[0]._name = evil
+    print(label(flow.bijector.parts[0]))
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert "\x9b" not in out
+    assert "[bold]x" in out
+
+
+def test_what_is_trainable_is_shown_if_asked():
+    flow = flowkit.zoo.glow(levels=2, steps=3, width=4, input_shape=(8, 8, 1))
+    flow.bijector.scales[0].trainable = False
+    flow.base.trainable = False
+    found = rows(flow)
+    trained = {
+        level: [row for row in found if row.level == level and "ActNorm" in row.part] for level in "01"
+    }
+    assert [(row.trainable, row.parameters) for row in trained["0"]] == [("N", 0)]
+    assert [(row.trainable, row.parameters) for row in trained["1"]] == [("Y", 3 * 2 * 8)]
+    assert found[0].trainable == "-"
+    assert "trainable" in told(flow, show_trainable=True)
+    assert "trainable" not in told(flow)

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import shutil
+import warnings
 import zipfile
 
 import h5py
@@ -15,6 +16,7 @@ from tolerance import REREAD
 from flowkit import Flow, LabelledFlow, PresetError, _shipped, presets, zoo
 from flowkit.app import main
 from flowkit.bijectors import Chain, Scale
+from flowkit.flow.saving import load_file
 from flowkit.presets.folder import check_config, read_preset
 
 
@@ -349,8 +351,9 @@ def test_a_config_that_is_none_or_would_take_hours_is_refused_before_keras_reads
     path = tmp_path / "flow.keras"
     with zipfile.ZipFile(path, "w") as file:
         file.writestr("config.json", config)
+        file.writestr("model.weights.h5", "")
     with pytest.raises(PresetError, match=message):
-        check_config(path)
+        load_file(path)
     (tmp_path / "config.json").write_text(config)
     with pytest.raises(PresetError, match=message):
         check_config(tmp_path / "config.json")
@@ -393,3 +396,66 @@ def test_other_weights_than_the_metadata_names_are_refused(installed, monkeypatc
         presets.find_preset("glow/digits")
     assert main(["info", "glow/digits"]) == 2
     assert not list((installed / "cache").rglob("*.h5*"))
+
+
+def _kerased(path, folder, compression=zipfile.ZIP_STORED):
+    with zipfile.ZipFile(path, "w", compression) as file:
+        for name in ("config.json", "model.weights.h5"):
+            file.write(folder / name, name)
+    return path
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("inside", [False, True], ids=["zip", "HDF5"])
+def test_weights_that_take_far_more_than_their_file_are_refused_before_they_are_unpacked(
+    copy, tmp_path, inside
+):
+    options = {"chunks": True, "compression": "gzip"} if inside else {}
+    with h5py.File(copy / "model.weights.h5", "a") as file:
+        file.create_dataset("more", data=np.zeros(2**25, "float32"), **options)
+    path = _kerased(tmp_path / "flow.keras", copy, zipfile.ZIP_STORED if inside else zipfile.ZIP_DEFLATED)
+    assert path.stat().st_size < 2**20
+    with pytest.raises(PresetError, match=r"flow\.keras: got a file that unpacks to 134,\d{3},\d{3} bytes"):
+        load_file(path)
+
+
+@pytest.mark.every_engine
+@pytest.mark.parametrize("words", ['"hidden": [8]', '"input_shape": [null, 2]'])
+def test_a_config_of_more_weights_than_its_file_holds_makes_none(copy, words, tmp_path):
+    text = (copy / "config.json").read_text()
+    assert words in text
+    more = words.replace("[8]", str([30_000] * 30)).replace("2]", "1000000000]")
+    (copy / "config.json").write_text(text.replace(words, more))
+    resum(copy, "config.json")
+    add_weight = keras.Layer.add_weight
+    with pytest.raises(PresetError, match="got a config of more weights than the file holds"):
+        Flow.from_preset(copy)
+    with pytest.raises(PresetError, match=r"flow\.keras: got a config of more weights than the file holds"):
+        load_file(_kerased(tmp_path / "flow.keras", copy))
+    assert keras.Layer.add_weight is add_weight
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("name", ["config.json", "metadata.json"])
+def test_a_large_config_is_refused_before_it_is_read(copy, name):
+    with open(copy / name, "r+b") as file:
+        file.truncate(2**40)  # as a sparse file
+    with pytest.raises(PresetError, match=f"{name}: got a larger {name}, expected at most 4194304 bytes"):
+        Flow.from_preset(copy)
+
+
+@pytest.mark.every_engine
+def test_weights_of_nan_are_named_once(preset, tmp_path):
+    trained, x, _ = preset
+    flow = Flow.from_config(trained.get_config())
+    flow.build((None, 2))
+    flow.set_weights([w + np.nan if w.dtype.kind == "f" else w for w in trained.get_weights()])
+    flow.save_to_preset(tmp_path / "nan")
+    with pytest.warns(UserWarning, match="got NaN in the weights .*/.* and [0-9]+ more"):
+        loaded = Flow.from_preset(tmp_path / "nan")
+    with pytest.warns(UserWarning, match="got NaN in the weights"):
+        flow.log_prob(x)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "got NaN")
+        for one in (loaded, flow):
+            one.log_prob(x)
