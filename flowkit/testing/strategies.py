@@ -1,0 +1,621 @@
+"""Hypothesis strategies of flows: public parts, networks and bases, composed at random as the contract allows.
+
+Each public class has an entry in the tables below, or a reason in `EXCLUDED`.
+"""
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis.strategies as st
+import keras
+import numpy as np
+
+from flowkit import bijectors as b
+from flowkit import conditioners as c
+from flowkit import data as d
+from flowkit import distributions as p
+from flowkit import surjections as s
+from flowkit import transforms as t
+from flowkit.contract import Domain, FlowLayer
+from flowkit.flow import Flow
+from flowkit.flow.context import context_kind
+from flowkit.testing.inputs import points_of
+from flowkit.testing.subject import Subject, recreate
+
+CLASSES, SIZE = 3, 2  # of contexts: how many labels, or the length of a vector
+UNIT, CIRCLE, REAL = Domain.UNIT_INTERVAL, Domain.CIRCLE, Domain.REAL
+ANGLES = (-math.pi, math.pi)
+
+EXCLUDED = {
+    **dict.fromkeys(("Elementwise", "Transform", "Solved", "StraightTails"), "a base class"),
+    **dict.fromkeys(("Distribution", "LocationScale"), "a base class"),
+    "GatedConvNet": "an embedding of whole images, which tests of GatedAttention cover",
+}
+"""Public classes that are not drawn, and why."""
+
+
+class Call:
+    """A call that is made later, and each time anew; its repr is its code.
+
+    >>> Call(b.Chain, [Call(b.Shift, 0.5)])
+    Chain([Shift(0.5)])
+    """
+
+    def __init__(self, function: Callable[..., Any], *given: Any, **named: Any) -> None:
+        self.function, self.given, self.named = function, given, named
+
+    def __call__(self) -> Any:
+        return self.function(*map(_made, self.given), **{k: _made(v) for k, v in self.named.items()})
+
+    def __repr__(self):
+        home = getattr(self.function, "__module__", "")
+        prefix = "keras." + "layers." * (".layers." in home) if home.startswith("keras.") else ""
+        given = [*map(repr, self.given), *(f"{name}={value!r}" for name, value in self.named.items())]
+        return f"{prefix}{getattr(self.function, '__name__', self.function)}({', '.join(given)})"
+
+
+def _made(value):
+    if isinstance(value, list | tuple):
+        return type(value)(map(_made, value))
+    return value() if isinstance(value, Call) else value
+
+
+@dataclass(frozen=True, repr=False)
+class DrawnFlow:
+    """A flow with data for it: what `flows` draws. Its repr is code for an `@example`.
+
+    - `make`: a function without arguments that makes the flow.
+    - `event`: the shape of a row of data.
+    - `context`: the shape of a row of its context, the number of classes of its labels, or None.
+    - `seed`: of the weights, the data and the context.
+
+    >>> drawn = DrawnFlow(lambda: Flow(b.Shift()), (2,))
+    >>> drawn.flow(), drawn.rows(5)[0].shape
+    (Flow(Shift()), (5, 2))
+    """
+
+    make: Callable[[], Flow]
+    event: tuple[int, ...]
+    context: tuple[int, ...] | int | None = None
+    seed: int = 0
+
+    def flow(self) -> Flow:
+        """Return a new flow, not built, with the same weights each time."""
+        keras.utils.set_random_seed(self.seed)
+        return self.make()
+
+    def rows(self, count: int = 8, turn: int = 0) -> tuple[Any, Any]:
+        """Return `count` rows of data and their context, numpy arrays; others for another `turn`."""
+        flow, rng = self.make(), np.random.default_rng([self.seed, turn])
+        real = rng.normal(size=(count, *self.event))
+        if flow.dequantize is None:
+            x = points_of(flow.bijector.spec.domain, real).astype("float32")
+        else:
+            x = points_of(flow.dequantize.spec.domain, real).astype("uint8")
+        if self.context is None:
+            return x, None
+        if isinstance(self.context, int):
+            return x, rng.integers(0, self.context, count).astype("int32")
+        return x, rng.normal(size=(count, *self.context)).astype("float32")
+
+    def __repr__(self):
+        code = repr(self.make) if isinstance(self.make, Call) else "..."
+        context = "" if self.context is None else f", context={self.context!r}"
+        return f"DrawnFlow(lambda: {code}, {self.event}{context}, seed={self.seed})"
+
+
+@dataclass(frozen=True)
+class Here:
+    """A place between two parts: the shape and the set of the events that pass it."""
+
+    event: tuple[int, ...]
+    domain: Domain = REAL
+
+    @property
+    def channels(self):
+        return self.event[-1]
+
+    @property
+    def columns(self):
+        """Return the set of each entry of the last axis."""
+        return self.domain.columns or [self.domain] * self.channels
+
+    def after(self, call):
+        """Return the place behind a part; None if the part cannot be made, or does not take these events."""
+        try:
+            part = call()
+        except (TypeError, ValueError):  # a ContractError is a ValueError
+            return None
+        if part.spec.domain != self.domain and not part.spec.rearranges:
+            return None
+        if self.domain.columns and part.spec.rearranges:
+            return None
+        event = tuple(part.compute_output_shape((None, *self.event)))[1:]
+        return Here(event, self.domain if part.spec.rearranges else part.spec.codomain)
+
+
+# Conditions of a part on the place before it
+
+
+def anywhere(here):
+    return True
+
+
+def alike(here):
+    """Entries may change places."""
+    return not here.domain.columns
+
+
+def real(here):
+    return here.domain == REAL
+
+
+def vector(here):
+    return real(here) and len(here.event) == 1
+
+
+def vectors(here):
+    return vector(here) and here.channels > 1
+
+
+def halves(here):
+    """Something can be kept and something changed, in sets that a transform maps onto themselves."""
+    return here.channels > 1 and all(column in TRANSFORMS for column in here.columns)
+
+
+def moved(here):
+    return all(column in TRANSFORMS for column in here.columns)
+
+
+def image(here):
+    return real(here) and len(here.event) == 3
+
+
+def even(here):
+    """An image whose sides are even."""
+    return len(here.event) == 3 and here.event[0] % 2 == 0 and here.event[1] % 2 == 0
+
+
+def intervals(here):
+    return all(column.kind in ("interval", "circle") for column in here.columns)
+
+
+TRANSFORMS = {
+    REAL: [
+        *(Call(t.Affine, "tanh"), Call(t.Additive), Call(t.Affine, min_scale=0.25)),
+        *(Call(t.Affine, order="scale-shift"), Call(t.Affine, "sigmoid2"), Call(t.Affine, "tanh", bound=1.0)),
+        *(Call(t.ScaleShift), Call(t.ScaleShift, "softplus"), Call(t.ScaleShift, "sigmoid")),
+        *(Call(t.Gaussian), Call(t.Gaussian, min_scale=0.25)),
+        *(Call(t.RationalQuadratic, 3), Call(t.RationalQuadratic, 3, tails="affine")),
+        *(Call(t.QuadraticSpline, 3), Call(t.QuadraticSpline, 3, tails="affine")),
+        *(Call(t.SoftClippedSpline, 3), Call(t.LinearSpline, 3, bound=3.0)),
+        *(Call(t.Bernstein, 4), Call(t.SumOfSquares, 2, degree=2), Call(t.MixtureOfLogistics, 2)),
+        *(Call(t.SigmoidMixture, 2), Call(t.UnconstrainedMonotone, 2, nodes=5)),
+    ],
+    UNIT: [Call(t.LinearSpline, 3)],
+    CIRCLE: [Call(t.CircularRationalQuadratic, 3)],
+}
+"""The transforms of each set."""
+LINEAR = {"init": "random", "bias": True}
+
+PARTS: dict[type, tuple[Callable[[Here], bool], Callable[["Grammar", Here], Call]]] = {
+    b.Shift: (real, lambda g, h: Call(b.Shift, *g.pick([], [0.5]))),
+    b.Scale: (real, lambda g, h: Call(b.Scale, *g.pick([], [-0.5]))),
+    b.ActNorm: (real, lambda g, h: Call(b.ActNorm)),
+    b.Permute: (alike, lambda g, h: Call(b.Permute, *g.pick([], ["shuffle"]), **g.seed())),
+    b.Coupling: (halves, lambda g, h: g.coupling(h)),
+    b.Autoregressive: (moved, lambda g, h: g.autoregressive(h)),
+    b.Pointwise: (moved, lambda g, h: g.pointwise(h)),
+    b.BatchNorm: (real, lambda g, h: Call(b.BatchNorm)),
+    b.Standardize: (real, lambda g, h: Call(b.Standardize)),
+    b.LULinear: (real, lambda g, h: Call(b.LULinear, **g.pick({}, LINEAR), **g.seed())),
+    b.MatrixExponential: (real, lambda g, h: Call(b.MatrixExponential, **g.pick({}, LINEAR), **g.seed())),
+    b.CayleyRotation: (real, lambda g, h: Call(b.CayleyRotation, **g.pick({}, LINEAR), **g.seed())),
+    b.HouseholderRotation: (real, lambda g, h: Call(b.HouseholderRotation, **g.pick({}, LINEAR), **g.seed())),
+    b.QRLinear: (real, lambda g, h: Call(b.QRLinear, **g.pick({}, LINEAR), **g.seed())),
+    b.SVDLinear: (real, lambda g, h: Call(b.SVDLinear, **g.pick({}, LINEAR), **g.seed())),
+    b.Conv1x1: (real, lambda g, h: Call(b.Conv1x1, lu=g.pick(True, False), **g.seed())),
+    b.Woodbury: (
+        real,
+        lambda g, h: Call(b.Woodbury, g.whole(1, h.channels), **g.pick({}, LINEAR), **g.seed()),
+    ),
+    b.OnColumns: (lambda h: real(h) and h.channels > 1, lambda g, h: g.on_columns(h)),
+    b.GIN: (lambda h: real(h) and h.channels > 1, lambda g, h: g.coupling(h, b.GIN)),
+    b.Planar: (vector, lambda g, h: Call(b.Planar, *g.steering(2 * h.channels + 1), **g.seed())),
+    b.Radial: (vector, lambda g, h: Call(b.Radial, *g.steering(h.channels + 2), **g.seed())),
+    b.Sylvester: (vector, lambda g, h: Call(b.Sylvester, units=g.whole(1, h.channels), **g.seed())),
+    b.BlockAutoregressive: (vector, lambda g, h: Call(b.BlockAutoregressive, 2, depth=g.pick(1, 2))),
+    b.Residual: (vector, lambda g, h: g.residual()),
+    b.Continuous: (lambda h: vector(h) or even(h), lambda g, h: g.continuous(h)),
+    b.Squeeze: (even, lambda g, h: Call(b.Squeeze)),
+    b.Haar: (lambda h: image(h) and even(h), lambda g, h: Call(b.Haar)),
+    b.EmergingConv: (image, lambda g, h: Call(b.EmergingConv, **g.seed())),
+    b.PeriodicConv: (image, lambda g, h: Call(b.PeriodicConv, **g.seed())),
+    b.PatchCoupling: (lambda h: image(h) and h.channels % 2 == 0, lambda g, h: g.patch_coupling(h)),
+    b.MultiScale: (lambda h: image(h) and even(h), lambda g, h: g.multi_scale(h)),
+    b.Flatten: (lambda h: len(h.event) > 1 and not h.domain.columns, lambda g, h: Call(b.Flatten)),
+    b.Reshape: (lambda h: h.event == (4,) and not h.domain.columns, lambda g, h: Call(b.Reshape, (2, 2, 1))),
+    # Between sets
+    b.Exp: (real, lambda g, h: Call(b.Exp)),
+    b.Softplus: (real, lambda g, h: Call(b.Softplus)),
+    b.Sigmoid: (real, lambda g, h: Call(b.Sigmoid)),
+    b.Tanh: (real, lambda g, h: Call(b.Tanh)),
+    b.Logit: (lambda h: h.domain == UNIT, lambda g, h: Call(b.Logit)),
+    b.Unconstrain: (intervals, lambda g, h: Call(b.Unconstrain, [_word(column) for column in h.columns])),
+    b.SoftBounds: (
+        lambda h: all(column.kind == "interval" and _finite(column) for column in h.columns),
+        lambda g, h: Call(b.SoftBounds, [(column.low, column.high) for column in h.columns], softness=0.1),
+    ),
+    b.Equalize: (lambda h: h.domain == Domain.interval(-0.75, 0.75), lambda g, h: Call(b.Equalize, 4)),
+    # Of other parts
+    b.Chain: (anywhere, lambda g, h: g.nested(h)),
+    b.Inverse: (moved, lambda g, h: g.inverse(h)),
+    b.Repeat: (moved, lambda g, h: g.repeat(h)),
+    # What forgets something
+    s.Slice: (lambda h: real(h) and h.channels > 1, lambda g, h: Call(s.Slice, g.whole(1, h.channels - 1))),
+    s.Augment: (real, lambda g, h: Call(s.Augment, 1)),
+    s.Absolute: (real, lambda g, h: Call(s.Absolute)),
+    s.Sort: (vectors, lambda g, h: Call(s.Sort)),
+    s.StochasticPermute: (alike, lambda g, h: Call(s.StochasticPermute)),
+    s.MaxPool: (lambda h: image(h) and even(h), lambda g, h: Call(s.MaxPool)),
+    s.DequantizeColumns: (
+        lambda h: "whole" in h.domain.kind and len(h.event) == 1,
+        lambda g, h: Call(s.DequantizeColumns, [_recorded(column) for column in h.columns]),
+    ),
+}
+"""The parts: for each class where it may stand, and how it is drawn there."""
+BRIDGES = (b.Exp, b.Softplus, b.Sigmoid, b.Tanh, b.Logit)
+
+
+def _finite(column):
+    return math.isfinite(column.low) and math.isfinite(column.high)
+
+
+def _word(column):
+    """Return a column's set as `Unconstrain` takes it."""
+    if column.kind == "circle":
+        return ("circular", column.low, column.high)
+    return tuple(end if math.isfinite(end) else None for end in (column.low, column.high))
+
+
+def _recorded(column):
+    return ("whole", int(column.high) + 1) if column.kind == "whole" else "real"
+
+
+NETWORKS = (
+    c.MLP,
+    c.ResidualMLP,
+    c.AngularMLP,
+    c.ConvNet,
+    c.GatedAttention,
+    c.ResidualConvNet,
+    c.ScaledConv,
+    c.ViT,
+)
+MASKED = (c.MADE, c.ResidualMADE, c.AngularMADE, c.CausalConvNet, c.CausalTransformer)
+FIELDS = (c.Field, c.UNet, c.LipschitzMLP)
+PRIORS = (c.TopPrior, c.PlacePrior)
+EMBEDDINGS = (c.DeepSet, c.StandardizedContext, c.LabelDropout, c.ScaledDense)
+BASES = (p.Normal, p.Logistic, p.StudentT, p.Mixture, p.Joint, p.Uniform)
+
+
+class Grammar:
+    """The rules by which a flow is drawn, with Hypothesis's `draw`.
+
+    `heard` is the context that networks see: None, SIZE for vectors, "labels", or "dropped" for labels that may be
+    missing. `deep` is how many parts may be nested.
+    """
+
+    def __init__(self, draw, heard, deep=2):
+        self.draw, self.heard, self.deep = draw, heard, deep
+
+    def pick(self, *options):
+        return self.draw(st.sampled_from(options))
+
+    def whole(self, low, high):
+        return self.draw(st.integers(low, high))
+
+    def seed(self):
+        return {"seed": self.whole(0, 3)}
+
+    # Networks
+
+    def context_words(self):
+        """Return the arguments by which a network reads the context, or does not."""
+        word = "none" if self.heard is None else self.pick("none", "optional", "required")
+        if word == "none":
+            return {}
+        if self.heard == SIZE:
+            return {"context": word}
+        return {"context": "optional" if self.heard == "dropped" else word, "num_classes": CLASSES}
+
+    def network(self, here, features):
+        """Return a network that answers with `features` channels for the events of a place."""
+        if any(column == CIRCLE for column in here.columns):
+            angles = [place for place, column in enumerate(here.columns) if column == CIRCLE]
+            return Call(c.AngularMLP, [4], angles=angles)
+        dense = Call(keras.layers.Dense, features, activation="tanh")
+        options = [
+            lambda: Call(c.MLP, [4], **self.context_words()),
+            lambda: dense,
+            lambda: Call(c.ResidualMLP, 4, blocks=1, **self.context_words()),
+            lambda: Call(keras.Sequential, [Call(keras.layers.Dense, 4, activation="relu"), dense]),
+        ]
+        if len(here.event) == 3:
+            options += [
+                lambda: Call(c.ConvNet, 4, **self.context_words()),
+                lambda: Call(c.ResidualConvNet, 4, blocks=1),
+                lambda: Call(c.GatedAttention, 4, blocks=1, heads=2, **self.context_words()),
+                lambda: Call(c.ScaledConv),
+                lambda: Call(keras.layers.Conv2D, features, 3, padding="same"),
+                lambda: Call(c.ViT, 4, depth=1, heads=2),
+            ]
+        return self.pick(*options)()
+
+    def conditioned(self, features):
+        """Return the keyword for a network of the context, or none."""
+        network = self.steering(features)
+        return {"conditioner": network[0]} if network else {}
+
+    def steering(self, features):
+        """Return a network of the context as a list of one; an empty list for none."""
+        if self.heard != SIZE or self.pick(True, False):
+            return []
+        return [self.pick(Call(c.MLP, [3]), Call(keras.layers.Dense, features))]
+
+    # Parts
+
+    def transform(self, columns):
+        """Return a transform of columns of these sets: one for each column if they differ."""
+        if len(set(columns)) == 1 and (len(columns) == 1 or self.pick(True, True, True, False)):
+            return self.pick(*TRANSFORMS[columns[0]])
+        return Call(t.ByColumn, [self.pick(*TRANSFORMS[column]) for column in columns])
+
+    def coupling(self, here, kind=b.Coupling):
+        swap, mixed = self.pick(False, True), len(set(here.columns)) > 1
+        mask = [place % 2 == 0 for place in range(here.channels)]
+        split = "channels" if kind is b.GIN else mask
+        if kind is b.Coupling and not mixed:
+            split = self.pick("channels", "alternating", "checkerboard", mask)
+        if split == "checkerboard" and len(here.event) == 3 and here.event[:2] == (1, 1):
+            split = "channels"
+        small = here.channels // 2
+        changed = here.channels if split != "channels" else here.channels - small if swap else small
+        seen = here.channels if split != "channels" else here.channels - changed
+        place = Here((*here.event[:-1], seen), here.domain)
+        layout = {"layout": self.pick("contiguous", "interleaved")}
+        if kind is b.GIN:
+            return Call(b.GIN, self.network(place, 2 * changed), swap=swap, **layout)
+        transform = self.transform(here.columns if mixed else here.columns[:changed])
+        network = self.network(place, changed * transform().parameters)
+        return Call(b.Coupling, network, transform, split=split, swap=swap, **layout)
+
+    def autoregressive(self, here):
+        jacobi = {"jacobi": True} if self.pick(False, False, True) else {}
+        if len(here.event) != 1:
+            if not image(here):
+                return self.pointwise(here)
+            transformer = Call(c.CausalTransformer, 4, depth=1, heads=2, **self.context_words())
+            network = self.pick(
+                transformer, Call(c.CausalConvNet, 4, columns=here.event[1], depth=1, reach=1)
+            )
+            return Call(b.Autoregressive, network, Call(t.Gaussian, min_scale=0.25), **jacobi)
+        order = self.pick(None, "reversed", self.draw(st.permutations(range(here.channels))))
+        words = self.context_words()
+        network = self.pick(Call(c.MADE, [4], **words), Call(c.ResidualMADE, 4, blocks=1, **words))
+        if CIRCLE in here.columns:
+            places = list(range(here.channels))
+            places = places[::-1] if order == "reversed" else order or places
+            angles = [k for k, place in enumerate(places) if here.columns[place] == CIRCLE]
+            network = Call(c.AngularMADE, [4], angles=angles)
+        return Call(b.Autoregressive, network, self.transform(here.columns), order=order, **jacobi)
+
+    def pointwise(self, here):
+        transform = self.transform(here.columns)
+        init = {"init": "data"} if self.pick(False, False, True) else {}
+        call = Call(b.Pointwise, transform, *self.steering(here.channels * transform().parameters), **init)
+        return call if here.after(call) else Call(b.Pointwise, transform)
+
+    def residual(self):
+        network = Call(c.LipschitzMLP, [4], lipschitz=0.5, **self.context_words())
+        return Call(b.Residual, network, trace=self.pick("exact", "hutchinson", "roulette"))
+
+    def continuous(self, here):
+        vectors = len(here.event) == 1
+        network = Call(c.Field, [4]) if vectors else Call(c.UNet, [2, 4], groups=2)
+        network.named |= self.context_words()
+        trace = self.pick(*([None] if vectors else []), "rademacher", "gaussian")
+        return Call(b.Continuous, network, self.pick("rk4", "midpoint", "euler"), steps=4, trace=trace)
+
+    def patch_coupling(self, here):
+        splits = ["channels", *(["checkerboard", "vstripes-inv"] if here.event[1] % 2 == 0 else [])]
+        network = Call(c.ViT, 4, depth=1, heads=2, **self.context_words())
+        return Call(b.PatchCoupling, network, splits=[self.pick(*splits)], **self.seed())
+
+    def multi_scale(self, here):
+        scales, event = [], here.event
+        while not scales or (event[0] % 2 == event[1] % 2 == 0 and self.pick(False, True)):
+            inner = Here((event[0] // 2, event[1] // 2, 4 * event[2]))
+            part = self.part(inner, same=True)
+            scales.append(Call(b.Chain, [Call(b.Squeeze), part]))
+            event = (*inner.event[:2], inner.event[2] // 2)
+        classes = {"num_classes": CLASSES} if self.heard == "labels" and self.pick(False, True) else {}
+        priors = self.pick(None, [Call(c.ScaledConv, zeros=True) for _ in scales[1:]])
+        top = self.pick(None, Call(c.TopPrior, **classes), Call(c.PlacePrior, **classes))
+        layout = self.pick("interleaved", "contiguous")
+        return Call(b.MultiScale, scales, priors=priors, top_prior=top, prior_layout=layout, min_scale=0.25)
+
+    def on_columns(self, here):
+        marks = self.draw(st.lists(st.booleans(), min_size=here.channels, max_size=here.channels))
+        marks[0] = True
+        inner = self.part(Here((*here.event[:-1], sum(marks))), same=True)
+        return Call(b.OnColumns, inner, marks)
+
+    def nested(self, here):
+        calls, _ = self.parts(here, 2)
+        return Call(b.Chain, calls, **self.backprop())
+
+    def inverse(self, here):
+        return Call(b.Inverse, self.part(here, same=True))
+
+    def repeat(self, here):
+        block = self.part(here, same=True)
+        return Call(b.Repeat, block, self.whole(2, 3), **self.backprop())
+
+    def backprop(self):
+        return {"backprop": self.pick("recompute", "reversible")} if self.pick(False, False, True) else {}
+
+    def part(self, here, same=False):
+        """Return a part that fits a place; with `same` one that changes neither shape nor set."""
+        outer = self.deep
+        kinds = [kind for kind, (fits, _) in PARTS.items() if fits(here) and (outer or kind not in NESTING)]
+        self.deep = max(0, outer - 1)
+        try:
+            call = PARTS[self.pick(*kinds)][1](self, here)
+        finally:
+            self.deep = outer
+        after = here.after(call)
+        if after is None or (same and after != here):
+            return self.usual(here)
+        return call
+
+    def usual(self, here):
+        """Return a part that fits a place, whatever it is."""
+        if real(here):
+            return Call(b.Shift)
+        if moved(here):
+            return Call(b.Pointwise, Call(t.ByColumn, [TRANSFORMS[column][0] for column in here.columns]))
+        kind = b.Unconstrain if intervals(here) else s.DequantizeColumns
+        return PARTS[kind][1](self, here)
+
+    def parts(self, here, most):
+        """Return (up to `most` parts one after another, the place behind them)."""
+        calls = []
+        for _ in range(self.whole(1, most)):
+            calls.append(self.part(here))
+            here = here.after(calls[-1])
+        return calls, here
+
+    # Flows
+
+    def start(self, event):
+        """Return (the first place, the dequantizer or None) of data of a shape."""
+        sets = [lambda: REAL] * 4 + [lambda: Domain.POSITIVE, lambda: UNIT, lambda: Domain.interval(-2, 3)]
+        sets += [lambda: Domain.interval(-0.75, 0.75), lambda: CIRCLE]
+        if len(event) == 1 and event[0] > 1:
+            sets += [lambda: Domain.each(*(self.pick(REAL, CIRCLE) for _ in range(event[0])))]
+            sets += [lambda: Domain.each(Domain.whole(0, 2), *(REAL for _ in range(event[0] - 1)))]
+        dequantize = self.pick(None, *self.dequantizers(event)) if len(event) == 3 else None
+        return Here(event, REAL if dequantize else self.pick(*sets)()), dequantize
+
+    def dequantizers(self, event):
+        noise = Call(b.Coupling, Call(c.MLP, [4]), "affine", split="checkerboard")
+        noise = noise if math.prod(event[:2]) > 1 else Call(b.Pointwise, "affine")
+        some = [Call(d.Dequantize), Call(d.Dequantize, n_bits=5), Call(d.Dequantize, levels=4)]
+        return [*some, Call(d.VariationalDequantize, noise, levels=4), Call(d.GaussianNoise, 0.1)]
+
+    def base(self, here):
+        """Return a base density of the latents at a place."""
+        if here.domain == UNIT:
+            return Call(p.Uniform, 0.0, 1.0)
+        if here.domain == CIRCLE:
+            return Call(p.Uniform, *ANGLES)
+        if not real(here):
+            places = {}
+            for place, column in enumerate(here.columns):
+                places.setdefault(column, []).append(place)
+            parts = [Call(p.Normal) if column == REAL else Call(p.Uniform, *ANGLES) for column in places]
+            return Call(p.Joint, parts, list(places.values()))
+        options = [
+            *(lambda: None, lambda: Call(p.Normal, learn=True), lambda: Call(p.Logistic)),
+            *(lambda: Call(p.StudentT, 5.0), lambda: Call(p.Mixture, 2)),
+            lambda: Call(p.Normal, **self.conditioned(2 * math.prod(here.event))),
+        ]
+        if len(here.event) == 1 and here.channels > 1:
+            places = [[0], list(range(1, here.channels))]
+            options += [lambda: Call(p.Joint, [Call(p.Logistic), Call(p.Normal, learn=True)], places)]
+        return self.pick(*options)()
+
+    def flow(self, own=None):
+        """Return a `DrawnFlow`, with the bijector `own`, a `Call`, in it."""
+        here, dequantize = self.start(self.pick(*EVENTS))
+        if own is not None:
+            here, dequantize = Here(self.pick(*Subject(own).events), own().spec.domain), None
+        event, calls = here.event, []
+        if own is not None:
+            calls = [self.part(here, same=True)] if real(here) and self.pick(False, True) else []
+            twice = Call(b.Repeat, own, 2)
+            calls.append(twice if here.after(twice) == here and self.pick(False, True) else own)
+            here = here.after(calls[-1])
+        more, here = self.parts(here, 4)
+        calls += more
+        if not (here.domain == UNIT or all(column in (REAL, CIRCLE) for column in here.columns)):
+            calls.append(PARTS[b.Unconstrain][1](self, here))
+            here = here.after(calls[-1])
+        call = (
+            calls[0]
+            if len(calls) == 1
+            else first_made(Call(b.Chain, calls, **self.backprop()), Call(b.Chain, calls))
+        )
+        named = {"base": self.base(here), "dequantize": dequantize}
+        named = {name: value for name, value in named.items() if value is not None}
+        given, embedding = self.pick(*CONTEXTS[self.heard])
+        word = context_kind(Flow(call(), **{name: value() for name, value in named.items()}))
+        if word == "none" or (word == "optional" and embedding is None and self.pick(False, False, True)):
+            given = None
+        elif embedding is not None:
+            named["embedding"] = embedding
+        return DrawnFlow(Call(Flow, call, **named), event, given, self.whole(0, 2**16))
+
+
+def first_made(*calls):
+    """Return the first of several calls that can be made."""
+    for call in calls[:-1]:
+        try:
+            call()
+        except (TypeError, ValueError):
+            continue
+        return call
+    return calls[-1]
+
+
+NESTING = (b.Chain, b.Inverse, b.Repeat, b.MultiScale, b.OnColumns)
+EVENTS = [(1,), (2,), (3,), (4,), (6,), (2, 2, 1), (4, 4, 1), (2, 4, 2), (4, 4, 3)]
+CONTEXTS = {
+    None: [(None, None)],
+    SIZE: [
+        *(((SIZE,), None), ((3,), Call(keras.layers.Dense, SIZE)), ((3,), Call(c.ScaledDense, SIZE))),
+        *(((SIZE,), Call(c.StandardizedContext)), ((3, 2), Call(c.DeepSet, SIZE, hidden=[3]))),
+        (CLASSES, Call(keras.layers.Embedding, CLASSES, SIZE)),
+    ],
+    "labels": [(CLASSES, None)],
+    "dropped": [(CLASSES, Call(c.LabelDropout, CLASSES))],
+}
+"""What networks hear -> (the context that is given, the embedding that reads it)."""
+
+
+def flows(bijector: Any = None) -> st.SearchStrategy[DrawnFlow]:
+    """Draw flows: a `DrawnFlow` each, that has the flow and data for it.
+
+    `bijector` puts a bijector of yours into each of them, alone or among public parts: a class or a function without
+    arguments, an instance, which is made again through its config, or a strategy of these.
+
+    >>> flows().example()  # doctest: +SKIP
+    DrawnFlow(lambda: Flow(Shift()), (1,), seed=0)
+    """
+    own = bijector if isinstance(bijector, st.SearchStrategy) else st.just(bijector)
+    return _flows(own)
+
+
+@st.composite
+def _flows(draw, own):
+    given = draw(own)
+    call = given if given is None else Call(recreate, given) if isinstance(given, FlowLayer) else Call(given)
+    before = random.getstate()  # which layers that are made change
+    try:
+        return Grammar(draw, draw(st.sampled_from(list(CONTEXTS)))).flow(call)
+    finally:
+        random.setstate(before)
