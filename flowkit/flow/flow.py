@@ -259,12 +259,12 @@ class Flow(FlowModel):
         with setting(log_det=False):
             return self._run_bijector(z, context, noise, inverse=True)[0]
 
-    def _backward_without_noise(self, z, context, noise=None):
+    def _backward_without_noise(self, z, context, noise=None, forward_noise=None):
         """Return the mean of the data given their noisy values: one step up the gradient of log p."""
         y = self._backward(z, context, noise)
         with setting(guidance=None):  # the density itself, without guidance
             _, (score,) = engine.gradients(
-                lambda tensors: ops.sum(self._log_density(tensors[0], context, self._noise_for(y))), [y]
+                lambda tensors: ops.sum(self._log_density(tensors[0], context, forward_noise)), [y]
             )
         return y + self.dequantize.std**2 * score
 
