@@ -92,7 +92,8 @@ class DrawnFlow:
         flow, rng = self.make(), np.random.default_rng([self.seed, turn])
         real = rng.normal(size=(count, *self.event))
         if flow.dequantize is None:
-            x = points_of(flow.bijector.spec.domain, real).astype("float32")
+            moves = not flow.bijector.spec.rearranges
+            x = points_of((flow.bijector.spec if moves else flow.base).domain, real).astype("float32")
         else:
             x = points_of(flow.dequantize.spec.domain, real).astype("uint8")
         if self.context is None:
@@ -102,9 +103,9 @@ class DrawnFlow:
         return x, rng.normal(size=(count, *self.context)).astype("float32")
 
     def __repr__(self):
-        code = repr(self.make) if isinstance(self.make, Call) else "..."
+        code = f"lambda: {self.make}" if isinstance(self.make, Call) else self.make.__name__
         context = "" if self.context is None else f", context={self.context!r}"
-        return f"DrawnFlow(lambda: {code}, {self.event}{context}, seed={self.seed})"
+        return f"DrawnFlow({code}, {self.event}{context}, seed={self.seed})"
 
 
 @dataclass(frozen=True)
@@ -185,7 +186,7 @@ def intervals(here):
 
 TRANSFORMS = {
     REAL: [
-        *(Call(t.Affine, "tanh"), Call(t.Additive), Call(t.Affine, min_scale=0.25)),
+        *(Call(t.Affine, "tanh"), Call(t.Additive), Call(t.Affine), Call(t.Affine, min_scale=0.25)),
         *(Call(t.Affine, order="scale-shift"), Call(t.Affine, "sigmoid2"), Call(t.Affine, "tanh", bound=1.0)),
         *(Call(t.ScaleShift), Call(t.ScaleShift, "softplus"), Call(t.ScaleShift, "sigmoid")),
         *(Call(t.Gaussian), Call(t.Gaussian, min_scale=0.25)),
@@ -267,7 +268,6 @@ PARTS: dict[type, tuple[Callable[[Here], bool], Callable[["Grammar", Here], Call
     ),
 }
 """The parts: for each class where it may stand, and how it is drawn there."""
-BRIDGES = (b.Exp, b.Softplus, b.Sigmoid, b.Tanh, b.Logit)
 
 
 def _finite(column):
@@ -283,23 +283,6 @@ def _word(column):
 
 def _recorded(column):
     return ("whole", int(column.high) + 1) if column.kind == "whole" else "real"
-
-
-NETWORKS = (
-    c.MLP,
-    c.ResidualMLP,
-    c.AngularMLP,
-    c.ConvNet,
-    c.GatedAttention,
-    c.ResidualConvNet,
-    c.ScaledConv,
-    c.ViT,
-)
-MASKED = (c.MADE, c.ResidualMADE, c.AngularMADE, c.CausalConvNet, c.CausalTransformer)
-FIELDS = (c.Field, c.UNet, c.LipschitzMLP)
-PRIORS = (c.TopPrior, c.PlacePrior)
-EMBEDDINGS = (c.DeepSet, c.StandardizedContext, c.LabelDropout, c.ScaledDense)
-BASES = (p.Normal, p.Logistic, p.StudentT, p.Mixture, p.Joint, p.Uniform)
 
 
 class Grammar:
@@ -323,9 +306,10 @@ class Grammar:
 
     # Networks
 
-    def context_words(self):
-        """Return the arguments by which a network reads the context, or does not."""
-        word = "none" if self.heard is None else self.pick("none", "optional", "required")
+    def context_words(self, dropped=True):
+        """Return the arguments by which a network reads the context, or does not; `dropped` if labels may be missing."""
+        unheard = self.heard is None or (self.heard == "dropped" and not dropped)
+        word = "none" if unheard else self.pick("none", "optional", "required")
         if word == "none":
             return {}
         if self.heard == SIZE:
@@ -348,7 +332,7 @@ class Grammar:
             options += [
                 lambda: Call(c.ConvNet, 4, **self.context_words()),
                 lambda: Call(c.ResidualConvNet, 4, blocks=1),
-                lambda: Call(c.GatedAttention, 4, blocks=1, heads=2, **self.context_words()),
+                lambda: Call(c.GatedAttention, 4, blocks=1, heads=2, **self.context_words(dropped=False)),
                 lambda: Call(c.ScaledConv),
                 lambda: Call(keras.layers.Conv2D, features, 3, padding="same"),
                 lambda: Call(c.ViT, 4, depth=1, heads=2),
@@ -405,12 +389,12 @@ class Grammar:
             return Call(b.Autoregressive, network, Call(t.Gaussian, min_scale=0.25), **jacobi)
         order = self.pick(None, "reversed", self.draw(st.permutations(range(here.channels))))
         words = self.context_words()
-        network = self.pick(Call(c.MADE, [4], **words), Call(c.ResidualMADE, 4, blocks=1, **words))
+        network = self.pick(Call(c.MADE, [8], **words), Call(c.ResidualMADE, 8, blocks=1, **words))
         if CIRCLE in here.columns:
             places = list(range(here.channels))
             places = places[::-1] if order == "reversed" else order or places
             angles = [k for k, place in enumerate(places) if here.columns[place] == CIRCLE]
-            network = Call(c.AngularMADE, [4], angles=angles)
+            network = Call(c.AngularMADE, [8], angles=angles)
         return Call(b.Autoregressive, network, self.transform(here.columns), order=order, **jacobi)
 
     def pointwise(self, here):
@@ -428,7 +412,7 @@ class Grammar:
         network = Call(c.Field, [4]) if vectors else Call(c.UNet, [2, 4], groups=2)
         network.named |= self.context_words()
         trace = self.pick(*([None] if vectors else []), "rademacher", "gaussian")
-        return Call(b.Continuous, network, self.pick("rk4", "midpoint", "euler"), steps=4, trace=trace)
+        return Call(b.Continuous, network, self.pick("rk4", "midpoint"), steps=6, trace=trace)
 
     def patch_coupling(self, here):
         splits = ["channels", *(["checkerboard", "vstripes-inv"] if here.event[1] % 2 == 0 else [])]
@@ -459,7 +443,9 @@ class Grammar:
         return Call(b.Chain, calls, **self.backprop())
 
     def inverse(self, here):
-        return Call(b.Inverse, self.part(here, same=True))
+        part = self.part(here, same=True)
+        learns = "BatchNorm" in repr(part)  # statistics from data alone, which an Inverse does not see
+        return Call(b.Inverse, self.usual(here) if learns else part)
 
     def repeat(self, here):
         block = self.part(here, same=True)
@@ -583,7 +569,7 @@ def first_made(*calls):
 
 
 NESTING = (b.Chain, b.Inverse, b.Repeat, b.MultiScale, b.OnColumns)
-EVENTS = [(1,), (2,), (3,), (4,), (6,), (2, 2, 1), (4, 4, 1), (2, 4, 2), (4, 4, 3)]
+EVENTS = [(1,), (2,), (3,), (4,), (6,), (2, 2, 1), (4, 4, 1), (2, 4, 2), (2, 2, 3)]
 CONTEXTS = {
     None: [(None, None)],
     SIZE: [
