@@ -158,8 +158,9 @@ class StandardizedContext(Configured, keras.Layer):
 class LabelDropout(Configured, keras.Layer):
     """Labels (batch,), of which training replaces a part `rate` by -1, no label: an embedding of a flow.
 
-    Networks with an optional context and `num_classes`, but for `GatedAttention`, take a label below 0 for no label. So they learn both densities, and `Flow.sample(guidance=)` can move samples away from the one without
-    labels. Ho & Salimans, Classifier-Free Diffusion Guidance (2022).
+    Networks with an optional context and `num_classes`, but for `GatedAttention`, take a label below 0 for no label. So
+    they learn both densities, and `Flow.sample(guidance=)` can move samples away from the one without labels. Ho &
+    Salimans, Classifier-Free Diffusion Guidance (2022).
 
     >>> ops.convert_to_numpy(LabelDropout(10, rate=0.5)(np.array([3, 7]))).tolist()  # not in training
     [3, 7]

@@ -307,7 +307,7 @@ class Grammar:
     # Networks
 
     def context_words(self, dropped=True):
-        """Return the arguments by which a network reads the context, or does not; `dropped` if labels may be missing."""
+        """Return the arguments by which a network may read the context; `dropped`: also labels that may be missing."""
         unheard = self.heard is None or (self.heard == "dropped" and not dropped)
         word = "none" if unheard else self.pick("none", "optional", "required")
         if word == "none":

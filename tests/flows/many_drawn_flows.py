@@ -12,7 +12,9 @@ from tests.flows.test_drawn_flows import ON_TORCH, SETTINGS
 
 TURNS = 20
 EXAMPLES = 2000 if ON_TORCH else 300
-ASKED = list(QUESTIONS)[:-1] if ON_TORCH else list(QUESTIONS)  # torch.compile takes half a minute for each flow
+ASKED = (
+    list(QUESTIONS)[:-1] if ON_TORCH else list(QUESTIONS)
+)  # torch.compile takes half a minute for each flow
 
 
 @pytest.mark.parametrize("turn", range(TURNS))

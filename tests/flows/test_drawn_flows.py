@@ -20,7 +20,9 @@ from flowkit.testing import DrawnFlow, check_flow, strategies
 from flowkit.testing.flows import QUESTIONS
 from flowkit.transforms import ByColumn, CircularRationalQuadratic
 
-SETTINGS = hypothesis.settings(deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck))
+SETTINGS = hypothesis.settings(
+    deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
 ON_TORCH = keras.backend.backend() == "torch"
 
 
