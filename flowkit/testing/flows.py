@@ -156,7 +156,21 @@ class _Asked:
     @functools.cached_property
     def log_prob(self):
         """Return the measured log_prob of the data."""
-        return self.measured(lambda flow, x, c: flow.log_prob(x, c), self.x, self.domain)
+        return self.measured(self.score, self.x, self.domain)
+
+    # What is measured
+
+    @staticmethod
+    def score(flow, x, context):
+        return flow.log_prob(x, context)
+
+    @staticmethod
+    def encode(flow, x, context):
+        return flow.encode(x, context, check=None)
+
+    @staticmethod
+    def decode(flow, z, context):
+        return flow.decode(z, context, check=None)
 
     def declared(self, value):
         """Return the error that the spec allows a solved round trip."""
@@ -220,17 +234,15 @@ def latents(asked):
     """`decode(encode(x))` is x."""
     flow, x, context = asked.flow, asked.x, asked.context
     codomain = flow.bijector.spec.codomain
-    there = asked.measured(lambda flow, x, c: flow.encode(x, c, check=None), x, asked.domain)
-    z = finite(there.value, "latent")
-    judge(
-        z, flow.encode(x, context, batch_size=2, check=None), there.allowed(), what="latents in batches of 2"
-    )
+    there = asked.measured(asked.encode, x, asked.domain)
+    z, split = finite(there.value, "latent"), flow.encode(x, context, batch_size=2, check=None)
+    judge(z, split, there.allowed(), what="latents in batches of 2", where=x)
     z = z.astype("float32")
     if flow.dequantize is not None or flow.bijector.forgets(inverse=True):
         finite(flow.decode(z, context, check=None), "datum of latents")
         return
     error = there.error + there.steps / ROUNDINGS + asked.declared(z) / ROUNDINGS
-    back = asked.measured(lambda flow, z, c: flow.decode(z, c, check=None), z, codomain, error=error)
+    back = asked.measured(asked.decode, z, codomain, error=error)
     finite(back.value, "datum of latents")
     if flow.bijector.forgets(inverse=False):
         return
@@ -245,12 +257,18 @@ def samples(asked):
     x = flow.sample(3, context, seed=1)
     finite(x, "sample")
     require(x.shape == (*lead, *asked.x.shape[1:]), f"samples of {(*lead, *asked.x.shape[1:])}", f"{x.shape}")
+    require(np.array_equal(x, flow.sample(3, context, seed=1)), "the same draws for the same seed", "others")
     again, log_prob = flow.sample_and_log_prob(3, context, seed=1)
-    require(np.array_equal(x, again), "sample and sample_and_log_prob to draw the same rows", "others")
     finite(log_prob, "log_prob of samples")
-    rows = x.reshape(-1, *x.shape[len(lead) :])
-    seen = each(lambda c: np.concatenate([c] * 3), context)
-    scored = asked.measured(lambda flow, x, c: flow.log_prob(x, c), rows, asked.domain, seen)
+    rows, others = (part.reshape(-1, *x.shape[len(lead) :]) for part in (x, again))
+    seen, error = each(lambda c: np.concatenate([c] * 3), context), 0.0
+    if not asked.forgets:
+        z = flow.encode(rows, seen, check=None)
+        there = asked.measured(asked.decode, z, flow.bijector.spec.codomain, seen)
+        error = there.error + (there.steps + asked.declared(rows)) / ROUNDINGS
+        allowed = 2 * ROUNDINGS * error
+        judge(rows.astype("float64"), others, allowed, what="samples of sample_and_log_prob", where=z)
+    scored = asked.measured(asked.score, rows, asked.domain, seen, error=error)
     finite(scored.value, "log_prob of samples")
     if flow.exact == "exact":
         judge(scored.value, log_prob.reshape(-1), scored.allowed(), what="log_prob of samples", where=rows)

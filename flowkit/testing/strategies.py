@@ -27,7 +27,7 @@ from flowkit.testing.subject import Subject, recreate
 
 CLASSES, SIZE = 3, 2  # of contexts: how many labels, or the length of a vector
 UNIT, CIRCLE, REAL = Domain.UNIT_INTERVAL, Domain.CIRCLE, Domain.REAL
-ANGLES = (-math.pi, math.pi)
+ANGLES, LEVELS = (-math.pi, math.pi), Domain.interval(-0.75, 0.75)  # that of 4 levels of Equalize
 
 EXCLUDED = {
     **dict.fromkeys(("Elementwise", "Transform", "Solved", "StraightTails"), "a base class"),
@@ -138,7 +138,7 @@ class Here:
         return Here(event, self.domain if part.spec.rearranges else part.spec.codomain)
 
 
-# Conditions of a part on the place before it
+# Conditions on a place, for what may stand there
 
 
 def anywhere(here):
@@ -146,7 +146,7 @@ def anywhere(here):
 
 
 def alike(here):
-    """Entries may change places."""
+    """Return True if entries may change places."""
     return not here.domain.columns
 
 
@@ -154,21 +154,12 @@ def real(here):
     return here.domain == REAL
 
 
+def several(here):
+    return real(here) and here.channels > 1
+
+
 def vector(here):
     return real(here) and len(here.event) == 1
-
-
-def vectors(here):
-    return vector(here) and here.channels > 1
-
-
-def halves(here):
-    """Something can be kept and something changed, in sets that a transform maps onto themselves."""
-    return here.channels > 1 and all(column in TRANSFORMS for column in here.columns)
-
-
-def moved(here):
-    return all(column in TRANSFORMS for column in here.columns)
 
 
 def image(here):
@@ -176,12 +167,20 @@ def image(here):
 
 
 def even(here):
-    """An image whose sides are even."""
-    return len(here.event) == 3 and here.event[0] % 2 == 0 and here.event[1] % 2 == 0
+    return image(here) and here.event[0] % 2 == here.event[1] % 2 == 0
+
+
+def kept(here):
+    """Return True if there is a transform of each column onto its own set."""
+    return all(column in TRANSFORMS for column in here.columns)
 
 
 def intervals(here):
     return all(column.kind in ("interval", "circle") for column in here.columns)
+
+
+def finite(here):
+    return all(column.kind == "interval" and column.high - column.low < math.inf for column in here.columns)
 
 
 TRANSFORMS = {
@@ -200,89 +199,6 @@ TRANSFORMS = {
     CIRCLE: [Call(t.CircularRationalQuadratic, 3)],
 }
 """The transforms of each set."""
-LINEAR = {"init": "random", "bias": True}
-
-PARTS: dict[type, tuple[Callable[[Here], bool], Callable[["Grammar", Here], Call]]] = {
-    b.Shift: (real, lambda g, h: Call(b.Shift, *g.pick([], [0.5]))),
-    b.Scale: (real, lambda g, h: Call(b.Scale, *g.pick([], [-0.5]))),
-    b.ActNorm: (real, lambda g, h: Call(b.ActNorm)),
-    b.Permute: (alike, lambda g, h: Call(b.Permute, *g.pick([], ["shuffle"]), **g.seed())),
-    b.Coupling: (halves, lambda g, h: g.coupling(h)),
-    b.Autoregressive: (moved, lambda g, h: g.autoregressive(h)),
-    b.Pointwise: (moved, lambda g, h: g.pointwise(h)),
-    b.BatchNorm: (real, lambda g, h: Call(b.BatchNorm)),
-    b.Standardize: (real, lambda g, h: Call(b.Standardize)),
-    b.LULinear: (real, lambda g, h: Call(b.LULinear, **g.pick({}, LINEAR), **g.seed())),
-    b.MatrixExponential: (real, lambda g, h: Call(b.MatrixExponential, **g.pick({}, LINEAR), **g.seed())),
-    b.CayleyRotation: (real, lambda g, h: Call(b.CayleyRotation, **g.pick({}, LINEAR), **g.seed())),
-    b.HouseholderRotation: (real, lambda g, h: Call(b.HouseholderRotation, **g.pick({}, LINEAR), **g.seed())),
-    b.QRLinear: (real, lambda g, h: Call(b.QRLinear, **g.pick({}, LINEAR), **g.seed())),
-    b.SVDLinear: (real, lambda g, h: Call(b.SVDLinear, **g.pick({}, LINEAR), **g.seed())),
-    b.Conv1x1: (real, lambda g, h: Call(b.Conv1x1, lu=g.pick(True, False), **g.seed())),
-    b.Woodbury: (
-        real,
-        lambda g, h: Call(b.Woodbury, g.whole(1, h.channels), **g.pick({}, LINEAR), **g.seed()),
-    ),
-    b.OnColumns: (lambda h: real(h) and h.channels > 1, lambda g, h: g.on_columns(h)),
-    b.GIN: (lambda h: real(h) and h.channels > 1, lambda g, h: g.coupling(h, b.GIN)),
-    b.Planar: (vector, lambda g, h: Call(b.Planar, *g.steering(2 * h.channels + 1), **g.seed())),
-    b.Radial: (vector, lambda g, h: Call(b.Radial, *g.steering(h.channels + 2), **g.seed())),
-    b.Sylvester: (vector, lambda g, h: Call(b.Sylvester, units=g.whole(1, h.channels), **g.seed())),
-    b.BlockAutoregressive: (vector, lambda g, h: Call(b.BlockAutoregressive, 2, depth=g.pick(1, 2))),
-    b.Residual: (vector, lambda g, h: g.residual()),
-    b.Continuous: (lambda h: vector(h) or even(h), lambda g, h: g.continuous(h)),
-    b.Squeeze: (even, lambda g, h: Call(b.Squeeze)),
-    b.Haar: (lambda h: image(h) and even(h), lambda g, h: Call(b.Haar)),
-    b.EmergingConv: (image, lambda g, h: Call(b.EmergingConv, **g.seed())),
-    b.PeriodicConv: (image, lambda g, h: Call(b.PeriodicConv, **g.seed())),
-    b.PatchCoupling: (lambda h: image(h) and h.channels % 2 == 0, lambda g, h: g.patch_coupling(h)),
-    b.MultiScale: (lambda h: image(h) and even(h), lambda g, h: g.multi_scale(h)),
-    b.Flatten: (lambda h: len(h.event) > 1 and not h.domain.columns, lambda g, h: Call(b.Flatten)),
-    b.Reshape: (lambda h: h.event == (4,) and not h.domain.columns, lambda g, h: Call(b.Reshape, (2, 2, 1))),
-    # Between sets
-    b.Exp: (real, lambda g, h: Call(b.Exp)),
-    b.Softplus: (real, lambda g, h: Call(b.Softplus)),
-    b.Sigmoid: (real, lambda g, h: Call(b.Sigmoid)),
-    b.Tanh: (real, lambda g, h: Call(b.Tanh)),
-    b.Logit: (lambda h: h.domain == UNIT, lambda g, h: Call(b.Logit)),
-    b.Unconstrain: (intervals, lambda g, h: Call(b.Unconstrain, [_word(column) for column in h.columns])),
-    b.SoftBounds: (
-        lambda h: all(column.kind == "interval" and _finite(column) for column in h.columns),
-        lambda g, h: Call(b.SoftBounds, [(column.low, column.high) for column in h.columns], softness=0.1),
-    ),
-    b.Equalize: (lambda h: h.domain == Domain.interval(-0.75, 0.75), lambda g, h: Call(b.Equalize, 4)),
-    # Of other parts
-    b.Chain: (anywhere, lambda g, h: g.nested(h)),
-    b.Inverse: (moved, lambda g, h: g.inverse(h)),
-    b.Repeat: (moved, lambda g, h: g.repeat(h)),
-    # What forgets something
-    s.Slice: (lambda h: real(h) and h.channels > 1, lambda g, h: Call(s.Slice, g.whole(1, h.channels - 1))),
-    s.Augment: (real, lambda g, h: Call(s.Augment, 1)),
-    s.Absolute: (real, lambda g, h: Call(s.Absolute)),
-    s.Sort: (vectors, lambda g, h: Call(s.Sort)),
-    s.StochasticPermute: (alike, lambda g, h: Call(s.StochasticPermute)),
-    s.MaxPool: (lambda h: image(h) and even(h), lambda g, h: Call(s.MaxPool)),
-    s.DequantizeColumns: (
-        lambda h: "whole" in h.domain.kind and len(h.event) == 1,
-        lambda g, h: Call(s.DequantizeColumns, [_recorded(column) for column in h.columns]),
-    ),
-}
-"""The parts: for each class where it may stand, and how it is drawn there."""
-
-
-def _finite(column):
-    return math.isfinite(column.low) and math.isfinite(column.high)
-
-
-def _word(column):
-    """Return a column's set as `Unconstrain` takes it."""
-    if column.kind == "circle":
-        return ("circular", column.low, column.high)
-    return tuple(end if math.isfinite(end) else None for end in (column.low, column.high))
-
-
-def _recorded(column):
-    return ("whole", int(column.high) + 1) if column.kind == "whole" else "real"
 
 
 class Grammar:
@@ -352,13 +268,19 @@ class Grammar:
 
     # Parts
 
+    def plain(self, here, kind):
+        return Call(kind)
+
+    def linear(self, here, kind, *given):
+        return Call(kind, *given, **self.pick({}, {"init": "random", "bias": True}), **self.seed())
+
     def transform(self, columns):
         """Return a transform of columns of these sets: one for each column if they differ."""
         if len(set(columns)) == 1 and (len(columns) == 1 or self.pick(True, True, True, False)):
             return self.pick(*TRANSFORMS[columns[0]])
         return Call(t.ByColumn, [self.pick(*TRANSFORMS[column]) for column in columns])
 
-    def coupling(self, here, kind=b.Coupling):
+    def coupling(self, here, kind):
         swap, mixed = self.pick(False, True), len(set(here.columns)) > 1
         mask = [place % 2 == 0 for place in range(here.channels)]
         split = "channels" if kind is b.GIN else mask
@@ -377,16 +299,16 @@ class Grammar:
         network = self.network(place, changed * transform().parameters)
         return Call(b.Coupling, network, transform, split=split, swap=swap, **layout)
 
-    def autoregressive(self, here):
+    def autoregressive(self, here, kind):
         jacobi = {"jacobi": True} if self.pick(False, False, True) else {}
         if len(here.event) != 1:
             if not image(here):
-                return self.pointwise(here)
+                return self.pointwise(here, b.Pointwise)
             transformer = Call(c.CausalTransformer, 4, depth=1, heads=2, **self.context_words())
             network = self.pick(
                 transformer, Call(c.CausalConvNet, 4, columns=here.event[1], depth=1, reach=1)
             )
-            return Call(b.Autoregressive, network, Call(t.Gaussian, min_scale=0.25), **jacobi)
+            return Call(kind, network, Call(t.Gaussian, min_scale=0.25), **jacobi)
         order = self.pick(None, "reversed", self.draw(st.permutations(range(here.channels))))
         words = self.context_words()
         network = self.pick(Call(c.MADE, [8], **words), Call(c.ResidualMADE, 8, blocks=1, **words))
@@ -395,31 +317,31 @@ class Grammar:
             places = places[::-1] if order == "reversed" else order or places
             angles = [k for k, place in enumerate(places) if here.columns[place] == CIRCLE]
             network = Call(c.AngularMADE, [8], angles=angles)
-        return Call(b.Autoregressive, network, self.transform(here.columns), order=order, **jacobi)
+        return Call(kind, network, self.transform(here.columns), order=order, **jacobi)
 
-    def pointwise(self, here):
+    def pointwise(self, here, kind):
         transform = self.transform(here.columns)
         init = {"init": "data"} if self.pick(False, False, True) else {}
-        call = Call(b.Pointwise, transform, *self.steering(here.channels * transform().parameters), **init)
-        return call if here.after(call) else Call(b.Pointwise, transform)
+        call = Call(kind, transform, *self.steering(here.channels * transform().parameters), **init)
+        return call if here.after(call) else Call(kind, transform)
 
-    def residual(self):
+    def residual(self, here, kind):
         network = Call(c.LipschitzMLP, [4], lipschitz=0.5, **self.context_words())
-        return Call(b.Residual, network, trace=self.pick("exact", "hutchinson", "roulette"))
+        return Call(kind, network, trace=self.pick("exact", "hutchinson", "roulette"))
 
-    def continuous(self, here):
+    def continuous(self, here, kind):
         vectors = len(here.event) == 1
         network = Call(c.Field, [4]) if vectors else Call(c.UNet, [2, 4], groups=2)
         network.named |= self.context_words()
         trace = self.pick(*([None] if vectors else []), "rademacher", "gaussian")
-        return Call(b.Continuous, network, self.pick("rk4", "midpoint"), steps=6, trace=trace)
+        return Call(kind, network, self.pick("rk4", "midpoint"), steps=6, trace=trace)
 
-    def patch_coupling(self, here):
+    def patch_coupling(self, here, kind):
         splits = ["channels", *(["checkerboard", "vstripes-inv"] if here.event[1] % 2 == 0 else [])]
         network = Call(c.ViT, 4, depth=1, heads=2, **self.context_words())
-        return Call(b.PatchCoupling, network, splits=[self.pick(*splits)], **self.seed())
+        return Call(kind, network, splits=[self.pick(*splits)], **self.seed())
 
-    def multi_scale(self, here):
+    def multi_scale(self, here, kind):
         scales, event = [], here.event
         while not scales or (event[0] % 2 == event[1] % 2 == 0 and self.pick(False, True)):
             inner = Here((event[0] // 2, event[1] // 2, 4 * event[2]))
@@ -430,29 +352,24 @@ class Grammar:
         priors = self.pick(None, [Call(c.ScaledConv, zeros=True) for _ in scales[1:]])
         top = self.pick(None, Call(c.TopPrior, **classes), Call(c.PlacePrior, **classes))
         layout = self.pick("interleaved", "contiguous")
-        return Call(b.MultiScale, scales, priors=priors, top_prior=top, prior_layout=layout, min_scale=0.25)
+        return Call(kind, scales, priors=priors, top_prior=top, prior_layout=layout, min_scale=0.25)
 
-    def on_columns(self, here):
+    def on_columns(self, here, kind):
         marks = self.draw(st.lists(st.booleans(), min_size=here.channels, max_size=here.channels))
         marks[0] = True
         inner = self.part(Here((*here.event[:-1], sum(marks))), same=True)
-        return Call(b.OnColumns, inner, marks)
+        return Call(kind, inner, marks)
 
-    def nested(self, here):
-        calls, _ = self.parts(here, 2)
-        return Call(b.Chain, calls, **self.backprop())
-
-    def inverse(self, here):
+    def inverse(self, here, kind):
         part = self.part(here, same=True)
         learns = "BatchNorm" in repr(part)  # statistics from data alone, which an Inverse does not see
-        return Call(b.Inverse, self.usual(here) if learns else part)
-
-    def repeat(self, here):
-        block = self.part(here, same=True)
-        return Call(b.Repeat, block, self.whole(2, 3), **self.backprop())
+        return Call(kind, self.usual(here) if learns else part)
 
     def backprop(self):
         return {"backprop": self.pick("recompute", "reversible")} if self.pick(False, False, True) else {}
+
+    def of_kind(self, kind, here):
+        return PARTS[kind][1](self, here, kind)
 
     def part(self, here, same=False):
         """Return a part that fits a place; with `same` one that changes neither shape nor set."""
@@ -460,7 +377,7 @@ class Grammar:
         kinds = [kind for kind, (fits, _) in PARTS.items() if fits(here) and (outer or kind not in NESTING)]
         self.deep = max(0, outer - 1)
         try:
-            call = PARTS[self.pick(*kinds)][1](self, here)
+            call = self.of_kind(self.pick(*kinds), here)
         finally:
             self.deep = outer
         after = here.after(call)
@@ -472,10 +389,10 @@ class Grammar:
         """Return a part that fits a place, whatever it is."""
         if real(here):
             return Call(b.Shift)
-        if moved(here):
+        if kept(here):
             return Call(b.Pointwise, Call(t.ByColumn, [TRANSFORMS[column][0] for column in here.columns]))
         kind = b.Unconstrain if intervals(here) else s.DequantizeColumns
-        return PARTS[kind][1](self, here)
+        return self.of_kind(kind, here)
 
     def parts(self, here, most):
         """Return (up to `most` parts one after another, the place behind them)."""
@@ -490,7 +407,7 @@ class Grammar:
     def start(self, event):
         """Return (the first place, the dequantizer or None) of data of a shape."""
         sets = [lambda: REAL] * 4 + [lambda: Domain.POSITIVE, lambda: UNIT, lambda: Domain.interval(-2, 3)]
-        sets += [lambda: Domain.interval(-0.75, 0.75), lambda: CIRCLE]
+        sets += [lambda: LEVELS, lambda: CIRCLE]
         if len(event) == 1 and event[0] > 1:
             sets += [lambda: Domain.each(*(self.pick(REAL, CIRCLE) for _ in range(event[0])))]
             sets += [lambda: Domain.each(Domain.whole(0, 2), *(REAL for _ in range(event[0] - 1)))]
@@ -539,7 +456,7 @@ class Grammar:
         more, here = self.parts(here, 4)
         calls += more
         if not (here.domain == UNIT or all(column in (REAL, CIRCLE) for column in here.columns)):
-            calls.append(PARTS[b.Unconstrain][1](self, here))
+            calls.append(self.of_kind(b.Unconstrain, here))
             here = here.after(calls[-1])
         call = (
             calls[0]
@@ -555,6 +472,69 @@ class Grammar:
         elif embedding is not None:
             named["embedding"] = embedding
         return DrawnFlow(Call(Flow, call, **named), event, given, self.whole(0, 2**16))
+
+
+Builder = Callable[[Grammar, Here, type], Call]
+PARTS: dict[type, tuple[Callable[[Here], bool], Builder]] = {
+    b.Shift: (real, lambda g, h, kind: Call(kind, *g.pick([], [0.5]))),
+    b.Scale: (real, lambda g, h, kind: Call(kind, *g.pick([], [-0.5]))),
+    b.ActNorm: (real, Grammar.plain),
+    b.Permute: (alike, lambda g, h, kind: Call(kind, *g.pick([], ["shuffle"]), **g.seed())),
+    b.Coupling: (lambda h: h.channels > 1 and kept(h), Grammar.coupling),
+    b.Autoregressive: (kept, Grammar.autoregressive),
+    b.Pointwise: (kept, Grammar.pointwise),
+    **dict.fromkeys((b.LULinear, b.MatrixExponential, b.CayleyRotation), (real, Grammar.linear)),
+    **dict.fromkeys((b.HouseholderRotation, b.QRLinear, b.SVDLinear), (real, Grammar.linear)),
+    b.Woodbury: (real, lambda g, h, kind: g.linear(h, kind, g.whole(1, h.channels))),
+    b.Conv1x1: (real, lambda g, h, kind: Call(kind, lu=g.pick(True, False), **g.seed())),
+    b.GIN: (several, Grammar.coupling),
+    b.Planar: (vector, lambda g, h, kind: Call(kind, *g.steering(2 * h.channels + 1), **g.seed())),
+    b.Radial: (vector, lambda g, h, kind: Call(kind, *g.steering(h.channels + 2), **g.seed())),
+    b.Sylvester: (vector, lambda g, h, kind: Call(kind, units=g.whole(1, h.channels), **g.seed())),
+    b.BlockAutoregressive: (vector, lambda g, h, kind: Call(kind, 2, depth=g.pick(1, 2))),
+    b.Residual: (vector, Grammar.residual),
+    b.Continuous: (lambda h: vector(h) or even(h), Grammar.continuous),
+    **dict.fromkeys((b.BatchNorm, b.Standardize), (real, Grammar.plain)),
+    # Images
+    **dict.fromkeys((b.Squeeze, b.Haar, s.MaxPool), (even, Grammar.plain)),
+    **dict.fromkeys((b.EmergingConv, b.PeriodicConv), (image, lambda g, h, kind: Call(kind, **g.seed()))),
+    b.PatchCoupling: (lambda h: image(h) and h.channels % 2 == 0, Grammar.patch_coupling),
+    b.MultiScale: (even, Grammar.multi_scale),
+    b.Flatten: (lambda h: alike(h) and len(h.event) > 1, Grammar.plain),
+    b.Reshape: (lambda h: alike(h) and h.event == (4,), lambda g, h, kind: Call(kind, (2, 2, 1))),
+    # Between sets
+    **dict.fromkeys((b.Exp, b.Softplus, b.Sigmoid, b.Tanh, s.Absolute), (real, Grammar.plain)),
+    b.Logit: (lambda h: h.domain == UNIT, Grammar.plain),
+    b.Unconstrain: (intervals, lambda g, h, kind: Call(kind, [_word(column) for column in h.columns])),
+    b.SoftBounds: (finite, lambda g, h, kind: Call(kind, [(c.low, c.high) for c in h.columns], softness=0.1)),
+    b.Equalize: (lambda h: h.domain == LEVELS, lambda g, h, kind: Call(kind, 4)),
+    s.DequantizeColumns: (
+        lambda h: "whole" in h.domain.kind,
+        lambda g, h, kind: Call(kind, [_recorded(column) for column in h.columns]),
+    ),
+    # With other parts inside
+    b.Chain: (anywhere, lambda g, h, kind: Call(kind, g.parts(h, 2)[0], **g.backprop())),
+    b.Inverse: (kept, Grammar.inverse),
+    b.Repeat: (kept, lambda g, h, kind: Call(kind, g.part(h, same=True), g.whole(2, 3), **g.backprop())),
+    b.OnColumns: (several, Grammar.on_columns),
+    # What forgets something
+    s.Slice: (several, lambda g, h, kind: Call(kind, g.whole(1, h.channels - 1))),
+    s.Augment: (real, lambda g, h, kind: Call(kind, 1)),
+    s.Sort: (lambda h: vector(h) and several(h), Grammar.plain),
+    s.StochasticPermute: (alike, Grammar.plain),
+}
+"""The parts, the simplest first: for each class where it may stand, and how it is drawn there."""
+
+
+def _word(column):
+    """Return a column's set as `Unconstrain` takes it."""
+    if column.kind == "circle":
+        return ("circular", column.low, column.high)
+    return tuple(end if math.isfinite(end) else None for end in (column.low, column.high))
+
+
+def _recorded(column):
+    return ("whole", int(column.high) + 1) if column.kind == "whole" else "real"
 
 
 def first_made(*calls):
