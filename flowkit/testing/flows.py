@@ -100,50 +100,31 @@ class _Asked:
         return flow if solved else None
 
     @property
-    def exact(self):
-        """Return True if log_prob is exact, and not of other points than were drawn."""
-        return self.flow.exact == "exact" and not self.forgets
-
-    @property
     def forgets(self):
         return self.flow.dequantize is not None or any(
             self.flow.bijector.forgets(inverse=inverse) for inverse in (False, True)
         )
 
     def measured(self, ask, x, domain, context=None, error=0.0):
-        """Return the `Answer` of `ask(flow, x, context)` for rows that are off by `error`."""
+        """Return the `Answer` of `ask(flow, x, context)`, with `error` of x, and with that of the steps of solvers."""
         context = self.context if context is None else context
 
         def run(flow, given):
-            blocks = np.split(
-                given.x, len(given.x) // len(x)
-            )  # of one size: noise follows from the place of a row
-            return [
-                np.concatenate([ask(flow, block.astype(x.dtype), context) for block in blocks]).astype(
-                    "float64"
-                )
-            ]
+            # In blocks of one size: the noise of a row follows from its place.
+            blocks = np.split(given.x.astype(x.dtype), len(given.x) // len(x))
+            return [np.concatenate([ask(flow, block, context) for block in blocks]).astype("float64")]
 
-        def moved(number):
-            def run_moved(given):
-                kept = self.flow.get_weights()
-                self.flow.set_weights(nudged(self.flow, WEIGHT_STEP, np.random.default_rng(number)))
-                try:
-                    return run(self.flow, given)
-                finally:
-                    self.flow.set_weights(kept)
+        def with_moved_weights(number, given):
+            kept = self.flow.get_weights()
+            self.flow.set_weights(nudged(self.flow, WEIGHT_STEP, np.random.default_rng(number)))
+            try:
+                return run(self.flow, given)
+            finally:
+                self.flow.set_weights(kept)
 
-            return run_moved
-
-        given = Inputs(x.astype("float64"))
-        (answer,) = measure(
-            lambda given: run(self.flow, given),
-            given,
-            eps=self.eps,
-            domain=domain,
-            input_error=error,
-            weight_moves=[moved(1), moved(2)],
-        )
+        given, moves = Inputs(x.astype("float64")), [functools.partial(with_moved_weights, n) for n in (1, 2)]
+        options = {"eps": self.eps, "domain": domain, "input_error": error, "weight_moves": moves}
+        (answer,) = measure(functools.partial(run, self.flow), given, **options)
         if self.finer is not None:
             answer.steps = STEPS * np.abs(run(self.finer, given)[0] - answer.value)
         return answer
