@@ -21,7 +21,7 @@ from flowkit.engines import engine
 from flowkit.flow.prepare import pack
 from flowkit.objectives import FlowMatching, MaximumLikelihood, ReverseKL
 from flowkit.testing.checker import ESSENTIAL, check_bijector
-from flowkit.testing.inputs import Inputs, each
+from flowkit.testing.inputs import Inputs, as_float32, each
 from flowkit.testing.judging import Broken, Undecided, ask_unless, judge, require
 from flowkit.testing.strategies import DrawnFlow
 from flowkit.testing.subject import nudged, randomize
@@ -111,7 +111,7 @@ class _Asked:
 
         def run(flow, given):
             # In blocks of one size: the noise of a row follows from its place.
-            blocks = np.split(given.x.astype(x.dtype), len(given.x) // len(x))
+            blocks = np.split(as_float32(domain, given.x).astype(x.dtype), len(given.x) // len(x))
             return [np.concatenate([ask(flow, block, context) for block in blocks]).astype("float64")]
 
         def with_moved_weights(number, given):
