@@ -8,7 +8,7 @@ PROFILE ?= fast
 PYTEST  ?= -n auto --maxprocesses 4 --dist worksteal
 
 ENGINES := jax torch tensorflow
-CHECKS  := check-tests check-contracts check-kills check-exports
+CHECKS  := check-tests check-contracts check-flows check-kills check-exports
 ifneq ($(filter glow,$(MAKECMDGOALS)),)
   ifeq ($(filter $(BACKEND),$(ENGINES)),)
     $(error BACKEND=$(BACKEND): expected one of $(ENGINES))
@@ -40,8 +40,8 @@ help:
 	@echo "make test-keras KERAS='--pre keras-nightly'      run that part with another Keras"
 	@echo "make check                 run the rest (an hour or more): every test on every backend; every clause of the"
 	@echo "                           contract for each layer on JAX and PyTorch, where make test checks round trips and log-dets"
-	@echo "                           (PROFILE=full checks all clauses there too); ten kills of a process in a group, where"
-	@echo "                           make test kills once; slow exports. One part each: $(CHECKS)"
+	@echo "                           (PROFILE=full checks all clauses there too); 2,600 drawn flows, others each time; ten"
+	@echo "                           kills of a process in a group, where make test kills once; slow exports. One part each: $(CHECKS)"
 	@echo "make bench                 compare speed and memory with other libraries on JAX and PyTorch, and with the last release;"
 	@echo "                           writes runs/bench (ARGS=--keep: also benchmarks/released.json)"
 	@echo "make docs                  build the documentation into site/; runs every block and picture, on JAX (or BACKEND=torch)"
@@ -126,8 +126,8 @@ test-keras: .venv-test/.installed
 	  tests/flows/test_failed_step.py
 
 # Run what `make test` leaves out: every test on every backend, with XLA's optimizer; all clauses of the checker for every
-# layer, where `make test` uses the fast profile; ten kills at random moments in a group of two processes, where
-# `make test` kills once; and exports that take minutes. This takes more than an hour. `make --keep-going check` runs all
+# layer, where `make test` uses the fast profile; 2,000 drawn flows on PyTorch and 300 on each other backend, where
+# `make test` draws 60; ten kills at random moments in a group of two processes, where `make test` kills once; and exports that take minutes. This takes more than an hour. `make --keep-going check` runs all
 # parts despite failures, and `make check-kills` runs one.
 CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py
 check: $(CHECKS)
@@ -141,6 +141,11 @@ check-tests: .venv-test/.installed
 check-contracts: .venv-test/.installed
 	@failed=0; for engine in torch jax; do echo; echo "Contracts on $$engine"; \
 	  KERAS_BACKEND=$$engine .venv-test/bin/pytest --bijector-profile full $(PYTEST) $(CONTRACTS) || failed=1; \
+	done; exit $$failed
+
+check-flows: .venv-test/.installed
+	@failed=0; for engine in torch jax tensorflow; do echo; echo "Drawn flows on $$engine"; \
+	  KERAS_BACKEND=$$engine .venv-test/bin/pytest $(PYTEST) tests/flows/many_drawn_flows.py || failed=1; \
 	done; exit $$failed
 
 check-kills: .venv-test/.installed

@@ -89,10 +89,15 @@ class ContextNetwork(Conditioner):
         return ContextBias(width, num_classes=self.num_classes, dtype=self.dtype_policy, **options)
 
     def _steered(self, h, context):
-        """Return the first layer's answer `h`, with what the context adds to it."""
+        """Return the first layer's answer `h`, with what the context adds to it: nothing for a label below 0."""
         if context is None or self.bias is None:
             return h
-        return h + self.bias.call(context, rank=len(h.shape))
+        if not self.num_classes or self.context != "optional":
+            return h + self.bias.call(context, rank=len(h.shape))
+        known = context >= 0
+        bias = self.bias.call(ops.where(known, context, ops.zeros_like(context)), rank=len(h.shape))
+        known = ops.reshape(known, (-1, *(1,) * (len(h.shape) - 1)))
+        return h + ops.where(known, bias, ops.zeros_like(bias))
 
 
 class StandardizedContext(Configured, keras.Layer):
@@ -153,9 +158,9 @@ class StandardizedContext(Configured, keras.Layer):
 class LabelDropout(Configured, keras.Layer):
     """Labels (batch,), of which training replaces a part `rate` by -1, no label: an embedding of a flow.
 
-    Networks with an optional context and `num_classes`, such as `ViT` and `CausalTransformer`, take a label below 0 for
-    no label. So they learn both densities, and `Flow.sample(guidance=)` can move samples away from the one without
-    labels. Ho & Salimans, Classifier-Free Diffusion Guidance (2022).
+    Networks with an optional context and `num_classes`, but for `GatedAttention`, take a label below 0 for no label. So
+    they learn both densities, and `Flow.sample(guidance=)` can move samples away from the one without labels. Ho &
+    Salimans, Classifier-Free Diffusion Guidance (2022).
 
     >>> ops.convert_to_numpy(LabelDropout(10, rate=0.5)(np.array([3, 7]))).tolist()  # not in training
     [3, 7]

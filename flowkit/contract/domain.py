@@ -62,7 +62,7 @@ class Domain:
 
     @classmethod
     def each(cls, *columns: "Domain") -> "Domain":
-        """Return the set of each entry of the last axis, as `intervals` if all are intervals.
+        """Return the set of each entry of the last axis; a plain one if they are all the same.
 
         >>> print(Domain.each(Domain.REAL, Domain.circle(0, 24)))
         Domain.each(Domain.REAL, Domain.circle(0, 24))
@@ -73,9 +73,10 @@ class Domain:
                 "column."
             )
         low, high = (tuple(getattr(c, end) for c in columns) for end in ("low", "high"))
-        if any(c.kind != "interval" for c in columns):
-            return cls(tuple(c.kind for c in columns), low, high)
-        return columns[0] if len(set(columns)) == 1 else cls("interval", low, high)
+        if len(set(columns)) == 1:
+            return columns[0]
+        kinds = tuple(c.kind for c in columns)
+        return cls("interval" if set(kinds) == {"interval"} else kinds, low, high)
 
     @property
     def columns(self) -> "list[Domain] | None":

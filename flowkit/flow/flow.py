@@ -243,12 +243,12 @@ class Flow(FlowModel):
         call = Call(context, inverse=True, log_det=False, **options)
         return self.bijector.run(z, call, noise, derived)[0]
 
-    def _decode_without_noise(self, z, context, noise=None, *, steps=None, guidance=None):
+    def _decode_without_noise(self, z, context, noise=None, forward_noise=None, *, steps=None, guidance=None):
         """Return the mean of the data given their noisy values: one step up the gradient of log p, without guidance."""
         y = self._decode(z, context, noise, steps=steps, guidance=guidance)
 
         def density(tensors):
-            return ops.sum(self._log_density(tensors[0], context, self._noise_for(y), steps=steps))
+            return ops.sum(self._log_density(tensors[0], context, forward_noise, steps=steps))
 
         _, (score,) = engine.gradients(density, [y])
         return y + self.dequantize.std**2 * score

@@ -79,8 +79,11 @@ def _run_back(flow, function, z, context, batch_size, seed, first, **options):
     """Return `function(z, context, noise)` of latents, as numpy, with the noise of the way back."""
 
     def run_piece(start, stop, piece):
-        noise = counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)
-        return run(flow, function, *piece, noise, **options)
+        noise = [counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)]
+        if function == flow._decode_without_noise:  # whose score needs that of the other direction
+            shape = (len(piece[0]), *flow._event())
+            noise.append(counted_for(flow, shape, first + start, inverse=False, seed=seed))
+        return run(flow, function, *piece, *noise, **options)
 
     return run_in_batches(flow, run_piece, (z, context), batch_size)
 

@@ -70,12 +70,17 @@ def points_of(domain, t):
     if domain.kind == "simplex":
         x = np.maximum(x, 2.0**-20)  # nearer to the edge, the sum leaves the largest entry too few digits
         return x / x.sum(axis=-1, keepdims=True)
+    return as_float32(domain, x).astype("float64")
+
+
+def as_float32(domain, x):
+    """Return float32 numbers near those of `x`, kept inside of the open intervals of `domain`."""
     low, high = (np.asarray(end, "float32") for end in (domain.low, domain.high))
     open_low = (domain.kinds == "interval") & np.isfinite(low)
     open_high = (domain.kinds != "whole") & np.isfinite(high)
     first, last = first_and_last(low, high, "float32")
     first, last = np.where(open_low, first, low), np.where(open_high, last, high)
-    return np.clip(x.astype("float32"), first, last).astype("float64")
+    return np.clip(x.astype("float32"), first, last)
 
 
 def room(domain, x):

@@ -87,7 +87,7 @@ def test_intervals_and_circles_side_by_side():
     mixed = Domain.each(Domain.REAL, Domain.circle(0, 24))
     assert mixed.columns == [Domain.REAL, Domain.circle(0, 24)]
     assert Domain.each(Domain.POSITIVE, Domain.POSITIVE) == Domain.POSITIVE
-    assert Domain.each(Domain.CIRCLE, Domain.CIRCLE).columns == [Domain.CIRCLE, Domain.CIRCLE]
+    assert Domain.each(Domain.CIRCLE, Domain.CIRCLE) == Domain.CIRCLE
     assert Domain.circle(-math.pi, math.pi) == Domain.CIRCLE
     assert str(mixed) == "Domain.each(Domain.REAL, Domain.circle(0, 24))"
     for call in (Domain.each, lambda: Domain.each(Domain.SIMPLEX), lambda: Domain.each(mixed)):

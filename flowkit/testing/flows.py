@@ -1,0 +1,321 @@
+"""The check of a whole flow: what users ask of it, and whether the answers agree."""
+
+import copy
+import functools
+import json
+import math
+import tempfile
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+from keras import ops
+
+from flowkit.bijectors import Continuous
+from flowkit.contract import ContractError
+from flowkit.contract.inside import layers_inside
+from flowkit.contract.precision import rounding_unit
+from flowkit.engines import engine
+from flowkit.flow.prepare import pack
+from flowkit.objectives import FlowMatching, MaximumLikelihood, ReverseKL
+from flowkit.testing.checker import ESSENTIAL, check_bijector
+from flowkit.testing.inputs import Inputs, as_float32, each
+from flowkit.testing.judging import Broken, Undecided, ask_unless, judge, require
+from flowkit.testing.strategies import DrawnFlow
+from flowkit.testing.subject import nudged, randomize
+from flowkit.testing.tolerances import ROUNDINGS, STEPS, WEIGHT_STEP, measure
+
+ROWS = 6
+"""The number of rows of data: what JAX compiles once is used for all."""
+
+
+def check_flow(drawn: DrawnFlow, questions: Sequence[str] | None = None) -> dict[str, str]:
+    """Ask a flow what users ask. Return "kept" or the reason why it was not asked, for each question.
+
+    Weights are adapted and moved off their start first. `questions` are names in `QUESTIONS`; None is all but
+    "compiled". Answers must be finite, and agree up to rounding, which is measured as by `check_bijector`.
+
+    Raises ContractError with the question, the expected and the received value; and what the flow itself raises, with
+    a note of the question and the flow.
+
+    >>> from flowkit import Flow
+    >>> from flowkit.bijectors import ActNorm
+    >>> check_flow(DrawnFlow(lambda: Flow(ActNorm()), (2,)), ["density", "latents"])
+    {'density': 'kept', 'latents': 'kept'}
+    """
+    asked, found = _Asked(drawn), {}
+    for name in list(QUESTIONS)[:-1] if questions is None else questions:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # of round trips that rounding spoils, which are measured here
+                QUESTIONS[name](asked)
+            found[name] = "kept"
+        except Undecided as reason:
+            found[name] = str(reason) or "no digit can be told from rounding"
+        except Exception as error:
+            if isinstance(error, Broken):
+                parts = {"expected": error.expected, "received": error.received, "hint": f"{drawn!r}"}
+                raise ContractError(name, asked.flow, **parts) from error
+            error.add_note(f"check_flow asked {name!r} of {drawn!r} on {engine.name}.")
+            raise
+    return found
+
+
+class _Asked:
+    """A drawn flow with its data, and the measured errors of its answers."""
+
+    def __init__(self, drawn):
+        self.drawn = drawn
+        self.x, self.context = drawn.rows(ROWS)
+        self.eps = rounding_unit("float32")
+
+    def built(self, flow):
+        """Return a flow, built for the data."""
+        flow.build(pack((None, *self.x.shape[1:]), each(lambda c: (None, *c.shape[1:]), self.context)))
+        return flow
+
+    @functools.cached_property
+    def flow(self):
+        """Return the flow, adapted, with its weights moved as training may."""
+        x, context = self.drawn.rows(64, turn=1)
+        flow = self.built(self.drawn.flow()).adapt(x, context)
+        randomize(flow, self.drawn.seed)
+        if flow.bijector.refreshes:
+            with engine.no_grad():
+                flow(each(ops.convert_to_tensor, pack(self.x, self.context)), training=True)
+        return flow
+
+    @functools.cached_property
+    def finer(self):
+        """Return the flow with twice as many steps for differential equations; None without any."""
+        flow = self.built(self.drawn.flow())
+        solved = [layer for layer in layers_inside(flow) if isinstance(layer, Continuous)]
+        for layer in solved:
+            layer.steps *= 2
+        flow.set_weights(self.flow.get_weights())
+        return flow if solved else None
+
+    @property
+    def forgets(self):
+        return self.flow.dequantize is not None or any(
+            self.flow.bijector.forgets(inverse=inverse) for inverse in (False, True)
+        )
+
+    def measured(self, ask, x, domain, context=None, error=0.0):
+        """Return the `Answer` of `ask(flow, x, context)`, with `error` of x, and with that of the steps of solvers."""
+        context = self.context if context is None else context
+
+        def run(flow, given):
+            # In blocks of one size: the noise of a row follows from its place.
+            blocks = np.split(as_float32(domain, given.x).astype(x.dtype), len(given.x) // len(x))
+            return [np.concatenate([ask(flow, block, context) for block in blocks]).astype("float64")]
+
+        def with_moved_weights(number, given):
+            kept = self.flow.get_weights()
+            self.flow.set_weights(nudged(self.flow, WEIGHT_STEP, np.random.default_rng(number)))
+            try:
+                return run(self.flow, given)
+            finally:
+                self.flow.set_weights(kept)
+
+        given, moves = Inputs(x.astype("float64")), [functools.partial(with_moved_weights, n) for n in (1, 2)]
+        options = {"eps": self.eps, "domain": domain, "input_error": error, "weight_moves": moves}
+        (answer,) = measure(functools.partial(run, self.flow), given, **options)
+        if self.finer is not None:
+            answer.steps = STEPS * np.abs(run(self.finer, given)[0] - answer.value)
+        return answer
+
+    @property
+    def domain(self):
+        layer = self.flow.bijector if self.flow.dequantize is None else self.flow.dequantize
+        return layer.spec.domain
+
+    @functools.cached_property
+    def log_prob(self):
+        """Return the measured log_prob of the data."""
+        return self.measured(self.score, self.x, self.domain)
+
+    # What is measured
+
+    @staticmethod
+    def score(flow, x, context):
+        return flow.log_prob(x, context)
+
+    @staticmethod
+    def encode(flow, x, context):
+        return flow.encode(x, context, check=None)
+
+    @staticmethod
+    def decode(flow, z, context):
+        return flow.decode(z, context, check=None)
+
+    def declared(self, value):
+        """Return the error that the spec allows a solved round trip."""
+        return self.flow.bijector.spec.allowed_round_trip * self.eps * np.maximum(1, np.abs(value))
+
+
+def finite(answer, what):
+    """Return an answer as numpy; raise Broken unless it is finite."""
+    answer = np.asarray(ops.convert_to_numpy(answer), "float64")
+    require(np.isfinite(answer).all(), f"a finite {what}", f"{answer}")
+    return answer
+
+
+# The questions, in the order of a user's day
+
+
+def training(asked):
+    """`fit` one step with each objective that applies, from a flow that is not built."""
+
+    def log_density(x, context=None):
+        return -0.5 * ops.sum(ops.square(ops.reshape(x, (ops.shape(x)[0], -1))), axis=-1)
+
+    for objective in (MaximumLikelihood(), ReverseKL(log_density), FlowMatching()):
+        flow = asked.drawn.flow()
+        if not objective.needs_data:  # some layers take statistics from data alone
+            asked.built(flow).adapt(asked.x, asked.context)
+        try:
+            flow.compile(keras.optimizers.SGD(1e-3), loss=objective)
+        except (TypeError, ValueError):
+            require(
+                objective.needs_data is False or type(objective) is FlowMatching, "to be trained", "a refusal"
+            )
+            continue
+        given = {"x": asked.x} if objective.needs_data else {"steps_per_epoch": 1}
+        history = flow.fit(**given, context=asked.context, batch_size=ROWS, epochs=1, verbose=0)
+        finite(history.history["loss"], f"loss of {type(objective).__name__}")
+        for weight in flow.weights:
+            if "float" in str(weight.dtype):
+                finite(weight, f"weight {weight.path} after a step of {type(objective).__name__}")
+
+
+def density(asked):
+    """`log_prob`, `bits_per_dim` and `evaluate` agree, whatever the batch size."""
+    flow, x, context = asked.flow, asked.x, asked.context
+    whole = finite(flow.log_prob(x, context), "log_prob")
+    allowed = asked.log_prob.allowed()
+    require(whole.shape == (ROWS,), f"log_prob of shape ({ROWS},)", f"{whole.shape}")
+    judge(whole, flow.log_prob(x, context, batch_size=2), allowed, what="log_prob in batches of 2")
+    size = x[0].size * math.log(2)
+    bits = flow.bits_per_dim(x, context)
+    judge(-whole / size, bits, allowed / size, what="bits_per_dim from log_prob")
+    flow.compile("sgd")
+    found = flow.evaluate(x, context=context, batch_size=ROWS, verbose=0, return_dict=True)
+    finite(list(found.values()), "evaluation")
+    if flow.exact == "exact":
+        mean, most = -whole.mean(keepdims=True), allowed.mean(keepdims=True)
+        judge(mean, np.array([found["loss"]]), most, what="the mean of -log_prob")
+
+
+def latents(asked):
+    """`decode(encode(x))` is x."""
+    flow, x, context = asked.flow, asked.x, asked.context
+    codomain = flow.bijector.spec.codomain
+    there = asked.measured(asked.encode, x, asked.domain)
+    z, split = finite(there.value, "latent"), flow.encode(x, context, batch_size=2, check=None)
+    judge(z, split, there.allowed(), what="latents in batches of 2", where=x)
+    z = z.astype("float32")
+    if flow.dequantize is not None or flow.bijector.forgets(inverse=True):
+        finite(flow.decode(z, context, check=None), "datum of latents")
+        return
+    error = there.error + there.steps / ROUNDINGS + asked.declared(z) / ROUNDINGS
+    back = asked.measured(asked.decode, z, codomain, error=error)
+    finite(back.value, "datum of latents")
+    if flow.bijector.forgets(inverse=False):
+        return
+    allowed = back.allowed() + asked.declared(x)
+    judge(x.astype("float64"), back.value, allowed, what="decode(encode(x))", where=x)
+
+
+def samples(asked):
+    """`sample`, `sample_and_log_prob` and `draw` agree with each other and with `log_prob`."""
+    flow, context = asked.flow, each(lambda rows: rows[:2], asked.context)
+    lead = (3,) if context is None else (3, 2)
+    x = flow.sample(3, context, seed=1)
+    finite(x, "sample")
+    require(x.shape == (*lead, *asked.x.shape[1:]), f"samples of {(*lead, *asked.x.shape[1:])}", f"{x.shape}")
+    require(np.array_equal(x, flow.sample(3, context, seed=1)), "the same draws for the same seed", "others")
+    again, log_prob = flow.sample_and_log_prob(3, context, seed=1)
+    finite(log_prob, "log_prob of samples")
+    rows, others = (part.reshape(-1, *x.shape[len(lead) :]) for part in (x, again))
+    seen, error = each(lambda c: np.concatenate([c] * 3), context), 0.0
+    if not asked.forgets:
+        z = flow.encode(rows, seen, check=None)
+        there = asked.measured(asked.decode, z, flow.bijector.spec.codomain, seen)
+        error = there.error + (there.steps + asked.declared(rows)) / ROUNDINGS
+        allowed = 2 * ROUNDINGS * error
+        judge(rows.astype("float64"), others, allowed, what="samples of sample_and_log_prob", where=z)
+    scored = asked.measured(asked.score, rows, asked.domain, seen, error=error)
+    finite(scored.value, "log_prob of samples")
+    if flow.exact == "exact":
+        judge(scored.value, log_prob.reshape(-1), scored.allowed(), what="log_prob of samples", where=rows)
+    if flow.dequantize is None and "whole" not in flow.bijector.spec.domain.kind:
+        drawn, log_q = flow.draw(3, each(ops.convert_to_tensor, context), seed=1)
+        finite(drawn, "draw")
+        finite(log_q, "log q of a draw")
+
+
+def files(asked):
+    """A copy by a file, a config, `clone_model` or `deepcopy` has the same answers."""
+    flow, x, context = asked.flow, asked.x, asked.context
+    before = flow.log_prob(x, context)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "flow.keras")
+        flow.save(path)
+        copies = {"the file": keras.models.load_model(path)}
+    copies["copy.deepcopy"] = copy.deepcopy(flow)
+    weights = flow.get_weights()
+    for name, other in {
+        "get_config": type(flow).from_config(json.loads(json.dumps(flow.get_config()))),
+        "clone_model": keras.models.clone_model(flow),
+    }.items():
+        copies[name] = asked.built(other)
+        other.set_weights(weights)
+    for name, other in copies.items():
+        same = np.array_equal(before, other.log_prob(x, context))
+        require(same, f"{before} of the copy by {name}", f"{other.log_prob(x, context)}")
+        require(repr(other) == repr(flow), f"{flow!r} by {name}", f"{other!r}")
+
+
+def log_dets(asked):
+    """Round trips of the whole bijector, and its log-dets beside automatic Jacobians, in float64."""
+    seen = asked.context
+    if asked.flow.embedding is not None:
+        seen = ops.convert_to_numpy(asked.flow.embed(each(ops.convert_to_tensor, seen)))
+
+    def context(rng, batch, event):
+        return each(lambda c: np.resize(c, (batch, *c.shape[1:])), seen)
+
+    report = check_bijector(
+        lambda: asked.drawn.flow().bijector,
+        event_shapes=[asked.x.shape[1:]],
+        clauses=ESSENTIAL,
+        examples=1,
+        context=None if seen is None else context,
+        seed=asked.drawn.seed,
+        raises=False,
+    )
+    for result in report.results:
+        if result.verdict == "broken":
+            raise result.error
+
+
+def compiled(asked):
+    """`predict` answers the same with and without compilation."""
+    flow, answers = asked.flow, []
+    ask_unless(flow.exact != "exact", "an estimate draws noise anew")
+    for options in ({"run_eagerly": True}, {"jit_compile": True}):
+        flow.compile("sgd", **options)
+        answers.append(flow.predict(pack(asked.x, asked.context), verbose=0))
+    judge(*answers, asked.log_prob.allowed(), what="log_prob without compilation")
+
+
+QUESTIONS = {
+    question.__name__.replace("_", " "): question
+    for question in (training, density, latents, samples, files, log_dets, compiled)
+}
+"""name -> the function that asks it."""

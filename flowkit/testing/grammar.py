@@ -1,0 +1,516 @@
+"""The rules by which flows are drawn: public parts, networks and bases, composed as the contract allows.
+
+Each public class has an entry, or a reason in `EXCLUDED`.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import hypothesis.strategies as st
+import keras
+
+from flowkit import bijectors as b
+from flowkit import conditioners as c
+from flowkit import data as d
+from flowkit import distributions as p
+from flowkit import surjections as s
+from flowkit import transforms as t
+from flowkit.contract import Domain
+from flowkit.flow import Flow
+from flowkit.flow.context import context_kind
+from flowkit.testing.subject import Subject
+
+CLASSES, SIZE = 3, 2  # of contexts: how many labels, or the length of a vector
+UNIT, CIRCLE, REAL = Domain.UNIT_INTERVAL, Domain.CIRCLE, Domain.REAL
+ANGLES, LEVELS = (-math.pi, math.pi), Domain.interval(-0.75, 0.75)  # that of 4 levels of Equalize
+
+EXCLUDED = {
+    **dict.fromkeys(("Elementwise", "Transform", "Solved", "StraightTails"), "a base class"),
+    **dict.fromkeys(("Distribution", "LocationScale"), "a base class"),
+    "GatedConvNet": "an embedding of whole images, which tests of GatedAttention cover",
+}
+"""Public classes that are not drawn, and why."""
+
+
+class Call:
+    """A call that is made later, and each time anew; its repr is its code.
+
+    >>> Call(b.Chain, [Call(b.Shift, 0.5)])
+    Chain([Shift(0.5)])
+    """
+
+    def __init__(self, function: Callable[..., Any], *given: Any, **named: Any) -> None:
+        self.function, self.given, self.named = function, given, named
+
+    def __call__(self) -> Any:
+        return self.function(*map(_made, self.given), **{k: _made(v) for k, v in self.named.items()})
+
+    def __repr__(self):
+        home = getattr(self.function, "__module__", "")
+        prefix = "keras." + "layers." * (".layers." in home) if home.startswith("keras.") else ""
+        given = [*map(repr, self.given), *(f"{name}={value!r}" for name, value in self.named.items())]
+        return f"{prefix}{getattr(self.function, '__name__', self.function)}({', '.join(given)})"
+
+
+def _made(value):
+    if isinstance(value, list | tuple):
+        return type(value)(map(_made, value))
+    return value() if isinstance(value, Call) else value
+
+
+@dataclass(frozen=True)
+class Here:
+    """A place between two parts: the shape and the set of the events that pass it."""
+
+    event: tuple[int, ...]
+    domain: Domain = REAL
+
+    @property
+    def channels(self):
+        return self.event[-1]
+
+    @property
+    def columns(self):
+        """Return the set of each entry of the last axis."""
+        return self.domain.columns or [self.domain] * self.channels
+
+    def after(self, call):
+        """Return the place behind a part; None if the part cannot be made, or does not take these events."""
+        try:
+            part = call()
+        except (TypeError, ValueError):  # a ContractError is a ValueError
+            return None
+        if part.spec.domain != self.domain and not part.spec.rearranges:
+            return None
+        if self.domain.columns and part.spec.rearranges:
+            return None
+        event = tuple(part.compute_output_shape((None, *self.event)))[1:]
+        return Here(event, self.domain if part.spec.rearranges else part.spec.codomain)
+
+
+# Conditions on a place, for what may stand there
+
+
+def anywhere(here):
+    return True
+
+
+def alike(here):
+    """Return True if entries may change places."""
+    return not here.domain.columns
+
+
+def real(here):
+    return here.domain == REAL
+
+
+def several(here):
+    return real(here) and here.channels > 1
+
+
+def vector(here):
+    return real(here) and len(here.event) == 1
+
+
+def image(here):
+    return real(here) and len(here.event) == 3
+
+
+def even(here):
+    return image(here) and here.event[0] % 2 == here.event[1] % 2 == 0
+
+
+def kept(here):
+    """Return True if there is a transform of each column onto its own set."""
+    return all(column in TRANSFORMS for column in here.columns)
+
+
+def intervals(here):
+    return all(column.kind in ("interval", "circle") for column in here.columns)
+
+
+def finite(here):
+    return all(column.kind == "interval" and column.high - column.low < math.inf for column in here.columns)
+
+
+TRANSFORMS = {
+    REAL: [
+        *(Call(t.Affine, "tanh"), Call(t.Additive), Call(t.Affine), Call(t.Affine, min_scale=0.25)),
+        *(Call(t.Affine, order="scale-shift"), Call(t.Affine, "sigmoid2"), Call(t.Affine, "tanh", bound=1.0)),
+        *(Call(t.ScaleShift), Call(t.ScaleShift, "softplus"), Call(t.ScaleShift, "sigmoid")),
+        *(Call(t.Gaussian), Call(t.Gaussian, min_scale=0.25)),
+        *(Call(t.RationalQuadratic, 3), Call(t.RationalQuadratic, 3, tails="affine")),
+        *(Call(t.QuadraticSpline, 3), Call(t.QuadraticSpline, 3, tails="affine")),
+        *(Call(t.SoftClippedSpline, 3), Call(t.LinearSpline, 3, bound=3.0)),
+        *(Call(t.Bernstein, 4), Call(t.SumOfSquares, 2, degree=2), Call(t.MixtureOfLogistics, 2)),
+        *(Call(t.SigmoidMixture, 2), Call(t.UnconstrainedMonotone, 2, nodes=5)),
+    ],
+    UNIT: [Call(t.LinearSpline, 3)],
+    CIRCLE: [Call(t.CircularRationalQuadratic, 3)],
+}
+"""The transforms of each set."""
+
+
+class Grammar:
+    """The rules by which a flow is drawn, with Hypothesis's `draw`.
+
+    `heard` is the context that networks see: None, SIZE for vectors, "labels", or "dropped" for labels that may be
+    missing. `deep` is how many parts may be nested.
+    """
+
+    def __init__(self, draw, heard, deep=2):
+        self.draw, self.heard, self.deep = draw, heard, deep
+
+    def pick(self, *options):
+        return self.draw(st.sampled_from(options))
+
+    def whole(self, low, high):
+        return self.draw(st.integers(low, high))
+
+    def seed(self):
+        return {"seed": self.whole(0, 3)}
+
+    # Networks
+
+    def context_words(self, dropped=True):
+        """Return the arguments by which a network may read the context; `dropped`: also labels that may be missing."""
+        unheard = self.heard is None or (self.heard == "dropped" and not dropped)
+        word = "none" if unheard else self.pick("none", "optional", "required")
+        if word == "none":
+            return {}
+        if self.heard == SIZE:
+            return {"context": word}
+        return {"context": "optional" if self.heard == "dropped" else word, "num_classes": CLASSES}
+
+    def network(self, here, features):
+        """Return a network that answers with `features` channels for the events of a place."""
+        if any(column == CIRCLE for column in here.columns):
+            angles = [place for place, column in enumerate(here.columns) if column == CIRCLE]
+            return Call(c.AngularMLP, [4], angles=angles)
+        dense = Call(keras.layers.Dense, features, activation="tanh")
+        options = [
+            lambda: Call(c.MLP, [4], **self.context_words()),
+            lambda: dense,
+            lambda: Call(c.ResidualMLP, 4, blocks=1, **self.context_words()),
+            lambda: Call(keras.Sequential, [Call(keras.layers.Dense, 4, activation="relu"), dense]),
+        ]
+        if len(here.event) == 3:
+            options += [
+                lambda: Call(c.ConvNet, 4, **self.context_words()),
+                lambda: Call(c.ResidualConvNet, 4, blocks=1),
+                lambda: Call(c.GatedAttention, 4, blocks=1, heads=2, **self.context_words(dropped=False)),
+                lambda: Call(c.ScaledConv),
+                lambda: Call(keras.layers.Conv2D, features, 3, padding="same"),
+                lambda: Call(c.ViT, 4, depth=1, heads=2),
+            ]
+        return self.pick(*options)()
+
+    def conditioned(self, features):
+        """Return the keyword for a network of the context, or none."""
+        network = self.steering(features)
+        return {"conditioner": network[0]} if network else {}
+
+    def steering(self, features):
+        """Return a network of the context as a list of one; an empty list for none."""
+        if self.heard != SIZE or self.pick(True, False):
+            return []
+        return [self.pick(Call(c.MLP, [3]), Call(keras.layers.Dense, features))]
+
+    # Parts
+
+    def plain(self, here, kind):
+        return Call(kind)
+
+    def linear(self, here, kind, *given):
+        return Call(kind, *given, **self.pick({}, {"init": "random", "bias": True}), **self.seed())
+
+    def transform(self, columns):
+        """Return a transform of columns of these sets: one for each column if they differ."""
+        if len(set(columns)) == 1 and (len(columns) == 1 or self.pick(True, True, True, False)):
+            return self.pick(*TRANSFORMS[columns[0]])
+        return Call(t.ByColumn, [self.pick(*TRANSFORMS[column]) for column in columns])
+
+    def coupling(self, here, kind):
+        swap, mixed = self.pick(False, True), len(set(here.columns)) > 1
+        mask = [place % 2 == 0 for place in range(here.channels)]
+        split = "channels" if kind is b.GIN else mask
+        if kind is b.Coupling and not mixed:
+            split = self.pick("channels", "alternating", "checkerboard", mask)
+        if split == "checkerboard" and len(here.event) == 3 and here.event[:2] == (1, 1):
+            split = "channels"
+        small = here.channels // 2
+        changed = here.channels if split != "channels" else here.channels - small if swap else small
+        seen = here.channels if split != "channels" else here.channels - changed
+        place = Here((*here.event[:-1], seen), here.domain)
+        layout = {"layout": self.pick("contiguous", "interleaved")}
+        if kind is b.GIN:
+            return Call(b.GIN, self.network(place, 2 * changed), swap=swap, **layout)
+        transform = self.transform(here.columns if mixed else here.columns[:changed])
+        network = self.network(place, changed * transform().parameters)
+        return Call(b.Coupling, network, transform, split=split, swap=swap, **layout)
+
+    def autoregressive(self, here, kind):
+        jacobi = {"jacobi": True} if self.pick(False, False, True) else {}
+        if len(here.event) != 1:
+            if not image(here):
+                return self.pointwise(here, b.Pointwise)
+            transformer = Call(c.CausalTransformer, 4, depth=1, heads=2, **self.context_words())
+            network = self.pick(
+                transformer, Call(c.CausalConvNet, 4, columns=here.event[1], depth=1, reach=1)
+            )
+            return Call(kind, network, Call(t.Gaussian, min_scale=0.25), **jacobi)
+        order = self.pick(None, "reversed", self.draw(st.permutations(range(here.channels))))
+        words = self.context_words()
+        network = self.pick(Call(c.MADE, [8], **words), Call(c.ResidualMADE, 8, blocks=1, **words))
+        if CIRCLE in here.columns:
+            places = list(range(here.channels))
+            places = places[::-1] if order == "reversed" else order or places
+            angles = [k for k, place in enumerate(places) if here.columns[place] == CIRCLE]
+            network = Call(c.AngularMADE, [8], angles=angles)
+        return Call(kind, network, self.transform(here.columns), order=order, **jacobi)
+
+    def pointwise(self, here, kind):
+        transform = self.transform(here.columns)
+        init = {"init": "data"} if self.pick(False, False, True) else {}
+        call = Call(kind, transform, *self.steering(here.channels * transform().parameters), **init)
+        return call if here.after(call) else Call(kind, transform)
+
+    def residual(self, here, kind):
+        network = Call(c.LipschitzMLP, [4], lipschitz=0.5, **self.context_words())
+        return Call(kind, network, trace=self.pick("exact", "hutchinson", "roulette"))
+
+    def continuous(self, here, kind):
+        vectors = len(here.event) == 1
+        network = Call(c.Field, [4]) if vectors else Call(c.UNet, [2, 4], groups=2)
+        network.named |= self.context_words()
+        trace = self.pick(*([None] if vectors else []), "rademacher", "gaussian")
+        return Call(kind, network, self.pick("rk4", "midpoint"), steps=6, trace=trace)
+
+    def patch_coupling(self, here, kind):
+        splits = ["channels", *(["checkerboard", "vstripes-inv"] if here.event[1] % 2 == 0 else [])]
+        network = Call(c.ViT, 4, depth=1, heads=2, **self.context_words())
+        return Call(kind, network, splits=[self.pick(*splits)], **self.seed())
+
+    def multi_scale(self, here, kind):
+        scales, event = [], here.event
+        while not scales or (event[0] % 2 == event[1] % 2 == 0 and self.pick(False, True)):
+            inner = Here((event[0] // 2, event[1] // 2, 4 * event[2]))
+            part = self.part(inner, same=True)
+            scales.append(Call(b.Chain, [Call(b.Squeeze), part]))
+            event = (*inner.event[:2], inner.event[2] // 2)
+        classes = {"num_classes": CLASSES} if self.heard == "labels" and self.pick(False, True) else {}
+        priors = self.pick(None, [Call(c.ScaledConv, zeros=True) for _ in scales[1:]])
+        top = self.pick(None, Call(c.TopPrior, **classes), Call(c.PlacePrior, **classes))
+        layout = self.pick("interleaved", "contiguous")
+        return Call(kind, scales, priors=priors, top_prior=top, prior_layout=layout, min_scale=0.25)
+
+    def on_columns(self, here, kind):
+        marks = self.draw(st.lists(st.booleans(), min_size=here.channels, max_size=here.channels))
+        marks[0] = True
+        inner = self.part(Here((*here.event[:-1], sum(marks))), same=True)
+        return Call(kind, inner, marks)
+
+    def inverse(self, here, kind):
+        part = self.part(here, same=True)
+        learns = "BatchNorm" in repr(part)  # statistics from data alone, which an Inverse does not see
+        return Call(kind, self.usual(here) if learns else part)
+
+    def backprop(self):
+        return {"backprop": self.pick("recompute", "reversible")} if self.pick(False, False, True) else {}
+
+    def of_kind(self, kind, here):
+        return PARTS[kind][1](self, here, kind)
+
+    def part(self, here, same=False):
+        """Return a part that fits a place; with `same` one that changes neither shape nor set."""
+        outer = self.deep
+        kinds = [kind for kind, (fits, _) in PARTS.items() if fits(here) and (outer or kind not in NESTING)]
+        kinds += 3 * [kind for kind in (b.Coupling, b.Autoregressive, b.Pointwise) if kind in kinds]
+        self.deep = max(0, outer - 1)
+        try:
+            call = self.of_kind(self.pick(*kinds), here)
+        finally:
+            self.deep = outer
+        after = here.after(call)
+        if after is None or (same and after != here):
+            return self.usual(here)
+        return call
+
+    def usual(self, here):
+        """Return a part that fits a place, whatever it is."""
+        if real(here):
+            return Call(b.Shift)
+        if kept(here):
+            return Call(b.Pointwise, Call(t.ByColumn, [TRANSFORMS[column][0] for column in here.columns]))
+        kind = b.Unconstrain if intervals(here) else s.DequantizeColumns
+        return self.of_kind(kind, here)
+
+    def parts(self, here, most):
+        """Return (up to `most` parts one after another, the place behind them)."""
+        calls = []
+        for _ in range(self.whole(1, most)):
+            calls.append(self.part(here))
+            here = here.after(calls[-1])
+        return calls, here
+
+    # Flows
+
+    def start(self, event):
+        """Return (the first place, the dequantizer or None) of data of a shape."""
+        sets = [lambda: REAL] * 4 + [lambda: Domain.POSITIVE, lambda: UNIT, lambda: Domain.interval(-2, 3)]
+        sets += [lambda: LEVELS, lambda: CIRCLE]
+        if len(event) == 1 and event[0] > 1:
+            sets += [lambda: Domain.each(*(self.pick(REAL, CIRCLE) for _ in range(event[0])))]
+            sets += [lambda: Domain.each(Domain.whole(0, 2), *(REAL for _ in range(event[0] - 1)))]
+        dequantize = self.pick(None, *self.dequantizers(event)) if len(event) == 3 else None
+        return Here(event, REAL if dequantize else self.pick(*sets)()), dequantize
+
+    def dequantizers(self, event):
+        noise = Call(b.Coupling, Call(c.MLP, [4]), "affine", split="checkerboard")
+        noise = noise if math.prod(event[:2]) > 1 else Call(b.Pointwise, "affine")
+        some = [Call(d.Dequantize), Call(d.Dequantize, n_bits=5), Call(d.Dequantize, levels=4)]
+        return [*some, Call(d.VariationalDequantize, noise, levels=4), Call(d.GaussianNoise, 0.1)]
+
+    def base(self, here):
+        """Return a base density of the latents at a place."""
+        if here.domain == UNIT:
+            return Call(p.Uniform, 0.0, 1.0)
+        if here.domain == CIRCLE:
+            return Call(p.Uniform, *ANGLES)
+        if not real(here):
+            places = {}
+            for place, column in enumerate(here.columns):
+                places.setdefault(column, []).append(place)
+            parts = [Call(p.Normal) if column == REAL else Call(p.Uniform, *ANGLES) for column in places]
+            return Call(p.Joint, parts, list(places.values()))
+        options = [
+            *(lambda: None, lambda: Call(p.Normal, learn=True), lambda: Call(p.Logistic)),
+            *(lambda: Call(p.StudentT, 5.0), lambda: Call(p.Mixture, 2)),
+            lambda: Call(p.Normal, **self.conditioned(2 * math.prod(here.event))),
+        ]
+        if len(here.event) == 1 and here.channels > 1:
+            places = [[0], list(range(1, here.channels))]
+            options += [lambda: Call(p.Joint, [Call(p.Logistic), Call(p.Normal, learn=True)], places)]
+        return self.pick(*options)()
+
+    def flow(self, own=None):
+        """Return what a `DrawnFlow` holds; `own` is the call of a bijector that is part of the flow, or None."""
+        here, dequantize = self.start(self.pick(*EVENTS))
+        if own is not None:
+            here, dequantize = Here(self.pick(*Subject(own).events), own().spec.domain), None
+        event, calls = here.event, []
+        if own is not None:
+            calls = [self.part(here, same=True)] if real(here) and self.pick(False, True) else []
+            twice = Call(b.Repeat, own, 2)
+            calls.append(twice if here.after(twice) == here and self.pick(False, True) else own)
+            here = here.after(calls[-1])
+        more, here = self.parts(here, 4)
+        calls += more
+        if not (here.domain == UNIT or all(column in (REAL, CIRCLE) for column in here.columns)):
+            calls.append(self.of_kind(b.Unconstrain, here))
+            here = here.after(calls[-1])
+        call = (
+            calls[0]
+            if len(calls) == 1
+            else first_made(Call(b.Chain, calls, **self.backprop()), Call(b.Chain, calls))
+        )
+        named = {"base": self.base(here), "dequantize": dequantize}
+        named = {name: value for name, value in named.items() if value is not None}
+        given, embedding = self.pick(*CONTEXTS[self.heard])
+        word = context_kind(Flow(call(), **{name: value() for name, value in named.items()}))
+        if word == "none" or (word == "optional" and embedding is None and self.pick(False, False, True)):
+            given = None
+        elif embedding is not None:
+            named["embedding"] = embedding
+        return Call(Flow, call, **named), event, given, self.whole(0, 2**16)
+
+
+Builder = Callable[[Grammar, Here, type], Call]
+PARTS: dict[type, tuple[Callable[[Here], bool], Builder]] = {
+    b.Shift: (real, lambda g, h, kind: Call(kind, *g.pick([], [0.5]))),
+    b.Scale: (real, lambda g, h, kind: Call(kind, *g.pick([], [-0.5]))),
+    b.ActNorm: (real, Grammar.plain),
+    b.Permute: (alike, lambda g, h, kind: Call(kind, *g.pick([], ["shuffle"]), **g.seed())),
+    b.Coupling: (lambda h: h.channels > 1 and kept(h), Grammar.coupling),
+    b.Autoregressive: (kept, Grammar.autoregressive),
+    b.Pointwise: (kept, Grammar.pointwise),
+    **dict.fromkeys((b.LULinear, b.MatrixExponential, b.CayleyRotation), (real, Grammar.linear)),
+    **dict.fromkeys((b.HouseholderRotation, b.QRLinear, b.SVDLinear), (real, Grammar.linear)),
+    b.Woodbury: (real, lambda g, h, kind: g.linear(h, kind, g.whole(1, h.channels))),
+    b.Conv1x1: (real, lambda g, h, kind: Call(kind, lu=g.pick(True, False), **g.seed())),
+    b.GIN: (several, Grammar.coupling),
+    b.Planar: (vector, lambda g, h, kind: Call(kind, *g.steering(2 * h.channels + 1), **g.seed())),
+    b.Radial: (vector, lambda g, h, kind: Call(kind, *g.steering(h.channels + 2), **g.seed())),
+    b.Sylvester: (vector, lambda g, h, kind: Call(kind, units=g.whole(1, h.channels), **g.seed())),
+    b.BlockAutoregressive: (vector, lambda g, h, kind: Call(kind, 2, depth=g.pick(1, 2))),
+    b.Residual: (vector, Grammar.residual),
+    b.Continuous: (lambda h: vector(h) or even(h), Grammar.continuous),
+    **dict.fromkeys((b.BatchNorm, b.Standardize), (real, Grammar.plain)),
+    # Images
+    **dict.fromkeys((b.Squeeze, b.Haar, s.MaxPool), (even, Grammar.plain)),
+    **dict.fromkeys((b.EmergingConv, b.PeriodicConv), (image, lambda g, h, kind: Call(kind, **g.seed()))),
+    b.PatchCoupling: (lambda h: image(h) and h.channels % 2 == 0, Grammar.patch_coupling),
+    b.MultiScale: (even, Grammar.multi_scale),
+    b.Flatten: (lambda h: alike(h) and len(h.event) > 1, Grammar.plain),
+    b.Reshape: (lambda h: alike(h) and h.event == (4,), lambda g, h, kind: Call(kind, (2, 2, 1))),
+    # Between sets
+    **dict.fromkeys((b.Exp, b.Softplus, b.Sigmoid, b.Tanh, s.Absolute), (real, Grammar.plain)),
+    b.Logit: (lambda h: h.domain == UNIT, Grammar.plain),
+    b.Unconstrain: (intervals, lambda g, h, kind: Call(kind, [_word(column) for column in h.columns])),
+    b.SoftBounds: (finite, lambda g, h, kind: Call(kind, [(c.low, c.high) for c in h.columns], softness=0.1)),
+    b.Equalize: (lambda h: h.domain == LEVELS, lambda g, h, kind: Call(kind, 4)),
+    s.DequantizeColumns: (
+        lambda h: "whole" in h.domain.kind,
+        lambda g, h, kind: Call(kind, [_recorded(column) for column in h.columns]),
+    ),
+    # With other parts inside
+    b.Chain: (anywhere, lambda g, h, kind: Call(kind, g.parts(h, 2)[0], **g.backprop())),
+    b.Inverse: (kept, Grammar.inverse),
+    b.Repeat: (kept, lambda g, h, kind: Call(kind, g.part(h, same=True), g.whole(2, 3), **g.backprop())),
+    b.OnColumns: (several, Grammar.on_columns),
+    # What forgets something
+    s.Slice: (several, lambda g, h, kind: Call(kind, g.whole(1, h.channels - 1))),
+    s.Augment: (real, lambda g, h, kind: Call(kind, 1)),
+    s.Sort: (lambda h: vector(h) and several(h), Grammar.plain),
+    s.StochasticPermute: (alike, Grammar.plain),
+}
+"""The parts, the simplest first: for each class where it may stand, and how it is drawn there."""
+
+
+def _word(column):
+    """Return a column's set as `Unconstrain` takes it."""
+    if column.kind == "circle":
+        return ("circular", column.low, column.high)
+    return tuple(end if math.isfinite(end) else None for end in (column.low, column.high))
+
+
+def _recorded(column):
+    return ("whole", int(column.high) + 1) if column.kind == "whole" else "real"
+
+
+def first_made(*calls):
+    """Return the first of several calls that can be made."""
+    for call in calls[:-1]:
+        try:
+            call()
+        except (TypeError, ValueError):
+            continue
+        return call
+    return calls[-1]
+
+
+NESTING = (b.Chain, b.Inverse, b.Repeat, b.MultiScale, b.OnColumns)
+EVENTS = [(1,), (2,), (3,), (4,), (6,), (2, 2, 1), (4, 4, 1), (2, 4, 2), (2, 2, 3)]
+CONTEXTS = {
+    None: [(None, None)],
+    SIZE: [
+        *(((SIZE,), None), ((3,), Call(keras.layers.Dense, SIZE)), ((3,), Call(c.ScaledDense, SIZE))),
+        *(((SIZE,), Call(c.StandardizedContext)), ((3, 2), Call(c.DeepSet, SIZE, hidden=[3]))),
+        (CLASSES, Call(keras.layers.Embedding, CLASSES, SIZE)),
+    ],
+    "labels": [(CLASSES, None)],
+    "dropped": [(CLASSES, Call(c.LabelDropout, CLASSES))],
+}
+"""What networks hear -> (the context that is given, the embedding that reads it)."""

@@ -1,0 +1,31 @@
+"""The property of test_drawn_flows.py for many flows, others at each run: `make check-flows`. Prints its seeds."""
+
+import secrets
+
+import hypothesis
+import keras
+import pytest
+
+from flowkit.testing import check_flow, strategies
+from flowkit.testing.flows import QUESTIONS
+from tests.flows.test_drawn_flows import ON_TORCH, SETTINGS
+
+TURNS = 20
+EXAMPLES = 2000 if ON_TORCH else 300
+ASKED = (
+    list(QUESTIONS)[:-1] if ON_TORCH else list(QUESTIONS)
+)  # torch.compile takes half a minute for each flow
+
+
+@pytest.mark.parametrize("turn", range(TURNS))
+def test_drawn_flows_keep_their_promises(turn):
+    seed = secrets.randbits(64)
+    print(f"@hypothesis.seed({seed}) on {keras.backend.backend()}")
+
+    @hypothesis.seed(seed)
+    @hypothesis.settings(SETTINGS, max_examples=EXAMPLES // TURNS, print_blob=True)
+    @hypothesis.given(strategies.flows())
+    def keeps_its_promises(drawn):
+        check_flow(drawn, ASKED)
+
+    keeps_its_promises()

@@ -1,0 +1,71 @@
+"""Flows that Hypothesis draws from all public parts keep what they promise to users.
+
+`make test` draws the same few flows each time, `make check` many others by many_drawn_flows.py.
+"""
+
+import inspect
+import math
+import re
+
+import hypothesis
+import keras
+
+from flowkit import Flow, bijectors, conditioners, distributions, surjections, transforms
+from flowkit.bijectors import ActNorm, Autoregressive, Chain, Coupling, Pointwise
+from flowkit.conditioners import MADE, MLP, LabelDropout
+from flowkit.data import GaussianNoise
+from flowkit.distributions import Uniform
+from flowkit.surjections import StochasticPermute
+from flowkit.testing import DrawnFlow, check_flow, grammar, strategies
+from flowkit.testing.flows import QUESTIONS
+from flowkit.transforms import ByColumn, CircularRationalQuadratic
+
+SETTINGS = hypothesis.settings(
+    deadline=None, database=None, suppress_health_check=list(hypothesis.HealthCheck)
+)
+ON_TORCH = keras.backend.backend() == "torch"
+
+
+def questions_for(drawn):
+    """Return all questions; where each compiles for seconds, one of them in turn."""
+    names = list(QUESTIONS)[:-1]
+    return names if ON_TORCH else [names[drawn.seed % len(names)]]
+
+
+def maf():
+    """Return layers that `adapt` runs without their log-dets."""
+    return Flow(Chain([ActNorm(), Autoregressive(MADE([8]), "affine"), ActNorm()]))
+
+
+def dropped_labels():
+    """Return a network that hears the label -1 in training."""
+    network = MLP([4], context="optional", num_classes=3)
+    return Flow(Coupling(network), embedding=LabelDropout(3, rate=0.9))
+
+
+def circles():
+    """Return two layers onto one set, which one of them describes by columns."""
+    circular = CircularRationalQuadratic(3)
+    layers = [Pointwise(ByColumn([circular, circular])), Pointwise(circular)]
+    return Flow(Chain(layers), base=Uniform(-math.pi, math.pi))
+
+
+def noisy():
+    """Return a flow whose samples are moved by a score that needs noise itself."""
+    return Flow(StochasticPermute(), dequantize=GaussianNoise(0.1))
+
+
+@hypothesis.settings(SETTINGS, max_examples=45 if ON_TORCH else 12, derandomize=True)
+@hypothesis.given(strategies.flows())
+@hypothesis.example(DrawnFlow(maf, (3,), seed=0))
+@hypothesis.example(DrawnFlow(dropped_labels, (2,), 3, seed=0))
+@hypothesis.example(DrawnFlow(circles, (2,), seed=1))
+@hypothesis.example(DrawnFlow(noisy, (2, 2, 1), seed=3))
+def test_a_drawn_flow_keeps_its_promises(drawn):
+    check_flow(drawn, questions_for(drawn))
+
+
+def test_each_public_class_is_drawn_or_excluded():
+    rooms = (bijectors, surjections, transforms, distributions, conditioners)
+    drawn = set(re.findall(r"\b[bcpst]\.([A-Z]\w+)", inspect.getsource(grammar)))
+    assert drawn ^ set(grammar.EXCLUDED) == {name for room in rooms for name in room.__all__}
