@@ -122,8 +122,8 @@ class JaxEngine(Engine):
         )
         return lambda tensors, *rest: compiled(list(tensors), *rest)
 
-    def backprop(self, stretches, x, context, inverse, **options):
-        return jax_backprop.backprop(stretches, x, context, inverse, **options)
+    def backprop(self, stretches, x, call, **options):
+        return jax_backprop.backprop(stretches, x, call, **options)
 
     # Answers without gradients: compiled as a whole
 

@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors import Continuous
 from flowkit.contract import ContractError
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
@@ -93,7 +92,7 @@ class _Asked:
     def finer(self):
         """Return the flow with twice as many steps for differential equations; None without any."""
         flow = self.built(self.drawn.flow())
-        solved = [layer for layer in layers_inside(flow) if isinstance(layer, Continuous)]
+        solved = [layer for layer in layers_inside(flow) if getattr(layer, "takes_steps", False)]
         for layer in solved:
             layer.steps *= 2
         flow.set_weights(self.flow.get_weights())

@@ -19,7 +19,6 @@ from flowkit import surjections as s
 from flowkit import transforms as t
 from flowkit.contract import Domain
 from flowkit.flow import Flow
-from flowkit.flow.context import context_kind
 from flowkit.testing.subject import Subject
 
 CLASSES, SIZE = 3, 2  # of contexts: how many labels, or the length of a vector
@@ -34,10 +33,10 @@ EXCLUDED = {
 """Public classes that are not drawn, and why."""
 
 
-class Call:
+class Expression:
     """A call that is made later, and each time anew; its repr is its code.
 
-    >>> Call(b.Chain, [Call(b.Shift, 0.5)])
+    >>> Expression(b.Chain, [Expression(b.Shift, 0.5)])
     Chain([Shift(0.5)])
     """
 
@@ -57,7 +56,7 @@ class Call:
 def _made(value):
     if isinstance(value, list | tuple):
         return type(value)(map(_made, value))
-    return value() if isinstance(value, Call) else value
+    return value() if isinstance(value, Expression) else value
 
 
 @dataclass(frozen=True)
@@ -137,18 +136,35 @@ def finite(here):
 
 TRANSFORMS = {
     REAL: [
-        *(Call(t.Affine, "tanh"), Call(t.Additive), Call(t.Affine), Call(t.Affine, min_scale=0.25)),
-        *(Call(t.Affine, order="scale-shift"), Call(t.Affine, "sigmoid2"), Call(t.Affine, "tanh", bound=1.0)),
-        *(Call(t.ScaleShift), Call(t.ScaleShift, "softplus"), Call(t.ScaleShift, "sigmoid")),
-        *(Call(t.Gaussian), Call(t.Gaussian, min_scale=0.25)),
-        *(Call(t.RationalQuadratic, 3), Call(t.RationalQuadratic, 3, tails="affine")),
-        *(Call(t.QuadraticSpline, 3), Call(t.QuadraticSpline, 3, tails="affine")),
-        *(Call(t.SoftClippedSpline, 3), Call(t.LinearSpline, 3, bound=3.0)),
-        *(Call(t.Bernstein, 4), Call(t.SumOfSquares, 2, degree=2), Call(t.MixtureOfLogistics, 2)),
-        *(Call(t.SigmoidMixture, 2), Call(t.UnconstrainedMonotone, 2, nodes=5)),
+        *(
+            Expression(t.Affine, "tanh"),
+            Expression(t.Additive),
+            Expression(t.Affine),
+            Expression(t.Affine, min_scale=0.25),
+        ),
+        *(
+            Expression(t.Affine, order="scale-shift"),
+            Expression(t.Affine, "sigmoid2"),
+            Expression(t.Affine, "tanh", bound=1.0),
+        ),
+        *(
+            Expression(t.ScaleShift),
+            Expression(t.ScaleShift, "softplus"),
+            Expression(t.ScaleShift, "sigmoid"),
+        ),
+        *(Expression(t.Gaussian), Expression(t.Gaussian, min_scale=0.25)),
+        *(Expression(t.RationalQuadratic, 3), Expression(t.RationalQuadratic, 3, tails="affine")),
+        *(Expression(t.QuadraticSpline, 3), Expression(t.QuadraticSpline, 3, tails="affine")),
+        *(Expression(t.SoftClippedSpline, 3), Expression(t.LinearSpline, 3, bound=3.0)),
+        *(
+            Expression(t.Bernstein, 4),
+            Expression(t.SumOfSquares, 2, degree=2),
+            Expression(t.MixtureOfLogistics, 2),
+        ),
+        *(Expression(t.SigmoidMixture, 2), Expression(t.UnconstrainedMonotone, 2, nodes=5)),
     ],
-    UNIT: [Call(t.LinearSpline, 3)],
-    CIRCLE: [Call(t.CircularRationalQuadratic, 3)],
+    UNIT: [Expression(t.LinearSpline, 3)],
+    CIRCLE: [Expression(t.CircularRationalQuadratic, 3)],
 }
 """The transforms of each set."""
 
@@ -188,22 +204,26 @@ class Grammar:
         """Return a network that answers with `features` channels for the events of a place."""
         if any(column == CIRCLE for column in here.columns):
             angles = [place for place, column in enumerate(here.columns) if column == CIRCLE]
-            return Call(c.AngularMLP, [4], angles=angles)
-        dense = Call(keras.layers.Dense, features, activation="tanh")
+            return Expression(c.AngularMLP, [4], angles=angles)
+        dense = Expression(keras.layers.Dense, features, activation="tanh")
         options = [
-            lambda: Call(c.MLP, [4], **self.context_words()),
+            lambda: Expression(c.MLP, [4], **self.context_words()),
             lambda: dense,
-            lambda: Call(c.ResidualMLP, 4, blocks=1, **self.context_words()),
-            lambda: Call(keras.Sequential, [Call(keras.layers.Dense, 4, activation="relu"), dense]),
+            lambda: Expression(c.ResidualMLP, 4, blocks=1, **self.context_words()),
+            lambda: Expression(
+                keras.Sequential, [Expression(keras.layers.Dense, 4, activation="relu"), dense]
+            ),
         ]
         if len(here.event) == 3:
             options += [
-                lambda: Call(c.ConvNet, 4, **self.context_words()),
-                lambda: Call(c.ResidualConvNet, 4, blocks=1),
-                lambda: Call(c.GatedAttention, 4, blocks=1, heads=2, **self.context_words(dropped=False)),
-                lambda: Call(c.ScaledConv),
-                lambda: Call(keras.layers.Conv2D, features, 3, padding="same"),
-                lambda: Call(c.ViT, 4, depth=1, heads=2),
+                lambda: Expression(c.ConvNet, 4, **self.context_words()),
+                lambda: Expression(c.ResidualConvNet, 4, blocks=1),
+                lambda: Expression(
+                    c.GatedAttention, 4, blocks=1, heads=2, **self.context_words(dropped=False)
+                ),
+                lambda: Expression(c.ScaledConv),
+                lambda: Expression(keras.layers.Conv2D, features, 3, padding="same"),
+                lambda: Expression(c.ViT, 4, depth=1, heads=2),
             ]
         return self.pick(*options)()
 
@@ -216,21 +236,21 @@ class Grammar:
         """Return a network of the context as a list of one; an empty list for none."""
         if self.heard != SIZE or self.pick(True, False):
             return []
-        return [self.pick(Call(c.MLP, [3]), Call(keras.layers.Dense, features))]
+        return [self.pick(Expression(c.MLP, [3]), Expression(keras.layers.Dense, features))]
 
     # Parts
 
     def plain(self, here, kind):
-        return Call(kind)
+        return Expression(kind)
 
     def linear(self, here, kind, *given):
-        return Call(kind, *given, **self.pick({}, {"init": "random", "bias": True}), **self.seed())
+        return Expression(kind, *given, **self.pick({}, {"init": "random", "bias": True}), **self.seed())
 
     def transform(self, columns):
         """Return a transform of columns of these sets: one for each column if they differ."""
         if len(set(columns)) == 1 and (len(columns) == 1 or self.pick(True, True, True, False)):
             return self.pick(*TRANSFORMS[columns[0]])
-        return Call(t.ByColumn, [self.pick(*TRANSFORMS[column]) for column in columns])
+        return Expression(t.ByColumn, [self.pick(*TRANSFORMS[column]) for column in columns])
 
     def coupling(self, here, kind):
         swap, mixed = self.pick(False, True), len(set(here.columns)) > 1
@@ -246,76 +266,78 @@ class Grammar:
         place = Here((*here.event[:-1], seen), here.domain)
         layout = {"layout": self.pick("contiguous", "interleaved")}
         if kind is b.GIN:
-            return Call(b.GIN, self.network(place, 2 * changed), swap=swap, **layout)
+            return Expression(b.GIN, self.network(place, 2 * changed), swap=swap, **layout)
         transform = self.transform(here.columns if mixed else here.columns[:changed])
         network = self.network(place, changed * transform().parameters)
-        return Call(b.Coupling, network, transform, split=split, swap=swap, **layout)
+        return Expression(b.Coupling, network, transform, split=split, swap=swap, **layout)
 
     def autoregressive(self, here, kind):
         jacobi = {"jacobi": True} if self.pick(False, False, True) else {}
         if len(here.event) != 1:
             if not image(here):
                 return self.pointwise(here, b.Pointwise)
-            transformer = Call(c.CausalTransformer, 4, depth=1, heads=2, **self.context_words())
+            transformer = Expression(c.CausalTransformer, 4, depth=1, heads=2, **self.context_words())
             network = self.pick(
-                transformer, Call(c.CausalConvNet, 4, columns=here.event[1], depth=1, reach=1)
+                transformer, Expression(c.CausalConvNet, 4, columns=here.event[1], depth=1, reach=1)
             )
-            return Call(kind, network, Call(t.Gaussian, min_scale=0.25), **jacobi)
+            return Expression(kind, network, Expression(t.Gaussian, min_scale=0.25), **jacobi)
         order = self.pick(None, "reversed", self.draw(st.permutations(range(here.channels))))
         words = self.context_words()
-        network = self.pick(Call(c.MADE, [8], **words), Call(c.ResidualMADE, 8, blocks=1, **words))
+        network = self.pick(
+            Expression(c.MADE, [8], **words), Expression(c.ResidualMADE, 8, blocks=1, **words)
+        )
         if CIRCLE in here.columns:
             places = list(range(here.channels))
             places = places[::-1] if order == "reversed" else order or places
             angles = [k for k, place in enumerate(places) if here.columns[place] == CIRCLE]
-            network = Call(c.AngularMADE, [8], angles=angles)
-        return Call(kind, network, self.transform(here.columns), order=order, **jacobi)
+            network = Expression(c.AngularMADE, [8], angles=angles)
+        return Expression(kind, network, self.transform(here.columns), order=order, **jacobi)
 
     def pointwise(self, here, kind):
         transform = self.transform(here.columns)
         init = {"init": "data"} if self.pick(False, False, True) else {}
-        call = Call(kind, transform, *self.steering(here.channels * transform().parameters), **init)
-        return call if here.after(call) else Call(kind, transform)
+        call = Expression(kind, transform, *self.steering(here.channels * transform().parameters), **init)
+        return call if here.after(call) else Expression(kind, transform)
 
     def residual(self, here, kind):
-        network = Call(c.LipschitzMLP, [4], lipschitz=0.5, **self.context_words())
-        return Call(kind, network, trace=self.pick("exact", "hutchinson", "roulette"))
+        network = Expression(c.LipschitzMLP, [4], lipschitz=0.5, **self.context_words())
+        return Expression(kind, network, trace=self.pick("exact", "hutchinson", "roulette"))
 
     def continuous(self, here, kind):
         vectors = len(here.event) == 1
-        network = Call(c.Field, [4]) if vectors else Call(c.UNet, [2, 4], groups=2)
+        network = Expression(c.Field, [4]) if vectors else Expression(c.UNet, [2, 4], groups=2)
         network.named |= self.context_words()
         trace = self.pick(*([None] if vectors else []), "rademacher", "gaussian")
-        return Call(kind, network, self.pick("rk4", "midpoint"), steps=6, trace=trace)
+        return Expression(kind, network, self.pick("rk4", "midpoint"), steps=6, trace=trace)
 
     def patch_coupling(self, here, kind):
         splits = ["channels", *(["checkerboard", "vstripes-inv"] if here.event[1] % 2 == 0 else [])]
-        network = Call(c.ViT, 4, depth=1, heads=2, **self.context_words())
-        return Call(kind, network, splits=[self.pick(*splits)], **self.seed())
+        network = Expression(c.ViT, 4, depth=1, heads=2, **self.context_words())
+        return Expression(kind, network, splits=[self.pick(*splits)], **self.seed())
 
     def multi_scale(self, here, kind):
         scales, event = [], here.event
         while not scales or (event[0] % 2 == event[1] % 2 == 0 and self.pick(False, True)):
             inner = Here((event[0] // 2, event[1] // 2, 4 * event[2]))
             part = self.part(inner, same=True)
-            scales.append(Call(b.Chain, [Call(b.Squeeze), part]))
+            scales.append(Expression(b.Chain, [Expression(b.Squeeze), part]))
             event = (*inner.event[:2], inner.event[2] // 2)
         classes = {"num_classes": CLASSES} if self.heard == "labels" and self.pick(False, True) else {}
-        priors = self.pick(None, [Call(c.ScaledConv, zeros=True) for _ in scales[1:]])
-        top = self.pick(None, Call(c.TopPrior, **classes), Call(c.PlacePrior, **classes))
+        priors = self.pick(None, [Expression(c.ScaledConv, zeros=True) for _ in scales[1:]])
+        top = self.pick(None, Expression(c.TopPrior, **classes), Expression(c.PlacePrior, **classes))
         layout = self.pick("interleaved", "contiguous")
-        return Call(kind, scales, priors=priors, top_prior=top, prior_layout=layout, min_scale=0.25)
+        return Expression(kind, scales, priors=priors, top_prior=top, prior_layout=layout, min_scale=0.25)
 
     def on_columns(self, here, kind):
         marks = self.draw(st.lists(st.booleans(), min_size=here.channels, max_size=here.channels))
         marks[0] = True
         inner = self.part(Here((*here.event[:-1], sum(marks))), same=True)
-        return Call(kind, inner, marks)
+        return Expression(kind, inner, marks)
 
     def inverse(self, here, kind):
         part = self.part(here, same=True)
         learns = "BatchNorm" in repr(part)  # statistics from data alone, which an Inverse does not see
-        return Call(kind, self.usual(here) if learns else part)
+        return Expression(kind, self.usual(here) if learns else part)
 
     def backprop(self):
         return {"backprop": self.pick("recompute", "reversible")} if self.pick(False, False, True) else {}
@@ -341,9 +363,11 @@ class Grammar:
     def usual(self, here):
         """Return a part that fits a place, whatever it is."""
         if real(here):
-            return Call(b.Shift)
+            return Expression(b.Shift)
         if kept(here):
-            return Call(b.Pointwise, Call(t.ByColumn, [TRANSFORMS[column][0] for column in here.columns]))
+            return Expression(
+                b.Pointwise, Expression(t.ByColumn, [TRANSFORMS[column][0] for column in here.columns])
+            )
         kind = b.Unconstrain if intervals(here) else s.DequantizeColumns
         return self.of_kind(kind, here)
 
@@ -368,31 +392,42 @@ class Grammar:
         return Here(event, REAL if dequantize else self.pick(*sets)()), dequantize
 
     def dequantizers(self, event):
-        noise = Call(b.Coupling, Call(c.MLP, [4]), "affine", split="checkerboard")
-        noise = noise if math.prod(event[:2]) > 1 else Call(b.Pointwise, "affine")
-        some = [Call(d.Dequantize), Call(d.Dequantize, n_bits=5), Call(d.Dequantize, levels=4)]
-        return [*some, Call(d.VariationalDequantize, noise, levels=4), Call(d.GaussianNoise, 0.1)]
+        noise = Expression(b.Coupling, Expression(c.MLP, [4]), "affine", split="checkerboard")
+        noise = noise if math.prod(event[:2]) > 1 else Expression(b.Pointwise, "affine")
+        some = [
+            Expression(d.Dequantize),
+            Expression(d.Dequantize, n_bits=5),
+            Expression(d.Dequantize, levels=4),
+        ]
+        return [*some, Expression(d.VariationalDequantize, noise, levels=4), Expression(d.GaussianNoise, 0.1)]
 
     def base(self, here):
         """Return a base density of the latents at a place."""
         if here.domain == UNIT:
-            return Call(p.Uniform, 0.0, 1.0)
+            return Expression(p.Uniform, 0.0, 1.0)
         if here.domain == CIRCLE:
-            return Call(p.Uniform, *ANGLES)
+            return Expression(p.Uniform, *ANGLES)
         if not real(here):
             places = {}
             for place, column in enumerate(here.columns):
                 places.setdefault(column, []).append(place)
-            parts = [Call(p.Normal) if column == REAL else Call(p.Uniform, *ANGLES) for column in places]
-            return Call(p.Joint, parts, list(places.values()))
+            parts = [
+                Expression(p.Normal) if column == REAL else Expression(p.Uniform, *ANGLES)
+                for column in places
+            ]
+            return Expression(p.Joint, parts, list(places.values()))
         options = [
-            *(lambda: None, lambda: Call(p.Normal, learn=True), lambda: Call(p.Logistic)),
-            *(lambda: Call(p.StudentT, 5.0), lambda: Call(p.Mixture, 2)),
-            lambda: Call(p.Normal, **self.conditioned(2 * math.prod(here.event))),
+            *(lambda: None, lambda: Expression(p.Normal, learn=True), lambda: Expression(p.Logistic)),
+            *(lambda: Expression(p.StudentT, 5.0), lambda: Expression(p.Mixture, 2)),
+            lambda: Expression(p.Normal, **self.conditioned(2 * math.prod(here.event))),
         ]
         if len(here.event) == 1 and here.channels > 1:
             places = [[0], list(range(1, here.channels))]
-            options += [lambda: Call(p.Joint, [Call(p.Logistic), Call(p.Normal, learn=True)], places)]
+            options += [
+                lambda: Expression(
+                    p.Joint, [Expression(p.Logistic), Expression(p.Normal, learn=True)], places
+                )
+            ]
         return self.pick(*options)()
 
     def flow(self, own=None):
@@ -403,7 +438,7 @@ class Grammar:
         event, calls = here.event, []
         if own is not None:
             calls = [self.part(here, same=True)] if real(here) and self.pick(False, True) else []
-            twice = Call(b.Repeat, own, 2)
+            twice = Expression(b.Repeat, own, 2)
             calls.append(twice if here.after(twice) == here and self.pick(False, True) else own)
             here = here.after(calls[-1])
         more, here = self.parts(here, 4)
@@ -414,65 +449,73 @@ class Grammar:
         call = (
             calls[0]
             if len(calls) == 1
-            else first_made(Call(b.Chain, calls, **self.backprop()), Call(b.Chain, calls))
+            else first_made(Expression(b.Chain, calls, **self.backprop()), Expression(b.Chain, calls))
         )
         named = {"base": self.base(here), "dequantize": dequantize}
         named = {name: value for name, value in named.items() if value is not None}
         given, embedding = self.pick(*CONTEXTS[self.heard])
-        word = context_kind(Flow(call(), **{name: value() for name, value in named.items()}))
+        word = Flow(call(), **{name: value() for name, value in named.items()}).context_kind
         if word == "none" or (word == "optional" and embedding is None and self.pick(False, False, True)):
             given = None
         elif embedding is not None:
             named["embedding"] = embedding
-        return Call(Flow, call, **named), event, given, self.whole(0, 2**16)
+        return Expression(Flow, call, **named), event, given, self.whole(0, 2**16)
 
 
-Builder = Callable[[Grammar, Here, type], Call]
+Builder = Callable[[Grammar, Here, type], Expression]
 PARTS: dict[type, tuple[Callable[[Here], bool], Builder]] = {
-    b.Shift: (real, lambda g, h, kind: Call(kind, *g.pick([], [0.5]))),
-    b.Scale: (real, lambda g, h, kind: Call(kind, *g.pick([], [-0.5]))),
+    b.Shift: (real, lambda g, h, kind: Expression(kind, *g.pick([], [0.5]))),
+    b.Scale: (real, lambda g, h, kind: Expression(kind, *g.pick([], [-0.5]))),
     b.ActNorm: (real, Grammar.plain),
-    b.Permute: (alike, lambda g, h, kind: Call(kind, *g.pick([], ["shuffle"]), **g.seed())),
+    b.Permute: (alike, lambda g, h, kind: Expression(kind, *g.pick([], ["shuffle"]), **g.seed())),
     b.Coupling: (lambda h: h.channels > 1 and kept(h), Grammar.coupling),
     b.Autoregressive: (kept, Grammar.autoregressive),
     b.Pointwise: (kept, Grammar.pointwise),
     **dict.fromkeys((b.LULinear, b.MatrixExponential, b.CayleyRotation), (real, Grammar.linear)),
     **dict.fromkeys((b.HouseholderRotation, b.QRLinear, b.SVDLinear), (real, Grammar.linear)),
     b.Woodbury: (real, lambda g, h, kind: g.linear(h, kind, g.whole(1, h.channels))),
-    b.Conv1x1: (real, lambda g, h, kind: Call(kind, lu=g.pick(True, False), **g.seed())),
+    b.Conv1x1: (real, lambda g, h, kind: Expression(kind, lu=g.pick(True, False), **g.seed())),
     b.GIN: (several, Grammar.coupling),
-    b.Planar: (vector, lambda g, h, kind: Call(kind, *g.steering(2 * h.channels + 1), **g.seed())),
-    b.Radial: (vector, lambda g, h, kind: Call(kind, *g.steering(h.channels + 2), **g.seed())),
-    b.Sylvester: (vector, lambda g, h, kind: Call(kind, units=g.whole(1, h.channels), **g.seed())),
-    b.BlockAutoregressive: (vector, lambda g, h, kind: Call(kind, 2, depth=g.pick(1, 2))),
+    b.Planar: (vector, lambda g, h, kind: Expression(kind, *g.steering(2 * h.channels + 1), **g.seed())),
+    b.Radial: (vector, lambda g, h, kind: Expression(kind, *g.steering(h.channels + 2), **g.seed())),
+    b.Sylvester: (vector, lambda g, h, kind: Expression(kind, units=g.whole(1, h.channels), **g.seed())),
+    b.BlockAutoregressive: (vector, lambda g, h, kind: Expression(kind, 2, depth=g.pick(1, 2))),
     b.Residual: (vector, Grammar.residual),
     b.Continuous: (lambda h: vector(h) or even(h), Grammar.continuous),
     **dict.fromkeys((b.BatchNorm, b.Standardize), (real, Grammar.plain)),
     # Images
     **dict.fromkeys((b.Squeeze, b.Haar, s.MaxPool), (even, Grammar.plain)),
-    **dict.fromkeys((b.EmergingConv, b.PeriodicConv), (image, lambda g, h, kind: Call(kind, **g.seed()))),
+    **dict.fromkeys(
+        (b.EmergingConv, b.PeriodicConv), (image, lambda g, h, kind: Expression(kind, **g.seed()))
+    ),
     b.PatchCoupling: (lambda h: image(h) and h.channels % 2 == 0, Grammar.patch_coupling),
     b.MultiScale: (even, Grammar.multi_scale),
     b.Flatten: (lambda h: alike(h) and len(h.event) > 1, Grammar.plain),
-    b.Reshape: (lambda h: alike(h) and h.event == (4,), lambda g, h, kind: Call(kind, (2, 2, 1))),
+    b.Reshape: (lambda h: alike(h) and h.event == (4,), lambda g, h, kind: Expression(kind, (2, 2, 1))),
     # Between sets
     **dict.fromkeys((b.Exp, b.Softplus, b.Sigmoid, b.Tanh, s.Absolute), (real, Grammar.plain)),
     b.Logit: (lambda h: h.domain == UNIT, Grammar.plain),
-    b.Unconstrain: (intervals, lambda g, h, kind: Call(kind, [_word(column) for column in h.columns])),
-    b.SoftBounds: (finite, lambda g, h, kind: Call(kind, [(c.low, c.high) for c in h.columns], softness=0.1)),
-    b.Equalize: (lambda h: h.domain == LEVELS, lambda g, h, kind: Call(kind, 4)),
+    b.Unconstrain: (intervals, lambda g, h, kind: Expression(kind, [_word(column) for column in h.columns])),
+    b.SoftBounds: (
+        finite,
+        lambda g, h, kind: Expression(kind, [(c.low, c.high) for c in h.columns], softness=0.1),
+    ),
+    b.Equalize: (lambda h: h.domain == LEVELS, lambda g, h, kind: Expression(kind, 4)),
     s.DequantizeColumns: (
         lambda h: "whole" in h.domain.kind,
-        lambda g, h, kind: Call(kind, [_recorded(column) for column in h.columns]),
+        lambda g, h, kind: Expression(kind, [_recorded(column) for column in h.columns]),
     ),
     # With other parts inside
-    b.Chain: (anywhere, lambda g, h, kind: Call(kind, g.parts(h, 2)[0], **g.backprop())),
+    b.Chain: (anywhere, lambda g, h, kind: Expression(kind, g.parts(h, 2)[0], **g.backprop())),
     b.Inverse: (kept, Grammar.inverse),
-    b.Repeat: (kept, lambda g, h, kind: Call(kind, g.part(h, same=True), g.whole(2, 3), **g.backprop())),
+    b.Repeat: (
+        kept,
+        lambda g, h, kind: Expression(kind, g.part(h, same=True), g.whole(2, 3), **g.backprop()),
+    ),
     b.OnColumns: (several, Grammar.on_columns),
     # What forgets something
-    s.Slice: (several, lambda g, h, kind: Call(kind, g.whole(1, h.channels - 1))),
-    s.Augment: (real, lambda g, h, kind: Call(kind, 1)),
+    s.Slice: (several, lambda g, h, kind: Expression(kind, g.whole(1, h.channels - 1))),
+    s.Augment: (real, lambda g, h, kind: Expression(kind, 1)),
     s.Sort: (lambda h: vector(h) and several(h), Grammar.plain),
     s.StochasticPermute: (alike, Grammar.plain),
 }
@@ -506,11 +549,15 @@ EVENTS = [(1,), (2,), (3,), (4,), (6,), (2, 2, 1), (4, 4, 1), (2, 4, 2), (2, 2, 
 CONTEXTS = {
     None: [(None, None)],
     SIZE: [
-        *(((SIZE,), None), ((3,), Call(keras.layers.Dense, SIZE)), ((3,), Call(c.ScaledDense, SIZE))),
-        *(((SIZE,), Call(c.StandardizedContext)), ((3, 2), Call(c.DeepSet, SIZE, hidden=[3]))),
-        (CLASSES, Call(keras.layers.Embedding, CLASSES, SIZE)),
+        *(
+            ((SIZE,), None),
+            ((3,), Expression(keras.layers.Dense, SIZE)),
+            ((3,), Expression(c.ScaledDense, SIZE)),
+        ),
+        *(((SIZE,), Expression(c.StandardizedContext)), ((3, 2), Expression(c.DeepSet, SIZE, hidden=[3]))),
+        (CLASSES, Expression(keras.layers.Embedding, CLASSES, SIZE)),
     ],
     "labels": [(CLASSES, None)],
-    "dropped": [(CLASSES, Call(c.LabelDropout, CLASSES))],
+    "dropped": [(CLASSES, Expression(c.LabelDropout, CLASSES))],
 }
 """What networks hear -> (the context that is given, the embedding that reads it)."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import hypothesis.strategies as st
-import keras
 import numpy as np
 
 from flowkit.contract import FlowLayer
 from flowkit.flow import Flow
-from flowkit.testing.grammar import CONTEXTS, Call, Grammar
+from flowkit.flow.seeding import seeded
+from flowkit.testing.grammar import CONTEXTS, Expression, Grammar
 from flowkit.testing.inputs import points_of
 from flowkit.testing.subject import recreate
 
@@ -40,8 +40,8 @@ class DrawnFlow:
 
     def flow(self) -> Flow:
         """Return a new flow, not built, with the same weights each time."""
-        keras.utils.set_random_seed(self.seed)
-        return self.make()
+        with seeded(self.seed):
+            return self.make()
 
     def rows(self, count: int = 8, turn: int = 0) -> tuple[Any, Any]:
         """Return `count` rows of data and their context, numpy arrays; others for another `turn`."""
@@ -59,7 +59,7 @@ class DrawnFlow:
         return x, rng.normal(size=(count, *self.context)).astype("float32")
 
     def __repr__(self):
-        code = f"lambda: {self.make}" if isinstance(self.make, Call) else self.make.__name__
+        code = f"lambda: {self.make}" if isinstance(self.make, Expression) else self.make.__name__
         context = "" if self.context is None else f", context={self.context!r}"
         return f"DrawnFlow({code}, {self.event}{context}, seed={self.seed})"
 
@@ -80,7 +80,13 @@ def flows(bijector: Any = None) -> st.SearchStrategy[DrawnFlow]:
 @st.composite
 def _flows(draw, own):
     given = draw(own)
-    call = given if given is None else Call(recreate, given) if isinstance(given, FlowLayer) else Call(given)
+    call = (
+        given
+        if given is None
+        else Expression(recreate, given)
+        if isinstance(given, FlowLayer)
+        else Expression(given)
+    )
     before = random.getstate()  # which layers that are made change
     try:
         return DrawnFlow(*Grammar(draw, draw(st.sampled_from(list(CONTEXTS)))).flow(call))
