@@ -262,13 +262,16 @@ class Grammar:
             )
             return Call(kind, network, Call(t.Gaussian, min_scale=0.25), **jacobi)
         order = self.pick(None, "reversed", self.draw(st.permutations(range(here.channels))))
-        words = self.context_words()
-        network = self.pick(Call(c.MADE, [8], **words), Call(c.ResidualMADE, 8, blocks=1, **words))
+        words, width = (
+            self.context_words(),
+            max(8, 2 * here.channels),
+        )  # wide enough for each entry to hear all before
+        network = self.pick(Call(c.MADE, [width], **words), Call(c.ResidualMADE, width, blocks=1, **words))
         if CIRCLE in here.columns:
             places = list(range(here.channels))
             places = places[::-1] if order == "reversed" else order or places
             angles = [k for k, place in enumerate(places) if here.columns[place] == CIRCLE]
-            network = Call(c.AngularMADE, [8], angles=angles)
+            network = Call(c.AngularMADE, [width], angles=angles)
         return Call(kind, network, self.transform(here.columns), order=order, **jacobi)
 
     def pointwise(self, here, kind):
