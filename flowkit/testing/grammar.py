@@ -262,10 +262,7 @@ class Grammar:
             )
             return Call(kind, network, Call(t.Gaussian, min_scale=0.25), **jacobi)
         order = self.pick(None, "reversed", self.draw(st.permutations(range(here.channels))))
-        words, width = (
-            self.context_words(),
-            max(8, 2 * here.channels),
-        )  # wide enough for each entry to hear all before
+        words, width = self.context_words(), max(8, 2 * here.channels)  # each entry hears all before it
         network = self.pick(Call(c.MADE, [width], **words), Call(c.ResidualMADE, width, blocks=1, **words))
         if CIRCLE in here.columns:
             places = list(range(here.channels))
