@@ -420,7 +420,9 @@ class Grammar:
         named = {name: value for name, value in named.items() if value is not None}
         given, embedding = self.pick(*CONTEXTS[self.heard])
         word = context_kind(Flow(call(), **{name: value() for name, value in named.items()}))
-        if word == "none" or (word == "optional" and embedding is None and self.pick(False, False, True)):
+        if word == "none" or (
+            word == "optional" and self.heard == "labels" and self.pick(False, False, True)
+        ):
             given = None
         elif embedding is not None:
             named["embedding"] = embedding
