@@ -282,15 +282,15 @@ class Grammar:
             )
             return Expression(kind, network, Expression(t.Gaussian, min_scale=0.25), **jacobi)
         order = self.pick(None, "reversed", self.draw(st.permutations(range(here.channels))))
-        words = self.context_words()
+        words, width = self.context_words(), max(8, 2 * here.channels)  # each entry hears all before it
         network = self.pick(
-            Expression(c.MADE, [8], **words), Expression(c.ResidualMADE, 8, blocks=1, **words)
+            Expression(c.MADE, [width], **words), Expression(c.ResidualMADE, width, blocks=1, **words)
         )
         if CIRCLE in here.columns:
             places = list(range(here.channels))
             places = places[::-1] if order == "reversed" else order or places
             angles = [k for k, place in enumerate(places) if here.columns[place] == CIRCLE]
-            network = Expression(c.AngularMADE, [8], angles=angles)
+            network = Expression(c.AngularMADE, [width], angles=angles)
         return Expression(kind, network, self.transform(here.columns), order=order, **jacobi)
 
     def pointwise(self, here, kind):
@@ -455,7 +455,9 @@ class Grammar:
         named = {name: value for name, value in named.items() if value is not None}
         given, embedding = self.pick(*CONTEXTS[self.heard])
         word = Flow(call(), **{name: value() for name, value in named.items()}).context_kind
-        if word == "none" or (word == "optional" and embedding is None and self.pick(False, False, True)):
+        if word == "none" or (
+            word == "optional" and self.heard == "labels" and self.pick(False, False, True)
+        ):
             given = None
         elif embedding is not None:
             named["embedding"] = embedding

@@ -74,7 +74,7 @@ def points_of(domain, t):
 
 
 def as_float32(domain, x):
-    """Return float32 numbers near those of `x`, kept inside of the open intervals of `domain`."""
+    """Return the float32 numbers nearest to `x` that lie inside of the open intervals of `domain`."""
     low, high = (np.asarray(end, "float32") for end in (domain.low, domain.high))
     open_low = (domain.kinds == "interval") & np.isfinite(low)
     open_high = (domain.kinds != "whole") & np.isfinite(high)

@@ -30,7 +30,7 @@ class DrawnFlow:
     >>> from flowkit.bijectors import Shift
     >>> drawn = DrawnFlow(lambda: Flow(Shift()), (2,))
     >>> drawn.flow(), drawn.rows(5)[0].shape
-    (Flow(Shift()), (5, 2))
+    (Flow(Shift(), Normal()), (5, 2))
     """
 
     make: Callable[[], Flow]
