@@ -40,8 +40,13 @@ class Folded:
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
         """Run both layers in the order of the direction."""
-        derived = self.derive(x.shape, call.inverse) if derived is None else derived
-        return run_steps(self.parts, x, call, (None, None), derived)
+        pairs = list(
+            zip(self.parts, self.derive(x.shape, call.inverse) if derived is None else derived, strict=True)
+        )
+        (first, own), (second, other) = reversed(pairs) if call.inverse else pairs
+        x, log_det = first.run(x, call, None, own)
+        y, more = second.run(x, call, None, other)
+        return y, log_det + more
 
 
 def fold(parts: Iterable[FlowLayer]) -> list[Any]:
@@ -60,37 +65,44 @@ def fold(parts: Iterable[FlowLayer]) -> list[Any]:
     return steps
 
 
-def steps_of(parts: list[FlowLayer], spec: BijectorSpec) -> list[Any]:
-    """Return the steps that run `parts`, whose spec is `spec`: folded unless noise is dealt out to them."""
-    return fold(parts) if spec.noise == "none" else parts
-
-
 def _has(part, method):
     """Return True if a part has the method and no subclass has replaced the hooks that it was written for."""
     hooks = ("_forward", "_inverse", "_derive")
     return hasattr(part, method) and all(goes_with(type(part), method, hook) for hook in hooks)
 
 
-def run_steps(steps: Any, x: Tensor, call: Call, noise: Any, derived: Any) -> tuple[Tensor, Tensor]:
-    """Run steps one after another; `noise` and `derived` hold a value for each, or None."""
-    total: Any = 0.0
-    order = zip(steps, noise, derived, strict=True)
-    for step, share, own in reversed(list(order)) if call.inverse else order:
-        x, log_det = step.run(x, call, share, own)
-        total = total + log_det
-    return x, total
+class Steps:
+    """Run built layers one after another. They are folded unless noise is dealt out to them.
 
-
-def derive_steps(steps: Any, x_shape: Shape, inverse: bool, *, stacked: bool = False) -> list[Any]:
-    """Return what each step derives from its weights, for inputs of `x_shape`.
-
-    With `stacked` the weights have a leading axis, and a step that runs other layers derives nothing: None.
+    Keras does not track the layers in it, which are those of a chain.
     """
-    derived = []
-    for step in reversed(steps) if inverse else steps:
-        derived.append(None if stacked and step.composite else step.derive(x_shape, inverse))
-        x_shape = (step.compute_inverse_shape if inverse else step.compute_output_shape)(x_shape)
-    return derived[::-1] if inverse else derived
+
+    def __init__(self, parts: list[FlowLayer], spec: BijectorSpec) -> None:
+        self.steps = fold(parts) if spec.noise == "none" else list(parts)
+        self.nothing = [None] * len(self.steps)
+        self.order = {False: range(len(self.steps)), True: range(len(self.steps))[::-1]}
+
+    def derive(self, x_shape: Shape, inverse: bool, *, stacked: bool = False) -> list[Any]:
+        """Return what each step derives from its weights, for inputs of `x_shape`.
+
+        With `stacked` the weights have a leading axis, and a step that runs other layers derives nothing: None.
+        """
+        derived = list(self.nothing)
+        for i in self.order[inverse]:
+            step = self.steps[i]
+            if not (stacked and step.composite):
+                derived[i] = step.derive(x_shape, inverse)
+            x_shape = (step.compute_inverse_shape if inverse else step.compute_output_shape)(x_shape)
+        return derived
+
+    def run(self, x: Tensor, call: Call, noise: Any = None, derived: Any = None) -> tuple[Tensor, Tensor]:
+        """Return (output, log-det). `noise` and `derived` hold a value or None for each step."""
+        noise, derived = noise or self.nothing, derived or self.nothing
+        total: Any = 0.0
+        for i in self.order[call.inverse]:
+            x, log_det = self.steps[i].run(x, call, noise[i], derived[i])
+            total = total + log_det
+        return x, total
 
 
 class Chain(Replayed):
@@ -154,7 +166,7 @@ class Chain(Replayed):
             part.build_for(x_shape, context_shape)
             x_shape = part.compute_output_shape(x_shape)
         self._declare_built()
-        self._steps = steps_of(self.parts, self.spec)
+        self._steps = Steps(self.parts, self.spec)
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
@@ -164,16 +176,16 @@ class Chain(Replayed):
                 x_shape = part.compute_output_shape(x_shape)
 
     def derive(self, x_shape: Shape, inverse: bool) -> Any:
-        return derive_steps(self._steps, x_shape, inverse)
+        return self._steps.derive(x_shape, inverse)
 
     def run(
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
         if self.backprop != "stored" and engine.records_gradients() and not call.for_export:
             return replay(self, self.parts, x, call)
-        nothing = [None] * len(self._steps)
-        shares = nothing if noise is None else self._deal(noise, x, call.inverse)
-        return run_steps(self._steps, x, call, shares, nothing if derived is None else derived)
+        return self._steps.run(
+            x, call, noise if noise is None else self._deal(noise, x, call.inverse), derived
+        )
 
     def _travel(self, x, call, noise, visit=proceed):
         steps, total = list(zip(self.parts, self._deal(noise, x, call.inverse), strict=True)), 0.0

@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowkit import engines
-from flowkit.bijectors.chain import Chain, derive_steps, run_steps, steps_of
+from flowkit.bijectors.chain import Chain, Steps
 from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay, smallest
 from flowkit.contract import Bijector, ContractError, FlowLayer, Shape, Tensor
@@ -217,12 +217,14 @@ class Repeat(Replayed):
             derived = self._split(derived)
         if engine.traces():
             rows.unstack()
-        shares = [None] * self.n if noise is None else self._deal(noise, x, call.inverse)
+        shares = (
+            [None] * self.n if noise is None else [[share] for share in self._deal(noise, x, call.inverse)]
+        )
         total = 0.0
         for i in reversed(range(self.n)) if call.inverse else range(self.n):
             rows.number = i
             with rows:
-                x, log_det = run_steps(self._held.steps, x, call, [shares[i]] * len(derived[i]), derived[i])
+                x, log_det = self._held.steps.run(x, call, shares[i], derived[i])
             total = total + log_det
         self._keep({place: engine.stack(rows.unstacked[place]) for place in rows.assigned})
         for loss in rows.losses:
@@ -250,14 +252,14 @@ class Repeat(Replayed):
         """Return what each step of the block derives from the weights of all copies at once, or None."""
         rows.number = None
         with rows:
-            return derive_steps(self._held.steps, x_shape, inverse, stacked=True)
+            return self._held.steps.derive(x_shape, inverse, stacked=True)
 
     def _split(self, derived):
         """Split what the steps derive for all copies into a list with the part of each copy."""
         try:
             parts = [split_copies(own, self.n) for own in derived]
         except ValueError:
-            for step, own in zip(self._held.steps, derived, strict=True):
+            for step, own in zip(self._held.steps.steps, derived, strict=True):
                 self._check_leading_axis(step, own)
             raise
         return [[part[i] for part in parts] for i in range(self.n)]
@@ -283,7 +285,7 @@ class Repeat(Replayed):
             values, tensors = row
             with Rows(self._held.variables, values) as inside:
                 own = _filled(derived, iter(tensors))
-                x, log_det = run_steps(self._held.steps, x, call, [None] * len(own), own)
+                x, log_det = self._held.steps.run(x, call, None, own)
             assigned = {place: inside.stacks[place] for place in inside.assigned}
             return ops.cast(x, self.compute_dtype), (log_det, inside.losses, assigned)
 
@@ -319,7 +321,7 @@ class _Held:
 
     def know(self, repeat):
         """Keep what calls of a built `repeat` read: the steps of its block, its variables and layers."""
-        self.steps, self.variables = steps_of([self.block], repeat.spec), self.block.variables
+        self.steps, self.variables = Steps([self.block], repeat.spec), self.block.variables
         self.inside = list(layers_inside(self.block))
         types = {layer.compute_dtype for layer in self.inside if isinstance(layer, FlowLayer)}
         self.one_type = types == {repeat.compute_dtype}  # the state of a compiled loop has one type
