@@ -74,6 +74,7 @@ ANY = {
     *(
         "bijector",
         "config",
+        "derived",
         "example",
         "flow",
         "high",

@@ -86,6 +86,7 @@ NEEDED = {
 HANDED_OUT = {
     "Columns",
     "Dataset",
+    "DrawnFlow",
     "Example",
     "InferenceReport",
     "Launch",

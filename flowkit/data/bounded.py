@@ -48,7 +48,8 @@ def check_shape(shape: Iterable[int], itemsize: int, max_bytes: float, name: str
 @contextlib.contextmanager
 def reading(name: str | Path, kind: str) -> Iterator[None]:
     """Raise FileError, with the name and the `kind` of a file, for whatever a damaged one leads a library to."""
-    check_kind(name)
+    if not Path(name).is_dir():  # such as a checkpoint of several files
+        check_kind(name)
     try:
         yield
     except FileError:

@@ -30,8 +30,8 @@ ROUNDINGS = 8  # each entry up or down at random: which of them it is decides ab
 
 # what -> (the flow's function, what it is given, what it answers)
 _FUNCTIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "decode": ("_decode", "z", ("x",)),
-    "encode": ("_encode", "x", ("z",)),
+    "decode": ("_to_data", "z", ("x",)),
+    "encode": ("_to_latents", "x", ("z",)),
     "log_prob": ("_log_density", "x", ("log_prob",)),
     "encode_and_log_prob": ("_score", "x", ("z", "log_prob")),
 }
@@ -89,7 +89,7 @@ def _to_compare_on(flow, function, given, context):
     """Return ({name: rows of an input}, the flow's answers to them, by how much each may differ)."""
     check_adapted(flow)
     inverse, spec = given == "z", flow.bijector.spec
-    scores = function not in ("_encode", "_decode")
+    scores = function not in ("_to_latents", "_to_data")
     if spec.draws(inverse=inverse) and (scores or spec.likelihood != "estimated"):
         received = f"one that draws noise on the way {'to data' if inverse else 'to latents'}"
         wanted, hint = "a flow that draws nothing on this way", "Export the other direction of such a flow."
@@ -99,7 +99,7 @@ def _to_compare_on(flow, function, given, context):
     rows = latents(flow, max(BATCHES), seen, 1.0, 0)
     if not inverse:
         noise = counted_for(flow, rows.shape, 0, inverse=True)
-        rows = ops.convert_to_numpy(run(flow, flow._decode, rows, seen, noise))
+        rows = ops.convert_to_numpy(run(flow, flow._to_data, rows, seen, noise))
         if flow.dequantize is not None:
             rows = undithered(flow, flow.dequantize.as_stored(rows))
 

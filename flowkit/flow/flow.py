@@ -86,6 +86,7 @@ class Flow(FlowModel):
         self.noise = None if own and not draws else keras.random.SeedGenerator()
         self.nll = MeanOfCounted(name="nll")
         self.bits = MeanOfCounted(name="bits_per_dim")
+        self._in_objective = False  # True while the objective computes its losses
         self._in_training = False  # True if the step that compute_loss saw last trains
 
     # What Keras calls
@@ -112,22 +113,22 @@ class Flow(FlowModel):
         """Return log_prob of `x`, with a `context` or none, or of `{"x": ..., "context": ...}`, with gradients."""
         self._put_back()
         inputs = inputs if context is None else {"x": inputs, "context": context}
-        # Keras's training step passes `training`; an objective that calls the flow for log_prob inside does not.
-        return super().__call__(inputs, *args, learns=kwargs.get("training") is True, **kwargs)
+        return super().__call__(inputs, *args, **kwargs)
 
-    def call(self, inputs: Tensor, training: bool | None = None, learns: bool = False) -> Tensor:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         """Return log_prob in nats, (batch,): noise is drawn anew at each call.
 
-        In a training step, `learns`, on another objective than likelihood return its losses, {"loss": (batch,)}.
+        In training on another objective than likelihood return that objective's losses, {"loss": (batch,)}.
         """
+        training = training and not self._in_objective  # which may call the flow for log_prob
         x, context = prepare.unpack(inputs)
-        if learns and not is_likelihood(self.objective):
+        if training and not is_likelihood(self.objective):
             return self._objective_losses(x, context)
         self.bijector.check_input(x, context)
         context = self.embed(context)
         y, volume = continuous(self, x)
         noise = self._noise_for(y)
-        if learns and self.bijector.refreshes:
+        if training and self.bijector.refreshes:
             self.bijector.run_refresh(ops.stop_gradient(y), context, **given(noise))
         return self._scores(y, context, noise, volume)
 
@@ -144,7 +145,11 @@ class Flow(FlowModel):
             seen = self.embed(context)
             y = x if self.objective.needs_data else self._draw_and_score(ops.shape(x)[0], seen)[0]
             self.bijector.run_refresh(ops.stop_gradient(y), seen, **given(self._noise_for(y)))
-        losses = self.objective(self, x, context)
+        self._in_objective = True
+        try:
+            losses = self.objective(self, x, context)
+        finally:
+            self._in_objective = False
         expect_shape(type(self.objective).__name__, losses, (x.shape[0],))
         return {"loss": losses}
 
@@ -234,18 +239,18 @@ class Flow(FlowModel):
         needs = self.bijector.noise_needs(as_tuple(y.shape), inverse=False)
         return drawn(needs, ops.shape(y)[0], self.compute_dtype, self.noise)
 
-    def _encode(self, y, context, noise=None, *, derived=None, **options):
+    def _to_latents(self, y, context, noise=None, *, derived=None, **options):
         """Return the latents of continuous values `y`; `options` are those of a `Call`."""
         return self.bijector.run(y, Call(context, log_det=False, **options), noise, derived)[0]
 
-    def _decode(self, z, context, noise=None, *, derived=None, **options):
+    def _to_data(self, z, context, noise=None, *, derived=None, **options):
         """Return the continuous values of latents `z`."""
         call = Call(context, inverse=True, log_det=False, **options)
         return self.bijector.run(z, call, noise, derived)[0]
 
-    def _decode_without_noise(self, z, context, noise=None, forward_noise=None, *, steps=None, guidance=None):
+    def _to_clean_data(self, z, context, noise=None, forward_noise=None, *, steps=None, guidance=None):
         """Return the mean of the data given their noisy values: one step up the gradient of log p, without guidance."""
-        y = self._decode(z, context, noise, steps=steps, guidance=guidance)
+        y = self._to_data(z, context, noise, steps=steps, guidance=guidance)
 
         def density(tensors):
             return ops.sum(self._log_density(tensors[0], context, forward_noise, steps=steps))
@@ -264,7 +269,7 @@ class Flow(FlowModel):
     def _log_density(self, y, context, noise=None, **options):
         return self._score(y, context, noise, **options)[1]
 
-    def _decode_and_score(self, z, context, noise=None):
+    def _to_data_and_score(self, z, context, noise=None):
         """Return (continuous values, log p) of latents `z`."""
         x, log_det = self.bijector.run(z, Call(context, inverse=True), noise)
         return x, self.base.log_prob(z, context=context) - log_det
@@ -276,7 +281,7 @@ class Flow(FlowModel):
         latent = as_tuple(self.bijector.compute_output_shape(event))[1:]
         z = self.base.sample((rows, *latent), seed=seed, context=seen)
         noise = drawn(self.bijector.noise_needs(event, inverse=True), rows, self.compute_dtype, seed)
-        return self._decode_and_score(z, seen, noise)
+        return self._to_data_and_score(z, seen, noise)
 
     def embed(self, context: Context) -> Tensor:
         """Return what the bijector and the base receive for a context: the embedding's output, or the context itself.
@@ -445,7 +450,7 @@ class Flow(FlowModel):
         - None does not look.
         """
         x, context = prepare.seen(self, x, context, batch_size)
-        z = scoring.scored(self, self._encode, x, context, batch_size, seed, middle=True)
+        z = scoring.scored(self, self._to_latents, x, context, batch_size, seed, middle=True)
         look_at(self, x, context, check, batch_size)
         return z
 

@@ -103,9 +103,9 @@ def _difference(flow, x, context, batch_size, **options):
         x, context = piece
         y = undithered(flow, x)
         noise = counted_for(flow, y.shape, start, inverse=False)
-        z = run(flow, flow._encode, y, context, noise, **options)
+        z = run(flow, flow._to_latents, y, context, noise, **options)
         noise = counted_for(flow, z.shape, start, inverse=True)
-        back = run(flow, flow._decode, z, context, noise, **options)
+        back = run(flow, flow._to_data, z, context, noise, **options)
         back = ops.convert_to_numpy(back).astype("float64")
         missing = np.isnan(y) & np.isnan(back)  # entries of a table that stay missing
         with np.errstate(invalid="ignore"):  # of rows that overflowed

@@ -53,7 +53,7 @@ def sample(flow, n, context, temperature, seed, batch_size, check, options, *, s
 def _with_log_prob(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log_prob of the data)."""
     if flow.exact == "exact" and not flow.bijector.forgets(inverse=False):
-        x, log_prob = _run_back(flow, flow._decode_and_score, z, context, batch_size, seed, first)
+        x, log_prob = _run_back(flow, flow._to_data_and_score, z, context, batch_size, seed, first)
         return x, _finite(flow, x), log_prob
     x, finite = _denoised(flow, z, context, batch_size, seed, first)
     return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
@@ -62,7 +62,7 @@ def _with_log_prob(flow, z, context, batch_size, seed, first):
 def _denoised(flow, z, context, batch_size, seed, first, **options):
     """Return `decoded` of latents that were drawn: noise that training added is taken off."""
     noisy = isinstance(flow.dequantize, GaussianNoise)
-    function = flow._decode_without_noise if noisy else flow._decode
+    function = flow._to_clean_data if noisy else flow._to_data
     return decoded(flow, z, context, batch_size, seed, first, function, **options)
 
 
@@ -71,7 +71,7 @@ def decoded(flow, z, context, batch_size, seed, first=0, function=None, **option
 
     `first` is the number of the first row among all whose noise differs. `function` None is the flow's way back.
     """
-    y = _run_back(flow, function or flow._decode, z, context, batch_size, seed, first, **options)
+    y = _run_back(flow, function or flow._to_data, z, context, batch_size, seed, first, **options)
     return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
 
 
@@ -80,7 +80,7 @@ def _run_back(flow, function, z, context, batch_size, seed, first, **options):
 
     def run_piece(start, stop, piece):
         noise = [counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)]
-        if function == flow._decode_without_noise:  # whose score needs that of the other direction
+        if function == flow._to_clean_data:  # whose score needs that of the other direction
             shape = (len(piece[0]), *flow._event())
             noise.append(counted_for(flow, shape, first + start, inverse=False, seed=seed))
         return run(flow, function, *piece, *noise, **options)
@@ -100,7 +100,7 @@ def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tu
     context = prepare.seen_context(flow, context, batch_size)
     numbers = entropy(seed)
     pieces = [
-        _run_back(flow, flow._decode_and_score, z, seen, batch_size, _noise_seed(numbers), start)
+        _run_back(flow, flow._to_data_and_score, z, seen, batch_size, _noise_seed(numbers), start)
         for start, z, seen in blocks(flow, n, context, 1.0, numbers, 0, n)
     ]
     x, log_q = map(np.concatenate, zip(*pieces, strict=True))

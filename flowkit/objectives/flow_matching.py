@@ -165,7 +165,7 @@ class FlowMatching(Objective):
         z = None
         if self.teacher is not None:
             with engine.no_grad():
-                z = ops.stop_gradient(self.teacher._encode(x, self.teacher.embed(context)))
+                z = ops.stop_gradient(self.teacher._to_latents(x, self.teacher.embed(context)))
         context = flow.embed(context)
         before, layer = split_velocity(flow.bijector)
         for part in before:

@@ -663,7 +663,7 @@ def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
     packed = bytearray(file.read_bytes())
     packed[packed.rindex(b"PK\1\2", 0, packed.index(b"metadata.json", packed.index(b"PK\1\2"))) + 10] = 77
     file.write_bytes(packed)
-    assert "flow.keras cannot be loaded" in refused(capsys, "evaluate", run)
+    assert "flow.keras: got a damaged file" in refused(capsys, "evaluate", run)
     file.unlink()
     assert "holds no flow.keras: training has not come to its end" in refused(capsys, "evaluate", run)
 

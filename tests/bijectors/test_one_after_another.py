@@ -11,6 +11,7 @@ from flowkit.bijectors import Autoregressive
 from flowkit.bijectors.autoregressive import find_fixed_point, find_in_passes
 from flowkit.conditioners import MADE, ResidualMADE
 from flowkit.contract import Conditioner
+from flowkit.contract.call import Call
 from flowkit.contract.conditioner import in_turn_of
 from flowkit.engines import engine
 from flowkit.numerics import tanh
@@ -60,7 +61,7 @@ def built(size, hidden, transform, context="none", order=None, plain=False, scal
 def passes(layer, z, context):
     """x of `z` in all passes, and the logarithms of the slopes."""
     y = layer._in_order(z)
-    x, log_slope = find_in_passes(lambda x: layer.transform.inverse(y, *layer._prepare(x, context, None)), y)
+    x, log_slope = find_in_passes(lambda x: layer.transform.inverse(y, *layer._prepare(x, Call(context), None)), y)
     return layer._in_order(x, back=True), log_slope
 
 
@@ -80,7 +81,7 @@ def passes(layer, z, context):
 def test_in_turn_it_is_what_all_passes_give(size, hidden, transform, options):
     layer, z, context = built(size, hidden, transform, **options)
     assert in_turn_of(layer.conditioner) is not None
-    x, log_det = layer.run(z, context, inverse=True)
+    x, log_det = layer.run(z, Call(context, inverse=True))
     expected, log_slope = passes(layer, z, context)
     np.testing.assert_allclose(array(x), array(expected), rtol=1e-11, atol=1e-11)
     total = ops.zeros_like(z) + log_slope
@@ -102,7 +103,7 @@ def test_in_turn_its_gradients_are_those_of_all_passes(hidden):
 
         return engine.gradients(function, [z, context, *(weight.value for weight in weights)])[1]
 
-    ours = total(lambda z, context: layer.run(z, context, inverse=True))
+    ours = total(lambda z, context: layer.run(z, Call(context, inverse=True)))
     for one, other in zip(ours, total(lambda z, context: passes(layer, z, context)), strict=True):
         assert np.abs(array(other)).max() > 0
         np.testing.assert_allclose(array(one), array(other), rtol=1e-6, atol=1e-7)
@@ -114,7 +115,7 @@ def counted(layer, z, context=None):
 
     def found(x):
         count[0] += 1
-        return layer.transform.inverse(z, *layer._prepare(x, context, None))
+        return layer.transform.inverse(z, *layer._prepare(x, Call(context), None))
 
     return find_fixed_point(found, z), count[0]
 

@@ -41,10 +41,10 @@ def spread(file):
                 asked.sample(**given)  # its generator moves on; on JAX it is the group's
         compiled, told[f"{name}_rows"] = asked._compiled_function, []
 
-        def counting(function, compiled=compiled, rows=told[f"{name}_rows"]):
+        def counting(function, compiled=compiled, rows=told[f"{name}_rows"], **options):
             def run(*args):
                 rows.append(len(args[0]))
-                return compiled(function)(*args)
+                return compiled(function, **options)(*args)
 
             return run
 
@@ -69,5 +69,5 @@ def _refused(asked, **given):
     return ""
 
 
-def _no_memory(*args):
+def _no_memory(*args, **options):
     raise MemoryError("pretended")

@@ -152,7 +152,7 @@ def test_scoring_keeps_no_gradients_and_leaves_torchs_switch_alone(vector_flow, 
             assert all(isinstance(result, np.ndarray) for result in results)
             assert torch.is_grad_enabled() == on
     assert vector_flow(x).requires_grad
-    assert not run(vector_flow, vector_flow._encode, x, None).requires_grad
+    assert not run(vector_flow, vector_flow._to_latents, x, None).requires_grad
 
 
 def test_log_prob_of_several_draws_is_that_of_bits_per_dim(image_flow, images):

@@ -93,7 +93,7 @@ class WrongAfter(Bijector):
         return z, 1 - log_det
 
     def _inverse(self, z):
-        x, log_det = self.other.run(z, None, True)
+        x, log_det = self.other.run(z, Call(inverse=True))
         return x, -1 - log_det
 
     def get_config(self):

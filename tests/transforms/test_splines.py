@@ -9,6 +9,7 @@ from keras import ops
 
 from flowkit.bijectors import Chain, Inverse, Pointwise, Scale, Shift
 from flowkit.contract import Domain
+from flowkit.contract.call import Call
 from flowkit.engines import engine
 from flowkit.transforms import (
     CircularRationalQuadratic,
@@ -142,7 +143,7 @@ def test_a_compiler_that_rounds_less_changes_no_slope(transform, inverse):
     x = np.linspace(-6, 6, 96).reshape(-1, 3).astype("float32")
 
     def log_slopes(x):
-        return chain.run(x, None, inverse=False)[1]
+        return chain.run(x, Call())[1]
 
     compiled = engine.compile_inference(log_slopes, chain)(engine.as_input(x))
     # A rounding of x, times slopes of up to e^3 and their own slopes, is some 1e-5; the slope of a tail is tenths off.
