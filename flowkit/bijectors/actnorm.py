@@ -115,6 +115,15 @@ class BatchNorm(ChannelAffine):
         self.variance.assign(variance)
         self.flag.assign(True)
 
+    def _adapt_inverse(self, z):
+        center, variance = _statistics(z)
+        log_scale = -0.5 * ops.log(variance + 1e-12)
+        warn_of_constants(self, log_scale)
+        # The inverse is (z - b) exp(-g) sqrt(variance) + mean: what leaves it has mean 0 and variance 1.
+        self.mean.assign((self.b.value - center) * ops.exp(log_scale))
+        self.variance.assign(ops.exp(2 * (self.g.value + log_scale)))
+        self.flag.assign(True)
+
     def _refresh(self, x):
         for stored, seen in zip((self.mean, self.variance), _statistics(x), strict=True):
             stored.assign(stored.value * self.momentum + seen * (1 - self.momentum))

@@ -47,7 +47,9 @@ class ContextBias(Configured, keras.Layer):
 
     def build(self, context_shape):
         if context_shape is None and not self.num_classes:
-            raise ValueError("ContextBias cannot make its weights before it has seen a context: pass one.")
+            hint = "Pass context= when the flow is built or fitted, or make the network with context='none'."
+            wanted = "a context, whose size the weights need"
+            raise ContractError("context", self, expected=wanted, received="none", hint=hint)
         refuse_dict(self, context_shape)
         size = self.num_classes or context_shape[-1]
         initializer = "zeros" if self.zeros else "glorot_uniform"
@@ -158,9 +160,9 @@ class StandardizedContext(Configured, keras.Layer):
 class LabelDropout(Configured, keras.Layer):
     """Labels (batch,), of which training replaces a part `rate` by -1, no label: an embedding of a flow.
 
-    Networks with an optional context and `num_classes`, but for `GatedAttention`, take a label below 0 for no label. So
-    they learn both densities, and `Flow.sample(guidance=)` can move samples away from the one without labels. Ho &
-    Salimans, Classifier-Free Diffusion Guidance (2022).
+    Networks with an optional context and `num_classes` take a label below 0 for no label. So they learn both densities,
+    and `Flow.sample(guidance=)` can move samples away from the one without labels. Ho & Salimans, Classifier-Free
+    Diffusion Guidance (2022).
 
     >>> ops.convert_to_numpy(LabelDropout(10, rate=0.5)(np.array([3, 7]))).tolist()  # not in training
     [3, 7]

@@ -76,10 +76,12 @@ class GatedConv(keras.Layer):
         if self.steering is not None:
             self.steering.build((*x_shape[:-1], 2 * context_shape[-1]))
 
-    def call(self, x, context=None):
+    def call(self, x, context=None, known=None):
+        """Return the answer; rows of the context for which `known` is False count as none."""
         h = self.first.call(concat_elu(x))
         if self.steering is not None and context is not None:
-            h = h + self.steering.call(concat_elu(context))
+            steering = self.steering.call(concat_elu(context))
+            h = h + (steering if known is None else ops.where(known, steering, ops.zeros_like(steering)))
         h = concat_elu(h)
         return x + gated(self.second.call(h if self.dropout is None else self.dropout(h)))
 
@@ -144,10 +146,10 @@ class GatedNetwork(Conditioner):
         for layer in (*self.attentions, *self.norms):
             layer.build(hidden)
 
-    def _through_blocks(self, x, context=None):
+    def _through_blocks(self, x, context=None, known=None):
         h, norms = self.first.call(x), iter(self.norms)
         for conv, attention in itertools.zip_longest(self.convs, self.attentions):
-            h = next(norms, _unchanged)(conv.call(h, context))
+            h = next(norms, _unchanged)(conv.call(h, context, known))
             if attention is not None:
                 h = next(norms, _unchanged)(attention.call(h, self.positions.value))
         return h
@@ -212,8 +214,12 @@ class GatedAttention(GatedNetwork):
         self.last.build((*hidden[:-1], 2 * self.width) if self.activated else hidden)
 
     def call(self, x: Tensor, context: Context = None) -> Tensor:
+        known = None
+        if context is not None and self.labels is not None and self.context == "optional":
+            known, context = context >= 0, ops.where(context >= 0, context, ops.zeros_like(context))
+            known = known[:, None, None, None]
         context = None if context is None else self._as_map(context)
-        h = self._through_blocks(x, context)
+        h = self._through_blocks(x, context, known)
         return self.last.call(concat_elu(h) if self.activated else h)
 
     def _as_map(self, context):

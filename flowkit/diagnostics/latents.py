@@ -84,7 +84,9 @@ def latents(
 ) -> np.ndarray:
     """Return the latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
     with flow.lock:
-        z = scoring.scored(flow, flow._to_latents, *prepare.seen(flow, x, context, batch_size), batch_size, seed)
+        z = scoring.scored(
+            flow, flow._to_latents, *prepare.seen(flow, x, context, batch_size), batch_size, seed
+        )
     return np.nan_to_num(z.reshape(len(z), -1).astype("float64"), nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 

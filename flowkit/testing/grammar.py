@@ -190,10 +190,9 @@ class Grammar:
 
     # Networks
 
-    def context_words(self, dropped=True):
-        """Return the arguments by which a network may read the context; `dropped`: also labels that may be missing."""
-        unheard = self.heard is None or (self.heard == "dropped" and not dropped)
-        word = "none" if unheard else self.pick("none", "optional", "required")
+    def context_words(self):
+        """Return the arguments by which a network may read the context."""
+        word = "none" if self.heard is None else self.pick("none", "optional", "required")
         if word == "none":
             return {}
         if self.heard == SIZE:
@@ -218,9 +217,7 @@ class Grammar:
             options += [
                 lambda: Expression(c.ConvNet, 4, **self.context_words()),
                 lambda: Expression(c.ResidualConvNet, 4, blocks=1),
-                lambda: Expression(
-                    c.GatedAttention, 4, blocks=1, heads=2, **self.context_words(dropped=False)
-                ),
+                lambda: Expression(c.GatedAttention, 4, blocks=1, heads=2, **self.context_words()),
                 lambda: Expression(c.ScaledConv),
                 lambda: Expression(keras.layers.Conv2D, features, 3, padding="same"),
                 lambda: Expression(c.ViT, 4, depth=1, heads=2),
@@ -335,9 +332,7 @@ class Grammar:
         return Expression(kind, inner, marks)
 
     def inverse(self, here, kind):
-        part = self.part(here, same=True)
-        learns = "BatchNorm" in repr(part)  # statistics from data alone, which an Inverse does not see
-        return Expression(kind, self.usual(here) if learns else part)
+        return Expression(kind, self.part(here, same=True))
 
     def backprop(self):
         return {"backprop": self.pick("recompute", "reversible")} if self.pick(False, False, True) else {}

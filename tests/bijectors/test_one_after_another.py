@@ -61,7 +61,9 @@ def built(size, hidden, transform, context="none", order=None, plain=False, scal
 def passes(layer, z, context):
     """x of `z` in all passes, and the logarithms of the slopes."""
     y = layer._in_order(z)
-    x, log_slope = find_in_passes(lambda x: layer.transform.inverse(y, *layer._prepare(x, Call(context), None)), y)
+    x, log_slope = find_in_passes(
+        lambda x: layer.transform.inverse(y, *layer._prepare(x, Call(context), None)), y
+    )
     return layer._in_order(x, back=True), log_slope
 
 

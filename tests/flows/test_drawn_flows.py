@@ -11,7 +11,19 @@ import hypothesis
 import keras
 
 from flowkit import Flow, bijectors, conditioners, distributions, surjections, transforms
-from flowkit.bijectors import ActNorm, Autoregressive, Chain, Coupling, Pointwise
+from flowkit.bijectors import (
+    ActNorm,
+    Autoregressive,
+    BatchNorm,
+    BlockAutoregressive,
+    Chain,
+    Coupling,
+    Inverse,
+    Pointwise,
+    Scale,
+    Tanh,
+    Unconstrain,
+)
 from flowkit.conditioners import MADE, MLP, LabelDropout
 from flowkit.data import GaussianNoise
 from flowkit.distributions import Uniform
@@ -55,12 +67,25 @@ def noisy():
     return Flow(StochasticPermute(), dequantize=GaussianNoise(0.1))
 
 
+def saturated():
+    """Return maps whose rounded answers reach the ends of their open sets."""
+    ends = [Unconstrain([(0.0, None)]), BlockAutoregressive(2, depth=1), Tanh(), Unconstrain([(-1.0, 1.0)])]
+    return Flow(Chain(ends))
+
+
+def turned():
+    """Return a layer that takes statistics from latents."""
+    return Flow(Inverse(Chain([BatchNorm(), Scale()])))
+
+
 @hypothesis.settings(SETTINGS, max_examples=45 if ON_TORCH else 12, derandomize=True)
 @hypothesis.given(strategies.flows())
 @hypothesis.example(DrawnFlow(maf, (3,), seed=0))
 @hypothesis.example(DrawnFlow(dropped_labels, (2,), 3, seed=0))
 @hypothesis.example(DrawnFlow(circles, (2,), seed=1))
 @hypothesis.example(DrawnFlow(noisy, (2, 2, 1), seed=3))
+@hypothesis.example(DrawnFlow(saturated, (1,), seed=2))
+@hypothesis.example(DrawnFlow(turned, (2,), seed=0))
 def test_a_drawn_flow_keeps_its_promises(drawn):
     check_flow(drawn, questions_for(drawn))
 
