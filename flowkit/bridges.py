@@ -75,6 +75,7 @@ def _checked(name, backend, flow, context):
         )
     if not isinstance(flow, Flow):
         raise TypeError(f"{name}: got {type(flow).__name__}, expected a flowkit.Flow.")
+    flow._put_back()
     check_adapted(flow)
     if flow.exact != "exact":
         raise ValueError(

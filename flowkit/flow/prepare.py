@@ -128,7 +128,6 @@ def rows_asked_for(flow: Any) -> int:
 def check_adapted(flow: Any) -> None:
     """Raise ContractError if a flow is not built, or a part of it waits for `adapt`."""
     flow._event()
-    engine.settle(flow)
     if flow.is_ready:
         return
     warn_of_nan(flow)
