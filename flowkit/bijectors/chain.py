@@ -56,7 +56,8 @@ def fold(parts: Iterable[FlowLayer]) -> list[Any]:
     """
     steps: list[Any] = []
     for part in parts:
-        if isinstance(part, Chain) and part.backprop == "stored":
+        own = type(part).run is not Chain.run or type(part).derive is not Chain.derive
+        if isinstance(part, Chain) and part.backprop == "stored" and not own:
             steps += fold(part.parts)
         elif steps and _has(part, "_take_scale") and _has(steps[-1], "_leave_scale"):
             steps[-1] = Folded(steps[-1], part)
@@ -67,7 +68,7 @@ def fold(parts: Iterable[FlowLayer]) -> list[Any]:
 
 def _has(part, method):
     """Return True if a part has the method and no subclass has replaced the hooks that it was written for."""
-    hooks = ("_forward", "_inverse", "_derive")
+    hooks = ("_forward", "_inverse", "_derive", "run", "derive")
     return hasattr(part, method) and all(goes_with(type(part), method, hook) for hook in hooks)
 
 

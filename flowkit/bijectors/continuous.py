@@ -20,7 +20,7 @@ from flowkit.contract.conditioner import as_type, context_of
 from flowkit.contract.derived import goes_with
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
-from flowkit.contract.shapes import as_tuple, sum_event
+from flowkit.contract.shapes import as_tuple, context_shape, sum_event
 from flowkit.engines import engine
 
 EXACT = 16
@@ -376,6 +376,9 @@ class Continuous(Bijector):
         >>> Continuous(Field([8]), "rk4", steps=10).evaluations(ops.ones((4, 3)))
         40
         """
+        if not self.built:
+            self.build_for(as_tuple(x.shape), context_shape(context))
+        self.check_input(x, context, inverse)
         call = Call(context, inverse, log_det=False)
         solver = self._solver(call)
         stages = len(solver.tableau.nodes)

@@ -7,7 +7,6 @@ from keras import ops
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, Tensor, sum_event
 from flowkit.contract.call import Call
-from flowkit.contract.checks import pair
 from flowkit.contract.domain import first_and_last
 from flowkit.numerics import log1mexp, log_sigmoid, maximum, minimum, softplus, tanh
 
@@ -30,7 +29,7 @@ class Elementwise(Bijector):
     def run(
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
-        y, log_derivative = pair(super().run(x, call, noise, derived))
+        y, log_derivative = super().run(x, call, noise, derived)
         log_det = sum_event(ops.broadcast_to(self._for_each(log_derivative, y), ops.shape(y)))
         return self._inside(y, call.inverse), log_det
 

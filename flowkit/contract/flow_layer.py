@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import keras
 from keras import ops
 
-from flowkit.contract.adaptation import is_adapted, waits_for_adapt
+from flowkit.contract.adaptation import is_adapted, note_replaced, replacements, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.call import Call
 from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
@@ -38,8 +38,8 @@ class FlowLayer(Configured, keras.Layer):
     noise_kind = "normal"
     rows_to_adapt = 0  # a batch will do
     runs_hooks = True  # False if its `run` calls neither `_forward` nor `_inverse`
-    takes_steps = False  # whether it solves an equation in steps, of which a call with `finer` takes more
-    composite = False  # whether it runs other layers, its `parts`, one after another
+    takes_steps = False  # True if it solves an equation in steps, which a call with `finer` doubles
+    composite = False  # True if it runs other layers, its `parts`, one after another
     spec = BijectorSpec()
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
 
@@ -51,7 +51,8 @@ class FlowLayer(Configured, keras.Layer):
 
     def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
-        self._adapted: bool | None = None  # as last seen; None if that was before a change of weights
+        self._adapted: bool | None = None  # None: not known
+        self._adapted_at = -1  # the `replacements` when `_adapted` was seen
         self._fixed: tuple[int | None, ...] | None = None
         self._fitting: tuple[Any, bool] | None = None  # the last event shape and direction that passed
 
@@ -117,7 +118,7 @@ class FlowLayer(Configured, keras.Layer):
         check_noise(self, x, inverse, noise)
         if keras.backend.standardize_dtype(x.dtype) != self.compute_dtype:
             x = ops.cast(x, self.compute_dtype)
-        y, log_det = pair(self.run(x, Call(context, inverse), noise))
+        y, log_det = self.run(x, Call(context, inverse), noise)
         return y, per_sample(self, log_det, x)
 
     def __call__(self, x: Tensor, *args: Any, inverse: bool = False, **kwargs: Any) -> tuple[Tensor, Tensor]:
@@ -192,7 +193,7 @@ class FlowLayer(Configured, keras.Layer):
         more = given(noise) if self.spec.draws(inverse=inverse) else {}
         if self._handed[_HOOKS[inverse]]:
             more["derived"] = self._derive(x.shape, inverse) if derived is None else derived
-        return hook(x, **more) if self.spec.context == "none" else hook(x, call.context, **more)
+        return pair(hook(x, **more) if self.spec.context == "none" else hook(x, call.context, **more))
 
     def noise_needs(self, x_shape: Shape, *, inverse: bool) -> Tensor:
         """Return the numbers that a direction needs for a sample of data of `x_shape`: one `Need` per kind, in turn."""
@@ -275,14 +276,20 @@ class FlowLayer(Configured, keras.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)
-        self._adapted = None  # a file may hold weights from before `adapt`
+        note_replaced()  # by weights from before `adapt`, perhaps
+
+    def set_weights(self, weights: Any) -> None:
+        """Set the weights."""
+        super().set_weights(weights)
+        note_replaced()
 
     # Manners
 
     def check_input(self, x: Tensor, context: Context, inverse: bool = False) -> None:
         """Raise ContractError for an input or a context that does not fit, or if a part waits for `adapt`."""
         self._check_input(x, context, inverse)
-        if not self._adapted and not isinstance(x, keras.KerasTensor):
+        known = self._adapted and self._adapted_at == replacements()
+        if not known and not isinstance(x, keras.KerasTensor):
             self._check_adapted()
 
     def check_shape(self, shape: Shape, inverse: bool = False) -> None:
@@ -315,7 +322,7 @@ class FlowLayer(Configured, keras.Layer):
     def _see_adapted(self):
         """Look at the flags. In a step of another model they have no values, and what was last seen stays."""
         with contextlib.suppress(TypeError, NotImplementedError, RuntimeError):
-            self._adapted = is_adapted(self)
+            self._adapted, self._adapted_at = is_adapted(self), replacements()
 
     def _check_adapted(self):
         """Raise ContractError if something in the layer waits for `adapt`, also while an engine traces."""

@@ -12,6 +12,7 @@ from keras import ops
 from flowkit.contract import AnySeed, Context, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Count, checked, whole
 from flowkit.contract.call import Call, Weight
+from flowkit.contract.checks import per_sample
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for, kept_frozen, refuse_late
 from flowkit.contract.noise import drawn, given
@@ -261,7 +262,7 @@ class Flow(FlowModel):
     def _score(self, y, context, noise=None, *, derived=None, **options):
         """Return (latents, log p) of continuous values `y`, with the dequantizer's log-volume if it is constant."""
         z, log_det = self.bijector.run(y, Call(context, **options), noise, derived)
-        log_prob = self.base.log_prob(z, context=context) + log_det
+        log_prob = self.base.log_prob(z, context=context) + per_sample(self.bijector, log_det, y)
         if self.dequantize is not None and not varies(self.dequantize):
             log_prob = log_prob + self.dequantize.log_volume(event_size(y.shape))
         return z, log_prob
@@ -272,7 +273,7 @@ class Flow(FlowModel):
     def _to_data_and_score(self, z, context, noise=None):
         """Return (continuous values, log p) of latents `z`."""
         x, log_det = self.bijector.run(z, Call(context, inverse=True), noise)
-        return x, self.base.log_prob(z, context=context) - log_det
+        return x, self.base.log_prob(z, context=context) - per_sample(self.bijector, log_det, z)
 
     def _draw_and_score(self, rows, seen, seed=None):
         """Return (x, log q(x)) for as many draws, with what the parts receive of the context."""

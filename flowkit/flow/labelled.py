@@ -9,7 +9,6 @@ from keras import ops
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import Bijector, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, checked
-from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
@@ -127,8 +126,7 @@ class LabelledFlow(Flow):
         return scored(self, self._classify, x, context, batch_size, seed)
 
     def _classify(self, y, context, noise=None):
-        z, _ = self.bijector(y, context=context, **given(noise))
-        return ops.log_softmax(self._logits(z, context), axis=-1)
+        return ops.log_softmax(self._logits(self._to_latents(y, context, noise), context), axis=-1)
 
     def _logits(self, z, context):
         if self._levels:

@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from flowkit.contract import Context, ContractError, FlowLayer, Tensor
-from flowkit.contract.adaptation import is_adapted
+from flowkit.contract.adaptation import is_adapted, note_replaced
 from flowkit.contract.configured import engine_neutral
 from flowkit.contract.inside import layers_inside
 from flowkit.data.frame import Columns
@@ -57,8 +57,8 @@ class FlowModel(keras.Model):
         self.context_columns: Columns | None = None
         self.event_shape: tuple[int, ...] | None = None
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
-        self.is_ready = False  # True once all parts were seen to be adapted
-        self.calls = 0  # whose round trip could be checked, since the weights changed
+        self.ready_at = -1  # the `replacements` of weights when all parts were seen to be adapted
+        self.calls = 0  # of methods that may check a round trip, since the weights changed
         self.has_new_weights = False  # loaded or set, and not yet searched for NaN
         self.has_other_losses = False  # than the objective's, when `compute_loss` ran last
 
@@ -309,8 +309,7 @@ class FlowModel(keras.Model):
 
     def _forget(self):
         """Forget what was seen of earlier weights."""
-        self.bijector._adapted = None  # the new ones may be from before `adapt`
-        self.is_ready = False
+        note_replaced()  # the new ones may be from before `adapt`
         self.calls = 0
         self.has_new_weights = True
 

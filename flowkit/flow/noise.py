@@ -9,6 +9,7 @@ from keras import ops
 from flowkit.contract import Tensor
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.call import Call
+from flowkit.contract.checks import per_sample
 from flowkit.contract.noise import Needs, drawn, needs_for
 from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
@@ -96,7 +97,7 @@ def continuous(flow: Any, x: Tensor) -> tuple[Tensor, Tensor | None]:
     needs = dequantize.noise_needs(x.shape, inverse=False)
     noise = drawn(needs, ops.shape(x)[0], dequantize.compute_dtype, seeds)
     y, log_det = dequantize.run(ops.cast(x, dequantize.compute_dtype), Call(), noise)
-    return y, log_det if varies(dequantize) else None
+    return y, per_sample(dequantize, log_det, y) if varies(dequantize) else None
 
 
 def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0) -> tuple[Any, Any]:

@@ -15,7 +15,7 @@ from keras import ops, tree
 from flowkit._printable import printable
 from flowkit.bijectors import Elementwise
 from flowkit.contract import Domain, FlowLayer, Surjection
-from flowkit.contract.adaptation import is_adapted, waits_for_adapt
+from flowkit.contract.adaptation import is_adapted, replacements, waits_for_adapt
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.columns import ColumnError, column_name
 from flowkit.contract.domain import first_and_last
@@ -128,14 +128,14 @@ def rows_asked_for(flow: Any) -> int:
 def check_adapted(flow: Any) -> None:
     """Raise ContractError if a flow is not built, or a part of it waits for `adapt`."""
     flow._event()
-    if flow.is_ready:
+    if flow.ready_at == replacements():
         return
     warn_of_nan(flow)
     flow.bijector._check_adapted()
     for part in (flow.base, flow.embedding, flow.dequantize):
         if part is not None and not is_adapted(part):
             raise waits_for_adapt(part)
-    flow.is_ready = True
+    flow.ready_at = replacements()
 
 
 def warn_of_nan(flow: Any) -> None:

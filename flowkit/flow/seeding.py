@@ -13,7 +13,7 @@ from flowkit.engines import engine
 from flowkit.flow import prepare
 from flowkit.flow.flow import Flow
 
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 @contextlib.contextmanager

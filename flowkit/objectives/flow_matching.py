@@ -165,7 +165,9 @@ class FlowMatching(Objective):
         z = None
         if self.teacher is not None:
             with engine.no_grad():
-                z = ops.stop_gradient(self.teacher._to_latents(x, self.teacher.embed(context)))
+                seen = self.teacher.embed(context)
+                self.teacher.bijector.check_input(x, seen)
+                z = ops.stop_gradient(self.teacher._to_latents(x, seen))
         context = flow.embed(context)
         before, layer = split_velocity(flow.bijector)
         for part in before:
