@@ -10,7 +10,7 @@ Weight = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
 
 
 class Call(NamedTuple):
-    """Hold what a call of a bijector passes on to all of its layers.
+    """Arguments of a call of a bijector that are the same for all of its layers.
 
     - `context`, `inverse`: the context or None, and the direction.
     - `log_det`: False if the log-det is not needed: a layer may return 0 instead, as `Continuous` and `Coupling` do.

@@ -14,7 +14,7 @@ class FileError(ValueError):
 
 
 def open_file(path: Path, max_bytes: float = MAX_BYTES, memory: float = 1.0) -> BinaryIO:
-    """Open a file to read its bytes, of which each takes `memory` bytes.
+    """Open a file to read its bytes. Each byte takes `memory` bytes.
 
     Raises FileError for a folder, a pipe or a device, and for more than `max_bytes`.
     """

@@ -1,4 +1,4 @@
-"""The check of a whole flow: what users ask of it, and whether the answers agree."""
+"""Check a whole flow: training, densities, latents, samples, files and log-dets."""
 
 import copy
 import functools
@@ -30,41 +30,41 @@ ROWS = 6
 """The number of rows of data: what JAX compiles once is used for all."""
 
 
-def check_flow(drawn: DrawnFlow, questions: Sequence[str] | None = None) -> dict[str, str]:
-    """Ask a flow what users ask. Return "kept" or the reason why it was not asked, for each question.
+def check_flow(drawn: DrawnFlow, checks: Sequence[str] | None = None) -> dict[str, str]:
+    """Run checks of a whole flow. Return "kept", or the reason why a check did not run, for each.
 
-    Weights are adapted and moved off their start first. `questions` are names in `QUESTIONS`; None is all but
+    Weights are adapted and moved off their start first. `checks` are names in `CHECKS`; None is all but
     "compiled". Answers must be finite, and agree up to rounding, which is measured as by `check_bijector`.
 
-    Raises ContractError with the question, the expected and the received value; and what the flow itself raises, with
-    a note of the question and the flow.
+    Raises ContractError with the check, the expected and the received value; and what the flow itself raises, with a
+    note of the check and the flow.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import ActNorm
     >>> check_flow(DrawnFlow(lambda: Flow(ActNorm()), (2,)), ["density", "latents"])
     {'density': 'kept', 'latents': 'kept'}
     """
-    asked, found = _Asked(drawn), {}
-    for name in list(QUESTIONS)[:-1] if questions is None else questions:
+    case, found = _Case(drawn), {}
+    for name in list(CHECKS)[:-1] if checks is None else checks:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter(
                     "ignore"
                 )  # of round trips that rounding spoils, which are measured here
-                QUESTIONS[name](asked)
+                CHECKS[name](case)
             found[name] = "kept"
         except Undecided as reason:
             found[name] = str(reason) or "no digit can be told from rounding"
         except Exception as error:
             if isinstance(error, Broken):
                 parts = {"expected": error.expected, "received": error.received, "hint": f"{drawn!r}"}
-                raise ContractError(name, asked.flow, **parts) from error
-            error.add_note(f"check_flow asked {name!r} of {drawn!r} on {engine.name}.")
+                raise ContractError(name, case.flow, **parts) from error
+            error.add_note(f"check_flow ran {name!r} on {drawn!r} on {engine.name}.")
             raise
     return found
 
 
-class _Asked:
+class _Case:
     """A drawn flow with its data, and the measured errors of its answers."""
 
     def __init__(self, drawn):
@@ -164,19 +164,19 @@ def finite(answer, what):
     return answer
 
 
-# The questions, in the order of a user's day
+# The checks, in the order of a user's work
 
 
-def training(asked):
+def training(case):
     """`fit` one step with each objective that applies, from a flow that is not built."""
 
     def log_density(x, context=None):
         return -0.5 * ops.sum(ops.square(ops.reshape(x, (ops.shape(x)[0], -1))), axis=-1)
 
     for objective in (MaximumLikelihood(), ReverseKL(log_density), FlowMatching()):
-        flow = asked.drawn.flow()
+        flow = case.drawn.flow()
         if not objective.needs_data:  # some layers take statistics from data alone
-            asked.built(flow).adapt(asked.x, asked.context)
+            case.built(flow).adapt(case.x, case.context)
         try:
             flow.compile(keras.optimizers.SGD(1e-3), loss=objective)
         except (TypeError, ValueError):
@@ -184,19 +184,19 @@ def training(asked):
                 objective.needs_data is False or type(objective) is FlowMatching, "to be trained", "a refusal"
             )
             continue
-        given = {"x": asked.x} if objective.needs_data else {"steps_per_epoch": 1}
-        history = flow.fit(**given, context=asked.context, batch_size=ROWS, epochs=1, verbose=0)
+        given = {"x": case.x} if objective.needs_data else {"steps_per_epoch": 1}
+        history = flow.fit(**given, context=case.context, batch_size=ROWS, epochs=1, verbose=0)
         finite(history.history["loss"], f"loss of {type(objective).__name__}")
         for weight in flow.weights:
             if "float" in str(weight.dtype):
                 finite(weight, f"weight {weight.path} after a step of {type(objective).__name__}")
 
 
-def density(asked):
+def density(case):
     """`log_prob`, `bits_per_dim` and `evaluate` agree, whatever the batch size."""
-    flow, x, context = asked.flow, asked.x, asked.context
+    flow, x, context = case.flow, case.x, case.context
     whole = finite(flow.log_prob(x, context), "log_prob")
-    allowed = asked.log_prob.allowed()
+    allowed = case.log_prob.allowed()
     require(whole.shape == (ROWS,), f"log_prob of shape ({ROWS},)", f"{whole.shape}")
     judge(whole, flow.log_prob(x, context, batch_size=2), allowed, what="log_prob in batches of 2")
     size = x[0].size * math.log(2)
@@ -210,45 +210,45 @@ def density(asked):
         judge(mean, np.array([found["loss"]]), most, what="the mean of -log_prob")
 
 
-def latents(asked):
+def latents(case):
     """`decode(encode(x))` is x."""
-    flow, x, context = asked.flow, asked.x, asked.context
+    flow, x, context = case.flow, case.x, case.context
     codomain = flow.bijector.spec.codomain
-    there = asked.measured(asked.encode, x, asked.domain)
+    there = case.measured(case.encode, x, case.domain)
     z, split = finite(there.value, "latent"), flow.encode(x, context, batch_size=2, check=None)
     judge(z, split, there.allowed(), what="latents in batches of 2", where=x)
     z = z.astype("float32")
     if flow.dequantize is not None or flow.bijector.forgets(inverse=True):
         finite(flow.decode(z, context, check=None), "datum of latents")
         return
-    error = there.error + there.steps / ROUNDINGS + asked.declared(z) / ROUNDINGS
-    back = asked.measured(asked.decode, z, codomain, error=error)
+    error = there.error + there.steps / ROUNDINGS + case.declared(z) / ROUNDINGS
+    back = case.measured(case.decode, z, codomain, error=error)
     finite(back.value, "datum of latents")
     if flow.bijector.forgets(inverse=False):
         return
-    allowed = back.allowed() + asked.declared(x)
+    allowed = back.allowed() + case.declared(x)
     judge(x.astype("float64"), back.value, allowed, what="decode(encode(x))", where=x)
 
 
-def samples(asked):
+def samples(case):
     """`sample`, `sample_and_log_prob` and `draw` agree with each other and with `log_prob`."""
-    flow, context = asked.flow, each(lambda rows: rows[:2], asked.context)
+    flow, context = case.flow, each(lambda rows: rows[:2], case.context)
     lead = (3,) if context is None else (3, 2)
     x = flow.sample(3, context, seed=1)
     finite(x, "sample")
-    require(x.shape == (*lead, *asked.x.shape[1:]), f"samples of {(*lead, *asked.x.shape[1:])}", f"{x.shape}")
+    require(x.shape == (*lead, *case.x.shape[1:]), f"samples of {(*lead, *case.x.shape[1:])}", f"{x.shape}")
     require(np.array_equal(x, flow.sample(3, context, seed=1)), "the same draws for the same seed", "others")
     again, log_prob = flow.sample_and_log_prob(3, context, seed=1)
     finite(log_prob, "log_prob of samples")
     rows, others = (part.reshape(-1, *x.shape[len(lead) :]) for part in (x, again))
     seen, error = each(lambda c: np.concatenate([c] * 3), context), 0.0
-    if not asked.forgets:
+    if not case.forgets:
         z = flow.encode(rows, seen, check=None)
-        there = asked.measured(asked.decode, z, flow.bijector.spec.codomain, seen)
-        error = there.error + (there.steps + asked.declared(rows)) / ROUNDINGS
+        there = case.measured(case.decode, z, flow.bijector.spec.codomain, seen)
+        error = there.error + (there.steps + case.declared(rows)) / ROUNDINGS
         allowed = 2 * ROUNDINGS * error
         judge(rows.astype("float64"), others, allowed, what="samples of sample_and_log_prob", where=z)
-    scored = asked.measured(asked.score, rows, asked.domain, seen, error=error)
+    scored = case.measured(case.score, rows, case.domain, seen, error=error)
     finite(scored.value, "log_prob of samples")
     if flow.exact == "exact":
         judge(scored.value, log_prob.reshape(-1), scored.allowed(), what="log_prob of samples", where=rows)
@@ -258,9 +258,9 @@ def samples(asked):
         finite(log_q, "log q of a draw")
 
 
-def files(asked):
+def files(case):
     """A copy by a file, a config, `clone_model` or `deepcopy` has the same answers."""
-    flow, x, context = asked.flow, asked.x, asked.context
+    flow, x, context = case.flow, case.x, case.context
     before = flow.log_prob(x, context)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "flow.keras")
@@ -272,7 +272,7 @@ def files(asked):
         "get_config": type(flow).from_config(json.loads(json.dumps(flow.get_config()))),
         "clone_model": keras.models.clone_model(flow),
     }.items():
-        copies[name] = asked.built(other)
+        copies[name] = case.built(other)
         other.set_weights(weights)
     for name, other in copies.items():
         same = np.array_equal(before, other.log_prob(x, context))
@@ -280,22 +280,22 @@ def files(asked):
         require(repr(other) == repr(flow), f"{flow!r} by {name}", f"{other!r}")
 
 
-def log_dets(asked):
+def log_dets(case):
     """Round trips of the whole bijector, and its log-dets beside automatic Jacobians, in float64."""
-    seen = asked.context
-    if asked.flow.embedding is not None:
-        seen = ops.convert_to_numpy(asked.flow.embed(each(ops.convert_to_tensor, seen)))
+    seen = case.context
+    if case.flow.embedding is not None:
+        seen = ops.convert_to_numpy(case.flow.embed(each(ops.convert_to_tensor, seen)))
 
     def context(rng, batch, event):
         return each(lambda c: np.resize(c, (batch, *c.shape[1:])), seen)
 
     report = check_bijector(
-        lambda: asked.drawn.flow().bijector,
-        event_shapes=[asked.x.shape[1:]],
+        lambda: case.drawn.flow().bijector,
+        event_shapes=[case.x.shape[1:]],
         clauses=ESSENTIAL,
         examples=1,
         context=None if seen is None else context,
-        seed=asked.drawn.seed,
+        seed=case.drawn.seed,
         raises=False,
     )
     for result in report.results:
@@ -303,18 +303,18 @@ def log_dets(asked):
             raise result.error
 
 
-def compiled(asked):
+def compiled(case):
     """`predict` answers the same with and without compilation."""
-    flow, answers = asked.flow, []
+    flow, answers = case.flow, []
     ask_unless(flow.exact != "exact", "an estimate draws noise anew")
     for options in ({"run_eagerly": True}, {"jit_compile": True}):
         flow.compile("sgd", **options)
-        answers.append(flow.predict(pack(asked.x, asked.context), verbose=0))
-    judge(*answers, asked.log_prob.allowed(), what="log_prob without compilation")
+        answers.append(flow.predict(pack(case.x, case.context), verbose=0))
+    judge(*answers, case.log_prob.allowed(), what="log_prob without compilation")
 
 
-QUESTIONS = {
-    question.__name__.replace("_", " "): question
-    for question in (training, density, latents, samples, files, log_dets, compiled)
+CHECKS = {
+    check.__name__.replace("_", " "): check
+    for check in (training, density, latents, samples, files, log_dets, compiled)
 }
-"""name -> the function that asks it."""
+"""name -> the function that runs it."""

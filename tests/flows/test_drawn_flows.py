@@ -29,7 +29,7 @@ from flowkit.data import GaussianNoise
 from flowkit.distributions import Uniform
 from flowkit.surjections import StochasticPermute
 from flowkit.testing import DrawnFlow, check_flow, grammar, strategies
-from flowkit.testing.flows import QUESTIONS
+from flowkit.testing.flows import CHECKS
 from flowkit.transforms import ByColumn, CircularRationalQuadratic
 
 SETTINGS = hypothesis.settings(
@@ -38,9 +38,9 @@ SETTINGS = hypothesis.settings(
 ON_TORCH = keras.backend.backend() == "torch"
 
 
-def questions_for(drawn):
-    """Return all questions; where each compiles for seconds, one of them in turn."""
-    names = list(QUESTIONS)[:-1]
+def checks_for(drawn):
+    """Return all checks on PyTorch; one in turn on a backend that compiles for seconds."""
+    names = list(CHECKS)[:-1]
     return names if ON_TORCH else [names[drawn.seed % len(names)]]
 
 
@@ -87,7 +87,7 @@ def turned():
 @hypothesis.example(DrawnFlow(saturated, (1,), seed=2))
 @hypothesis.example(DrawnFlow(turned, (2,), seed=0))
 def test_a_drawn_flow_keeps_its_promises(drawn):
-    check_flow(drawn, questions_for(drawn))
+    check_flow(drawn, checks_for(drawn))
 
 
 def test_each_public_class_is_drawn_or_excluded():
