@@ -13,12 +13,17 @@ from flowkit.contract.configured import Configured
 from flowkit.numerics import matmul
 
 
-def rows_of(table, labels):
-    """Return table[labels], labels (batch,), with NaN for a label without a row, on all engines."""
+def rows_of(table, labels, optional=False):
+    """Return table[labels], labels (batch,), with NaN for a label without a row, on all engines.
+
+    With `optional` a label below 0 is no label, and gets zeros.
+    """
     labels = ops.cast(labels, "int32")
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
-    there = ops.reshape(there, (-1, *(1,) * (len(rows.shape) - 1)))
+    labels, there = (ops.reshape(a, (-1, *(1,) * (len(rows.shape) - 1))) for a in (labels, there))
+    if optional:
+        rows, there = ops.where(there, rows, ops.zeros_like(rows)), labels < table.shape[0]
     # The ONNX of TensorFlow multiplies by the condition, and 0 x NaN is NaN, unless NaN is a constant.
     return ops.where(there, rows, np.nan)
 
@@ -41,9 +46,9 @@ class ContextBias(Configured, keras.Layer):
     Raises ContractError for a context of another rank or size.
     """
 
-    def __init__(self, width, *, num_classes=None, zeros=False, **kwargs):
+    def __init__(self, width, *, num_classes=None, zeros=False, optional=False, **kwargs):
         super().__init__(**kwargs)
-        self.width, self.num_classes, self.zeros = width, num_classes, zeros
+        self.width, self.num_classes, self.zeros, self.optional = width, num_classes, zeros, optional
 
     def build(self, context_shape):
         if context_shape is None and not self.num_classes:
@@ -59,10 +64,11 @@ class ContextBias(Configured, keras.Layer):
 
     def call(self, context, rank):
         """Return the bias for activations of `rank`, batch included."""
+        refuse_dict(self, context)
         self._check(context.shape, rank)
         kernel = ops.cast(self.kernel, self.compute_dtype)
         if self.num_classes:
-            bias = rows_of(kernel, context)
+            bias = rows_of(kernel, context, self.optional)
         else:
             bias = matmul(ops.cast(context, self.compute_dtype), kernel)
         return bias if len(bias.shape) == rank else ops.reshape(bias, (-1, *(1,) * (rank - 2), self.width))
@@ -88,18 +94,14 @@ class ContextNetwork(Conditioner):
         """Return the layer that makes the bias of a layer of `width`; None without a context."""
         if self.context == "none":
             return None
-        return ContextBias(width, num_classes=self.num_classes, dtype=self.dtype_policy, **options)
+        options |= {"num_classes": self.num_classes, "optional": self.context == "optional"}
+        return ContextBias(width, dtype=self.dtype_policy, **options)
 
     def _steered(self, h, context):
-        """Return the first layer's answer `h`, with what the context adds to it: nothing for a label below 0."""
+        """Return the first layer's answer `h`, with the bias of the context."""
         if context is None or self.bias is None:
             return h
-        if not self.num_classes or self.context != "optional":
-            return h + self.bias.call(context, rank=len(h.shape))
-        known = context >= 0
-        bias = self.bias.call(ops.where(known, context, ops.zeros_like(context)), rank=len(h.shape))
-        known = ops.reshape(known, (-1, *(1,) * (len(h.shape) - 1)))
-        return h + ops.where(known, bias, ops.zeros_like(bias))
+        return h + self.bias.call(context, rank=len(h.shape))
 
 
 class StandardizedContext(Configured, keras.Layer):

@@ -221,6 +221,8 @@ def _others_likely(numbers):
 
 def _category(series, absent, asked):
     entries = [value for value, away in zip(series.to_list(), absent, strict=True) if not away]
+    if nested := [value for value in entries if isinstance(value, list | dict | set | np.ndarray)]:
+        raise ValueError(f"entries such as {shown(nested[0])}, no words or numbers")
     ordered = series.dtype == nw.Enum
     if ordered:
         values = list(series.dtype.categories)

@@ -387,6 +387,8 @@ def ready(flow: Any, *given: Any, learns: bool = False) -> Packed:
 
 def to_train(flow, x, y, context, sample_weight, options) -> tuple[Packed, dict[str, Any]]:
     """Return (the data of `fit`, the other `options` of Keras's `fit`)."""
+    if options["batch_size"] is not None:
+        whole_number(options["batch_size"], "batch_size", least=1)
     if not flow.objective.needs_data:
         refuse_data(flow, "fit", x)
         return _without_data(flow, context, options)
@@ -433,7 +435,7 @@ def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Pac
     """
     flow._event()
     context = check_context(flow, context)
-    size = 32 if options["batch_size"] is None else whole_number(options["batch_size"], "batch_size", least=1)
+    size = options["batch_size"] or 32
     steps = options.get("steps_per_epoch")
     if steps is None and context is None:
         raise ValueError(

@@ -1,7 +1,6 @@
 """Samples and latents of a fitted flow: numpy, block by block."""
 
 import math
-import operator
 from typing import Any
 
 import keras
@@ -162,7 +161,7 @@ def entropy(seed: Any) -> list[int]:
         # As `next`, each step of which takes JAX 0.1 ms.
         seed.state.assign(state + np.array([0, 1], state.dtype))
         return [int(number) % 2**32 for number in state]
-    return [operator.index(seed) % 2**64]
+    return [whole_number(seed, "seed", least=-(2**63), most=2**64 - 1) % 2**64]
 
 
 def _noise_seed(numbers):

@@ -41,6 +41,10 @@ def save(write: Callable[..., None], filepath: Any, overwrite: bool, zipped: boo
     if not is_file or (path.exists() and not overwrite):  # Keras uploads it, makes a folder or asks
         write(filepath, overwrite, zipped)
         return
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"{filepath}: got no folder {path.parent}, expected one that exists. Make it first."
+        )
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         written = Path(folder, path.name)
         write(written, True, zipped)

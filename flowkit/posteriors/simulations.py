@@ -15,6 +15,7 @@ from flowkit.contract.domain import first_and_last
 from flowkit.distributions import Distribution
 from flowkit.flow.batches import real_numbers
 from flowkit.flow.flow import Flow
+from flowkit.flow.seeding import seeded
 
 Box = Sequence[tuple[float, float]] | Mapping[str, tuple[float, float]]
 PriorLike = Box | Distribution | Flow | Callable[[int], ArrayLike]
@@ -70,6 +71,11 @@ def as_prior(prior: PriorLike, features: int | None = None) -> Prior:
     """
     if isinstance(prior, Distribution):
         return _of_distribution(prior, features)
+    if features is not None:
+        raise ValueError(
+            f"posterior: got features={features} with a prior that has its own number of parameters, expected it for a "
+            "Distribution alone. Leave features out."
+        )
     if isinstance(prior, Flow):
         return _of_flow(prior)
     if callable(prior):
@@ -109,8 +115,9 @@ def _of_distribution(prior, features):
             f"posterior: got {prior!r} as prior, expected features=, the number of parameters, with it."
         )
     features = whole_number(features, "posterior's features", least=1)
-    flow = Flow(Chain([]), prior)
-    flow.build((None, features))
+    with seeded(0):  # its own generator is never used: `draw` passes a seed
+        flow = Flow(Chain([]), prior)
+        flow.build((None, features))
     return replace(_of_flow(flow), domains=_domains_of(prior.domain, features))
 
 

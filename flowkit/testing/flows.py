@@ -14,6 +14,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import ContractError
+from flowkit.contract.arguments import one_of
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
@@ -44,8 +45,16 @@ def check_flow(drawn: DrawnFlow, checks: Sequence[str] | None = None) -> dict[st
     >>> check_flow(DrawnFlow(lambda: Flow(ActNorm()), (2,)), ["density", "latents"])
     {'density': 'kept', 'latents': 'kept'}
     """
+    if not isinstance(drawn, DrawnFlow):
+        raise TypeError(
+            f"check_flow: got {type(drawn).__name__}, expected a DrawnFlow. Pass DrawnFlow(make, event), where make() "
+            "returns a flow and event is the shape of a row."
+        )
+    checks = list(CHECKS)[:-1] if checks is None else list(checks)
+    for name in checks:
+        one_of("check_flow's checks", name, tuple(CHECKS))
     case, found = _Case(drawn), {}
-    for name in list(CHECKS)[:-1] if checks is None else checks:
+    for name in checks:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter(

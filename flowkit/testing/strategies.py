@@ -73,6 +73,11 @@ def flows(bijector: Any = None) -> st.SearchStrategy[DrawnFlow]:
     >>> flows().example()  # doctest: +SKIP
     DrawnFlow(lambda: Flow(Shift()), (1,), seed=0)
     """
+    if not (bijector is None or callable(bijector) or isinstance(bijector, st.SearchStrategy)):
+        raise TypeError(
+            f"flows: got {bijector!r}, expected a bijector's class, an instance, a function without arguments that "
+            "makes one, or a strategy of these."
+        )
     own = bijector if isinstance(bijector, st.SearchStrategy) else st.just(bijector)
     return _flows(own)
 
