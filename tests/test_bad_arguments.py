@@ -108,7 +108,7 @@ def singular():
             TypeError,
             "check_distribution: got 'normal', expected a Distribution",
         ),
-        (lambda: flow().sample(2, seed="a"), TypeError, "cannot be interpreted as an integer"),
+        (lambda: flow().sample(2, seed="a"), ValueError, "seed: got 'a', expected a whole number"),
         (lambda: flow().log_prob(None), ValueError, "got None, expected data as an array of numbers"),
         (lambda: flow().log_prob("rows"), ValueError, "got 'rows', expected data as an array of numbers"),
         (lambda: flow().log_prob(3.0), ValueError, "got 3.0, expected data as an array of numbers"),

@@ -7,8 +7,7 @@ from keras import ops
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, Tensor, sum_event
 from flowkit.contract.call import Call
-from flowkit.contract.domain import first_and_last
-from flowkit.numerics import log1mexp, log_sigmoid, maximum, minimum, softplus, tanh
+from flowkit.numerics import log1mexp, log_sigmoid, softplus, tanh
 
 
 class Elementwise(Bijector):
@@ -30,18 +29,7 @@ class Elementwise(Bijector):
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
         y, log_derivative = super().run(x, call, noise, derived)
-        log_det = sum_event(ops.broadcast_to(self._for_each(log_derivative, y), ops.shape(y)))
-        return self._inside(y, call.inverse), log_det
-
-    def _inside(self, y, inverse):
-        """Return `y` inside of the open interval that it belongs to, whose ends rounding reaches."""
-        domain = self.spec.domain if inverse else self.spec.codomain
-        low, high = domain.low, domain.high
-        if domain.kind != "interval" or not isinstance(low, float):
-            return y
-        first, last = first_and_last(low, high, self.compute_dtype)
-        y = y if math.isinf(low) else maximum(first, y)  # in this order NaN stays
-        return y if math.isinf(high) else minimum(last, y)
+        return y, sum_event(ops.broadcast_to(self._for_each(log_derivative, y), ops.shape(y)))
 
     def _for_each(self, log_derivative, y):
         """Return the log-derivative, if it has the size of y, or one along an axis."""

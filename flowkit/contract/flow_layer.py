@@ -278,7 +278,7 @@ class FlowLayer(Configured, keras.Layer):
         super().load_own_variables(store)
         note_replaced()  # by weights from before `adapt`, perhaps
 
-    def set_weights(self, weights: Any) -> None:
+    def set_weights(self, weights: Tensor) -> None:
         """Set the weights."""
         super().set_weights(weights)
         note_replaced()

@@ -1,6 +1,7 @@
 """Samples and latents of a fitted flow: numpy, block by block."""
 
 import math
+import operator
 from typing import Any
 
 import keras
@@ -9,7 +10,7 @@ from keras import ops, tree
 
 from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.checks import refuse_no_context
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.dequantize import GaussianNoise
@@ -161,7 +162,10 @@ def entropy(seed: Any) -> list[int]:
         # As `next`, each step of which takes JAX 0.1 ms.
         seed.state.assign(state + np.array([0, 1], state.dtype))
         return [int(number) % 2**32 for number in state]
-    return [whole_number(seed, "seed", least=-(2**63), most=2**64 - 1) % 2**64]
+    try:
+        return [operator.index(seed) % 2**64]
+    except TypeError:
+        raise ValueError(f"seed: got {shown(seed)}, expected a whole number.") from None
 
 
 def _noise_seed(numbers):

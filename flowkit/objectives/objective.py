@@ -61,6 +61,7 @@ class MaximumLikelihood(Objective):
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale
     >>> flow = Flow(Scale(0.0))
+    >>> flow.build((None, 2))
     >>> flow.compile("adam", loss=MaximumLikelihood())
     >>> round(float(flow.objective(flow, keras.ops.zeros((1, 2)), None)[0]), 4)  # ln(2 pi)
     1.8379
