@@ -280,6 +280,8 @@ class Repeat(Replayed):
 
     def _scan(self, rows, x, call, derived):
         """Run the copies in a loop of the engine, which compiles one of them for all."""
+        for part, own in zip(self._held.steps.steps, derived, strict=True):
+            self._check_leading_axis(part, own)
 
         def step(x, row):
             values, tensors = row
