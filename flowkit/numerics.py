@@ -205,6 +205,8 @@ _BITS = {"float64": (11, 53), "float32": (8, 24), "float16": (5, 11), "bfloat16"
 
 def _alike(*given):
     """Tensors of one floating-point type: float64 if one of them is; the others as `keras.ops` would have them."""
+    if len(given) == 1 and ops.is_tensor(given[0]) and "float" in str(given[0].dtype):
+        return given
     tensors = [ops.convert_to_tensor(x) for x in given]
     names = [keras.backend.standardize_dtype(t.dtype) for t in tensors]
     # A plain number has no type of its own.

@@ -202,9 +202,6 @@ class Autoregressive(Steered):
     def _seen_shape(self, x_shape):
         return _in_a_row(as_tuple(x_shape))
 
-    def _prepare(self, x, call, derived):
-        return self._moves.prepare(self._answer(x, call.context, derived, self._guidance(call)))
-
     def _in_order(self, x, back=False):
         if self.order is None:
             return x
@@ -216,7 +213,8 @@ class Autoregressive(Steered):
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
         event = x.shape[1:]
-        derived = self._derive(x.shape, call.inverse) if derived is None else derived
+        if derived is None and call.inverse:
+            derived = self._derive(x.shape, inverse=True)
         x, context = self._seen(x, call.context)
         y, log_slope = (self._find if call.inverse else self._move)(
             x, call._replace(context=context), derived

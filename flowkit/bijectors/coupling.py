@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from keras import ops
@@ -41,6 +41,7 @@ class Halves:
     """The channels in two halves, the larger one first if they are odd; the first is kept, or the second (`swap`)."""
 
     swap: bool
+    masked: ClassVar = False
 
     def sizes(self, event):
         """Return how many channels the network sees, and for how many it answers."""
@@ -57,10 +58,6 @@ class Halves:
         """Return the event again."""
         return engine.concatenate((changed, kept) if self.swap else (kept, changed))
 
-    def only_changed(self, a, elsewhere=None):
-        """Return `a`, which belongs to what is changed."""
-        return a
-
     def divides(self, event):
         """Return True if there is something to keep and something to change."""
         return event[-1] > 1
@@ -73,6 +70,7 @@ class Masked:
     # "checkerboard", "alternating", or the shape and the data of a mask.
     kept: str | tuple[tuple[int, ...], bytes]
     swap: bool
+    masked: ClassVar = True
 
     def mask(self, event):
         """Return True if an entry is kept, of the event's shape. Raises ValueError for a mask of another shape."""
@@ -214,15 +212,14 @@ class Coupling(Steered):
     def _seen_shape(self, x_shape):
         return (*x_shape[:-1], self._parts.sizes(x_shape[1:])[0])
 
-    def _prepare(self, kept, call, derived=None):
-        return self.transform.prepare(self._answer(kept, call.context, derived, self._guidance(call)))
-
     def _move(self, given, prepared, call):
-        moved, log_slope = self.transform.run(given, prepared, inverse=call.inverse)
-        moved = self._parts.only_changed(moved, given)
+        move = self.transform.inverse if call.inverse else self.transform.forward
+        moved, log_slope = move(given, *prepared)
+        masked = self._parts.masked
+        moved = self._parts.only_changed(moved, given) if masked else moved
         if self.spec.log_det == "zero" or not call.log_det:
             return moved, 0.0
-        return moved, sum_event(self._parts.only_changed(log_slope))
+        return moved, sum_event(self._parts.only_changed(log_slope) if masked else log_slope)
 
     def run(
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None

@@ -41,6 +41,8 @@ def known_splits(values: Any, name: str) -> list[str]:
 class Stored:
     """The two halves of an event at the indices that `layer` stores, each as an event with half the channels."""
 
+    masked = False
+
     def __init__(self, layer):
         self.layer = layer
 
@@ -61,10 +63,6 @@ class Stored:
             [engine.reshape(part, (-1, math.prod(part.shape[1:]))) for part in (kept, changed)]
         )
         return engine.reshape(ops.take(flat, self.layer.back, axis=1), (-1, *places, 2 * half))
-
-    def only_changed(self, a, elsewhere=None):
-        """Return `a`, which belongs to what is changed."""
-        return a
 
     def divides(self, event):
         """Return True if each half has as many entries."""

@@ -9,7 +9,7 @@ from flowkit.contract import Context, Shape, Tensor, sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import words
 from flowkit.contract.call import Call
-from flowkit.contract.conditioner import NetworkOfContext, build_on_context
+from flowkit.contract.conditioner import NetworkOfContext, ask, build_on_context, deal
 from flowkit.engines import engine
 from flowkit.transforms import Transform
 
@@ -72,7 +72,8 @@ class Pointwise(Steered):
         if self.conditioner is None:
             raw = ops.expand_dims(engine.tensor(self.raw), 0)
         else:
-            raw = self._answer(call.context, None)
+            answer = ask(self.conditioner, call.context, None, self.compute_dtype)
+            raw = deal(answer, self.transform.parameters, self.layout)
             if self.init == "data":
                 raw = raw + self.raw.value
         # One axis of size 1 for each of the places that share it.

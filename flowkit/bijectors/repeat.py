@@ -399,21 +399,18 @@ def _filled(nest, tensors):
 
 def split_copies(derived, n):
     """Split a nest of tensors with n rows each into a list with the rows of each copy; raise ValueError for others."""
-    if isinstance(derived, dict):
-        copies = [{} for _ in range(n)]
-        for name, value in derived.items():
-            for copy, part in zip(copies, split_copies(value, n), strict=True):
-                copy[name] = part
-        return copies
-    if isinstance(derived, list | tuple):
-        copies = [[] for _ in range(n)]
-        for value in derived:
-            for copy, part in zip(copies, split_copies(value, n), strict=True):
-                copy.append(part)
-        return copies
-    if not hasattr(derived, "shape"):
+    if hasattr(derived, "shape"):
+        rows = engine.unstack(derived) if derived.shape else ()
+        if len(rows) != n:
+            raise ValueError(
+                f"split_copies: got a tensor of shape {tuple(derived.shape)}, expected {n} rows."
+            )
+        return rows
+    if not isinstance(derived, dict | list | tuple):
         return [derived] * n
-    rows = engine.unstack(derived) if derived.shape else ()
-    if len(rows) != n:
-        raise ValueError(f"split_copies: got a tensor of shape {tuple(derived.shape)}, expected {n} rows.")
-    return rows
+    named = isinstance(derived, dict)
+    copies = [{} if named else [None] * len(derived) for _ in range(n)]
+    for place, value in derived.items() if named else enumerate(derived):
+        for copy, part in zip(copies, split_copies(value, n), strict=True):
+            copy[place] = part
+    return copies

@@ -115,6 +115,7 @@ class Steered(Conditioned):
         super().__init__(**kwargs)
         self.conditioner = conditioner
         self.transform = transform_of(transform)
+        self._moves = self.transform  # what moves entries in the order in which the conditioner answers
 
     def _steered_spec(self, **changed):
         """Return the spec that follows from the transform and the conditioner, but for what is `changed`."""
@@ -144,18 +145,17 @@ class Steered(Conditioned):
         """Return the shape of the input of the conditioner, for inputs of `x_shape`."""
         return x_shape
 
-    def _answer(self, given, context, derived=None, guidance=None):
-        """Return the conditioner's output h for what it sees: (batch, *places, parameters, channels).
+    def _prepare(self, seen, call, derived=None):
+        """Return what the transform makes of the conditioner's output h for what it sees.
 
-        With a guidance w it is h + w (h - h without a context).
+        With a guidance w it takes h + w (h - h without a context).
         """
-        h = self._answer_to(given, context, derived)
-        return h + guidance * (h - self._answer_to(given, None, derived)) if guidance else h
+        h = ask(self.conditioner, seen, call.context, self.compute_dtype, derived)
+        if call.guidance and (guidance := self._guidance(call)):
+            free = ask(self.conditioner, seen, None, self.compute_dtype, derived)
+            h = h + guidance * (h - free)
+        return self._moves.prepare(deal(h, self.transform.parameters, self.layout))
 
     def _guidance(self, call):
         """Return the weight of a call's guidance; None for none, and for a layer without an optional context."""
         return call.guidance if call.context is not None and self.spec.context == "optional" else None
-
-    def _answer_to(self, given, context, derived):
-        h = ask(self.conditioner, given, context, self.compute_dtype, derived)
-        return deal(h, self.transform.parameters, self.layout)

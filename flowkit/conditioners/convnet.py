@@ -9,7 +9,6 @@ from flowkit.conditioners.scaled import ScaledConv
 from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import ContextWord, Count
 from flowkit.contract.conditioner import as_type
-from flowkit.contract.derived import as_keyword
 from flowkit.engines import engine
 
 
@@ -56,7 +55,7 @@ class ConvNet(ContextNetwork):
 
     def run(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         # Each of its layers casts for itself, so that Keras's entry is not needed in low precision either.
-        return self.call(as_type(x, self.compute_dtype), context, **as_keyword(derived))
+        return self.call(as_type(x, self.compute_dtype), context, derived)
 
     def _derive(self, x_shape: Shape) -> dict[str, Any]:
         hidden = (*x_shape[:-1], self.width)

@@ -3,11 +3,11 @@
 from typing import Annotated, Any
 
 import keras
+from keras import ops
 
 from flowkit.conditioners.context import ContextNetwork, refuse_dict
 from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import shown
-from flowkit.contract.conditioner import as_type
 from flowkit.engines import engine
 from flowkit.numerics import tanh
 
@@ -48,15 +48,36 @@ class Dense(keras.layers.Dense):
     With quantised or low-rank weights, which Keras can give it later, it computes what Keras's does.
     """
 
+    def build(self, input_shape):
+        super().build(input_shape)
+        self._know()
+
+    def enable_lora(self, *given, **options):
+        super().enable_lora(*given, **options)
+        self._know()
+
+    def quantize(self, *given, **options):
+        super().quantize(*given, **options)
+        self._know()
+
+    def _know(self):
+        """Keep what calls read: Keras finds its kernel anew each time, which takes as long as the product."""
+        plain = not self.lora_enabled and self.quantization_mode is None
+        vars(self)["plain"] = (self.kernel, self.bias) if plain else None
+        vars(self)["rounds"] = self.compute_dtype != self.variable_dtype
+
     def derive(self):
         """Return the kernel and bias that `call` uses, or None for quantised or low-rank weights."""
-        if self.lora_enabled or self.quantization_mode is not None:
+        if self.plain is None:
             return None
-        dtype = self.compute_dtype
-        return {"kernel": as_type(self.kernel.value, dtype), "bias": as_type(self.bias.value, dtype)}
+        kernel, bias = self.plain
+        if self.rounds:
+            dtype = self.compute_dtype
+            return {"kernel": ops.cast(kernel.value, dtype), "bias": ops.cast(bias.value, dtype)}
+        return {"kernel": kernel.value, "bias": bias.value}
 
     def call(self, x, derived=None):
-        derived = self.derive() if derived is None else derived
+        derived = derived or self.derive()
         return super().call(x) if derived is None else engine.dense(x, **derived)
 
 
@@ -89,9 +110,5 @@ class DenseNetwork(ContextNetwork):
         return {"layers": [layer.derive() for layer in (*self.hidden_layers, self.last)]}
 
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
-        *hidden, last = self._weights(x, derived)
+        *hidden, last = [None] * (len(self.hidden_layers) + 1) if derived is None else derived["layers"]
         return self.last.call(self._hidden(x, context, hidden), last)
-
-    def _weights(self, x, derived):
-        shape = None if isinstance(x, dict) else x.shape
-        return (self._derive(shape) if derived is None else derived)["layers"]

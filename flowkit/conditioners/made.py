@@ -109,8 +109,8 @@ class _Masked(keras.Layer):
         kernel = kernel * engine.constant(mask, self.before, self.after, like=kernel)
         return {"kernel": kernel, "bias": as_type(self.bias.value, dtype)}
 
-    def call(self, x, derived):
-        return engine.dense(x, **derived)
+    def call(self, x, derived=None):
+        return engine.dense(x, **(derived or self.derive()))
 
 
 def mask(before: tuple[int, ...], after: tuple[int, ...]) -> np.ndarray:

@@ -35,6 +35,8 @@ class ScaledConv(Configured, keras.Layer):
     (2, 5, 5, 8)
     """
 
+    takes_derived = True
+
     def __init__(
         self,
         features: Count | None = None,

@@ -13,7 +13,6 @@ from flowkit.conditioners.context import ContextNetwork, rows_of
 from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.arguments import Blocks, ContextWord, Count, whole
 from flowkit.contract.conditioner import as_type, deal
-from flowkit.contract.derived import as_keyword
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.numerics import mean
@@ -157,7 +156,7 @@ class Transformer(NamedWeights):
 
     def run(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         # Weights are cast where they are derived, so that Keras's entry is not needed in low precision either.
-        return self.call(as_type(x, self.compute_dtype), context, **as_keyword(derived))
+        return self.call(as_type(x, self.compute_dtype), context, derived)
 
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         derived = self._derive(x.shape) if derived is None else derived

@@ -8,7 +8,7 @@ from keras import ops
 from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import ContextWord, Count, shown
 from flowkit.contract.configured import Configured, add_argument
-from flowkit.contract.derived import as_keyword, goes_with, takes_derived
+from flowkit.contract.derived import goes_with, takes_derived
 from flowkit.contract.errors import ContractError
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import Context, Shape, Tensor, as_tuple
@@ -47,6 +47,11 @@ class Conditioner(Configured, keras.Layer):
     """
 
     autoregressive = False  # True if its output for an entry depends on those before it alone
+    takes_derived = False  # True if `call` receives `derived=`
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.takes_derived = takes_derived(cls, "call")
 
     def __init__(
         self,
@@ -64,11 +69,10 @@ class Conditioner(Configured, keras.Layer):
 
         The entry costs a third of eager torch's time, and torch would compile each network anew for its name.
         """
-        answer = self.call if self.compute_dtype == self.variable_dtype else self
         own = self.compute_dtype
-        return answer(
-            floats_as(x, own) if isinstance(x, dict) else as_type(x, own), context, **as_keyword(derived)
-        )
+        answer = self.call if own == self.variable_dtype else self
+        more = {} if derived is None else {"derived": derived}
+        return answer(floats_as(x, own) if isinstance(x, dict) else as_type(x, own), context, **more)
 
     def compute_output_shape(self, x_shape: Shape, *context_shape: Shape) -> Shape:
         """Return the shape of the output, which is that of x but for its channels."""
@@ -150,7 +154,7 @@ def build_on_context(owner: Any, conditioner: Any, features: int, context_shape:
 
 def derive(conditioner: Any, x_shape: tuple[Any, ...]) -> Any:
     """Return what depends on a conditioner's weights alone, for inputs of `x_shape`; None without a `_derive`."""
-    return conditioner._derive(x_shape) if takes_derived(type(conditioner), "call") else None
+    return conditioner._derive(x_shape) if getattr(conditioner, "takes_derived", False) else None
 
 
 def in_turn_of(conditioner: Any) -> Any:
@@ -162,10 +166,12 @@ def ask(
     conditioner: Any, x: Tensor, context: Context, dtype: str, derived: dict[str, Tensor] | None = None
 ) -> Any:
     """Return a conditioner's output in the type `dtype`; `derived` is what `derive` returned, or None."""
+    more = _reads(conditioner, context)
+    if derived is not None:
+        more["derived"] = derived
     # `run_inside` is the same of layers that are no `Conditioner`.
     inside = "run" if isinstance(conditioner, Conditioner) else "run_inside"
-    h = getattr(conditioner, inside, conditioner)(x, **_reads(conditioner, context), **as_keyword(derived))
-    return as_type(h, dtype)
+    return as_type(getattr(conditioner, inside, conditioner)(x, **more), dtype)
 
 
 def as_type(x: Tensor, dtype: str) -> Any:

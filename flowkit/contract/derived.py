@@ -1,8 +1,6 @@
 """Find the hooks that receive `derived=`, the values that depend on weights alone."""
 
-import functools
 import inspect
-from typing import Any
 
 
 def goes_with(layer_class: type, name: str, hook: str) -> bool:
@@ -24,17 +22,7 @@ def goes_with(layer_class: type, name: str, hook: str) -> bool:
     return False
 
 
-def takes_derived(layer_class: Any, hook: str) -> bool:
+def takes_derived(layer_class: type, hook: str) -> bool:
     """Return True if a hook receives `derived=`: it was written with `_derive`, or declares the argument."""
-    return _takes_derived(layer_class, hook)
-
-
-@functools.cache  # read in each call of a network
-def _takes_derived(layer_class, hook):
     declares = "derived" in inspect.signature(getattr(layer_class, hook)).parameters
     return goes_with(layer_class, "_derive", hook) or (declares and hasattr(layer_class, "_derive"))
-
-
-def as_keyword(derived: Any) -> dict[str, Any]:
-    """Return `derived` as a keyword, or no keyword for None."""
-    return {} if derived is None else {"derived": derived}

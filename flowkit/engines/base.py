@@ -292,9 +292,17 @@ class Engine:
     def compile_inference(self, function, layer):
         """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
 
+        adds_losses = True  # not known before the first call
+
         def run(*args):
-            with self.no_grad(), keras.StatelessScope():  # which drops losses that layers add
-                return function(*args)
+            nonlocal adds_losses
+            with self.no_grad():
+                if not adds_losses:  # a scope makes each weight slower to read
+                    return function(*args)
+                with keras.StatelessScope(collect_losses=True) as scope:  # which drops losses that layers add
+                    answer = function(*args)
+            adds_losses = bool(scope.losses)
+            return answer
 
         return run
 
