@@ -25,7 +25,7 @@ from tqdm import tqdm
 from flowkit import data, training, zoo
 from flowkit.app.recipe import read_recipe
 from flowkit.contract.noise import Need
-from flowkit.flow.noise import counted
+from flowkit.flow.rows import counted
 
 SAMPLES_FOR_COUNT = 512
 

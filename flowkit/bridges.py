@@ -8,10 +8,9 @@ from keras import ops, tree
 
 from flowkit.contract import Context
 from flowkit.engines import engine
-from flowkit.flow.batches import map_leaves
-from flowkit.flow.context import check_context
 from flowkit.flow.flow import Flow
-from flowkit.flow.prepare import check_adapted
+from flowkit.flow.inputs import check_adapted, check_context
+from flowkit.flow.rows import map_leaves
 
 __all__ = ["numpyro_distribution", "torch_distribution"]
 

@@ -13,9 +13,10 @@ from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked, whole_number
 from flowkit.contract.call import Call
 from flowkit.contract.shapes import event_size
+from flowkit.data.dequantize import refuse_varying
 from flowkit.distributions import Normal
-from flowkit.flow import Flow, prepare, scoring
-from flowkit.flow.noise import refuse_varying
+from flowkit.flow import Flow, inputs
+from flowkit.flow.rows import score_rows
 from flowkit.flow.seeding import own_draws
 
 __all__ = ["c2st", "level_bits", "rank_band", "ranks", "uniformity"]
@@ -62,7 +63,7 @@ def ranks(
     """
     if context is None:
         raise ValueError("ranks: got no context, expected one for each row of x.")
-    x, _ = prepare.checked(flow, x, context)
+    x, _ = inputs.checked(flow, x, context)
     below, equal = np.zeros(x.shape, "int64"), np.zeros(x.shape, "int64")
     for count, own_seed in pieces(draws, x.size, seed):
         drawn = flow.sample(count, context, seed=own_seed, batch_size=batch_size)
@@ -188,8 +189,8 @@ def level_bits(
     check_scored_by_level(flow, "level_bits")
     score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
     with flow.lock:
-        x, context = prepare.seen(flow, x, context, batch_size)
-        nats = scoring.scored(flow, score, x, context, batch_size, seed)
+        x, context = inputs.seen(flow, x, context, batch_size)
+        nats = score_rows(flow, score, x, context, batch_size, seed)
     return -nats.astype("float64") / (math.prod(flow.event_shape) * math.log(2))
 
 

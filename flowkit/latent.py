@@ -15,7 +15,7 @@ from keras import ops, tree
 from flowkit.bijectors.levels import level_sizes
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import checked, whole, words
-from flowkit.flow import Flow, prepare, sampling
+from flowkit.flow import Flow, inputs, sampling
 from flowkit.flow.round_trip import Check
 
 __all__ = ["attribute_direction", "interpolate", "manipulate", "resample", "slerp"]
@@ -165,7 +165,7 @@ def resample(
         raise ValueError(f"levels: got {levels}, expected whole numbers in 0..{len(sizes) - 1}.")
     drawn = np.zeros(len(sizes), bool)
     drawn[[int(level) for level in levels]] = True
-    fresh = sampling.latents(flow, len(z), prepare.seen_context(flow, context, batch_size), temperature, seed)
+    fresh = sampling.latents(flow, len(z), inputs.seen_context(flow, context, batch_size), temperature, seed)
     z = np.where(np.repeat(drawn, sizes), fresh, z)
     return _decode(flow, z[None], context, batch_size, single, check)[0]
 

@@ -25,7 +25,7 @@ from flowkit.bijectors import (
 from flowkit.conditioners import MLP
 from flowkit.contract.noise import Need
 from flowkit.data import Dequantize
-from flowkit.flow.noise import counted
+from flowkit.flow.rows import counted
 from flowkit.surjections import Augment, Slice
 from flowkit.transforms import Gaussian
 

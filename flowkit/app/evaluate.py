@@ -65,14 +65,15 @@ def _evaluations(flow, x, context):
     from keras import ops
 
     from flowkit.bijectors import Continuous
-    from flowkit.flow import noise, prepare
+    from flowkit.flow import inputs
+    from flowkit.flow.rows import middles
 
     parts = getattr(flow.bijector, "parts", [flow.bijector])
     last = max((place for place, part in enumerate(parts) if isinstance(part, Continuous)), default=None)
     if last is None:
         return None
-    x, context = prepare.seen(flow, x[:_COUNTED], None if context is None else context[:_COUNTED])
-    y, total = ops.convert_to_tensor(noise.undithered(flow, x), dtype=flow.compute_dtype), 0
+    x, context = inputs.seen(flow, x[:_COUNTED], None if context is None else context[:_COUNTED])
+    y, total = ops.convert_to_tensor(middles(flow, x), dtype=flow.compute_dtype), 0
     for part in parts[:last]:
         total += part.evaluations(y, context) if isinstance(part, Continuous) else 0
         y, _ = part(y, context=context, noise=part.draw_noise(y.shape, seed=0))

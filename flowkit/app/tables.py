@@ -14,7 +14,7 @@ from flowkit.data.dataset import split_rows
 from flowkit.data.frame import is_frame
 from flowkit.data.table import SUFFIXES, coded, read_frame, right_rows, typed_columns
 from flowkit.data.typed_columns import require_columns, wrong_entry
-from flowkit.flow import TableFlow, prepare, scoring
+from flowkit.flow import TableFlow, inputs, scoring
 from flowkit.flow.plotting import types_of
 from flowkit.tables import table_flow
 
@@ -86,7 +86,7 @@ class Tables:
             context = None if train.context is None else distributed.mine(train.context)
             flow.adapt(distributed.mine(train.values), context)
             for table in others:
-                prepare.checked(flow, *self.given(flow, table))
+                inputs.checked(flow, *self.given(flow, table))
         except ValueError as error:
             raise RecipeError(f"{train.name}: {error}") from error
 
@@ -144,7 +144,7 @@ class Tables:
             return *coded(frame, *known, str(source)), unread
         table = self.ordered(flow, self.of_source(flow, source, "test", cut=False))
         x, domain = table.values.copy(), flow.bijector.spec.domain
-        outside = prepare.outside(x, domain)
+        outside = inputs.outside(x, domain)
         names, wrong = table.names or range(x.shape[1]), {}
         for row, place in reversed(np.argwhere(outside).tolist()):
             expected = f"one in {domain if domain.columns is None else domain.columns[place]}"

@@ -6,7 +6,7 @@ from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked, whole_number
 from flowkit.diagnostics.finding import GREY, Finding, holm, rank_plot
 from flowkit.evaluation import SETS, pieces, ranks, uniformity
-from flowkit.flow import Flow, prepare
+from flowkit.flow import Flow, inputs
 from flowkit.training.pictures import new_figure
 
 LEVEL = 0.01
@@ -111,7 +111,7 @@ def tarp(
     >>> tarp(flow, x, context).passed, tarp(flow, 2 * x, context).passed
     (True, False)
     """
-    x, _ = prepare.checked(flow, x, context)
+    x, _ = inputs.checked(flow, x, context)
     if len(x) < 2:
         raise ValueError(f"tarp: got {len(x)} rows, expected at least 2.")
     rng = np.random.default_rng(seed)
@@ -163,7 +163,7 @@ def recovery(
     True
     """
     draws = whole_number(draws, "draws", least=2)
-    x, _ = prepare.checked(flow, x, context)
+    x, _ = inputs.checked(flow, x, context)
     if len(x) < 2:
         raise ValueError(f"recovery: got {len(x)} rows, expected at least 2.")
     true = x.reshape(len(x), -1).astype("float64")

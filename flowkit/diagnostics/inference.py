@@ -13,10 +13,9 @@ from scipy.special import logsumexp
 from flowkit.contract import Context
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics.finding import BLUE, plot
-from flowkit.flow.batches import batch_size_of, count, map_leaves
-from flowkit.flow.context import check_context
 from flowkit.flow.flow import Flow
-from flowkit.flow.prepare import outside
+from flowkit.flow.inputs import check_context, outside
+from flowkit.flow.rows import batch_size_of, count, map_leaves
 from flowkit.flow.sampling import proposals
 
 _FEWEST = 100  # draws: a tail of fewer has no shape

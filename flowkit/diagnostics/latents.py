@@ -11,8 +11,9 @@ from flowkit.contract.arguments import Between0And1, checked
 from flowkit.diagnostics.finding import BLUE, GREY, ORANGE, Finding, histograms, holm, plot
 from flowkit.distributions import Normal
 from flowkit.evaluation import level_bits
-from flowkit.flow import Flow, prepare, sampling, scoring
+from flowkit.flow import Flow, inputs, sampling
 from flowkit.flow.round_trip import TOLERANCE
+from flowkit.flow.rows import score_rows
 from flowkit.training.pictures import new_figure
 
 _LINES = 40  # of a QQ plot
@@ -50,7 +51,7 @@ def normality(
     z = latents(flow, x, context, batch_size=batch_size, seed=seed)
     base, expected = flow.base, None
     if type(base) is not Normal or base.learn or base.conditioner is not None:
-        drawn = sampling.latents(flow, len(z), prepare.seen_context(flow, context, batch_size), 1.0, seed)
+        drawn = sampling.latents(flow, len(z), inputs.seen_context(flow, context, batch_size), 1.0, seed)
         expected = np.asarray(drawn, "float64").reshape(len(z), -1)
     distances, p = zip(*_tests(z, expected), strict=True)
     p = holm(p)
@@ -84,9 +85,7 @@ def latents(
 ) -> np.ndarray:
     """Return the latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
     with flow.lock:
-        z = scoring.scored(
-            flow, flow._to_latents, *prepare.seen(flow, x, context, batch_size), batch_size, seed
-        )
+        z = score_rows(flow, flow._to_latents, *inputs.seen(flow, x, context, batch_size), batch_size, seed)
     return np.nan_to_num(z.reshape(len(z), -1).astype("float64"), nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 

@@ -6,7 +6,7 @@ from scipy import stats
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked
 from flowkit.diagnostics.finding import GREY, Finding, histograms
-from flowkit.flow import Flow, prepare
+from flowkit.flow import Flow, inputs
 from flowkit.training.pictures import image_grid, new_figure
 
 _SHOWN = 8
@@ -47,15 +47,15 @@ def memorisation(
     >>> memorisation(flow, x, train).passed
     True
     """
-    x, context = prepare.checked(flow, x, context)
-    train = np.asarray(prepare.as_array(flow, train), x.dtype)  # so that copies are equal
+    x, context = inputs.checked(flow, x, context)
+    train = np.asarray(inputs.as_array(flow, train), x.dtype)  # so that copies are equal
     if train.shape[1:] != x.shape[1:]:
         raise ValueError(
             f"memorisation: got shape {train.shape}, expected rows to train on like those of x, {x.shape[1:]}."
         )
     how = {"temperature": temperature, "seed": seed, "batch_size": batch_size, "check": None}
     if context is None:
-        drawn = np.asarray(prepare.as_array(flow, flow.sample(samples, **how)))
+        drawn = np.asarray(inputs.as_array(flow, flow.sample(samples, **how)))
     else:
         drawn = np.asarray(flow.sample(1, context, **how))[0]
     flat = [np.asarray(rows, "float64").reshape(len(rows), -1) for rows in (drawn, x, train)]

@@ -14,7 +14,7 @@ from flowkit.diagnostics.latents import level_shares, normality, round_trip
 from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.outliers import outliers
 from flowkit.evaluation import check_scored_by_level
-from flowkit.flow import Flow, prepare
+from flowkit.flow import Flow, inputs
 from flowkit.training.atomic import atomic_path, json_text
 from flowkit.training.pictures import save_figure
 
@@ -137,7 +137,7 @@ def report(
     >>> sorted(found.left_out)
     ['calibration', 'levels', 'outliers', 'recovery', 'tarp']
     """
-    prepare.checked(flow, x, context)  # before any work
+    inputs.checked(flow, x, context)  # before any work
     how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     runs = {
         "normality": lambda: normality(flow, x, context, **how),

@@ -12,9 +12,8 @@ from flowkit.contract.errors import label
 from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
-from flowkit.flow import prepare
-from flowkit.flow.batches import count, head, map_leaves
-from flowkit.flow.noise import counted, counted_for, dequantized
+from flowkit.flow import inputs, packing
+from flowkit.flow.rows import count, counted, dequantized, head, map_leaves, noise_of_rows
 
 _ENTRIES = 2**22  # of the rows that are adapted to: of a wide table, or of images, they are fewer
 _ENOUGH = 1000  # rows that show whether a column is of whole numbers
@@ -37,7 +36,7 @@ def adapt(flow: Any, x: np.ndarray, context: Any, again: bool) -> None:
         needs = flow.dequantize.noise_needs(x.shape, inverse=False)
         flow.dequantize.adapt(x, again=again, noise=counted(needs, 0, len(x)))
         y, _ = dequantized(flow, x)
-    noise = given(counted_for(flow, y.shape, 0, inverse=False))
+    noise = given(noise_of_rows(flow, y.shape, 0, inverse=False))
     with engine.no_grad():
         base, seen = flow.base, _adapt_embedding(flow, context, again)
         flow.bijector.adapt(y, context=seen, again=again, **noise)
@@ -46,7 +45,7 @@ def adapt(flow: Any, x: np.ndarray, context: Any, again: bool) -> None:
             adapt_layer(base, lambda: base.adapt(z, seen), lambda: base.log_prob(z, context=seen), again)
 
 
-def adapt_for_fit(flow: Any, data: prepare.Packed, options: dict[str, Any]) -> None:
+def adapt_for_fit(flow: Any, data: packing.Packed, options: dict[str, Any]) -> None:
     """Adapt what was not adapted before to the first batch, or to more rows of `data` if the flow asks for them.
 
     Of arrays those that are trained on. Of a data set as many batches as it takes, or the first alone if it can be read
@@ -71,7 +70,7 @@ def _rows_of_set(flow, data, most):
     if isinstance(data, keras.utils.PyDataset):  # perhaps of sorted rows
         batches = (data[int(i)] for i in np.random.default_rng(0).permutation(data.num_batches or 1))
     for batch in batches:
-        pieces.append(prepare.checked(flow, *prepare.peeked(batch)))
+        pieces.append(inputs.checked(flow, *packing.peeked(batch)))
         found += len(pieces[-1][0])
         if found >= most:
             break
@@ -79,13 +78,13 @@ def _rows_of_set(flow, data, most):
     context = None if contexts[0] is None else tree.map_structure(lambda *c: np.concatenate(c), *contexts)
     x = np.concatenate(xs)
     if len(x) >= _ENOUGH:
-        prepare.refuse_whole(flow, x)
+        packing.refuse_whole(flow, x)
     return x, context
 
 
 def _most(flow, x):
     """Return how many rows as large as those of `x` the flow asks for."""
-    return min(prepare.rows_asked_for(flow), max(1, _ENTRIES // max(1, int(np.prod(x.shape[1:])))))
+    return min(packing.rows_asked_for(flow), max(1, _ENTRIES // max(1, int(np.prod(x.shape[1:])))))
 
 
 def _adapt_embedding(flow, context, again):
@@ -117,5 +116,5 @@ def adapt_to_draws(flow: Any, context: Any, again: bool) -> None:
                 f"{label(flow.base)} cannot be adapted without data: it takes its statistics from their latents. Call "
                 ".adapt(x) on data first."
             )
-        noise = counted_for(flow, (size, *latent), 0, inverse=True)
+        noise = noise_of_rows(flow, (size, *latent), 0, inverse=True)
         flow.bijector.adapt(draw(), context=seen, again=again, inverse=True, **given(noise))

@@ -17,11 +17,10 @@ from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.noise import count, needs_for
 from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.data.dequantize import refuse_varying
 from flowkit.engines import engine
-from flowkit.flow.batches import run
-from flowkit.flow.context import check_context, embedded
-from flowkit.flow.noise import counted_for, refuse_varying, undithered
-from flowkit.flow.prepare import check_adapted
+from flowkit.flow.inputs import check_adapted, check_context, embedded
+from flowkit.flow.rows import middles, run, run_rows
 from flowkit.flow.sampling import latents
 
 BATCHES = (1, 3, 64)  # at which a file is compared with the flow
@@ -98,10 +97,9 @@ def _to_compare_on(flow, function, given, context):
     seen = embedded(flow, context, None)
     rows = latents(flow, max(BATCHES), seen, 1.0, 0)
     if not inverse:
-        noise = counted_for(flow, rows.shape, 0, inverse=True)
-        rows = ops.convert_to_numpy(run(flow, flow._to_data, rows, seen, noise))
+        rows = run_rows(flow, flow._to_data, rows, seen, inverse=True)
         if flow.dequantize is not None:
-            rows = undithered(flow, flow.dequantize.as_stored(rows))
+            rows = middles(flow, flow.dequantize.as_stored(rows))
 
     def answers(rows):
         found = run(flow, getattr(flow, function), rows, seen, _no_noise(flow, rows, inverse=inverse))

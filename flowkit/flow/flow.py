@@ -18,17 +18,15 @@ from flowkit.contract.inside import build_for, kept_frozen, refuse_late
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
 from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.data.dequantize import Dequantize
+from flowkit.data.dequantize import Dequantize, varies
 from flowkit.distributed.failed import failing_together
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
 from flowkit.engines import engine
-from flowkit.flow import context as contexts
-from flowkit.flow import prepare, sampling, scoring
-from flowkit.flow.batches import map_leaves, real_numbers
+from flowkit.flow import inputs, packing, parts, sampling, scoring
 from flowkit.flow.model import FlowModel, locked
-from flowkit.flow.noise import continuous, varies
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
+from flowkit.flow.rows import map_leaves, run_rows, score_rows
 from flowkit.flow.scoring import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.objectives.objective import expect_shape
 
@@ -71,7 +69,7 @@ class Flow(FlowModel):
         dtype: str | keras.DTypePolicy | None = None,
         **kwargs: Any,
     ) -> None:
-        prepare.check_parts(bijector, base, embedding, dequantize)
+        parts.check_parts(bijector, base, embedding, dequantize)
         super().__init__(dtype=full_precision(dtype), **kwargs)
         note_model()
         if dtype is not None:
@@ -94,13 +92,13 @@ class Flow(FlowModel):
 
     def build(self, input_shape: Shape) -> None:
         """Make the weights for data of shape (None, *event), or {"x": shape, "context": shape}."""
-        x_shape, c_shape = (prepare.plain_shape(shape) for shape in prepare.unpack(input_shape))
+        x_shape, c_shape = (packing.plain_shape(shape) for shape in packing.unpack(input_shape))
         self.bijector._check_shape(x_shape)
         with kept_frozen(self):
             if self.dequantize is not None:
                 self.dequantize.build_for(x_shape)
             if self.embedding is not None:
-                c_shape = contexts.build_embedding(self, c_shape)
+                c_shape = parts.build_embedding(self, c_shape)
             self.bijector.build_for(x_shape, c_shape)
             if self.noise is None and self.bijector.spec.draws(inverse=False):
                 self.noise = keras.random.SeedGenerator()
@@ -122,12 +120,12 @@ class Flow(FlowModel):
         In training on another objective than likelihood return that objective's losses, {"loss": (batch,)}.
         """
         training = training and not self._in_objective  # which may call the flow for log_prob
-        x, context = prepare.unpack(inputs)
+        x, context = packing.unpack(inputs)
         if training and not is_likelihood(self.objective):
             return self._objective_losses(x, context)
         self.bijector.check_input(x, context)
         context = self.embed(context)
-        y, volume = continuous(self, x)
+        y, volume = self._continuous(x)
         noise = self._noise_for(y)
         if training and self.bijector.refreshes:
             self.bijector.run_refresh(ops.stop_gradient(y), context, **given(noise))
@@ -141,7 +139,7 @@ class Flow(FlowModel):
     def _objective_losses(self, x, context):
         """Return what `call` returns in training on another objective: {"loss": (batch,)}."""
         if self.objective.needs_data:
-            x, _ = continuous(self, x)
+            x, _ = self._continuous(x)
         if self.bijector.refreshes:
             seen = self.embed(context)
             y = x if self.objective.needs_data else self._draw_and_score(ops.shape(x)[0], seen)[0]
@@ -188,7 +186,7 @@ class Flow(FlowModel):
         counts, weight = what_counts(self, y_pred, sample_weight)
         nats = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nats, weight)
-        shape = prepare.unpack(x)[0].shape
+        shape = packing.unpack(x)[0].shape
         self.bits.update_state(nats / (event_size(shape) * math.log(2)), weight)
         results = dict(self.get_metrics_result())
         if len(shape) == 2 and self.dequantize is None:
@@ -224,7 +222,7 @@ class Flow(FlowModel):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return (batch,), the shape of log_prob."""
-        return (prepare.unpack(input_shape)[0][0],)
+        return (packing.unpack(input_shape)[0][0],)
 
     def compute_output_spec(self, *given: Any, **more: Any) -> Any:
         """Check that the flow is adapted, before another model that holds it is traced; return Keras's own."""
@@ -232,6 +230,16 @@ class Flow(FlowModel):
         return super().compute_output_spec(*given, **more)
 
     # The mathematics, of tensors
+
+    def _continuous(self, x):
+        """Return (continuous values of `x`, the dequantizer's part of log_prob or None if it is constant)."""
+        layer = self.dequantize
+        if layer is None:
+            return x, None
+        seeds = layer.noise if isinstance(layer, Dequantize) else self.noise
+        noise = drawn(layer.noise_needs(x.shape, inverse=False), ops.shape(x)[0], layer.compute_dtype, seeds)
+        y, log_det = layer.run(ops.cast(x, layer.compute_dtype), Call(), noise)
+        return y, per_sample(layer, log_det, y) if varies(layer) else None
 
     def _noise_for(self, y):
         """Return the numbers that the bijector needs to score continuous values; None for none."""
@@ -249,12 +257,11 @@ class Flow(FlowModel):
         call = Call(context, inverse=True, log_det=False, **options)
         return self.bijector.run(z, call, noise, derived)[0]
 
-    def _to_clean_data(self, z, context, noise=None, forward_noise=None, *, steps=None, guidance=None):
-        """Return the mean of the data given their noisy values: one step up the gradient of log p, without guidance."""
-        y = self._to_data(z, context, noise, steps=steps, guidance=guidance)
+    def _to_clean_data(self, y, context, noise=None, **options):
+        """Return the mean of the data given their noisy values `y`: one step up the gradient of log p."""
 
         def density(tensors):
-            return ops.sum(self._log_density(tensors[0], context, forward_noise, steps=steps))
+            return ops.sum(self._log_density(tensors[0], context, noise, **options))
 
         _, (score,) = engine.gradients(density, [y])
         return y + self.dequantize.std**2 * score
@@ -316,7 +323,7 @@ class Flow(FlowModel):
     def num_classes(self) -> int | None:
         """Return the number of classes of a class-conditional flow; None for no labels."""
         if self.embedding is not None:
-            return contexts.classes_of(self.embedding)
+            return parts.classes_of(self.embedding)
         known = [getattr(part, "num_classes", None) for part in (self.bijector, self.base)]
         return min((classes for classes in known if classes is not None), default=None)
 
@@ -349,7 +356,7 @@ class Flow(FlowModel):
         The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
         engine changes the result.
         """
-        x, context = prepare.seen(self, x, context, batch_size)
+        x, context = inputs.seen(self, x, context, batch_size)
         log_prob = scoring.log_prob_of_draws(self, x, context, batch_size, seed, samples)
         return log_prob.astype(self.compute_dtype)
 
@@ -370,7 +377,7 @@ class Flow(FlowModel):
         (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
         exponentials of estimates no mean is a bound.
         """
-        x, context = prepare.seen(self, x, context, batch_size)
+        x, context = inputs.seen(self, x, context, batch_size)
         log_prob = scoring.log_prob_of_draws(self, x, context, batch_size, seed, samples)
         return scoring.in_bits(log_prob, x.shape)
 
@@ -407,7 +414,7 @@ class Flow(FlowModel):
 
         Raises ValueError for a guidance below 0, or without a context that is optional.
         """
-        options = {"steps": steps, "guidance": contexts.guidance_of(self, guidance, context)}
+        options = {"steps": steps, "guidance": parts.guidance_of(self, guidance, context)}
         with failing_together() if spread else contextlib.nullcontext():
             return sampling.sample(
                 self, n, context, temperature, seed, batch_size, check, options, spread=spread
@@ -450,8 +457,8 @@ class Flow(FlowModel):
         - "raise" looks at all, in each call, which takes two to three times as long, and raises ContractError;
         - None does not look.
         """
-        x, context = prepare.seen(self, x, context, batch_size)
-        z = scoring.scored(self, self._to_latents, x, context, batch_size, seed, middle=True)
+        x, context = inputs.seen(self, x, context, batch_size)
+        z = score_rows(self, self._to_latents, x, context, batch_size, seed, middle=True)
         look_at(self, x, context, check, batch_size)
         return z
 
@@ -471,10 +478,11 @@ class Flow(FlowModel):
         A flow that was fitted on a frame gives a frame. `check`: see `encode`.
         What the way back draws anew, after a surjection, follows from `seed` and a row's index.
         """
-        z = real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
-        context = prepare.seen_context(self, context, batch_size, rows=len(z))
+        z = inputs.real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
+        context = inputs.seen_context(self, context, batch_size, rows=len(z))
         self.bijector.check_input(z, context, inverse=True)
-        x, finite = sampling.decoded(self, z, context, batch_size, seed)
+        y = run_rows(self, self._to_data, z, context, inverse=True, seed=seed, batch_size=batch_size)
+        x, finite = sampling.stored(self, y)
         warn_of_overflow(finite)
         look_at(self, x, context, check, batch_size)
         return sampling.as_frame(self, x)
@@ -488,5 +496,5 @@ class Flow(FlowModel):
         The largest difference of a row's entries, over its largest entry, or that of the median row if this is more.
         What takes uint8 starts at the middle of the bins.
         """
-        x, context = prepare.seen(self, x, context, batch_size)
+        x, context = inputs.seen(self, x, context, batch_size)
         return relative_error(self, x, context, batch_size)

@@ -10,10 +10,11 @@ from flowkit.conditioners import ScaledDense
 from flowkit.contract import Bijector, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, checked
 from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.flow import prepare
+from flowkit.flow import inputs, packing
 from flowkit.flow.flow import Flow
 from flowkit.flow.model import locked
-from flowkit.flow.scoring import MeanOfCounted, scored, what_counts
+from flowkit.flow.rows import score_rows
+from flowkit.flow.scoring import MeanOfCounted, what_counts
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -92,12 +93,12 @@ class LabelledFlow(Flow):
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
-        batch = prepare.unpack(input_shape)[0][0]
+        batch = packing.unpack(input_shape)[0][0]
         return {"log_prob": (batch,), "logits": (batch, self.num_classes)}
 
     def _loss_per_row(self, x, y_pred):
         """Return -log_prob + label_weight * D * -log p(label | features), in nats, (batch,)."""
-        data, _ = prepare.unpack(x)
+        data, _ = packing.unpack(x)
         self.has_other_losses = True
         of_labels = self.label_weight * event_size(data.shape) * self._surprise(x, y_pred["logits"])
         return of_labels - y_pred["log_prob"]
@@ -105,7 +106,7 @@ class LabelledFlow(Flow):
     def compute_metrics(
         self, x: Tensor, y: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None
     ) -> dict[str, Any]:
-        _, labels = prepare.unpack(x)
+        _, labels = packing.unpack(x)
         surprise = self._surprise(x, y_pred["logits"])
         told = ops.cast(ops.argmax(y_pred["logits"], axis=-1), "int32")
         missed = ops.not_equal(told, ops.cast(labels, "int32"))
@@ -122,8 +123,8 @@ class LabelledFlow(Flow):
         Noise follows from `seed`, as in `log_prob`.
         """
         # A prior that is conditioned on a class is undone again, and the base is not needed: any class will do.
-        x, context = prepare.seen(self, x, np.zeros(len(x), "int32"), batch_size)
-        return scored(self, self._classify, x, context, batch_size, seed)
+        x, context = inputs.seen(self, x, np.zeros(len(x), "int32"), batch_size)
+        return score_rows(self, self._classify, x, context, batch_size, seed)
 
     def _classify(self, y, context, noise=None):
         return ops.log_softmax(self._logits(self._to_latents(y, context, noise), context), axis=-1)
@@ -136,7 +137,7 @@ class LabelledFlow(Flow):
 
     def _surprise(self, x, logits):
         """Return -log p(label | features) in nats, (batch,)."""
-        _, labels = prepare.unpack(x)
+        _, labels = packing.unpack(x)
         if labels is None:
             expected = "integer labels (batch,) to train and to evaluate the classifier with"
             raise ContractError("context", self, expected=expected, received="none")

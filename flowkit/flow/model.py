@@ -14,13 +14,14 @@ from flowkit.contract import Context, ContractError, FlowLayer, Tensor
 from flowkit.contract.adaptation import is_adapted, note_replaced
 from flowkit.contract.configured import engine_neutral
 from flowkit.contract.inside import layers_inside
+from flowkit.data.dequantize import refuse_varying
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
-from flowkit.flow import adapting, prepare, saving
-from flowkit.flow.batches import map_leaves
-from flowkit.flow.context import check_context, needed_by
+from flowkit.flow import adapting, inputs, packing, saving
 from flowkit.flow.group import check_devices, check_same_work, together
-from flowkit.flow.noise import refuse_varying
+from flowkit.flow.inputs import check_context
+from flowkit.flow.parts import needed_by
+from flowkit.flow.rows import map_leaves
 from flowkit.flow.scoring import is_likelihood
 from flowkit.objectives import MaximumLikelihood, Objective
 
@@ -110,14 +111,14 @@ class FlowModel(keras.Model):
         nearest to the data leave with mean 0 and variance 1. In a group of processes each passes rows of its own, and
         the statistics are those of the rows of all.
         """
-        with prepare.learned_columns(self, x, context):
+        with packing.learned_columns(self, x, context):
             if x is None:
                 adapting.adapt_to_draws(self, check_context(self, context), again)
             else:
-                x = prepare.as_array(self, x)
-                prepare.refuse_whole(self, x)
-                x, context = prepare.checked(self, x, context)
-                prepare.build_on(self, x, context)
+                x = inputs.as_array(self, x)
+                packing.refuse_whole(self, x)
+                x, context = inputs.checked(self, x, context)
+                inputs.build_on(self, x, context)
                 adapting.adapt(self, x, context, again)
         self.calls = 0
         return self
@@ -154,9 +155,9 @@ class FlowModel(keras.Model):
         _refuse_class_weight("fit", class_weight)
         self._check_training()
         options = {"batch_size": batch_size, "epochs": epochs, "validation_data": validation_data, **kwargs}
-        with prepare.learned_columns(self, x, y if context is None else context):
-            data, options = prepare.to_train(self, x, y, context, sample_weight, options)
-            prepare.warn_of_rounding(self, x, data)
+        with packing.learned_columns(self, x, y if context is None else context):
+            data, options = packing.to_train(self, x, y, context, sample_weight, options)
+            packing.warn_of_rounding(self, x, data)
             if engine.processes() > 1:
                 check_same_work(data.x, data.first(batch_size)[0], options)
             if not is_adapted(self):
@@ -187,8 +188,8 @@ class FlowModel(keras.Model):
         that still waits for `adapt`.
         """
         if not kwargs.get("_use_cached_eval_dataset"):  # with which `fit` comes, whose data are checked
-            data = prepare.ready(self, x, y, context, sample_weight)
-            prepare.warn_of_rounding(self, x, data)
+            data = packing.ready(self, x, y, context, sample_weight)
+            packing.warn_of_rounding(self, x, data)
             x, y = data.x, data.y
             if engine.processes() > 1:
                 check_same_work(x, None, {"batch_size": batch_size, **kwargs})
@@ -197,8 +198,8 @@ class FlowModel(keras.Model):
     @locked
     def predict(self, x: Tensor, batch_size: int | None = None, *args: Any, **kwargs: Any) -> Tensor:
         """Keras's `predict`: log_prob of data, or of a data set. `log_prob` draws its noise by the seed."""
-        data = prepare.ready(self, x)
-        prepare.warn_of_rounding(self, x, data)
+        data = packing.ready(self, x)
+        packing.warn_of_rounding(self, x, data)
         return super().predict(data.x, batch_size, *args, **kwargs)
 
     # One batch, which Keras does not check
@@ -220,8 +221,8 @@ class FlowModel(keras.Model):
         """
         _refuse_class_weight("train_on_batch", class_weight)
         self._check_training()
-        prepare.refuse_data(self, "train_on_batch", x)
-        x, y, *_ = prepare.ready(self, x, y, context, sample_weight, learns=True)
+        packing.refuse_data(self, "train_on_batch", x)
+        x, y, *_ = packing.ready(self, x, y, context, sample_weight, learns=True)
         logs = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
         self._after_training()
         return logs
@@ -240,13 +241,13 @@ class FlowModel(keras.Model):
 
         Raises ContractError for a flow that still waits for `adapt`.
         """
-        x, y, *_ = prepare.ready(self, x, y, context, sample_weight)
+        x, y, *_ = packing.ready(self, x, y, context, sample_weight)
         return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
     @locked
     def predict_on_batch(self, x: Tensor) -> Tensor:
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
-        return super().predict_on_batch(prepare.ready(self, x).x)
+        return super().predict_on_batch(packing.ready(self, x).x)
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Return Keras's metrics, of the rows of all processes that train the model."""

@@ -8,9 +8,8 @@ import numpy as np
 from flowkit.contract.arguments import whole_number
 from flowkit.data.column_types import Category, Date, Number
 from flowkit.data.typed_columns import TypedColumns
-from flowkit.flow.batches import count, map_leaves
-from flowkit.flow.context import check_context
-from flowkit.flow.prepare import as_array, names_of
+from flowkit.flow.inputs import as_array, check_context, names_of
+from flowkit.flow.rows import count, map_leaves
 
 MOST_COLUMNS = 10  # of a plot of pairs, where more would be too small to see
 _GRID = 100  # points along each axis of a density

@@ -6,12 +6,10 @@ import warnings
 from typing import Annotated, Any
 
 import numpy as np
-from keras import ops
 
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import words
-from flowkit.flow.batches import map_leaves, run, run_in_batches
-from flowkit.flow.noise import counted_for, undithered
+from flowkit.flow.rows import in_batches, map_leaves, middles, run_rows
 
 TOLERANCE = 1e-3  # of the size of a row; to see less than that needs a plot of the two side by side
 LOOKED_AT = 8  # rows
@@ -101,18 +99,16 @@ def _difference(flow, x, context, batch_size, **options):
 
     def there_and_back(start, stop, piece):
         x, context = piece
-        y = undithered(flow, x)
-        noise = counted_for(flow, y.shape, start, inverse=False)
-        z = run(flow, flow._to_latents, y, context, noise, **options)
-        noise = counted_for(flow, z.shape, start, inverse=True)
-        back = run(flow, flow._to_data, z, context, noise, **options)
-        back = ops.convert_to_numpy(back).astype("float64")
+        y = middles(flow, x)
+        z = run_rows(flow, flow._to_latents, y, context, first=start, **options)
+        back = run_rows(flow, flow._to_data, z, context, inverse=True, first=start, **options)
+        back = back.astype("float64")
         missing = np.isnan(y) & np.isnan(back)  # entries of a table that stay missing
         with np.errstate(invalid="ignore"):  # of rows that overflowed
             difference = np.where(missing, 0.0, np.abs(back - y))
         return np.nan_to_num(difference.reshape(len(y), -1).max(axis=1), nan=np.inf, posinf=np.inf)
 
-    return run_in_batches(flow, there_and_back, (x, context), batch_size)
+    return in_batches(flow, there_and_back, (x, context), batch_size)
 
 
 def _sizes(flow, x):

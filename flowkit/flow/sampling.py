@@ -15,11 +15,10 @@ from flowkit.contract.checks import refuse_no_context
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.dequantize import GaussianNoise
 from flowkit.engines import engine
-from flowkit.flow import prepare
-from flowkit.flow.batches import count, default_batch_size, map_leaves, one_of_few, run, run_in_batches
+from flowkit.flow import inputs
 from flowkit.flow.group import check_same
-from flowkit.flow.noise import counted_for
 from flowkit.flow.round_trip import look_at, warn_of_overflow
+from flowkit.flow.rows import count, default_batch_size, map_leaves, one_of_few, run_rows
 from flowkit.flow.scoring import densities
 
 _SEEDS = 2**31  # every engine takes smaller seeds
@@ -27,7 +26,7 @@ _SEEDS = 2**31  # every engine takes smaller seeds
 
 def sample(flow, n, context, temperature, seed, batch_size, check, options, *, spread=False, score=False):
     """Return samples: see `Flow.sample`. With `score`, (samples, log_prob): see `Flow.sample_and_log_prob`."""
-    context = prepare.seen_context(flow, context, batch_size)
+    context = inputs.seen_context(flow, context, batch_size)
     numbers = entropy(flow.sampler if seed is None else seed)
     if spread:  # a process that has drawn alone has its own generator elsewhere
         numbers = distributed.gather(np.array(numbers, "uint64"))[: len(numbers)].tolist()
@@ -53,43 +52,29 @@ def sample(flow, n, context, temperature, seed, batch_size, check, options, *, s
 def _with_log_prob(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log_prob of the data)."""
     if flow.exact == "exact" and not flow.bijector.forgets(inverse=False):
-        x, log_prob = _run_back(flow, flow._to_data_and_score, z, context, batch_size, seed, first)
+        how = {"inverse": True, "seed": seed, "first": first, "batch_size": batch_size}
+        x, log_prob = run_rows(flow, flow._to_data_and_score, z, context, **how)
         return x, _finite(flow, x), log_prob
     x, finite = _denoised(flow, z, context, batch_size, seed, first)
     return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
 
 
 def _denoised(flow, z, context, batch_size, seed, first, **options):
-    """Return `decoded` of latents that were drawn: noise that training added is taken off."""
-    noisy = isinstance(flow.dequantize, GaussianNoise)
-    function = flow._to_clean_data if noisy else flow._to_data
-    return decoded(flow, z, context, batch_size, seed, first, function, **options)
+    """Return (data of latents that were drawn, which rows are finite); take off noise that training added."""
+    how = {"seed": seed, "first": first, "batch_size": batch_size}
+    y = run_rows(flow, flow._to_data, z, context, inverse=True, **how, **options)
+    if isinstance(flow.dequantize, GaussianNoise):
+        y = run_rows(flow, flow._to_clean_data, y, context, **how, steps=options.get("steps"))
+    return stored(flow, y)
 
 
-def decoded(flow, z, context, batch_size, seed, first=0, function=None, **options):
-    """Return (data of latents, stored values with `dequantize`; which rows are finite).
-
-    `first` is the number of the first row among all whose noise differs. `function` None is the flow's way back.
-    """
-    y = _run_back(flow, function or flow._to_data, z, context, batch_size, seed, first, **options)
+def stored(flow, y):
+    """Return (data of continuous values, whole ones with `dequantize`; which rows are finite)."""
     return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
 
 
-def _run_back(flow, function, z, context, batch_size, seed, first, **options):
-    """Return `function(z, context, noise)` of latents, as numpy, with the noise of the way back."""
-
-    def run_piece(start, stop, piece):
-        noise = [counted_for(flow, piece[0].shape, first + start, inverse=True, seed=seed)]
-        if function == flow._to_clean_data:  # whose score needs that of the other direction
-            shape = (len(piece[0]), *flow._event())
-            noise.append(counted_for(flow, shape, first + start, inverse=False, seed=seed))
-        return run(flow, function, *piece, *noise, **options)
-
-    return run_in_batches(flow, run_piece, (z, context), batch_size)
-
-
 def _finite(flow, x):
-    return prepare.finite_or_missing(flow, x).all(axis=tuple(range(1, x.ndim)))
+    return inputs.finite_or_missing(flow, x).all(axis=tuple(range(1, x.ndim)))
 
 
 def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -97,10 +82,11 @@ def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tu
 
     For a flow with a bound as its likelihood, q and p also hold what the inverse drops, so the mean stays Z.
     """
-    context = prepare.seen_context(flow, context, batch_size)
+    context = inputs.seen_context(flow, context, batch_size)
     numbers = entropy(seed)
+    how = {"inverse": True, "seed": _noise_seed(numbers), "batch_size": batch_size}
     pieces = [
-        _run_back(flow, flow._to_data_and_score, z, seen, batch_size, _noise_seed(numbers), start)
+        run_rows(flow, flow._to_data_and_score, z, seen, first=start, **how)
         for start, z, seen in blocks(flow, n, context, 1.0, numbers, 0, n)
     ]
     x, log_q = map(np.concatenate, zip(*pieces, strict=True))
@@ -187,7 +173,7 @@ def draw(flow: Any, n: Any, context: Any = None, seed: Any = None) -> tuple[Any,
         raise ValueError(
             "Flow.draw: got a flow of whole values, expected one of continuous data. Use sample_and_log_prob."
         )
-    prepare.check_adapted(flow)
+    inputs.check_adapted(flow)
     if not ops.is_tensor(n):  # TensorFlow's steps do not know the size of a batch beforehand
         n = whole_number(n, "n", least=1)
     if context is None or flow.context_kind == "none":

@@ -20,7 +20,7 @@ from flowkit._registration import register_layers
 from flowkit.contract.configured import restored, stored
 from flowkit.data.typed_columns import restored_columns
 from flowkit.engines import engine
-from flowkit.flow.prepare import warn_of_nan
+from flowkit.flow.inputs import warn_of_nan
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.presets.folder import PresetError, check_config, count_weights, read_preset, unpack, write_preset
 from flowkit.presets.hub import find_preset

@@ -12,32 +12,9 @@ from flowkit import distributed
 from flowkit.contract.shapes import event_size
 from flowkit.data.dataset import LazyImages
 from flowkit.distributed.failed import failing_together
-from flowkit.flow import prepare
-from flowkit.flow.batches import map_leaves, run, run_in_batches
-from flowkit.flow.noise import counted_for, dequantized, undithered
+from flowkit.flow import inputs
+from flowkit.flow.rows import map_leaves, score_rows
 from flowkit.objectives import MaximumLikelihood, Objective
-
-
-def scored(flow, function, x, context, batch_size, seed, draw=0, first=0, *, volume=False, middle=False):
-    """Return `function(y, context, noise)` of the continuous values of checked data, as numpy.
-
-    `first` is the index of the first row among all whose noise differs. `volume` adds the dequantizer's part of
-    log_prob, if it varies. `middle` takes whole values at the middle of their bins, without noise.
-    """
-
-    def score(start, stop, piece):
-        x, context = piece
-        if middle:
-            y, its_volume = undithered(flow, x), None
-        else:
-            y, its_volume = dequantized(flow, x, first + start, seed=seed, draw=draw)
-        noise = counted_for(flow, y.shape, first + start, inverse=False, seed=seed, draw=draw)
-        answer = run(flow, function, y, context, noise)
-        if not volume or its_volume is None:
-            return answer
-        return ops.convert_to_numpy(answer) + its_volume
-
-    return run_in_batches(flow, score, (x, context), batch_size)
 
 
 def densities(flow, x, context, batch_size, seed, draw=0, first=0):
@@ -46,7 +23,7 @@ def densities(flow, x, context, batch_size, seed, draw=0, first=0):
     A finite row so far out that a layer overflows ends as inf - inf, NaN: its density is 0. If a weight is NaN or
     infinite, NaN stays.
     """
-    log_prob = scored(flow, flow._log_density, x, context, batch_size, seed, draw, first, volume=True)
+    log_prob = score_rows(flow, flow._log_density, x, context, batch_size, seed, draw, first, volume=True)
     overflown = np.isnan(log_prob)
     if overflown.any() and all(np.isfinite(weight).all() for weight in flow.get_weights()):
         log_prob = np.where(overflown, np.array(-np.inf, log_prob.dtype), log_prob)
@@ -79,7 +56,7 @@ def score_in_a_group(flow: Any, x: Any, context: Any = None, samples: int = 1) -
 
     All processes have `x`. Each reads and scores its part; all receive all rows.
     """
-    x = prepare.as_array(flow, x)
+    x = inputs.as_array(flow, x)
 
     def score(x, context, first):
         return log_prob_of_draws(flow, x, context, None, 0, samples, first)
@@ -102,7 +79,7 @@ def shared(flow, score, x, context):
         first, stop = int(asked[0]), int(asked[-1]) + 1
         part = x.taken(asked) if isinstance(x, LazyImages) else x[first:stop]
         context = map_leaves(lambda c: c[first:stop], context)
-        part, context = prepare.seen(flow, part, context)
+        part, context = inputs.seen(flow, part, context)
         return distributed.gather(score(part, context, first)[: len(rows)])
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from flowkit.data.batch_order import Batches
 from flowkit.engines import engine
-from flowkit.flow import prepare
+from flowkit.flow import inputs, packing
 from flowkit.flow.flow import Flow
 
 _lock = threading.RLock()
@@ -41,8 +41,8 @@ def fit_in_order(
     flow: Flow, x: np.ndarray, context: Any = None, *, batch_size: int, seed: int, **options: Any
 ) -> Any:
     """Run `flow.fit` on arrays, in an order that follows from `seed`: Keras shuffles by the global generators."""
-    prepare.refuse_whole(flow, x)
-    x, context = prepare.checked(flow, x, context)
+    packing.refuse_whole(flow, x)
+    x, context = inputs.checked(flow, x, context)
     steps = -(-len(x) // batch_size)
     batches = Batches(x, context, batch_size=batch_size, epoch_steps=steps, seed=seed)
     with own_draws(seed):

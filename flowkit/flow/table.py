@@ -11,10 +11,9 @@ from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Count, checked, whole
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
-from flowkit.flow import prepare
-from flowkit.flow.batches import run, run_in_batches
+from flowkit.flow import inputs
 from flowkit.flow.flow import Flow
-from flowkit.flow.noise import counted_for
+from flowkit.flow.rows import in_batches, noise_of_rows, run
 
 Candidates = Annotated[int, whole(2)]
 
@@ -96,7 +95,7 @@ class TableFlow(Flow):
             gone = absent[:, place]
             codes[gone, place] = kind.proposals((int(gone.sum()),), rng)
         seen = None if context is None else np.asarray(self.context_columns.values(context))
-        noise = counted_for(self, codes.shape, 0, inverse=False, seed=seed)
+        noise = noise_of_rows(self, codes.shape, 0, inverse=False, seed=seed)
         for sweep in range(sweeps):
             for place in np.flatnonzero(absent.any(axis=0)):
                 gone = np.flatnonzero(absent[:, place])
@@ -107,7 +106,7 @@ class TableFlow(Flow):
                 tried[:, place] = values.reshape(-1)
                 its = None if seen is None else np.repeat(seen[gone], candidates, axis=0)
                 draw = 1 + sweep * len(self.columns.types) + int(place)
-                new = counted_for(self, tried.shape, 0, inverse=False, seed=seed, draw=draw)
+                new = noise_of_rows(self, tried.shape, 0, inverse=False, seed=seed, draw=draw)
                 if noise is not None:
                     new[::candidates] = noise[gone]
                 weights = self._log_prob_with(new, tried, its).reshape(values.shape) - kind.log_share(values)
@@ -130,9 +129,9 @@ class TableFlow(Flow):
         def score(start, stop, piece):
             return run(self, self._log_density, *piece)
 
-        codes, context = prepare.seen(self, codes, context)
+        codes, context = inputs.seen(self, codes, context)
         with self.lock:
-            log_prob = run_in_batches(self, score, (codes, context, noise))
+            log_prob = in_batches(self, score, (codes, context, noise))
         return np.where(np.isnan(log_prob), -np.inf, log_prob).astype("float64")
 
     def _columns_like(self, frame):

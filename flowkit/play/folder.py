@@ -20,7 +20,7 @@ from flowkit.bijectors.levels import level_sizes
 from flowkit.contract import Tensor
 from flowkit.contract.noise import Need
 from flowkit.flow import Flow, TableFlow
-from flowkit.flow.noise import counted
+from flowkit.flow.rows import counted
 from flowkit.flow.sampling import latents
 from flowkit.training.pictures import image_grid, save_png
 

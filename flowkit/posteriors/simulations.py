@@ -13,8 +13,8 @@ from flowkit.contract import Domain
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.domain import first_and_last
 from flowkit.distributions import Distribution
-from flowkit.flow.batches import real_numbers
 from flowkit.flow.flow import Flow
+from flowkit.flow.inputs import real_numbers
 from flowkit.flow.seeding import seeded
 
 Box = Sequence[tuple[float, float]] | Mapping[str, tuple[float, float]]

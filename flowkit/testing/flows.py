@@ -18,7 +18,7 @@ from flowkit.contract.arguments import one_of
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
 from flowkit.engines import engine
-from flowkit.flow.prepare import pack
+from flowkit.flow.packing import pack
 from flowkit.objectives import FlowMatching, MaximumLikelihood, ReverseKL
 from flowkit.testing.checker import ESSENTIAL, check_bijector
 from flowkit.testing.inputs import Inputs, as_float32, each

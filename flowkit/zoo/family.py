@@ -29,8 +29,8 @@ from flowkit.contract import Domain, FlowLayer
 from flowkit.contract.arguments import LARGEST, Widths, checked, shown, whole, whole_number, words
 from flowkit.data.dequantize import Dequantize
 from flowkit.data.frame import Columns, check_names
-from flowkit.flow.context import classes_of
 from flowkit.flow.flow import Flow
+from flowkit.flow.parts import classes_of
 from flowkit.transforms import Affine
 
 

@@ -14,7 +14,7 @@ from flowkit.bijectors import Coupling, Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.engines import engine
-from flowkit.flow import batches
+from flowkit.flow import rows as flow_rows
 from flowkit.zoo import nsf
 
 pytestmark = pytest.mark.one_engine
@@ -155,9 +155,9 @@ def test_an_engine_that_compiles_for_each_size_is_asked_with_few(monkeypatch):
     monkeypatch.setattr(engine, "compiles_answers", lambda: True)
     for count in range(1, 200):
         rows = np.arange(count)
-        np.testing.assert_array_equal(batches.run_in_batches(None, double, rows, 1000), 2 * rows)
+        np.testing.assert_array_equal(flow_rows.in_batches(None, double, rows, 1000), 2 * rows)
         assert max(sizes) <= max(count * 1.25, 2 ** np.ceil(np.log2(min(count, 16))))
     assert len(sizes) < 24
     sizes.clear()
-    batches.run_in_batches(None, double, np.arange(33), 33)
+    flow_rows.in_batches(None, double, np.arange(33), 33)
     assert sizes == {33}  # the caller's own limit

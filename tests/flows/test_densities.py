@@ -12,7 +12,7 @@ from flowkit import Flow, zoo
 from flowkit.bijectors import Chain, Conv1x1, Scale, Shift
 from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
-from flowkit.flow.batches import run
+from flowkit.flow.rows import run
 
 
 def test_log_prob_by_hand():

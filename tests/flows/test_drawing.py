@@ -12,7 +12,7 @@ from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import sampling
-from flowkit.flow.batches import run
+from flowkit.flow.rows import run
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines

@@ -15,7 +15,7 @@ from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.contract.noise import Need
 from flowkit.data.dequantize import Dequantize
-from flowkit.flow.noise import counted
+from flowkit.flow.rows import counted
 
 pytestmark = pytest.mark.two_engines
 

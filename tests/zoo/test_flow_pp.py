@@ -17,7 +17,7 @@ from flowkit.bijectors import Coupling
 from flowkit.conditioners import GatedAttention, GatedConvNet
 from flowkit.contract.noise import Need
 from flowkit.data import Dequantize
-from flowkit.flow.noise import counted
+from flowkit.flow.rows import counted
 
 pytestmark = pytest.mark.one_engine
 

@@ -11,7 +11,7 @@ from tolerance import PARITY
 from flowkit import zoo
 from flowkit.contract import ContractError
 from flowkit.contract.noise import Need
-from flowkit.flow.noise import counted
+from flowkit.flow.rows import counted
 from flowkit.transforms import Affine
 
 SHAPE = (8, 8, 2)

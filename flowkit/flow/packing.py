@@ -1,4 +1,4 @@
-"""Check what users pass to a flow, once, and pack it for Keras: arrays, frames, data sets, context and weights."""
+"""Pack what users pass for Keras's methods: arrays, frames, data sets, context and weights."""
 
 import contextlib
 import functools
@@ -12,56 +12,17 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit._printable import printable
 from flowkit.bijectors import Elementwise
-from flowkit.contract import Domain, FlowLayer, Surjection
-from flowkit.contract.adaptation import is_adapted, replacements, waits_for_adapt
-from flowkit.contract.arguments import shown, whole_number
+from flowkit.contract.arguments import whole_number
 from flowkit.contract.columns import ColumnError, column_name
-from flowkit.contract.domain import first_and_last
-from flowkit.contract.errors import label
-from flowkit.contract.inside import layers_inside, refuse_shared
-from flowkit.contract.shapes import as_tuple, context_shape
+from flowkit.contract.inside import layers_inside
+from flowkit.contract.shapes import as_tuple
 from flowkit.data.batch_order import Batches
-from flowkit.data.dataset import LazyImages
 from flowkit.data.frame import Columns, is_frame
-from flowkit.engines import engine
-from flowkit.flow.batches import count, head, is_array, map_leaves, real_numbers
-from flowkit.flow.context import check_context, embedded, needed_by
+from flowkit.flow.inputs import as_array, build_on, check_adapted, check_context, checked, is_array, names_of
+from flowkit.flow.rows import count, head, map_leaves
 
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
-
-# Parts
-
-
-def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> None:
-    """Raise TypeError or ValueError unless the parts make a flow."""
-    if not isinstance(bijector, FlowLayer):
-        raise TypeError(
-            f"Flow: got {bijector!r}, expected a bijector. Call a class, and join several by Chain([...])."
-        )
-    if base is not None and not isinstance(base, keras.Layer):
-        raise TypeError(f"Flow's base: got {shown(base)}, expected a base density, such as StudentT().")
-    if not isinstance(dequantize, Surjection | None):
-        raise TypeError(
-            f"Flow's dequantize: got {shown(dequantize)}, expected a flowkit.data.Dequantize, or a Surjection with "
-            'noise="forward" and no context that has validate(x) and as_stored(y).'
-        )
-    if not isinstance(embedding, keras.Layer | None):
-        raise TypeError(f"Flow's embedding: got {embedding!r}, expected a Keras layer or model.")
-    if embedding is not None and needed_by(bijector, base) == "none":
-        raise ValueError(
-            f"Flow: got a bijector and a base that read no context, expected one that reads the output of the "
-            f"embedding '{embedding.name}'. Give a network context='required', or leave the embedding out."
-        )
-    refuse_shared([part for part in (bijector, base, embedding) if part is not None])
-    codomain = bijector.spec.codomain
-    if codomain != Domain.REAL and getattr(base, "domain", Domain.REAL) == Domain.REAL:
-        raise ValueError(
-            f"Flow's bijector: got one onto {codomain}, expected one onto {Domain.REAL}, which its base draws. A "
-            "bijector maps data to latents: turn it round with Inverse, or give a base such as Uniform(0.0, 1.0)."
-        )
-
 
 # Inputs as Keras passes them
 
@@ -87,165 +48,12 @@ def plain_shape(shape: Any) -> Any:
     return None if shape is None else as_tuple(shape)
 
 
-# Arrays
-
-
-def checked(flow: Any, x: Any, context: Any) -> tuple[Any, Any]:
-    """Return data and their context as numpy arrays that fit the flow.
-
-    Raises ValueError for data that are not numbers of its kind, and ContractError for a context that does not fit.
-    """
-    x = _checked_rows(flow, as_array(flow, x))
-    return x, check_context(flow, context, len(x))
-
-
-def seen(flow: Any, x: Any, context: Any, batch_size: Any = None) -> tuple[Any, Any]:
-    """Return checked data, and what the parts of a flow receive of their context; build the flow if necessary.
-
-    Images that stay on the disk are checked when they are read. Raises ContractError if a part waits for `adapt`.
-    """
-    if isinstance(x, LazyImages):
-        # It reads the first one at once, for the shape of all.
-        x, context = x.mapped(functools.partial(_checked_rows, flow)), check_context(flow, context, len(x))
-    else:
-        x, context = checked(flow, x, context)
-    build_on(flow, x, context)
-    check_adapted(flow)
-    return x, embedded(flow, context, batch_size)
-
-
-def seen_context(flow: Any, context: Any, batch_size: Any = None, rows: int | None = None) -> Any:
-    """Return what the parts of a flow receive of a context, which is checked and may have to have so many rows."""
-    check_adapted(flow)
-    return embedded(flow, check_context(flow, context, rows), batch_size)
+# Frames and tables
 
 
 def rows_asked_for(flow: Any) -> int:
     """Return how many rows the parts of a flow ask to adapt to; 0 if a batch will do."""
     return max(getattr(layer, "rows_to_adapt", 0) for layer in layers_inside(flow))
-
-
-def check_adapted(flow: Any) -> None:
-    """Raise ContractError if a flow is not built, or a part of it waits for `adapt`."""
-    flow._event()
-    if flow.ready_at == replacements():
-        return
-    warn_of_nan(flow)
-    flow.bijector._check_adapted()
-    for part in (flow.base, flow.embedding, flow.dequantize):
-        if part is not None and not is_adapted(part):
-            raise waits_for_adapt(part)
-    flow.ready_at = replacements()
-
-
-def warn_of_nan(flow: Any) -> None:
-    """Warn of weights that are NaN, once after weights were loaded or set."""
-    if not flow.has_new_weights:
-        return
-    values = [(weight.path, engine.known(weight.value)) for weight in flow.weights]
-    if any(value is None for _, value in values):  # a program is compiled
-        return
-    flow.has_new_weights = False
-    if names := [printable(path) for path, value in values if np.isnan(value).any()]:
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-        warnings.warn(
-            f"{label(flow)}: got NaN in the weights {', '.join(names[:5])}{more}, expected numbers. Load an earlier "
-            "file, or train again.",
-            stacklevel=4,
-        )
-
-
-def build_on(flow: Any, x: Any, context: Any) -> None:
-    """Build a flow for checked data, unless that was done."""
-    if not flow.built:
-        shape = (None, *x.shape[1:])
-        flow.build(shape if context is None else {"x": shape, "context": context_shape(context)})
-
-
-def _checked_rows(flow, x):
-    names, x = names_of(flow), real_numbers(x)
-    if flow.dequantize is not None:
-        x = flow.dequantize.validate(x)
-        flow.bijector.check_shape(x.shape)
-        return x
-    x = _rounded(x, flow.compute_dtype, flow.bijector.spec.domain)
-    wrong = ~finite_or_missing(flow, x)
-    if wrong.any():
-        raise ValueError(
-            f"Flow: got {int(wrong.sum())} NaN or infinite entries of {x.size}, the first "
-            f"{_first_place(wrong, names)}, expected finite data. Drop or repair those rows."
-        )
-    flow.bijector.check_shape(x.shape)
-    domain = flow.bijector.spec.domain
-    wrong = outside(x, domain)
-    if wrong.any():
-        place = tuple(np.argwhere(wrong)[0])
-        wanted = domain if domain.columns is None else domain.columns[place[-1]]
-        raise ValueError(
-            f"Flow: got {x[place]:g} {_first_place(wrong, names)}, expected data in {wanted}. Bring these entries "
-            "inside, or begin with another bijector (of the zoo: other domains=)."
-        )
-    return x
-
-
-def finite_or_missing(flow: Any, x: np.ndarray) -> np.ndarray:
-    """Return which entries of `x` are finite, or NaN in a column that may have missing entries."""
-    fine = np.isfinite(x)
-    if flow.columns is not None:
-        missing = list(flow.columns.missing)
-        fine[..., missing] |= np.isnan(x[..., missing])
-    return fine
-
-
-def _first_place(wrong, names):
-    """Return in words where the first True of an array is."""
-    first = [int(i) for i in np.argwhere(wrong)[0]]
-    return f"in row {first[0]} of {column_name(first[1], names)}" if len(first) == 2 else f"at {first}"
-
-
-def outside(x: np.ndarray, domain: Domain) -> np.ndarray:
-    """Return which entries of `x` are outside of a bijector's domain, where its log-det is no number."""
-    if domain.kind in ("circle", "simplex") or domain == Domain.REAL or not x.size:
-        return np.zeros(x.shape, bool)
-    if domain.columns is not None and x.shape[-1] != len(domain.columns):
-        raise ValueError(
-            f"Flow: got {x.shape[-1]} columns, expected {len(domain.columns)}, one for each of its domains. Give each "
-            "column a domain, 'real' for any number."
-        )
-    # A column's circle is closed: rounding may bring a number to its upper end, which is the lower one.
-    at_end = (domain.kinds == "circle") & (x == np.asarray(domain.high, x.dtype))
-    # Missing entries are not outside: others that are NaN were refused before.
-    return ~(domain.inside(x) | at_end | np.isnan(x))
-
-
-def _rounded(x, dtype, domain):
-    """Return numbers as `dtype`; keep numbers inside an interval inside if they would round to its end."""
-    rounded = x.astype(dtype, copy=False)
-    intervals = domain.kinds == "interval"
-    fits = len(intervals) in (1, x.shape[-1])  # otherwise `outside` raises
-    if domain == Domain.REAL or not fits:
-        return rounded
-    first, last = first_and_last(domain.low, domain.high, dtype)
-    beyond = intervals & ((rounded < first) | (rounded > last)) & np.isfinite(rounded)
-    if not beyond.any():
-        return rounded
-    inside = (x > domain.low) & (x < domain.high)
-    return np.where(beyond & inside, np.clip(rounded, first, last), rounded)
-
-
-# Frames and tables
-
-
-def as_array(flow: Any, x: Any) -> Any:
-    """Return `x`, or the array of a frame: by the names of the flow's columns if it knows them."""
-    if not is_frame(x):
-        return x
-    return (flow.columns or Columns.of(x)).values(x)
-
-
-def names_of(flow: Any) -> Any:
-    """Return the names of the flow's columns, or None."""
-    return None if flow.columns is None else flow.columns.names
 
 
 @contextlib.contextmanager
@@ -361,7 +169,8 @@ def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -
         # Keras drops weights that come without a target. The loss does not look at it.
         target = None if sample_weight is None else np.zeros(len(x), "float32")
         data = Packed(pack(x, context), target, (x, context), arrays=True)
-    build_on(flow, *data.rows)
+    if not flow.built:
+        build_on(flow, *data.rows)
     return data
 
 

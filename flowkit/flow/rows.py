@@ -1,0 +1,247 @@
+"""Run functions of a flow over rows of numpy arrays, batch by batch; a row's noise follows from its index alone."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from keras import ops, tree
+
+from flowkit.contract.arguments import whole_number
+from flowkit.contract.noise import Needs, needs_for
+from flowkit.data.dequantize import Dequantize, varies
+from flowkit.engines import engine
+
+_ENTRIES = 2**18  # of one batch by default: about 330 images of 28x28
+# Dequantisation, forward and the way back draw from separate streams.
+_STREAMS = {"dequantize": 0, "forward": 1, "inverse": 2}
+
+
+def run_rows(
+    flow: Any,
+    function: Callable[..., Any],
+    x: Any,
+    context: Any = None,
+    *,
+    inverse: bool = False,
+    seed: int = 0,
+    draw: int = 0,
+    first: int = 0,
+    batch_size: int | None = None,
+    **options: Any,
+) -> Any:
+    """Return `function(x, context, noise)` of all rows as numpy: one of a flow's, without gradients.
+
+    A row's noise is what the bijector needs in this direction. It follows from `seed`, `draw`, the number of the draw
+    for the same rows, and the row's index, counted from `first`. `options` are constants of the compiled function.
+    """
+    compiled = flow._compiled_function(function, **options)
+    draws = flow.bijector.spec.draws(inverse=inverse)
+
+    def answer(start, stop, piece):
+        noise = None
+        if draws:
+            noise = noise_of_rows(flow, piece[0].shape, first + start, inverse=inverse, seed=seed, draw=draw)
+        return compiled(*(map_leaves(engine.as_input, part) for part in (*piece, noise)))
+
+    return in_batches(flow, answer, (x, context), batch_size)
+
+
+def score_rows(
+    flow: Any,
+    function: Callable[..., Any],
+    x: Any,
+    context: Any,
+    batch_size: int | None,
+    seed: int,
+    draw: int = 0,
+    first: int = 0,
+    *,
+    volume: bool = False,
+    middle: bool = False,
+) -> Any:
+    """Return `run_rows` of the continuous values of checked data.
+
+    `volume` adds the dequantizer's part of log_prob, if it varies. `middle` takes whole values at the middle of their
+    bins, without noise.
+    """
+    how = {"seed": seed, "draw": draw, "batch_size": batch_size}
+    if flow.dequantize is None:
+        return run_rows(flow, function, x, context, first=first, **how)
+
+    def score(start, stop, piece):
+        x, context = piece
+        log_det = None
+        if middle:
+            y = middles(flow, x)
+        else:
+            y, log_det = dequantized(flow, x, first + start, seed=seed, draw=draw)
+        answer = run_rows(flow, function, y, context, first=first + start, **how)
+        return answer + log_det if volume and log_det is not None else answer
+
+    return in_batches(flow, score, (x, context), batch_size)
+
+
+def default_batch_size(event_size: int) -> int:
+    """Return how many events one batch holds by default."""
+    return max(1, _ENTRIES // max(1, event_size))
+
+
+def batch_size_of(flow: Any, size: Any) -> int:
+    """Return `size` checked, or the default for events of the flow."""
+    if size is None:
+        return default_batch_size(math.prod(flow._event()))
+    return whole_number(size, "batch_size", least=1)
+
+
+def count(rows: Any) -> int:
+    """Return the number of rows of an array, or of the arrays of a nest."""
+    while isinstance(rows, tuple | dict):
+        rows = next(iter(rows.values() if isinstance(rows, dict) else rows))
+    return len(rows)
+
+
+def in_batches(flow: Any, function: Callable[..., Any], rows: Any, batch_size: int | None = None) -> Any:
+    """Return `function(start, stop, piece)` for consecutive pieces of `rows`, concatenated as numpy arrays.
+
+    `rows` is an array, or a dict or tuple of arrays, of as many rows each; None entries stay None. Anything that can be
+    sliced and has a shape and a dtype will do. Results become numpy at once, so that memory beside them does not grow
+    with the number of batches. The last piece is padded with its last row, so that an engine that compiles does so
+    once; a single piece is padded to the next of few sizes.
+    """
+    batch_size, total = batch_size_of(flow, batch_size), count(rows)
+    if total == 0:  # some engines' kernels cannot run on nothing
+        dummy = map_leaves(lambda a: np.zeros((1, *a.shape[1:]), a.dtype), rows)
+        return head(in_batches(flow, function, dummy, 1), 0)
+    size = batch_size if total > batch_size else min(batch_size, one_of_few(total))
+    if total == size:
+        return map_leaves(ops.convert_to_numpy, function(0, total, head(rows, total)))
+    whole: Any = None
+    for start in range(0, total, batch_size):
+        stop = min(start + batch_size, total)
+        missing = start + size - stop
+        piece = map_leaves(lambda a: padded(a[start:stop], missing), rows)  # noqa: B023
+        result = function(start, stop + missing, piece)
+        result = map_leaves(lambda t: ops.convert_to_numpy(t)[: stop - start], result)  # noqa: B023
+        if whole is None:
+            whole = map_leaves(lambda a: np.empty((total, *a.shape[1:]), a.dtype), result)
+        for target, part in zip(tree.flatten(whole), tree.flatten(result), strict=True):
+            target[start:stop] = part
+    return whole
+
+
+def run(flow: Any, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    """Return `function` of arrays, with a flow's weights, without gradients; compiled if the engine does.
+
+    `options` are constants of the compiled function.
+    """
+    return flow._compiled_function(function, **options)(*(map_leaves(engine.as_input, a) for a in args))
+
+
+def one_of_few(count: int) -> int:
+    """Return the next of 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, ... if the engine compiles for each size; else `count`."""
+    if not engine.compiles_answers():
+        return count
+    step = 1 << max(0, (count - 1).bit_length() - 3)
+    return 1 << (count - 1).bit_length() if count <= 16 else -(-count // step) * step
+
+
+def padded(rows: Any, missing: int) -> Any:
+    """Return rows with the last one repeated `missing` times more."""
+    return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+
+
+def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:
+    """Return `function` of each array in a nest of tuples and dicts; None stays None. `keras.tree` takes far longer."""
+    if nest is None:
+        return None
+    if isinstance(nest, tuple):
+        return tuple(map_leaves(function, part) for part in nest)
+    if isinstance(nest, dict):
+        return {key: map_leaves(function, part) for key, part in nest.items()}
+    return function(nest)
+
+
+def head(nest: Any, stop: int) -> Any:
+    """Return the first `stop` rows of each array in a nest."""
+    return map_leaves(lambda part: part[:stop], nest)
+
+
+# Noise
+
+
+def counted(
+    needs: Needs, start: int, stop: int, *, seed: int = 0, draw: int = 0, stream: str = "dequantize"
+) -> np.ndarray | None:
+    """Return the numbers of samples start..stop, float32 (stop - start, k); None for no needs.
+
+    They depend neither on the batch size nor on the engine. Philox is a counter-based generator (Salmon et al., 2011):
+    sample i owns its own stretch of the counter. `draw` is the number of the draw for the same samples.
+
+    >>> from flowkit.contract.noise import Need
+    >>> whole = counted((Need("normal", 3),), 0, 10)
+    >>> bool((counted((Need("normal", 3),), 4, 10) == whole[4:]).all())
+    True
+    """
+    if not needs:
+        return None
+    seed = whole_number(seed, "seed", least=0, most=2**64 - 1)
+    sizes = [size if kind == "uniform" else 2 * math.ceil(size / 2) for kind, size in needs]
+    blocks = -(-sum(sizes) // 4)  # one count of Philox gives four 64-bit numbers
+    bits = np.random.Philox(key=np.array([seed, draw + (_STREAMS[stream] << 62)], "uint64"))
+    bits.advance(start * blocks)
+    numbers = np.random.Generator(bits).random((stop - start, 4 * blocks))
+    pieces, first = [], 0
+    for (kind, size), taken in zip(needs, sizes, strict=True):
+        piece = numbers[:, first : first + taken]
+        pieces.append(_uniform(piece) if kind == "uniform" else _normal(piece)[:, :size])
+        first += taken
+    return np.concatenate(pieces, axis=1)
+
+
+def noise_of_rows(flow, shape, start, *, inverse, seed=0, draw=0):
+    """Return the numbers that a flow's bijector needs for rows `start` and following; None for no needs.
+
+    `shape` is that of the direction's input, (rows, *event).
+    """
+    needs = needs_for(flow.bijector, tuple(shape), inverse=inverse)
+    stream = "inverse" if inverse else "forward"
+    return counted(needs, start, start + shape[0], seed=seed, draw=draw, stream=stream)
+
+
+def _uniform(numbers):
+    """Round to float32, below 1, which rounding may reach and a uniform number may not."""
+    return np.minimum(numbers.astype("float32"), np.float32(1 - 2**-24))
+
+
+def _normal(uniform):
+    """Return as many standard normal numbers: sqrt(-2 ln(1 - u)) cos and sin of 2 pi v (Box & Muller, 1958)."""
+    u, v = np.split(uniform, 2, axis=1)
+    radius, angle = np.sqrt(-2 * np.log1p(-u)), 2 * np.pi * v
+    return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1).astype("float32")
+
+
+def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0) -> tuple[Any, Any]:
+    """Return (continuous values of samples `start` and following, the log-det (rows,) or None if it is constant)."""
+    layer = flow.dequantize
+    if layer is None:
+        return x, None
+    needs = layer.noise_needs(x.shape, inverse=False)
+    noise = counted(needs, start, start + len(x), seed=seed, draw=draw)
+    with engine.no_grad():
+        y, log_det = (ops.convert_to_numpy(part) for part in layer(x, noise=noise))
+    return y, log_det if varies(layer) else None
+
+
+def middles(flow: Any, x: np.ndarray) -> np.ndarray:
+    """Return the middles of the bins of `x`; of a foreign dequantizer the values for the middle of its noise."""
+    dequantize = flow.dequantize
+    if dequantize is None:
+        return x
+    with engine.no_grad():
+        if isinstance(dequantize, Dequantize):  # its noise may follow the data, to near the ends of a bin
+            return ops.convert_to_numpy(dequantize.within(x, np.full(x.shape, 0.5, "float32")))
+        needs = dequantize.noise_needs(x.shape, inverse=False)
+        middle = {"uniform": 0.5, "normal": 0.0}
+        noise = [np.full((len(x), size), middle[kind], "float32") for kind, size in needs]
+        return ops.convert_to_numpy(dequantize(x, noise=np.concatenate(noise, axis=1))[0])
