@@ -13,10 +13,9 @@ from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked, whole_number
 from flowkit.contract.call import Call
 from flowkit.contract.shapes import event_size
-from flowkit.data.dequantize import refuse_varying
 from flowkit.distributions import Normal
 from flowkit.flow import Flow, inputs
-from flowkit.flow.rows import score_rows
+from flowkit.flow.rows import refuse_varying, score_rows
 from flowkit.flow.seeding import own_draws
 
 __all__ = ["c2st", "level_bits", "rank_band", "ranks", "uniformity"]

@@ -19,7 +19,7 @@ from flowkit.contract import (
     Tensor,
     sum_event,
 )
-from flowkit.contract.arguments import Positive, Seed, instance, shown, whole
+from flowkit.contract.arguments import Positive, Seed, instance, whole
 from flowkit.contract.call import Call
 from flowkit.contract.checks import refuse_noise
 from flowkit.contract.conditioner import Network, adapt_conditioner, ask
@@ -287,22 +287,3 @@ class VariationalDequantize(Dequantize):
 
     def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         self.density.run_refresh(self._latents(x, noise), self._context(self._level(x)))
-
-
-# Of any surjection that a flow takes as `dequantize=`, or None
-
-
-def varies(dequantize: Any) -> bool:
-    """Return True if the dequantizer's log-det differs from row to row, so that it must be computed."""
-    if dequantize is None:
-        return False
-    return not (isinstance(dequantize, Dequantize) and dequantize.spec.log_det == "constant")
-
-
-def refuse_varying(dequantize: Any, what: str) -> None:
-    """Raise ValueError if `what` would leave out the dequantizer's log-det."""
-    if varies(dequantize):
-        raise ValueError(
-            f"{what}: got {shown(dequantize)}, whose log-det varies, expected Dequantize() or none. Only log_prob of "
-            "stored values includes a varying log-det."
-        )

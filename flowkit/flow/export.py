@@ -17,10 +17,9 @@ from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.noise import count, needs_for
 from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.data.dequantize import refuse_varying
 from flowkit.engines import engine
 from flowkit.flow.inputs import check_adapted, check_context, embedded
-from flowkit.flow.rows import middles, run, run_rows
+from flowkit.flow.rows import middles, refuse_varying, run, run_rows
 from flowkit.flow.sampling import latents
 
 BATCHES = (1, 3, 64)  # at which a file is compared with the flow

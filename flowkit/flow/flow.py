@@ -18,7 +18,7 @@ from flowkit.contract.inside import build_for, kept_frozen, refuse_late
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
 from flowkit.contract.shapes import as_tuple, event_size
-from flowkit.data.dequantize import Dequantize, varies
+from flowkit.data.dequantize import Dequantize
 from flowkit.distributed.failed import failing_together
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
@@ -26,7 +26,7 @@ from flowkit.engines import engine
 from flowkit.flow import inputs, packing, parts, sampling, scoring
 from flowkit.flow.model import FlowModel, locked
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
-from flowkit.flow.rows import map_leaves, run_rows, score_rows
+from flowkit.flow.rows import map_leaves, run_rows, score_rows, varies
 from flowkit.flow.scoring import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.objectives.objective import expect_shape
 

@@ -14,14 +14,13 @@ from flowkit.contract import Context, ContractError, FlowLayer, Tensor
 from flowkit.contract.adaptation import is_adapted, note_replaced
 from flowkit.contract.configured import engine_neutral
 from flowkit.contract.inside import layers_inside
-from flowkit.data.dequantize import refuse_varying
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
 from flowkit.flow import adapting, inputs, packing, saving
 from flowkit.flow.group import check_devices, check_same_work, together
 from flowkit.flow.inputs import check_context
 from flowkit.flow.parts import needed_by
-from flowkit.flow.rows import map_leaves
+from flowkit.flow.rows import map_leaves, refuse_varying
 from flowkit.flow.scoring import is_likelihood
 from flowkit.objectives import MaximumLikelihood, Objective
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from keras import ops, tree
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.noise import Needs, needs_for
-from flowkit.data.dequantize import Dequantize, varies
+from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
 
 _ENTRIES = 2**18  # of one batch by default: about 330 images of 28x28
@@ -219,6 +219,25 @@ def _normal(uniform):
     u, v = np.split(uniform, 2, axis=1)
     radius, angle = np.sqrt(-2 * np.log1p(-u)), 2 * np.pi * v
     return np.concatenate([radius * np.cos(angle), radius * np.sin(angle)], axis=1).astype("float32")
+
+
+# Dequantisation
+
+
+def varies(dequantize: Any) -> bool:
+    """Return True if the dequantizer's log-det differs from row to row, so that it must be computed."""
+    if dequantize is None:
+        return False
+    return not (isinstance(dequantize, Dequantize) and dequantize.spec.log_det == "constant")
+
+
+def refuse_varying(dequantize: Any, what: str) -> None:
+    """Raise ValueError if `what` would leave out the dequantizer's log-det."""
+    if varies(dequantize):
+        raise ValueError(
+            f"{what}: got {shown(dequantize)}, whose log-det varies, expected Dequantize() or none. Only log_prob of "
+            "stored values includes a varying log-det."
+        )
 
 
 def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0) -> tuple[Any, Any]:
