@@ -12,7 +12,6 @@ from flowkit.contract import Bijector, BijectorSpec, Shape, Tensor
 from flowkit.contract.arguments import Seed, words
 from flowkit.contract.shapes import places
 from flowkit.engines import engine
-from flowkit.numerics import matmul
 
 Start = Annotated[str, words("identity", "random")]
 
@@ -67,7 +66,7 @@ class Linear(Bijector):
 
     def _times(self, x, factors):
         """Return x W, or x times the inverse of W, by its `factors`."""
-        return matmul(x, factors[0])
+        return engine.matmul(x, factors[0])
 
     def _derive(self, x_shape, inverse):
         log_det = places(x_shape) * self.log_abs_det()
@@ -153,7 +152,7 @@ class LULinear(Linear):
         lower = ops.tril(self.lower.value, -1) + eye(self.raw.shape[-1], self.raw.value)
         upper = triangle(self.upper.value, self.sign.value * self._sizes())
         if not inverse:
-            return matmul(self.permutation.value, matmul(lower, upper))
+            return engine.matmul(self.permutation.value, engine.matmul(lower, upper))
         half = engine.solve_triangular(
             lower, ops.swapaxes(engine.tensor(self.permutation), -1, -2), lower=True
         )
@@ -179,16 +178,16 @@ def exponential(matrix: Tensor) -> Any:
     scaled = matrix * ops.exp(-math.log(2.0) * squarings)
     powers = [eye(matrix.shape[-1], matrix), scaled]
     for _ in range(3):
-        powers.append(matmul(powers[-1], scaled))
+        powers.append(engine.matmul(powers[-1], scaled))
     *powers, fourth = powers
     total = ops.zeros_like(matrix)
     for start in (12, 8, 4, 0):
-        total = matmul(total, fourth) + sum(
+        total = engine.matmul(total, fourth) + sum(
             p * (1.0 / math.factorial(start + k)) for k, p in enumerate(powers)
         )
     # Squarings that are not needed come first, where their result, which is not taken, cannot overflow.
     for left in range(SQUARINGS, 0, -1):
-        total = ops.where(squarings >= left, matmul(total, total), total)
+        total = ops.where(squarings >= left, engine.matmul(total, total), total)
     return total
 
 

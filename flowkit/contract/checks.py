@@ -76,14 +76,13 @@ def check_noise(layer, x, inverse, noise):
         raise ContractError("noise", layer, expected=wanted, received=received, hint=hint)
 
 
-def pair(answer):
-    """Return a hook's answer; raise TypeError unless it is a pair. A tensor of two rows would unpack silently."""
+def refuse_no_pair(answer):
+    """Raise TypeError unless a hook's answer is a pair. A tensor of two rows would unpack silently."""
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         raise TypeError(
             f"a hook's answer: got {type(answer).__name__}, expected the pair (output, log_det). End the hook with "
             "`return y, log_det`."
         )
-    return answer
 
 
 def per_sample(layer, log_det, x):

@@ -10,7 +10,7 @@ from keras import ops
 from flowkit.contract.adaptation import is_adapted, note_replaced, replacements, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.call import Call
-from flowkit.contract.checks import check_noise, check_shape, pair, per_sample, refuse_no_context
+from flowkit.contract.checks import check_noise, check_shape, per_sample, refuse_no_pair, refuse_no_context
 from flowkit.contract.configured import Configured
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
@@ -193,7 +193,10 @@ class FlowLayer(Configured, keras.Layer):
         more = given(noise) if self.spec.draws(inverse=inverse) else {}
         if self._handed[_HOOKS[inverse]]:
             more["derived"] = self._derive(x.shape, inverse) if derived is None else derived
-        return pair(hook(x, **more) if self.spec.context == "none" else hook(x, call.context, **more))
+        answer = hook(x, **more) if self.spec.context == "none" else hook(x, call.context, **more)
+        if type(answer) is not tuple or len(answer) != 2:
+            refuse_no_pair(answer)
+        return answer
 
     def noise_needs(self, x_shape: Shape, *, inverse: bool) -> Tensor:
         """Return the numbers that a direction needs for a sample of data of `x_shape`: one `Need` per kind, in turn."""

@@ -84,7 +84,7 @@ def _rows_of_set(flow, data, most):
 
 def _most(flow, x):
     """Return how many rows as large as those of `x` the flow asks for."""
-    return min(packing.rows_asked_for(flow), max(1, _ENTRIES // max(1, int(np.prod(x.shape[1:])))))
+    return min(flow.most_rows_to_adapt, max(1, _ENTRIES // max(1, int(np.prod(x.shape[1:])))))
 
 
 def _adapt_embedding(flow, context, again):

@@ -103,6 +103,7 @@ class Flow(FlowModel):
             if self.noise is None and self.bijector.spec.draws(inverse=False):
                 self.noise = keras.random.SeedGenerator()
             self.event_shape = x_shape[1:]
+            self._refreshes = self.bijector.refreshes
             # Keras traces the model anew before each batch while a layer is not built.
             build_for(self.base, as_tuple(self.bijector.compute_output_shape(x_shape)), c_shape)
         refuse_late(self.base)
@@ -127,7 +128,7 @@ class Flow(FlowModel):
         context = self.embed(context)
         y, volume = self._continuous(x)
         noise = self._noise_for(y)
-        if training and self.bijector.refreshes:
+        if training and self._refreshes:
             self.bijector.run_refresh(ops.stop_gradient(y), context, **given(noise))
         return self._scores(y, context, noise, volume)
 
@@ -140,7 +141,7 @@ class Flow(FlowModel):
         """Return what `call` returns in training on another objective: {"loss": (batch,)}."""
         if self.objective.needs_data:
             x, _ = self._continuous(x)
-        if self.bijector.refreshes:
+        if self._refreshes:
             seen = self.embed(context)
             y = x if self.objective.needs_data else self._draw_and_score(ops.shape(x)[0], seen)[0]
             self.bijector.run_refresh(ops.stop_gradient(y), seen, **given(self._noise_for(y)))

@@ -90,10 +90,8 @@ class FlowModel(keras.Model):
         """Raise if the flow, compiled as it is, would not learn from what it receives."""
         self.objective.check(self)
         check_devices()
-        # Keras scales the loss of a model in float16; this one is in float32, and its networks may not be.
-        policies = {layer.dtype_policy.name for layer in layers_inside(self)}
         scaled = isinstance(getattr(self, "optimizer", None), keras.optimizers.LossScaleOptimizer)
-        if "mixed_float16" in policies and not scaled:
+        if self._has_float16 and not scaled:
             raise ValueError(
                 "Flow: got networks in float16, whose gradients underflow, expected "
                 "keras.optimizers.LossScaleOptimizer(optimizer), outside any GuardedOptimizer. mixed_bfloat16 needs no "
@@ -274,6 +272,16 @@ class FlowModel(keras.Model):
     def context_kind(self) -> str:
         """Return "required", "optional" or "none": the most that the bijector, the base or the flow itself needs."""
         return needed_by(self.bijector, self.base, self)
+
+    @functools.cached_property
+    def _has_float16(self) -> bool:
+        """Return True if networks compute in float16: Keras scales the loss of such a model, but not of this one."""
+        return any(layer.dtype_policy.name == "mixed_float16" for layer in layers_inside(self))
+
+    @functools.cached_property
+    def most_rows_to_adapt(self) -> int:
+        """Return how many rows the parts of the flow ask to adapt to; 0 if a batch will do."""
+        return max(getattr(layer, "rows_to_adapt", 0) for layer in layers_inside(self))
 
     def _event(self):
         """Return the shape of an event. Raises ContractError for a flow that is not built."""

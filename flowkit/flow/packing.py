@@ -15,7 +15,6 @@ from keras import ops, tree
 from flowkit.bijectors import Elementwise
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.columns import ColumnError, column_name
-from flowkit.contract.inside import layers_inside
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.batch_order import Batches
 from flowkit.data.frame import Columns, is_frame
@@ -51,11 +50,6 @@ def plain_shape(shape: Any) -> Any:
 # Frames and tables
 
 
-def rows_asked_for(flow: Any) -> int:
-    """Return how many rows the parts of a flow ask to adapt to; 0 if a batch will do."""
-    return max(getattr(layer, "rows_to_adapt", 0) for layer in layers_inside(flow))
-
-
 @contextlib.contextmanager
 def learned_columns(flow: Any, x: Any, context: Any = None) -> Iterator[None]:
     """Enter a scope in which the flow knows the columns of frames, `x` and context; it keeps them unless it raises."""
@@ -85,7 +79,7 @@ def _reaches(bijector, layer):
 def refuse_whole(flow: Any, x: Any) -> None:
     """Raise ValueError for a column of whole numbers, if the flow takes tables: its density has no upper bound."""
     continuous = flow.dequantize is None and "whole" not in flow.bijector.spec.domain.kind
-    tables = continuous and (flow.columns is not None or rows_asked_for(flow) > 0)
+    tables = continuous and (flow.columns is not None or flow.most_rows_to_adapt > 0)
     if not tables or not is_array(x) or len(x.shape) != 2:
         return
     x = np.asarray(ops.convert_to_numpy(x))
