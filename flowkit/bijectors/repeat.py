@@ -226,7 +226,8 @@ class Repeat(Replayed):
             with rows:
                 x, log_det = self._held.steps.run(x, call, shares[i], derived[i])
             total = total + log_det
-        self._keep({place: engine.stack(rows.unstacked[place]) for place in rows.assigned})
+        if rows.assigned:
+            self._keep(rows.stacked())
         for loss in rows.losses:
             self.add_loss(loss)
         return x, total
@@ -242,11 +243,11 @@ class Repeat(Replayed):
                     break
                 x, log_det = found or self.block.run(x, call, shares[i])
             total = total + log_det
-        self._keep({place: engine.stack(rows.unstacked[place]) for place in rows.assigned})
+        self._keep(rows.stacked())
         return x, total
 
     def _rows(self):
-        return Rows(self._held.variables, [engine.tensor(column) for column in self._held.columns])
+        return Rows(self._held.places, map(engine.tensor, self._held.columns))
 
     def _derived(self, rows, x_shape, inverse):
         """Return what each step of the block derives from the weights of all copies at once, or None."""
@@ -257,12 +258,12 @@ class Repeat(Replayed):
     def _split(self, derived):
         """Split what the steps derive for all copies into a list with the part of each copy."""
         try:
-            parts = [split_copies(own, self.n) for own in derived]
+            parts = split_copies(derived, self.n)
         except ValueError:
             for step, own in zip(self._held.steps.steps, derived, strict=True):
                 self._check_leading_axis(step, own)
             raise
-        return [[part[i] for part in parts] for i in range(self.n)]
+        return parts
 
     def _check_leading_axis(self, step, derived):
         """Raise ContractError for a derived tensor without one entry for each copy."""
@@ -285,7 +286,7 @@ class Repeat(Replayed):
 
         def step(x, row):
             values, tensors = row
-            with Rows(self._held.variables, values) as inside:
+            with Rows(self._held.places, values) as inside:
                 own = _filled(derived, iter(tensors))
                 x, log_det = self._held.steps.run(x, call, None, own)
             assigned = {place: inside.stacks[place] for place in inside.assigned}
@@ -323,7 +324,8 @@ class _Held:
 
     def know(self, repeat):
         """Keep what calls of a built `repeat` read: the steps of its block, its variables and layers."""
-        self.steps, self.variables = Steps([self.block], repeat.spec), self.block.variables
+        self.steps = Steps([self.block], repeat.spec)
+        self.places = {id(variable): place for place, variable in enumerate(self.block.variables)}
         self.inside = list(layers_inside(self.block))
         types = {layer.compute_dtype for layer in self.inside if isinstance(layer, FlowLayer)}
         self.one_type = types == {repeat.compute_dtype}  # the state of a compiled loop has one type
@@ -332,9 +334,9 @@ class _Held:
 class Rows(keras.StatelessScope):
     """A scope in which a block's variables have the values of the copy `number`; None: the values that were passed."""
 
-    def __init__(self, variables, stacks):
+    def __init__(self, places, stacks):
         super().__init__(collect_losses=True, initialize_variables=False)
-        self.places = {id(variable): place for place, variable in enumerate(variables)}
+        self.places = places  # of the values of a variable, by its id
         self.stacks, self.unstacked = list(stacks), {}
         self.number, self.assigned = None, set()
 
@@ -352,6 +354,10 @@ class Rows(keras.StatelessScope):
         else:
             self._values(place)[self.number] = value
         self.assigned.add(place)
+
+    def stacked(self):
+        """Return the values that were assigned, those of all copies in one tensor, by their places."""
+        return {place: engine.stack(self.unstacked[place]) for place in self.assigned}
 
     def unstack(self):
         """Unstack all values now: those first read in a traced loop, such as a solver's, have no meaning after it."""
@@ -411,6 +417,6 @@ def split_copies(derived, n):
     named = isinstance(derived, dict)
     copies = [{} if named else [None] * len(derived) for _ in range(n)]
     for place, value in derived.items() if named else enumerate(derived):
-        for copy, part in zip(copies, split_copies(value, n), strict=True):
-            copy[place] = part
+        for own, part in zip(copies, split_copies(value, n), strict=True):
+            own[place] = part
     return copies

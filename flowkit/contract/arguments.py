@@ -242,7 +242,7 @@ def checked(function: Callable[P, R], *, keep: Callable[..., None] | None = None
     places = {p.name: place for place, p in enumerate(signature.parameters.values()) if p.kind in by_place}
     most = math.inf if inspect.Parameter.VAR_POSITIONAL in kinds else len(places)
     declared = [(name, rule_of(p.annotation), p.default) for name, p in signature.parameters.items()]
-    rules = [(name, rule, default) for name, rule, default in declared if rule is not None]
+    rules = [(name, rule, _changed(rule, default)) for name, rule, default in declared if rule is not None]
     of_class = function.__name__ == "__init__"
 
     @functools.wraps(function)
@@ -264,3 +264,11 @@ def checked(function: Callable[P, R], *, keep: Callable[..., None] | None = None
 
     call.__signature__ = signature  # type: ignore[attr-defined]  # which Keras reads without unwrapping
     return call
+
+
+def _changed(rule, default):
+    """Return a default that its rule changes, such as a tuple into a list; no default for one that it leaves as is."""
+    if default is inspect.Parameter.empty:
+        return default
+    found = rule(default, "default")
+    return inspect.Parameter.empty if type(found) is type(default) and found == default else default

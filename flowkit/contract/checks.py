@@ -91,6 +91,8 @@ def per_sample(layer, log_det, x):
     convert = ops.convert_to_tensor if isinstance(log_det, int | float) else ops.cast
     log_det = convert(log_det, layer.compute_dtype)
     shape = tuple(log_det.shape)
+    if shape == tuple(x.shape)[:1]:
+        return log_det
     if shape == ():
         return ops.broadcast_to(log_det, (ops.shape(x)[0],))
     if not fits(shape, tuple(x.shape)[:1]):

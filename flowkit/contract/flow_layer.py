@@ -10,7 +10,7 @@ from keras import ops
 from flowkit.contract.adaptation import is_adapted, note_replaced, replacements, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.call import Call
-from flowkit.contract.checks import check_noise, check_shape, per_sample, refuse_no_pair, refuse_no_context
+from flowkit.contract.checks import check_noise, check_shape, per_sample, refuse_no_context, refuse_no_pair
 from flowkit.contract.configured import Configured
 from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
@@ -190,7 +190,7 @@ class FlowLayer(Configured, keras.Layer):
         """
         inverse = call.inverse
         hook = self._inverse if inverse else self._forward
-        more = given(noise) if self.spec.draws(inverse=inverse) else {}
+        more = {} if noise is None else {"noise": noise}
         if self._handed[_HOOKS[inverse]]:
             more["derived"] = self._derive(x.shape, inverse) if derived is None else derived
         answer = hook(x, **more) if self.spec.context == "none" else hook(x, call.context, **more)

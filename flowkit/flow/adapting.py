@@ -10,7 +10,6 @@ from flowkit import distributed
 from flowkit.contract.adaptation import adapt_inside, adapt_layer, is_adapted
 from flowkit.contract.errors import label
 from flowkit.contract.noise import given
-from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.flow import inputs, packing
 from flowkit.flow.rows import count, counted, dequantized, head, map_leaves, noise_of_rows
@@ -102,7 +101,8 @@ def adapt_to_draws(flow: Any, context: Any, again: bool) -> None:
     256 of them; for a context, one for each of its rows, to which the embedding and the networks of the base adapt.
     Raises NotImplementedError for a base that takes its statistics from data alone.
     """
-    latent = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
+    flow._event()
+    latent = flow.latent_shape
     size = _DRAWS if context is None else count(context)
     with engine.no_grad():
         seen = _adapt_embedding(flow, context, again)

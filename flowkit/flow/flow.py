@@ -26,7 +26,7 @@ from flowkit.engines import engine
 from flowkit.flow import inputs, packing, parts, sampling, scoring
 from flowkit.flow.model import FlowModel, locked
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
-from flowkit.flow.rows import map_leaves, run_rows, score_rows, varies
+from flowkit.flow.rows import default_batch_size, map_leaves, run_rows, score_rows, varies
 from flowkit.flow.scoring import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.objectives.objective import expect_shape
 
@@ -103,9 +103,13 @@ class Flow(FlowModel):
             if self.noise is None and self.bijector.spec.draws(inverse=False):
                 self.noise = keras.random.SeedGenerator()
             self.event_shape = x_shape[1:]
+            self.rows_of_a_batch = default_batch_size(math.prod(self.event_shape))
             self._refreshes = self.bijector.refreshes
+            self.draws = {inverse: self.bijector.spec.draws(inverse=inverse) for inverse in (False, True)}
+            latent = as_tuple(self.bijector.compute_output_shape(x_shape))
+            self.latent_shape = latent[1:]
             # Keras traces the model anew before each batch while a layer is not built.
-            build_for(self.base, as_tuple(self.bijector.compute_output_shape(x_shape)), c_shape)
+            build_for(self.base, latent, c_shape)
         refuse_late(self.base)
         self.built = True
 
@@ -244,7 +248,7 @@ class Flow(FlowModel):
 
     def _noise_for(self, y):
         """Return the numbers that the bijector needs to score continuous values; None for none."""
-        if not self.bijector.spec.draws(inverse=False):
+        if not self.draws[False]:
             return None
         needs = self.bijector.noise_needs(as_tuple(y.shape), inverse=False)
         return drawn(needs, ops.shape(y)[0], self.compute_dtype, self.noise)
@@ -286,10 +290,9 @@ class Flow(FlowModel):
     def _draw_and_score(self, rows, seen, seed=None):
         """Return (x, log q(x)) for as many draws, with what the parts receive of the context."""
         seed = self.sampler if seed is None else engine.seeds(seed)
-        event = (None, *self._event())
-        latent = as_tuple(self.bijector.compute_output_shape(event))[1:]
-        z = self.base.sample((rows, *latent), seed=seed, context=seen)
-        noise = drawn(self.bijector.noise_needs(event, inverse=True), rows, self.compute_dtype, seed)
+        z = self.base.sample((rows, *self.latent_shape), seed=seed, context=seen)
+        needs = self.bijector.noise_needs((None, *self._event()), inverse=True)
+        noise = drawn(needs, rows, self.compute_dtype, seed)
         return self._to_data_and_score(z, seen, noise)
 
     def embed(self, context: Context) -> Tensor:
@@ -415,7 +418,8 @@ class Flow(FlowModel):
 
         Raises ValueError for a guidance below 0, or without a context that is optional.
         """
-        options = {"steps": steps, "guidance": parts.guidance_of(self, guidance, context)}
+        weight = parts.guidance_of(self, guidance, context) if guidance else None
+        options = {"steps": steps, "guidance": weight}
         with failing_together() if spread else contextlib.nullcontext():
             return sampling.sample(
                 self, n, context, temperature, seed, batch_size, check, options, spread=spread

@@ -37,7 +37,7 @@ def seen(flow: Any, x: Any, context: Any, batch_size: Any = None) -> tuple[Any, 
     if not flow.built:
         build_on(flow, x, context)
     check_adapted(flow)
-    return x, embedded(flow, context, batch_size)
+    return x, context if flow.embedding is None else embedded(flow, context, batch_size)
 
 
 def seen_context(flow: Any, context: Any, batch_size: Any = None, rows: int | None = None) -> Any:
@@ -57,7 +57,7 @@ def checked(flow: Any, x: Any, context: Any) -> tuple[Any, Any]:
 
 def as_array(flow: Any, x: Any) -> Any:
     """Return `x`, or the array of a frame: by the names of the flow's columns if it knows them."""
-    if not is_frame(x):
+    if isinstance(x, np.ndarray) or not is_frame(x):
         return x
     return (flow.columns or Columns.of(x)).values(x)
 
@@ -79,7 +79,7 @@ def real_numbers(given: Any, what: str = "data", hint: str = "") -> np.ndarray:
     """
     masked = np.ma.is_masked(given)
     try:
-        array = plain_array(ops.convert_to_numpy(given), what)
+        array = given if isinstance(given, np.ndarray) else plain_array(ops.convert_to_numpy(given), what)
         array = array.astype("float64") if array.dtype.kind == "O" else array
     except (TypeError, ValueError, RuntimeError):  # ragged, symbolic, or objects that are no numbers
         array = np.asarray(None)
@@ -100,10 +100,10 @@ def _check_rows(flow, x):
         x = flow.dequantize.validate(x)
         flow.bijector.check_shape(x.shape)
         return x
-    domain = flow.bijector.spec.domain
-    x = _rounded(x, flow.compute_dtype, domain)
-    wrong = ~finite_or_missing(flow, x)
-    if wrong.any():
+    domain, dtype = flow.bijector.spec.domain, flow.compute_dtype
+    x = x.astype(dtype, copy=False) if domain == Domain.REAL else _rounded(x, dtype, domain)
+    if not np.isfinite(x).all() and not finite_or_missing(flow, x).all():
+        wrong = ~finite_or_missing(flow, x)
         raise ValueError(
             f"Flow: got {int(wrong.sum())} NaN or infinite entries of {x.size}, the first "
             f"{_first_place(wrong, names_of(flow))}, expected finite data. Drop or repair those rows."
@@ -159,8 +159,6 @@ def outside(x: np.ndarray, domain: Domain) -> np.ndarray:
 def _rounded(x, dtype, domain):
     """Return numbers as `dtype`; keep numbers inside an interval inside if they would round to its end."""
     rounded = x.astype(dtype, copy=False)
-    if domain == Domain.REAL:
-        return rounded
     intervals = domain.kinds == "interval"
     if len(intervals) not in (1, x.shape[-1]):  # `outside` raises
         return rounded

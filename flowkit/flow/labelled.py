@@ -9,7 +9,7 @@ from keras import ops
 from flowkit.conditioners import ScaledDense
 from flowkit.contract import Bijector, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, checked
-from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.contract.shapes import event_size
 from flowkit.flow import inputs, packing
 from flowkit.flow.flow import Flow
 from flowkit.flow.model import locked
@@ -83,8 +83,7 @@ class LabelledFlow(Flow):
 
     def build(self, input_shape: Shape) -> None:
         super().build(input_shape)
-        latent = as_tuple(self.bijector.compute_output_shape((None, *self.event_shape)))
-        top = self._levels.latent_events[-1] if self._levels else latent
+        top = self._levels.latent_events[-1] if self._levels else self.latent_shape
         self.classifier.build((None, top[-1]))
 
     def _scores(self, y, context, noise, volume):

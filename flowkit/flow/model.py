@@ -56,7 +56,9 @@ class FlowModel(keras.Model):
         self.columns: Columns | None = None
         self.context_columns: Columns | None = None
         self.event_shape: tuple[int, ...] | None = None
+        self.latent_shape: tuple[int, ...] | None = None
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
+        self.rows_of_a_batch = 1  # if no batch size is given: of a built flow more, by the size of an event
         self.ready_at = -1  # the `replacements` of weights when all parts were seen to be adapted
         self.calls = 0  # of methods that may check a round trip, since the weights changed
         self.has_new_weights = False  # loaded or set, and not yet searched for NaN

@@ -53,14 +53,14 @@ def needed_by(*parts: Any) -> str:
 
 
 def guidance_of(flow: Any, weight: float, context: Any) -> float | None:
-    """Return the weight of a guidance; None for 0. Raises ValueError without an optional context."""
-    if weight and (context is None or flow.context_kind != "optional"):
+    """Return the weight of a guidance. Raises ValueError without an optional context."""
+    if context is None or flow.context_kind != "optional":
         found = "no context" if context is None else f"a context that is {flow.context_kind!r}"
         raise ValueError(
             f"guidance: got {weight} with {found}, expected a context of a flow that can do without it. Pass "
             "context=labels to a flow such as zoo.tarflow(num_classes=10)."
         )
-    return weight or None
+    return weight
 
 
 def classes_of(embedding: Any) -> int | None:

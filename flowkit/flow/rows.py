@@ -36,13 +36,13 @@ def run_rows(
     for the same rows, and the row's index, counted from `first`. `options` are constants of the compiled function.
     """
     compiled = flow._compiled_function(function, **options)
-    draws = flow.bijector.spec.draws(inverse=inverse)
+    draws = flow.draws[inverse]
 
     def answer(start, stop, piece):
         noise = None
         if draws:
             noise = noise_of_rows(flow, piece[0].shape, first + start, inverse=inverse, seed=seed, draw=draw)
-        return compiled(*(map_leaves(engine.as_input, part) for part in (*piece, noise)))
+        return compiled(*map_leaves(engine.as_input, (*piece, noise)))
 
     return in_batches(flow, answer, (x, context), batch_size)
 
@@ -89,9 +89,7 @@ def default_batch_size(event_size: int) -> int:
 
 def batch_size_of(flow: Any, size: Any) -> int:
     """Return `size` checked, or the default for events of the flow."""
-    if size is None:
-        return default_batch_size(math.prod(flow._event()))
-    return whole_number(size, "batch_size", least=1)
+    return flow.rows_of_a_batch if size is None else whole_number(size, "batch_size", least=1)
 
 
 def count(rows: Any) -> int:
@@ -109,7 +107,8 @@ def in_batches(flow: Any, function: Callable[..., Any], rows: Any, batch_size: i
     with the number of batches. The last piece is padded with its last row, so that an engine that compiles does so
     once; a single piece is padded to the next of few sizes.
     """
-    batch_size, total = batch_size_of(flow, batch_size), count(rows)
+    total = count(rows)
+    batch_size = batch_size_of(flow, batch_size)
     if total == 0:  # some engines' kernels cannot run on nothing
         dummy = map_leaves(lambda a: np.zeros((1, *a.shape[1:]), a.dtype), rows)
         return head(in_batches(flow, function, dummy, 1), 0)
@@ -135,7 +134,7 @@ def run(flow: Any, function: Callable[..., Any], *args: Any, **options: Any) -> 
 
     `options` are constants of the compiled function.
     """
-    return flow._compiled_function(function, **options)(*(map_leaves(engine.as_input, a) for a in args))
+    return flow._compiled_function(function, **options)(*map_leaves(engine.as_input, args))
 
 
 def one_of_few(count: int) -> int:

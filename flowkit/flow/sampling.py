@@ -12,7 +12,6 @@ from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.checks import refuse_no_context
-from flowkit.contract.shapes import as_tuple
 from flowkit.data.dequantize import GaussianNoise
 from flowkit.engines import engine
 from flowkit.flow import inputs
@@ -111,7 +110,7 @@ def blocks(flow, count, context, temperature, numbers, first, stop):
     seed from `numbers` and the number of the block. So the same numbers give the same rows, whatever the batch size and
     the part of the rows that is drawn. A context of b rows repeats: draw i has row i % b.
     """
-    event = as_tuple(flow.bijector.compute_output_shape((None, *flow._event())))[1:]
+    event = flow.latent_shape
     temperature, most = per_latent(flow.bijector, temperature), default_batch_size(math.prod(event))
     for number in range(first // most, max(1, -(-stop // most))):
         start = number * most
