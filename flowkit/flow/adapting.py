@@ -1,6 +1,6 @@
 """Data-dependent initialisation: the rows that a flow adapts to, passed on from part to part as data go."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,12 +14,15 @@ from flowkit.engines import engine
 from flowkit.flow import inputs, packing
 from flowkit.flow.rows import count, counted, dequantized, head, map_leaves, noise_of_rows
 
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
+
 _ENTRIES = 2**22  # of the rows that are adapted to: of a wide table, or of images, they are fewer
 _ENOUGH = 1000  # rows that show whether a column is of whole numbers
 _DRAWS = 256  # that layers are adapted to without data, as Glow's to images
 
 
-def adapt(flow: Any, x: np.ndarray, context: Any, again: bool) -> None:
+def adapt(flow: "Flow", x: np.ndarray, context: Any, again: bool) -> None:
     """Adapt a built flow to checked data: the embedding to the context, the bijector to data, the base to latents.
 
     `again=False` leaves alone what was adapted before.
@@ -44,7 +47,7 @@ def adapt(flow: Any, x: np.ndarray, context: Any, again: bool) -> None:
             adapt_layer(base, lambda: base.adapt(z, seen), lambda: base.log_prob(z, context=seen), again)
 
 
-def adapt_for_fit(flow: Any, data: packing.Packed, options: dict[str, Any]) -> None:
+def adapt_for_fit(flow: "Flow", data: packing.Packed, options: dict[str, Any]) -> None:
     """Adapt what was not adapted before to the first batch, or to more rows of `data` if the flow asks for them.
 
     Of arrays those that are trained on. Of a data set as many batches as it takes, or the first alone if it can be read
@@ -95,7 +98,7 @@ def _adapt_embedding(flow, context, again):
     return flow.embed(context)
 
 
-def adapt_to_draws(flow: Any, context: Any, again: bool) -> None:
+def adapt_to_draws(flow: "Flow", context: Any, again: bool) -> None:
     """Adapt what waits for data to draws of the flow, in the direction in which they are made.
 
     256 of them; for a context, one for each of its rows, to which the embedding and the networks of the base adapt.

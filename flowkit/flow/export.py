@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -22,6 +22,9 @@ from flowkit.flow.inputs import check_adapted, check_context, embedded
 from flowkit.flow.rows import middles, refuse_varying, run, run_rows
 from flowkit.flow.sampling import latents
 
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
+
 BATCHES = (1, 3, 64)  # at which a file is compared with the flow
 TOLERANCE, MOST = 1e-5, 1e-3  # of the size of an answer; and the most that rounding excuses
 ROUNDINGS = 8  # each entry up or down at random: which of them it is decides about a factor of three
@@ -35,7 +38,7 @@ _FUNCTIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-def export(flow: Any, path: Any, what: str, format: str, context: Any) -> float:
+def export(flow: "Flow", path: Any, what: str, format: str, context: Any) -> float:
     """Write one of a flow's functions to `path`, compare it with the flow: see `Flow.export`."""
     function, given, answers = _FUNCTIONS[one_of("export's what", what, tuple(_FUNCTIONS))]
     one_of("export's format", format, tuple(FORMATS))
@@ -132,7 +135,7 @@ def _compare(flow, run, inputs, answers):
 class Answering(keras.Model):
     """A function of a flow as a model without weights, which an exporter can call: they are constants of it."""
 
-    def __init__(self, flow: Any, function: Callable, *, inverse: bool) -> None:
+    def __init__(self, flow: "Flow", function: Callable, *, inverse: bool) -> None:
         super().__init__(name="flow")
         numbers = [(variable, ops.convert_to_numpy(variable)) for variable in flow.variables]
         # Some formats can hold neither the triangular solves nor the diagonals of what weights alone determine.

@@ -4,7 +4,7 @@ import contextlib
 import os
 import zlib
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,6 +14,9 @@ from flowkit import distributed
 from flowkit.contract.arguments import shown
 from flowkit.distributed.group import launched, started
 from flowkit.engines import engine
+
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
 
 
 def check_devices() -> None:
@@ -77,7 +80,7 @@ def _length(x):
 
 
 @contextlib.contextmanager
-def together(flow: Any) -> Iterator[None]:
+def together(flow: "Flow") -> Iterator[None]:
     """Enter a scope in which processes train one model: it begins with the weights of process 0.
 
     Their noise differs.

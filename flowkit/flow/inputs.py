@@ -3,7 +3,7 @@
 import functools
 import math
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import ops, tree
@@ -21,10 +21,13 @@ from flowkit.data.frame import Columns, is_frame
 from flowkit.engines import engine, plain_array
 from flowkit.flow.rows import default_batch_size, in_batches, map_leaves, run
 
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
+
 # Data
 
 
-def seen(flow: Any, x: Any, context: Any, batch_size: Any = None) -> tuple[Any, Any]:
+def seen(flow: "Flow", x: Any, context: Any, batch_size: Any = None) -> tuple[Any, Any]:
     """Return checked data, and what the parts of a flow receive of their context; build the flow if necessary.
 
     Images that stay on the disk are checked when they are read. Raises ContractError if a part waits for `adapt`.
@@ -40,13 +43,13 @@ def seen(flow: Any, x: Any, context: Any, batch_size: Any = None) -> tuple[Any, 
     return x, context if flow.embedding is None else embedded(flow, context, batch_size)
 
 
-def seen_context(flow: Any, context: Any, batch_size: Any = None, rows: int | None = None) -> Any:
+def seen_context(flow: "Flow", context: Any, batch_size: Any = None, rows: int | None = None) -> Any:
     """Return what the parts of a flow receive of a context, which is checked and may have to have so many rows."""
     check_adapted(flow)
     return embedded(flow, check_context(flow, context, rows), batch_size)
 
 
-def checked(flow: Any, x: Any, context: Any) -> tuple[Any, Any]:
+def checked(flow: "Flow", x: Any, context: Any) -> tuple[Any, Any]:
     """Return data and their context as numpy arrays that fit the flow.
 
     Raises ValueError for data that are not numbers of its kind, and ContractError for a context that does not fit.
@@ -55,14 +58,14 @@ def checked(flow: Any, x: Any, context: Any) -> tuple[Any, Any]:
     return x, check_context(flow, context, len(x))
 
 
-def as_array(flow: Any, x: Any) -> Any:
+def as_array(flow: "Flow", x: Any) -> Any:
     """Return `x`, or the array of a frame: by the names of the flow's columns if it knows them."""
     if isinstance(x, np.ndarray) or not is_frame(x):
         return x
     return (flow.columns or Columns.of(x)).values(x)
 
 
-def names_of(flow: Any) -> Any:
+def names_of(flow: "Flow") -> Any:
     """Return the names of the flow's columns, or None."""
     return None if flow.columns is None else flow.columns.names
 
@@ -126,7 +129,7 @@ def _refuse_outside(flow, x, domain):
         )
 
 
-def finite_or_missing(flow: Any, x: np.ndarray) -> np.ndarray:
+def finite_or_missing(flow: "Flow", x: np.ndarray) -> np.ndarray:
     """Return which entries of `x` are finite, or NaN in a column that may have missing entries."""
     fine = np.isfinite(x)
     if flow.columns is not None:
@@ -173,7 +176,7 @@ def _rounded(x, dtype, domain):
 # The flow
 
 
-def check_adapted(flow: Any) -> None:
+def check_adapted(flow: "Flow") -> None:
     """Raise ContractError if a flow is not built, or a part of it waits for `adapt`."""
     if flow.ready_at == replacements():
         return
@@ -186,7 +189,7 @@ def check_adapted(flow: Any) -> None:
     flow.ready_at = replacements()
 
 
-def warn_of_nan(flow: Any) -> None:
+def warn_of_nan(flow: "Flow") -> None:
     """Warn of weights that are NaN, once after weights were loaded or set."""
     if not flow.has_new_weights:
         return
@@ -203,7 +206,7 @@ def warn_of_nan(flow: Any) -> None:
         )
 
 
-def build_on(flow: Any, x: Any, context: Any) -> None:
+def build_on(flow: "Flow", x: Any, context: Any) -> None:
     """Build a flow for checked data."""
     shape = (None, *x.shape[1:])
     flow.build(shape if context is None else {"x": shape, "context": context_shape(context)})
@@ -216,7 +219,7 @@ def context_error(flow, expected, received, hint=None):
     return ContractError("context", flow, expected=expected, received=received, hint=hint)
 
 
-def check_context(flow: Any, context: Any, samples: int | None = None) -> Any:
+def check_context(flow: "Flow", context: Any, samples: int | None = None) -> Any:
     """Return the context as numpy, or None.
 
     Raises ContractError if it is missing or not read, has not one row for each of `samples`, holds NaN, or names a
@@ -274,7 +277,7 @@ def _check_classes(flow, context):
         raise context_error(flow, wanted, f"{context.dtype} of shape {context.shape}{span}")
 
 
-def embedded(flow: Any, context: Any, batch_size: Any) -> Any:
+def embedded(flow: "Flow", context: Any, batch_size: Any) -> Any:
     """Return what the parts of a flow receive for a checked context, as numpy: each row once for a whole call."""
     if flow.embedding is None or context is None:
         return context

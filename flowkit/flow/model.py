@@ -56,7 +56,7 @@ class FlowModel(keras.Model):
         self.columns: Columns | None = None
         self.context_columns: Columns | None = None
         self.event_shape: tuple[int, ...] | None = None
-        self.latent_shape: tuple[int, ...] | None = None
+        self.latent_shape: tuple[int, ...] = ()
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
         self.rows_of_a_batch = 1  # if no batch size is given: of a built flow more, by the size of an event
         self.ready_at = -1  # the `replacements` of weights when all parts were seen to be adapted

@@ -6,7 +6,7 @@ import itertools
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import keras
 import numpy as np
@@ -20,6 +20,9 @@ from flowkit.data.batch_order import Batches
 from flowkit.data.frame import Columns, is_frame
 from flowkit.flow.inputs import as_array, build_on, check_adapted, check_context, checked, is_array, names_of
 from flowkit.flow.rows import count, head, map_leaves
+
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
 
 _DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
 
@@ -51,7 +54,7 @@ def plain_shape(shape: Any) -> Any:
 
 
 @contextlib.contextmanager
-def learned_columns(flow: Any, x: Any, context: Any = None) -> Iterator[None]:
+def learned_columns(flow: "Flow", x: Any, context: Any = None) -> Iterator[None]:
     """Enter a scope in which the flow knows the columns of frames, `x` and context; it keeps them unless it raises."""
     before = flow.columns, flow.context_columns
     try:
@@ -76,7 +79,7 @@ def _reaches(bijector, layer):
     return layer in parts and all(isinstance(part, Elementwise) for part in before)
 
 
-def refuse_whole(flow: Any, x: Any) -> None:
+def refuse_whole(flow: "Flow", x: Any) -> None:
     """Raise ValueError for a column of whole numbers, if the flow takes tables: its density has no upper bound."""
     continuous = flow.dequantize is None and "whole" not in flow.bijector.spec.domain.kind
     tables = continuous and (flow.columns is not None or flow.most_rows_to_adapt > 0)
@@ -168,7 +171,7 @@ def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -
     return data
 
 
-def warn_of_rounding(flow: Any, x: Any, data: Packed) -> None:
+def warn_of_rounding(flow: "Flow", x: Any, data: Packed) -> None:
     """Warn if Keras will round numbers that the flow takes as they are: those of `x`, packed as `data`."""
     floatx = keras.config.floatx()
     is_float64 = str(getattr(x, "dtype", "float64")).endswith("float64")
@@ -181,7 +184,7 @@ def warn_of_rounding(flow: Any, x: Any, data: Packed) -> None:
         )
 
 
-def ready(flow: Any, *given: Any, learns: bool = False) -> Packed:
+def ready(flow: "Flow", *given: Any, learns: bool = False) -> Packed:
     """Return `packed` data for a flow that is adapted: an engine that traces a step cannot check that."""
     data = packed(flow, *given, learns=learns)
     check_adapted(flow)
@@ -204,7 +207,7 @@ def to_train(flow, x, y, context, sample_weight, options) -> tuple[Packed, dict[
     return data, with_validation(flow, options)
 
 
-def with_validation(flow: Any, options: dict[str, Any]) -> dict[str, Any]:
+def with_validation(flow: "Flow", options: dict[str, Any]) -> dict[str, Any]:
     """Return the options of `fit` with its validation data as Keras takes them.
 
     They are x, (x, context), (x, context, sample_weight), or a data set.
@@ -221,7 +224,7 @@ def with_validation(flow: Any, options: dict[str, Any]) -> dict[str, Any]:
 # Training without data
 
 
-def refuse_data(flow: Any, method: str, x: Any) -> None:
+def refuse_data(flow: "Flow", method: str, x: Any) -> None:
     """Raise ValueError for data although the objective needs none."""
     if x is not None and not flow.objective.needs_data:
         raise ValueError(
@@ -231,7 +234,7 @@ def refuse_data(flow: Any, method: str, x: Any) -> None:
         )
 
 
-def _without_data(flow: Any, context: Any, options: dict[str, Any]) -> tuple[Packed, dict[str, Any]]:
+def _without_data(flow: "Flow", context: Any, options: dict[str, Any]) -> tuple[Packed, dict[str, Any]]:
     """Return batches without data, of rows of a context or of nothing, as `to_train`.
 
     Raises ValueError if the length of an epoch is not known.

@@ -1,6 +1,6 @@
 """The parts of a flow: which fit together, who reads the context, and the embedding that reads it for all of them."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import tree
@@ -10,6 +10,9 @@ from flowkit.contract.arguments import shown
 from flowkit.contract.inside import refuse_shared
 from flowkit.contract.shapes import as_tuple
 from flowkit.flow.inputs import context_error
+
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
 
 
 def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> None:
@@ -52,7 +55,7 @@ def needed_by(*parts: Any) -> str:
     return next(word for word in ("required", "optional", "none") if word in kinds)
 
 
-def guidance_of(flow: Any, weight: float, context: Any) -> float | None:
+def guidance_of(flow: "Flow", weight: float, context: Any) -> float | None:
     """Return the weight of a guidance. Raises ValueError without an optional context."""
     if context is None or flow.context_kind != "optional":
         found = "no context" if context is None else f"a context that is {flow.context_kind!r}"
@@ -75,7 +78,7 @@ def classes_of(embedding: Any) -> int | None:
 # The embedding
 
 
-def build_embedding(flow: Any, context_shape: Any) -> Any:
+def build_embedding(flow: "Flow", context_shape: Any) -> Any:
     """Build the flow's embedding; return the shape, or the dict of shapes, of its output.
 
     It is called on a placeholder, so that layers inside it that Keras builds at their first call are built too.

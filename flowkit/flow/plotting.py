@@ -1,7 +1,7 @@
 """Pictures of a flow: its density, pairs of its columns, or its samples."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +10,9 @@ from flowkit.data.column_types import Category, Date, Number
 from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow.inputs import as_array, check_context, names_of
 from flowkit.flow.rows import count, map_leaves
+
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
 
 MOST_COLUMNS = 10  # of a plot of pairs, where more would be too small to see
 _GRID = 100  # points along each axis of a density
@@ -20,7 +23,7 @@ _IMAGES = 16
 _WORDS = 6  # categories at most that an axis names
 
 
-def draw(flow: Any, x: Any, context: Any, samples: int, seed: int) -> Any:
+def draw(flow: "Flow", x: Any, context: Any, samples: int, seed: int) -> Any:
     """Return the figure of `Flow.plot`."""
     shape, samples = flow._event(), whole_number(samples, "samples", least=2)
     context = check_context(flow, context)
@@ -42,7 +45,7 @@ def draw(flow: Any, x: Any, context: Any, samples: int, seed: int) -> Any:
     return picture(flow, drawn, data, context, names)
 
 
-def types_of(flow: Any) -> TypedColumns | None:
+def types_of(flow: "Flow") -> TypedColumns | None:
     """Return the types of a flow's columns, None for numbers."""
     return flow.columns if isinstance(flow.columns, TypedColumns) else None
 
@@ -51,7 +54,8 @@ def _curve(flow, drawn, data, context, names):
     figure, axes = _figure(5.6, 3.4)
     if data is not None:
         axes.hist(data[:, 0], bins=60, density=True, alpha=0.4, label="data")
-    at = np.linspace(*_ends(drawn[:, 0]), 4 * _GRID)[:, None]
+    low, high = _ends(drawn[:, 0])
+    at = np.linspace(low, high, 4 * _GRID)[:, None]
     axes.plot(at, _densities(flow, at, context), label="flow")
     axes.set(xlabel=names[0], ylabel="density")
     axes.legend()
@@ -60,7 +64,8 @@ def _curve(flow, drawn, data, context, names):
 
 def _density(flow, drawn, data, context, names):
     figure, axes = _figure(5, 4)
-    across, up = (np.linspace(*_ends(column), _GRID) for column in drawn.T)
+    ends = map(_ends, drawn.T)
+    across, up = (np.linspace(low, high, _GRID) for low, high in ends)
     grid = np.stack(np.meshgrid(across, up), axis=-1).reshape(-1, 2)
     mesh = axes.pcolormesh(across, up, _densities(flow, grid, context).reshape(_GRID, _GRID))
     if data is not None:

@@ -3,13 +3,16 @@
 import os
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import words
 from flowkit.flow.rows import in_batches, map_leaves, middles, run_rows
+
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
 
 TOLERANCE = 1e-3  # of the size of a row; to see less than that needs a plot of the two side by side
 LOOKED_AT = 8  # rows
@@ -21,7 +24,7 @@ Check = Annotated[str | None, words("warn", "raise", None)]
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 
 
-def look_at(flow: Any, x: Any, context: Any, check: Any, batch_size: Any, **options: Any) -> None:
+def look_at(flow: "Flow", x: Any, context: Any, check: Any, batch_size: Any, **options: Any) -> None:
     """Take rows of `x`, checked data, to their latents and back, and warn or raise if they do not come back.
 
     "raise" looks at each row of each call. "warn" looks at the 8 rows farthest out, which are lost first; and at calls
@@ -87,7 +90,7 @@ def warn_of_overflow(finite: np.ndarray) -> None:
         )
 
 
-def relative_error(flow: Any, x: Any, context: Any, batch_size: Any) -> np.ndarray:
+def relative_error(flow: "Flow", x: Any, context: Any, batch_size: Any) -> np.ndarray:
     """Return max|f^-1(f(x)) - x| over the entries of each row, for the size of the row.
 
     The size is max|x|, and no less than that of the median row, nor than what 2^9 roundings of 1 are a TOLERANCE of.

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from keras import ops, tree
@@ -12,13 +12,16 @@ from flowkit.contract.noise import Needs, needs_for
 from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
 
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
+
 _ENTRIES = 2**18  # of one batch by default: about 330 images of 28x28
 # Dequantisation, forward and the way back draw from separate streams.
 _STREAMS = {"dequantize": 0, "forward": 1, "inverse": 2}
 
 
 def run_rows(
-    flow: Any,
+    flow: "Flow",
     function: Callable[..., Any],
     x: Any,
     context: Any = None,
@@ -48,7 +51,7 @@ def run_rows(
 
 
 def score_rows(
-    flow: Any,
+    flow: "Flow",
     function: Callable[..., Any],
     x: Any,
     context: Any,
@@ -65,7 +68,7 @@ def score_rows(
     `volume` adds the dequantizer's part of log_prob, if it varies. `middle` takes whole values at the middle of their
     bins, without noise.
     """
-    how = {"seed": seed, "draw": draw, "batch_size": batch_size}
+    how: dict[str, Any] = {"seed": seed, "draw": draw, "batch_size": batch_size}
     if flow.dequantize is None:
         return run_rows(flow, function, x, context, first=first, **how)
 
@@ -87,7 +90,7 @@ def default_batch_size(event_size: int) -> int:
     return max(1, _ENTRIES // max(1, event_size))
 
 
-def batch_size_of(flow: Any, size: Any) -> int:
+def batch_size_of(flow: "Flow", size: Any) -> int:
     """Return `size` checked, or the default for events of the flow."""
     return flow.rows_of_a_batch if size is None else whole_number(size, "batch_size", least=1)
 
@@ -99,7 +102,7 @@ def count(rows: Any) -> int:
     return len(rows)
 
 
-def in_batches(flow: Any, function: Callable[..., Any], rows: Any, batch_size: int | None = None) -> Any:
+def in_batches(flow: "Flow", function: Callable[..., Any], rows: Any, batch_size: int | None = None) -> Any:
     """Return `function(start, stop, piece)` for consecutive pieces of `rows`, concatenated as numpy arrays.
 
     `rows` is an array, or a dict or tuple of arrays, of as many rows each; None entries stay None. Anything that can be
@@ -129,7 +132,7 @@ def in_batches(flow: Any, function: Callable[..., Any], rows: Any, batch_size: i
     return whole
 
 
-def run(flow: Any, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def run(flow: "Flow", function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Return `function` of arrays, with a flow's weights, without gradients; compiled if the engine does.
 
     `options` are constants of the compiled function.
@@ -239,7 +242,9 @@ def refuse_varying(dequantize: Any, what: str) -> None:
         )
 
 
-def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0) -> tuple[Any, Any]:
+def dequantized(
+    flow: "Flow", x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0
+) -> tuple[Any, Any]:
     """Return (continuous values of samples `start` and following, the log-det (rows,) or None if it is constant)."""
     layer = flow.dequantize
     if layer is None:
@@ -251,7 +256,7 @@ def dequantized(flow: Any, x: np.ndarray, start: int = 0, *, seed: int = 0, draw
     return y, log_det if varies(layer) else None
 
 
-def middles(flow: Any, x: np.ndarray) -> np.ndarray:
+def middles(flow: "Flow", x: np.ndarray) -> np.ndarray:
     """Return the middles of the bins of `x`; of a foreign dequantizer the values for the middle of its noise."""
     dequantize = flow.dequantize
     if dequantize is None:

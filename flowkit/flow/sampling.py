@@ -2,7 +2,7 @@
 
 import math
 import operator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -19,6 +19,9 @@ from flowkit.flow.group import check_same
 from flowkit.flow.round_trip import look_at, warn_of_overflow
 from flowkit.flow.rows import count, default_batch_size, map_leaves, one_of_few, run_rows
 from flowkit.flow.scoring import densities
+
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
 
 _SEEDS = 2**31  # every engine takes smaller seeds
 
@@ -76,7 +79,9 @@ def _finite(flow, x):
     return inputs.finite_or_missing(flow, x).all(axis=tuple(range(1, x.ndim)))
 
 
-def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tuple[np.ndarray, np.ndarray]:
+def proposals(
+    flow: "Flow", n: int, context: Any, seed: Any, batch_size: Any
+) -> tuple[np.ndarray, np.ndarray]:
     """Return draws and their log q, for importance weights p(x) / q(x) with mean Z.
 
     For a flow with a bound as its likelihood, q and p also hold what the inverse drops, so the mean stays Z.
@@ -92,12 +97,12 @@ def proposals(flow: Any, n: int, context: Any, seed: Any, batch_size: Any) -> tu
     return x, log_q
 
 
-def as_frame(flow: Any, x: np.ndarray) -> Any:
+def as_frame(flow: "Flow", x: np.ndarray) -> Any:
     """Return a table as a frame, if the flow knows its columns."""
     return x if flow.columns is None or x.ndim != 2 else flow.columns.frame(x)
 
 
-def latents(flow: Any, count: int, context: Any, temperature: Any, seed: Any) -> np.ndarray:
+def latents(flow: "Flow", count: int, context: Any, temperature: Any, seed: Any) -> np.ndarray:
     """Return `count` draws of a flow's base, (count, *event); `context` holds what the base receives."""
     numbers = entropy(flow.sampler if seed is None else seed)
     return np.concatenate([z for _, z, _ in blocks(flow, count, context, temperature, numbers, 0, count)])
@@ -166,7 +171,7 @@ def _mixed(numbers, block):
 # Draws that carry gradients
 
 
-def draw(flow: Any, n: Any, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
+def draw(flow: "Flow", n: Any, context: Any = None, seed: Any = None) -> tuple[Any, Any]:
     """Return x = f^-1(z) for draws z of the base, and log q(x), as tensors: see `Flow.draw`."""
     if flow.dequantize is not None or "whole" in flow.bijector.spec.domain.kind:
         raise ValueError(

@@ -10,7 +10,7 @@ import threading
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -24,6 +24,9 @@ from flowkit.flow.inputs import warn_of_nan
 from flowkit.objectives import MaximumLikelihood, Objective
 from flowkit.presets.folder import PresetError, check_config, count_weights, read_preset, unpack, write_preset
 from flowkit.presets.hub import find_preset
+
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
 
 _PARTS = ("bijector", "base", "embedding", "dequantize")
 _COLUMNS = ("columns", "context_columns")
@@ -135,7 +138,7 @@ def from_preset(cls: type, preset: Any) -> Any:
     return _loaded(found.folder, cls, preset)
 
 
-def save_to_preset(flow: Any, folder: Any, rows: Any, context: Any, about: Any, extra: Any) -> None:
+def save_to_preset(flow: "Flow", folder: Any, rows: Any, context: Any, about: Any, extra: Any) -> None:
     """Write a flow as a preset: see `Flow.save_to_preset`."""
     plain = _uncompiled(flow)
     extra = dict(extra or {})
@@ -167,7 +170,7 @@ def _uncompiled(flow):
 # Configs
 
 
-def config_of(flow: Any) -> dict[str, Any]:
+def config_of(flow: "Flow") -> dict[str, Any]:
     """Return the parts and columns of a flow as a config."""
     columns = {name: getattr(flow, name) for name in _COLUMNS}
     return {

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -15,6 +15,9 @@ from flowkit.distributed.failed import failing_together
 from flowkit.flow import inputs
 from flowkit.flow.rows import map_leaves, score_rows
 from flowkit.objectives import MaximumLikelihood, Objective
+
+if TYPE_CHECKING:
+    from flowkit.flow.flow import Flow
 
 
 def densities(flow, x, context, batch_size, seed, draw=0, first=0):
@@ -51,7 +54,7 @@ def in_bits(log_prob: np.ndarray, shape: Any) -> np.ndarray:
     return -log_prob / (event_size(shape) * math.log(2))
 
 
-def score_in_a_group(flow: Any, x: Any, context: Any = None, samples: int = 1) -> tuple[str, np.ndarray]:
+def score_in_a_group(flow: "Flow", x: Any, context: Any = None, samples: int = 1) -> tuple[str, np.ndarray]:
     """Return the name of a flow's score, see `score_name`, and the scores of all rows: float64 (batch,).
 
     All processes have `x`. Each reads and scores its part; all receive all rows.
@@ -97,14 +100,14 @@ def mean(losses: Any) -> Any:
     return ops.sum(losses) / ops.maximum(ops.cast(ops.shape(losses)[0], losses.dtype), 1)
 
 
-def score_name(flow: Any) -> str:
+def score_name(flow: "Flow") -> str:
     """Return the name of the metric that scores a flow's data: "bits_per_dim", "nll", or "loss" if they are equal.
 
     Rows without losses of layers have a loss that is -log_prob, so that `nll` would repeat it.
     """
     if flow.dequantize is not None:
         return "bits_per_dim"
-    repeated = len(flow.event_shape) == 1 and is_likelihood(flow.objective) and not flow.has_other_losses
+    repeated = len(flow._event()) == 1 and is_likelihood(flow.objective) and not flow.has_other_losses
     return "loss" if repeated else "nll"
 
 
@@ -113,7 +116,7 @@ def is_likelihood(objective: Objective) -> bool:
     return type(objective).__call__ is MaximumLikelihood.__call__
 
 
-def what_counts(flow: Any, values: Any, sample_weight: Any) -> tuple[Any, Any]:
+def what_counts(flow: "Flow", values: Any, sample_weight: Any) -> tuple[Any, Any]:
     """Return which of the values (batch,) count in a mean, and with what weight."""
     # A training step that is not finite does not count if it is not taken (flowkit.training.guard).
     skips = getattr(getattr(flow, "optimizer", None), "skips_what_is_not_finite", False)

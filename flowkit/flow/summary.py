@@ -86,9 +86,9 @@ def show(flow: Any, line_length: int | None, print_fn: Any, **options: bool) -> 
     if print_fn is None:
         Console(width=line_length, markup=False).print(made)  # a name may look like markup
         return
-    console = Console(width=line_length or 120, file=io.StringIO(), markup=False)
-    console.print(made)
-    print_fn(console.file.getvalue())
+    text = io.StringIO()
+    Console(width=line_length or 120, file=text, markup=False).print(made)
+    print_fn(text.getvalue())
 
 
 def as_html(flow: Any) -> str:

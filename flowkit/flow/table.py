@@ -38,6 +38,7 @@ class TableFlow(Flow):
     """
 
     columns: TypedColumns
+    context_columns: Any
 
     def log_prob(self, x: Tensor, context: Context = None, **options: Any) -> Tensor:
         """Return log p of each row of a frame, as a Series with the frame's index: see `Flow.log_prob`.
@@ -97,7 +98,7 @@ class TableFlow(Flow):
         seen = None if context is None else np.asarray(self.context_columns.values(context))
         noise = noise_of_rows(self, codes.shape, 0, inverse=False, seed=seed)
         for sweep in range(sweeps):
-            for place in np.flatnonzero(absent.any(axis=0)):
+            for place in np.flatnonzero(absent.any(axis=0)).tolist():
                 gone = np.flatnonzero(absent[:, place])
                 kind = self.columns.types[place]
                 values = kind.proposals((len(gone), candidates), rng)
@@ -105,7 +106,7 @@ class TableFlow(Flow):
                 tried = np.repeat(codes[gone], candidates, axis=0)
                 tried[:, place] = values.reshape(-1)
                 its = None if seen is None else np.repeat(seen[gone], candidates, axis=0)
-                draw = 1 + sweep * len(self.columns.types) + int(place)
+                draw = 1 + sweep * len(self.columns.types) + place
                 new = noise_of_rows(self, tried.shape, 0, inverse=False, seed=seed, draw=draw)
                 if noise is not None:
                     new[::candidates] = noise[gone]
