@@ -19,7 +19,7 @@ from flowkit.data.column_types import (
     moments_of,
     numbers_of,
 )
-from flowkit.data.csv_file import is_number
+from flowkit.data.frame_file import is_number
 
 MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
 MOST_CATEGORIES = 256  # of a column of text, unless its type is given

@@ -544,7 +544,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["train", "glow/fashion-mnits"], "the nearest are glow/fashion-mnist"),
         (["train", "RECIPE", "--set", "model.stpes=3"], "model.stpes is not a key of a recipe; the nearest is"),
         (["train", "RECIPE", "--set", "nonsense"], "--set: got nonsense, expected table.key=value"),
-        (["train", "RECIPE", "--epochs", "0"], "tiny.toml: training.epochs: got 0, expected greater"),
+        (["train", "RECIPE", "--epochs", "0"], "tiny.toml: training.epochs: got 0, expected a whole"),
         (["train", "RECIPE", "--epochs", "many"], "Invalid value for '--epochs'"),
         (["train", "RECIPE", "--precision", "float8"], "tiny.toml: training.precision: got 'float8', expected "),
         (["train", "RECIPE", "--backend", "theano"], "--backend theano: Keras already runs on another"),

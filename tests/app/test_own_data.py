@@ -71,7 +71,7 @@ def test_a_folder_of_pictures_is_trained_on(tmp_path, capsys):
     assert main(["train", "images", "--data", str(folder), *words]) == 0
     assert "chosen by the data: data.size = [8, 8], model.levels = 2" in capsys.readouterr().out
     recipe = read_recipe(str(tmp_path / "run" / "recipe.toml"))
-    assert (recipe.model["num_classes"], recipe.data.size) == (2, [8, 8])
+    assert (recipe.model["num_classes"], recipe.data.size) == (2, (8, 8))
 
 
 @pytest.mark.parametrize("side", [30, 33])

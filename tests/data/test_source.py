@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from flowkit.data import absolute, load, load_table
-from flowkit.data.raw_images import read_idx
+from flowkit.data.packed_images import read_idx
 
 pytestmark = pytest.mark.one_engine
 
@@ -312,7 +312,7 @@ def cifar_folder(tmp_path, rng):
     return folder
 
 
-def test_cifar10(cifar_folder):
+def test_cifar10(cifar_folder, most_bytes):
     train, test = load(cifar_folder), load(cifar_folder.parent, "test")
     assert train.images.shape == (20, 32, 32, 3)
     assert test.images.shape == (4, 32, 32, 3)
@@ -320,8 +320,9 @@ def test_cifar10(cifar_folder):
     assert train.classes[0] == "airplane"
     raw = np.fromfile(cifar_folder / "test_batch.bin", "uint8").reshape(4, 3073)
     assert test.images[1, 2, 3].tolist() == raw[1, 1:].reshape(3, 32, 32)[:, 2, 3].tolist()
-    with pytest.raises(ValueError, match="at most 12,000 bytes"):
-        load(cifar_folder, "test", max_bytes=12_000)
+    most_bytes(12_000)
+    with pytest.raises(ValueError, match="at most 12,000"):
+        load(cifar_folder, "test")
 
 
 @pytest.mark.parametrize("raw", [b"", bytes(500), bytes(3074 * 4), b"\x0a" * 3073])
@@ -389,13 +390,11 @@ def test_parquet_files_of_images_as_hugging_face_stores_them(tmp_path, images, w
         np.testing.assert_array_equal(part.images, images[30:][part.labels])
 
 
-def test_parquet_files_of_no_images(tmp_path, images, write_parquet):
+def test_parquet_files_of_no_images(tmp_path, images, write_parquet, most_bytes):
     polars = pytest.importorskip("polars")
     grey = write_parquet("grey.parquet", images[..., 0], column="image")
     assert load(grey).images.shape == (45, 6, 6, 1)
     assert load(grey).labels is None
-    with pytest.raises(ValueError, match="expected at most 1,000 bytes"):
-        load(grey, max_bytes=1000)
     polars.DataFrame({"a": [1.5] * 9}).write_parquet(tmp_path / "a.parquet")
     with pytest.raises(ValueError, match=r"got columns 'a', expected one column of images.*\. Tables"):
         load(tmp_path / "a.parquet")
@@ -407,3 +406,6 @@ def test_parquet_files_of_no_images(tmp_path, images, write_parquet):
         load(tmp_path / "c.parquet")
     with pytest.raises(FileNotFoundError, match=r"expected some named train-\*\.parquet"):
         load(tmp_path)
+    most_bytes(1000)
+    with pytest.raises(ValueError, match="expected at most 1,000"):
+        load(grey)
