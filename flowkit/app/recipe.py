@@ -19,7 +19,6 @@ from flowkit.contract.arguments import (
     Between0And1,
     Positive,
     instance,
-    is_number,
     listed,
     one_of,
     real,
@@ -37,11 +36,8 @@ _DERIVED = ("input_shape", "features", "context", "base", "embedding")
 
 def _held_out(value, name):
     """Return a number or a share of rows."""
-    if isinstance(value, float) and is_number(value) and 0 < value < 1:
-        return value
-    if isinstance(value, float):
-        raise ValueError(f"{name}: got {value}, expected a whole number, or a share between 0 and 1.")
-    return whole(0, None)(value, name)
+    share = real(0, 1, "a whole number, or a share between 0 and 1", "()")
+    return (share if isinstance(value, float) else whole(0, None))(value, name)
 
 
 def _decay(value, name):
@@ -124,9 +120,6 @@ class SamplingTable:
     count: Whole = 64  # 0: no pictures
 
 
-_TABLES = {"data": DataTable, "training": TrainingTable, "sampling": SamplingTable}
-
-
 @dataclass(frozen=True)
 class Recipe:
     """A validated recipe; `model` holds `name` and the keyword arguments of that zoo function."""
@@ -136,48 +129,36 @@ class Recipe:
     training: TrainingTable
     sampling: SamplingTable
 
-    def __post_init__(self):
-        """Raise a RecipeError if epochs are to be chosen by nothing."""
+    @classmethod
+    def of(cls, tables: dict[str, Any]) -> "Recipe":
+        """Return the recipe of plain tables; raise a RecipeError that names the table and the key."""
+        kinds = {"data": DataTable, "training": TrainingTable, "sampling": SamplingTable}
+        for name in tables:
+            if name not in ("model", *kinds):
+                raise RecipeError(f"{name[:80]} is not a key of a recipe; {closest(name, ('model', *kinds))}")
+            if not isinstance(tables[name], dict):
+                raise RecipeError(f"{name}: got {shown(tables[name])}, expected a table, [{name}]")
+        tables = {name: dict(tables.get(name, {})) for name in ("model", *kinds)}
+        family = tables["model"].pop("name", None)
+        if not isinstance(family, str) or family not in zoo.ARCHITECTURES:
+            near = closest(str(family), zoo.ARCHITECTURES)
+            raise RecipeError(f"model.name: got {shown(family)}, expected a family; {near}")
+        if tables["data"].pop("max_bytes", None) is not None:
+            warnings.warn(
+                "data.max_bytes is ignored: data may take half of this machine's memory", stacklevel=2
+            )
+        model = {"name": family, **filled(zoo.ARCHITECTURES[family], tables["model"], "model")}
+        recipe = cls(model, *(kind(**filled(kind, tables[name], name)) for name, kind in kinds.items()))
         for key in ("early_stopping", "keep_best"):
-            if getattr(self.training, key) and not self.data.validation:
-                raise RecipeError(
-                    f"training.{key}: got data.validation = 0, expected a share above 0 to choose an epoch by"
-                )
+            if getattr(recipe.training, key) and not recipe.data.validation:
+                expected = "expected a share above 0 to choose an epoch by"
+                raise RecipeError(f"training.{key}: got data.validation = 0, {expected}")
+        return recipe
 
     def flat(self) -> dict[str, Any]:
         """Return {"model.levels": 3, ...}, also of keys that are None."""
-        return {
-            f"{table}.{key}": value for table, keys in asdict(self).items() for key, value in keys.items()
-        }
-
-
-def _recipe(tables):
-    """Return the recipe of plain tables."""
-    for name in tables:
-        if name not in ("model", *_TABLES):
-            raise RecipeError(f"{name[:80]} is not a key of a recipe; {closest(name, ['model', *_TABLES])}")
-    model = dict(_table(tables, "model"))
-    name = model.pop("name", None)
-    if not isinstance(name, str) or name not in zoo.ARCHITECTURES:
-        raise RecipeError(
-            f"model.name: got {shown(name)}, expected a family; {closest(str(name), zoo.ARCHITECTURES)}"
-        )
-    if _table(tables, "data").pop("max_bytes", None) is not None:
-        warnings.warn(
-            "data.max_bytes is ignored: data may take half of this machine's memory. Leave it out",
-            stacklevel=2,
-        )
-    values = filled(zoo.ARCHITECTURES[name], model, "model")
-    others = {key: kind(**filled(kind, _table(tables, key), key)) for key, kind in _TABLES.items()}
-    return Recipe({"name": name, **values}, **others)
-
-
-def _table(tables, name):
-    """Return the table `name`, empty if it is not there."""
-    table = tables.setdefault(name, {})
-    if not isinstance(table, dict):
-        raise RecipeError(f"{name}: got {shown(table)}, expected a table, [{name}]")
-    return table
+        tables = asdict(self)
+        return {f"{table}.{key}": tables[table][key] for table in tables for key in tables[table]}
 
 
 def filled(function: Callable[..., Any], given: dict[str, Any], table: str) -> dict[str, Any]:
@@ -247,7 +228,7 @@ def parse_recipe(text: str, overrides: Sequence[str | tuple[str, Any]] = (), whe
             raise RecipeError(f"--set: got {place[:80]}, expected {expected}")
         tables[table][key] = value
     try:
-        return _recipe(tables)
+        return Recipe.of(tables)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
 
@@ -267,7 +248,7 @@ def dumps(tables: Recipe | dict[str, Any]) -> str:
     blocks = []
     for name, table in tables.items():
         lines = [
-            f"# {_key(key)} = none\n" if value is None else f"{_key(key)} = {_value(value)}\n"
+            f"# {_key(key)} = none\n" if value is None else f"{_key(key)} = {toml_value(value)}\n"
             for key, value in table.items()
         ]
         blocks.append(f"[{_key(name)}]\n{''.join(lines)}")
@@ -275,13 +256,14 @@ def dumps(tables: Recipe | dict[str, Any]) -> str:
 
 
 def _key(key):
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
-def _value(value):
+def toml_value(value: Any) -> str:
+    """Return a value as TOML writes it."""
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{_key(key)} = {_value(entry)}' for key, entry in value.items())}}}"
+        return f"{{{', '.join(f'{_key(key)} = {toml_value(entry)}' for key, entry in value.items())}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     # Numbers, strings and booleans are those of JSON, but for one character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

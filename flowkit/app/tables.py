@@ -137,7 +137,7 @@ class Tables:
         """
         if isinstance(flow, TableFlow):
             known = flow.columns, flow.context_columns
-            frame = read_frame(source, known=known)
+            frame = read_frame(source, known)
             read = {name for columns in known if columns is not None for name in columns.names}
             unread = {name: frame[name].to_list() for name in frame.columns if name not in read}
             return *coded(frame, *known, str(source)), unread

@@ -58,7 +58,7 @@ def train(
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers, load
     from flowkit.app.images import Images
-    from flowkit.app.recipe import dumps, read_recipe, setting
+    from flowkit.app.recipe import dumps, read_recipe, setting, toml_value
     from flowkit.app.run_folder import RunFolder
     from flowkit.app.tables import Tables
     from flowkit.contract.arguments import one_of
@@ -86,7 +86,7 @@ def train(
             print(dumps(chosen), end="")
         return
     if own and flowkit.distributed.is_main():
-        values = ", ".join(f"{key} = {chosen.flat()[key]}" for key in own)
+        values = ", ".join(f"{key} = {toml_value(chosen.flat()[key])}" for key in own)
         print(f"chosen by the data: {values}; --set changes them", flush=True)
     _train(chosen, folder, resume, log or [])
 

@@ -22,6 +22,11 @@ def read_parquet(path: Path) -> Any:
         return importlib.import_module("polars").read_parquet(file)
 
 
+def read_named(path: Path, words: Iterable[str] = ()) -> tuple[Any, bool]:
+    """Return the frame in a .parquet, .csv or .tsv file, and True if the file names its columns; see `read_csv`."""
+    return (read_parquet(path), True) if path.suffix.lower() == ".parquet" else read_csv(path, words)
+
+
 def read_csv(path: Path, words: Iterable[str] = ()) -> tuple[Any, bool]:
     """Return the polars frame of a table as text, dates among its types, and True if the first line names the columns.
 

@@ -126,23 +126,10 @@ def load(
         >>> data.classes[data.labels[0]] in data.classes
         True
     """
-    name, whole = str(source), False
-    if isinstance(source, str) and source in NAMES:
-        load_split, classes = NAMES[source]
-        found = replace(load_split(split), classes=classes)
-    else:
-        path, key = existing_path(source, NAMES)
-        read = functools.partial(read_image, size=size, channels=channels)
-        if not path.is_dir():
-            found, whole = _read_file(path, split, key, read)
-        elif place := find_cifar10(path):
-            found = read_cifar10(place, split)
-        elif has_idx(path):
-            found = read_idx_folder(path, split)
-        elif files := find_parquet(path, split):
-            found = read_parquet_images(files, read)
-        else:
-            found = load_image_folder(path, split, read, limit, in_memory)
+    name = str(source)
+    found, whole = _read(
+        source, split, functools.partial(read_image, size=size, channels=channels), limit, in_memory
+    )
     if isinstance(found.images, LazyImages):  # of a folder, whose files are read as they should be
         return replace(found, name=name)
     found = replace(found, images=_as_images(found.images, found.name, in_memory))
@@ -156,21 +143,15 @@ def load(
     return replace(found, images=bring(found.images, size, channels, name))
 
 
-def _as_images(array, name, in_memory):
-    """Return an array as images: checked, uint8, in memory.
-
-    Without `in_memory`, an array of uint8 that is mapped from a file stays there, as `LazyImages`.
-    """
-    if isinstance(array, np.memmap) and not in_memory and array.dtype == np.uint8:
-        array = with_channels(array, name)
-        return LazyImages(lambda rows: np.asarray(array[rows]), array.shape)
-    check_bytes(name, *array.shape, array.itemsize)
-    return validate_images(array, name=name)
-
-
-def _read_file(path, split, key, read):
-    """Return the images of a split, or (those of both, True)."""
+def _read(source, split, read, limit, in_memory):
+    """Return the images of a split as they are stored, or (those of both, True); `read` returns one image."""
+    if isinstance(source, str) and source in NAMES:
+        load_split, classes = NAMES[source]
+        return replace(load_split(split), classes=classes), False
+    path, key = existing_path(source, NAMES)
     suffix = path.suffix.lower()
+    if path.is_dir():
+        return _read_folder(path, split, read, limit, in_memory), False
     if suffix == ".npy":
         return Dataset(map_npy(path), None, 256, str(path)), True
     if suffix == ".npz":
@@ -184,6 +165,29 @@ def _read_file(path, split, key, read):
         "Put images into a folder, unpack archives, and save the arrays of a pickle, which could run any code, with "
         "np.savez; tables are for flowkit.data.load_table and for recipes of tables, such as nsf/magic."
     )
+
+
+def _read_folder(path, split, read, limit, in_memory):
+    """Return the images of a split in a folder."""
+    if place := find_cifar10(path):
+        return read_cifar10(place, split)
+    if has_idx(path):
+        return read_idx_folder(path, split)
+    if files := find_parquet(path, split):
+        return read_parquet_images(files, read)
+    return load_image_folder(path, split, read, limit, in_memory)
+
+
+def _as_images(array, name, in_memory):
+    """Return an array as images: checked, uint8, in memory.
+
+    Without `in_memory`, an array of uint8 that is mapped from a file stays there, as `LazyImages`.
+    """
+    if isinstance(array, np.memmap) and not in_memory and array.dtype == np.uint8:
+        array = with_channels(array, name)
+        return LazyImages(lambda rows: np.asarray(array[rows]), array.shape)
+    check_bytes(name, *array.shape, array.itemsize)
+    return validate_images(array, name=name)
 
 
 def absolute(source: str | Path) -> str:

@@ -13,7 +13,7 @@ from flowkit.data.bounded import FileError, NpzFile, check_bytes, map_npy
 from flowkit.data.column_types import Category
 from flowkit.data.dataset import Limit, Split, split_rows
 from flowkit.data.frame import Columns
-from flowkit.data.frame_file import is_number, read_csv, read_parquet
+from flowkit.data.frame_file import is_number, read_named
 from flowkit.data.source import existing_path
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, refuse, split_names
 
@@ -109,18 +109,7 @@ def load_table(
         ('age', 'height')
     """
     path, key = existing_path(source)
-    suffix, names, whole = path.suffix.lower(), None, True
-    if suffix in SUFFIXES:
-        frame, named = (read_parquet(path), True) if suffix == ".parquet" else read_csv(path)
-        values, names = _numbers(frame, path), tuple(frame.columns) if named else None
-    elif suffix == ".npy":
-        values = map_npy(path)
-    elif suffix == ".npz":
-        arrays = NpzFile(path)
-        chosen, whole = arrays.choose(_PAIRS, split, key)
-        values = arrays.read(chosen)
-    else:
-        raise FileError(f"{path}: got another kind of file or a folder, expected {_READ}. {_ADVICE}")
+    values, names, whole = _read(path, split, key)
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
         raise FileError(
             f"{path}: got {values.dtype} of shape {values.shape}, expected a table of real numbers, (rows, columns). "
@@ -141,6 +130,21 @@ def load_table(
             "numbers. Drop or fill in these rows, or leave the column out."
         )
     return table
+
+
+def _read(path, split, key):
+    """Return (entries, names of columns or None, True if the entries are those of both splits)."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        frame, named = read_named(path)
+        return _numbers(frame, path), tuple(frame.columns) if named else None, True
+    if suffix == ".npy":
+        return map_npy(path), None, True
+    if suffix == ".npz":
+        arrays = NpzFile(path)
+        chosen, whole = arrays.choose(_PAIRS, split, key)
+        return arrays.read(chosen), None, whole
+    raise FileError(f"{path}: got another kind of file or a folder, expected {_READ}. {_ADVICE}")
 
 
 def _numbers(frame, path):
@@ -176,11 +180,9 @@ def read_frame(source: str | Path, known: Iterable[TypedColumns | None] = ()) ->
     and for names among which is a number.
     """
     path, _ = existing_path(source)
-    if path.suffix.lower() == ".parquet":
-        return read_parquet(path)
     kinds = [pair for columns in known if columns for pair in zip(columns.names, columns.types, strict=True)]
     words = [name for name, kind in kinds if isinstance(kind, Category) and isinstance(kind.values[0], str)]
-    return read_csv(path, words)[0]
+    return read_named(path, words)[0]
 
 
 def typed_columns(
