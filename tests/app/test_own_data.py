@@ -117,5 +117,3 @@ def test_a_misspelt_name_is_answered_with_the_nearest(capsys):
         said = capsys.readouterr().err
         assert near in said
         assert "[model]" not in said
-    assert main(["train", "nsf"]) == 2
-    assert 'a TOML file whose [model] has name = "nsf"' in capsys.readouterr().err

@@ -192,31 +192,10 @@ def test_bad_npz(tmp_path, images):
     np.savez(path, images=images, labels=np.arange(49))
     with pytest.raises(ValueError, match=r"labels\]: got 49, expected one per image, 50 in all"):
         load(path)
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(ValueError, match="can't be read"):
-        load(path)
-    path.write_bytes(b"")
-    with pytest.raises(ValueError, match="can't be read"):
-        load(path)
-
-
-def test_damaged_npz_member(tmp_path, images):
-    path = tmp_path / "a.npz"
-    np.savez_compressed(path, images=images)
-    raw = bytearray(path.read_bytes())
-    raw[len(raw) // 2] ^= 0xFF
-    path.write_bytes(raw)
-    with pytest.raises(ValueError, match="can't be read"):
-        load(path)
 
 
 def test_bad_npy(tmp_path, images):
     path = tmp_path / "a.npy"
-    np.save(path, images)
-    path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match="expected a NumPy file"):
-        load(path)
     np.save(path, np.float64(3))
     with pytest.raises(ValueError, match=r"got rank 0, shape \(\), expected \(n, height, width, channels\)"):
         load(path)
@@ -401,9 +380,6 @@ def test_parquet_files_of_no_images(tmp_path, images, write_parquet, most_bytes)
     polars.DataFrame({"image": [{"bytes": b"no image"}] * 9}).write_parquet(tmp_path / "b.parquet")
     with pytest.raises(ValueError, match=r"b\.parquet, row \d: got .*, expected an image"):
         load(tmp_path / "b.parquet")
-    (tmp_path / "c.parquet").write_bytes(b"PAR1, not really")
-    with pytest.raises(ValueError, match=r"got a file that can't be read .*, expected a \.parquet file"):
-        load(tmp_path / "c.parquet")
     with pytest.raises(FileNotFoundError, match=r"expected some named train-\*\.parquet"):
         load(tmp_path)
     most_bytes(1000)
