@@ -17,18 +17,12 @@ def sample(
     count: Annotated[int, Option("-n", "--count", min=1, help="Images, or rows of a table.")] = 64,
     temperature: Annotated[
         Any,
-        Option(
-            parser=numbers,
-            metavar="T",
-            help="Spread of the latents, or of each level as 0.7,1. Default: the recipe's.",
-        ),
+        Option(parser=numbers, metavar="T", help="Spread of latents, or by level. Default: the recipe's."),
     ] = None,
     output: Annotated[Path | None, new_file("The .png file to write; of a table, .csv.")] = None,
     label: Label = None,
     seed: Annotated[int, Option(min=0, help="The same seed gives the same samples.")] = 0,
-    given: Annotated[
-        str | None, Option(metavar="FILE", help="A table of the columns that rows are conditioned on.")
-    ] = None,
+    given: Annotated[str | None, Option(metavar="FILE", help="A table of the given columns.")] = None,
     zoom: Annotated[int | None, Option(min=1, max=64, help="Width of each pixel of an image.")] = None,
     backend: Backend = None,
 ):

@@ -17,9 +17,7 @@ from flowkit.app.find import OWN, find
 
 
 def train(
-    recipe: Annotated[
-        str, Argument(help="A recipe file, or one of flowkit's by name.", autocompletion=recipe_names)
-    ],
+    recipe: Annotated[str, Argument(help="A recipe, by file or name.", autocompletion=recipe_names)],
     data: Data = None,
     backend: Backend = None,
     epochs: Annotated[int | None, Option(help="Epochs in all, in place of the recipe's.")] = None,
@@ -38,9 +36,7 @@ def train(
     ] = False,
     columns: Annotated[str | None, Option(help="Columns of a table to use: age,price.")] = None,
     drop: Annotated[str | None, Option(help="Columns of a table to leave out.")] = None,
-    given: Annotated[
-        str | None, Option(help="Columns of a table that the others are conditioned on.")
-    ] = None,
+    given: Annotated[str | None, Option(help="Columns that the others are conditioned on.")] = None,
     types: Annotated[
         list[str] | None, Option(metavar="COLUMN=TYPE", help="Types of columns: kind=category,share=[0,1].")
     ] = None,
