@@ -197,7 +197,7 @@ def _finished(kind, series, asked):
     Unless a type was `asked` for, also with the list of steps that occur, if these are few and others are unlikely in
     new rows.
     """
-    codes, _ = kind.codes(series)  # all are right
+    codes = kind.codes(series)  # all are right
     codes = codes[~np.isnan(codes)]
     steps, places = np.unique(codes, return_inverse=True)
     few = 2 <= len(steps) <= min(_ENUMERATED, kind.levels / _SPARSE)
