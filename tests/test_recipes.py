@@ -1,4 +1,5 @@
 # ruff: noqa: E501  (messages are shown whole)
+import inspect
 import tomllib
 import warnings
 
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import data, training
+from flowkit import data, training, zoo
 from flowkit._shipped import recipe_files
 from flowkit.app.experiment import build_optimizer, prepare
 from flowkit.app.experiment import load as load_data
@@ -94,6 +95,15 @@ def test_defaults_are_filled_in():
 )  # fmt: skip
 def test_what_is_wrong_and_where(old, new, message):
     assert refusal(changed(old, new)).startswith(f"r.toml: {message}")
+
+
+@pytest.mark.parametrize("family", zoo.ARCHITECTURES)
+def test_a_word_in_place_of_a_number_is_refused_before_data_are_read(family):
+    arguments = inspect.signature(zoo.ARCHITECTURES[family]).parameters.items()
+    numbers = [key for key, argument in arguments if isinstance(argument.default, int | float)]
+    for key in set(numbers) - {"context"}:  # which follows from the data
+        message = refusal(f'[model]\nname = "{family}"\n[data]\nsource = "none.npy"', [f"model.{key}=x"])
+        assert message.startswith(f"r.toml: model.{key}: got 'x', expected ")
 
 
 def test_lists_thousands_deep_are_one_line():

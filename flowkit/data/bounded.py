@@ -43,8 +43,8 @@ def check_bytes(name: str | Path, *factors: int) -> None:
     taken, most = math.prod(map(int, factors)), most_bytes()
     if taken > most:
         raise FileError(
-            f"{name}: got data of {taken:,} bytes, expected at most {most:,}, half of this machine's memory. Save a "
-            "part of it, or use a machine with more memory."
+            f"{name}: got data of {taken:,} bytes, expected at most {most:,}, half of this machine's memory. Load a "
+            "part, by limit= or from a smaller file, or use a machine with more memory."
         )
 
 
