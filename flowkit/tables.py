@@ -104,8 +104,7 @@ def fit_table(
     names, given = split_names(Columns.of(frame).names, given, drop)
     frame = frame[[*names, *given]]
     if missing == "drop":
-        absent = np.any([absent_of(series) for series in Columns.of(frame).in_order(frame)], axis=0)
-        complete = nw.from_native(frame, eager_only=True).filter((~absent).tolist()).to_native()
+        complete = _complete(frame)
         if verbose:
             print(f"dropped {len(frame) - len(complete):,} of {len(frame):,} rows with missing entries")
         frame = complete
@@ -121,36 +120,44 @@ def fit_table(
         flow = table_flow(columns, given_columns, model=model, **options)
     x = columns.values(frame[names])
     context = given_columns.values(frame[given]) if given else None
-
     order = np.random.default_rng(seed).permutation(len(x))
-    held = order[: min(round(validation * len(x)), len(x) - 1)]
-    rows = order[len(held) :]
-    batch_size = min(batch_size, len(rows))
-    steps = -(-len(rows) // batch_size)
+    count = min(round(validation * len(x)), len(x) - 1)
+    held, rows = (
+        (x[some], None if context is None else context[some]) for some in (order[:count], order[count:])
+    )
+    _fit(flow, *rows, held if count else None, epochs, batch_size, learning_rate, seed, verbose)
+    if verbose and count:
+        scores = flow.log_prob(*held)
+        mean, error = scores.mean(), scores.std() / count**0.5
+        what = "log p" if flow.exact == "exact" else "log p, at least"
+        print(f"{what}: {mean:.3f} +- {error:.3f} nats on {count:,} rows held out")
+    return flow
+
+
+def _complete(frame):
+    """Return the rows of a frame without missing entries."""
+    absent = np.any([absent_of(series) for series in Columns.of(frame).in_order(frame)], axis=0)
+    return nw.from_native(frame, eager_only=True).filter((~absent).tolist()).to_native()
+
+
+def _fit(flow, x, context, held_out, epochs, batch_size, learning_rate, seed, verbose):
+    """Train a flow by Adam, with a rate that falls to 0, and keep the weights that are best on what is held out."""
+    batch_size = min(batch_size, len(x))
+    steps = -(-len(x) // batch_size)
     epochs = min(_EPOCHS, -(-_STEPS // steps)) if epochs is None else epochs
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
     flow.compile(optimizer=keras.optimizers.Adam(rate, global_clipnorm=5.0))
-    held_out, callbacks = None, []
-    if len(held):
-        held_out = x[held], None if context is None else context[held]
-        best = keras.callbacks.EarlyStopping(
-            "val_loss", patience=max(5, epochs // 5), restore_best_weights=True, start_from_epoch=epochs // 4
-        )
-        callbacks.append(best)
+    best = keras.callbacks.EarlyStopping(
+        "val_loss", patience=max(5, epochs // 5), restore_best_weights=True, start_from_epoch=epochs // 4
+    )
     fit_in_order(
         flow,
-        x[rows],
-        None if context is None else context[rows],
+        x,
+        context,
         batch_size=batch_size,
         seed=seed,
         epochs=epochs,
         validation_data=held_out,
-        callbacks=callbacks,
+        callbacks=[] if held_out is None else [best],
         verbose=2 if verbose > 1 else 0,
     )
-    if verbose and held_out:
-        scores = flow.log_prob(*held_out)
-        mean, error = scores.mean(), scores.std() / len(held) ** 0.5
-        what = "log p" if flow.exact == "exact" else "log p, at least"
-        print(f"{what}: {mean:.3f} +- {error:.3f} nats on {len(held):,} rows held out")
-    return flow

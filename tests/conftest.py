@@ -109,3 +109,11 @@ def images():
 @pytest.fixture(scope="session")
 def labels():
     return np.arange(16) % 3
+
+
+@pytest.fixture
+def most_bytes(monkeypatch):
+    """A function that sets the bytes that data of a file may take."""
+    from flowkit.data import bounded
+
+    return lambda most: monkeypatch.setattr(bounded, "most_bytes", lambda: most)

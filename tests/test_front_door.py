@@ -33,7 +33,6 @@ def test_what_is_heavy_is_imported_when_it_is_asked_for(run_python):
         "pytest",
         "matplotlib",
         "PIL",
-        "pydantic",
         "typer",
         "scipy",
         "pandas",

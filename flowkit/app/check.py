@@ -25,9 +25,7 @@ def _shapes(text):
 
 
 def check(
-    target: Annotated[
-        str, Argument(metavar="MODULE:NAME", help="What makes the bijector, as mypkg.twist:Twist.")
-    ],
+    target: Annotated[str, Argument(metavar="MODULE:NAME", help="A bijector, as mypkg.twist:Twist.")],
     backends: Annotated[str | None, Option(help="With commas between them. Default: the one in use.")] = None,
     examples: Annotated[int | None, Option(min=1, help="Examples for each clause.")] = None,
     event_shapes: Annotated[

@@ -17,9 +17,7 @@ _LONGEST = 40  # letters of a name that is drawn: its end, since the beginning i
 
 
 def compare(
-    runs: Annotated[
-        list[Path], Argument(metavar="RUN RUN...", help="Folders that `flowkit train` has made.")
-    ],
+    runs: Annotated[list[Path], Argument(metavar="RUN RUN...", help="Folders of runs.")],
     output: Annotated[Path, new_file("The PNG file to write.")] = Path("compare.png"),
     json_: Json = False,
     backend: Backend = None,

@@ -25,10 +25,7 @@ def convert(
         Option(parser=numbers, metavar="H,W,C", help="The images' size. Default: that of the first data."),
     ] = None,
     check: Annotated[
-        Path | None,
-        Option(
-            metavar="FILE.NPZ", exists=True, dir_okay=False, help="The original's rows and their log_prob."
-        ),
+        Path | None, Option(metavar="FILE.NPZ", exists=True, dir_okay=False, help="Rows and their log_prob.")
     ] = None,
     backend: Backend = None,
 ):

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -209,4 +209,4 @@ def for_workers(recipe: Recipe, count: int) -> Recipe:
     changes: dict[str, int] = {"batch_size": table.batch_size * count}
     if table.epoch_steps is not None:
         changes["epoch_steps"] = -(-table.epoch_steps // count)
-    return recipe.model_copy(update={"training": table.model_copy(update=changes)})
+    return replace(recipe, training=replace(table, **changes))

@@ -29,8 +29,9 @@ class Images:
 
     def load(self, recipe, split):
         """Return "train" or "test" as whole images, "train" with what is held out of it."""
-        how = recipe.data.model_dump(include={"size", "channels", "limit", "max_bytes"})
-        return data.load(recipe.data.source, split, **how, in_memory=distributed.world() == 1)
+        table = recipe.data
+        how = {"size": table.size, "channels": table.channels, "limit": table.limit}
+        return data.load(table.source, split, **how, in_memory=distributed.world() == 1)
 
     def trimmed(self, recipe, dataset):
         """Return `dataset` with one square of each image, always the same, if the recipe has a `crop`."""
@@ -51,8 +52,7 @@ class Images:
         """Return a flow with arguments given in [model], and with those that follow from the data, if they are here."""
         table, family = recipe.data, zoo.ARCHITECTURES[recipe.model["name"]]
         if dataset is None:
-            size, channels = table.size or 32, table.channels or 3
-            height, width = size if isinstance(size, list) else (size, size)
+            (height, width), channels = table.size or (32, 32), table.channels or 3
         else:
             if "data_levels" in inspect.signature(family).parameters and dataset.levels != 256:
                 given = {"data_levels": dataset.levels, **given}

@@ -34,7 +34,7 @@ def impute(
             "flowkit train table."
         )
     known = [columns for columns in (flow.columns, flow.context_columns) if columns]
-    frame = read_frame(data, known=known)
+    frame = read_frame(data, known)
     names = {name for columns in known for name in columns.names}
     try:
         filled = flow.impute(

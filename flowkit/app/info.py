@@ -24,8 +24,7 @@ def info(
         str | None,
         Argument(
             metavar="[NAME]",
-            help="A family such as nsf, a recipe or preset such as glow/digits, the folder of a run or preset, "
-            "hf://user/name, or a .keras file.",
+            help="A family, recipe or preset by name, a run, hf://user/name, or a .keras file.",
             autocompletion=recipe_names,
         ),
     ] = None,

@@ -1,5 +1,6 @@
 """`flowkit preset RUN FOLDER`: a finished run becomes a preset, with the run's own numbers."""
 
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Annotated
 
@@ -30,8 +31,8 @@ def preset(
     source = RunFolder(run)
     recipe, flow = source.recipe(), source.load_flow()
     measured = {name: value for name, value in source.measured().items() if name not in _PLACES}
-    table = recipe.data.model_copy(update={"source": without_folder(recipe.data.source)})
-    extra = {"recipe.toml": dumps(recipe.model_copy(update={"data": table})).encode()}
+    table = replace(recipe.data, source=without_folder(recipe.data.source))
+    extra = {"recipe.toml": dumps(replace(recipe, data=table)).encode()}
     if source.samples.is_file():
         extra["samples.png"] = source.samples.read_bytes()
     about = {

@@ -4,38 +4,48 @@ import inspect
 import json
 import re
 import tomllib
-import typing
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import keras
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    ValidationError,
-    create_model,
-    field_validator,
-    model_validator,
-)
 
-from flowkit import data, training, zoo
+from flowkit import training, zoo
 from flowkit._shipped import closest
 from flowkit.app.failure import RecipeError
 from flowkit.app.find import find
-from flowkit.contract.arguments import shown
+from flowkit.contract.arguments import (
+    Between0And1,
+    Positive,
+    instance,
+    listed,
+    one_of,
+    real,
+    rule_of,
+    shown,
+    whole,
+    words,
+)
+from flowkit.data.augment import NotNegative
+from flowkit.data.image_file import Side, Size
 
 # Arguments of zoo functions that follow from the data, and those that TOML cannot express.
 _DERIVED = ("input_shape", "features", "context", "base", "embedding")
-_STRICT = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
-Count = Annotated[int, Field(ge=1)]
-Side = Annotated[int, Field(ge=1, le=2**14)]
-Rate = Annotated[float, Field(gt=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Decay = Annotated[float, Field(ge=0, lt=1)]
+
+def _held_out(value, name):
+    """Return a number or a share of rows."""
+    share = real(0, 1, "a whole number, or a share between 0 and 1", "()")
+    return (share if isinstance(value, float) else whole(0, None))(value, name)
+
+
+def _decay(value, name):
+    return value if value == "auto" else real(0, 1, "'auto' or a number in [0, 1)", "[)")(value, name)
+
+
+def _augmentations(values, name):
+    return [one_of(name, value, ("shift", "flip", "distort")) for value in _words(values, name)]
 
 
 def optimizers():
@@ -45,138 +55,132 @@ def optimizers():
     return {**keras_own, "glow-adamax": training.GlowAdamax}
 
 
-class DataTable(BaseModel):
+_words = listed(str, "words")
+Count = Annotated[int, whole(1, None)]
+Whole = Annotated[int, whole(0, None)]
+Words = Annotated[list[str], _words]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataTable:
     """[data]: what to train on; see `flowkit.data.load`."""
 
-    model_config = _STRICT
-    source: str
-    size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
-    channels: Literal[1, 3] | None = None
+    source: Annotated[str, instance(str, "a name or a path")]
+    size: Size | None = None
+    channels: Annotated[int, words(1, 3)] | None = None
     limit: Count | None = None
-    max_bytes: Count = data.MAX_BYTES  # what the images may take
     crop: Side | None = None  # of this side: at random to train on, one for each image to test with
-    augment: list[Literal["shift", "flip", "distort"]] = []  # training images, in this order
+    augment: Annotated[list[str], _augmentations] = ()  # training images, in this order
     # Hold out so many images or rows of the training split, or a share of them, to choose weights by; 0 holds out none.
-    validation: NonNegativeInt | Share = 0
+    validation: Annotated[float, _held_out] = 0
     # Of a mixed table, such as the recipe `table` takes: {column: type} in place of what is inferred, see
     # `flowkit.fit_table`; None: columns are numbers. `columns`: those to use, None for all but those in `drop`.
-    types: dict[str, Any] | None = None
-    columns: list[str] | None = None
-    drop: list[str] = []
-    given: list[str] = []  # what the others are conditioned on
+    types: Annotated[dict[str, Any], instance(dict, "a table of columns and their types")] | None = None
+    columns: Words | None = None
+    drop: Words = ()
+    given: Words = ()  # what the others are conditioned on
 
 
-class TrainingTable(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class TrainingTable:
     """[training]: how."""
 
-    model_config = _STRICT
     epochs: Count = 20
     epoch_steps: Count | None = None  # None: one pass over the data
     batch_size: Count = 64
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, whole(0, 2**32 - 1)] = 0
     # "flow_matching": the objective of that name; the context is dropped for a tenth of the rows if it is optional.
-    loss: Literal["likelihood", "flow_matching"] = "likelihood"
-    optimizer: Literal[*optimizers()] = "adam"
-    learning_rate: Rate = 1e-3
-    warmup_steps: NonNegativeInt = 0  # a tenth of a run that has no more steps
-    warmup_epochs: NonNegativeFloat = 0.0  # unless there are steps
-    schedule: Literal["constant", "cosine"] = "constant"
+    loss: Annotated[str, words("likelihood", "flow_matching")] = "likelihood"
+    optimizer: Annotated[str, words(*optimizers())] = "adam"
+    learning_rate: Positive = 1e-3
+    warmup_steps: Whole = 0  # a tenth of a run that has no more steps
+    warmup_epochs: NotNegative = 0.0  # unless there are steps
+    schedule: Annotated[str, words("constant", "cosine")] = "constant"
     # Glow's 1 - 1 / (steps in so many epochs): decay of averaged weights, and glow-adamax's beta_2.
-    polyak_epochs: Rate | None = None
+    polyak_epochs: Positive | None = None
     # Decay of averaged weights; 0: no averaging; "auto": averages reach back a tenth of the run.
-    ema: Decay | Literal["auto"] | None = None
-    clip_norm: Rate | None = None  # of all gradients together
-    beta_2: Share | None = None  # of the squares of gradients; None: the optimizer's own
-    weight_decay: Rate | None = None  # times the learning rate; None: the optimizer's own
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"  # of the networks
+    ema: Annotated[float | str, _decay] | None = None
+    clip_norm: Positive | None = None  # of all gradients together
+    beta_2: Between0And1 | None = None  # of the squares of gradients; None: the optimizer's own
+    weight_decay: Positive | None = None  # times the learning rate; None: the optimizer's own
+    precision: Annotated[str, words("float32", "mixed_bfloat16")] = "float32"  # of the networks
     adapt_batch: Count = 256  # images or rows that ActNorm takes its statistics from
-    checkpoint_minutes: Rate = 10.0  # between checkpoints within an epoch; the end of each writes one too
+    checkpoint_minutes: Positive = 10.0  # between checkpoints within an epoch; the end of each writes one too
     patience: Count = 10  # steps in a row with bad gradients before training stops
     # Epochs in a row without a better validation score before it stops; 0: it goes on to the end.
-    early_stopping: NonNegativeInt = 0
+    early_stopping: Whole = 0
     keep_best: bool = False  # the weights of the epoch with the best validation score, not of the last
 
 
-class SamplingTable(BaseModel):
+@dataclass(frozen=True, kw_only=True)
+class SamplingTable:
     """[sampling]: the pictures."""
 
-    model_config = _STRICT
-    temperature: NonNegativeFloat = 0.7
-    count: NonNegativeInt = 64  # 0: no pictures
+    temperature: NotNegative = 0.7
+    count: Whole = 64  # 0: no pictures
 
 
-class Recipe(BaseModel):
+@dataclass(frozen=True)
+class Recipe:
     """A validated recipe; `model` holds `name` and the keyword arguments of that zoo function."""
 
-    model_config = _STRICT
     model: dict[str, Any]
     data: DataTable
-    training: TrainingTable = TrainingTable()
-    sampling: SamplingTable = SamplingTable()
+    training: TrainingTable
+    sampling: SamplingTable
 
-    @field_validator("model")
     @classmethod
-    def _all_arguments(cls, model):
-        name = model.get("name")
-        if not isinstance(name, str) or name not in zoo.ARCHITECTURES:
-            raise RecipeError(
-                f"model.name: got {shown(name)}, expected a family; {closest(str(name), zoo.ARCHITECTURES)}"
+    def of(cls, tables: dict[str, Any]) -> "Recipe":
+        """Return the recipe of plain tables; raise a RecipeError that names the table and the key."""
+        kinds = {"data": DataTable, "training": TrainingTable, "sampling": SamplingTable}
+        for name in tables:
+            if name not in ("model", *kinds):
+                raise RecipeError(f"{name[:80]} is not a key of a recipe; {closest(name, ('model', *kinds))}")
+            if not isinstance(tables[name], dict):
+                raise RecipeError(f"{name}: got {shown(tables[name])}, expected a table, [{name}]")
+        tables = {name: dict(tables.get(name, {})) for name in ("model", *kinds)}
+        family = tables["model"].pop("name", None)
+        if not isinstance(family, str) or family not in zoo.ARCHITECTURES:
+            near = closest(str(family), zoo.ARCHITECTURES)
+            raise RecipeError(f"model.name: got {shown(family)}, expected a family; {near}")
+        if tables["data"].pop("max_bytes", None) is not None:
+            warnings.warn(
+                "data.max_bytes is ignored: data may take half of this machine's memory", stacklevel=2
             )
-        return validated(arguments_table(zoo.ARCHITECTURES[name]), model, "model").model_dump()
-
-    @model_validator(mode="after")
-    def _something_to_choose_by(self):
+        model = {"name": family, **filled(zoo.ARCHITECTURES[family], tables["model"], "model")}
+        recipe = cls(model, *(kind(**filled(kind, tables[name], name)) for name, kind in kinds.items()))
         for key in ("early_stopping", "keep_best"):
-            if getattr(self.training, key) and not self.data.validation:
-                raise RecipeError(
-                    f"training.{key}: got data.validation = 0, expected a share above 0 to choose an epoch by"
-                )
-        return self
+            if getattr(recipe.training, key) and not recipe.data.validation:
+                expected = "expected a share above 0 to choose an epoch by"
+                raise RecipeError(f"training.{key}: got data.validation = 0, {expected}")
+        return recipe
 
     def flat(self) -> dict[str, Any]:
         """Return {"model.levels": 3, ...}, also of keys that are None."""
-        return {
-            f"{table}.{key}": value
-            for table, keys in self.model_dump().items()
-            for key, value in keys.items()
-        }
+        tables = asdict(self)
+        return {f"{table}.{key}": tables[table][key] for table in tables for key in tables[table]}
 
 
-def validated(kind, tables, *outer):
-    """Return `tables` as a pydantic model; raise a RecipeError with the first of pydantic's complaints."""
-    try:
-        return kind.model_validate(tables)
-    except ValidationError as error:
-        errors = error.errors(include_url=False)
-    # A misspelt key is often why another is missing: it comes first.
-    first = min(errors, key=lambda error: error["type"] != "extra_forbidden")
-    cause = first.get("ctx", {}).get("error")
-    if isinstance(cause, RecipeError):
-        raise cause
-    # Beyond table and key, pydantic names members of unions and positions in lists.
-    path = [*outer, *map(str, first["loc"])][:2]
-    key = ".".join(part[:80] for part in path)
-    if first["type"] == "extra_forbidden":
-        table = kind if outer or len(path) == 1 else kind.model_fields[path[0]].annotation
-        raise RecipeError(f"{key} is not a key of a recipe; {closest(path[-1], table.model_fields)}")
-    if first["type"] == "missing":
-        raise RecipeError(f"{key} is missing")
-    depth = len(path) - len(outer)
-    expected = dict.fromkeys(e["msg"] for e in errors if e["loc"][:depth] == first["loc"][:depth])
-    words = " or ".join(expected).replace("Input should be", "expected", 1).replace("Input should be ", "")
-    got = "" if cause else f"got {shown(first['input'])}, "
-    raise RecipeError(f"{key}: {got}{words.removeprefix('Value error, ')}")
+def filled(function: Callable[..., Any], given: dict[str, Any], table: str) -> dict[str, Any]:
+    """Return the arguments of a function that a table may set: those given, checked by its annotations, or defaults.
 
-
-def arguments_table(function):
-    """Return a pydantic model of [model], made from the keyword-only arguments of a zoo function."""
-    hints = typing.get_type_hints(function)
-    fields = {"name": (str, ...)}
-    for key, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind is parameter.KEYWORD_ONLY and key not in _DERIVED:
-            required = parameter.default is parameter.empty
-            fields[key] = (hints.get(key, Any), ... if required else parameter.default)
-    return create_model(function.__name__, __config__=_STRICT, **fields)
+    Raises a RecipeError that names the table and the key.
+    """
+    parameters = inspect.signature(function).parameters.values()
+    known = {p.name: p for p in parameters if p.kind is p.KEYWORD_ONLY and p.name not in _DERIVED}
+    for key in given:
+        if key not in known:
+            raise RecipeError(f"{table}.{key[:80]} is not a key of a recipe; {closest(key, known)}")
+    values = {}
+    for key, parameter in known.items():
+        value, rule = given.get(key, parameter.default), rule_of(parameter.annotation)
+        if value is parameter.empty:
+            raise RecipeError(f"{table}.{key} is missing")
+        try:
+            values[key] = value if rule is None else rule(value, f"{table}.{key}")
+        except (TypeError, ValueError) as error:
+            raise RecipeError(str(error)) from None
+    return values
 
 
 def setting(option, text, expected):
@@ -224,7 +228,7 @@ def parse_recipe(text: str, overrides: Sequence[str | tuple[str, Any]] = (), whe
             raise RecipeError(f"--set: got {place[:80]}, expected {expected}")
         tables[table][key] = value
     try:
-        return validated(Recipe, tables)
+        return Recipe.of(tables)
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
 
@@ -240,11 +244,11 @@ def dumps(tables: Recipe | dict[str, Any]) -> str:
     optimizer = "adam"
     """
     if isinstance(tables, Recipe):
-        tables = tables.model_dump()
+        tables = asdict(tables)
     blocks = []
     for name, table in tables.items():
         lines = [
-            f"# {_key(key)} = none\n" if value is None else f"{_key(key)} = {_value(value)}\n"
+            f"# {_key(key)} = none\n" if value is None else f"{_key(key)} = {toml_value(value)}\n"
             for key, value in table.items()
         ]
         blocks.append(f"[{_key(name)}]\n{''.join(lines)}")
@@ -252,13 +256,14 @@ def dumps(tables: Recipe | dict[str, Any]) -> str:
 
 
 def _key(key):
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else _value(key)
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
-def _value(value):
+def toml_value(value: Any) -> str:
+    """Return a value as TOML writes it."""
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{_key(key)} = {_value(entry)}' for key, entry in value.items())}}}"
+        return f"{{{', '.join(f'{_key(key)} = {toml_value(entry)}' for key, entry in value.items())}}}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(map(_value, value))}]"
+        return f"[{', '.join(map(toml_value, value))}]"
     # Numbers, strings and booleans are those of JSON, but for one character.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -17,18 +17,12 @@ def sample(
     count: Annotated[int, Option("-n", "--count", min=1, help="Images, or rows of a table.")] = 64,
     temperature: Annotated[
         Any,
-        Option(
-            parser=numbers,
-            metavar="T",
-            help="Spread of the latents, or of each level as 0.7,1. Default: the recipe's.",
-        ),
+        Option(parser=numbers, metavar="T", help="Spread of latents, or by level. Default: the recipe's."),
     ] = None,
     output: Annotated[Path | None, new_file("The .png file to write; of a table, .csv.")] = None,
     label: Label = None,
     seed: Annotated[int, Option(min=0, help="The same seed gives the same samples.")] = 0,
-    given: Annotated[
-        str | None, Option(metavar="FILE", help="A table of the columns that rows are conditioned on.")
-    ] = None,
+    given: Annotated[str | None, Option(metavar="FILE", help="A table of the given columns.")] = None,
     zoom: Annotated[int | None, Option(min=1, max=64, help="Width of each pixel of an image.")] = None,
     backend: Backend = None,
 ):
@@ -37,64 +31,86 @@ def sample(
     In several processes, torchrun -m flowkit sample ..., each draws its part.
     """
     use(backend, shares=True)
-    import numpy as np
-
-    from flowkit import training
-    from flowkit.app.images import stored_levels
     from flowkit.app.trained import given_label, kind_of_flow, loaded
-    from flowkit.data.table import read_frame
-    from flowkit.flow import TableFlow
-    from flowkit.training.pictures import class_places, titled
+    from flowkit.training import save_png
 
     folder, flow = loaded(run)
-    recipe, rows = folder.recipe(), None
+    recipe = folder.recipe()
     with together():
         kind = kind_of_flow(flow, run)
-        images, wanted = kind.rows == "images", Path(kind.samples).suffix
-        if images and flow.dequantize is None:
-            raise CommandError(
-                f"{run}: got a flow of other values, expected one of stored images or of tables"
-            )
-        output = output or folder.path / kind.samples
-        if output.suffix.lower() != wanted:
-            raise CommandError(f"--output: got {output}, expected a name that ends in {wanted}")
-        if zoom is not None and not images:
-            raise CommandError(f"--zoom: got a flow of tables, {run}, expected a flow of images")
-        context = None if label is None else given_label(flow, label, folder)
-        known = flow.context_columns if isinstance(flow, TableFlow) else None
-        if (known is None) != (given is None):
-            expected = (
-                "no table" if known is None else f"a table of the columns {', '.join(map(str, known.names))}"
-            )
-            raise CommandError(f"--given: got {given or 'no table'}, expected {expected}")
-        if given is not None:
-            refuse_overwriting(output, given)
-            rows = read_frame(given, known=[known])[list(known.names)]
-    if temperature is None:
-        temperature = 1.0 if recipe is None else recipe.sampling.temperature
-    elif len(temperature) == 1:
-        (temperature,) = temperature
-    how = {"temperature": temperature, "seed": seed, "spread": True}
-    if isinstance(flow, TableFlow):
-        frame = flow.sample(count, rows, **how)
-        on_main(lambda: save_frame(output, frame))
-    elif not images:
-        drawn = np.asarray(flow.sample(count, **how))
-        # As text: with as many digits as the numbers differ in.
-        on_main(lambda: save_table(output, flow.columns and flow.columns.names, drawn.astype(str)))
+        images, output = kind.rows == "images", output or folder.path / kind.samples
+        _check(run, flow, kind, output, zoom)
+        context = _rows(flow, given, output)
+        if label is not None:
+            context = given_label(flow, label, folder)
+    spread = temperature[0] if temperature and len(temperature) == 1 else temperature
+    if spread is None:
+        spread = 1.0 if recipe is None else recipe.sampling.temperature
+    how = {"temperature": spread, "seed": seed, "spread": True}
+    if images:
+        picture = _picture(flow, count, context, zoom, how)
+        on_main(lambda: save_png(output, picture))
     else:
-        levels = stored_levels(flow)
-        if context is None:
-            grid = training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
-        else:
-            grid = training.image_grid(flow.sample(count, context, **how)[:, 0], levels=levels)
-        picture = training.enlarged(grid, zoom)
-        if context is None and flow.num_classes:
-            firsts = class_places(count, flow.num_classes)[:, 0]
-            picture = titled(picture, [str(label) for label in firsts])
-        on_main(lambda: training.save_png(output, picture))
+        drawn = flow.sample(count, context, **how)
+        on_main(lambda: _save_rows(output, flow, drawn))
     if flowkit.distributed.is_main():
         print(f"samples {output}")
+
+
+def _check(run, flow, kind, output, zoom):
+    """Raise a CommandError for a flow without samples to save, and for options that do not fit it."""
+    wanted, images = Path(kind.samples).suffix, kind.rows == "images"
+    if images and flow.dequantize is None:
+        raise CommandError(f"{run}: got a flow of other values, expected one of stored images or of tables")
+    if output.suffix.lower() != wanted:
+        raise CommandError(f"--output: got {output}, expected a name that ends in {wanted}")
+    if zoom is not None and not images:
+        raise CommandError(f"--zoom: got a flow of tables, {run}, expected a flow of images")
+
+
+def _rows(flow, given, output):
+    """Return the frame of --given for a flow of a conditional table, None for another flow."""
+    from flowkit.data.table import read_frame
+
+    known = getattr(flow, "context_columns", None)
+    if (known is None) != (given is None):
+        expected = (
+            "no table" if known is None else f"a table of the columns {', '.join(map(str, known.names))}"
+        )
+        raise CommandError(f"--given: got {given or 'no table'}, expected {expected}")
+    if given is None:
+        return None
+    refuse_overwriting(output, given)
+    return read_frame(given, [known])[list(known.names)]
+
+
+def _picture(flow, count, context, zoom, how):
+    """Return the picture of samples, each class beside its number unless the class is given."""
+    from flowkit import training
+    from flowkit.app.images import stored_levels
+    from flowkit.training.pictures import class_places, titled
+
+    levels = stored_levels(flow)
+    if context is not None:
+        images = flow.sample(count, context, **how)[:, 0]
+        return training.enlarged(training.image_grid(images, levels=levels), zoom)
+    grid = training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
+    picture = training.enlarged(grid, zoom)
+    if not flow.num_classes:
+        return picture
+    return titled(picture, [str(label) for label in class_places(count, flow.num_classes)[:, 0]])
+
+
+def _save_rows(path, flow, drawn):
+    """Write samples of a table: a frame, or an array with as many digits as its numbers differ in."""
+    import numpy as np
+
+    from flowkit.data.frame import is_frame
+
+    if is_frame(drawn):
+        save_frame(path, drawn)
+    else:
+        save_table(path, flow.columns and flow.columns.names, np.asarray(drawn).astype(str))
 
 
 def refuse_overwriting(output, table):

@@ -9,7 +9,6 @@ import numpy as np
 from flowkit import data, distributed, training, zoo
 from flowkit.app.failure import RecipeError
 from flowkit.app.images import mean_and_error
-from flowkit.data.bounded import MAX_BYTES
 from flowkit.data.dataset import split_rows
 from flowkit.data.frame import is_frame
 from flowkit.data.table import SUFFIXES, coded, read_frame, right_rows, typed_columns
@@ -39,8 +38,8 @@ class Tables:
         """Return "train" or "test", "train" with what is held out of it."""
         table = recipe.data
         if not has_types(recipe):
-            return data.load_table(table.source, split, limit=table.limit, max_bytes=table.max_bytes)
-        frame = read_frame(table.source, table.max_bytes)
+            return data.load_table(table.source, split, limit=table.limit)
+        frame = read_frame(table.source)
         split_rows(len(frame), split, Path(table.source))  # raises for too few rows
         try:
             if table.columns is not None:
@@ -123,12 +122,12 @@ class Tables:
 
     # A trained flow and data
 
-    def of_source(self, flow, source, split, *, cut=True, limit=None, max_bytes=MAX_BYTES):
+    def of_source(self, flow, source, split, *, cut=True, limit=None):
         """Return the table `source`; of a mixed one its first `limit` rows, in the codes of the flow's columns."""
         if not isinstance(flow, TableFlow):
-            return data.load_table(source, split, cut=cut, limit=limit, max_bytes=max_bytes)
+            return data.load_table(source, split, cut=cut, limit=limit)
         known = flow.columns, flow.context_columns
-        table = right_rows(read_frame(source, max_bytes, known=known), *known, str(source))
+        table = right_rows(read_frame(source, known), *known, str(source))
         return _cut(table, split, cut, limit)
 
     def to_score(self, flow, source):
@@ -138,7 +137,7 @@ class Tables:
         """
         if isinstance(flow, TableFlow):
             known = flow.columns, flow.context_columns
-            frame = read_frame(source, known=known)
+            frame = read_frame(source, known)
             read = {name for columns in known if columns is not None for name in columns.names}
             unread = {name: frame[name].to_list() for name in frame.columns if name not in read}
             return *coded(frame, *known, str(source)), unread

@@ -17,9 +17,7 @@ from flowkit.app.find import OWN, find
 
 
 def train(
-    recipe: Annotated[
-        str, Argument(help="A recipe file, or one of flowkit's by name.", autocompletion=recipe_names)
-    ],
+    recipe: Annotated[str, Argument(help="A recipe, by file or name.", autocompletion=recipe_names)],
     data: Data = None,
     backend: Backend = None,
     epochs: Annotated[int | None, Option(help="Epochs in all, in place of the recipe's.")] = None,
@@ -38,9 +36,7 @@ def train(
     ] = False,
     columns: Annotated[str | None, Option(help="Columns of a table to use: age,price.")] = None,
     drop: Annotated[str | None, Option(help="Columns of a table to leave out.")] = None,
-    given: Annotated[
-        str | None, Option(help="Columns of a table that the others are conditioned on.")
-    ] = None,
+    given: Annotated[str | None, Option(help="Columns that the others are conditioned on.")] = None,
     types: Annotated[
         list[str] | None, Option(metavar="COLUMN=TYPE", help="Types of columns: kind=category,share=[0,1].")
     ] = None,
@@ -58,7 +54,7 @@ def train(
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers, load
     from flowkit.app.images import Images
-    from flowkit.app.recipe import dumps, read_recipe, setting
+    from flowkit.app.recipe import dumps, read_recipe, setting, toml_value
     from flowkit.app.run_folder import RunFolder
     from flowkit.app.tables import Tables
     from flowkit.contract.arguments import one_of
@@ -86,7 +82,7 @@ def train(
             print(dumps(chosen), end="")
         return
     if own and flowkit.distributed.is_main():
-        values = ", ".join(f"{key} = {chosen.flat()[key]}" for key in own)
+        values = ", ".join(f"{key} = {toml_value(chosen.flat()[key])}" for key in own)
         print(f"chosen by the data: {values}; --set changes them", flush=True)
     _train(chosen, folder, resume, log or [])
 

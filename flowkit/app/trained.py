@@ -134,4 +134,4 @@ def data_of(folder, flow, split, source):
     if not isinstance(flow, TableFlow):
         return load(recipe, split)
     table = recipe.data  # in the flow's own codes
-    return Tables().of_source(flow, table.source, split, limit=table.limit, max_bytes=table.max_bytes)
+    return Tables().of_source(flow, table.source, split, limit=table.limit)

@@ -9,9 +9,7 @@ from typing import Any
 import numpy as np
 
 from flowkit.bijectors import Chain
-from flowkit.data import MAX_BYTES
-from flowkit.data.bounded import FileError, check_bytes, reading
-from flowkit.data.numpy_file import NpzFile
+from flowkit.data.bounded import FileError, NpzFile, check_bytes, reading
 from flowkit.distributions import Normal
 from flowkit.engines import installed, plain_array, read_tensorflow_checkpoint, read_torch_state
 from flowkit.flow.flow import Flow
@@ -19,13 +17,13 @@ from flowkit.flow.flow import Flow
 _ATOL, _RTOL = 1e-3, 1e-4  # of log-densities in float32: those of a Glow have five digits before the point
 
 
-def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str, np.ndarray]:
+def read_variables(path: str | Path) -> dict[str, np.ndarray]:
     """Return names -> arrays of an `.npz` file, a torch state dict (`.pt`, `.pth`) or a TensorFlow checkpoint.
 
     A checkpoint is named by its prefix (`model_best_loss.ckpt`, beside which lies
     `model_best_loss.ckpt.index`) or by its folder. bfloat16 becomes float32, which is exact. No file is trusted
-    to run code, or to hold more than `max_bytes`. Raises ImportError if TensorFlow or torch is needed and
-    missing, FileNotFoundError, or ValueError for other contents.
+    to run code, or to hold more than half of this machine's memory. Raises ImportError if TensorFlow or torch is needed
+    and missing, FileNotFoundError, or ValueError for other contents.
 
     >>> import tempfile, pathlib
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "weights.npz"
@@ -37,21 +35,21 @@ def read_variables(path: str | Path, *, max_bytes: int = MAX_BYTES) -> dict[str,
     if path.name.endswith((".index", ".meta")) and path.exists():
         path = path.with_suffix("")
     if path.is_dir() or Path(f"{path}.index").exists():
-        return _read_by("tensorflow", read_tensorflow_checkpoint, path, "a TensorFlow checkpoint", max_bytes)
+        return _read_by("tensorflow", read_tensorflow_checkpoint, path, "a TensorFlow checkpoint")
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file, and no checkpoint {path.name}.index beside it")
     if path.suffix in (".pt", ".pth"):
         kind = "a state dict, as written by torch.save(model.state_dict(), path)"
-        return _read_by("torch", read_torch_state, path, kind, max_bytes)
-    return _read_npz(path, max_bytes)
+        return _read_by("torch", read_torch_state, path, kind)
+    return _read_npz(path)
 
 
-def _read_by(engine, read, path, kind, max_bytes):
+def _read_by(engine, read, path, kind):
     """Return what a function reads from a file of an engine's own, which must be installed."""
     if not installed(engine):
         raise ImportError(f"{path}: {kind} needs {engine}: install it with `pip install {engine}`")
     with reading(path, kind):
-        return read(path, functools.partial(check_bytes, max_bytes=max_bytes, name=path))
+        return read(path, functools.partial(check_bytes, path))
 
 
 def arrays_of(variables: Mapping[str, Any] | str | Path) -> dict[str, np.ndarray]:
@@ -101,14 +99,11 @@ def check_log_prob(flow: Flow, check: Mapping[str, Any] | str | Path | None) -> 
     return flow
 
 
-def _read_npz(path, max_bytes):
-    found = {}
+def _read_npz(path):
     try:
-        arrays = NpzFile(path, max_bytes)
-        for name in arrays:
-            found[name] = arrays.read(name)
-            arrays.max_bytes -= found[name].nbytes
-        return found
+        arrays = NpzFile(path)
+        check_bytes(path, sum(arrays.values()))
+        return {name: arrays.read(name) for name in arrays}
     except FileError as error:
         raise ValueError(
             f"{path}: got another file, expected an .npz file of plain arrays, a torch state dict (.pt) or a "

@@ -13,8 +13,8 @@
 - an .npy file, or an .npz file with train_images and test_images, x_train and x_test, or images;
   `file.npz:name` if it holds several.
 
-`max_bytes` bounds the memory that a file may take, 4 GiB by default; no file runs code, and no pickle is read. With
-`in_memory=False` folders and .npy files stay on the disk, and rows are read when they are indexed: `LazyImages`.
+What is read may take half of this machine's memory; no file runs code, and no pickle is read. With `in_memory=False`
+folders and .npy files stay on the disk, and rows are read when they are indexed: `LazyImages`.
 
 `load_table` loads a table, a .csv, .tsv, .parquet, .npy or .npz file; `Columns` are the columns of a frame, by name.
 
@@ -25,7 +25,6 @@ does by learned noise. `content_hash` is equal for equal data sets.
 
 from flowkit.data import augment
 from flowkit.data.batch_order import Batches, batches
-from flowkit.data.bounded import MAX_BYTES
 from flowkit.data.dataset import Dataset, LazyImages, content_hash
 from flowkit.data.dequantize import Dequantize, GaussianNoise, VariationalDequantize
 from flowkit.data.frame import Columns
@@ -34,7 +33,6 @@ from flowkit.data.table import Table, load_table
 from flowkit.data.validate import validate_images, validate_labels
 
 __all__ = [
-    "MAX_BYTES",
     "NAMES",
     "Batches",
     "Columns",

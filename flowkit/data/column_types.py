@@ -3,7 +3,6 @@
 A code is a real number, a whole number from 0 up, or NaN for a missing entry: what `DequantizeColumns` takes.
 """
 
-import functools
 import math
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -12,9 +11,6 @@ from typing import Any
 import narwhals as nw
 import numpy as np
 
-from flowkit.contract.arguments import shown
-
-Wrong = dict[int, tuple[str, str]]  # {row: (received, expected)}
 UNITS = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
 
@@ -63,17 +59,15 @@ class Number:
     def step(self) -> float:
         return 10.0**-self.decimals if self.decimals else 1
 
-    def codes(self, series: Any) -> tuple[np.ndarray, Wrong]:
-        """Return (codes, NaN for missing entries; {row: (received, expected)} of entries that the type excludes)."""
-        values, wrong = self._numbers(series)
-        absent = np.isnan(values)
+    def codes(self, series: Any) -> np.ndarray:
+        """Return codes, NaN for missing entries and infinity for those that the type excludes."""
+        values = self._numbers(series)
         if self.decimals is None:
-            low, high = bounds_of(self.domain)
-            first, last = low - self.low, high - self.low
-            inside = np.isfinite(values) & (values > first) & (values < last)
+            low, high = (end - self.low for end in bounds_of(self.domain))
+            right = (values > low) & (values < high)
             if _is_circular(self.domain):
-                inside |= (values == first) | (values == last)
-            return values, wrong | self._wrong(absent | inside, values, f"a number in ({low:g}, {high:g})")
+                right |= (values == low) | (values == high)
+            return np.where(np.isnan(values) | right, values, math.inf)
         with np.errstate(invalid="ignore"):  # infinite entries are off all steps
             scaled = values / self.step
             codes = np.round(scaled)
@@ -81,12 +75,20 @@ class Number:
         if self.domain == "circular":
             codes = np.where(codes == self.levels, 0.0, codes)
         right &= (codes >= 0) & (codes < self.levels)
-        expected = f"{self.span} in steps of {self.step:g}, the range of the column"
         if self.listed:
             right &= np.isin(codes, self.listed)
-            codes = np.where(absent, math.nan, np.searchsorted(self.listed, codes))
-            expected = f"one of the {len(self.listed)} values of the training data, {self.span}"
-        return codes, wrong | self._wrong(absent | right, values, expected)
+            codes = np.searchsorted(self.listed, codes)
+        return np.where(np.isnan(values), math.nan, np.where(right, codes, math.inf))
+
+    @property
+    def expected(self) -> str:
+        """Return in words what an entry may be."""
+        if self.decimals is None:
+            low, high = bounds_of(self.domain)
+            return f"a number in ({low:g}, {high:g})"
+        if self.listed:
+            return f"one of the {len(self.listed)} values of the training data, {self.span}"
+        return f"{self.span} in steps of {self.step:g}, the range of the column"
 
     def _steps(self, codes):
         """Return the steps above `low` of codes."""
@@ -165,18 +167,10 @@ class Number:
         return np.log(np.diff(grid)[place] / np.diff(ends)[place])
 
     def _numbers(self, series):
-        """Return (numbers above `low`, NaN for missing entries and words; {row: (received, expected)} of words)."""
+        """Return numbers above `low`, NaN for missing entries and infinity for words."""
         if series.dtype.is_numeric() or series.dtype == nw.Boolean:
-            return numbers_of(series, self.low), {}
-        return _read(series, lambda entry: float(_number(entry) - self.low), math.nan, "a number")
-
-    def _wrong(self, right, values, expected):
-        return {row: (self._shown(values[row]), expected) for row in np.flatnonzero(~right).tolist()}
-
-    def _shown(self, number):
-        if isinstance(self.low, int) and float(number).is_integer():
-            return str(self.low + int(number))
-        return f"{self.low + number:.10g}"
+            return numbers_of(series, self.low)
+        return _read(series, lambda entry: float(_number(entry) - self.low))
 
     @property
     def span(self) -> str:
@@ -211,23 +205,29 @@ class Date(Number):
     zone: str | None = None
 
     def _numbers(self, series):
-        expected = (
-            "dates or times " + ("without" if self.zone is None else "with") + " a time zone, as in training"
+        if series.dtype not in (nw.Datetime, nw.Date):
+            return _read(series, lambda entry: self._since(_moment(entry, aware=self.zone is not None)))
+        zone = getattr(series.dtype, "time_zone", None)
+        if (zone is None) != (self.zone is None):
+            cure = "tz_localize" if zone is None else "tz_convert('UTC').dt.tz_localize(None)"
+            received = "no time zone" if zone is None else zone
+            raise ValueError(
+                f"{received}, expected {self.expected}. Convert them, as pandas' dt.{cure} does."
+            )
+        return self._since(moments_of(series))
+
+    def _since(self, moments):
+        """Return moments as numbers of the unit since the origin."""
+        return (moments.astype("datetime64[us]") - np.datetime64(self.origin, "us")) / np.timedelta64(
+            1, self.unit
         )
-        if series.dtype in (nw.Datetime, nw.Date):
-            zone = getattr(series.dtype, "time_zone", None)
-            if (zone is None) != (self.zone is None):
-                cure = "tz_localize" if zone is None else "tz_convert('UTC').dt.tz_localize(None)"
-                raise ValueError(
-                    f"{'no time zone' if zone is None else zone}, expected {expected}. Convert them, as "
-                    f"pandas' dt.{cure} does."
-                )
-            moments, wrong = moments_of(series), {}
-        else:
-            read = functools.partial(_moment, aware=self.zone is not None)
-            moments, wrong = _read(series, read, np.datetime64("NaT", "us"), expected)
-        moments = moments.astype("datetime64[us]")
-        return (moments - np.datetime64(self.origin, "us")) / np.timedelta64(1, self.unit), wrong
+
+    @property
+    def expected(self) -> str:
+        steps = "" if self.decimals is None else f", {super().expected}"
+        return (
+            f"dates or times {'without' if self.zone is None else 'with'} a time zone, as in training{steps}"
+        )
 
     def drawable(self, codes: np.ndarray) -> np.ndarray:
         origin = (np.datetime64(self.origin, "us") - np.datetime64(0, "us")) / np.timedelta64(1, "D")
@@ -246,9 +246,6 @@ class Date(Number):
         if self.zone is None:
             return found
         return found.dt.replace_time_zone("UTC").dt.convert_time_zone(self.zone)
-
-    def _shown(self, number):
-        return str(self._moment(number))
 
     def _moment(self, number):
         micro = np.timedelta64(int(number * _microseconds(self.unit)), "us")
@@ -296,16 +293,17 @@ class Category:
     def _count(self):
         return len(self.values) + (self.missing and not self.ordered)
 
-    def codes(self, series: Any) -> tuple[np.ndarray, Wrong]:
-        """Return (codes, NaN for missing entries; {row: (received, expected)} of unknown categories)."""
+    def codes(self, series: Any) -> np.ndarray:
+        """Return codes, NaN for missing entries and infinity for unknown categories."""
         places = {value: place for place, value in enumerate(self.values)}
-        absent, entries = absent_of(series), series.to_list()
-        codes = [
-            math.nan if gone else places.get(entry, -1) for entry, gone in zip(entries, absent, strict=True)
-        ]
-        expected = f"one of the {len(self.values)} categories of the training data, {self.span}"
-        wrong = {row: (shown(entries[row]), expected) for row, code in enumerate(codes) if code == -1}
-        return np.asarray(codes, "float64"), wrong
+        entries = zip(series.to_list(), absent_of(series), strict=True)
+        codes = [math.nan if gone else places.get(entry, math.inf) for entry, gone in entries]
+        return np.asarray(codes, "float64")
+
+    @property
+    def expected(self) -> str:
+        """Return in words what an entry may be."""
+        return f"one of the {len(self.values)} categories of the training data, {self.span}"
 
     def drawable(self, codes: np.ndarray) -> np.ndarray:
         """Return codes as numbers on an axis, NaN for missing entries."""
@@ -376,15 +374,15 @@ def absent_of(series: Any) -> np.ndarray:
     return np.asarray(absent, bool)
 
 
-def _read(series, read, nothing, expected):
-    """Return (entries by `read`, `nothing` for those it raises for; {row: (received, expected)} of these)."""
-    entries, found, wrong = series.to_list(), [nothing] * len(series), {}
+def _read(series, read):
+    """Return numbers, `read` from entries, NaN for missing entries and infinity for those it raises for."""
+    entries, found = series.to_list(), np.full(len(series), math.nan)
     for row in np.flatnonzero(~absent_of(series)).tolist():
         try:
             found[row] = read(entries[row])
         except (TypeError, ValueError, OverflowError):
-            wrong[row] = (shown(entries[row]), expected)
-    return np.asarray(found), wrong
+            found[row] = math.inf
+    return found
 
 
 def numbers_of(series: Any, low: float = 0) -> np.ndarray:

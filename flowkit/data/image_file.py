@@ -5,14 +5,14 @@ import os
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Annotated, Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
 from flowkit import distributed
-from flowkit.contract.arguments import whole_number
-from flowkit.data.bounded import FileError, check_shape, reading
+from flowkit.contract.arguments import whole
+from flowkit.data.bounded import FileError, check_bytes, reading
 from flowkit.data.dataset import TEST_FRACTION, Dataset, LazyImages
 from flowkit.distributed.failed import failing_together
 
@@ -22,6 +22,19 @@ _FORMATS = ("PNG", "JPEG", "BMP", "WEBP")
 _SHRINK = Image.Resampling.BOX
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 _SPLIT_FOLDERS = {"train": ("train",), "test": ("test", "val", "valid", "validation")}
+
+
+def _image_size(size, name):
+    """Return (height, width), from a whole number for squares or a pair."""
+    pair = size if isinstance(size, tuple | list) else (size, size)
+    if len(pair) != 2:
+        raise ValueError(f"{name}: got {size!r}, expected a whole number or (height, width).")
+    height, width = (whole(1, 2**14)(side, name) for side in pair)
+    return height, width
+
+
+Side = Annotated[int, whole(1, 2**14)]
+Size = Annotated[int | tuple[int, int], _image_size]
 
 
 def read_image(
@@ -66,12 +79,12 @@ def _brought(image, size, channels):
     return np.asarray(image, np.uint8).reshape(image.height, image.width, channels)
 
 
-def stack_images(images: Iterable[np.ndarray], names: list[str], max_bytes: int) -> np.ndarray:
+def stack_images(images: Iterable[np.ndarray], names: list[str]) -> np.ndarray:
     """Return images of one size as one array, in colour if any is, else grey; errors use their `names`."""
     found: list[np.ndarray] = []
     for image, name in zip(images, names, strict=True):
         if not found:
-            check_shape((len(names), *image.shape), 1, max_bytes, f"{len(names):,} images such as {name}")
+            check_bytes(f"{len(names):,} images such as {name}", len(names), *image.shape)
         found.append(image)
         check_sides(found[0].shape, names[0], image.shape, name)
     channels = max(image.shape[-1] for image in found)
@@ -85,17 +98,6 @@ def check_sides(expected: Any, first: str, received: Any, name: str) -> None:
             f"{name}: got {received[1]}x{received[0]} pixels, expected {expected[1]}x{expected[0]} as in "
             f"{Path(first).name}. Give a size, as size=32 or --set data.size=32, to crop and resize all images to one."
         )
-
-
-def check_size(size: Any) -> tuple[int, int] | None:
-    """Return `size` as (height, width), from a whole number for squares or a pair; None stays None."""
-    if size is None:
-        return None
-    pair = size if isinstance(size, tuple | list) else (size, size)
-    if len(pair) != 2:
-        raise ValueError(f"size: got {size!r}, expected a whole number or (height, width).")
-    height, width = pair
-    return whole_number(height, "size", least=1), whole_number(width, "size", least=1)
 
 
 def bring(images: np.ndarray, size: tuple[int, int] | None, channels: int | None, name: str) -> np.ndarray:
@@ -133,7 +135,6 @@ def load_image_folder(
     split: str,
     read: Callable[[str], np.ndarray],
     limit: int | None,
-    max_bytes: int,
     in_memory: bool,
 ) -> Dataset:
     """Return the images under `folder`, in an order in which any prefix is a fair sample, their labels and classes.
@@ -158,9 +159,7 @@ def load_image_folder(
         )
     chosen = chosen[:limit]
     paths = [str(root / name) for name in chosen]
-    images = (
-        stack_images(map(read, paths), paths, max_bytes) if in_memory else _read_when_indexed(paths, read)
-    )
+    images = stack_images(map(read, paths), paths) if in_memory else _read_when_indexed(paths, read)
     labels = np.searchsorted(classes, [name.split("/")[0] for name in chosen]) if classes else None
     return Dataset(images, labels, 256, str(folder), classes)
 

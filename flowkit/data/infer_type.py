@@ -19,7 +19,7 @@ from flowkit.data.column_types import (
     moments_of,
     numbers_of,
 )
-from flowkit.data.csv_file import is_number
+from flowkit.data.frame_file import is_number
 
 MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
 MOST_CATEGORIES = 256  # of a column of text, unless its type is given
@@ -197,7 +197,7 @@ def _finished(kind, series, asked):
     Unless a type was `asked` for, also with the list of steps that occur, if these are few and others are unlikely in
     new rows.
     """
-    codes, _ = kind.codes(series)  # all are right
+    codes = kind.codes(series)  # all are right
     codes = codes[~np.isnan(codes)]
     steps, places = np.unique(codes, return_inverse=True)
     few = 2 <= len(steps) <= min(_ENUMERATED, kind.levels / _SPARSE)

@@ -12,18 +12,19 @@ import numpy as np
 
 from flowkit._shipped import closest
 from flowkit.contract.arguments import checked, words
-from flowkit.data import parquet
-from flowkit.data.bounded import MAX_BYTES, FileError, check_kind, check_shape
+from flowkit.data.bounded import FileError, check_bytes, check_kind, map_npy
 from flowkit.data.dataset import Dataset, LazyImages, Limit, Split, split_rows
-from flowkit.data.image_file import bring, check_size, load_image_folder, read_image
-from flowkit.data.numpy_file import map_npy, read_npz
-from flowkit.data.raw_images import (
+from flowkit.data.image_file import Size, bring, load_image_folder, read_image
+from flowkit.data.packed_images import (
     find_cifar10,
+    find_parquet,
     has_idx,
     looks_like_idx,
     read_cifar10,
     read_idx_file,
     read_idx_folder,
+    read_npz,
+    read_parquet_images,
 )
 from flowkit.data.validate import validate_images, with_channels
 
@@ -44,7 +45,7 @@ def load_embedded(split: str) -> Dataset:
     Every ten images in a row hold one of each class. They are cut from the full set, train from train and test from
     test.
     """
-    return read_npz(EMBEDDED, split, None, MAX_BYTES)[0]
+    return read_npz(EMBEDDED, split, None)[0]
 
 
 def load_full(split: str) -> Dataset:
@@ -81,10 +82,9 @@ def load(
     source: str | os.PathLike,
     split: Split = "train",
     *,
-    size: int | tuple[int, int] | None = None,
+    size: Size | None = None,
     channels: Annotated[int | None, words(1, 3, None)] = None,
     limit: Limit | None = None,
-    max_bytes: Limit = MAX_BYTES,
     in_memory: bool = True,
 ) -> Dataset:
     """Load one split of a named data set or of your own files.
@@ -103,13 +103,12 @@ def load(
             with at least one image in colour. Transparent pixels are put on white.
         limit: load only the first images. Embedded data and folders are in an order in which the
             first ones are a fair sample; others keep the order they are stored in.
-        max_bytes: the most that the images may take, as stored in the split's files and as returned; 4 GiB.
-            A file that declares more is not read, so that at most twice as much memory is taken. An image file
-            may declare as many pixels as Pillow takes for safe, 89 million. Polars may take more to unpack parquet.
         in_memory: False leaves the images of a folder, or of an .npy file of uint8, on the disk, from
             which rows are read when they are indexed. In a group of processes
             (`flowkit.distributed`) all call it. Other sources, such as .npz files, are held in memory all the
-            same.
+            same. They may take half of this machine's memory, as stored in the split's files and as returned; a file
+            that declares more is not read. An image file may declare as many pixels as Pillow takes for safe, 89
+            million. Polars may take more to unpack parquet.
 
     Returns:
         A `Dataset`: `images` uint8 `(n, height, width, channels)`, `labels` int64 `(n,)` or None,
@@ -117,8 +116,8 @@ def load(
 
     Raises:
         FileNotFoundError: if the path, or a file that must be there, is missing.
-        ValueError: if the name is unknown, or the data is not images as above or takes more than
-            `max_bytes`. One line that says what came, what was expected and what to do.
+        ValueError: if the name is unknown, or the data is not images as above or takes too much memory. One line that
+            says what came, what was expected and what to do.
 
     Example:
         >>> data = load("fashion-mnist", "test", size=32, limit=100)
@@ -127,38 +126,59 @@ def load(
         >>> data.classes[data.labels[0]] in data.classes
         True
     """
-    size = check_size(size)
-    name, whole = str(source), False
-    if isinstance(source, str) and source in NAMES:
-        load_split, classes = NAMES[source]
-        found = replace(load_split(split), classes=classes)
-    else:
-        path, key = existing_path(source, NAMES)
-        read = functools.partial(read_image, size=size, channels=channels)
-        if not path.is_dir():
-            found, whole = _read_file(path, split, key, read, max_bytes)
-        elif place := find_cifar10(path):
-            found = read_cifar10(place, split, max_bytes)
-        elif has_idx(path):
-            found = read_idx_folder(path, split, max_bytes)
-        elif files := parquet.find_parquet(path, split):
-            found = parquet.read_images(files, read, max_bytes)
-        else:
-            found = load_image_folder(path, split, read, limit, max_bytes, in_memory)
+    name = str(source)
+    found, whole = _read(
+        source, split, functools.partial(read_image, size=size, channels=channels), limit, in_memory
+    )
     if isinstance(found.images, LazyImages):  # of a folder, whose files are read as they should be
         return replace(found, name=name)
-    found = replace(found, images=_as_images(found.images, found.name, max_bytes, in_memory))
+    found = replace(found, images=_as_images(found.images, found.name, in_memory))
     rows = split_rows(len(found), split, found.name, "images") if whole else np.arange(len(found))
     # In place of the whole, before as much again is taken.
     found = replace(found.take(rows[:limit]), name=name)
     if isinstance(found.images, LazyImages):
         return replace(found, images=found.images.mapped(lambda some: bring(some, size, channels, name)))
     shape = (len(found), *(size or found.images.shape[1:3]), channels or found.images.shape[3])
-    check_shape(shape, 1, max_bytes, f"{name} as {shape}")
+    check_bytes(f"{name} as {shape}", *shape)
     return replace(found, images=bring(found.images, size, channels, name))
 
 
-def _as_images(array, name, max_bytes, in_memory):
+def _read(source, split, read, limit, in_memory):
+    """Return the images of a split as they are stored, or (those of both, True); `read` returns one image."""
+    if isinstance(source, str) and source in NAMES:
+        load_split, classes = NAMES[source]
+        return replace(load_split(split), classes=classes), False
+    path, key = existing_path(source, NAMES)
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        return _read_folder(path, split, read, limit, in_memory), False
+    if suffix == ".npy":
+        return Dataset(map_npy(path), None, 256, str(path)), True
+    if suffix == ".npz":
+        return read_npz(path, split, key)
+    if suffix == ".parquet":
+        return read_parquet_images([path], read), True
+    if looks_like_idx(path):
+        return read_idx_file(path), True
+    raise FileError(
+        f"{path}: got something else, expected a folder, an .npy, .npz or .parquet file or an IDX file. "
+        "Put images into a folder, unpack archives, and save the arrays of a pickle, which could run any code, with "
+        "np.savez; tables are for flowkit.data.load_table and for recipes of tables, such as nsf/magic."
+    )
+
+
+def _read_folder(path, split, read, limit, in_memory):
+    """Return the images of a split in a folder."""
+    if place := find_cifar10(path):
+        return read_cifar10(place, split)
+    if has_idx(path):
+        return read_idx_folder(path, split)
+    if files := find_parquet(path, split):
+        return read_parquet_images(files, read)
+    return load_image_folder(path, split, read, limit, in_memory)
+
+
+def _as_images(array, name, in_memory):
     """Return an array as images: checked, uint8, in memory.
 
     Without `in_memory`, an array of uint8 that is mapped from a file stays there, as `LazyImages`.
@@ -166,26 +186,8 @@ def _as_images(array, name, max_bytes, in_memory):
     if isinstance(array, np.memmap) and not in_memory and array.dtype == np.uint8:
         array = with_channels(array, name)
         return LazyImages(lambda rows: np.asarray(array[rows]), array.shape)
-    check_shape(array.shape, array.itemsize, max_bytes, name)
+    check_bytes(name, *array.shape, array.itemsize)
     return validate_images(array, name=name)
-
-
-def _read_file(path, split, key, read, max_bytes):
-    """Return the images of a split, or (those of both, True)."""
-    suffix = path.suffix.lower()
-    if suffix == ".npy":
-        return Dataset(map_npy(path), None, 256, str(path)), True
-    if suffix == ".npz":
-        return read_npz(path, split, key, max_bytes)
-    if suffix == ".parquet":
-        return parquet.read_images([path], read, max_bytes), True
-    if looks_like_idx(path):
-        return read_idx_file(path, max_bytes), True
-    raise FileError(
-        f"{path}: got something else, expected a folder, an .npy, .npz or .parquet file or an IDX file. "
-        "Put images into a folder, unpack archives, and save the arrays of a pickle, which could run any code, with "
-        "np.savez; tables are for flowkit.data.load_table and for recipes of tables, such as nsf/magic."
-    )
 
 
 def absolute(source: str | Path) -> str:

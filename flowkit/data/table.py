@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 
 from flowkit.contract.arguments import checked, shown
-from flowkit.data import parquet
-from flowkit.data.bounded import MAX_BYTES, FileError, check_shape
+from flowkit.data.bounded import FileError, NpzFile, check_bytes, map_npy
 from flowkit.data.column_types import Category
-from flowkit.data.csv_file import is_number, read_csv
 from flowkit.data.dataset import Limit, Split, split_rows
 from flowkit.data.frame import Columns
-from flowkit.data.numpy_file import NpzFile, map_npy
+from flowkit.data.frame_file import is_number, read_named
 from flowkit.data.source import existing_path
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, refuse, split_names
 
@@ -86,7 +84,6 @@ def load_table(
     *,
     cut: bool = True,
     limit: Limit | None = None,
-    max_bytes: Limit = MAX_BYTES,
 ) -> Table:
     """Load one split of a table of numbers from a file.
 
@@ -98,11 +95,11 @@ def load_table(
             each time.
         cut: False returns all rows of a file without splits of its own, whatever the split.
         limit: keep only the first rows of the split.
-        max_bytes: the most that the table may take, 4 GiB. A file that declares more is not read.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for anything but a table of numbers, in one line that says where.
+        ValueError: for anything but a table of numbers, and for one that takes more than half of this machine's memory,
+            in one line that says where.
 
     Example:
         >>> import tempfile, pathlib
@@ -112,20 +109,7 @@ def load_table(
         ('age', 'height')
     """
     path, key = existing_path(source)
-    suffix, names, whole = path.suffix.lower(), None, True
-    if suffix in SUFFIXES:
-        frame, named = (
-            (parquet.read_frame(path, max_bytes), True) if suffix == ".parquet" else read_csv(path, max_bytes)
-        )
-        values, names = _numbers(frame, path), tuple(frame.columns) if named else None
-    elif suffix == ".npy":
-        values = map_npy(path)
-    elif suffix == ".npz":
-        arrays = NpzFile(path, max_bytes)
-        chosen, whole = arrays.choose(_PAIRS, split, key)
-        values = arrays.read(chosen)
-    else:
-        raise FileError(f"{path}: got another kind of file or a folder, expected {_READ}. {_ADVICE}")
+    values, names, whole = _read(path, split, key)
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
         raise FileError(
             f"{path}: got {values.dtype} of shape {values.shape}, expected a table of real numbers, (rows, columns). "
@@ -133,7 +117,7 @@ def load_table(
         )
     rows = split_rows(len(values), split, path) if whole and cut else np.arange(len(values))
     rows = rows[:limit]
-    check_shape((len(rows), values.shape[1]), 8, max_bytes, str(path))
+    check_bytes(path, len(rows), values.shape[1], 8)
     values = values[rows]
     if values.dtype.kind in "iu" and (values.max() > 2**53 or values.min() < -(2**53)):
         raise FileError(f"{path}: got whole numbers beyond 2^53, which float64 rounds. {_ROUNDED}")
@@ -146,6 +130,21 @@ def load_table(
             "numbers. Drop or fill in these rows, or leave the column out."
         )
     return table
+
+
+def _read(path, split, key):
+    """Return (entries, names of columns or None, True if the entries are those of both splits)."""
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        frame, named = read_named(path)
+        return _numbers(frame, path), tuple(frame.columns) if named else None, True
+    if suffix == ".npy":
+        return map_npy(path), None, True
+    if suffix == ".npz":
+        arrays = NpzFile(path)
+        chosen, whole = arrays.choose(_PAIRS, split, key)
+        return arrays.read(chosen), None, whole
+    raise FileError(f"{path}: got another kind of file or a folder, expected {_READ}. {_ADVICE}")
 
 
 def _numbers(frame, path):
@@ -171,23 +170,19 @@ def _numbers(frame, path):
 # Mixed tables
 
 
-def read_frame(
-    source: str | Path, max_bytes: int = MAX_BYTES, known: Iterable[TypedColumns | None] = ()
-) -> Any:
+def read_frame(source: str | Path, known: Iterable[TypedColumns | None] = ()) -> Any:
     """Return the polars frame of a .csv, .tsv or .parquet file, dates among its types.
 
     Words of `known` columns stay words, also those that are numbers, such as the zip code 12. The first line of text
     holds names of columns, unless all of its entries are numbers: the names are then column_0, column_1, ...
 
-    Raises FileNotFoundError if there is none, and FileError for a file that cannot be read or takes more than
-    `max_bytes`, and for names among which is a number.
+    Raises FileNotFoundError if there is none, and FileError for a file that cannot be read or takes too much memory,
+    and for names among which is a number.
     """
     path, _ = existing_path(source)
-    if path.suffix.lower() == ".parquet":
-        return parquet.read_frame(path, max_bytes)
     kinds = [pair for columns in known if columns for pair in zip(columns.names, columns.types, strict=True)]
     words = [name for name, kind in kinds if isinstance(kind, Category) and isinstance(kind.values[0], str)]
-    return read_csv(path, max_bytes, words)[0]
+    return read_named(path, words)[0]
 
 
 def typed_columns(

@@ -10,6 +10,7 @@ import numpy as np
 
 from flowkit._printable import printable
 from flowkit._shipped import closest
+from flowkit.contract.arguments import shown
 from flowkit.data.column_types import ColumnType, restored_type, stored_type
 from flowkit.data.frame import Columns
 from flowkit.data.infer_type import infer_type
@@ -98,18 +99,16 @@ class TypedColumns(Columns):
         columns, wrong = [], {}
         for series, name, kind in zip(self.in_order(frame), self.names, self.types, strict=True):
             try:
-                column, found = kind.codes(series)
+                column = kind.codes(series)
             except ValueError as error:
                 raise ValueError(f"column {name!r}: got {error}") from None
-            absent = np.isnan(column)
-            if absent.any() and not gaps:
+            absent, excluded = np.isnan(column), np.isinf(column)
+            if not gaps:
                 column = np.where(absent, kind.missing_code, column)
-                if not kind.missing:
-                    gone = dict.fromkeys(
-                        np.flatnonzero(absent).tolist(), ("a missing entry", "none, as in training")
-                    )
-                    found = gone | found
-            for row, (received, expected) in found.items():
+                excluded |= absent & (not kind.missing)
+            for row in np.flatnonzero(excluded).tolist():
+                received = "a missing entry" if absent[row] else _shown(series[row])
+                expected = "none, as in training" if absent[row] else kind.expected
                 wrong.setdefault(row, wrong_entry(received, name, row, expected))
             columns.append(column)
         codes = np.stack(columns, axis=1)
@@ -183,6 +182,13 @@ def restored_columns(stored: Any) -> Columns | None:
     kind = ContextColumns if stored["context"] else TypedColumns
     types = tuple(restored_type(entry) for entry in stored["types"])
     return kind(tuple(stored["names"]), stored["library"], types)
+
+
+def _shown(entry):
+    """Return an entry of a table in words."""
+    if isinstance(entry, float):
+        return f"{entry:.10g}"
+    return shown(entry) if isinstance(entry, str) else str(entry).removesuffix(" 00:00:00")[:80]
 
 
 def refuse(wrong: Mapping[int, str], where: str = "") -> None:

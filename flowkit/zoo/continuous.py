@@ -8,9 +8,9 @@ from flowkit.bijectors.continuous import EXACT, Weight
 from flowkit.bijectors.replay import Backprop
 from flowkit.bijectors.solvers import TABLEAUS
 from flowkit.conditioners import Field, UNet
-from flowkit.contract.arguments import Count, shown, whole, words
+from flowkit.contract.arguments import Count, shown, words
 from flowkit.data.dequantize import Dequantize
-from flowkit.zoo.family import EDGE, ImageShape, Plan, family
+from flowkit.zoo.family import EDGE, DataLevels, ImageShape, Plan, family
 
 SolverName = Annotated[str, words(*TABLEAUS)]
 Trace = Annotated[str, words("exact", "rademacher", "gaussian")]
@@ -68,7 +68,7 @@ def flow_matching(
     *,
     input_shape: ImageShape | None = None,
     num_classes: Count | None = None,
-    data_levels: Annotated[int, whole(2, 256)] = 256,
+    data_levels: DataLevels = 256,
     solver: SolverName = "rk4",
     steps: Count = 10,
     frequencies: Count = 3,

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from flowkit.bijectors import Coupling, Pointwise, Scale
 from flowkit.conditioners import MLP, AngularMLP, ResidualMLP
-from flowkit.contract.arguments import words
+from flowkit.contract.arguments import Count, Positive, words
 from flowkit.distributions import Logistic, Uniform
 from flowkit.transforms import Additive, Affine, CircularRationalQuadratic, RationalQuadratic, Transform
 from flowkit.zoo.family import Plan, alternating, family, gentle
@@ -58,7 +58,7 @@ def realnvp(plan: Plan, *, scale: Annotated[str, words("tanh", "sigmoid")] = "ta
 
 @family(layers=8, hidden=(128, 128), linear="lu", residual=False)
 def nsf(
-    plan: Plan, *, bins: int = 8, bound: float = 5.0, tails: str = "linear", marginals: bool = True
+    plan: Plan, *, bins: Count = 8, bound: Positive = 5.0, tails: str = "linear", marginals: bool = True
 ) -> list[Any]:
     """Neural spline flow: `layers` of couplings by rational-quadratic splines, one pass in both directions.
 
@@ -99,7 +99,7 @@ def nsf(
 
 
 @family(layers=8, hidden=(128, 128), without="domains")
-def circular_nsf(plan: Plan, *, bins: int = 8) -> list[Any]:
+def circular_nsf(plan: Plan, *, bins: Count = 8) -> list[Any]:
     """Circular neural spline flow: densities of several angles in [-pi, pi), continuous where pi meets -pi.
 
     `layers` of couplings by circular rational-quadratic splines, each with a rotation; the networks see cosines and

@@ -39,7 +39,7 @@ from flowkit.data import VariationalDequantize
 from flowkit.flow.flow import Flow
 from flowkit.flow.labelled import LabelledFlow
 from flowkit.transforms import Additive, Affine, MixtureOfLogistics
-from flowkit.zoo.family import EDGE, ImageShape, built, dequantizer, entrance
+from flowkit.zoo.family import EDGE, Bits, DataLevels, ImageShape, built, dequantizer, entrance
 
 IMAGE = 32  # the width of the network of the image in Flow++
 
@@ -51,8 +51,8 @@ def realnvp_images(
     levels: Annotated[int, whole(1, 16)] = 2,
     width: Count = 64,
     blocks: Blocks = 8,
-    n_bits: Annotated[int, whole(1, 8)] = 8,
-    data_levels: int | None = None,
+    n_bits: Bits = 8,
+    data_levels: DataLevels | None = None,
 ) -> Flow:
     """Real NVP for images: a logit, then `levels` of couplings by checkerboards and by channels.
 
@@ -106,13 +106,13 @@ def glow(
     coupling: Annotated[str, words("affine", "additive")] = "affine",
     min_scale: Annotated[float, real(0, 0.999, "a number from 0 to 0.999")] = 0.0,
     permutation: Annotated[str, words("conv1x1", "emerging", "periodic", "shuffle", "reverse")] = "conv1x1",
-    n_bits: int | None = 8,
-    data_levels: int | None = None,
+    n_bits: Bits | None = 8,
+    data_levels: DataLevels | None = None,
     learn_top: bool = True,
     num_classes: Count | None = None,
     classifier_weight: Annotated[float, real(0, 1e6, "a number from 0 to 1e+06")] = 0.0,
     lu: bool = True,
-    backprop: str = "stored",
+    backprop: Backprop = "stored",
     input_shape: ImageShape | None = None,
 ) -> Flow:
     """Glow: `levels` x (squeeze, `steps` x (actnorm, 1x1 convolution, coupling), split).
@@ -192,8 +192,8 @@ def flow_pp(
     dequantizer_couplings: Count = 4,
     dequantizer_heads: Heads | None = None,
     variant: Annotated[str, words("cifar10", "imagenet")] = "cifar10",
-    n_bits: Annotated[int, whole(1, 8)] = 8,
-    data_levels: int | None = None,
+    n_bits: Bits = 8,
+    data_levels: DataLevels | None = None,
     lu: bool = True,
     backprop: Backprop = "stored",
 ) -> Flow:
@@ -305,8 +305,8 @@ def jet(
     spatial: bool = True,
     equalize: bool = False,
     num_classes: Count | None = None,
-    n_bits: int | None = 8,
-    data_levels: int | None = None,
+    n_bits: Bits | None = 8,
+    data_levels: DataLevels | None = None,
     backprop: Backprop = "stored",
     input_shape: ImageShape | None = None,
 ) -> Flow:

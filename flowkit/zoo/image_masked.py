@@ -9,7 +9,7 @@ from flowkit.contract.arguments import Blocks, Count, Fraction, Positive, checke
 from flowkit.data.dequantize import GaussianNoise
 from flowkit.flow.flow import Flow
 from flowkit.transforms import Gaussian, MixtureOfLogistics
-from flowkit.zoo.family import ImageShape, built, dequantizer, entrance
+from flowkit.zoo.family import Bits, DataLevels, ImageShape, built, dequantizer, entrance
 
 
 @checked
@@ -20,8 +20,8 @@ def maf_images(
     depth: Blocks = 2,
     reach: Count = 6,
     mixtures: Count = 8,
-    n_bits: int | None = 8,
-    data_levels: int | None = None,
+    n_bits: Bits | None = 8,
+    data_levels: DataLevels | None = None,
 ) -> Flow:
     """A masked autoregressive flow of pixels: z_i = f(x_i; h(x_1, ..., x_(i-1))), f by a mixture of logistics.
 
@@ -70,8 +70,8 @@ def tarflow(
     num_classes: Count | None = None,
     label_dropout: Fraction = 0.1,
     jacobi: bool = False,
-    n_bits: int | None = 8,
-    data_levels: int | None = None,
+    n_bits: Bits | None = 8,
+    data_levels: DataLevels | None = None,
     backprop: Backprop = "stored",
     input_shape: ImageShape | None = None,
 ) -> Flow:

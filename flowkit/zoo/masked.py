@@ -4,6 +4,7 @@ from typing import Any
 
 from flowkit.bijectors import Autoregressive, Chain, Inverse
 from flowkit.conditioners import MADE, ResidualMADE
+from flowkit.contract.arguments import Count, Positive
 from flowkit.transforms import (
     Bernstein,
     RationalQuadratic,
@@ -64,7 +65,9 @@ def iaf(plan: Plan) -> list[Any]:
 
 
 @family(layers=5, hidden=(128, 128), linear="lu", residual=False)
-def nsf_autoregressive(plan: Plan, *, bins: int = 8, bound: float = 5.0, tails: str = "linear") -> list[Any]:
+def nsf_autoregressive(
+    plan: Plan, *, bins: Count = 8, bound: Positive = 5.0, tails: str = "linear"
+) -> list[Any]:
     """Neural spline flow, autoregressive: `layers` of rational-quadratic splines, each feature's by those before it.
 
     A density takes one pass of the networks; samples find one feature after the other. For fast ones take `nsf`.
@@ -94,7 +97,7 @@ def nsf_autoregressive(plan: Plan, *, bins: int = 8, bound: float = 5.0, tails: 
 
 
 @family(layers=3, hidden=(128, 128), linear="none")
-def naf(plan: Plan, *, units: int = 16) -> list[Any]:
+def naf(plan: Plan, *, units: Count = 16) -> list[Any]:
     """Neural autoregressive flow: `layers` of z_i = logit(sum_k w_k sigmoid(a_k x_i + b_k)).
 
     w, a and b follow from x_1, ..., x_(i-1). A density takes one pass of the networks; samples find one
@@ -117,7 +120,7 @@ def naf(plan: Plan, *, units: int = 16) -> list[Any]:
 
 
 @family(layers=3, hidden=(128, 128), linear="none")
-def umnn(plan: Plan, *, units: int = 16, nodes: int = 33, bound: float = 5.0) -> list[Any]:
+def umnn(plan: Plan, *, units: Count = 16, nodes: Count = 33, bound: Positive = 5.0) -> list[Any]:
     """Unconstrained monotonic neural network: `layers` of z_i = b + int_0^(x_i) g, g > 0, given x_1, ..., x_(i-1).
 
     A density takes one pass of the networks; samples find one feature after the other. The integral is that of the line
@@ -139,7 +142,7 @@ def umnn(plan: Plan, *, units: int = 16, nodes: int = 33, bound: float = 5.0) ->
 
 
 @family(layers=3, hidden=(128, 128), linear="none")
-def bernstein(plan: Plan, *, degree: int = 16, bound: float = 5.0) -> list[Any]:
+def bernstein(plan: Plan, *, degree: Count = 16, bound: Positive = 5.0) -> list[Any]:
     """Bernstein polynomials: `layers` of z_i = sum_k theta_k B_k(x_i), theta increasing, of x_1, ..., x_(i-1).
 
     A density takes one pass of the networks; samples find one feature after the other, and solve for it.
@@ -160,7 +163,7 @@ def bernstein(plan: Plan, *, degree: int = 16, bound: float = 5.0) -> list[Any]:
 
 
 @family(layers=3, hidden=(128, 128), linear="none")
-def sos(plan: Plan, *, terms: int = 3, degree: int = 4, bound: float = 5.0) -> list[Any]:
+def sos(plan: Plan, *, terms: Count = 3, degree: Count = 4, bound: Positive = 5.0) -> list[Any]:
     """Sum-of-squares polynomials: `layers` of z_i = c + int_0^(x_i) sum_k p_k^2, c and the p_k of x_1, ..., x_(i-1).
 
     A density takes one pass of the networks; samples find one feature after the other, and solve for it.

@@ -17,7 +17,7 @@ from flowkit.bijectors import (
     Sylvester,
 )
 from flowkit.conditioners import LipschitzMLP
-from flowkit.contract.arguments import Count, words
+from flowkit.contract.arguments import Between0And1, Count, words
 from flowkit.transforms import MixtureOfLogistics
 from flowkit.zoo.family import Plan, family
 
@@ -60,7 +60,7 @@ def radial(plan: Plan, *, direction: Direction = "density") -> list[Any]:
 
 
 @family(layers=8, hidden=(64, 64))
-def sylvester(plan: Plan, *, units: int | None = None, direction: Direction = "density") -> list[Any]:
+def sylvester(plan: Plan, *, units: Count | None = None, direction: Direction = "density") -> list[Any]:
     """Sylvester flow: `layers` of z = x + Q R tanh(S Q^T x + b), bends along `units` directions at once.
 
     - `units`: columns of Q; None takes 8, or as many as there are features if those are fewer.
@@ -84,7 +84,7 @@ def _bends(plan, layer, direction):
 
 @family(layers=8, hidden=(64, 64))
 def residual(
-    plan: Plan, *, lipschitz: float = 0.9, trace: str = "exact", terms: int | None = None
+    plan: Plan, *, lipschitz: Between0And1 = 0.9, trace: str = "exact", terms: Count | None = None
 ) -> list[Any]:
     """Residual flow: `layers` of z = x + g(x), g a network that shrinks distances, and an actnorm between each two.
 
@@ -108,7 +108,7 @@ def residual(
 
 
 @family(layers=3, hidden=(64, 64))
-def bnaf(plan: Plan, *, units: int = 8, depth: int = 1) -> list[Any]:
+def bnaf(plan: Plan, *, units: Count = 8, depth: Count = 1) -> list[Any]:
     """Block neural autoregressive flow: `layers` networks z_i = f_i(x_1, ..., x_i), each increasing in x_i.
 
     A density takes one pass of the networks; samples find one feature after the other, and solve for it. It has

@@ -196,20 +196,6 @@ def test_an_image_of_another_size_is_fitted(trained, tmp_path):
     assert shrunk(tmp_path / "strip.png", 19).shape == (8, 3 * 8 + 2 * 2)
 
 
-def test_the_arc_and_the_line_differ_between_the_same_ends(trained, tmp_path):
-    for name, image in zip("ab", data.load("digits", "test", limit=2).images, strict=True):
-        Image.fromarray((image[..., 0] * 15).astype("uint8")).save(tmp_path / f"{name}.png")
-    strips = []
-    for path in ("linear", "spherical"):
-        arguments = [str(trained), str(tmp_path / "a.png"), str(tmp_path / "b.png"), "--path", path]
-        assert main(["interpolate", *arguments, "-o", str(tmp_path / f"{path}.png")]) == 0
-        strips.append(shrunk(tmp_path / f"{path}.png", 6))
-    line, arc = strips
-    assert line.shape == (8, 9 * 8 + 8 * 2)
-    assert (line[:, :8] == arc[:, :8]).all()
-    assert (line != arc).any()
-
-
 def test_manipulate_moves_each_image_along_the_difference_of_two_classes(trained, tmp_path, capsys):
     from flowkit import latent
 
@@ -518,9 +504,7 @@ def test_thin_lines_of_a_picture_are_seen_in_a_comparison(trained, tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        ("flowkit dia", ["diagnose"]),
         ("flowkit train glow/fash", ["glow/fashion-mnist", "glow/fashion-mnist-full"]),
-        ("flowkit sample glow/fash", ["glow/fashion-mnist", "glow/fashion-mnist-full"]),
         ("flowkit info nsf/", ["nsf/magic"]),
         ("flowkit evaluate runs/mine --backend to", ["torch"]),
         ("flowkit train runs/", []),  # a path, which the shell completes
@@ -542,10 +526,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
     ("arguments", "message"),
     [
         (["train", "glow/fashion-mnits"], "the nearest are glow/fashion-mnist"),
-        (["train", "RECIPE", "--set", "model.stpes=3"], "model.stpes is not a key of a recipe; the nearest is"),
-        (["train", "RECIPE", "--set", "nonsense"], "--set: got nonsense, expected table.key=value"),
-        (["train", "RECIPE", "--epochs", "0"], "tiny.toml: training.epochs: got 0, expected greater"),
-        (["train", "RECIPE", "--epochs", "many"], "Invalid value for '--epochs'"),
+        (["train", "RECIPE", "--epochs", "0"], "tiny.toml: training.epochs: got 0, expected a whole"),
         (["train", "RECIPE", "--precision", "float8"], "tiny.toml: training.precision: got 'float8', expected "),
         (["train", "RECIPE", "--backend", "theano"], "--backend theano: Keras already runs on another"),
         (["train", "RECIPE", "--out", "OUT", "--data", "digitz"], "the nearest is digits"),
@@ -555,52 +536,30 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["train", "RECIPE", "--out", "OUT", "--set", "data.crop=9"], "crop: got images of 8x8, expected at least 9x9"),
         (["train", "RECIPE", "--out", "OUT", "--set", "data.limit=9"], "expected at most 9, the number of events"),
         (["train", "RECIPE", "--out", "OUT", "--set", "data.source=no/such"], "data.source: no/such: got no file"),
-        (["train", "RECIPE", "--out", "PICTURE"], "'--out': dir"),
         (["train", "RECIPE", "--out", "PICTURE/run"], "picture.png/run: Not a directory"),
-        (["sample", "TRAINED", "-o", "grid"], "got grid, expected a name that ends in .png"),
         (["sample", "TRAINED", "-o", "grid.jpg"], "got grid.jpg, expected a name that ends in .png"),
-        (["sample", "TRAINED", "-o", "."], "file '.' is a directory"),
         (["sample", "TRAINED", "-o", "PICTURE/a.png"], "picture.png: "),
         (["sample", "PICTURE"], "picture.png: got no recipe.toml in it, expected the folder of a run"),
-        (["sample", "."], ".: got no recipe.toml in it, expected the folder of a run"),
-        (["play", "PICTURE"], "picture.png: got no recipe.toml in it, expected the folder of a run"),
-        (["play", "TRAINED", "--out", "PICTURE"], "'--out': dir"),
-        (["play", "TRAINED", "--ort", "no/such"], "'no/such' does not exist"),
-        (["play", "FLOW"], "flow.keras: a flow alone does not say what data it is of: --data SOURCE"),
         (["convert", "PICTURE.keras", "-o", "a.npz"], "picture.png.keras: got no file, expected a .keras file"),
-        (["convert", "TRAINED", "-o", "."], "file '.' is a directory"),
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--label", "3"], "--label: got 3, expected no label, since"),
-        (["train", "RECIPE", "--set", "mode.steps=3"], "mode is not a key of a recipe; the nearest is model"),
         (["train", "."], ".: got a folder, expected a recipe file"),
         (["evaluate", "TRAINED", "--data", "no/such"], "flowkit: no/such: got no file or folder"),
-        (["train"], "Missing argument"),
         (["trian"], "No such command 'trian'"),
-        (["train", "RECIPE", "--epoch", "3"], "No such option"),
         (["sample", "no/such/run"], "no/such/run: got no recipe.toml in it, expected"),
-        (["evaluate", "no/such/run"], "no/such/run: got no recipe.toml in it, expected"),
         (["sample", "glow/cifar10"], "glow/cifar10 is a recipe: `flowkit train glow/cifar10` makes a run of it"),
         (["sample", "glow/fashion-mnits"], "expected the folder of a run; the nearest are glow/fashion-mnist, "),
         (["sample", "./glow/digits"], "expected the folder of a run; the nearest are glow/digits, "),
         (["sample", "TRAINEDD"], "expected the folder of a run; the nearest"),
-        (["sample", "glow/fashion-mnist-ful"], "a run; the nearest are glow/fashion-mnist-full, "),
         (["diagnose", "TRAINED/flow.keras"], "a flow alone does not say what data it is of: --data SOURCE gives"),
-        (["diagnose", "TRAINED", "--rows", "1"], "Invalid value for '--rows'"),
         (["compare", "TRAINED", "no/such/run"], "no/such/run: got no recipe.toml in it, expected"),
         (["info", "nfs"], "the nearest are nsf, naf, bnaf"),
         (["info", "--cite"], "--cite: got no NAME, expected one with a paper"),
-        (["interpolate", "TRAINED", "no.png", "no.png"], "'no.png' does not exist"),
         (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image (PNG, JPEG, BMP or WEBP). Fetch"),
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--path", "round"], "expected one of 'linear', 'spherical'"),
-        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--steps", "1"], "Invalid value for '--steps'"),
         (["manipulate", "TRAINED", "PICTURE", *FROM_1, "11"], "--to-class: got '11', expected one of 0 (0), 1 (1)"),
         (["manipulate", "TRAINED", "PICTURE", *FROM_1, "1"], "expected some with, some without"),
         (["manipulate", "TRAINED", "PICTURE", *FROM_1, "3", "--amounts", "1,x"], "not convert string to float: 'x'"),
-        (["manipulate", "TRAINED", "PICTURE", "--from-class", "1"], "Missing option '--to-class'"),
-        (["manipulate", "TRAINED", *FROM_1, "3"], "Missing argument"),
-        (["manipulate", "TRAINED", "no.png", *FROM_1, "3"], "'no.png' does not exist"),
-        (["sample", "TRAINED", "-n", "0"], "Invalid value"),
         (["sample", "TRAINED", "--temperature", "-1"], "temperature: got -1.0, expected a number from 0 up"),
-        (["sample", "TRAINED", "--temperature", "warm"], "Invalid value for '--temperature'"),
         (["sample", "TRAINED", "--temperature", "0.5,1"], "list of 2, expected a number, or one for each of 1 levels"),
     ],
 )  # fmt: skip
@@ -610,7 +569,6 @@ def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, t
         "RECIPE": recipe,
         "TRAINED": str(trained),
         "OUT": str(tmp_path / "out"),
-        "FLOW": str(trained / "flow.keras"),
         "PICTURE": str(tmp_path / "picture.png"),
     }
     for name, path in names.items():
@@ -618,13 +576,6 @@ def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, t
         message = message.replace(name, path)
     assert message in refused(capsys, *arguments)
     assert not (tmp_path / "out").exists()
-
-
-def test_without_a_command_the_help_is_shown(capsys):
-    assert main([]) == 2
-    output = capsys.readouterr()
-    assert "Usage: flowkit" in output.out
-    assert output.err == ""
 
 
 def test_version(capsys):
@@ -676,12 +627,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(trained, tmp_path, capsys, m
     picture = tmp_path / "grid.png"
     assert "No space left on device" in refused(capsys, "sample", trained, "-o", picture)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_refused_recipe_leaves_no_folder(recipe, tmp_path, capsys):
-    refused(capsys, "train", recipe, "--out", tmp_path / "out", "--data", "digitz")
-    refused(capsys, "train", recipe, "--out", tmp_path / "out", "--set", "model.levels=5")
-    assert not (tmp_path / "out").exists()
 
 
 def test_an_existing_run_is_not_overwritten(recipe, trained, tmp_path, capsys):

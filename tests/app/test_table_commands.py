@@ -179,13 +179,11 @@ def test_circular_columns_are_named_in_a_recipe_and_drawn_inside(folder, tmp_pat
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--data", "digits"], "digits: got no file or folder, expected one"),
         (
             ["--set", "training.batch_size=500"],
             "expected at most 180, the number of events",
         ),
         (["--set", "model.features=3"], "model.features is not a key"),
-        (["--set", "model.base=3"], "model.base is not a key"),
     ],
 )
 def test_what_does_not_go_together(folder, tmp_path, capsys, arguments, message):

@@ -97,11 +97,6 @@ def test_context_stays_with_its_events():
         assert np.array_equal(batch["x"][:, 0], batch["context"] + 1)
 
 
-def test_dtype_is_kept():
-    images = np.zeros((4, 2, 2, 1), np.uint8)
-    assert batches(images, batch_size=2)[0][0].dtype == np.uint8
-
-
 def test_augmentation_is_a_function_of_seed_epoch_and_index():
     def noise(x, rng):
         return x + rng.integers(1 << 40, size=x.shape)
@@ -136,12 +131,6 @@ def test_augmentations_come_in_the_order_of_the_list():
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         batches(EVENTS, **arguments)
-
-
-def test_bad_epoch():
-    data = batches(EVENTS, batch_size=4)
-    with pytest.raises(ValueError, match="epoch: got -1, expected"):
-        data.epoch = -1
 
 
 # ------------------------------------------------------------------ under fit

@@ -1,5 +1,6 @@
 """What a file may take in memory: what it declares is looked at before it is unpacked."""
 
+import os
 import struct
 import tracemalloc
 import warnings
@@ -10,9 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowkit.app.experiment import load as load_data
-from flowkit.app.recipe import parse_recipe
-from flowkit.data import MAX_BYTES, load
+from flowkit.data import bounded, load, load_table
 from flowkit.data.image_file import read_image
 
 pytestmark = pytest.mark.one_engine
@@ -68,17 +67,19 @@ def test_a_gzip_bomb_is_read_as_far_as_its_header_says(tmp_path):
 @pytest.mark.parametrize(
     ("count", "match"),
     [
-        (100, "got data of .*, expected at most 50,000,000 bytes of memory"),
+        (100, "got data of .*, expected at most 50,000,000, half of this machine's memory"),
         (10**6, "got data of 1,000,000,000,000"),
     ],
 )
-def test_a_header_that_asks_for_too_much_is_not_obeyed(tmp_path, count, match):
+def test_a_header_that_asks_for_too_much_is_not_obeyed(tmp_path, count, match, most_bytes):
+    most_bytes(50 * MB)
     header = b"\0\0\x08\x03" + struct.pack(">3I", count, 1000, 1000)
-    refused(zeros(tmp_path / "a-ubyte.gz", header, 100), match, max_bytes=50 * MB)
-    refused(npz(tmp_path / "a.npz", (count, 1000, 1000), 100), "at most 50,000,000", max_bytes=50 * MB)
+    refused(zeros(tmp_path / "a-ubyte.gz", header, 100), match)
+    refused(npz(tmp_path / "a.npz", (count, 1000, 1000), 100), "at most 50,000,000")
 
 
-def test_a_member_that_hides_behind_the_name_of_an_array_is_not_read(tmp_path):
+def test_a_member_that_hides_behind_the_name_of_an_array_is_not_read(tmp_path, most_bytes):
+    most_bytes(MB)
     np.savez(tmp_path / "a.npz", images=np.full((20, 4, 4), 7, "uint8"))
     with (
         zipfile.ZipFile(tmp_path / "a.npz", "a", zipfile.ZIP_DEFLATED) as file,
@@ -86,7 +87,7 @@ def test_a_member_that_hides_behind_the_name_of_an_array_is_not_read(tmp_path):
     ):
         for _ in range(100):
             bomb.write(bytes(MB))
-    assert peak(lambda: load(tmp_path / "a.npz", max_bytes=MB)) < 12 * MB
+    assert peak(lambda: load(tmp_path / "a.npz")) < 12 * MB
     assert (load(tmp_path / "a.npz").images == 7).all()
 
 
@@ -124,40 +125,47 @@ def test_formats_that_start_other_programs_are_not_looked_at(tmp_path):
         read_image(tmp_path / "a.png")
 
 
-def test_folders_and_results_count_too(tmp_path, save_image):
+def test_folders_and_results_count_too(tmp_path, save_image, most_bytes):
     for i in range(20):
         save_image(tmp_path / f"{i}.png", np.zeros((8, 8, 3)))
-    refused(tmp_path, "images such as .* expected at most 100,000 bytes", max_bytes=10**5, size=100)
-    refused(
-        "fashion-mnist",
-        r"\(5000, 1000, 1000, 3\): got data of .*, expected at most 5",
-        size=1000,
-        channels=3,
-        max_bytes=5 * MB,
-    )
+    most_bytes(10**5)
+    refused(tmp_path, "images such as .* expected at most 100,000", size=100)
+    most_bytes(5 * MB)
+    too_large = r"\(5000, 1000, 1000, 3\): got data of .*, expected at most 5"
+    refused("fashion-mnist", too_large, size=1000, channels=3)
 
 
 @pytest.mark.parametrize("dtype", ["u1", "<f4", "<i8"])
-def test_no_more_than_twice_the_limit_is_taken(tmp_path, rng, dtype):
+def test_no_more_than_twice_the_limit_is_taken(tmp_path, rng, dtype, most_bytes):
     images = rng.integers(0, 256, (4 * MB // 3072 // np.dtype(dtype).itemsize, 32, 32, 3)).astype(dtype)
     limit = images.nbytes + 128  # of the header
     np.savez(tmp_path / "a.npz", images=images, labels=np.arange(len(images)))
     np.save(tmp_path / "a.npy", images)
     for name in ("a.npz", "a.npy"):
         for options in ({}, {"size": 31}, {"channels": 1}):
-            assert peak(lambda: load(tmp_path / name, max_bytes=limit, **options)) < 2 * limit  # noqa: B023
+            most_bytes(limit)
+            assert peak(lambda: load(tmp_path / name, **options)) < 2 * limit  # noqa: B023
+        most_bytes(images.nbytes - 1)
         with pytest.raises(ValueError, match="expected at most"):
-            load(tmp_path / name, max_bytes=images.nbytes - 1)
+            load(tmp_path / name)
 
 
-@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "4", None])
-def test_max_bytes_is_a_positive_whole_number(wrong):
-    with pytest.raises(ValueError, match=f"max_bytes: got {wrong!r}, expected a whole number from 1 up"):
-        load("fashion-mnist", max_bytes=wrong)
+def test_the_limit_is_half_of_the_memory_or_of_a_container_s(tmp_path, monkeypatch):
+    limit = bounded.most_bytes.__wrapped__
+    monkeypatch.setattr(bounded, "_CONTAINERS", ())
+    assert limit() == os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    container = tmp_path / "memory.max"
+    monkeypatch.setattr(bounded, "_CONTAINERS", (container, tmp_path / "none"))
+    container.write_text("max\n")
+    free = limit()
+    container.write_text("1000000\n")
+    assert (free > MB, limit()) == (True, MB // 2)
 
 
-def test_a_recipe_states_it():
-    text = '[model]\nname = "glow"\n[data]\nsource = "fashion-mnist"\nmax_bytes = 1_000_000\n'
-    assert parse_recipe(text.replace("max_bytes = 1_000_000", "")).data.max_bytes == MAX_BYTES
-    with pytest.raises(ValueError, match="expected at most 1,000,000 bytes of memory"):
-        load_data(parse_recipe(text), "train")
+@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "data_batch_1.bin"])
+def test_sparse_files_are_refused_by_what_they_state(tmp_path, name):
+    for each in {name, *(f"data_batch_{i}.bin" for i in range(2, 6))}:
+        with open(tmp_path / each, "wb") as file:
+            file.truncate(10**13)
+    with pytest.raises(ValueError, match=r"got data of \d+0,000,000,000,000 bytes"):
+        load(tmp_path) if name.endswith("bin") else load_table(tmp_path / name)

@@ -181,23 +181,6 @@ def test_held_upright_as_the_camera_says(tmp_path, rng, orientation):
     np.testing.assert_array_equal(images, np.broadcast_to(upright, (len(images), *upright.shape)))
 
 
-def test_jpeg_files_are_held_upright_too(tmp_path):
-    """What a camera writes. A half of black and a half of white, which the loss of JPEG leaves apart."""
-    from PIL import Image
-
-    stored = np.zeros((16, 32, 3), np.uint8)
-    stored[:, 16:] = 255
-    for i in range(20):
-        image = Image.fromarray(stored)
-        exif = image.getexif()
-        exif[0x0112] = 6  # the first row is to the right, the first column on top
-        image.save(tmp_path / f"{i}.jpg", exif=exif)
-    images = load(tmp_path).images
-    assert images.shape[1:] == (32, 16, 3)
-    assert (images[:, :16] < 64).all()
-    assert (images[:, 16:] > 192).all()
-
-
 def test_different_sizes_ask_for_size(folder, save_image):
     for i in range(20):
         save_image(folder / f"large-{i}.png", pixels(1, 7, 9))
@@ -216,25 +199,12 @@ def test_a_corrupt_image_is_named(folder):
         load(folder)
 
 
-def test_text_called_png_is_named(tmp_path):
-    for i in range(20):
-        (tmp_path / f"{i}.png").write_text("no image")
-    with pytest.raises(ValueError, match=r"\d\.png: got .*, expected an image") as caught:
-        load(tmp_path)
-    assert "\n" not in str(caught.value)
-
-
 def test_sixteen_bits_are_refused(tmp_path):
     from PIL import Image
 
     for i in range(20):
         Image.fromarray(np.full((6, 6), 40000, np.uint16)).save(tmp_path / f"{i}.png")
     with pytest.raises(ValueError, match="8 bits per channel"):
-        load(tmp_path)
-
-
-def test_empty_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match="expected image files"):
         load(tmp_path)
 
 

@@ -121,10 +121,11 @@ def test_what_has_to_be_looked_at_or_unpacked_is_held(tmp_path, write_idx):
         assert (held == 7).all()
 
 
-def test_a_file_that_is_too_large_to_hold_is_read_by_rows(array_file):
-    with pytest.raises(ValueError, match="at most 8,000 bytes"):
-        load(array_file, max_bytes=8000)
-    assert load(array_file, max_bytes=8000, in_memory=False).images[5:9].shape == (4, 8, 6, 3)
+def test_a_file_that_is_too_large_to_hold_is_read_by_rows(array_file, most_bytes):
+    most_bytes(8000)
+    with pytest.raises(ValueError, match="at most 8,000"):
+        load(array_file)
+    assert load(array_file, in_memory=False).images[5:9].shape == (4, 8, 6, 3)
 
 
 def test_each_process_looks_at_its_part_and_reads_its_rows_alone(monkeypatch, folder, opened):

@@ -106,7 +106,7 @@ def test_a_range_of_many_steps_is_widened_on_both_sides_but_not_across_0(low, hi
     (kind,) = TypedColumns.infer(pd.DataFrame({"a": values}), asked and {"a": asked}).types
     assert kind.decimals == 2
     assert (kind.low, kind.low + (kind.levels - 1) * kind.step) == pytest.approx(ends)
-    assert kind.codes(pd_series([low, high]))[1] == {}
+    assert np.isfinite(kind.codes(pd_series([low, high]))).all()
 
 
 def pd_series(values):
@@ -146,7 +146,7 @@ def test_wrong_entries_are_all_found_and_their_rows_filled():
     codes, wrong = columns.coded(new)
     assert {row: words.partition(" of row")[0] for row, words in wrong.items()} == {
         1: "'x' in column 'size'",
-        2: "9 in column 'size'",
+        2: "'9' in column 'size'",
         3: "'c' in column 'kind'",
         4: "a missing entry in column 'size'",
     }

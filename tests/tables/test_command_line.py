@@ -211,8 +211,3 @@ def test_a_column_that_others_are_given_is_named_and_not_dropped(table, tmp_path
     ]
     assert main(words) == 2
     assert "got column 'weather' in given= and in drop=" in capsys.readouterr().err
-
-
-def test_all_columns_without_a_type_are_named(table, tmp_path, capsys):
-    assert main(["train", "table", "--data", str(table), "--out", str(tmp_path / "run")]) == 2
-    assert "got 1 column without a type: 'id'" in capsys.readouterr().err

@@ -33,8 +33,8 @@ def stored_shape(name, recipe):
         return load_data(read_recipe("glow/fashion-mnist"), "test").images.shape[1:]
     if recipe.data.source in data.NAMES:
         return load_data(recipe, "test").images.shape[1:]
-    side = recipe.data.size or (GREY[1] if name == GREY[0] else 32)
-    return side, side, recipe.data.channels or (1 if name == GREY[0] else 3)
+    height, width = recipe.data.size or ([GREY[1]] if name == GREY[0] else [32]) * 2
+    return height, width, recipe.data.channels or (1 if name == GREY[0] else 3)
 
 
 def card_rows():
@@ -84,7 +84,7 @@ def test_the_card_has_the_published_counts():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_it_is_trained_as_published(name):
     recipe = read_recipe(name)
-    table, side = recipe.training, recipe.data.crop or recipe.data.size or 32
+    table, side = recipe.training, recipe.data.crop or (recipe.data.size or [32])[0]
     assert table.batch_size == 64 * 32**2 // side**2  # of one worker
     assert table.adapt_batch == 256 * 32**2 // side**2
     assert table.epoch_steps == math.ceil(50_000 / 64)

@@ -1,5 +1,6 @@
 """The trained flows that come with flowkit reach what the model card says, on every engine."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,8 @@ def test_a_trained_flow_has_a_card_whose_numbers_are_its_run_s_and_a_recipe(name
     assert (kept.model, kept.sampling) == (shipped.model, shipped.sampling)
     # Tables adapt to 10,000 rows anyway.
     free = {"epochs"} | ({"adapt_batch"} if isinstance(kind_of(kept), Tables) else set())
-    assert kept.training.model_dump(exclude=free) == shipped.training.model_dump(exclude=free)
+    differing = asdict(kept.training).items() - asdict(shipped.training).items()
+    assert {key for key, _ in differing} <= free
     ended = preset.measured["epochs"]
     if ended != kept.training.epochs:
         assert ended == preset.measured["kept_epoch"] + kept.training.early_stopping

@@ -1,4 +1,4 @@
-"""Tables as text: .csv and .tsv, with or without a line of names, with commas, semicolons or tabs."""
+"""Frames of polars from files: .parquet, and text with or without a line of names, with commas, semicolons or tabs."""
 
 import csv
 import importlib
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from flowkit.data.bounded import MAX_BYTES, FileError, open_file, reading
+from flowkit.data.bounded import FileError, open_file, reading
 from flowkit.data.frame import check_names
 
 MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None", "?")  # a missing entry, as programs write it
@@ -15,14 +15,26 @@ _PER_BYTE = 4  # bytes of memory for each byte of text: the shortest number take
 _MOST_COLUMNS = 2**16
 
 
-def read_csv(path: Path, max_bytes: int = MAX_BYTES, words: Iterable[str] = ()) -> tuple[Any, bool]:
+def read_parquet(path: Path) -> Any:
+    """Return the frame in a parquet file, with columns of all types."""
+    with open_file(path) as file, reading(path, "a .parquet file"):
+        # An open file, because a path such as x[1].parquet is a pattern for polars.
+        return importlib.import_module("polars").read_parquet(file)
+
+
+def read_named(path: Path, words: Iterable[str] = ()) -> tuple[Any, bool]:
+    """Return the frame in a .parquet, .csv or .tsv file, and True if the file names its columns; see `read_csv`."""
+    return (read_parquet(path), True) if path.suffix.lower() == ".parquet" else read_csv(path, words)
+
+
+def read_csv(path: Path, words: Iterable[str] = ()) -> tuple[Any, bool]:
     """Return the polars frame of a table as text, dates among its types, and True if the first line names the columns.
 
     Columns without names are column_0, column_1, ... Those of `words` stay words, also if they are numbers. Raises
-    FileError for text that is no table, for lines of other lengths than the first, and for more than `max_bytes`.
+    FileError for text that is no table, for lines of other lengths than the first, and for too much of it.
     """
     polars = importlib.import_module("polars")
-    with open_file(path, max_bytes, _PER_BYTE) as file:
+    with open_file(path, _PER_BYTE) as file:
         delimiter, count, names = _read_head(path, file)
         file.seek(0)
         how = {"separator": delimiter, "has_header": names is not None, "null_values": list(MISSING)}
