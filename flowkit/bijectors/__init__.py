@@ -2,7 +2,7 @@
 
 import keras
 
-from flowkit.bijectors.actnorm import ActNorm, BatchNorm
+from flowkit.bijectors.actnorm import ActNorm, BatchNorm, Standardize
 from flowkit.bijectors.affine import Scale, Shift
 from flowkit.bijectors.autoregressive import Autoregressive
 from flowkit.bijectors.bends import Planar, Radial, Sylvester
@@ -24,7 +24,6 @@ from flowkit.bijectors.rearrange import Flatten, Haar, Permute, Reshape, Squeeze
 from flowkit.bijectors.repeat import Repeat
 from flowkit.bijectors.residual import Residual
 from flowkit.bijectors.rotations import CayleyRotation, HouseholderRotation, QRLinear, SVDLinear, Woodbury
-from flowkit.bijectors.standardize import Standardize
 from flowkit.bijectors.unconstrain import SoftBounds, Unconstrain
 
 __all__ = [

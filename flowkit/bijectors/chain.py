@@ -7,8 +7,7 @@ from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay
 from flowkit.contract import BijectorSpec, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import listed
-from flowkit.contract.call import Call
-from flowkit.contract.derived import goes_with
+from flowkit.contract.call import Call, goes_with
 from flowkit.engines import engine
 
 

@@ -15,9 +15,8 @@ from flowkit.bijectors.replay import Backprop, Drift, changes
 from flowkit.bijectors.solvers import ADAPTIVE, TABLEAUS, Solver
 from flowkit.contract import Bijector, BijectorSpec, Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Positive, instance, is_number, words
-from flowkit.contract.call import Call, Weight
+from flowkit.contract.call import Call, Weight, goes_with
 from flowkit.contract.conditioner import as_type, context_of
-from flowkit.contract.derived import goes_with
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.shapes import as_tuple, context_shape, sum_event

@@ -7,8 +7,8 @@ from keras import ops
 
 from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import ContextWord, Count, shown
+from flowkit.contract.call import goes_with, takes_derived
 from flowkit.contract.configured import Configured, add_argument
-from flowkit.contract.derived import goes_with, takes_derived
 from flowkit.contract.errors import ContractError
 from flowkit.contract.precision import floats_as
 from flowkit.contract.shapes import Context, Shape, Tensor, as_tuple

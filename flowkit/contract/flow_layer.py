@@ -9,10 +9,9 @@ from keras import ops
 
 from flowkit.contract.adaptation import is_adapted, note_replaced, replacements, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
-from flowkit.contract.call import Call
+from flowkit.contract.call import Call, takes_derived
 from flowkit.contract.checks import check_noise, check_shape, per_sample, refuse_no_context, refuse_no_pair
 from flowkit.contract.configured import Configured
-from flowkit.contract.derived import takes_derived
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.inside import build_for
 from flowkit.contract.noise import KINDS, Need, drawn, given

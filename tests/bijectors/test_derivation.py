@@ -9,8 +9,7 @@ from flowkit import zoo
 from flowkit.bijectors import ActNorm, Chain, Conv1x1, Coupling, Scale, Shift
 from flowkit.conditioners import ConvNet
 from flowkit.contract import Bijector, BijectorSpec
-from flowkit.contract.call import Call
-from flowkit.contract.derived import goes_with
+from flowkit.contract.call import Call, goes_with
 
 pytestmark = pytest.mark.two_engines
 
