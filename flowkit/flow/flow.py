@@ -192,9 +192,11 @@ class Flow(FlowModel):
         nats = ops.where(counts, -y_pred, ops.zeros_like(y_pred))
         self.nll.update_state(nats, weight)
         shape = packing.unpack(x)[0].shape
-        self.bits.update_state(nats / (event_size(shape) * math.log(2)), weight)
+        has_bits = len(shape) > 2 or self.dequantize is not None
+        if has_bits:
+            self.bits.update_state(nats / (event_size(shape) * math.log(2)), weight)
         results = dict(self.get_metrics_result())
-        if len(shape) == 2 and self.dequantize is None:
+        if not has_bits:
             del results["bits_per_dim"]
         if score_name(self) == "loss" and sample_weight is None:
             results["loss"] = results.pop("nll")  # without skipped steps
