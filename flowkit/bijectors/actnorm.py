@@ -17,7 +17,7 @@ class ActNorm(ChannelAffine):
     """z = (x + shift) exp(factor * logs), one shift and one logs for each channel.
 
     `adapt(x)` sets both so that the batch `x` leaves with mean 0 and variance 1; until then the
-    layer refuses to work. Without data, by `Flow.adapt()`, it is what leaves the inverse. `factor` = 3,
+    layer refuses to work. `factor` = 3,
     as published, makes a step on `logs` count three times.
 
     Raises ValueError for a factor that is not above 0. Kingma & Dhariwal, Glow (2018), section 3.1.
@@ -55,12 +55,6 @@ class ActNorm(ChannelAffine):
         shift, log_scale = normalizing(x)
         warn_of_constants(self, log_scale)
         self._assign(shift, log_scale)
-
-    def _adapt_inverse(self, z):
-        # The inverse is z exp(-log_scale) - shift: what leaves it has mean 0 and variance 1.
-        shift, log_scale = normalizing(z)
-        warn_of_constants(self, log_scale)
-        self._assign(-shift * ops.exp(log_scale), -log_scale)
 
     def _assign(self, shift, log_scale):
         self.shift.assign(shift)
@@ -117,15 +111,6 @@ class BatchNorm(ChannelAffine):
         self.variance.assign(variance)
         self.flag.assign(True)
 
-    def _adapt_inverse(self, z):
-        center, variance = _statistics(z)
-        log_scale = -0.5 * ops.log(variance + 1e-12)
-        warn_of_constants(self, log_scale)
-        # The inverse is (z - b) exp(-g) sqrt(variance) + mean: what leaves it has mean 0 and variance 1.
-        self.mean.assign((self.b.value - center) * ops.exp(log_scale))
-        self.variance.assign(ops.exp(2 * (self.g.value + log_scale)))
-        self.flag.assign(True)
-
     def _refresh(self, x):
         for stored, seen in zip((self.mean, self.variance), _statistics(x), strict=True):
             stored.assign(stored.value * self.momentum + seen * (1 - self.momentum))
@@ -170,11 +155,6 @@ class Standardize(ChannelAffine):
     def _adapt(self, x):
         mean, std = self._statistics(x)
         self._assign(mean, np.log(std))
-
-    def _adapt_inverse(self, z):
-        # The inverse is z std + mean: what leaves it has mean 0 and variance 1.
-        mean, std = self._statistics(z)
-        self._assign(-mean / std, -np.log(std))
 
     def _assign(self, mean, log_std):
         self.mean.assign(mean.astype(self.variable_dtype))

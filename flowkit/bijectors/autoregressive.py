@@ -130,8 +130,6 @@ class Autoregressive(Steered):
     ((4, 6), (4,))
     """
 
-    _reads_data = True
-
     def __init__(
         self,
         conditioner: Network,

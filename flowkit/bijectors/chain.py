@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import Annotated, Any
 
-from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay
 from flowkit.contract import BijectorSpec, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import listed
@@ -187,13 +186,13 @@ class Chain(Replayed):
             x, call, noise if noise is None else self._deal(noise, x, call.inverse), derived
         )
 
-    def _travel(self, x, call, noise, visit=proceed):
-        steps, total = list(zip(self.parts, self._deal(noise, x, call.inverse), strict=True)), 0.0
-        for part, share in reversed(steps) if call.inverse else steps:
+    def _visit(self, x, context, noise, visit):
+        total = 0.0
+        for part, share in zip(self.parts, self._deal(noise, x, inverse=False), strict=True):
             found = visit(part, x, share)
             if found is True:
                 break
-            x, log_det = found or part.run(x, call, share)
+            x, log_det = found or part.run(x, Call(context), share)
             total = total + log_det
         return x, total
 

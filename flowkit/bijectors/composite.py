@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Domain, FlowLayer, Shape, Tensor
-from flowkit.contract.call import Call
 from flowkit.contract.conditioner import adapt_conditioner, context_of, refresh_conditioner, refreshes
 from flowkit.contract.errors import label
 from flowkit.contract.noise import deal, given
@@ -105,7 +104,7 @@ def _check_real(owner, whose, domain):
 
 
 def proceed(part: Any, x: Tensor, noise: Tensor) -> None:
-    """Do nothing: the default visitor of `Composite._travel`."""
+    """Do nothing: the default visitor of `MultiScale.run_levels`."""
 
 
 class Composite(Bijector):
@@ -115,7 +114,7 @@ class Composite(Bijector):
 
     - `_members`: the layers that it runs, in the order of the forward direction;
     - `_networks`: the conditioners that it calls between them, each may be None;
-    - `_travel(x, call, noise, visit)`: run a direction part by part and return (output, log-det). It calls
+    - `_visit(x, context, noise, visit)`: run forward part by part and return (output, log-det). It calls
       `visit(part, input, noise)` before it runs a part. That may return the part's (output, log-det), which then are
       not computed again, or True, to stop.
     """
@@ -170,17 +169,7 @@ class Composite(Bijector):
                 return part.run_adapt(x, context, again, **given(share))
             return adapt_conditioner(part, x, context, again)
 
-        return self._travel(x, Call(context), noise, adapt)
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
-        """Adapt the parts to latents, and return (output, log-det) of the inverse."""
-
-        def adapt(part, z, share):
-            return part.run_adapt_inverse(z, context, again, **given(share))
-
-        return self._travel(z, Call(context, inverse=True), noise, adapt)
+        return self._visit(x, context, noise, adapt)
 
     @property
     def refreshes(self) -> bool:
@@ -202,4 +191,4 @@ class Composite(Bijector):
                 left -= 1
             return left == 0
 
-        self._travel(x, Call(context), noise, refresh)
+        self._visit(x, context, noise, refresh)

@@ -51,9 +51,6 @@ class Equalize(Elementwise):
         self.shares.assign(_with_ends(shares / shares.sum()))
         self.flag.assign(True)
 
-    def _adapt_inverse(self, z):
-        self.flag.assign(True)  # the data are free: shares stay as they are
-
     def _derive(self, x_shape: Shape, inverse: bool) -> dict[str, Tensor]:
         """Return the share of each bin, and those of all bins before it and after it."""
         shares = engine.tensor(self.shares)

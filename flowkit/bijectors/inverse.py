@@ -2,14 +2,20 @@
 
 from typing import Any
 
+import keras
+
 from flowkit.contract import Bijector, Context, Shape, Tensor
 from flowkit.contract.call import Call
 from flowkit.contract.flow_layer import Part
-from flowkit.contract.noise import given
+from flowkit.contract.noise import drawn, given
+from flowkit.contract.shapes import as_tuple
 
 
 class Inverse(Bijector):
     """z = f^-1(x) for the bijector f: forward and inverse change places, and so do domain and codomain.
+
+    `adapt` lets f adapt to standard normal numbers, in its domain: what f is given is not known before. Put an
+    `ActNorm` that is to normalise the data beside the Inverse, not into it.
 
     >>> from keras import ops
     >>> from flowkit.bijectors import Exp
@@ -66,12 +72,14 @@ class Inverse(Bijector):
         self.bijector.run_refresh(x, context)
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> Any:
-        return self.bijector.run_adapt_inverse(x, context, again, **given(noise))
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> Any:
-        return self.bijector.run_adapt(z, context, again, **given(noise))
+        """Adapt f to standard normal numbers, as many as x: its own inputs are not known before it is adapted."""
+        seed = keras.random.SeedGenerator(0)
+        shape = as_tuple(self.compute_output_shape(as_tuple(x.shape)))
+        y = self.bijector.spec.domain.from_real(
+            keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
+        )
+        needs = self.bijector.noise_needs(shape, inverse=False)
+        self.bijector.run_adapt(y, context, again, **given(drawn(needs, shape[0], self.compute_dtype, seed)))
 
     @property
     def composite(self) -> bool:

@@ -125,7 +125,28 @@ class MultiScale(Composite):
     def run(
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
-        return self._travel(x, call, noise, derived=derived)
+        derived = derived or self._nothing
+        if not call.inverse:
+            return self._join(self.run_levels(x, call, noise, derived=derived))
+        shares = self._deal(noise, x, inverse=True)
+        *parts, x = self.split_latents(x)
+        x, total = self._whiten(x, self.top_prior, x, call, derived[-1][1])
+        for number in reversed(range(len(self.scales))):
+            scale, (own, of_prior) = self.scales[number], derived[number]
+            if scale is not self.scales[-1]:
+                z, log_det = self._whiten(parts.pop(), self.priors[number], x, call, of_prior)
+                x, total = engine.concatenate([x, z]), total + log_det
+            x, log_det = scale.run(x, call, shares[number], own)
+            total = total + log_det
+        return x, total
+
+    def _join(self, levels):
+        """Return (flat latents, log-det) of what `run_levels` yields."""
+        parts, *log_dets = zip(*levels, strict=True)
+        return self.join_latents(parts), sum([*log_dets[0], *log_dets[1]], 0.0)
+
+    def _visit(self, x, context, noise, visit):
+        return self._join(self.run_levels(x, Call(context), noise, visit))
 
     def run_levels(
         self, x: Tensor, call: Call, noise: Tensor | None = None, visit: Any = proceed, derived: Any = None
@@ -148,24 +169,6 @@ class MultiScale(Composite):
             z, whitening = self._whiten(z, prior, kept, call, of_prior)
             yield z, log_det, whitening
             x = kept
-
-    def _travel(self, x, call, noise, visit=proceed, derived=None):
-        derived = derived or self._nothing
-        if not call.inverse:
-            parts, *log_dets = zip(*self.run_levels(x, call, noise, visit, derived), strict=True)
-            return self.join_latents(parts), sum([*log_dets[0], *log_dets[1]], 0.0)
-        shares = self._deal(noise, x, inverse=True)
-        *parts, x = self.split_latents(x)
-        x, total = self._whiten(x, self.top_prior, x, call, derived[-1][1])
-        for number in reversed(range(len(self.scales))):
-            scale, (own, of_prior) = self.scales[number], derived[number]
-            if scale is not self.scales[-1]:
-                z, log_det = self._whiten(parts.pop(), self.priors[number], x, call, of_prior)
-                x, total = engine.concatenate([x, z]), total + log_det
-            found = visit(scale, x, shares[number])
-            x, log_det = found or scale.run(x, call, shares[number], own)
-            total = total + log_det
-        return x, total
 
     @property
     def _nothing(self):

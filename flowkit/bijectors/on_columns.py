@@ -99,16 +99,8 @@ class OnColumns(Bijector):
         return moved if others is None else join([moved, others], self._groups), log_det
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
-        self._adapted_by(self.bijector.run_adapt, x, context, again)
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        self._adapted_by(self.bijector.run_adapt_inverse, z, context, again)
-
-    def _adapted_by(self, adapt, x, context, again):
         try:
-            adapt(pick(x, self._groups[0]), context, again)
+            self.bijector.run_adapt(pick(x, self._groups[0]), context, again)
         except ColumnError as error:  # whose column is one of those marked
             named: dict[str, Any] = {"expected": error.expected, "hint": error.hint}
             place = self._groups[0][error.column]

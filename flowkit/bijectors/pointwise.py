@@ -89,11 +89,3 @@ class Pointwise(Steered):
             self.raw.assign(self.transform.fitted(rows.astype("float64")))
             self.flag.assign(True)
         super().run_adapt(x, context, again)
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        if self.init == "data" and (again or not self.adapted):
-            # Latents are standard normal, and what they become is free: it stays as it is.
-            self.flag.assign(True)
-        super().run_adapt(z, context, again)

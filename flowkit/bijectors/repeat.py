@@ -8,7 +8,6 @@ from keras import ops
 
 from flowkit import engines
 from flowkit.bijectors.chain import Chain, Steps
-from flowkit.bijectors.composite import proceed
 from flowkit.bijectors.replay import Backprop, Drift, Replayed, replay, smallest
 from flowkit.contract import Bijector, ContractError, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import whole
@@ -232,16 +231,15 @@ class Repeat(Replayed):
             self.add_loss(loss)
         return x, total
 
-    def _travel(self, x, call, noise, visit=proceed):
-        rows = self._rows()
-        shares, total = self._deal(noise, x, call.inverse), 0.0
-        for i in reversed(range(self.n)) if call.inverse else range(self.n):
+    def _visit(self, x, context, noise, visit):
+        rows, total = self._rows(), 0.0
+        for i, share in enumerate(self._deal(noise, x, inverse=False)):
             rows.number = i
             with rows:
-                found = visit(self.block, x, shares[i])
+                found = visit(self.block, x, share)
                 if found is True:
                     break
-                x, log_det = found or self.block.run(x, call, shares[i])
+                x, log_det = found or self.block.run(x, Call(context), share)
             total = total + log_det
         self._keep(rows.stacked())
         return x, total

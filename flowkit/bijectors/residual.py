@@ -125,7 +125,6 @@ class Residual(Conditioned):
     """
 
     noise_kind = "uniform"
-    _reads_data = True
 
     def __init__(
         self,

@@ -41,7 +41,6 @@ def transform_of(transform: str | Transform) -> Transform:
 class Conditioned(Bijector):
     """A bijector whose `conditioner`, a network or None, receives what `_seen` returns: the context, by default."""
 
-    _reads_data = False  # True if what the conditioner sees is not known before the inverse has run
     conditioner: Any  # without a value here, which on torch would hide a layer's own
 
     @property
@@ -54,14 +53,6 @@ class Conditioned(Bijector):
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         adapt_conditioner(self.conditioner, *self._seen(x, context), again)
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        if self._reads_data:
-            super().run_adapt_inverse(z, context, again)
-        else:  # what the conditioner sees is the same on both sides
-            self.run_adapt(z, context, again)
 
     @property
     def refreshes(self) -> bool:

@@ -71,14 +71,6 @@ class FlowLayer(Configured, keras.Layer):
     def _adapt(self, *args: Any, **kwargs: Any) -> None:
         """Set what depends on data; nothing by default."""
 
-    def _adapt_inverse(self, *args: Any, **kwargs: Any) -> None:
-        """Adapt to latents, where there are no data."""
-        if not self.adapted:
-            raise NotImplementedError(
-                f"{label(self)} cannot be adapted from the side of its latents, as training without data and Inverse "
-                "do: it takes its statistics from data. Call .adapt(x) on data first, or write _adapt_inverse(self, z)."
-            )
-
     def _refresh(self, *args: Any, **kwargs: Any) -> None:
         """Refresh what changes once in a training step, such as a running mean; nothing by default."""
 
@@ -147,13 +139,11 @@ class FlowLayer(Configured, keras.Layer):
         *,
         again: bool = True,
         noise: Tensor | None = None,
-        inverse: bool = False,
     ) -> Self:
         """Set what depends on data (an ActNorm's statistics) from the batch `x`; eager. Returns `self`.
 
         `again=False` leaves alone the parts that were adapted before, and have been trained since, perhaps.
-        `inverse=True` takes latents for `x`, and normalises what leaves in the inverse direction; `noise` is what the
-        direction needs.
+        `noise` is what the forward direction needs.
         """
         x = ops.convert_to_tensor(x, dtype=self.compute_dtype)
         if 0 in x.shape:
@@ -161,11 +151,10 @@ class FlowLayer(Configured, keras.Layer):
                 "adapt", self, expected="at least one event", received=f"shape {as_tuple(x.shape)}"
             )
         if not self.built:
-            shape = as_tuple(x.shape)
-            self.build_for(self.compute_inverse_shape(shape) if inverse else shape, context_shape(context))
-        self._check_input(x, context, inverse)
-        check_noise(self, x, inverse, noise)
-        (self.run_adapt_inverse if inverse else self.run_adapt)(x, context, again, **given(noise))
+            self.build_for(as_tuple(x.shape), context_shape(context))
+        self._check_input(x, context)
+        check_noise(self, x, False, noise)
+        self.run_adapt(x, context, again, **given(noise))
         self._adapted = None
         return self
 
@@ -225,13 +214,6 @@ class FlowLayer(Configured, keras.Layer):
         """
         if again or not self.adapted:
             self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> Any:
-        """Adapt to latents, as `run_adapt`: normalise what leaves in the inverse direction."""
-        if again or not self.adapted:
-            self._adapt_inverse(z) if self.spec.context == "none" else self._adapt_inverse(z, context)
 
     @property
     def refreshes(self) -> bool:
@@ -300,7 +282,7 @@ class FlowLayer(Configured, keras.Layer):
             self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
             self._fitting = (shape[1:], inverse) if self.built else None
 
-    def _check_input(self, x, context, inverse):
+    def _check_input(self, x, context, inverse=False):
         self.check_shape(as_tuple(x.shape), inverse)
         refuse_no_context(self, context)
 

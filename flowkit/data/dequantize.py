@@ -274,13 +274,6 @@ class VariationalDequantize(Dequantize):
         adapt_conditioner(self.embedding, self._image(level), None, again)
         self.density.run_adapt(self._latents(x, noise), self._context(level), again)
 
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        level = self._level(super()._inverse(z)[0])
-        adapt_conditioner(self.embedding, self._image(level), None, again)
-        self.density.run_adapt_inverse(self._logit(z, level), self._context(level), again)
-
     @property
     def refreshes(self) -> bool:
         return self.density.refreshes

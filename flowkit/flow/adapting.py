@@ -7,8 +7,7 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit import distributed
-from flowkit.contract.adaptation import adapt_inside, adapt_layer, is_adapted
-from flowkit.contract.errors import label
+from flowkit.contract.adaptation import adapt_layer, is_adapted
 from flowkit.contract.noise import given
 from flowkit.engines import engine
 from flowkit.flow import inputs, packing
@@ -38,13 +37,27 @@ def adapt(flow: "Flow", x: np.ndarray, context: Any, again: bool) -> None:
         needs = flow.dequantize.noise_needs(x.shape, inverse=False)
         flow.dequantize.adapt(x, again=again, noise=counted(needs, 0, len(x)))
         y, _ = dequantized(flow, x)
-    noise = given(noise_of_rows(flow, y.shape, 0, inverse=False))
     with engine.no_grad():
-        base, seen = flow.base, _adapt_embedding(flow, context, again)
-        flow.bijector.adapt(y, context=seen, again=again, **noise)
-        if base.weights and (again or not is_adapted(base)):  # without weights nothing in it depends on data
-            z, _ = flow.bijector(y, context=seen, **noise)
-            adapt_layer(base, lambda: base.adapt(z, seen), lambda: base.log_prob(z, context=seen), again)
+        _adapt_parts(flow, y, _adapt_embedding(flow, context, again), again)
+
+
+def adapt_to_draws(flow: "Flow", context: Any, again: bool) -> None:
+    """Adapt what waits for data to draws of the flow: 256 of them, or one for each row of a context."""
+    size = _DRAWS if context is None else count(context)
+    flow._event()
+    with engine.no_grad():
+        seen = _adapt_embedding(flow, context, again)
+        x, _ = flow._draw_and_score(size, seen)
+        _adapt_parts(flow, x, seen, again)
+
+
+def _adapt_parts(flow, y, seen, again):
+    """Adapt the bijector to continuous values, and the base to their latents."""
+    base, noise = flow.base, given(noise_of_rows(flow, y.shape, 0, inverse=False))
+    flow.bijector.adapt(y, context=seen, again=again, **noise)
+    if base.weights and (again or not is_adapted(base)):  # without weights nothing in it depends on data
+        z, _ = flow.bijector(y, context=seen, **noise)
+        adapt_layer(base, lambda: base.adapt(z, seen), lambda: base.log_prob(z, context=seen), again)
 
 
 def adapt_for_fit(flow: "Flow", data: packing.Packed, options: dict[str, Any]) -> None:
@@ -96,28 +109,3 @@ def _adapt_embedding(flow, context, again):
     if embedding is not None and context is not None:
         adapt_layer(embedding, lambda: embedding.adapt(context), lambda: embedding(context), again)
     return flow.embed(context)
-
-
-def adapt_to_draws(flow: "Flow", context: Any, again: bool) -> None:
-    """Adapt what waits for data to draws of the flow, in the direction in which they are made.
-
-    256 of them; for a context, one for each of its rows, to which the embedding and the networks of the base adapt.
-    Raises NotImplementedError for a base that takes its statistics from data alone.
-    """
-    flow._event()
-    latent = flow.latent_shape
-    size = _DRAWS if context is None else count(context)
-    with engine.no_grad():
-        seen = _adapt_embedding(flow, context, again)
-
-        def draw():
-            return flow.base.sample((size, *latent), seed=flow.sampler, context=seen)
-
-        adapt_inside(flow.base, draw, again)
-        if not is_adapted(flow.base):
-            raise NotImplementedError(
-                f"{label(flow.base)} cannot be adapted without data: it takes its statistics from their latents. Call "
-                ".adapt(x) on data first."
-            )
-        noise = noise_of_rows(flow, (size, *latent), 0, inverse=True)
-        flow.bijector.adapt(draw(), context=seen, again=again, inverse=True, **given(noise))

@@ -106,9 +106,8 @@ class FlowModel(keras.Model):
 
         The embedding adapts to the context, the bijector to the data, the base to their latents. `fit` does it
         with its first batch, for parts that still need it (`again=False`); a larger one gives better statistics (256).
-        Without `x` draws of the flow are normalised, in the direction of sampling: those of an ActNorm
-        nearest to the data leave with mean 0 and variance 1. In a group of processes each passes rows of its own, and
-        the statistics are those of the rows of all.
+        Without `x` it draws 256 rows itself, by parts as they are, and they adapt to these. In a group of processes
+        each passes rows of its own, and the statistics are those of the rows of all.
         """
         with packing.learned_columns(self, x, context):
             if x is None:

@@ -98,15 +98,8 @@ class ChannelSurjection(Surjection):
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         if self.density is None:
             return
-        if noise is None:
-            self.density.run_adapt(*self._split(x), again)
-        else:
-            self.density.run_adapt_inverse(self._latents(x, noise), x, again)
-
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        self.run_adapt(z, context, again, noise)
+        whole = x if noise is None else self._draw(x, noise, Call())[0]
+        self.density.run_adapt(*self._split(whole), again)
 
     def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         whole = x if noise is None else self._draw(x, noise, Call())[0]

@@ -260,11 +260,6 @@ class DequantizeColumns(Surjection):
             self.flag.assign(True)
         adapt_conditioner(self.conditioner, self._seen(x), None, again)
 
-    def run_adapt_inverse(
-        self, z: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
-    ) -> None:
-        self.run_adapt(self._recorded(z), context, again)
-
 
 def _kind(column, place):
     """Return ("category", "whole" or "real", the set of its real numbers) of one of the columns."""
