@@ -7,7 +7,7 @@ from keras import ops
 from flowkit.conditioners.context import ContextNetwork
 from flowkit.conditioners.scaled import ScaledConv
 from flowkit.contract import Context, Shape, Tensor
-from flowkit.contract.arguments import ContextWord, Count
+from flowkit.contract.arguments import Count
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.derived import as_keyword
 from flowkit.engines import engine
@@ -27,22 +27,13 @@ class ConvNet(ContextNetwork):
     0.0
     """
 
-    def __init__(
-        self,
-        width: Count = 512,
-        *,
-        features: Count | None = None,
-        edge_bias: bool = True,
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+    def __init__(self, width: Count = 512, *, edge_bias: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.width, self.edge_bias = width, edge_bias
         common = {"edge_bias": edge_bias, "dtype": self.dtype_policy}
         self.first = ScaledConv(width, 3, **common, name="l_1")
         self.second = ScaledConv(width, 1, **common, name="l_2")
-        self.last = ScaledConv(features, 3, zeros=True, **common, name="l_last")
+        self.last = ScaledConv(self.features, 3, zeros=True, **common, name="l_last")
         self.bias = self._context_bias(width, name="context")
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
@@ -51,8 +42,7 @@ class ConvNet(ContextNetwork):
         self.first.build(x_shape)
         self.second.build(hidden)
         self.last.build(hidden)
-        if self.bias is not None:
-            self.bias.build(context_shape)
+        super().build(x_shape, context_shape)
 
     def run(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         # Each of its layers casts for itself, so that Keras's entry is not needed in low precision either.

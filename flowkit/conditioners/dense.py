@@ -82,8 +82,7 @@ class DenseNetwork(ContextNetwork):
             width = layer.units
         self.last = self._dense(self.features, kernel_initializer="zeros")
         self.last.build((*x_shape[:-1], width))
-        if self.bias is not None:
-            self.bias.build(context_shape)
+        super().build(x_shape, context_shape)
 
     def _derive(self, x_shape: Shape) -> dict[str, Any]:
         return {"layers": [layer.derive() for layer in (*self.hidden_layers, self.last)]}

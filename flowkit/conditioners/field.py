@@ -9,7 +9,7 @@ from keras import ops
 from flowkit.conditioners.context import ContextNetwork
 from flowkit.conditioners.dense import Activation, Dense
 from flowkit.contract import Context, Shape, Tensor
-from flowkit.contract.arguments import ContextWord, Count, Widths, whole
+from flowkit.contract.arguments import Widths, whole
 from flowkit.engines import engine
 from flowkit.numerics import cos, matmul, sin, tanh
 
@@ -81,15 +81,12 @@ class Field(TimeNetwork):
         self,
         hidden: Widths = (64, 64),
         *,
-        features: Count | None = None,
         activation: Activation = "silu",
         frequencies: Annotated[int, whole(1, 64)] = 3,
         squash: bool = False,
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        super().__init__(**kwargs)
         self.hidden, self.activation, self.frequencies, self.squash = hidden, activation, frequencies, squash
         self.bias = self._context_bias(self.hidden[0])
 
@@ -106,8 +103,7 @@ class Field(TimeNetwork):
             self.gates = [
                 self._dense(time, 2 * width, start) for width, start in zip(widths, starts, strict=True)
             ]
-        if self.bias is not None:
-            self.bias.build(context_shape)
+        super().build(x_shape, context_shape)
 
     def _dense(self, size, width, start):
         dense = Dense(width, kernel_initializer=start, dtype=self.dtype_policy)

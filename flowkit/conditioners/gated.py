@@ -4,17 +4,15 @@ import itertools
 from typing import Annotated, Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from flowkit.conditioners.context import ContextBias
-from flowkit.conditioners.scaled import ScaledConv
+from flowkit.conditioners.context import ContextNetwork
+from flowkit.conditioners.scaled import Convolution, ScaledConv
 from flowkit.conditioners.transformer import join_heads, split_heads
 from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
-from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Positive, whole
+from flowkit.contract.arguments import Blocks, Count, Fraction, Positive, whole
 from flowkit.contract.conditioner import as_type
-from flowkit.contract.configured import Configured
 from flowkit.engines import engine
 from flowkit.numerics import mean
 
@@ -22,27 +20,19 @@ Heads = Annotated[int, whole(0)]
 """The heads of self-attention; 0: none."""
 
 
-class NormalizedConv(Configured, keras.Layer):
+class NormalizedConv(Convolution):
     """y = W * x + b, stride 1, same size; `adapt(x)` sets W and b so that y has mean 0 and deviation `scale`.
 
     W ~ N(0, 0.05) before. The scale goes into W, so that nothing but W and b is trained.
     """
 
     def __init__(self, features, kernel_size: Count = 3, *, scale: Positive = 1.0, **kwargs):
-        super().__init__(**kwargs)
-        self.features, self.kernel_size, self.scale = features, kernel_size, scale
+        super().__init__(features, kernel_size, **kwargs)
+        self.scale = scale
 
     def build(self, x_shape):
-        k = self.kernel_size
-        normal = keras.initializers.RandomNormal(stddev=0.05)
-        self.kernel = self.add_weight(shape=(k, k, x_shape[-1], self.features), initializer=normal, name="W")
-        self.bias = self.add_weight(shape=(self.features,), initializer="zeros", name="b")
+        super().build(x_shape, keras.initializers.RandomNormal(stddev=0.05))
         self.flag = adapted_flag(self)
-
-    def call(self, x):
-        kernel = self.kernel.value
-        ones = engine.constant(np.ones, self.features, like=kernel)
-        return engine.convolve(x, engine.scaled_kernel(kernel, ones), self.bias.value)
 
     def adapt(self, x):
         y = ops.cast(self.call(x), self.variable_dtype)
@@ -76,12 +66,11 @@ class GatedConv(keras.Layer):
         if self.steering is not None:
             self.steering.build((*x_shape[:-1], 2 * context_shape[-1]))
 
-    def call(self, x, context=None, known=None):
-        """Return the answer; rows of the context for which `known` is False count as none."""
+    def call(self, x, context=None, known=1.0):
+        """Return the answer; rows of the context for which `known` is 0 count as none."""
         h = self.first.call(concat_elu(x))
         if self.steering is not None and context is not None:
-            steering = self.steering.call(concat_elu(context))
-            h = h + (steering if known is None else ops.where(known, steering, ops.zeros_like(steering)))
+            h = h + known * self.steering.call(concat_elu(context))
         h = concat_elu(h)
         return x + gated(self.second.call(h if self.dropout is None else self.dropout(h)))
 
@@ -146,7 +135,7 @@ class GatedNetwork(Conditioner):
         for layer in (*self.attentions, *self.norms):
             layer.build(hidden)
 
-    def _through_blocks(self, x, context=None, known=None):
+    def _through_blocks(self, x, context=None, known=1.0):
         h, norms = self.first.call(x), iter(self.norms)
         for conv, attention in itertools.zip_longest(self.convs, self.attentions):
             h = next(norms, _unchanged)(conv.call(h, context, known))
@@ -159,7 +148,7 @@ def _unchanged(h):
     return h
 
 
-class GatedAttention(GatedNetwork):
+class GatedAttention(GatedNetwork, ContextNetwork):
     """3x3 convolution, `blocks` x (gated convolution, layer norm, gated self-attention, layer norm), 3x3 convolution.
 
     (batch, h, w, c) -> (batch, h, w, features). A gated convolution is x + a sigmoid(b) with (a, b) = conv(f(conv(f(x))
@@ -190,18 +179,13 @@ class GatedAttention(GatedNetwork):
         heads: Heads = 4,
         dropout: Fraction = 0.0,
         activated: bool = False,
-        features: Count | None = None,
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        super().__init__(**kwargs)
         self.width, self.blocks, self.heads, self.dropout = width, blocks, heads, dropout
         self.activated = activated
-        self.labels = None
-        if context != "none" and num_classes:
-            self.labels = ContextBias(width, num_classes=num_classes, dtype=self.dtype_policy)
-        self._make_blocks("width", width, 1, steered=context != "none")
+        self.labels = self._context_bias(width) if self.num_classes else None
+        self._make_blocks("width", width, 1, steered=self.context != "none")
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         hidden = (None, *x_shape[1:-1], self.width)
@@ -214,11 +198,11 @@ class GatedAttention(GatedNetwork):
         self.last.build((*hidden[:-1], 2 * self.width) if self.activated else hidden)
 
     def call(self, x: Tensor, context: Context = None) -> Tensor:
-        known = None
-        if context is not None and self.labels is not None and self.context == "optional":
-            known, context = context >= 0, ops.where(context >= 0, context, ops.zeros_like(context))
-            known = known[:, None, None, None]
-        context = None if context is None else self._as_map(context)
+        known = 1.0
+        if context is not None:
+            if self.labels is not None:
+                known = ops.cast(context >= 0, self.compute_dtype)[:, None, None, None]
+            context = self._as_map(context)
         h = self._through_blocks(x, context, known)
         return self.last.call(concat_elu(h) if self.activated else h)
 

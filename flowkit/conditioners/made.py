@@ -9,10 +9,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.conditioners.dense import Activation, DenseNetwork, activate
+from flowkit.conditioners.dense import DenseNetwork, activate
 from flowkit.conditioners.mlp import MLP, Places, ResidualMLP, check_places, without_seam
 from flowkit.contract import ContractError, Shape
-from flowkit.contract.arguments import Blocks, ContextWord, Count, WholeLists, Wholes, Widths, shown
+from flowkit.contract.arguments import Count, WholeLists, Wholes, Widths, shown
 from flowkit.contract.conditioner import as_type
 from flowkit.engines import engine
 
@@ -137,15 +137,7 @@ class MADE(MaskedLayers, MLP):
     """
 
     def __init__(
-        self,
-        hidden: Widths = (64, 64),
-        *,
-        features: Count | None = None,
-        activation: Activation = "relu",
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
-        degrees: WholeLists | None = None,
-        **kwargs: Any,
+        self, hidden: Widths = (64, 64), *, degrees: WholeLists | None = None, **kwargs: Any
     ) -> None:
         if degrees is not None and (
             [len(some) for some in degrees] != hidden or any(some != sorted(some) for some in degrees)
@@ -154,14 +146,7 @@ class MADE(MaskedLayers, MLP):
                 f"MADE's degrees: got {shown(degrees)}, expected lists that never fall, of the lengths in "
                 f"hidden={hidden}."
             )
-        super().__init__(
-            hidden,
-            features=features,
-            activation=activation,
-            context=context,
-            num_classes=num_classes,
-            **kwargs,
-        )
+        super().__init__(hidden, **kwargs)
         self.degrees = self.hidden_degrees = degrees
 
 
@@ -186,36 +171,13 @@ class ResidualMADE(MaskedLayers, ResidualMLP):
 
     skips = True
 
-    def __init__(
-        self,
-        width: Count = 64,
-        *,
-        blocks: Blocks = 2,
-        features: Count | None = None,
-        activation: Activation = "relu",
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
-        degrees: Wholes | None = None,
-        activate_last: bool = True,
-        damped: bool = False,
-        **kwargs: Any,
-    ) -> None:
+    def __init__(self, width: Count = 64, *, degrees: Wholes | None = None, **kwargs: Any) -> None:
         if degrees is not None and (len(degrees) != width or degrees != sorted(degrees)):
             raise ValueError(
                 f"ResidualMADE's degrees: got {shown(degrees)}, expected {width} that never fall, one for each unit of "
                 "a layer."
             )
-        super().__init__(
-            width,
-            blocks=blocks,
-            features=features,
-            activation=activation,
-            context=context,
-            num_classes=num_classes,
-            activate_last=activate_last,
-            damped=damped,
-            **kwargs,
-        )
+        super().__init__(width, **kwargs)
         self.degrees = degrees
         self.hidden_degrees = None if degrees is None else [degrees] * len(self.hidden_layers)
 

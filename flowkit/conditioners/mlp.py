@@ -7,9 +7,9 @@ import keras
 from keras import ops
 
 from flowkit.conditioners.context import ContextNetwork
-from flowkit.conditioners.dense import Activation, DenseNetwork, activate
+from flowkit.conditioners.dense import DenseNetwork, activate
 from flowkit.contract import Context, ContractError, Shape, Tensor
-from flowkit.contract.arguments import Between0And1, Blocks, ContextWord, Count, Widths, whole_numbers, words
+from flowkit.contract.arguments import Between0And1, Blocks, Count, Widths, whole_numbers, words
 from flowkit.contract.columns import pick
 from flowkit.contract.precision import full_precision
 from flowkit.numerics import cos, matmul, norm, sin, softplus
@@ -26,19 +26,8 @@ class MLP(DenseNetwork):
     (8, 4)
     """
 
-    def __init__(
-        self,
-        hidden: Widths = (64, 64),
-        *,
-        features: Count | None = None,
-        activation: Activation = "relu",
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            features=features, activation=activation, context=context, num_classes=num_classes, **kwargs
-        )
+    def __init__(self, hidden: Widths = (64, 64), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.hidden = hidden
         self.hidden_layers = [self._dense(width) for width in self.hidden]
         self.bias = self._context_bias(self.hidden[0])
@@ -75,19 +64,13 @@ class ResidualMLP(DenseNetwork):
         width: Count = 64,
         *,
         blocks: Blocks = 2,
-        features: Count | None = None,
-        activation: Activation = "relu",
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
         gated: bool = False,
         activate_last: bool = True,
         damped: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            features=features, activation=activation, context=context, num_classes=num_classes, **kwargs
-        )
-        if gated and context == "none":
+        super().__init__(**kwargs)
+        if gated and self.context == "none":
             raise ValueError(
                 "ResidualMLP's context: got 'none' for gated=True, expected a context to make the gates of. Pass "
                 "context='required'."
@@ -238,20 +221,11 @@ class LipschitzMLP(ContextNetwork):
         hidden: Widths = (64, 64),
         *,
         lipschitz: Between0And1 = 0.9,
-        features: Count | None = None,
         activation: Annotated[str, words("lipswish", "sin")] = "lipswish",
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
         dtype: str | keras.DTypePolicy | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            features=features,
-            context=context,
-            num_classes=num_classes,
-            dtype=full_precision(dtype),
-            **kwargs,
-        )
+        super().__init__(dtype=full_precision(dtype), **kwargs)
         self.hidden, self.lipschitz, self.activation = hidden, lipschitz, activation
         self.bias = self._context_bias(self.hidden[0])
 
@@ -266,8 +240,7 @@ class LipschitzMLP(ContextNetwork):
             if self.activation == "lipswish" and not last:
                 half = keras.initializers.Constant(0.5)
                 self.betas.append(self.add_weight(shape=(), initializer=half, name=f"beta_{k}"))
-        if self.bias is not None:
-            self.bias.build(context_shape)
+        super().build(x_shape, context_shape)
 
     def scaled_kernels(self) -> list[Any]:
         """Return the kernels as they are used, none of which stretches by more than lipschitz^(1/n)."""

@@ -7,9 +7,10 @@ from keras import ops
 
 from flowkit.conditioners.dense import Dense
 from flowkit.conditioners.field import TimeNetwork
+from flowkit.conditioners.scaled import Convolution
 from flowkit.conditioners.transformer import join_heads, split_heads
 from flowkit.contract import Context, Shape, Tensor
-from flowkit.contract.arguments import ContextWord, Count, Widths, whole
+from flowkit.contract.arguments import Count, Widths, whole
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
@@ -40,13 +41,10 @@ def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor 
     return as_type(x * factor[:, None, None] + offset[:, None, None], own)
 
 
-class _Convolution(keras.layers.Conv2D):
-    """Keras's layer in one call of the engine: on PyTorch Keras's own has no second derivatives for one output."""
+class _Convolution(Convolution):
+    """A convolution with Keras's names of weights, whose own has no second derivatives for one output on PyTorch."""
 
-    def call(self, x):
-        dtype = self.compute_dtype
-        kernel = engine.scaled_kernel(as_type(self.kernel.value, dtype), ops.ones(self.filters, dtype))
-        return engine.convolve(x, kernel, as_type(self.bias.value, dtype))
+    names = ("kernel", "bias")
 
 
 class _Part(keras.Layer):
@@ -57,15 +55,8 @@ class _Part(keras.Layer):
         self.width, self.groups = width, groups
 
     def _convolution(self, channels, kernel_initializer="glorot_uniform"):
-        layer = _Convolution(
-            self.width,
-            3,
-            padding="same",
-            data_format="channels_last",
-            kernel_initializer=kernel_initializer,
-            dtype=self.dtype_policy,
-        )
-        layer.build((None, None, None, channels))
+        layer = _Convolution(self.width, dtype=self.dtype_policy)
+        layer.build((None, None, None, channels), kernel_initializer)
         return layer
 
     def _dense(self, channels, width, kernel_initializer="glorot_uniform"):
@@ -128,15 +119,12 @@ class UNet(TimeNetwork):
         self,
         hidden: Widths = (64, 64),
         *,
-        features: Count | None = None,
         blocks: Count = 1,
         groups: Count = 8,
         frequencies: Annotated[int, whole(1, 64)] = 8,
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        super().__init__(**kwargs)
         self.hidden, self.blocks, self.groups, self.frequencies = hidden, blocks, groups, frequencies
         if not hidden or any(width % groups for width in hidden):
             raise ValueError(
@@ -164,8 +152,7 @@ class UNet(TimeNetwork):
             self.up.append(self._residuals(channels + width, width))
             channels = width
         self.last = _Part(self.features, 1, self.dtype_policy)._convolution(channels, "zeros")
-        if self.bias is not None:
-            self.bias.build(context_shape)
+        super().build(x_shape, context_shape)
 
     def _check_sides(self, x_shape):
         """Return what sides must be multiples of; raise ContractError for others, whose halves would mix samples."""
