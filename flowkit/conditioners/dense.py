@@ -76,13 +76,17 @@ class DenseNetwork(ContextNetwork):
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         refuse_dict(self, x_shape)
-        width = x_shape[-1]
+        width = len(self._places_seen(x_shape[-1]))
         for layer in self.hidden_layers:
             layer.build((*x_shape[:-1], width))
             width = layer.units
         self.last = self._dense(self.features, kernel_initializer="zeros")
         self.last.build((*x_shape[:-1], width))
         super().build(x_shape, context_shape)
+
+    def _places_seen(self, size):
+        """Return the place in x of each input of the first layer, for x of `size` entries."""
+        return range(size)
 
     def _derive(self, x_shape: Shape) -> dict[str, Any]:
         return {"layers": [layer.derive() for layer in (*self.hidden_layers, self.last)]}

@@ -10,7 +10,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.conditioners.dense import DenseNetwork, activate
-from flowkit.conditioners.mlp import MLP, Places, ResidualMLP, check_places, without_seam
+from flowkit.conditioners.mlp import MLP, Angular, ResidualMLP
 from flowkit.contract import ContractError, Shape
 from flowkit.contract.arguments import Count, WholeLists, Wholes, Widths, shown
 from flowkit.contract.conditioner import as_type
@@ -47,7 +47,7 @@ class MaskedLayers(DenseNetwork):
             wanted = f"features to be a multiple of {size} entries"
             raise ContractError("conditioner", self, expected=wanted, received=str(self.features))
         least = 0 if self.bias is not None else min(1, size - 1)
-        degrees = [self._degrees_seen(size)]
+        degrees = [tuple(1 + place for place in self._places_seen(size))]
         for layer in self.hidden_layers:
             degrees.append(tuple(least + unit * (size - least) // layer.units for unit in range(layer.units)))
         if self.hidden_degrees is not None:
@@ -55,13 +55,9 @@ class MaskedLayers(DenseNetwork):
         self._check(degrees, size)
         # An output depends on what comes before its entry: it is one degree below it.
         degrees.append(tuple(range(size)) * (self.features // size))
-        super().build((*x_shape[:-1], len(degrees[0])), context_shape)
+        super().build(x_shape, context_shape)
         for layer, (before, after) in zip(self.all_layers(), itertools.pairwise(degrees), strict=True):
             layer.before, layer.after = before, after
-
-    def _degrees_seen(self, size):
-        """Return the degree of each input of the first layer, that of its entry, for `size` entries."""
-        return tuple(range(1, size + 1))
 
     def _check(self, degrees, size):
         """Raise unless each entry hears all those before it, and the context."""
@@ -182,7 +178,7 @@ class ResidualMADE(MaskedLayers, ResidualMLP):
         self.hidden_degrees = None if degrees is None else [degrees] * len(self.hidden_layers)
 
 
-class AngularMADE(MADE):
+class AngularMADE(Angular, MADE):
     """A `MADE` that sees the cosines and sines of the entries that are angles: what it answers has no jump at -pi.
 
     `angles` are their places, from 0, in the order in which it is given entries; None: all are. The other arguments
@@ -198,23 +194,6 @@ class AngularMADE(MADE):
     """
 
     in_turn = None
-
-    def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
-        super().__init__(hidden, **kwargs)
-        self.angles = angles
-
-    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
-        check_places(self, self.angles, x_shape[-1])
-        super().build(x_shape, context_shape)
-
-    def _degrees_seen(self, size):
-        # In the order of `without_seam`.
-        angles = list(range(size)) if self.angles is None else self.angles
-        others = [place for place in range(size) if place not in angles]
-        return tuple(1 + place for place in (*others, *angles, *angles))
-
-    def _hidden(self, x, context, derived):
-        return super()._hidden(without_seam(x, self.angles), context, derived)
 
 
 class MADEInTurn:

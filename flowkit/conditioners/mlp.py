@@ -118,7 +118,26 @@ def places_of_angles(angles: Sequence[int], name: str) -> list[int]:
 Places = Annotated[Sequence[int], places_of_angles]
 
 
-class AngularMLP(MLP):
+class Angular(DenseNetwork):
+    """Mixin of a network that sees the cosines and sines of the columns at `angles`, None for all."""
+
+    def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
+        super().__init__(hidden, **kwargs)
+        self.angles = angles
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        check_places(self, self.angles, x_shape[-1])
+        super().build(x_shape, context_shape)
+
+    def _places_seen(self, size):
+        others, angles = _split_places(size, self.angles)
+        return [*others, *angles, *angles]
+
+    def _hidden(self, x, context, derived):
+        return super()._hidden(without_seam(x, self.angles), context, derived)
+
+
+class AngularMLP(Angular, MLP):
     """An `MLP` that is given angles and sees their cosines and sines: what it answers has no jump at -pi.
 
     `angles` are the places of the columns that are angles, from 0; others it sees as they are. None: all are. The other
@@ -130,19 +149,6 @@ class AngularMLP(MLP):
     >>> bool(ops.all(ops.abs(h[0] - h[1]) < 1e-5))
     True
     """
-
-    def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
-        super().__init__(hidden, **kwargs)
-        self.angles = angles
-
-    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
-        size = x_shape[-1]
-        check_places(self, self.angles, size)
-        seen = size + len(range(size) if self.angles is None else self.angles)
-        super().build((*x_shape[:-1], seen), context_shape)
-
-    def _hidden(self, x, context, derived):
-        return super()._hidden(without_seam(x, self.angles), context, derived)
 
 
 def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:
@@ -158,14 +164,18 @@ def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:
 
 def without_seam(x: Tensor, angles: Sequence[int] | None) -> Any:
     """Return columns as a network sees them: those at `angles` (None: all) as cosines and sines."""
-    if angles is None:
-        return ops.concatenate([cos(x), sin(x)], axis=-1)
+    others, angles = _split_places(x.shape[-1], angles)
     if not angles:
         return x
-    others = [place for place in range(x.shape[-1]) if place not in angles]
     turned = pick(x, angles)
     seen = [cos(turned), sin(turned)]
     return ops.concatenate([pick(x, others), *seen] if others else seen, axis=-1)
+
+
+def _split_places(size, angles):
+    """Return the places that are no angles, and those that are."""
+    angles = list(range(size)) if angles is None else angles
+    return [place for place in range(size) if place not in angles], angles
 
 
 STEPS = 8

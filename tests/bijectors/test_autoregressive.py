@@ -95,7 +95,7 @@ def test_masked_blocks_add_what_they_say_and_begin_as_the_identity(perturb):
         h = h + dense(np.maximum(dense(np.maximum(h, 0), one), 0), two)
     np.testing.assert_allclose(array(net(x, c)), dense(h, layers[5]), rtol=1e-4, atol=1e-4)
     assert ResidualMADE.from_config(net.get_config()).get_config() == net.get_config()
-    assert repr(net) == "ResidualMADE(6, features=6, context='required', activate_last=False)"
+    assert repr(net) == "ResidualMADE(6, activate_last=False, features=6, context='required')"
     assert repr(MADE([6], context="required")) == "MADE([6], context='required')"
 
 

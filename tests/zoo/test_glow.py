@@ -109,7 +109,7 @@ def specified_log_prob(flow, images, labels, kind, permutation, noise):
             h = conv_zeros(h, model.top_prior.conv)
         if labels is not None:
             e = model.top_prior.embedding
-            h = h + ((f64(e.W)[labels] + f64(e.b)) * np.exp(3 * f64(e.logs)))[:, None, None]
+            h = h + ((f64(e.kernel)[labels] + f64(e.bias)) * np.exp(3 * f64(e.logs)))[:, None, None]
     return total + gaussian(x, h[..., :c], h[..., c:])
 
 
