@@ -34,9 +34,6 @@ class Additive(Transform):
         return y - shift, 0.0
 
 
-ORDERS = ("shift-scale", "scale-shift")
-
-
 class Affine(Transform):
     """y = (x + shift) * scale, log dy/dx = log scale, with raw numbers (shift, s).
 
@@ -65,7 +62,7 @@ class Affine(Transform):
         *,
         min_scale: Fraction = 0.0,
         bound: Positive = 2.0,
-        order: Annotated[str, words(*ORDERS)] = "shift-scale",
+        order: Annotated[str, words("shift-scale", "scale-shift")] = "shift-scale",
     ) -> None:
         if min_scale and scale != "sigmoid":
             raise ValueError(f"Affine's min_scale: got {min_scale}, expected 0 for scale={scale!r}.")
@@ -102,7 +99,7 @@ class Affine(Transform):
         return y / scale - shift, -log_scale
 
 
-class ScaleShift(Transform):
+class ScaleShift(Affine):
     """y = x * scale + shift, log dy/dx = log scale, with raw numbers (shift, s).
 
     `scale` is "softclip", exp(s / (1 + |s| / log(1 / least))), between `least` and 1 / `least`: raw numbers of 0 are
@@ -119,7 +116,8 @@ class ScaleShift(Transform):
     [[1.0, 1.0]]
     """
 
-    parameters = 2
+    bounded = False
+    order = "shift-scale"
 
     def __init__(
         self,
@@ -129,13 +127,12 @@ class ScaleShift(Transform):
     ) -> None:
         self.scale, self.least = scale, least
 
-    def prepare(self, h: Tensor) -> Tensor:
-        shift, s = h[..., 0, :], h[..., 1, :]
+    def _scale_of(self, s):
         if self.scale == "softclip":
             log_scale = soft_clipped(s, -math.log(self.least))
-            return shift, log_scale, ops.exp(log_scale)
+            return log_scale, ops.exp(log_scale)
         scale = (softplus(s) if self.scale == "softplus" else ops.sigmoid(s + 2)) + self.least
-        return shift, ops.log(scale), scale
+        return ops.log(scale), scale
 
     def forward(self, x: Tensor, shift: Tensor, log_scale: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         return x * scale + shift, log_scale

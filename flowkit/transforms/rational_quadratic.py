@@ -79,12 +79,6 @@ class RationalQuadratic(Spline):
         x, y = (knots_of(raw, -self.bound, self.bound) for raw in (widths, heights))
         return x, y, self._at_all_knots(slopes_of(slopes))
 
-    def forward(self, x: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
-        return self._move(x, prepared, inverse=False)
-
-    def inverse(self, y: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
-        return self._move(y, prepared, inverse=True)
-
     def _move(self, given, prepared, inverse):
         # The branch that is not taken must have finite gradients.
         inside = ops.clip(given, -self.bound, self.bound)

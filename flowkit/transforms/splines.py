@@ -49,14 +49,8 @@ class LinearSpline(Transform):
     def prepare(self, h: Tensor) -> Tensor:
         return knots_of(ops.zeros_like(h), *self._ends), knots_of(h, *self._ends)
 
-    def forward(self, x: Tensor, knots: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self._move(x, knots, images)
-
-    def inverse(self, y: Tensor, knots: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
-        return self._move(y, images, knots)
-
-    def _move(self, given, starts, ends):
-        """Map bins that begin at `starts` to those that begin at `ends`."""
+    def _move(self, given, prepared, inverse):
+        starts, ends = reversed(prepared) if inverse else prepared
         low, high = self._ends
         inside = ops.clip(given, low, high)
         start, end = bin_of(inside, starts)
@@ -74,27 +68,21 @@ class LinearSlopes(Transform):
     channels) each.
     """
 
-    def forward(self, x: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
+    def _move(self, given, prepared, inverse):
         knots, images, slopes = prepared
-        inside, within, tail = _clipped(x, knots, slopes)
-        start, end = bin_of(inside, knots)
+        starts = images if inverse else knots
+        inside, within, tail = _clipped(given, starts, slopes)
+        start, end = bin_of(inside, starts)
         (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
         w = x1 - x0
+        if inverse:
+            t = minimum((inside - y0) / (0.5 * w * (v0 + v1)), 1.0)  # the images are rounded
+            slope = ops.sqrt((1 - t) * v0 * v0 + t * v1 * v1)
+            x = x0 + w * t * (v0 + v1) / (v0 + slope)
+            return x + (given - inside) / tail, -ops.log(ops.where(within, slope, tail))
         xi, rest = (inside - x0) / w, (x1 - inside) / w
         y = y0 + 0.5 * w * xi * (v0 * (1 + rest) + v1 * xi)
-        return y + tail * (x - inside), ops.log(ops.where(within, v0 * rest + v1 * xi, tail))
-
-    def inverse(self, y: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
-        knots, images, slopes = prepared
-        inside, within, tail = _clipped(y, images, slopes)
-        start, end = bin_of(inside, images)
-        (x0, y0, v0), (x1, v1) = picked(start, (knots, images, slopes)), picked(end, (knots, slopes))
-        w = x1 - x0
-        area = 0.5 * w * (v0 + v1)
-        t = minimum((inside - y0) / area, 1.0)  # the images are rounded
-        slope = ops.sqrt((1 - t) * v0 * v0 + t * v1 * v1)
-        x = x0 + w * t * (v0 + v1) / (v0 + slope)
-        return x + (y - inside) / tail, -ops.log(ops.where(within, slope, tail))
+        return y + tail * (given - inside), ops.log(ops.where(within, v0 * rest + v1 * xi, tail))
 
 
 def _clipped(given, ends, slopes):
