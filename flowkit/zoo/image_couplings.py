@@ -1,5 +1,6 @@
 """Families of images made of couplings: Real NVP, Glow, Flow++ and Jet."""
 
+import functools
 from typing import Annotated, Any
 
 from flowkit.bijectors import (
@@ -89,12 +90,10 @@ def realnvp_images(
 
     scales = [*(level() for _ in range(levels - 1)), Chain(couplings(4, "checkerboard"))]
     edges = Unconstrain([(-EDGE, EDGE)] * input_shape[-1])
-    flow = Flow(
-        Chain([edges, MultiScale(scales)]),
-        dequantize=dequantizer(n_bits, data_levels),
-        name="realnvp_images",
+    noise = dequantizer(n_bits, data_levels)
+    return built(
+        Flow(Chain([edges, MultiScale(scales)]), dequantize=noise, name="realnvp_images"), input_shape
     )
-    return built(flow, input_shape)
 
 
 @checked
@@ -166,14 +165,10 @@ def glow(
         top_prior=TopPrior(learn=learn_top, num_classes=num_classes) if learn_top or num_classes else None,
         min_scale=min_scale,
     )
-    dequantize = dequantizer(n_bits, data_levels)
-    if classifier_weight:
-        if num_classes is None:
-            raise ValueError("glow's num_classes: got None, expected a number for classifier_weight.")
-        flow = LabelledFlow(bijector, label_weight=classifier_weight, dequantize=dequantize, name="glow")
-    else:
-        flow = Flow(bijector, dequantize=dequantize, name="glow")
-    return built(flow, input_shape)
+    if classifier_weight and num_classes is None:
+        raise ValueError("glow's num_classes: got None, expected a number for classifier_weight.")
+    kind = functools.partial(LabelledFlow, label_weight=classifier_weight) if classifier_weight else Flow
+    return built(kind(bijector, dequantize=dequantizer(n_bits, data_levels), name="glow"), input_shape)
 
 
 @checked
@@ -245,11 +240,8 @@ def flow_pp(
             f"that is a multiple of {2 * places}. Resize or pad the images."
         )
     for_imagenet = variant == "imagenet"
-    of_noise = {
-        "width": dequantizer_width or width,
-        "blocks": dequantizer_blocks,
-        "heads": heads if dequantizer_heads is None else dequantizer_heads,
-    }
+    noise_heads = heads if dequantizer_heads is None else dequantizer_heads
+    of_noise = {"width": dequantizer_width or width, "blocks": dequantizer_blocks, "heads": noise_heads}
 
     def steps(shape, n, *, context="none", **sizes):
         """Return a list of `n` steps on events of `shape`, of which the first half of the channels is kept first."""
@@ -285,13 +277,11 @@ def flow_pp(
         noise: Any = dequantizer(n_bits, data_levels)
     else:
         density = Chain(of_columns(input_shape, dequantizer_couplings, context="required", **of_noise))
-        design = {"blocks": 3}
-        if for_imagenet:
-            design = {"blocks": dequantizer_blocks, "heads": of_noise["heads"], "normalized": True}
+        deeper = {"blocks": dequantizer_blocks, "heads": noise_heads, "normalized": True}
+        design = deeper if for_imagenet else {"blocks": 3}
         image = GatedConvNet(IMAGE, **design, columns=2, dropout=dropout)
         noise = VariationalDequantize(density, image, n_bits=n_bits, levels=data_levels)
-    flow = Flow(Chain(parts), dequantize=noise, name="flow_pp")
-    return built(flow, input_shape)
+    return built(Flow(Chain(parts), dequantize=noise, name="flow_pp"), input_shape)
 
 
 @checked
@@ -339,11 +329,6 @@ def jet(
     network = ViT(width, depth=block_depth, heads=heads, context=context, num_classes=num_classes)
     coupling = PatchCoupling(network, splits=JET if spatial else ["channels"])
     dequantize = dequantizer(n_bits, data_levels)
-    layers = [
-        entrance(dequantize, equalize),
-        Squeeze(patch),
-        Repeat(coupling, depth, backprop=backprop),
-        Inverse(Squeeze(patch)),
-    ]
-    flow = Flow(Chain(layers), dequantize=dequantize, name="jet")
-    return built(flow, input_shape)
+    couplings = Repeat(coupling, depth, backprop=backprop)
+    layers = [entrance(dequantize, equalize), Squeeze(patch), couplings, Inverse(Squeeze(patch))]
+    return built(Flow(Chain(layers), dequantize=dequantize, name="jet"), input_shape)

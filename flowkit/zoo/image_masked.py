@@ -47,12 +47,9 @@ def maf_images(
     """
     network = CausalConvNet(width, columns=input_shape[1], depth=depth, reach=reach)
     dequantize = dequantizer(n_bits, data_levels)
-    layers = [
-        entrance(dequantize, equalize=True),
-        Autoregressive(network, MixtureOfLogistics(mixtures, spread=3.0)),
-    ]
-    flow = Flow(Chain(layers), dequantize=dequantize, name="maf_images")
-    return built(flow, input_shape)
+    layer = Autoregressive(network, MixtureOfLogistics(mixtures, spread=3.0))
+    layers = Chain([entrance(dequantize, equalize=True), layer])
+    return built(Flow(layers, dequantize=dequantize, name="maf_images"), input_shape)
 
 
 @checked
@@ -118,10 +115,7 @@ def tarflow(
         raise ValueError("tarflow's equalize=True: got noise='gaussian', expected noise='uniform'.")
     else:
         dequantize = GaussianNoise(noise_std / 2, n_bits, levels=data_levels)
-    flow = Flow(
-        Chain([entrance(dequantize, equalize), Squeeze(patch), *pairs, *last, Inverse(Squeeze(patch))]),
-        embedding=None if num_classes is None else LabelDropout(num_classes, rate=label_dropout),
-        dequantize=dequantize,
-        name="tarflow",
-    )
+    layers = [entrance(dequantize, equalize), Squeeze(patch), *pairs, *last, Inverse(Squeeze(patch))]
+    embedding = None if num_classes is None else LabelDropout(num_classes, rate=label_dropout)
+    flow = Flow(Chain(layers), embedding=embedding, dequantize=dequantize, name="tarflow")
     return built(flow, input_shape)
