@@ -1,5 +1,6 @@
 """Convolutions in one call of the engine; Glow's layers with a scale in logarithms, which start at zero."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -25,7 +26,7 @@ class Convolution(Configured, keras.Layer):
         super().__init__(**kwargs)
         self.features, self.kernel_size = features, kernel_size
 
-    def build(self, x_shape: Shape, start: Any = "glorot_uniform") -> None:
+    def build(self, x_shape: Shape, start: str | Callable[..., Any] = "glorot_uniform") -> None:
         shapes = (self.kernel_size, self.kernel_size, x_shape[-1], self.features), (self.features,)
         self.kernel, self.bias = (
             self.add_weight(shape=shape, initializer=initializer, name=name, autocast=False)

@@ -111,9 +111,7 @@ def tarp(
     >>> tarp(flow, x, context).passed, tarp(flow, 2 * x, context).passed
     (True, False)
     """
-    x, _ = prepare.checked(flow, x, context)
-    if len(x) < 2:
-        raise ValueError(f"tarp: got {len(x)} rows, expected at least 2.")
+    x = _rows(flow, x, context, "tarp")
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(x))
     points = np.empty_like(x)
@@ -140,6 +138,14 @@ def tarp(
     )
 
 
+def _rows(flow, x, context, name):
+    """Return checked rows of `x`. Raise ValueError for fewer than two."""
+    x, _ = prepare.checked(flow, x, context)
+    if len(x) < 2:
+        raise ValueError(f"{name}: got {len(x)} rows, expected at least 2.")
+    return x
+
+
 def recovery(
     flow: Flow, x: Tensor, context: Context, *, draws: int = 99, batch_size: int | None = None, seed: int = 0
 ) -> Finding:
@@ -163,9 +169,7 @@ def recovery(
     True
     """
     draws = whole_number(draws, "draws", least=2)
-    x, _ = prepare.checked(flow, x, context)
-    if len(x) < 2:
-        raise ValueError(f"recovery: got {len(x)} rows, expected at least 2.")
+    x = _rows(flow, x, context, "recovery")
     true = x.reshape(len(x), -1).astype("float64")
     total, squares = np.zeros_like(true), np.zeros_like(true)
     for count, own_seed in pieces(draws, x.size, seed):

@@ -50,34 +50,33 @@ def coverage(
     (True, False)
     """
     # Another seed than that of the draws' own scores: rows must not share their noise with them.
-    found = flow.log_prob(x, context, seed=seed + 1, batch_size=batch_size).astype("float64")
-    found = _without_nan(found)
-    how = {"batch_size": batch_size, "check": None}
+    found = _without_nan(flow.log_prob(x, context, seed=seed + 1, batch_size=batch_size))
+    number = samples if context is None else draws
+    drawn = _densities_of_draws(flow, context, number, len(found), seed, batch_size)
     if context is None:
-        drawn = np.asarray(flow.sample_and_log_prob(samples, seed=seed, **how)[1])[:, None]
-        u, lower, upper = band(len(found), samples, level)
+        expected = band(len(found), samples, level)
     else:
-        size = len(found) * math.prod(flow.event_shape)
-        drawn = np.concatenate(
-            [
-                flow.sample_and_log_prob(count, context, seed=own_seed, **how)[1]
-                for count, own_seed in pieces(draws, size, seed)
-            ]
-        )
-        u, lower, upper = rank_band(len(found), draws=draws, level=level)
-    ranks = _ranks(found, _without_nan(drawn.astype("float64")), np.random.default_rng(seed))
-    share = (ranks[:, None] < (u * (len(drawn) + 1)).round()).mean(axis=0)
+        expected = rank_band(len(found), draws=draws, level=level)
+    ranks = _ranks(found, drawn, np.random.default_rng(seed))
+    share = (ranks[:, None] < (expected[0] * (number + 1)).round()).mean(axis=0)
+    return _reported(share, expected, len(found), number, level)
+
+
+def _reported(share, expected, rows, draws, level):
+    """Return the finding of the shares C(u) of so many rows, for a band (u, lower, upper)."""
+    u, lower, upper = expected
     outside = (share < lower - 1e-9) | (share > upper + 1e-9)
     worst = int(np.argmax(np.abs(share - u)))
     passed = not outside.any()
+    axes = "mass of the region of highest density", "share of the data in it, less that mass"
     return Finding(
         "coverage",
         f"Regions of highest density that should hold {u[worst]:.0%} of the data hold {share[worst]:.1%}, which is the "
         f"largest difference; {'all are' if passed else f'{outside.mean():.0%} of levels are not'} within the "
         f"{level:.0%} band.",
         {
-            "rows": len(found),
-            "draws": len(drawn),
+            "rows": rows,
+            "draws": draws,
             "level": level,
             "largest_difference": float(share[worst] - u[worst]),
             "at": float(u[worst]),
@@ -88,14 +87,20 @@ def coverage(
             "upper": upper.tolist(),
         },
         passed,
-        lambda: band_plot(
-            (u, lower, upper),
-            {"data": share},
-            f"{level:.0%} band",
-            "mass of the region of highest density",
-            "share of the data in it, less that mass",
-        ),
+        lambda: band_plot(expected, {"data": share}, f"{level:.0%} band", *axes),
     )
+
+
+def _densities_of_draws(flow, context, number, rows, seed, batch_size):
+    """Return log p of draws, float64: (number, 1) without a context, (number, rows) with one."""
+    parts = (
+        pieces(number, rows * math.prod(flow.event_shape), seed) if context is not None else [(number, seed)]
+    )
+    drawn = [
+        flow.sample_and_log_prob(count, context, seed=own_seed, batch_size=batch_size, check=None)[1]
+        for count, own_seed in parts
+    ]
+    return _without_nan(np.concatenate(drawn).reshape(number, -1))
 
 
 def band(n: int, samples: int, level: float) -> Band:
@@ -128,5 +133,6 @@ def _ranks(found, drawn, rng):
 
 
 def _without_nan(log_prob):
-    """Replace NaN by the log of no density: sorting would put it last, as the densest of all."""
+    """Return float64, NaN replaced by the log of no density: sorting would put it last, as the densest of all."""
+    log_prob = np.asarray(log_prob, "float64")
     return np.where(np.isnan(log_prob), -np.inf, log_prob)

@@ -150,12 +150,7 @@ def inference_report(
             f"inference_report: got a flow {received}, expected one with a density of continuous data that is exact or "
             "a bound, since the mean of other weights is not Z. Continuous flows have trace='exact'."
         )
-    context = check_context(flow, context)
-    if context is not None and count(context) != 1:
-        raise ValueError(
-            f"inference_report: got a context of {count(context)} rows, expected 1. Call it for each row: "
-            "context[i : i + 1]."
-        )
+    context = _one_row(check_context(flow, context))
     samples, log_q = proposals(flow, draws, context, seed, batch_size)
     log_p = _log_density_of(flow, log_density, samples, context, batch_size)
     log_weights = log_p - log_q.astype("float64")
@@ -175,6 +170,15 @@ def inference_report(
         trusted=bool(k_hat < reliable(draws) and missed <= 3 * error),
         missed=missed,
     )
+
+
+def _one_row(context):
+    if context is not None and count(context) != 1:
+        raise ValueError(
+            f"inference_report: got a context of {count(context)} rows, expected 1. Call it for each row: "
+            "context[i : i + 1]."
+        )
+    return context
 
 
 def _missed(flow, log_density, context, samples, log_weights, seed, batch_size):
