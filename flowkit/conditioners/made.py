@@ -9,8 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.conditioners.dense import DenseNetwork, activate
-from flowkit.conditioners.mlp import MLP, Angular, ResidualMLP
+from flowkit.conditioners.mlp import MLP, Angular, DenseNetwork, ResidualMLP, activate
 from flowkit.contract import ContractError, Shape
 from flowkit.contract.arguments import Count, WholeLists, Wholes, Widths, shown
 from flowkit.contract.conditioner import as_type

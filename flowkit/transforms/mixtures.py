@@ -11,7 +11,7 @@ from flowkit.contract import Tensor
 from flowkit.contract.arguments import Count, real
 from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid, maximum, minimum, tanh
-from flowkit.transforms.knots import slopes_of
+from flowkit.transforms.splines import slopes_of
 from flowkit.transforms.transform import Solved
 
 Spread = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
