@@ -99,7 +99,7 @@ class Affine(Transform):
         return y / scale - shift, -log_scale
 
 
-class ScaleShift(Affine):
+class ScaleShift(Transform):
     """y = x * scale + shift, log dy/dx = log scale, with raw numbers (shift, s).
 
     `scale` is "softclip", exp(s / (1 + |s| / log(1 / least))), between `least` and 1 / `least`: raw numbers of 0 are
@@ -116,8 +116,7 @@ class ScaleShift(Affine):
     [[1.0, 1.0]]
     """
 
-    bounded = False
-    order = "shift-scale"
+    parameters = 2
 
     def __init__(
         self,
@@ -127,12 +126,13 @@ class ScaleShift(Affine):
     ) -> None:
         self.scale, self.least = scale, least
 
-    def _scale_of(self, s):
+    def prepare(self, h: Tensor) -> Tensor:
+        shift, s = h[..., 0, :], h[..., 1, :]
         if self.scale == "softclip":
             log_scale = soft_clipped(s, -math.log(self.least))
-            return log_scale, ops.exp(log_scale)
+            return shift, log_scale, ops.exp(log_scale)
         scale = (softplus(s) if self.scale == "softplus" else ops.sigmoid(s + 2)) + self.least
-        return ops.log(scale), scale
+        return shift, ops.log(scale), scale
 
     def forward(self, x: Tensor, shift: Tensor, log_scale: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
         return x * scale + shift, log_scale
