@@ -97,16 +97,9 @@ class Field(TimeNetwork):
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         seen, time = x_shape[-1], 2 * self.frequencies
         sizes = [seen if self.squash else seen + time, *self.hidden]
-        widths = [*self.hidden, self.features]
-        starts = ["he_normal"] * len(self.hidden) + ["zeros"]
-        self.layers = [
-            self._dense(size, width, start) for size, width, start in zip(sizes, widths, starts, strict=True)
-        ]
-        self.gates = []
-        if self.squash:
-            self.gates = [
-                self._dense(time, 2 * width, start) for width, start in zip(widths, starts, strict=True)
-            ]
+        ends = [*((width, "he_normal") for width in self.hidden), (self.features, "zeros")]
+        self.layers = [self._dense(size, *end) for size, end in zip(sizes, ends, strict=True)]
+        self.gates = [self._dense(time, 2 * width, start) for width, start in ends] if self.squash else []
         super().build(x_shape, context_shape)
 
     def _dense(self, size, width, start):

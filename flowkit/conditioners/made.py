@@ -58,6 +58,16 @@ class MaskedLayers(DenseNetwork):
         for layer, (before, after) in zip(self.all_layers(), itertools.pairwise(degrees), strict=True):
             layer.before, layer.after = before, after
 
+    def _keep_degrees(self, degrees, lists):
+        """Keep `degrees` as they were passed, and as one of `lists` for each hidden layer."""
+        widths = [layer.units for layer in self.hidden_layers]
+        if lists is not None and ([*map(len, lists)] != widths or lists != [*map(sorted, lists)]):
+            raise ValueError(
+                f"{type(self).__name__}'s degrees: got {shown(degrees)}, expected lists that never fall, of the "
+                f"lengths {widths}."
+            )
+        self.degrees, self.hidden_degrees = degrees, lists
+
     def _check(self, degrees, size):
         """Raise unless each entry hears all those before it, and the context."""
         if any(not 0 <= degree < size for layer in degrees[1:] for degree in layer):
@@ -134,15 +144,8 @@ class MADE(MaskedLayers, MLP):
     def __init__(
         self, hidden: Widths = (64, 64), *, degrees: WholeLists | None = None, **kwargs: Any
     ) -> None:
-        if degrees is not None and (
-            [len(some) for some in degrees] != hidden or any(some != sorted(some) for some in degrees)
-        ):
-            raise ValueError(
-                f"MADE's degrees: got {shown(degrees)}, expected lists that never fall, of the lengths in "
-                f"hidden={hidden}."
-            )
         super().__init__(hidden, **kwargs)
-        self.degrees = self.hidden_degrees = degrees
+        self._keep_degrees(degrees, degrees)
 
 
 class ResidualMADE(MaskedLayers, ResidualMLP):
@@ -167,14 +170,8 @@ class ResidualMADE(MaskedLayers, ResidualMLP):
     skips = True
 
     def __init__(self, width: Count = 64, *, degrees: Wholes | None = None, **kwargs: Any) -> None:
-        if degrees is not None and (len(degrees) != width or degrees != sorted(degrees)):
-            raise ValueError(
-                f"ResidualMADE's degrees: got {shown(degrees)}, expected {width} that never fall, one for each unit of "
-                "a layer."
-            )
         super().__init__(width, **kwargs)
-        self.degrees = degrees
-        self.hidden_degrees = None if degrees is None else [degrees] * len(self.hidden_layers)
+        self._keep_degrees(degrees, None if degrees is None else [degrees] * len(self.hidden_layers))
 
 
 class AngularMADE(Angular, MADE):
