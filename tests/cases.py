@@ -35,7 +35,9 @@ from flowkit.transforms import (
     MixtureOfLogistics,
     QuadraticSpline,
     RationalQuadratic,
+    ScaleShift,
     SigmoidMixture,
+    SoftClippedSpline,
     SumOfSquares,
     UnconstrainedMonotone,
 )
@@ -284,6 +286,10 @@ ONE_BY_ONE = [
     Case("Pointwise", lambda: fb.Pointwise(Affine("tanh")), ((3,), (2, 2, 1))),
     Case("Pointwise(spline)", lambda: fb.Pointwise(RationalQuadratic(4)), ((3,), (2, 2))),
     Case("Pointwise(mixture)", lambda: fb.Pointwise(SigmoidMixture(2)), ((2,),)),
+    Case("Pointwise(Gaussian)", lambda: fb.Pointwise(Gaussian(min_scale=0.1)), ((2,),)),
+    Case("Pointwise(softclip)", lambda: fb.Pointwise(ScaleShift()), ((2,),)),
+    Case("Pointwise(softplus)", lambda: fb.Pointwise(ScaleShift("softplus", least=0.1)), ((2,),)),
+    Case("Pointwise(soft-clipped spline)", lambda: fb.Pointwise(SoftClippedSpline(3)), ((2,),)),
     Case("Pointwise(context)", lambda: fb.Pointwise("affine", MLP([6])), ((1,), (2,))),
 ]
 
@@ -555,7 +561,8 @@ ONE_ENGINE = {
     # The solvers' arithmetic is asked of each engine by a linear field, in their own tests.
     *(case.name for case in CONTINUOUS[2:]),
     # Each transform is asked of each engine in a coupling; how a layer feeds it is Python.
-    *("Pointwise(spline)", "Pointwise(mixture)"),
+    *("Pointwise(spline)", "Pointwise(mixture)", "Pointwise(Gaussian)", "Pointwise(softclip)"),
+    *("Pointwise(softplus)", "Pointwise(soft-clipped spline)"),
     *(case.name for case in ARRANGED if not case.name.startswith("Coupling(")),
     *("Coupling(by column, swap)", "Pointwise(by column)", "OnColumns(context)", "OnColumns(adapts)"),
     "OnColumns(channels)",

@@ -104,7 +104,7 @@ def test_masked_blocks_that_cannot_be_are_refused():
     with pytest.raises(ContractError, match=r"each of 8 entries hears all before it.*at least 8 wide"):
         ResidualMADE(4, features=8).build((None, 8))
     with pytest.raises(
-        ValueError, match=r"ResidualMADE's degrees: got \[1, 2\], expected 3 that never fall, "
+        ValueError, match=r"degrees: got \[1, 2\], expected lists that never fall, of the lengths \[3"
     ):
         ResidualMADE(3, degrees=[1, 2])
     with pytest.raises(ValueError, match="ResidualMADE's blocks: got 0, expected a whole number from 1 to"):
