@@ -113,17 +113,29 @@ class NormalizedConv(Convolution):
         self.flag.assign(True)
 
 
-class GatedConv(keras.Layer):
-    """x + a sigmoid(b), (a, b) = conv(f(conv(f(x)) + conv(f(context)))) with f(h) = elu([h, -h])."""
+class Gated(keras.Layer):
+    """x + a sigmoid(b), (a, b) = conv(h) with dropout, for a map h that a subclass makes by its `first` convolution."""
 
-    def __init__(self, width, kernel_size, dropout, *, steered=False, **kwargs):
+    def __init__(self, width, first, kernel_size, dropout, **kwargs):
         super().__init__(**kwargs)
         common = {"dtype": self.dtype_policy}
         self.width = width
-        self.first = NormalizedConv(width, 3, **common)
+        self.first = NormalizedConv(*first, **common)
         self.second = NormalizedConv(2 * width, kernel_size, scale=0.1, **common)
-        self.steering = NormalizedConv(width, 1, **common) if steered else None
         self.dropout = keras.layers.Dropout(dropout, **common) if dropout else None
+
+    def _added(self, x, h):
+        h = self.second.call(h if self.dropout is None else self.dropout(h))
+        first, second = engine.split(h, [self.width, self.width])
+        return x + first * ops.sigmoid(second)
+
+
+class GatedConv(Gated):
+    """The same with (a, b) = conv(f(conv(f(x)) + conv(f(context)))), f(h) = elu([h, -h])."""
+
+    def __init__(self, width, kernel_size, dropout, *, steered=False, **kwargs):
+        super().__init__(width, (width, 3), kernel_size, dropout, **kwargs)
+        self.steering = NormalizedConv(width, 1, dtype=self.dtype_policy) if steered else None
 
     def build(self, x_shape, context_shape=None):
         self.first.build((*x_shape[:-1], 2 * self.width))
@@ -136,20 +148,15 @@ class GatedConv(keras.Layer):
         h = self.first.call(concat_elu(x))
         if self.steering is not None and context is not None:
             h = h + known * self.steering.call(concat_elu(context))
-        h = concat_elu(h)
-        return x + gated(self.second.call(h if self.dropout is None else self.dropout(h)))
+        return self._added(x, concat_elu(h))
 
 
-class GatedSelfAttention(keras.Layer):
-    """x + a sigmoid(b), (a, b) a linear map of what each place attends to, with learned `positions` added to x."""
+class GatedSelfAttention(Gated):
+    """The same with (a, b) a linear map of what each place attends to, and learned `positions` added to x."""
 
     def __init__(self, width, heads, dropout, **kwargs):
-        super().__init__(**kwargs)
-        common = {"dtype": self.dtype_policy}
-        self.width, self.heads = width, heads
-        self.first = NormalizedConv(3 * width, 1, **common)
-        self.second = NormalizedConv(2 * width, 1, scale=0.1, **common)
-        self.dropout = keras.layers.Dropout(dropout, **common) if dropout else None
+        super().__init__(width, (3 * width, 1), 1, dropout, **kwargs)
+        self.heads = heads
 
     def build(self, x_shape):
         self.first.build(x_shape)
@@ -159,8 +166,7 @@ class GatedSelfAttention(keras.Layer):
         height, width = x.shape[1:3]
         h = engine.reshape(self.first.call(x + positions), (-1, height * width, 3 * self.width))
         seen = join_heads(engine.attend(*split_heads(h, 3, self.heads)))
-        seen = engine.reshape(seen, (-1, height, width, self.width))
-        return x + gated(self.second.call(seen if self.dropout is None else self.dropout(seen)))
+        return self._added(x, engine.reshape(seen, (-1, height, width, self.width)))
 
 
 class GatedNetwork(Conditioner):
@@ -361,9 +367,3 @@ class ResidualConvNet(Conditioner):
 def concat_elu(x):
     """Return elu([x, -x]) on the last axis."""
     return ops.elu(engine.concatenate([x, -x]))
-
-
-def gated(h):
-    """Return a sigmoid(b) for the halves (a, b) of the last axis."""
-    first, second = engine.split(h, [h.shape[-1] // 2, h.shape[-1] // 2])
-    return first * ops.sigmoid(second)

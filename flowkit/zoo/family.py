@@ -198,6 +198,12 @@ class Plan:
         """Return the word of `Conditioner` for networks that see data: whether they read a context too."""
         return "required" if self.context else "none"
 
+    def network(self, plain: Callable[..., Any], residual: Callable[..., Any], **options: Any) -> Any:
+        """Return `plain` with the hidden widths; for residual=True `residual` with a block for each, and `options`."""
+        if self.residual:
+            return residual(self.hidden[0], blocks=len(self.hidden), context=self.reads, **options)
+        return plain(self.hidden, context=self.reads)
+
     def network_of_context(self) -> MLP | None:
         """Return a network that is given the context; None without a context."""
         return MLP(self.hidden) if self.context else None
