@@ -56,21 +56,16 @@ class ConvNet(ContextNetwork):
     def _derive(self, x_shape: Shape) -> dict[str, Any]:
         hidden = (*x_shape[:-1], self.width)
         return {
-            "first": self.first._derive(x_shape),
-            "second": self.second._derive(hidden),
-            "last": self.last._derive(hidden),
+            "layers": [self.first._derive(x_shape), self.second._derive(hidden), self.last._derive(hidden)]
         }
 
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
-        derived = self._derive(x.shape) if derived is None else derived
+        layers = (self._derive(x.shape) if derived is None else derived)["layers"]
         if context is None or self.bias is None:
-            layers = [
-                (layer["kernel"], layer["bias"])
-                for layer in (derived["first"], derived["second"], derived["last"])
-            ]
-            return engine.convolve_in_turn(x, layers)
-        h = engine.rectify(self._steered(self.first.call(x, derived["first"]), context))
-        return self.last.call(engine.rectify(self.second.call(h, derived["second"])), derived["last"])
+            return engine.convolve_in_turn(x, [(layer["kernel"], layer["bias"]) for layer in layers])
+        first, second, last = layers
+        h = engine.rectify(self._steered(self.first.call(x, first), context))
+        return self.last.call(engine.rectify(self.second.call(h, second)), last)
 
     def adapt(self, x: Tensor, context: Context = None) -> Any:
         """Normalise the hidden activations on this batch, in the order in which data flow. Returns `self`."""

@@ -71,7 +71,7 @@ def test_layers_too_narrow_to_hear_all_are_refused():
     for degrees in ([[2, 1]], [[1, 2, 2]], []):
         with pytest.raises(
             ValueError,
-            match=r"degrees: got .*, expected lists that never fall, of the lengths in hidden=\[2\]",
+            match=r"degrees: got .*, expected lists that never fall, of the lengths \[2\]",
         ):
             MADE([2], degrees=degrees)
 
