@@ -561,8 +561,7 @@ ONE_ENGINE = {
     # The solvers' arithmetic is asked of each engine by a linear field, in their own tests.
     *(case.name for case in CONTINUOUS[2:]),
     # Each transform is asked of each engine in a coupling; how a layer feeds it is Python.
-    *("Pointwise(spline)", "Pointwise(mixture)", "Pointwise(Gaussian)", "Pointwise(softclip)"),
-    *("Pointwise(softplus)", "Pointwise(soft-clipped spline)"),
+    *("Pointwise(spline)", "Pointwise(mixture)"),
     *(case.name for case in ARRANGED if not case.name.startswith("Coupling(")),
     *("Coupling(by column, swap)", "Pointwise(by column)", "OnColumns(context)", "OnColumns(adapts)"),
     "OnColumns(channels)",
