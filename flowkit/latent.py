@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
-from keras import ops, tree
+from keras import ops
 
 from flowkit.bijectors.levels import level_sizes
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import checked, whole, words
+from flowkit.contract.shapes import tiled
 from flowkit.flow import Flow, inputs, sampling
 from flowkit.flow.round_trip import Check
 
@@ -216,9 +217,7 @@ def _batch(flow, x):
 
 def _decode(flow, z, context, batch_size, single, check):
     """Return the data of latents (positions, n, *latent), each position with the same context."""
-    if context is not None:
-        context = tree.map_structure(ops.convert_to_numpy, context)
-        context = tree.map_structure(lambda c: np.concatenate([c] * len(z)), context)
-    x = np.asarray(flow.decode(z.reshape(-1, *z.shape[2:]), context, batch_size=batch_size, check=check))
+    flat, context = z.reshape(-1, *z.shape[2:]), tiled(context, len(z))
+    x = np.asarray(flow.decode(flat, context, batch_size=batch_size, check=check))
     x = x.reshape(*z.shape[:2], *x.shape[1:])
     return x[:, 0] if single else x

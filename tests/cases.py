@@ -35,7 +35,9 @@ from flowkit.transforms import (
     MixtureOfLogistics,
     QuadraticSpline,
     RationalQuadratic,
+    ScaleShift,
     SigmoidMixture,
+    SoftClippedSpline,
     SumOfSquares,
     UnconstrainedMonotone,
 )
@@ -284,6 +286,10 @@ ONE_BY_ONE = [
     Case("Pointwise", lambda: fb.Pointwise(Affine("tanh")), ((3,), (2, 2, 1))),
     Case("Pointwise(spline)", lambda: fb.Pointwise(RationalQuadratic(4)), ((3,), (2, 2))),
     Case("Pointwise(mixture)", lambda: fb.Pointwise(SigmoidMixture(2)), ((2,),)),
+    Case("Pointwise(Gaussian)", lambda: fb.Pointwise(Gaussian(min_scale=0.1)), ((2,),)),
+    Case("Pointwise(softclip)", lambda: fb.Pointwise(ScaleShift()), ((2,),)),
+    Case("Pointwise(softplus)", lambda: fb.Pointwise(ScaleShift("softplus", least=0.1)), ((2,),)),
+    Case("Pointwise(soft-clipped spline)", lambda: fb.Pointwise(SoftClippedSpline(3)), ((2,),)),
     Case("Pointwise(context)", lambda: fb.Pointwise("affine", MLP([6])), ((1,), (2,))),
 ]
 

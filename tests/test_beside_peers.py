@@ -9,7 +9,7 @@ from flowkit.bijectors.weights import raw_scale
 from flowkit.conditioners import MLP
 from flowkit.engines import engine
 from flowkit.transforms import RationalQuadratic
-from flowkit.transforms.rational_quadratic import spline
+from flowkit.transforms.splines import spline
 
 pytestmark = pytest.mark.two_engines
 

@@ -40,7 +40,7 @@ def test_a_right_flow_stays_within_the_band_and_a_wrong_scale_leaves_it():
 
 def test_the_band_holds_as_often_as_it_says():
     """Without a flow: ranks of normal numbers among normal numbers, 9 in 10 within the band of 9 in 10."""
-    from flowkit.diagnostics.coverage import _ranks, band
+    from flowkit.diagnostics.draws import _ranks, band
 
     rng, (u, lower, upper), within = np.random.default_rng(0), band(200, 300, 0.9), 0
     for _ in range(1000):

@@ -4,13 +4,14 @@ import math
 from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
-from keras import ops, tree
+from keras import ops
 
 from flowkit.bijectors.steered import Conditioned
 from flowkit.contract import BijectorSpec, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, is_number, words
 from flowkit.contract.conditioner import Network, ask, build_conditioner, context_of, derive
 from flowkit.contract.precision import rounding_unit
+from flowkit.contract.shapes import tiled
 from flowkit.contract.spec import SOLVED
 from flowkit.engines import engine
 from flowkit.numerics import matmul
@@ -221,12 +222,7 @@ def _jacobian(g, x, context):
     """Return I + J, (batch, size, size), with all its columns from one call."""
     size = x.shape[-1]
     one = ops.eye(size, dtype=x.dtype)
-    rows = ops.tile(x, (size, 1))
     units = ops.reshape(one[:, None, :] + ops.zeros_like(x)[None], (-1, size))
-    tiled = (
-        None
-        if context is None
-        else tree.map_structure(lambda t: ops.tile(t, (size, *(1,) * (len(t.shape) - 1))), context)
-    )
-    columns = ops.jvp(lambda x: g(x, tiled), (rows,), (units,))[1]
+    repeated = tiled(context, size)
+    columns = ops.jvp(lambda x: g(x, repeated), (tiled(x, size),), (units,))[1]
     return one + ops.transpose(ops.reshape(columns, (size, -1, size)), (1, 2, 0))

@@ -15,7 +15,7 @@ from flowkit.contract.columns import check_count
 from flowkit.contract.domain import first_and_last
 from flowkit.engines import engine
 from flowkit.numerics import log1mexp, log_sigmoid, maximum, minimum, softplus
-from flowkit.transforms.rational_quadratic import wrapped
+from flowkit.transforms.splines import wrapped
 
 
 class Unconstrain(Elementwise):

@@ -9,15 +9,13 @@ import keras
 
 from flowkit.conditioners.causal import CausalConvNet
 from flowkit.conditioners.context import DeepSet, LabelDropout, StandardizedContext
-from flowkit.conditioners.convnet import ConvNet
-from flowkit.conditioners.field import Field
-from flowkit.conditioners.gated import GatedAttention, GatedConvNet, ResidualConvNet
+from flowkit.conditioners.convnets import ConvNet, GatedAttention, GatedConvNet, ResidualConvNet
+from flowkit.conditioners.fields import Field, UNet
 from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, LipschitzMLP, ResidualMLP
 from flowkit.conditioners.priors import PlacePrior, TopPrior
 from flowkit.conditioners.scaled import ScaledConv, ScaledDense
 from flowkit.conditioners.transformer import CausalTransformer, ViT
-from flowkit.conditioners.unet import UNet
 
 __all__ = [
     "MADE",

@@ -1,5 +1,6 @@
 """Pass a context to networks: labels, vectors or sets, into the first hidden layer, standardised before."""
 
+import inspect
 from typing import Annotated, Any
 
 import keras
@@ -10,20 +11,21 @@ from flowkit.contract import Conditioner, Context, ContractError, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import Count, Fraction, Widths, words
 from flowkit.contract.configured import Configured
-from flowkit.numerics import matmul
+from flowkit.contract.errors import shape_error
+from flowkit.numerics import matmul, mean
 
 
-def rows_of(table, labels, optional=False):
+def rows_of(table, labels, absent=None):
     """Return table[labels], labels (batch,), with NaN for a label without a row, on all engines.
 
-    With `optional` a label below 0 is no label, and gets zeros.
+    A label below 0 is no label if there is a row for it, `absent`.
     """
     labels = ops.cast(labels, "int32")
     there = ops.logical_and(labels >= 0, labels < table.shape[0])
     rows = ops.take(table, ops.where(there, labels, ops.zeros_like(labels)), axis=0)
     labels, there = (ops.reshape(a, (-1, *(1,) * (len(rows.shape) - 1))) for a in (labels, there))
-    if optional:
-        rows, there = ops.where(there, rows, ops.zeros_like(rows)), labels < table.shape[0]
+    if absent is not None:
+        rows, there = ops.where(there, rows, absent), labels < table.shape[0]
     # The ONNX of TensorFlow multiplies by the condition, and 0 x NaN is NaN, unless NaN is a constant.
     return ops.where(there, rows, np.nan)
 
@@ -41,14 +43,15 @@ class ContextBias(Configured, keras.Layer):
     """context -> (batch, 1, ..., width), to be added to activations (batch, *places, width).
 
     With `num_classes`, the context is integer labels (batch,). Otherwise it is a vector (batch, k), or
-    a map (batch, *places, k) with one vector for each place.
+    a map (batch, *places, k) with one vector for each place. A label below 0, no label, adds nothing for `absent`
+    "zeros", the mean of all labels for "mean"; so does None for "mean".
 
     Raises ContractError for a context of another rank or size.
     """
 
-    def __init__(self, width, *, num_classes=None, zeros=False, optional=False, **kwargs):
+    def __init__(self, width, *, num_classes=None, absent=None, **kwargs):
         super().__init__(**kwargs)
-        self.width, self.num_classes, self.zeros, self.optional = width, num_classes, zeros, optional
+        self.width, self.num_classes, self.absent = width, num_classes, absent
 
     def build(self, context_shape):
         if context_shape is None and not self.num_classes:
@@ -56,50 +59,67 @@ class ContextBias(Configured, keras.Layer):
             wanted = "a context, whose size the weights need"
             raise ContractError("context", self, expected=wanted, received="none", hint=hint)
         refuse_dict(self, context_shape)
-        size = self.num_classes or context_shape[-1]
-        initializer = "zeros" if self.zeros else "glorot_uniform"
-        self.kernel = self.add_weight(
-            shape=(size, self.width), initializer=initializer, name="W", autocast=False
-        )
+        shape = (self.num_classes or context_shape[-1], self.width)
+        self.kernel = self.add_weight(shape=shape, initializer="glorot_uniform", name="W", autocast=False)
 
     def call(self, context, rank):
         """Return the bias for activations of `rank`, batch included."""
         refuse_dict(self, context)
-        self._check(context.shape, rank)
         kernel = ops.cast(self.kernel, self.compute_dtype)
+        context = -ops.ones((1,), "int32") if context is None else context
+        self._check(context.shape, rank)
         if self.num_classes:
-            bias = rows_of(kernel, context, self.optional)
+            absent = mean(kernel, axis=0) if self.absent == "mean" else 0.0 if self.absent else None
+            bias = rows_of(kernel, context, absent)
         else:
             bias = matmul(ops.cast(context, self.compute_dtype), kernel)
         return bias if len(bias.shape) == rank else ops.reshape(bias, (-1, *(1,) * (rank - 2), self.width))
 
     def _check(self, shape, rank):
-        if self.num_classes:
-            if len(shape) != 1:
-                raise ContractError(
-                    "context", self, expected="integer labels (batch,)", received=f"shape {tuple(shape)}"
-                )
-            return
         size = self.kernel.shape[0]
-        if len(shape) not in (2, rank) or shape[-1] != size:
+        if self.num_classes and len(shape) != 1:
+            raise shape_error(self, "integer labels (batch,)", shape, clause="context")
+        if not self.num_classes and (len(shape) not in (2, rank) or shape[-1] != size):
             wanted = f"vectors (batch, {size}), or one for each place, of rank {rank}"
-            hint = "For integer labels, give the network num_classes=."
-            raise ContractError("context", self, expected=wanted, received=f"shape {tuple(shape)}", hint=hint)
+            raise shape_error(
+                self, wanted, shape, "For integer labels, give the network num_classes=.", clause="context"
+            )
 
 
 class ContextNetwork(Conditioner):
-    """A network that adds a bias of the context to its first hidden layer."""
+    """A network that adds a bias of the context to its first hidden layer.
 
-    def _context_bias(self, width, **options):
+    A subclass sets `bias` to `_context_bias(width)`, builds its own layers before those of this class, and calls
+    `_steered`. It passes **kwargs on: the signature of its `__init__` shows what its base takes by name.
+    """
+
+    bias: ContextBias | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls):
+            own, base = inspect.signature(cls.__init__), inspect.signature(super(cls, cls).__init__)
+            *named, last = own.parameters.values()
+            others = [p for name, p in base.parameters.items() if name not in own.parameters]
+            whole = [*named, *(p for p in others if p.kind is p.KEYWORD_ONLY), last]
+            cls.__init__.__signature__ = own.replace(parameters=whole)  # type: ignore[attr-defined]
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        if self.bias is not None:
+            self.bias.build(context_shape)
+
+    def _context_bias(self, width, *, absent="zeros", **options):
         """Return the layer that makes the bias of a layer of `width`; None without a context."""
         if self.context == "none":
             return None
-        options |= {"num_classes": self.num_classes, "optional": self.context == "optional"}
-        return ContextBias(width, dtype=self.dtype_policy, **options)
+        absent = absent if self.num_classes and self.context == "optional" else None
+        return ContextBias(
+            width, num_classes=self.num_classes, absent=absent, dtype=self.dtype_policy, **options
+        )
 
     def _steered(self, h, context):
         """Return the first layer's answer `h`, with the bias of the context."""
-        if context is None or self.bias is None:
+        if self.bias is None or (context is None and self.bias.absent != "mean"):
             return h
         return h + self.bias.call(context, rank=len(h.shape))
 
@@ -129,7 +149,7 @@ class StandardizedContext(Configured, keras.Layer):
         self.flag = adapted_flag(self)
 
     def adapt(self, context: Context) -> None:
-        self._check(dict.fromkeys(context) if isinstance(context, dict) else context.shape)
+        self._check(getattr(context, "shape", context))
         context = ops.convert_to_numpy(context).astype("float64")
         context = context.reshape(-1, context.shape[-1])
         mean = context.mean(axis=0)
@@ -140,20 +160,17 @@ class StandardizedContext(Configured, keras.Layer):
         self.flag.assign(True)
 
     def call(self, context: Context) -> Tensor:
-        self._check(dict.fromkeys(context) if isinstance(context, dict) else context.shape)
+        self._check(getattr(context, "shape", context))
         # In the weights' precision: a network in bfloat16 would round a column far from 0 before its mean is taken off.
         context = ops.cast(context, self.variable_dtype)
         return (context - self.mean.value) * self.scale.value
 
     def _check(self, shape):
         size = self.mean.shape[0] if self.built else "k"
-        is_dict = isinstance(shape, dict)
-        if not is_dict and len(shape) > 1 and size in ("k", shape[-1]):
-            return
-        wanted = f"vectors (batch, {size})"
-        received = f"a dict of {', '.join(map(repr, shape))}" if is_dict else f"shape {tuple(shape)}"
-        hint = "Pass an embedding= that makes one vector of labels or of several inputs."
-        raise ContractError("context", self, expected=wanted, received=received, hint=hint)
+        refuse_dict(self, shape)
+        if len(shape) < 2 or size not in ("k", shape[-1]):
+            hint = "Pass an embedding= that makes one vector of labels."
+            raise shape_error(self, f"vectors (batch, {size})", shape, hint, clause="context")
 
     def compute_output_shape(self, context_shape: Shape) -> Shape:
         return tuple(context_shape)

@@ -9,10 +9,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.conditioners.dense import Activation, DenseNetwork, activate
-from flowkit.conditioners.mlp import MLP, Places, ResidualMLP, check_places, without_seam
+from flowkit.conditioners.mlp import MLP, Angular, DenseNetwork, ResidualMLP, activate
 from flowkit.contract import ContractError, Shape
-from flowkit.contract.arguments import Blocks, ContextWord, Count, WholeLists, Wholes, Widths, shown
+from flowkit.contract.arguments import Count, WholeLists, Wholes, Widths, shown
 from flowkit.contract.conditioner import as_type
 from flowkit.engines import engine
 
@@ -47,7 +46,7 @@ class MaskedLayers(DenseNetwork):
             wanted = f"features to be a multiple of {size} entries"
             raise ContractError("conditioner", self, expected=wanted, received=str(self.features))
         least = 0 if self.bias is not None else min(1, size - 1)
-        degrees = [self._degrees_seen(size)]
+        degrees = [tuple(1 + place for place in self._places_seen(size))]
         for layer in self.hidden_layers:
             degrees.append(tuple(least + unit * (size - least) // layer.units for unit in range(layer.units)))
         if self.hidden_degrees is not None:
@@ -55,13 +54,19 @@ class MaskedLayers(DenseNetwork):
         self._check(degrees, size)
         # An output depends on what comes before its entry: it is one degree below it.
         degrees.append(tuple(range(size)) * (self.features // size))
-        super().build((*x_shape[:-1], len(degrees[0])), context_shape)
+        super().build(x_shape, context_shape)
         for layer, (before, after) in zip(self.all_layers(), itertools.pairwise(degrees), strict=True):
             layer.before, layer.after = before, after
 
-    def _degrees_seen(self, size):
-        """Return the degree of each input of the first layer, that of its entry, for `size` entries."""
-        return tuple(range(1, size + 1))
+    def _keep_degrees(self, degrees, lists):
+        """Keep `degrees` as they were passed, and as one of `lists` for each hidden layer."""
+        widths = [layer.units for layer in self.hidden_layers]
+        if lists is not None and ([*map(len, lists)] != widths or lists != [*map(sorted, lists)]):
+            raise ValueError(
+                f"{type(self).__name__}'s degrees: got {shown(degrees)}, expected lists that never fall, of the "
+                f"lengths {widths}."
+            )
+        self.degrees, self.hidden_degrees = degrees, lists
 
     def _check(self, degrees, size):
         """Raise unless each entry hears all those before it, and the context."""
@@ -137,32 +142,10 @@ class MADE(MaskedLayers, MLP):
     """
 
     def __init__(
-        self,
-        hidden: Widths = (64, 64),
-        *,
-        features: Count | None = None,
-        activation: Activation = "relu",
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
-        degrees: WholeLists | None = None,
-        **kwargs: Any,
+        self, hidden: Widths = (64, 64), *, degrees: WholeLists | None = None, **kwargs: Any
     ) -> None:
-        if degrees is not None and (
-            [len(some) for some in degrees] != hidden or any(some != sorted(some) for some in degrees)
-        ):
-            raise ValueError(
-                f"MADE's degrees: got {shown(degrees)}, expected lists that never fall, of the lengths in "
-                f"hidden={hidden}."
-            )
-        super().__init__(
-            hidden,
-            features=features,
-            activation=activation,
-            context=context,
-            num_classes=num_classes,
-            **kwargs,
-        )
-        self.degrees = self.hidden_degrees = degrees
+        super().__init__(hidden, **kwargs)
+        self._keep_degrees(degrees, degrees)
 
 
 class ResidualMADE(MaskedLayers, ResidualMLP):
@@ -186,41 +169,12 @@ class ResidualMADE(MaskedLayers, ResidualMLP):
 
     skips = True
 
-    def __init__(
-        self,
-        width: Count = 64,
-        *,
-        blocks: Blocks = 2,
-        features: Count | None = None,
-        activation: Activation = "relu",
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
-        degrees: Wholes | None = None,
-        activate_last: bool = True,
-        damped: bool = False,
-        **kwargs: Any,
-    ) -> None:
-        if degrees is not None and (len(degrees) != width or degrees != sorted(degrees)):
-            raise ValueError(
-                f"ResidualMADE's degrees: got {shown(degrees)}, expected {width} that never fall, one for each unit of "
-                "a layer."
-            )
-        super().__init__(
-            width,
-            blocks=blocks,
-            features=features,
-            activation=activation,
-            context=context,
-            num_classes=num_classes,
-            activate_last=activate_last,
-            damped=damped,
-            **kwargs,
-        )
-        self.degrees = degrees
-        self.hidden_degrees = None if degrees is None else [degrees] * len(self.hidden_layers)
+    def __init__(self, width: Count = 64, *, degrees: Wholes | None = None, **kwargs: Any) -> None:
+        super().__init__(width, **kwargs)
+        self._keep_degrees(degrees, None if degrees is None else [degrees] * len(self.hidden_layers))
 
 
-class AngularMADE(MADE):
+class AngularMADE(Angular, MADE):
     """A `MADE` that sees the cosines and sines of the entries that are angles: what it answers has no jump at -pi.
 
     `angles` are their places, from 0, in the order in which it is given entries; None: all are. The other arguments
@@ -236,23 +190,6 @@ class AngularMADE(MADE):
     """
 
     in_turn = None
-
-    def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
-        super().__init__(hidden, **kwargs)
-        self.angles = angles
-
-    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
-        check_places(self, self.angles, x_shape[-1])
-        super().build(x_shape, context_shape)
-
-    def _degrees_seen(self, size):
-        # In the order of `without_seam`.
-        angles = list(range(size)) if self.angles is None else self.angles
-        others = [place for place in range(size) if place not in angles]
-        return tuple(1 + place for place in (*others, *angles, *angles))
-
-    def _hidden(self, x, context, derived):
-        return super()._hidden(without_seam(x, self.angles), context, derived)
 
 
 class MADEInTurn:

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons: plain, of residual blocks, of angles, and with a bounded Lipschitz constant."""
+"""Dense layers and multilayer perceptrons: plain, residual, of angles, and with a bounded Lipschitz constant."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -6,13 +6,118 @@ from typing import Annotated, Any
 import keras
 from keras import ops
 
-from flowkit.conditioners.context import ContextNetwork
-from flowkit.conditioners.dense import Activation, DenseNetwork, activate
+from flowkit.conditioners.context import ContextNetwork, refuse_dict
 from flowkit.contract import Context, ContractError, Shape, Tensor
-from flowkit.contract.arguments import Between0And1, Blocks, ContextWord, Count, Widths, whole_numbers, words
+from flowkit.contract.arguments import Between0And1, Blocks, Count, Widths, shown, whole_numbers, words
 from flowkit.contract.columns import pick
 from flowkit.contract.precision import full_precision
-from flowkit.numerics import cos, matmul, norm, sin, softplus
+from flowkit.engines import engine
+from flowkit.numerics import cos, matmul, norm, sin, softplus, tanh
+
+
+def activation_of(given: Any, name: str) -> Any:
+    """Return the activation that a name, a config, a function or a layer stands for.
+
+    Raises ValueError for anything else, such as a class of Keras: called, it would make a layer.
+
+    >>> activation_of("relu", "MLP's activation").__name__
+    'relu'
+    """
+    try:
+        found = keras.activations.get(given)
+    except Exception:  # a config from a file may fail in any way
+        found = None
+    if not callable(found) or isinstance(found, type | keras.Model):
+        raise ValueError(
+            f"{name}: got {shown(given)}, expected a name such as 'relu', a function or a layer such as PReLU()."
+        )
+    return found
+
+
+Activation = Annotated[Any, activation_of]
+
+
+def activate(activation, h, keep=False):
+    """Return `activation(h)`. Nothing else may read `h`, which may be overwritten, unless it is kept."""
+    if activation is keras.activations.relu and not keep:
+        return engine.rectify(h)
+    # On JAX Keras's tanh rounds float64 to float32.
+    return tanh(h) if activation is keras.activations.tanh else activation(h)
+
+
+class Dense(keras.layers.Dense):
+    """x W + b on the last axis: Keras's layer, in one call of the engine.
+
+    With quantised or low-rank weights, which Keras can give it later, it computes what Keras's does.
+    """
+
+    def build(self, input_shape):
+        super().build(input_shape)
+        self._know()
+
+    def enable_lora(self, *given, **options):
+        super().enable_lora(*given, **options)
+        self._know()
+
+    def quantize(self, *given, **options):
+        super().quantize(*given, **options)
+        self._know()
+
+    def _know(self):
+        """Keep what calls read: Keras finds its kernel anew each time, which takes as long as the product."""
+        plain = not self.lora_enabled and self.quantization_mode is None
+        vars(self)["plain"] = (self.kernel, self.bias) if plain else None
+        vars(self)["rounds"] = self.compute_dtype != self.variable_dtype
+
+    def derive(self):
+        """Return the kernel and bias that `call` uses, or None for quantised or low-rank weights."""
+        if self.plain is None:
+            return None
+        kernel, bias = self.plain
+        if self.rounds:
+            dtype = self.compute_dtype
+            return {"kernel": ops.cast(kernel.value, dtype), "bias": ops.cast(bias.value, dtype)}
+        return {"kernel": kernel.value, "bias": bias.value}
+
+    def call(self, x, derived=None):
+        derived = derived or self.derive()
+        return super().call(x) if derived is None else engine.dense(x, **derived)
+
+
+class DenseNetwork(ContextNetwork):
+    """A network on the last axis that ends in a linear layer, (features), which starts at zero.
+
+    A subclass makes its `hidden_layers`, one after another, and then its `bias`, and computes them in
+    `_hidden(x, context, derived)`; `derived` has the weights of each.
+    """
+
+    def __init__(self, *, activation: Activation = "relu", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activation
+
+    def _dense(self, units, **options):
+        return Dense(units, dtype=self.dtype_policy, **options)
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        refuse_dict(self, x_shape)
+        width = len(self._places_seen(x_shape[-1]))
+        for layer in self.hidden_layers:
+            layer.build((*x_shape[:-1], width))
+            width = layer.units
+        self.last = self._dense(self.features, kernel_initializer="zeros")
+        self.last.build((*x_shape[:-1], width))
+        super().build(x_shape, context_shape)
+
+    def _places_seen(self, size):
+        """Return the place in x of each input of the first layer, for x of `size` entries."""
+        return range(size)
+
+    def _derive(self, x_shape: Shape) -> dict[str, Any]:
+        return {"layers": [layer.derive() for layer in (*self.hidden_layers, self.last)]}
+
+    def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
+        *hidden, last = [None] * (len(self.hidden_layers) + 1) if derived is None else derived["layers"]
+        return self.last.call(self._hidden(x, context, hidden), last)
 
 
 class MLP(DenseNetwork):
@@ -26,19 +131,8 @@ class MLP(DenseNetwork):
     (8, 4)
     """
 
-    def __init__(
-        self,
-        hidden: Widths = (64, 64),
-        *,
-        features: Count | None = None,
-        activation: Activation = "relu",
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(
-            features=features, activation=activation, context=context, num_classes=num_classes, **kwargs
-        )
+    def __init__(self, hidden: Widths = (64, 64), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.hidden = hidden
         self.hidden_layers = [self._dense(width) for width in self.hidden]
         self.bias = self._context_bias(self.hidden[0])
@@ -75,19 +169,13 @@ class ResidualMLP(DenseNetwork):
         width: Count = 64,
         *,
         blocks: Blocks = 2,
-        features: Count | None = None,
-        activation: Activation = "relu",
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
         gated: bool = False,
         activate_last: bool = True,
         damped: bool = False,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            features=features, activation=activation, context=context, num_classes=num_classes, **kwargs
-        )
-        if gated and context == "none":
+        super().__init__(**kwargs)
+        if gated and self.context == "none":
             raise ValueError(
                 "ResidualMLP's context: got 'none' for gated=True, expected a context to make the gates of. Pass "
                 "context='required'."
@@ -135,7 +223,26 @@ def places_of_angles(angles: Sequence[int], name: str) -> list[int]:
 Places = Annotated[Sequence[int], places_of_angles]
 
 
-class AngularMLP(MLP):
+class Angular(DenseNetwork):
+    """Mixin of a network that sees the cosines and sines of the columns at `angles`, None for all."""
+
+    def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
+        super().__init__(hidden, **kwargs)
+        self.angles = angles
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        check_places(self, self.angles, x_shape[-1])
+        super().build(x_shape, context_shape)
+
+    def _places_seen(self, size):
+        others, angles = _split_places(size, self.angles)
+        return [*others, *angles, *angles]
+
+    def _hidden(self, x, context, derived):
+        return super()._hidden(without_seam(x, self.angles), context, derived)
+
+
+class AngularMLP(Angular, MLP):
     """An `MLP` that is given angles and sees their cosines and sines: what it answers has no jump at -pi.
 
     `angles` are the places of the columns that are angles, from 0; others it sees as they are. None: all are. The other
@@ -147,19 +254,6 @@ class AngularMLP(MLP):
     >>> bool(ops.all(ops.abs(h[0] - h[1]) < 1e-5))
     True
     """
-
-    def __init__(self, hidden: Widths = (64, 64), *, angles: Places | None = None, **kwargs: Any) -> None:
-        super().__init__(hidden, **kwargs)
-        self.angles = angles
-
-    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
-        size = x_shape[-1]
-        check_places(self, self.angles, size)
-        seen = size + len(range(size) if self.angles is None else self.angles)
-        super().build((*x_shape[:-1], seen), context_shape)
-
-    def _hidden(self, x, context, derived):
-        return super()._hidden(without_seam(x, self.angles), context, derived)
 
 
 def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:
@@ -175,14 +269,18 @@ def check_places(owner: Any, angles: Sequence[int] | None, size: int) -> None:
 
 def without_seam(x: Tensor, angles: Sequence[int] | None) -> Any:
     """Return columns as a network sees them: those at `angles` (None: all) as cosines and sines."""
-    if angles is None:
-        return ops.concatenate([cos(x), sin(x)], axis=-1)
+    others, angles = _split_places(x.shape[-1], angles)
     if not angles:
         return x
-    others = [place for place in range(x.shape[-1]) if place not in angles]
     turned = pick(x, angles)
     seen = [cos(turned), sin(turned)]
     return ops.concatenate([pick(x, others), *seen] if others else seen, axis=-1)
+
+
+def _split_places(size, angles):
+    """Return the places that are no angles, and those that are."""
+    angles = list(range(size)) if angles is None else angles
+    return [place for place in range(size) if place not in angles], angles
 
 
 STEPS = 8
@@ -238,20 +336,11 @@ class LipschitzMLP(ContextNetwork):
         hidden: Widths = (64, 64),
         *,
         lipschitz: Between0And1 = 0.9,
-        features: Count | None = None,
         activation: Annotated[str, words("lipswish", "sin")] = "lipswish",
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
         dtype: str | keras.DTypePolicy | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(
-            features=features,
-            context=context,
-            num_classes=num_classes,
-            dtype=full_precision(dtype),
-            **kwargs,
-        )
+        super().__init__(dtype=full_precision(dtype), **kwargs)
         self.hidden, self.lipschitz, self.activation = hidden, lipschitz, activation
         self.bias = self._context_bias(self.hidden[0])
 
@@ -266,8 +355,7 @@ class LipschitzMLP(ContextNetwork):
             if self.activation == "lipswish" and not last:
                 half = keras.initializers.Constant(0.5)
                 self.betas.append(self.add_weight(shape=(), initializer=half, name=f"beta_{k}"))
-        if self.bias is not None:
-            self.bias.build(context_shape)
+        super().build(x_shape, context_shape)
 
     def scaled_kernels(self) -> list[Any]:
         """Return the kernels as they are used, none of which stretches by more than lipschitz^(1/n)."""

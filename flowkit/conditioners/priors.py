@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from flowkit.conditioners.context import rows_of
-from flowkit.conditioners.scaled import ScaledConv
+from flowkit.conditioners.scaled import ScaledConv, ScaledDense
 from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import Count
 from flowkit.contract.configured import Configured
@@ -73,20 +73,18 @@ class TopPrior(Prior):
 
 
 @keras.saving.register_keras_serializable("flowkit")
-class ScaledEmbedding(Configured, keras.Layer):
+class ScaledEmbedding(ScaledDense):
     """labels (batch,) -> (W[label] + b) exp(3 logs), (batch, features); zero at the start."""
 
     def __init__(self, num_classes, features, **kwargs):
-        super().__init__(**kwargs)
-        self.num_classes, self.features = num_classes, features
+        super().__init__(features, **kwargs)
+        self.num_classes = num_classes
 
     def build(self, labels_shape=None):
-        self.W = self.add_weight(shape=(self.num_classes, self.features), initializer="zeros", name="W")
-        self.b = self.add_weight(shape=(self.features,), initializer="zeros", name="b")
-        self.logs = self.add_weight(shape=(self.features,), initializer="zeros", name="logs")
+        super().build((None, self.num_classes))
 
-    def call(self, labels):
-        return (rows_of(self.W, labels) + self.b) * ops.exp(3 * self.logs.value)
+    def _rows(self, x):
+        return rows_of(self.kernel, x)
 
 
 class PlacePrior(Prior):

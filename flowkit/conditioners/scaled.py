@@ -1,5 +1,6 @@
-"""Glow's layers that start at zero: a scale in logarithms, and a bias that knows the image's edge."""
+"""Convolutions in one call of the engine; Glow's layers with a scale in logarithms, which start at zero."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -16,7 +17,50 @@ from flowkit.engines import engine
 from flowkit.numerics import matmul
 
 
-class ScaledConv(Configured, keras.Layer):
+class Convolution(Configured, keras.Layer):
+    """y = W * x + b, stride 1, same size, in one call of the engine; a subclass may scale y in `_scale` and `_rest`."""
+
+    names = ("W", "b")
+
+    def __init__(self, features: Count | None = None, kernel_size: Count = 3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.features, self.kernel_size = features, kernel_size
+
+    def build(self, x_shape: Shape, start: str | Callable[..., Any] = "glorot_uniform") -> None:
+        shapes = (self.kernel_size, self.kernel_size, x_shape[-1], self.features), (self.features,)
+        self.kernel, self.bias = (
+            self.add_weight(shape=shape, initializer=initializer, name=name, autocast=False)
+            for shape, initializer, name in zip(shapes, (start, "zeros"), self.names, strict=True)
+        )
+
+    def run_inside(self, x: Tensor, derived: dict[str, Tensor] | None = None) -> Tensor:
+        """Return `self(x)` of a built layer, without Keras's `__call__`."""
+        return self.call(as_type(x, self.compute_dtype), derived)
+
+    def call(self, x: Tensor, derived: dict[str, Tensor] | None = None) -> Tensor:
+        derived = self._derive(x.shape) if derived is None else derived
+        return engine.convolve(x, derived["kernel"], derived["bias"])
+
+    # In the precision of the weights, which is more than that of the convolution under mixed precision. `value`: on
+    # torch, arithmetic of Keras's variables takes three times as long as that of tensors.
+
+    def _derive(self, x_shape: Shape) -> dict[str, Any]:
+        scale, dtype = self._scale(), self.compute_dtype
+        kernel = engine.scaled_kernel(self.kernel.value[..., : x_shape[-1], :], scale)
+        return {"kernel": as_type(kernel, dtype), "bias": as_type(self._rest(x_shape, scale), dtype)}
+
+    def _scale(self):
+        return engine.constant(np.ones, self.features, like=self.kernel.value)
+
+    def _rest(self, x_shape, scale):
+        """Return the part of the output that does not depend on x: (features,), or a map (1, h, w, features)."""
+        return self.bias.value * scale
+
+    def compute_output_shape(self, x_shape: Shape) -> Shape:
+        return (*x_shape[:-1], self.features)
+
+
+class ScaledConv(Convolution):
     """y = (W * [x, edge] + b) exp(factor * logs), stride 1, same size.
 
     The kernel has one input channel more than x: `edge` is 1 on the ring of zeros that pads the image
@@ -47,57 +91,27 @@ class ScaledConv(Configured, keras.Layer):
         factor: Positive = 3.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(features, kernel_size, **kwargs)
         if kernel_size % 2 == 0:
             raise ValueError(f"ScaledConv's kernel_size: got {kernel_size}, expected an odd number.")
-        self.features, self.kernel_size, self.zeros, self.factor = features, kernel_size, zeros, factor
-        self.edge_bias = edge_bias and kernel_size > 1
+        self.zeros, self.factor, self.edge_bias = zeros, factor, edge_bias and kernel_size > 1
 
     def build(self, x_shape: Shape) -> None:
-        k, channels = self.kernel_size, x_shape[-1] + self.edge_bias
-        self.kernel = self.add_weight(
-            shape=(k, k, channels, self.features),
-            initializer="zeros" if self.zeros else normal(0.05),
-            name="W",
-            autocast=False,
-        )
-        self.bias, self.logs = (
-            self.add_weight(shape=(self.features,), initializer="zeros", name=name, autocast=False)
-            for name in ("b", "logs")
-        )
+        super().build((*x_shape[:-1], x_shape[-1] + self.edge_bias), "zeros" if self.zeros else normal(0.05))
+        self.logs = self.add_weight(shape=(self.features,), initializer="zeros", name="logs", autocast=False)
         if not self.zeros:
             self.flag = adapted_flag(self)
 
-    def run_inside(self, x: Tensor, derived: dict[str, Tensor] | None = None) -> Tensor:
-        """Return `self(x)` of a built layer, without Keras's `__call__`."""
-        return self.call(as_type(x, self.compute_dtype), derived)
-
-    def call(self, x: Tensor, derived: dict[str, Tensor] | None = None) -> Tensor:
-        derived = self._derive(x.shape) if derived is None else derived
-        return engine.convolve(x, derived["kernel"], derived["bias"])
-
-    def _derive(self, x_shape: Shape) -> dict[str, Any]:
-        scale, channels = self._scale(), x_shape[-1]
-        kernel = self.kernel.value[..., :channels, :] if self.edge_bias else self.kernel.value
-        return {
-            "kernel": self._as_computed(engine.scaled_kernel(kernel, scale)),
-            "bias": self._as_computed(self._rest(x_shape, scale)),
-        }
-
     def answer_to_zeros(self, x_shape: Shape) -> Tensor:
         """Return the output for an image of zeros of `x_shape`: (1, h, w, features)."""
-        rest = self._as_computed(self._rest(x_shape, self._scale()))
+        rest = as_type(self._rest(x_shape, self._scale()), self.compute_dtype)
         return rest if self.edge_bias else ops.broadcast_to(rest, (1, *x_shape[1:3], self.features))
-
-    # In the precision of the weights, which is more than that of the convolution under mixed precision. `value`: on
-    # torch, arithmetic of Keras's variables takes three times as long as that of tensors.
 
     def _scale(self):
         return ops.exp(self.factor * self.logs.value)
 
     def _rest(self, x_shape, scale):
-        """Return the part of the output that does not depend on x: (features,), or a map (1, h, w, features)."""
-        bias = self.bias.value * scale
+        bias = super()._rest(x_shape, scale)
         if not self.edge_bias:
             return bias
         taps = self.kernel.value[..., x_shape[-1], :] * scale[..., None, None, :]  # (..., k, k, features)
@@ -106,10 +120,6 @@ class ScaledConv(Configured, keras.Layer):
         # (..., 1, h w, features), so that leading axes of weights go before those of the image.
         rest = matmul(engine.reshape(edges, (1, -1, self.kernel_size**2)), edge) + bias[..., None, None, :]
         return engine.reshape(rest, (*rest.shape[:-2], *x_shape[1:3], self.features))
-
-    def _as_computed(self, tensor):
-        low = self.compute_dtype != self.variable_dtype
-        return ops.cast(tensor, self.compute_dtype) if low else tensor
 
     def adapt(self, x: Tensor) -> Any:
         """Set bias and logs so that this batch leaves with mean 0 and variance 1. Returns the output."""
@@ -121,9 +131,6 @@ class ScaledConv(Configured, keras.Layer):
             self.logs.assign(log_scale / self.factor)
             self.flag.assign(True)
         return self(x)
-
-    def compute_output_shape(self, x_shape: Shape) -> Shape:
-        return (*x_shape[:-1], self.features)
 
 
 def edge_taps(height, width, size):
@@ -159,7 +166,10 @@ class ScaledDense(Configured, keras.Layer):
         )
 
     def call(self, x: Tensor) -> Tensor:
-        return (matmul(x, self.kernel) + self.bias) * ops.exp(self.factor * self.logs.value)
+        return (self._rows(x) + self.bias) * ops.exp(self.factor * self.logs.value)
+
+    def _rows(self, x):
+        return matmul(x, self.kernel)
 
     def compute_output_shape(self, x_shape: Shape) -> Shape:
         return (*x_shape[:-1], self.features)

@@ -9,13 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.conditioners.context import ContextNetwork, rows_of
+from flowkit.conditioners.context import ContextNetwork
 from flowkit.contract import Conditioner, Context, Shape, Tensor
-from flowkit.contract.arguments import Blocks, ContextWord, Count, whole
+from flowkit.contract.arguments import Blocks, Count, whole
 from flowkit.contract.conditioner import as_type, deal
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
-from flowkit.numerics import mean
 
 HEAD = 64
 """The channels of a head if the number of heads is not given, as published for Jet and TarFlow."""
@@ -56,7 +55,7 @@ def join_heads(x: Tensor) -> Any:
     return engine.reshape(engine.transpose(x, (0, 2, 1, 3)), (-1, n, heads * size))
 
 
-class NamedWeights(ContextNetwork):
+class NamedWeights(Conditioner):
     """A network whose weights are kept in a dict, `weights_by_name`, and derived as one."""
 
     def build(self, x_shape: Shape, *context_shape: Shape) -> None:
@@ -75,7 +74,7 @@ class NamedWeights(ContextNetwork):
         }
 
 
-class Transformer(NamedWeights):
+class Transformer(NamedWeights, ContextNetwork):
     """Base class of `ViT` and `CausalTransformer`: (batch, *places, channels) -> (batch, *places, features).
 
     A linear layer, plus learned positions, then `depth` times h + attention(norm(h)) and h + mlp(norm(h)), then a
@@ -98,12 +97,9 @@ class Transformer(NamedWeights):
         depth: Blocks = 2,
         heads: Count | None = None,
         expansion: Annotated[int, whole(1, 64)] = 4,
-        features: Count | None = None,
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        super().__init__(**kwargs)
         self.width, self.depth, self.heads, self.expansion = width, depth, heads, expansion
         self._heads = max(1, width // HEAD) if heads is None else heads
         if width % self._heads:
@@ -138,7 +134,7 @@ class Transformer(NamedWeights):
 
     def _build_context(self, context_shape):
         if not self.crosses:
-            self.bias = self._context_bias(self.width)
+            self.bias = self._context_bias(self.width, absent="mean")
             self.bias.build(context_shape)
             return
         width, size = self.width, context_shape[-1]
@@ -168,22 +164,8 @@ class Transformer(NamedWeights):
 
     def _embedded(self, x, context, positions, derived):
         """Return the first layer's output for some places, (batch, n, width)."""
-        h = _linear(x, derived, "in")
-        if self.bias is not None:
-            h = self._with_context(h, context)
+        h = self._steered(_linear(x, derived, "in"), context)
         return engine.reshape(h, (-1, positions.shape[0], self.width)) + positions
-
-    def _with_context(self, h, context):
-        """Return `h` with what the context adds to it; a label below 0 adds the mean of all labels, as none does."""
-        if self.num_classes is None or self.context != "optional":
-            return self._steered(h, context)
-        table = as_type(self.bias.kernel.value, self.compute_dtype)
-        row = mean(table, axis=0)
-        if context is not None:
-            known = context >= 0
-            rows = rows_of(table, ops.where(known, context, ops.zeros_like(context)))
-            row = ops.where(ops.expand_dims(known, -1), rows, row)
-        return h + ops.reshape(row, (-1, *(1,) * (len(h.shape) - 2), self.width))
 
     def _weights_by_layer(self, derived):
         """Return for each layer its weights by name."""

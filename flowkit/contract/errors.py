@@ -36,14 +36,18 @@ class ContractError(ValueError):
 
 
 def shape_error(
-    layer: Any, expected: str, shape: Iterable[int | None], hint: str | None = None
+    layer: Any,
+    expected: str,
+    shape: Iterable[int | None],
+    hint: str | None = None,
+    clause: str = "event shape",
 ) -> ContractError:
-    """Return the error for an event, or latents, of the wrong `shape`.
+    """Return the error for an event, latents or another `clause` of the wrong `shape`.
 
     >>> str(shape_error("squeeze", "an even height", (None, 7, 4, 1)))
     "squeeze broke 'event shape': expected an even height, received shape (None, 7, 4, 1)."
     """
-    return ContractError("event shape", layer, expected=expected, received=f"shape {tuple(shape)}", hint=hint)
+    return ContractError(clause, layer, expected=expected, received=f"shape {tuple(shape)}", hint=hint)
 
 
 def label(bijector):

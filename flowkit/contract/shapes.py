@@ -71,6 +71,17 @@ def context_shape(context):
     return tree.map_structure(lambda t: as_tuple(ops.shape(t)), context)
 
 
+def tiled(rows, times):
+    """Return a tensor, or a dict of tensors, with all rows `times` times, one block after another; None for None.
+
+    >>> ops.convert_to_numpy(tiled(ops.convert_to_tensor([[1], [2]]), 2)).tolist()
+    [[1], [2], [1], [2]]
+    """
+    if rows is None:
+        return None
+    return tree.map_structure(lambda t: ops.tile(t, (times, *(1,) * (len(t.shape) - 1))), rows)
+
+
 def places(shape):
     """Return how many places an event of a (batch, *event) shape has: the product of its axes but the channels."""
     return math.prod(shape[1:-1])

@@ -174,7 +174,7 @@ def _fill_prior(prior, base):
         prior.conv.bias.assign(np.concatenate([loc.ravel(), logs.ravel()]))
         if prior.num_classes is not None:
             tables = [_array(base.loc_cc), _array(base.log_scale_cc)]
-            prior.embedding.W.assign(np.concatenate(tables, axis=-1))
+            prior.embedding.kernel.assign(np.concatenate(tables, axis=-1))
         return
     axes = (0, 2, 3, 1) if prior.num_classes is None else (3, 1, 2, 0)  # (1, c, h, w), or (c, h, w, classes)
     prior.table.assign(np.concatenate([loc.transpose(axes), logs.transpose(axes)], axis=-1))

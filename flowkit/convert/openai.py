@@ -198,9 +198,8 @@ def slots(bijector, steps):
         yield from _zeros("model/prior/p", top.conv)
     if top is not None and top.num_classes is not None:
         table = top.embedding
-        yield "model/prior/y_emb/W", table.W, tuple(table.W.shape)
-        for name in ("b", "logs"):
-            weight = getattr(table, name)
+        yield "model/prior/y_emb/W", table.kernel, tuple(table.kernel.shape)
+        for name, weight in (("b", table.bias), ("logs", table.logs)):
             yield f"model/prior/y_emb/{name}", weight, (1, *weight.shape)
 
 

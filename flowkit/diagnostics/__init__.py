@@ -1,7 +1,6 @@
 """Diagnostics of a flow: functions that return a `Finding`; `report` runs all that apply to data."""
 
-from flowkit.diagnostics.conditional_draws import calibration, recovery, tarp
-from flowkit.diagnostics.coverage import coverage
+from flowkit.diagnostics.draws import calibration, coverage, recovery, tarp
 from flowkit.diagnostics.finding import Finding, holm
 from flowkit.diagnostics.inference import InferenceReport, inference_report
 from flowkit.diagnostics.latents import level_shares, normality, round_trip

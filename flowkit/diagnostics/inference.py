@@ -12,10 +12,11 @@ from scipy.special import logsumexp
 
 from flowkit.contract import Context
 from flowkit.contract.arguments import whole_number
+from flowkit.contract.shapes import tiled
 from flowkit.diagnostics.finding import BLUE, plot
 from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import check_context, outside
-from flowkit.flow.rows import batch_size_of, count, map_leaves
+from flowkit.flow.rows import count, in_batches
 from flowkit.flow.sampling import proposals
 
 _FEWEST = 100  # draws: a tail of fewer has no shape
@@ -148,14 +149,9 @@ def inference_report(
             f"inference_report: got a flow {received}, expected one with a density of continuous data that is exact or "
             "a bound, since the mean of other weights is not Z. Continuous flows have trace='exact'."
         )
-    context = check_context(flow, context)
-    if context is not None and count(context) != 1:
-        raise ValueError(
-            f"inference_report: got a context of {count(context)} rows, expected 1. Call it for each row: "
-            "context[i : i + 1]."
-        )
+    context = _one_row(check_context(flow, context))
     samples, log_q = proposals(flow, draws, context, seed, batch_size)
-    log_p = _log_density_of(log_density, samples, context, batch_size_of(flow, batch_size))
+    log_p = _log_density_of(flow, log_density, samples, context, batch_size)
     log_weights = log_p - log_q.astype("float64")
     smooth, k_hat = pareto_smoothed(log_weights)
     log_total = logsumexp(smooth)
@@ -175,48 +171,51 @@ def inference_report(
     )
 
 
+def _one_row(context):
+    if context is not None and count(context) != 1:
+        raise ValueError(
+            f"inference_report: got a context of {count(context)} rows, expected 1. Call it for each row: "
+            "context[i : i + 1]."
+        )
+    return context
+
+
 def _missed(flow, log_density, context, samples, log_weights, seed, batch_size):
     """Return `missed_mass` of a flow, and its error; zeros for a flow in whose domain or density there is no walk."""
     spec = flow.bijector.spec
     if flow.exact != "exact" or spec.forward == "none" or spec.domain.kind in ("circle", "simplex"):
         return 0.0, 0.0
-    size = batch_size_of(flow, batch_size)
 
     def log_p(x):
         out = outside(x, spec.domain).reshape(len(x), -1).any(axis=1)
         inside = x.copy()
         inside[out] = samples[0]
-        return np.where(out, -np.inf, _evaluated(log_density, inside, context, size))
+        return np.where(out, -np.inf, _evaluated(flow, log_density, inside, context, batch_size))
 
     def log_q(x):
-        return flow.log_prob(x, _repeated(context, len(x)), batch_size=batch_size)
+        return flow.log_prob(x, tiled(context, len(x)), batch_size=batch_size)
 
     return missed_mass(samples, log_weights, log_p, log_q, seed)
 
 
-def _repeated(context, count):
-    """Return one row of context as often as `count` says."""
-    return map_leaves(lambda part: np.repeat(part, count, axis=0), context)
-
-
-def _evaluated(log_density, samples, context, size):
+def _evaluated(flow, log_density, samples, context, batch_size):
     """Return log p of the samples as float64, (n,). Raise ValueError for another shape."""
-    pieces = []
-    for start in range(0, len(samples), size):
-        x = ops.convert_to_tensor(samples[start : start + size])
-        repeated = map_leaves(ops.convert_to_tensor, _repeated(context, len(x)))
-        log_p = ops.convert_to_numpy(log_density(x) if context is None else log_density(x, repeated))
+
+    def evaluate(start, stop, x):
+        given = () if context is None else (tiled(context, len(x)),)
+        log_p = ops.convert_to_numpy(log_density(ops.convert_to_tensor(x), *given))
         if log_p.shape != (len(x),):
             raise ValueError(
                 f"log_density: got shape {log_p.shape}, expected {(len(x),)}: one number for each row."
             )
-        pieces.append(log_p.astype("float64"))
-    return np.concatenate(pieces)
+        return log_p
+
+    return in_batches(flow, evaluate, samples, batch_size).astype("float64")
 
 
-def _log_density_of(log_density, samples, context, size):
+def _log_density_of(flow, log_density, samples, context, batch_size):
     """Return log p of the samples as float64, (n,). Raise ValueError for numbers that give no weights."""
-    log_p = _evaluated(log_density, samples, context, size)
+    log_p = _evaluated(flow, log_density, samples, context, batch_size)
     wrong = np.isnan(log_p) | (log_p == np.inf)
     if wrong.any():
         first = np.flatnonzero(wrong)[0]

@@ -54,18 +54,13 @@ def memorisation(
             f"memorisation: got shape {train.shape}, expected rows to train on like those of x, {x.shape[1:]}."
         )
     how = {"temperature": temperature, "seed": seed, "batch_size": batch_size, "check": None}
-    if context is None:
-        drawn = np.asarray(inputs.as_array(flow, flow.sample(samples, **how)))
-    else:
-        drawn = np.asarray(flow.sample(1, context, **how))[0]
-    flat = [np.asarray(rows, "float64").reshape(len(rows), -1) for rows in (drawn, x, train)]
-    if train.ndim == 2:
-        flat = _standardized(flat)
-    # A row that is there twice would never be singled out.
-    once = list({hash(row.tobytes()): place for place, row in enumerate(flat[2])}.values())
-    if len(once) < 2:
-        raise ValueError("memorisation: got fewer than 2 different rows to train on, expected at least 2.")
-    (places, of_samples), (_, of_x) = (_nearest_two(rows, flat[2][once]) for rows in flat[:2])
+    drawn = flow.sample(samples, **how) if context is None else np.asarray(flow.sample(1, context, **how))[0]
+    return _compared(np.asarray(inputs.as_array(flow, drawn)), x, train, level)
+
+
+def _compared(drawn, x, train, level):
+    """Return the finding of samples `drawn`."""
+    (closest, of_samples), (_, of_x) = _nearest_rows([drawn, x], train)
     ratios, x_ratios = (
         distances[:, 0] / np.maximum(distances[:, 1], 1e-300) for distances in (of_samples, of_x)
     )
@@ -91,8 +86,21 @@ def memorisation(
             "median_distance_of_test": float(np.median(of_x[:, 0])),
         },
         bool(test.pvalue >= level),
-        lambda: _draw(ratios, x_ratios, drawn[order], train[once][places[order]]),
+        lambda: _draw(ratios, x_ratios, drawn[order], train[closest[order]]),
     )
+
+
+def _nearest_rows(tables, train):
+    """Return for each table (place of the nearest row of `train`, distances (n, 2) to it and the next other row)."""
+    *flat, among = [np.asarray(rows, "float64").reshape(len(rows), -1) for rows in (*tables, train)]
+    if train.ndim == 2:
+        *flat, among = _standardized([*flat, among])
+    # A row that is there twice would never be singled out.
+    once = np.array(list({hash(row.tobytes()): place for place, row in enumerate(among)}.values()))
+    if len(once) < 2:
+        raise ValueError("memorisation: got fewer than 2 different rows to train on, expected at least 2.")
+    found = [_nearest_two(rows, among[once]) for rows in flat]
+    return [(once[places], distances) for places, distances in found]
 
 
 def _standardized(tables: list[np.ndarray]) -> list[np.ndarray]:

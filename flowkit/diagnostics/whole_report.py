@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from flowkit.contract import Context, Tensor
-from flowkit.diagnostics.conditional_draws import LEVEL, calibration, most_entries, recovery, tarp
-from flowkit.diagnostics.coverage import coverage
+from flowkit.diagnostics.draws import LEVEL, calibration, coverage, most_entries, recovery, tarp
 from flowkit.diagnostics.finding import Finding
 from flowkit.diagnostics.latents import level_shares, normality, round_trip
 from flowkit.diagnostics.memorisation import memorisation

@@ -6,12 +6,13 @@ from flowkit.transforms.affine import Additive, Affine, Gaussian, ScaleShift
 from flowkit.transforms.by_column import ByColumn
 from flowkit.transforms.mixtures import MixtureOfLogistics, SigmoidMixture
 from flowkit.transforms.polynomials import Bernstein, SumOfSquares
-from flowkit.transforms.rational_quadratic import (
+from flowkit.transforms.splines import (
     CircularRationalQuadratic,
+    LinearSpline,
+    QuadraticSpline,
     RationalQuadratic,
     SoftClippedSpline,
 )
-from flowkit.transforms.splines import LinearSpline, QuadraticSpline
 from flowkit.transforms.transform import Solved, StraightTails, Transform
 from flowkit.transforms.unconstrained_monotone import UnconstrainedMonotone
 

@@ -34,9 +34,6 @@ class Additive(Transform):
         return y - shift, 0.0
 
 
-ORDERS = ("shift-scale", "scale-shift")
-
-
 class Affine(Transform):
     """y = (x + shift) * scale, log dy/dx = log scale, with raw numbers (shift, s).
 
@@ -65,7 +62,7 @@ class Affine(Transform):
         *,
         min_scale: Fraction = 0.0,
         bound: Positive = 2.0,
-        order: Annotated[str, words(*ORDERS)] = "shift-scale",
+        order: Annotated[str, words("shift-scale", "scale-shift")] = "shift-scale",
     ) -> None:
         if min_scale and scale != "sigmoid":
             raise ValueError(f"Affine's min_scale: got {min_scale}, expected 0 for scale={scale!r}.")

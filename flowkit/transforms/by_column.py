@@ -72,18 +72,11 @@ class ByColumn(Transform):
             raise ValueError(f"ByColumn: got {h.shape[-1]} columns, expected {len(self.transforms)}.")
         return (h,)
 
-    def forward(self, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        return self._each(x, h, inverse=False)
-
-    def inverse(self, y: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-        return self._each(y, h, inverse=True)
-
-    def _each(self, x, h, inverse):
-        moved, log_slopes = [], []
+    def _move(self, given, prepared, inverse):
+        (h,), moved, log_slopes = prepared, [], []
         for transform, places in self._groups.items():
             raw = pick(h, places)[..., : transform.parameters, :]
-            part = pick(x, places)
-            y, log_slope = transform.run(part, transform.prepare(raw), inverse=inverse)
+            y, log_slope = transform.run(pick(given, places), transform.prepare(raw), inverse=inverse)
             moved.append(y)
             log_slopes.append(log_slope + ops.zeros_like(y))  # a transform may answer 0.0
         groups = list(self._groups.values())

@@ -11,7 +11,7 @@ from flowkit.contract import Tensor
 from flowkit.contract.arguments import Count, real
 from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid, maximum, minimum, tanh
-from flowkit.transforms.knots import slopes_of
+from flowkit.transforms.splines import slopes_of
 from flowkit.transforms.transform import Solved
 
 Spread = Annotated[float, real(0, math.inf, "a finite number from 0 up")]
@@ -50,9 +50,8 @@ class SigmoidMixture(Solved):
         steps = engine.constant(even_steps, self.units, self.spread, like=h)
         return ops.log_softmax(weights, axis=-2), slopes_of(slopes), shifts + steps
 
-    def forward(
-        self, x: Tensor, log_weights: Tensor, slopes: Tensor, shifts: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
+        log_weights, slopes, shifts = prepared
         return logit_of_mixture(slopes * ops.expand_dims(x, -2) + shifts, log_weights, ops.log(slopes))
 
     def bracket(self, y: Tensor, log_weights: Tensor, slopes: Tensor, shifts: Tensor) -> tuple[Any, Any]:
@@ -125,28 +124,14 @@ class MixtureOfLogistics(Solved):
         log_scales = _LARGEST * tanh(log_scales / _LARGEST)
         return ops.log_softmax(weights, axis=-2), means, log_scales, tanh(s[..., 0, :]), t[..., 0, :]
 
-    def forward(
-        self,
-        x: Tensor,
-        log_weights: Tensor,
-        means: Tensor,
-        log_scales: Tensor,
-        log_scale: Tensor,
-        shift: Tensor,
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
+        log_weights, means, log_scales, log_scale, shift = prepared
         reach = (ops.expand_dims(x, -2) - means) * ops.exp(-log_scales)
         logit, log_slope = logit_of_mixture(reach, log_weights, -log_scales)
         return logit * ops.exp(log_scale) + shift, log_slope + log_scale
 
-    def bracket(
-        self,
-        y: Tensor,
-        log_weights: Tensor,
-        means: Tensor,
-        log_scales: Tensor,
-        log_scale: Tensor,
-        shift: Tensor,
-    ) -> tuple[Any, Any]:
+    def bracket(self, y: Tensor, *prepared: Tensor) -> tuple[Any, Any]:
+        _, means, log_scales, log_scale, shift = prepared
         logit = ops.expand_dims((y - shift) * ops.exp(-log_scale), -2)
         return least_and_largest(means + ops.exp(log_scales) * logit)
 
@@ -154,15 +139,9 @@ class MixtureOfLogistics(Solved):
         means, widths = components_of(x, self.components)
         n, channels = self.components, x.shape[1]
         log_scales = np.clip(np.log(widths) / _LARGEST, -0.99, 0.99)
-        return np.concatenate(
-            [
-                np.zeros((n, channels)),
-                means - even_steps(n, self.spread),
-                _LARGEST * np.arctanh(log_scales),
-                np.full((1, channels), np.arctanh(-math.log(STEEPNESS))),
-                np.zeros((1, channels)),
-            ]
-        )
+        means, log_scales = means - even_steps(n, self.spread), _LARGEST * np.arctanh(log_scales)
+        scale = np.full((1, channels), np.arctanh(-math.log(STEEPNESS)))
+        return np.concatenate([np.zeros((n, channels)), means, log_scales, scale, np.zeros((1, channels))])
 
 
 def components_of(x, count):

@@ -10,7 +10,7 @@ from flowkit.contract import Tensor
 from flowkit.contract.arguments import Count, Positive, whole
 from flowkit.engines import engine
 from flowkit.numerics import cumsum
-from flowkit.transforms.knots import LEAST, slopes_of
+from flowkit.transforms.splines import LEAST, slopes_of
 from flowkit.transforms.transform import StraightTails
 
 

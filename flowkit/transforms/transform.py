@@ -56,11 +56,16 @@ class Transform(Configured):
 
     def forward(self, x: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         """Return (y, log dy/dx), for each entry."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward(self, x, *prepared).")
+        return self._move(x, prepared, inverse=False)
 
     def inverse(self, y: Tensor, *prepared: Tensor) -> tuple[Tensor, Tensor]:
         """Return (x, log dx/dy), for each entry."""
-        raise NotImplementedError(f"{type(self).__name__} has no inverse(self, y, *prepared).")
+        return self._move(y, prepared, inverse=True)
+
+    def _move(self, given, prepared, inverse):
+        """Return what both return, for transforms whose directions are alike."""
+        missing = "inverse(self, y" if inverse else "forward(self, x"
+        raise NotImplementedError(f"{type(self).__name__} has no {missing}, *prepared).")
 
     def run(self, x: Tensor, prepared: tuple[Any, ...], inverse: bool) -> tuple[Tensor, Tensor]:
         """Return what `forward` returns, or `inverse`."""

@@ -9,9 +9,8 @@ from flowkit.contract import Tensor
 from flowkit.contract.arguments import Count, Positive, whole
 from flowkit.engines import engine
 from flowkit.numerics import cumsum, tanh
-from flowkit.transforms.knots import LEAST, distances
 from flowkit.transforms.mixtures import even_steps
-from flowkit.transforms.splines import LinearSlopes, areas_of
+from flowkit.transforms.splines import LEAST, LinearSlopes, areas_of, distances
 
 _LARGEST = -math.log(LEAST)  # of a log-slope
 

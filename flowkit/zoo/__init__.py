@@ -23,8 +23,7 @@ from flowkit.flow.flow import Flow
 from flowkit.zoo.continuous import ffjord, flow_matching
 from flowkit.zoo.couplings import circular_nsf, nice, nsf, realnvp
 from flowkit.zoo.family import table_front
-from flowkit.zoo.image_couplings import flow_pp, glow, jet, realnvp_images
-from flowkit.zoo.image_masked import maf_images, tarflow
+from flowkit.zoo.images import flow_pp, glow, jet, maf_images, realnvp_images, tarflow
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
 from flowkit.zoo.repeated import bnaf, gaussianization, planar, radial, residual, sylvester
 

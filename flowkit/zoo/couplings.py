@@ -131,18 +131,9 @@ def _couplings(plan: Plan, transform: Transform, take: str) -> list[Any]:
     """Return couplings that keep one half, then the other, and maps between them that mix the features."""
     plan.refuse_one_feature(take)
 
+    options = {"gated": plan.context > 0, "activate_last": False, "damped": True}
+
     def coupling(swap):
-        if plan.residual:
-            network = ResidualMLP(
-                plan.hidden[0],
-                blocks=len(plan.hidden),
-                context=plan.reads,
-                gated=plan.context > 0,
-                activate_last=False,
-                damped=True,
-            )
-        else:
-            network = MLP(plan.hidden, context=plan.reads)
-        return Coupling(network, transform, swap=swap)
+        return Coupling(plan.network(MLP, ResidualMLP, **options), transform, swap=swap)
 
     return alternating(plan, coupling)

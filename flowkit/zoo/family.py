@@ -174,10 +174,10 @@ class Plan:
     domains: Sequence[Any] | Mapping[Any, Any] | None = None
     base: keras.Layer | None = None
     embedding: keras.Layer | None = None
-    front: Any = None
-    image: tuple[int, ...] | None = None
-    dequantize: Any = None
-    actnorm: bool = True
+    front: Any = field(default=None, init=False)
+    image: tuple[int, ...] | None = field(default=None, init=False)
+    dequantize: Any = field(default=None, init=False)
+    actnorm: bool = field(default=True, init=False)
     names: tuple[Any, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -200,6 +200,12 @@ class Plan:
         """Return the word of `Conditioner` for networks that see data: whether they read a context too."""
         return "required" if self.context else "none"
 
+    def network(self, plain: Callable[..., Any], residual: Callable[..., Any], **options: Any) -> Any:
+        """Return `plain` with the hidden widths; for residual=True `residual` with a block for each, and `options`."""
+        if self.residual:
+            return residual(self.hidden[0], blocks=len(self.hidden), context=self.reads, **options)
+        return plain(self.hidden, context=self.reads)
+
     def network_of_context(self) -> MLP | None:
         """Return a network that is given the context; None without a context."""
         return MLP(self.hidden) if self.context else None
@@ -218,19 +224,13 @@ class Plan:
             raise ValueError(
                 f"{self.family}'s context: got 0 with an embedding, expected the number of entries that it reads."
             )
-        front, embedding = self.front, self.embedding
+        front = self.front
         if front is None:
             front = table_front(features=self.features, domains=self.domains)
             front += [ActNorm(factor=1.0)] if self.actnorm else []
-        if self.context and embedding is None:
-            embedding = StandardizedContext()
-        flow = Flow(
-            Chain([*front, *layers]),
-            self.base,
-            embedding=embedding,
-            dequantize=self.dequantize,
-            name=self.family,
-        )
+        embedding = StandardizedContext() if self.context and self.embedding is None else self.embedding
+        options = {"embedding": embedding, "dequantize": self.dequantize, "name": self.family}
+        flow = Flow(Chain([*front, *layers]), self.base, **options)
         if self.names:
             flow.columns = Columns(self.names, None)
         event = self.image if self.features is None else (self.features,)
@@ -262,8 +262,7 @@ def built(flow: Any, event: Sequence[int] | None, context: Any = None) -> Any:
     return flow
 
 
-_FIRST = ("features", "context", "layers", "hidden")  # before a family's own arguments
-_LAST = ("linear", "residual", "domains", "base", "embedding")  # after them
+_FIRST = ("features", "context", "layers", "hidden")  # before a family's own arguments, the others after them
 _OPTIONAL = ("layers", "hidden", "linear", "residual")  # arguments of the families with a default for them
 
 
@@ -280,28 +279,23 @@ def family(*, without: str = "", **usual: Any) -> Callable[[Callable[..., list[A
     >>> bent(features=3).event_shape
     (3,)
     """
-    known = inspect.signature(Plan).parameters
-
-    def shared(names):
-        return [
-            known[name].replace(
-                kind=inspect.Parameter.KEYWORD_ONLY, default=usual.get(name, known[name].default)
-            )
-            for name in names
-            if name in usual or name not in (*_OPTIONAL, without)
-        ]
-
-    first, last = shared(_FIRST), shared(_LAST)
+    _, *known = inspect.signature(Plan).parameters.values()
+    shared = [
+        p.replace(kind=inspect.Parameter.KEYWORD_ONLY, default=usual.get(p.name, p.default))
+        for p in known
+        if p.name in usual or p.name not in (*_OPTIONAL, without)
+    ]
+    first = sum(p.name in _FIRST for p in shared)
 
     def made(layers):
         @functools.wraps(layers)
         def architecture(**given):
-            of_plan = {p.name: given.pop(p.name) for p in (*first, *last) if p.name in given}
+            of_plan = {p.name: given.pop(p.name) for p in shared if p.name in given}
             plan = Plan(layers.__name__, **usual | of_plan)
             return plan.flow(layers(plan, **given))
 
         _, *own = inspect.signature(layers).parameters.values()
-        parameters = [*first, *own, *last]
+        parameters = [*shared[:first], *own, *shared[first:]]
         architecture.__signature__ = inspect.Signature(parameters, return_annotation=Flow)  # type: ignore[attr-defined]
         architecture.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": Flow}
         return checked(architecture)

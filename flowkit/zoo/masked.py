@@ -187,13 +187,10 @@ def sos(plan: Plan, *, terms: Count = 3, degree: Count = 4, bound: Positive = 5.
 def _masked(plan: Plan, transform: Transform) -> list[Any]:
     """Return autoregressive layers in one order, then the other, and maps between them that mix the features."""
 
+    damped = isinstance(transform, RationalQuadratic)  # splines have many parameters for each entry
+
     def layer(turned):
-        if plan.residual:
-            # Splines have many parameters for each entry.
-            damped = isinstance(transform, RationalQuadratic)
-            network = ResidualMADE(plan.hidden[0], blocks=len(plan.hidden), context=plan.reads, damped=damped)
-        else:
-            network = MADE(plan.hidden, context=plan.reads)
+        network = plan.network(MADE, ResidualMADE, damped=damped)
         return Autoregressive(network, transform, order="reversed" if turned else None)
 
     return alternating(plan, layer)

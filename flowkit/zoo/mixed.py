@@ -1,7 +1,6 @@
 """Flows of tables of which some columns are angles: what takes the place of the parts of a table without them."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 from flowkit.bijectors import (
@@ -39,7 +38,7 @@ class Mixed:
         ]
         self.real = [not turns for turns in self.circular]
         self.features = len(self.circular)
-        scaled = self._of_real(lambda: Chain([Standardize(), ActNorm(factor=1.0)]))
+        scaled = self._of_real(Chain([Standardize(), ActNorm(factor=1.0)]))
         plan.features, plan.front = self.features, [Unconstrain(plan.domains), *scaled]
         plan.base = self._base(plan.base)
 
@@ -94,12 +93,10 @@ class Mixed:
         return 0 if self.plan.linear == "none" else layer // 2 % digits
 
     def _mixing(self, layer):
-        if self.plan.linear == "lu" and layer:
-            return self._of_real(lambda: LULinear(bias=True))
-        return []
+        return self._of_real(LULinear(bias=True)) if self.plan.linear == "lu" and layer else []
 
-    def _of_real(self, make: Callable[[], Any]) -> list[Any]:
-        return [OnColumns(make(), self.real, others="circular")] if any(self.real) else []
+    def _of_real(self, layer: Any) -> list[Any]:
+        return [OnColumns(layer, self.real, others="circular")] if any(self.real) else []
 
     @staticmethod
     def _places(marked):

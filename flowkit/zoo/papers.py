@@ -7,9 +7,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Paper:
-    """A paper: its authors, "Last, First" with "and" between them, title, year, number on arXiv, and where it appeared.
+    """A paper: its key in BibTeX, its authors, "Last, First" with "and" between them, title, year, arXiv number, venue.
 
-    >>> print(Paper("Doe, Jane and Roe, Richard", "A Flow", 2020, "2001.00001", "NeurIPS").bibtex())
+    >>> print(Paper("doe2020flow", "Doe, Jane and Roe, Richard", "A Flow", 2020, "2001.00001", "NeurIPS").bibtex())
     @inproceedings{doe2020flow,
       author = {Doe, Jane and Roe, Richard},
       title = {{A Flow}},
@@ -20,6 +20,7 @@ class Paper:
     }
     """
 
+    key: str
     authors: str
     title: str
     year: int
@@ -42,14 +43,7 @@ class Paper:
             "archivePrefix": "arXiv",
         }
         lines = ",\n".join(f"  {name} = {{{value}}}" for name, value in fields.items())
-        return f"@inproceedings{{{self._key()},\n{lines}\n}}"
-
-    def _key(self):
-        words = [word for word in self.title.lower().split() if word not in ("a", "the", "on")]
-        parts = (self.authors.split(",")[0], str(self.year), words[0])
-        return "".join(
-            letter for part in parts for letter in part.lower() if letter.isascii() and letter.isalnum()
-        )
+        return f"@inproceedings{{{self.key},\n{lines}\n}}"
 
 
 _ENTRIES = tomllib.loads(Path(__file__).with_suffix(".toml").read_text("utf-8"))

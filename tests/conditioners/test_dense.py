@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from flowkit.conditioners import ResidualMLP
-from flowkit.conditioners.dense import Dense
+from flowkit.conditioners.mlp import Dense
 from flowkit.engines import engine
 
 EPSILON = np.finfo("float32").eps

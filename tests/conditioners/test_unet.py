@@ -6,7 +6,7 @@ from arrays import array, f64, tensor
 from keras import ops
 
 from flowkit.conditioners import Field, UNet
-from flowkit.conditioners.unet import normalize_groups
+from flowkit.conditioners.fields import normalize_groups
 from flowkit.contract import ContractError
 from flowkit.engines import engine
 

@@ -121,11 +121,3 @@ def test_units_that_start_apart_are_told_apart(mixture):
     alike = type(mixture)(8, spread=0.0)
     assert loss_of(alike) > affine - 1e-4
     assert loss_of(mixture) < affine - 0.02
-
-
-@pytest.mark.one_engine
-@pytest.mark.parametrize("make", [SigmoidMixture, MixtureOfLogistics])
-@pytest.mark.parametrize("spread", [-1.0, math.inf, math.nan, True, "wide"])
-def test_a_spread_that_is_no_distance_is_refused(make, spread):
-    with pytest.raises(ValueError, match=r"spread: got .*, expected a finite number from 0 up"):
-        make(4, spread=spread)

@@ -18,7 +18,7 @@ from flowkit.transforms import (
     RationalQuadratic,
     UnconstrainedMonotone,
 )
-from flowkit.transforms.knots import bin_of
+from flowkit.transforms.splines import bin_of
 
 pytestmark = pytest.mark.one_engine
 

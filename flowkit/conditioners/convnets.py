@@ -1,48 +1,97 @@
-"""Deep convolutional networks: those of Flow++, with gates and self-attention, and residual ones."""
+"""Convolutional networks: Glow's, those of Flow++ with gates and self-attention, and residual ones."""
 
 import itertools
 from typing import Annotated, Any
 
 import keras
-import numpy as np
 from keras import ops
 
-from flowkit.conditioners.context import ContextBias
-from flowkit.conditioners.scaled import ScaledConv
+from flowkit.conditioners.context import ContextNetwork
+from flowkit.conditioners.scaled import Convolution, ScaledConv
 from flowkit.conditioners.transformer import join_heads, split_heads
 from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
-from flowkit.contract.arguments import Blocks, ContextWord, Count, Fraction, Positive, whole
+from flowkit.contract.arguments import Blocks, Count, Fraction, Positive, whole
 from flowkit.contract.conditioner import as_type
-from flowkit.contract.configured import Configured
 from flowkit.engines import engine
 from flowkit.numerics import mean
+
+
+class ConvNet(ContextNetwork):
+    """3x3 (width) + actnorm + ReLU -> 1x1 (width) + actnorm + ReLU -> 3x3 (features), zero at the start.
+
+    (batch, h, w, c) -> (batch, h, w, features). `context` ("none", "optional", "required") enters as a bias
+    of the first hidden layer: labels (batch,) with `num_classes`, vectors (batch, k), or maps
+    (batch, h, w, k). Raises ValueError for a width that is no whole number from 1 up. Kingma & Dhariwal, Glow (2018),
+    section B.
+
+    >>> import keras
+    >>> net = ConvNet(16, features=6).adapt(keras.random.normal((8, 4, 4, 3)))
+    >>> float(ops.max(ops.abs(net(ops.ones((1, 4, 4, 3))))))
+    0.0
+    """
+
+    def __init__(self, width: Count = 512, *, edge_bias: bool = True, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.width, self.edge_bias = width, edge_bias
+        common = {"edge_bias": edge_bias, "dtype": self.dtype_policy}
+        self.first = ScaledConv(width, 3, **common, name="l_1")
+        self.second = ScaledConv(width, 1, **common, name="l_2")
+        self.last = ScaledConv(self.features, 3, zeros=True, **common, name="l_last")
+        self.bias = self._context_bias(width, name="context")
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        hidden = (*x_shape[:-1], self.width)
+        self.last.features = self.features
+        self.first.build(x_shape)
+        self.second.build(hidden)
+        self.last.build(hidden)
+        super().build(x_shape, context_shape)
+
+    def run(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
+        # Each of its layers casts for itself, so that Keras's entry is not needed in low precision either.
+        return self.call(as_type(x, self.compute_dtype), context, derived)
+
+    def _derive(self, x_shape: Shape) -> dict[str, Any]:
+        hidden = (*x_shape[:-1], self.width)
+        return {
+            "layers": [self.first._derive(x_shape), self.second._derive(hidden), self.last._derive(hidden)]
+        }
+
+    def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
+        layers = (self._derive(x.shape) if derived is None else derived)["layers"]
+        if context is None or self.bias is None:
+            return engine.convolve_in_turn(x, [(layer["kernel"], layer["bias"]) for layer in layers])
+        first, second, last = layers
+        h = engine.rectify(self._steered(self.first.call(x, first), context))
+        return self.last.call(engine.rectify(self.second.call(h, second)), last)
+
+    def adapt(self, x: Tensor, context: Context = None) -> Any:
+        """Normalise the hidden activations on this batch, in the order in which data flow. Returns `self`."""
+        if not self.built:
+            self.build(x.shape, None if context is None else context.shape)
+        h = ops.relu(self._steered(self.first.adapt(x), context))
+        self.second.adapt(h)
+        return self
+
 
 Heads = Annotated[int, whole(0)]
 """The heads of self-attention; 0: none."""
 
 
-class NormalizedConv(Configured, keras.Layer):
+class NormalizedConv(Convolution):
     """y = W * x + b, stride 1, same size; `adapt(x)` sets W and b so that y has mean 0 and deviation `scale`.
 
     W ~ N(0, 0.05) before. The scale goes into W, so that nothing but W and b is trained.
     """
 
     def __init__(self, features, kernel_size: Count = 3, *, scale: Positive = 1.0, **kwargs):
-        super().__init__(**kwargs)
-        self.features, self.kernel_size, self.scale = features, kernel_size, scale
+        super().__init__(features, kernel_size, **kwargs)
+        self.scale = scale
 
     def build(self, x_shape):
-        k = self.kernel_size
-        normal = keras.initializers.RandomNormal(stddev=0.05)
-        self.kernel = self.add_weight(shape=(k, k, x_shape[-1], self.features), initializer=normal, name="W")
-        self.bias = self.add_weight(shape=(self.features,), initializer="zeros", name="b")
+        super().build(x_shape, keras.initializers.RandomNormal(stddev=0.05))
         self.flag = adapted_flag(self)
-
-    def call(self, x):
-        kernel = self.kernel.value
-        ones = engine.constant(np.ones, self.features, like=kernel)
-        return engine.convolve(x, engine.scaled_kernel(kernel, ones), self.bias.value)
 
     def adapt(self, x):
         y = ops.cast(self.call(x), self.variable_dtype)
@@ -58,17 +107,29 @@ class NormalizedConv(Configured, keras.Layer):
         self.flag.assign(True)
 
 
-class GatedConv(keras.Layer):
-    """x + a sigmoid(b), (a, b) = conv(f(conv(f(x)) + conv(f(context)))) with f(h) = elu([h, -h])."""
+class Gated(keras.Layer):
+    """x + a sigmoid(b), (a, b) = conv(h) with dropout, for a map h that a subclass makes by its `first` convolution."""
 
-    def __init__(self, width, kernel_size, dropout, *, steered=False, **kwargs):
+    def __init__(self, width, first, kernel_size, dropout, **kwargs):
         super().__init__(**kwargs)
         common = {"dtype": self.dtype_policy}
         self.width = width
-        self.first = NormalizedConv(width, 3, **common)
+        self.first = NormalizedConv(*first, **common)
         self.second = NormalizedConv(2 * width, kernel_size, scale=0.1, **common)
-        self.steering = NormalizedConv(width, 1, **common) if steered else None
         self.dropout = keras.layers.Dropout(dropout, **common) if dropout else None
+
+    def _added(self, x, h):
+        h = self.second.call(h if self.dropout is None else self.dropout(h))
+        first, second = engine.split(h, [self.width, self.width])
+        return x + first * ops.sigmoid(second)
+
+
+class GatedConv(Gated):
+    """The same with (a, b) = conv(f(conv(f(x)) + conv(f(context)))), f(h) = elu([h, -h])."""
+
+    def __init__(self, width, kernel_size, dropout, *, steered=False, **kwargs):
+        super().__init__(width, (width, 3), kernel_size, dropout, **kwargs)
+        self.steering = NormalizedConv(width, 1, dtype=self.dtype_policy) if steered else None
 
     def build(self, x_shape, context_shape=None):
         self.first.build((*x_shape[:-1], 2 * self.width))
@@ -76,26 +137,20 @@ class GatedConv(keras.Layer):
         if self.steering is not None:
             self.steering.build((*x_shape[:-1], 2 * context_shape[-1]))
 
-    def call(self, x, context=None, known=None):
-        """Return the answer; rows of the context for which `known` is False count as none."""
+    def call(self, x, context=None, known=1.0):
+        """Return the answer; rows of the context for which `known` is 0 count as none."""
         h = self.first.call(concat_elu(x))
         if self.steering is not None and context is not None:
-            steering = self.steering.call(concat_elu(context))
-            h = h + (steering if known is None else ops.where(known, steering, ops.zeros_like(steering)))
-        h = concat_elu(h)
-        return x + gated(self.second.call(h if self.dropout is None else self.dropout(h)))
+            h = h + known * self.steering.call(concat_elu(context))
+        return self._added(x, concat_elu(h))
 
 
-class GatedSelfAttention(keras.Layer):
-    """x + a sigmoid(b), (a, b) a linear map of what each place attends to, with learned `positions` added to x."""
+class GatedSelfAttention(Gated):
+    """The same with (a, b) a linear map of what each place attends to, and learned `positions` added to x."""
 
     def __init__(self, width, heads, dropout, **kwargs):
-        super().__init__(**kwargs)
-        common = {"dtype": self.dtype_policy}
-        self.width, self.heads = width, heads
-        self.first = NormalizedConv(3 * width, 1, **common)
-        self.second = NormalizedConv(2 * width, 1, scale=0.1, **common)
-        self.dropout = keras.layers.Dropout(dropout, **common) if dropout else None
+        super().__init__(width, (3 * width, 1), 1, dropout, **kwargs)
+        self.heads = heads
 
     def build(self, x_shape):
         self.first.build(x_shape)
@@ -105,8 +160,7 @@ class GatedSelfAttention(keras.Layer):
         height, width = x.shape[1:3]
         h = engine.reshape(self.first.call(x + positions), (-1, height * width, 3 * self.width))
         seen = join_heads(engine.attend(*split_heads(h, 3, self.heads)))
-        seen = engine.reshape(seen, (-1, height, width, self.width))
-        return x + gated(self.second.call(seen if self.dropout is None else self.dropout(seen)))
+        return self._added(x, engine.reshape(seen, (-1, height, width, self.width)))
 
 
 class GatedNetwork(Conditioner):
@@ -146,7 +200,7 @@ class GatedNetwork(Conditioner):
         for layer in (*self.attentions, *self.norms):
             layer.build(hidden)
 
-    def _through_blocks(self, x, context=None, known=None):
+    def _through_blocks(self, x, context=None, known=1.0):
         h, norms = self.first.call(x), iter(self.norms)
         for conv, attention in itertools.zip_longest(self.convs, self.attentions):
             h = next(norms, _unchanged)(conv.call(h, context, known))
@@ -159,7 +213,7 @@ def _unchanged(h):
     return h
 
 
-class GatedAttention(GatedNetwork):
+class GatedAttention(GatedNetwork, ContextNetwork):
     """3x3 convolution, `blocks` x (gated convolution, layer norm, gated self-attention, layer norm), 3x3 convolution.
 
     (batch, h, w, c) -> (batch, h, w, features). A gated convolution is x + a sigmoid(b) with (a, b) = conv(f(conv(f(x))
@@ -190,18 +244,13 @@ class GatedAttention(GatedNetwork):
         heads: Heads = 4,
         dropout: Fraction = 0.0,
         activated: bool = False,
-        features: Count | None = None,
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        super().__init__(**kwargs)
         self.width, self.blocks, self.heads, self.dropout = width, blocks, heads, dropout
         self.activated = activated
-        self.labels = None
-        if context != "none" and num_classes:
-            self.labels = ContextBias(width, num_classes=num_classes, dtype=self.dtype_policy)
-        self._make_blocks("width", width, 1, steered=context != "none")
+        self.labels = self._context_bias(width) if self.num_classes else None
+        self._make_blocks("width", width, 1, steered=self.context != "none")
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         hidden = (None, *x_shape[1:-1], self.width)
@@ -214,11 +263,11 @@ class GatedAttention(GatedNetwork):
         self.last.build((*hidden[:-1], 2 * self.width) if self.activated else hidden)
 
     def call(self, x: Tensor, context: Context = None) -> Tensor:
-        known = None
-        if context is not None and self.labels is not None and self.context == "optional":
-            known, context = context >= 0, ops.where(context >= 0, context, ops.zeros_like(context))
-            known = known[:, None, None, None]
-        context = None if context is None else self._as_map(context)
+        known = 1.0
+        if context is not None:
+            if self.labels is not None:
+                known = ops.cast(context >= 0, self.compute_dtype)[:, None, None, None]
+            context = self._as_map(context)
         h = self._through_blocks(x, context, known)
         return self.last.call(concat_elu(h) if self.activated else h)
 
@@ -312,9 +361,3 @@ class ResidualConvNet(Conditioner):
 def concat_elu(x):
     """Return elu([x, -x]) on the last axis."""
     return ops.elu(engine.concatenate([x, -x]))
-
-
-def gated(h):
-    """Return a sigmoid(b) for the halves (a, b) of the last axis."""
-    first, second = engine.split(h, [h.shape[-1] // 2, h.shape[-1] // 2])
-    return first * ops.sigmoid(second)

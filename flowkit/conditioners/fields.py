@@ -1,19 +1,147 @@
-"""Velocity fields of continuous flows of images."""
+"""Velocity fields of continuous flows, of vectors and of images."""
 
 from typing import Annotated, Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from flowkit.conditioners.dense import Dense
-from flowkit.conditioners.field import TimeNetwork
+from flowkit.conditioners.context import ContextNetwork
+from flowkit.conditioners.mlp import Activation, Dense
+from flowkit.conditioners.scaled import Convolution
 from flowkit.conditioners.transformer import join_heads, split_heads
 from flowkit.contract import Context, Shape, Tensor
-from flowkit.contract.arguments import ContextWord, Count, Widths, whole
+from flowkit.contract.arguments import Count, Widths, whole
 from flowkit.contract.conditioner import as_type
 from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
-from flowkit.numerics import maximum, mean
+from flowkit.numerics import cos, matmul, maximum, mean, sin, tanh
+
+
+def time_features(t: Tensor, frequencies: int) -> Any:
+    """Return cos(pi k t) and sin(pi k t) for k = 1, ..., frequencies: (batch, 2 frequencies).
+
+    >>> tuple(time_features(ops.zeros((5,)), 3).shape)
+    (5, 6)
+    """
+    angles = t[:, None] * engine.constant(_frequencies, frequencies, like=t)
+    return ops.concatenate([cos(angles), sin(angles)], axis=-1)
+
+
+def _frequencies(count):
+    return np.pi * np.arange(1, count + 1)
+
+
+def value_and_slope(activation: Any, h: Tensor) -> tuple[Any, Any]:
+    """Return (f(h), f'(h)) of an activation f of each entry.
+
+    >>> value, slope = value_and_slope(keras.activations.tanh, ops.zeros((1, 1)))
+    >>> float(value[0, 0]), float(slope[0, 0])
+    (0.0, 1.0)
+    """
+    if activation is keras.activations.tanh:
+        value = tanh(h)
+        return value, 1 - value * value
+    if activation is keras.activations.silu:
+        gate = ops.sigmoid(h)
+        value = h * gate
+        return value, gate + value * (1 - gate)
+    value, (slope,) = engine.jacobian_products(activation, h, [ops.ones_like(h)])
+    return value, slope
+
+
+class TimeNetwork(ContextNetwork):
+    """Base class of networks v(x, t), which see cos(pi k t) and sin(pi k t), k = 1, ..., `frequencies`."""
+
+    frequencies: int
+
+    def __call__(self, x: Tensor, t: Tensor, *more: Any, **options: Any) -> Tensor:
+        # Before Keras casts its inputs: times in bfloat16 are up to 1/256 apart.
+        return super().__call__(x, self._features_of(t), *more, **options)
+
+    def _features_of(self, t):
+        """Return the features of times (batch,), in the precision of the network; those of features are the same."""
+        found = t if len(t.shape) == 2 else time_features(t, self.frequencies)
+        return ops.cast(found, self.compute_dtype)
+
+
+class Field(TimeNetwork):
+    """v(x, t) for `flowkit.bijectors.Continuous`: dense layers of the given widths, the last of which starts at zero.
+
+    The first layer reads x beside cos(pi k t) and sin(pi k t), k = 1, ..., `frequencies`. With `squash` each layer is
+    (W x + b) sigmoid(G s) + U s instead, s the features of the time (concatsquash, as in FFJORD). A context enters
+    as a bias of the first layer: vectors (batch, k), or labels (batch,) with `num_classes`.
+
+    Take a smooth `activation`: a solver needs small steps where v has kinks, as with "relu".
+
+    >>> field = Field([16, 16], features=3)
+    >>> tuple(field(ops.ones((4, 3)), ops.zeros((4,))).shape)
+    (4, 3)
+    """
+
+    event_rank = 1
+
+    def __init__(
+        self,
+        hidden: Widths = (64, 64),
+        *,
+        activation: Activation = "silu",
+        frequencies: Annotated[int, whole(1, 64)] = 3,
+        squash: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.hidden, self.activation, self.frequencies, self.squash = hidden, activation, frequencies, squash
+        self.bias = self._context_bias(self.hidden[0])
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        seen, time = x_shape[-1], 2 * self.frequencies
+        sizes = [seen if self.squash else seen + time, *self.hidden]
+        ends = [*((width, "he_normal") for width in self.hidden), (self.features, "zeros")]
+        self.layers = [self._dense(size, *end) for size, end in zip(sizes, ends, strict=True)]
+        self.gates = [self._dense(time, 2 * width, start) for width, start in ends] if self.squash else []
+        super().build(x_shape, context_shape)
+
+    def _dense(self, size, width, start):
+        dense = Dense(width, kernel_initializer=start, dtype=self.dtype_policy)
+        dense.build((None, size))
+        return dense
+
+    def call(self, x: Tensor, t: Tensor, context: Context = None) -> Tensor:
+        return self._through(x, t, context)[0]
+
+    def jacobian_products(
+        self, x: Tensor, t: Tensor, directions: Tensor, context: Context = None
+    ) -> tuple[Any, Any]:
+        """Return (v, J e for each direction e), J = dv/dx of each sample; `directions` are (k, batch or 1, features).
+
+        All directions go through the layers beside x, in half the time that PyTorch takes by reverse mode.
+        """
+        return self._through(x, t, context, directions)
+
+    def _through(self, x, t, context, pushed=None):
+        """Return (v, J e), or (v, None) without directions."""
+        time = self._features_of(t)
+        h = x if self.squash else engine.concatenate([x, time])
+        for number, layer in enumerate(self.layers):
+            derived = layer.derive()
+            h = layer.call(h, derived)
+            if pushed is not None:  # of the first kernel the rows that read x, not those of the time
+                pushed = matmul(pushed, derived["kernel"][: pushed.shape[-1]])
+            if self.squash:
+                gate, shift = engine.split(self.gates[number].call(time), (h.shape[-1], h.shape[-1]))
+                gate = ops.sigmoid(gate)
+                h = h * gate + shift
+                pushed = None if pushed is None else pushed * gate
+            h = self._steered(h, context) if number == 0 else h
+            if number == len(self.hidden):
+                break
+            if pushed is None:
+                h = self.activation(h)
+            else:
+                h, slope = value_and_slope(self.activation, h)
+                pushed = pushed * slope
+        return h, pushed
 
 
 def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor = 0.0) -> Any:
@@ -40,13 +168,10 @@ def normalize_groups(x: Tensor, groups: int, scale: Tensor = 0.0, shift: Tensor 
     return as_type(x * factor[:, None, None] + offset[:, None, None], own)
 
 
-class _Convolution(keras.layers.Conv2D):
-    """Keras's layer in one call of the engine: on PyTorch Keras's own has no second derivatives for one output."""
+class _Convolution(Convolution):
+    """A convolution with Keras's names of weights, whose own has no second derivatives for one output on PyTorch."""
 
-    def call(self, x):
-        dtype = self.compute_dtype
-        kernel = engine.scaled_kernel(as_type(self.kernel.value, dtype), ops.ones(self.filters, dtype))
-        return engine.convolve(x, kernel, as_type(self.bias.value, dtype))
+    names = ("kernel", "bias")
 
 
 class _Part(keras.Layer):
@@ -57,15 +182,8 @@ class _Part(keras.Layer):
         self.width, self.groups = width, groups
 
     def _convolution(self, channels, kernel_initializer="glorot_uniform"):
-        layer = _Convolution(
-            self.width,
-            3,
-            padding="same",
-            data_format="channels_last",
-            kernel_initializer=kernel_initializer,
-            dtype=self.dtype_policy,
-        )
-        layer.build((None, None, None, channels))
+        layer = _Convolution(self.width, dtype=self.dtype_policy)
+        layer.build((None, None, None, channels), kernel_initializer)
         return layer
 
     def _dense(self, channels, width, kernel_initializer="glorot_uniform"):
@@ -128,15 +246,12 @@ class UNet(TimeNetwork):
         self,
         hidden: Widths = (64, 64),
         *,
-        features: Count | None = None,
         blocks: Count = 1,
         groups: Count = 8,
         frequencies: Annotated[int, whole(1, 64)] = 8,
-        context: ContextWord = "none",
-        num_classes: Count | None = None,
         **kwargs: Any,
     ) -> None:
-        super().__init__(features=features, context=context, num_classes=num_classes, **kwargs)
+        super().__init__(**kwargs)
         self.hidden, self.blocks, self.groups, self.frequencies = hidden, blocks, groups, frequencies
         if not hidden or any(width % groups for width in hidden):
             raise ValueError(
@@ -164,8 +279,7 @@ class UNet(TimeNetwork):
             self.up.append(self._residuals(channels + width, width))
             channels = width
         self.last = _Part(self.features, 1, self.dtype_policy)._convolution(channels, "zeros")
-        if self.bias is not None:
-            self.bias.build(context_shape)
+        super().build(x_shape, context_shape)
 
     def _check_sides(self, x_shape):
         """Return what sides must be multiples of; raise ContractError for others, whose halves would mix samples."""

@@ -1,9 +1,11 @@
-"""Families of images made of couplings: Real NVP, Glow, Flow++ and Jet."""
+"""Families of images: Real NVP, Glow, Flow++ and Jet of couplings; pixels and patches changed given those before."""
 
+import functools
 from typing import Annotated, Any
 
 from flowkit.bijectors import (
     ActNorm,
+    Autoregressive,
     BatchNorm,
     Chain,
     Conv1x1,
@@ -24,21 +26,25 @@ from flowkit.bijectors import (
 from flowkit.bijectors.patch_coupling import JET
 from flowkit.bijectors.replay import Backprop
 from flowkit.conditioners import (
+    CausalConvNet,
+    CausalTransformer,
     ConvNet,
     GatedAttention,
     GatedConvNet,
+    LabelDropout,
     ResidualConvNet,
     ScaledConv,
     TopPrior,
     ViT,
 )
-from flowkit.conditioners.gated import Heads
-from flowkit.contract.arguments import Blocks, Count, Fraction, Wholes, checked, real, whole, words
+from flowkit.conditioners.convnets import Heads
+from flowkit.contract.arguments import Blocks, Count, Fraction, Positive, Wholes, checked, real, whole, words
 from flowkit.contract.flow_layer import FlowLayer
 from flowkit.data import VariationalDequantize
+from flowkit.data.dequantize import GaussianNoise
 from flowkit.flow.flow import Flow
 from flowkit.flow.labelled import LabelledFlow
-from flowkit.transforms import Additive, Affine, MixtureOfLogistics
+from flowkit.transforms import Additive, Affine, Gaussian, MixtureOfLogistics
 from flowkit.zoo.family import EDGE, Bits, DataLevels, ImageShape, built, dequantizer, entrance
 
 IMAGE = 32  # the width of the network of the image in Flow++
@@ -89,12 +95,10 @@ def realnvp_images(
 
     scales = [*(level() for _ in range(levels - 1)), Chain(couplings(4, "checkerboard"))]
     edges = Unconstrain([(-EDGE, EDGE)] * input_shape[-1])
-    flow = Flow(
-        Chain([edges, MultiScale(scales)]),
-        dequantize=dequantizer(n_bits, data_levels),
-        name="realnvp_images",
+    noise = dequantizer(n_bits, data_levels)
+    return built(
+        Flow(Chain([edges, MultiScale(scales)]), dequantize=noise, name="realnvp_images"), input_shape
     )
-    return built(flow, input_shape)
 
 
 @checked
@@ -166,14 +170,10 @@ def glow(
         top_prior=TopPrior(learn=learn_top, num_classes=num_classes) if learn_top or num_classes else None,
         min_scale=min_scale,
     )
-    dequantize = dequantizer(n_bits, data_levels)
-    if classifier_weight:
-        if num_classes is None:
-            raise ValueError("glow's num_classes: got None, expected a number for classifier_weight.")
-        flow = LabelledFlow(bijector, label_weight=classifier_weight, dequantize=dequantize, name="glow")
-    else:
-        flow = Flow(bijector, dequantize=dequantize, name="glow")
-    return built(flow, input_shape)
+    if classifier_weight and num_classes is None:
+        raise ValueError("glow's num_classes: got None, expected a number for classifier_weight.")
+    kind = functools.partial(LabelledFlow, label_weight=classifier_weight) if classifier_weight else Flow
+    return built(kind(bijector, dequantize=dequantizer(n_bits, data_levels), name="glow"), input_shape)
 
 
 @checked
@@ -245,11 +245,8 @@ def flow_pp(
             f"that is a multiple of {2 * places}. Resize or pad the images."
         )
     for_imagenet = variant == "imagenet"
-    of_noise = {
-        "width": dequantizer_width or width,
-        "blocks": dequantizer_blocks,
-        "heads": heads if dequantizer_heads is None else dequantizer_heads,
-    }
+    noise_heads = heads if dequantizer_heads is None else dequantizer_heads
+    of_noise = {"width": dequantizer_width or width, "blocks": dequantizer_blocks, "heads": noise_heads}
 
     def steps(shape, n, *, context="none", **sizes):
         """Return a list of `n` steps on events of `shape`, of which the first half of the channels is kept first."""
@@ -285,13 +282,11 @@ def flow_pp(
         noise: Any = dequantizer(n_bits, data_levels)
     else:
         density = Chain(of_columns(input_shape, dequantizer_couplings, context="required", **of_noise))
-        design = {"blocks": 3}
-        if for_imagenet:
-            design = {"blocks": dequantizer_blocks, "heads": of_noise["heads"], "normalized": True}
+        deeper = {"blocks": dequantizer_blocks, "heads": noise_heads, "normalized": True}
+        design = deeper if for_imagenet else {"blocks": 3}
         image = GatedConvNet(IMAGE, **design, columns=2, dropout=dropout)
         noise = VariationalDequantize(density, image, n_bits=n_bits, levels=data_levels)
-    flow = Flow(Chain(parts), dequantize=noise, name="flow_pp")
-    return built(flow, input_shape)
+    return built(Flow(Chain(parts), dequantize=noise, name="flow_pp"), input_shape)
 
 
 @checked
@@ -339,11 +334,115 @@ def jet(
     network = ViT(width, depth=block_depth, heads=heads, context=context, num_classes=num_classes)
     coupling = PatchCoupling(network, splits=JET if spatial else ["channels"])
     dequantize = dequantizer(n_bits, data_levels)
-    layers = [
-        entrance(dequantize, equalize),
-        Squeeze(patch),
-        Repeat(coupling, depth, backprop=backprop),
-        Inverse(Squeeze(patch)),
-    ]
-    flow = Flow(Chain(layers), dequantize=dequantize, name="jet")
+    couplings = Repeat(coupling, depth, backprop=backprop)
+    layers = [entrance(dequantize, equalize), Squeeze(patch), couplings, Inverse(Squeeze(patch))]
+    return built(Flow(Chain(layers), dequantize=dequantize, name="jet"), input_shape)
+
+
+@checked
+def maf_images(
+    *,
+    input_shape: ImageShape,
+    width: Count = 128,
+    depth: Blocks = 2,
+    reach: Count = 6,
+    mixtures: Count = 8,
+    n_bits: Bits | None = 8,
+    data_levels: DataLevels | None = None,
+) -> Flow:
+    """A masked autoregressive flow of pixels: z_i = f(x_i; h(x_1, ..., x_(i-1))), f by a mixture of logistics.
+
+    Pixels are equalised by their histogram, so a value that is frequent, such as a black background, costs little. Then
+    one autoregressive layer moves each pixel, given a window of the pixels above it and on its left. Density takes one
+    pass of the network; sampling finds one pixel after another. All channels of a pixel are moved at once, given the
+    pixels before: colours are independent of each other there.
+
+    - `input_shape`: (height, width, channels).
+    - `width`, `depth`, `reach`: of `flowkit.conditioners.CausalConvNet`.
+    - `mixtures`: the components of a mixture.
+    - `n_bits`, `data_levels`: as in `glow`.
+
+    Raises ValueError for a number out of range. van den Oord, Kalchbrenner & Kavukcuoglu, Pixel Recurrent Neural
+    Networks (2016); Salimans, Karpathy, Chen & Kingma, PixelCNN++ (2017); Papamakarios, Pavlakou & Murray, Masked
+    Autoregressive Flow (2017).
+
+    >>> import numpy as np
+    >>> flow = maf_images(input_shape=(4, 4, 1), width=8, depth=1, reach=2, mixtures=2)
+    >>> images = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), dtype="uint8")
+    >>> flow.adapt(images).log_prob(images).shape
+    (16,)
+    """
+    network = CausalConvNet(width, columns=input_shape[1], depth=depth, reach=reach)
+    dequantize = dequantizer(n_bits, data_levels)
+    layer = Autoregressive(network, MixtureOfLogistics(mixtures, spread=3.0))
+    layers = Chain([entrance(dequantize, equalize=True), layer])
+    return built(Flow(layers, dequantize=dequantize, name="maf_images"), input_shape)
+
+
+@checked
+def tarflow(
+    *,
+    blocks: Blocks = 8,
+    depth: Blocks = 8,
+    width: Count = 768,
+    heads: Count | None = None,
+    patch: Count = 2,
+    min_scale: Fraction = 0.0,
+    equalize: bool = False,
+    noise: Annotated[str, words("uniform", "gaussian")] = "uniform",
+    noise_std: Positive = 0.05,
+    num_classes: Count | None = None,
+    label_dropout: Fraction = 0.1,
+    jacobi: bool = False,
+    n_bits: Bits | None = 8,
+    data_levels: DataLevels | None = None,
+    backprop: Backprop = "stored",
+    input_shape: ImageShape | None = None,
+) -> Flow:
+    """TarFlow: patches, then `blocks` causal transformers, z_i = (x_i - mu(x_<i)) exp(-a(x_<i)) for each patch i.
+
+    Pixels are scaled to [-1, 1]. Every other block takes the patches in reversed order. Made as published. Density
+    takes one pass of each network; sampling finds one patch after another and keeps the keys and values of those
+    before.
+
+    - `depth`, `width`, `heads` (None: `width` / 64): of the transformer of a block.
+    - `patch`: the side of a square patch; 2 for images of 64x64.
+    - `min_scale` > 0 bounds exp(a) to (m, 1/m), which is not bounded as published (see `flowkit.transforms.Gaussian`).
+    - `equalize`: pixels enter by their histogram, as in `jet`; needs noise="uniform".
+    - `noise`: "uniform" dequantizes, for likelihoods. "gaussian" adds noise of the deviation `noise_std`, in units of
+      pixels in [-1, 1], for samples, off which `Flow.sample` takes it again (see `flowkit.data.GaussianNoise`).
+    - `num_classes`: densities given a class; the context is integer labels (batch,), or none. `label_dropout` is the
+      part of the labels that training leaves out, which `flow.sample(n, labels, guidance=2.0)` needs.
+    - `jacobi`: sampling finds all patches at once, in passes until nothing changes.
+    - `n_bits`, `data_levels`, `input_shape`: as in `glow`.
+    - `backprop`: "stored" or "recompute", as in `Chain`.
+
+    Raises ValueError for an unknown word, a number out of range and a width that is no multiple of the heads,
+    ContractError for images that are not divided into patches. Zhai et al., TarFlow: Normalizing Flows are Capable
+    Generative Models (2024).
+
+    >>> import numpy as np
+    >>> flow = tarflow(blocks=2, depth=1, width=8, input_shape=(4, 4, 1))
+    >>> images = np.random.default_rng(0).integers(0, 256, (16, 4, 4, 1), dtype="uint8")
+    >>> flow.log_prob(images).shape, flow.sample(2, seed=0).shape
+    ((16,), (2, 4, 4, 1))
+    """
+    context = "none" if num_classes is None else "optional"
+
+    def block(order):
+        network = CausalTransformer(width, depth=depth, heads=heads, context=context, num_classes=num_classes)
+        return Autoregressive(network, Gaussian(min_scale=min_scale), order=order, jacobi=jacobi)
+
+    pair = Chain([block(None), block("reversed")])
+    pairs = [Repeat(pair, blocks // 2, backprop=backprop)] if blocks > 1 else []
+    last = [Chain([block(None)], backprop=backprop)] if blocks % 2 else []
+    if noise == "uniform":
+        dequantize = dequantizer(n_bits, data_levels)
+    elif equalize:
+        raise ValueError("tarflow's equalize=True: got noise='gaussian', expected noise='uniform'.")
+    else:
+        dequantize = GaussianNoise(noise_std / 2, n_bits, levels=data_levels)
+    layers = [entrance(dequantize, equalize), Squeeze(patch), *pairs, *last, Inverse(Squeeze(patch))]
+    embedding = None if num_classes is None else LabelDropout(num_classes, rate=label_dropout)
+    flow = Flow(Chain(layers), embedding=embedding, dequantize=dequantize, name="tarflow")
     return built(flow, input_shape)
