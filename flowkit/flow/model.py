@@ -116,7 +116,8 @@ class FlowModel(keras.Model):
                 x = inputs.as_array(self, x)
                 packing.refuse_whole(self, x)
                 x, context = inputs.checked(self, x, context)
-                inputs.build_on(self, x, context)
+                if not self.built:
+                    inputs.build_on(self, x, context)
                 adapting.adapt(self, x, context, again)
         self.calls = 0
         return self
