@@ -402,19 +402,23 @@ def _filled(nest, tensors):
 
 
 def split_copies(derived, n):
-    """Split a nest of tensors with n rows each into a list with the rows of each copy; raise ValueError for others."""
-    if hasattr(derived, "shape"):
-        rows = engine.unstack(derived) if derived.shape else ()
-        if len(rows) != n:
-            raise ValueError(
-                f"split_copies: got a tensor of shape {tuple(derived.shape)}, expected {n} rows."
-            )
-        return rows
-    if not isinstance(derived, dict | list | tuple):
-        return [derived] * n
+    """Split a dict or a list of tensors with n rows each, or of such nests, into a list with the rows of each copy.
+
+    Other values are those of each copy. Raises ValueError for a tensor of another number of rows.
+    """
     named = isinstance(derived, dict)
     copies = [{} if named else [None] * len(derived) for _ in range(n)]
     for place, value in derived.items() if named else enumerate(derived):
-        for own, part in zip(copies, split_copies(value, n), strict=True):
-            own[place] = part
+        if hasattr(value, "shape"):
+            rows = engine.unstack(value) if value.shape else ()
+            if len(rows) != n:
+                raise ValueError(
+                    f"split_copies: got a tensor of shape {tuple(value.shape)}, expected {n} rows."
+                )
+        elif isinstance(value, dict | list | tuple):
+            rows = split_copies(value, n)
+        else:
+            rows = [value] * n
+        for own, row in zip(copies, rows, strict=True):
+            own[place] = row
     return copies

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.numerics import softplus
+from flowkit.engines import engine
 
 
 def rng(seed):
@@ -35,10 +35,10 @@ _UNIT = math.log(math.expm1(1))  # softplus of it is 1
 def scale(raw: Any) -> Any:
     """Return FLOOR + (1 - FLOOR) softplus(raw + c): above FLOOR, 1 at 0, and about raw if that is large.
 
-    >>> float(scale(0.0))
+    >>> float(scale(ops.zeros(())))
     1.0
     """
-    return FLOOR + (1 - FLOOR) * softplus(raw + _UNIT)
+    return FLOOR + (1 - FLOOR) * engine.softplus(raw + _UNIT)
 
 
 def raw_scale(value: np.ndarray) -> np.ndarray:

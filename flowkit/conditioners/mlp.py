@@ -138,7 +138,8 @@ class MLP(DenseNetwork):
         self.bias = self._context_bias(self.hidden[0])
 
     def _hidden(self, x, context, derived):
-        h = activate(self.activation, self._steered(self.hidden_layers[0].call(x, derived[0]), context))
+        h = self.hidden_layers[0].call(x, derived[0])
+        h = activate(self.activation, h if context is None else self._steered(h, context))
         for dense, own in zip(self.hidden_layers[1:], derived[1:], strict=True):
             h = activate(self.activation, dense.call(h, own))
         return h

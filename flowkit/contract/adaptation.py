@@ -45,20 +45,6 @@ def adapted_flags(layer):
     return [v for v in layer.non_trainable_variables if v.name.endswith("adapted")]
 
 
-_replacements = 0
-
-
-def note_replaced() -> None:
-    """Note that weights of a layer were replaced, from a file or by `set_weights`: its flags may be others."""
-    global _replacements
-    _replacements += 1
-
-
-def replacements() -> int:
-    """Return how often weights of any layer were replaced."""
-    return _replacements
-
-
 def is_adapted(layer):
     """Return False if a flag of `layer`, or of a layer inside it, says that `adapt` was not called yet.
 

@@ -1,7 +1,5 @@
 """Checks of the inputs of a layer of a flow, and of the answers of its hooks."""
 
-from keras import ops
-
 from flowkit.contract.errors import ContractError, shape_error
 from flowkit.contract.noise import count, needs_for
 from flowkit.contract.shapes import as_tuple, fits
@@ -83,20 +81,3 @@ def refuse_no_pair(answer):
             f"a hook's answer: got {type(answer).__name__}, expected the pair (output, log_det). End the hook with "
             "`return y, log_det`."
         )
-
-
-def per_sample(layer, log_det, x):
-    """Return a hook's log-det as (batch,) in the layer's precision; a scalar is that of each sample."""
-    # `ops.cast` rounds a number to float32 on TensorFlow.
-    convert = ops.convert_to_tensor if isinstance(log_det, int | float) else ops.cast
-    log_det = convert(log_det, layer.compute_dtype)
-    shape = tuple(log_det.shape)
-    if shape == tuple(x.shape)[:1]:
-        return log_det
-    if shape == ():
-        return ops.broadcast_to(log_det, (ops.shape(x)[0],))
-    if not fits(shape, tuple(x.shape)[:1]):
-        wanted = f"a scalar, or one number for each sample, ({x.shape[0]},)"
-        hint = "flowkit.contract.sum_event sums over an event."
-        raise ContractError("log-det shape", layer, expected=wanted, received=f"shape {shape}", hint=hint)
-    return log_det

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import keras
 from keras import ops
 
-from flowkit.contract.adaptation import is_adapted, note_replaced, replacements, waits_for_adapt
+from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.call import Call, takes_derived
-from flowkit.contract.checks import check_noise, check_shape, per_sample, refuse_no_context, refuse_no_pair
+from flowkit.contract.checks import check_noise, check_shape, refuse_no_context, refuse_no_pair
 from flowkit.contract.configured import Configured
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.inside import build_for
 from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.precision import full_precision
-from flowkit.contract.shapes import AnySeed, Context, Shape, Tensor, as_tuple, context_shape
+from flowkit.contract.shapes import AnySeed, Context, Shape, Tensor, as_tuple, context_shape, per_sample
 from flowkit.contract.spec import BijectorSpec
 
 _HOOKS = {False: "_forward", True: "_inverse"}
@@ -39,6 +39,9 @@ class FlowLayer(Configured, keras.Layer):
     runs_hooks = True  # False if its `run` calls neither `_forward` nor `_inverse`
     takes_steps = False  # True if it solves an equation in steps, which a call with `finer` doubles
     composite = False  # True if it runs other layers, its `parts`, one after another
+    replaced: ClassVar[int] = (
+        0  # how often weights of any layer came from a file or `set_weights`, flags among them
+    )
     spec = BijectorSpec()
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
 
@@ -51,7 +54,7 @@ class FlowLayer(Configured, keras.Layer):
     def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self._adapted: bool | None = None  # None: not known
-        self._adapted_at = -1  # the `replacements` when `_adapted` was seen
+        self._adapted_at = -1  # the value of `replaced` when `_adapted` was seen
         self._fixed: tuple[int | None, ...] | None = None
         self._fitting: tuple[Any, bool] | None = None  # the last event shape and direction that passed
 
@@ -260,19 +263,19 @@ class FlowLayer(Configured, keras.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)
-        note_replaced()  # by weights from before `adapt`, perhaps
+        FlowLayer.replaced += 1  # by weights from before `adapt`, perhaps
 
     def set_weights(self, weights: Tensor) -> None:
         """Set the weights."""
         super().set_weights(weights)
-        note_replaced()
+        FlowLayer.replaced += 1
 
     # Manners
 
     def check_input(self, x: Tensor, context: Context, inverse: bool = False) -> None:
         """Raise ContractError for an input or a context that does not fit, or if a part waits for `adapt`."""
         self._check_input(x, context, inverse)
-        known = self._adapted and self._adapted_at == replacements()
+        known = self._adapted and self._adapted_at == FlowLayer.replaced
         if not known and not isinstance(x, keras.KerasTensor):
             self._check_adapted()
 
@@ -306,7 +309,7 @@ class FlowLayer(Configured, keras.Layer):
     def _see_adapted(self):
         """Look at the flags. In a step of another model they have no values, and what was last seen stays."""
         with contextlib.suppress(TypeError, NotImplementedError, RuntimeError):
-            self._adapted, self._adapted_at = is_adapted(self), replacements()
+            self._adapted, self._adapted_at = is_adapted(self), FlowLayer.replaced
 
     def _check_adapted(self):
         """Raise ContractError if something in the layer waits for `adapt`, also while an engine traces."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import keras
 from keras import ops, tree
 
+from flowkit.contract.errors import ContractError
+
 # Each backend has another class of tensors.
 
 AnySeed: TypeAlias = int | keras.random.SeedGenerator | None
@@ -38,6 +40,23 @@ def sum_event(x: Tensor) -> Tensor:
         return x
     # A tensor's own method, if it has one, takes a fifth of the time on torch.
     return x.sum(axis=axes) if hasattr(x, "sum") else ops.sum(x, axis=axes)
+
+
+def per_sample(layer, log_det, x):
+    """Return a hook's log-det as (batch,) in the layer's precision; a scalar is that of each sample."""
+    # `ops.cast` rounds a number to float32 on TensorFlow.
+    convert = ops.convert_to_tensor if isinstance(log_det, int | float) else ops.cast
+    log_det = convert(log_det, layer.compute_dtype)
+    shape = tuple(log_det.shape)
+    if shape == tuple(x.shape)[:1]:
+        return log_det
+    if shape == ():
+        return ops.broadcast_to(log_det, (ops.shape(x)[0],))
+    if not fits(shape, tuple(x.shape)[:1]):
+        wanted = f"a scalar, or one number for each sample, ({x.shape[0]},)"
+        hint = "flowkit.contract.sum_event sums over an event."
+        raise ContractError("log-det shape", layer, expected=wanted, received=f"shape {shape}", hint=hint)
+    return log_det
 
 
 def event_size(shape):

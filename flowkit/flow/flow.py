@@ -12,12 +12,11 @@ from keras import ops
 from flowkit.contract import AnySeed, Context, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Count, checked, whole
 from flowkit.contract.call import Call, Weight
-from flowkit.contract.checks import per_sample
 from flowkit.contract.configured import one_line
 from flowkit.contract.inside import build_for, kept_frozen, refuse_late
 from flowkit.contract.noise import drawn, given
 from flowkit.contract.precision import floats_as, full_precision, warn_of_other_precision
-from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.contract.shapes import as_tuple, event_size, per_sample
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributed.failed import failing_together
 from flowkit.distributed.group import note_model

@@ -9,8 +9,8 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit._printable import printable
-from flowkit.contract import ContractError, Domain
-from flowkit.contract.adaptation import is_adapted, replacements, waits_for_adapt
+from flowkit.contract import ContractError, Domain, FlowLayer
+from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import shown
 from flowkit.contract.columns import column_name
 from flowkit.contract.domain import first_and_last
@@ -178,7 +178,7 @@ def _rounded(x, dtype, domain):
 
 def check_adapted(flow: "Flow") -> None:
     """Raise ContractError if a flow is not built, or a part of it waits for `adapt`."""
-    if flow.ready_at == replacements():
+    if flow.ready_at == FlowLayer.replaced:
         return
     flow._event()
     warn_of_nan(flow)
@@ -186,7 +186,7 @@ def check_adapted(flow: "Flow") -> None:
     for part in (flow.base, flow.embedding, flow.dequantize):
         if part is not None and not is_adapted(part):
             raise waits_for_adapt(part)
-    flow.ready_at = replacements()
+    flow.ready_at = FlowLayer.replaced
 
 
 def warn_of_nan(flow: "Flow") -> None:

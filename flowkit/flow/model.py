@@ -11,7 +11,7 @@ import keras
 from keras import ops
 
 from flowkit.contract import Context, ContractError, FlowLayer, Tensor
-from flowkit.contract.adaptation import is_adapted, note_replaced
+from flowkit.contract.adaptation import is_adapted
 from flowkit.contract.configured import engine_neutral
 from flowkit.contract.inside import layers_inside
 from flowkit.data.frame import Columns
@@ -59,7 +59,7 @@ class FlowModel(keras.Model):
         self.latent_shape: tuple[int, ...] = ()
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
         self.rows_of_a_batch = 1  # if no batch size is given: of a built flow more, by the size of an event
-        self.ready_at = -1  # the `replacements` of weights when all parts were seen to be adapted
+        self.ready_at = -1  # the value of `FlowLayer.replaced` when all parts were seen to be adapted
         self.calls = 0  # of methods that may check a round trip, since the weights changed
         self.has_new_weights = False  # loaded or set, and not yet searched for NaN
         self.has_other_losses = False  # than the objective's, when `compute_loss` ran last
@@ -319,7 +319,7 @@ class FlowModel(keras.Model):
 
     def _forget(self):
         """Forget what was seen of earlier weights."""
-        note_replaced()  # the new ones may be from before `adapt`
+        FlowLayer.replaced += 1  # the new ones may be from before `adapt`
         self.calls = 0
         self.has_new_weights = True
 

@@ -1,5 +1,6 @@
 """Run functions of a flow over rows of numpy arrays, batch by batch; a row's noise follows from its index alone."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -158,7 +159,7 @@ def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:
     if nest is None:
         return None
     if isinstance(nest, tuple):
-        return tuple(map_leaves(function, part) for part in nest)
+        return tuple(map(functools.partial(map_leaves, function), nest))
     if isinstance(nest, dict):
         return {key: map_leaves(function, part) for key, part in nest.items()}
     return function(nest)

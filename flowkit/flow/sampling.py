@@ -12,6 +12,7 @@ from flowkit import distributed
 from flowkit.bijectors.levels import per_latent
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.checks import refuse_no_context
+from flowkit.contract.shapes import tiled
 from flowkit.data.dequantize import GaussianNoise
 from flowkit.engines import engine
 from flowkit.flow import inputs
@@ -185,6 +186,5 @@ def draw(flow: "Flow", n: Any, context: Any = None, seed: Any = None) -> tuple[A
         return flow._draw_and_score(n, None, seed)
     seen = flow.embed(map_leaves(ops.convert_to_tensor, context))
     each = ops.shape(tree.flatten(seen)[0])[0]
-    seen = map_leaves(lambda c: ops.tile(c, (n, *(1,) * (len(c.shape) - 1))), seen)
-    x, log_q = flow._draw_and_score(n * each, seen, seed)
+    x, log_q = flow._draw_and_score(n * each, tiled(seen, n), seed)
     return ops.reshape(x, (n, each, *x.shape[1:])), ops.reshape(log_q, (n, each))

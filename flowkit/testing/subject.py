@@ -12,9 +12,9 @@ from keras import ops
 from flowkit.contract import ContractError, FlowLayer, Tensor
 from flowkit.contract.adaptation import mark_adapted
 from flowkit.contract.call import Call
-from flowkit.contract.checks import per_sample
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
+from flowkit.contract.shapes import per_sample
 from flowkit.engines import engine
 from flowkit.testing.causes import message_of, not_implemented, text_of
 from flowkit.testing.examples import ROWS, Example, evenly, event_shapes
