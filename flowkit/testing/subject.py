@@ -282,8 +282,8 @@ class Subject:
         layer = self.layer(event)
         kinds = {part.compute_dtype for part in (layer, *layers_inside(layer))}
         words = layer.spec.forward, layer.spec.inverse
-        told = [inverse for inverse in (False, True) if words[inverse] != "iterative" and self.has(inverse)]
-        narrow = [inverse for inverse in told if kinds != {"float64"} and self._bends(event, inverse)]
+        exact = [inverse for inverse in (False, True) if words[inverse] != "iterative" and self.has(inverse)]
+        narrow = [inverse for inverse in exact if kinds != {"float64"} and self._bends(event, inverse)]
         self.narrow.update(narrow)
         # What a layer holds may have been computed in less than it is now used in.
         return rounding_unit("float32" if narrow else getattr(layer, "precision", "float64"))
