@@ -346,7 +346,7 @@ class Grammar:
         here, dequantize = self.start(self.pick(*EVENTS))
         if own is not None:
             here, dequantize = Here(self.pick(*Subject(own).events), own().spec.domain), None
-        event, calls = here.event, []
+        first, calls = here, []
         if own is not None:
             calls = [self.part(here, same=True)] if real(here) and self.pick(False, True) else []
             twice = Expression(b.Repeat, own, 2)
@@ -357,11 +357,9 @@ class Grammar:
         if not (here.domain == UNIT or all(column in (REAL, CIRCLE) for column in here.columns)):
             calls.append(self.of_kind(b.Unconstrain, here))
             here = here.after(calls[-1])
-        call = (
-            calls[0]
-            if len(calls) == 1
-            else first_made(Expression(b.Chain, calls, **self.backprop()), Expression(b.Chain, calls))
-        )
+        call = Expression(b.Chain, calls, **self.backprop()) if len(calls) > 1 else calls[0]
+        if first.after(call) is None:  # some parts refuse backprop=
+            call = Expression(b.Chain, calls)
         named = {"base": self.base(here), "dequantize": dequantize}
         named = {name: value for name, value in named.items() if value is not None}
         given, embedding = self.pick(*CONTEXTS[self.heard])
@@ -372,7 +370,7 @@ class Grammar:
             given = None
         elif embedding is not None:
             named["embedding"] = embedding
-        return Expression(Flow, call, **named), event, given, self.whole(0, 2**16)
+        return Expression(Flow, call, **named), first.event, given, self.whole(0, 2**16)
 
 
 Builder = Callable[[Grammar, Here, type], Expression]
@@ -444,17 +442,6 @@ def _word(column):
 
 def _recorded(column):
     return ("whole", int(column.high) + 1) if column.kind == "whole" else "real"
-
-
-def first_made(*calls):
-    """Return the first of several calls that can be made."""
-    for call in calls[:-1]:
-        try:
-            call()
-        except (TypeError, ValueError):
-            continue
-        return call
-    return calls[-1]
 
 
 NESTING = (b.Chain, b.Inverse, b.Repeat, b.MultiScale, b.OnColumns)
