@@ -100,8 +100,7 @@ class Dequantize(Surjection):
         noise = ops.reshape(ops.cast(noise, self.compute_dtype), ops.shape(x))
         x = self._level(ops.cast(x, self.compute_dtype))
         # In float32 a value above 127 plus noise close to 1 may round to the next value.
-        y = ops.minimum(x + noise, x + (1 - 2**-16))
-        return y / self.levels - 0.5
+        return (x + ops.clip(noise, 0.0, 1 - 2**-16)) / self.levels - 0.5
 
     def _level(self, x):
         return ops.floor(x / self.step) if self.step > 1 else x

@@ -96,23 +96,10 @@ def check_bijector(
     """
     names = chosen(clauses, profile)
     waived = {known(name): reason for name, reason in (waived or {}).items()}
-    if drawn is not None and replay is None:
-        raise ValueError("check_bijector: got drawn= without replay=, expected both, as reports print them.")
     if replay is not None and event_shapes is None:
         event_shapes = [replay.event]
     options = {"event_shapes": event_shapes, "context": context, "examples": examples}
-    options |= {"profile": profile, "seed": seed}
-    strategy = _strategy(bijector)
-    check: Check | _Drawn
-    if strategy is not None and replay is None:
-        check = _Drawn(strategy, options)
-    else:
-        if strategy is not None and drawn is None:
-            raise ValueError(
-                "check_bijector: got replay= without drawn= for a drawn bijector, expected both, as reports print them."
-            )
-        bijector = bijector if strategy is None else replayed(strategy, drawn)
-        check = Check(bijector, drawn=drawn, **options)
+    check = _check_of(bijector, replay, drawn, {**options, "profile": profile, "seed": seed})
     results: list[Result] = []
     causes: dict[object, str] = {}  # of errors that several clauses meet: the first one that reports each
     for name in names:
@@ -127,6 +114,22 @@ def check_bijector(
             causes.setdefault(result.cause, name)
         results.append(result)
     return Report(str(check), engine.name, results, list(check.notes))
+
+
+def _check_of(bijector, replay, drawn, options):
+    """Return the `Check` of one bijector, or `_Drawn` for bijectors that Hypothesis draws."""
+    strategy = _strategy(bijector)
+    if drawn is not None and replay is None:
+        raise ValueError("check_bijector: got drawn= without replay=, expected both, as reports print them.")
+    if strategy is None:
+        return Check(bijector, drawn=drawn, **options)
+    if replay is None:
+        return _Drawn(strategy, options)
+    if drawn is None:
+        raise ValueError(
+            "check_bijector: got replay= without drawn= for a drawn bijector, expected both, as reports print them."
+        )
+    return Check(replayed(strategy, drawn), drawn=drawn, **options)
 
 
 class Check:
@@ -200,10 +203,10 @@ class Check:
     @property
     def notes(self):
         """Return the lines of a report beside the verdicts."""
-        told = (
+        narrow = (
             "rounds float64 to float32, so all is judged in that: flowkit.numerics has functions that do not"
         )
-        notes = [f"{SIDES[inverse]} {told}" for inverse in sorted(self.subject.narrow)]
+        notes = [f"{SIDES[inverse]} {narrow}" for inverse in sorted(self.subject.narrow)]
         for inverse in (True, False):
             if not self.subject.has(inverse):
                 names = ", ".join(repr(name) for name, clause in CLAUSES.items() if inverse in clause.needs)

@@ -21,10 +21,10 @@ from flowkit.engines import engine
 from flowkit.flow.packing import pack
 from flowkit.objectives import FlowMatching, MaximumLikelihood, ReverseKL
 from flowkit.testing.checker import ESSENTIAL, check_bijector
-from flowkit.testing.inputs import Inputs, as_float32, each
+from flowkit.testing.inputs import Inputs, each
 from flowkit.testing.judging import Broken, Undecided, ask_unless, judge, require
 from flowkit.testing.strategies import DrawnFlow
-from flowkit.testing.subject import nudged, randomize
+from flowkit.testing.subject import nudged, randomize, recreate
 from flowkit.testing.tolerances import ROUNDINGS, STEPS, WEIGHT_STEP, measure
 
 ROWS = 6
@@ -97,14 +97,25 @@ class _Case:
                 flow(each(ops.convert_to_tensor, pack(self.x, self.context)), training=True)
         return flow
 
+    def copied(self):
+        """Return a float64 copy of the flow."""
+        with engine.float64():
+            flow = self.built(recreate(self.drawn.flow(), "float64"))
+            flow.set_weights(self.flow.get_weights())
+        return flow
+
+    @functools.cached_property
+    def wide(self):
+        """Return the float64 copy by which errors are measured."""
+        return self.copied()
+
     @functools.cached_property
     def finer(self):
-        """Return the flow with twice as many steps for differential equations; None without any."""
-        flow = self.built(self.drawn.flow())
+        """Return a float64 copy with twice as many steps for differential equations; None without any."""
+        flow = self.copied()
         solved = [layer for layer in layers_inside(flow) if getattr(layer, "takes_steps", False)]
         for layer in solved:
             layer.steps *= 2
-        flow.set_weights(self.flow.get_weights())
         return flow if solved else None
 
     @property
@@ -114,27 +125,36 @@ class _Case:
         )
 
     def measured(self, ask, x, domain, context=None, error=0.0):
-        """Return the `Answer` of `ask(flow, x, context)`, with `error` of x, and with that of the steps of solvers."""
+        """Return the `Answer` of `ask(flow, x, context)`, with what it owes to an `error` of x.
+
+        The float64 copy shows how it rounds: in float32 a shift by 1e5 hides all that is smaller than 1e-3.
+        """
         context = self.context if context is None else context
 
         def run(flow, given):
             # In blocks of one size: the noise of a row follows from its place.
-            blocks = np.split(as_float32(domain, given.x).astype(x.dtype), len(given.x) // len(x))
-            return [np.concatenate([ask(flow, block, context) for block in blocks]).astype("float64")]
+            blocks = np.split(given.x, len(given.x) // len(x))
+            return [np.concatenate([ask(flow, block, context) for block in blocks])]
 
         def with_moved_weights(number, given):
-            kept = self.flow.get_weights()
-            self.flow.set_weights(nudged(self.flow, WEIGHT_STEP, np.random.default_rng(number)))
+            kept = self.wide.get_weights()
+            self.wide.set_weights(nudged(self.wide, WEIGHT_STEP, np.random.default_rng(number)))
             try:
-                return run(self.flow, given)
+                return run(self.wide, given)
             finally:
-                self.flow.set_weights(kept)
+                self.wide.set_weights(kept)
 
         given, moves = Inputs(x.astype("float64")), [functools.partial(with_moved_weights, n) for n in (1, 2)]
-        options = {"eps": self.eps, "domain": domain, "input_error": error, "weight_moves": moves}
-        (answer,) = measure(functools.partial(run, self.flow), given, **options)
-        if self.finer is not None:
-            answer.steps = STEPS * np.abs(run(self.finer, given)[0] - answer.value)
+        unit = rounding_unit("float64")
+        with engine.float64():
+            options = {"eps": unit, "domain": domain, "input_error": error, "weight_moves": moves}
+            (answer,) = measure(functools.partial(run, self.wide), given, **options)
+            if self.finer is not None:
+                answer.steps = STEPS * np.abs(run(self.finer, given)[0] - answer.value)
+        answer.value, answer.error = (
+            ask(self.flow, x, context).astype("float64"),
+            answer.error * self.eps / unit,
+        )
         return answer
 
     @property

@@ -5,8 +5,6 @@ Each public class has an entry, or a reason in `EXCLUDED`.
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
 import hypothesis.strategies as st
 import keras
@@ -19,10 +17,24 @@ from flowkit import surjections as s
 from flowkit import transforms as t
 from flowkit.contract import Domain
 from flowkit.flow import Flow
+from flowkit.testing.places import (
+    REAL,
+    Expression,
+    Here,
+    alike,
+    anywhere,
+    even,
+    finite,
+    image,
+    intervals,
+    real,
+    several,
+    vector,
+)
 from flowkit.testing.subject import Subject
 
 CLASSES, SIZE = 3, 2  # of contexts: how many labels, or the length of a vector
-UNIT, CIRCLE, REAL = Domain.UNIT_INTERVAL, Domain.CIRCLE, Domain.REAL
+UNIT, CIRCLE = Domain.UNIT_INTERVAL, Domain.CIRCLE
 ANGLES, LEVELS = (-math.pi, math.pi), Domain.interval(-0.75, 0.75)  # that of 4 levels of Equalize
 
 EXCLUDED = {
@@ -36,140 +48,41 @@ EXCLUDED = {
 """Public classes that are not drawn, and why."""
 
 
-class Expression:
-    """A call that is made later, and each time anew; its repr is its code.
-
-    >>> Expression(b.Chain, [Expression(b.Shift, 0.5)])
-    Chain([Shift(0.5)])
-    """
-
-    def __init__(self, function: Callable[..., Any], *given: Any, **named: Any) -> None:
-        self.function, self.given, self.named = function, given, named
-
-    def __call__(self) -> Any:
-        return self.function(*map(_made, self.given), **{k: _made(v) for k, v in self.named.items()})
-
-    def __repr__(self):
-        home = getattr(self.function, "__module__", "")
-        prefix = "keras." + "layers." * (".layers." in home) if home.startswith("keras.") else ""
-        given = [*map(repr, self.given), *(f"{name}={value!r}" for name, value in self.named.items())]
-        return f"{prefix}{getattr(self.function, '__name__', self.function)}({', '.join(given)})"
-
-
-def _made(value):
-    if isinstance(value, list | tuple):
-        return type(value)(map(_made, value))
-    return value() if isinstance(value, Expression) else value
-
-
-@dataclass(frozen=True)
-class Here:
-    """A place between two parts: the shape and the set of the events that pass it."""
-
-    event: tuple[int, ...]
-    domain: Domain = REAL
-
-    @property
-    def channels(self):
-        return self.event[-1]
-
-    @property
-    def columns(self):
-        """Return the set of each entry of the last axis."""
-        return self.domain.columns or [self.domain] * self.channels
-
-    def after(self, call):
-        """Return the place behind a part; None if the part cannot be made, or does not take these events."""
-        try:
-            part = call()
-        except (TypeError, ValueError):  # a ContractError is a ValueError
-            return None
-        if part.spec.domain != self.domain and not part.spec.rearranges:
-            return None
-        if self.domain.columns and part.spec.rearranges:
-            return None
-        event = tuple(part.compute_output_shape((None, *self.event)))[1:]
-        return Here(event, self.domain if part.spec.rearranges else part.spec.codomain)
-
-
-# Conditions on a place, for what may stand there
-
-
-def anywhere(here):
-    return True
-
-
-def alike(here):
-    """Return True if entries may change places."""
-    return not here.domain.columns
-
-
-def real(here):
-    return here.domain == REAL
-
-
-def several(here):
-    return real(here) and here.channels > 1
-
-
-def vector(here):
-    return real(here) and len(here.event) == 1
-
-
-def image(here):
-    return real(here) and len(here.event) == 3
-
-
-def even(here):
-    return image(here) and here.event[0] % 2 == here.event[1] % 2 == 0
-
-
-def kept(here):
-    """Return True if there is a transform of each column onto its own set."""
-    return all(column in TRANSFORMS for column in here.columns)
-
-
-def intervals(here):
-    return all(column.kind in ("interval", "circle") for column in here.columns)
-
-
-def finite(here):
-    return all(column.kind == "interval" and column.high - column.low < math.inf for column in here.columns)
-
-
 TRANSFORMS = {
     REAL: [
-        *(
-            Expression(t.Affine, "tanh"),
-            Expression(t.Additive),
-            Expression(t.Affine),
-            Expression(t.Affine, min_scale=0.25),
-        ),
-        *(
-            Expression(t.Affine, order="scale-shift"),
-            Expression(t.Affine, "sigmoid2"),
-            Expression(t.Affine, "tanh", bound=1.0),
-        ),
-        *(
-            Expression(t.ScaleShift),
-            Expression(t.ScaleShift, "softplus"),
-            Expression(t.ScaleShift, "sigmoid"),
-        ),
-        *(Expression(t.Gaussian), Expression(t.Gaussian, min_scale=0.25)),
-        *(Expression(t.RationalQuadratic, 3), Expression(t.RationalQuadratic, 3, tails="affine")),
-        *(Expression(t.QuadraticSpline, 3), Expression(t.QuadraticSpline, 3, tails="affine")),
-        *(Expression(t.SoftClippedSpline, 3), Expression(t.LinearSpline, 3, bound=3.0)),
-        *(
-            Expression(t.Bernstein, 4),
-            Expression(t.SumOfSquares, 2, degree=2),
-            Expression(t.MixtureOfLogistics, 2),
-        ),
-        *(Expression(t.SigmoidMixture, 2), Expression(t.UnconstrainedMonotone, 2, nodes=5)),
+        Expression(t.Affine, "tanh"),
+        Expression(t.Additive),
+        Expression(t.Affine),
+        Expression(t.Affine, min_scale=0.25),
+        Expression(t.Affine, order="scale-shift"),
+        Expression(t.Affine, "sigmoid2"),
+        Expression(t.Affine, "tanh", bound=1.0),
+        Expression(t.ScaleShift),
+        Expression(t.ScaleShift, "softplus"),
+        Expression(t.ScaleShift, "sigmoid"),
+        Expression(t.Gaussian),
+        Expression(t.Gaussian, min_scale=0.25),
+        Expression(t.RationalQuadratic, 3),
+        Expression(t.RationalQuadratic, 3, tails="affine"),
+        Expression(t.QuadraticSpline, 3),
+        Expression(t.QuadraticSpline, 3, tails="affine"),
+        Expression(t.SoftClippedSpline, 3),
+        Expression(t.LinearSpline, 3, bound=3.0),
+        Expression(t.Bernstein, 4),
+        Expression(t.SumOfSquares, 2, degree=2),
+        Expression(t.MixtureOfLogistics, 2),
+        Expression(t.SigmoidMixture, 2),
+        Expression(t.UnconstrainedMonotone, 2, nodes=5),
     ],
     UNIT: [Expression(t.LinearSpline, 3)],
     CIRCLE: [Expression(t.CircularRationalQuadratic, 3)],
 }
 """The transforms of each set."""
+
+
+def kept(here):
+    """Return True if there is a transform of each column onto its own set."""
+    return all(column in TRANSFORMS for column in here.columns)
 
 
 class Grammar:
@@ -429,11 +342,11 @@ class Grammar:
         return self.pick(*options)()
 
     def flow(self, own=None):
-        """Return what a `DrawnFlow` holds; `own` is the call of a bijector that is part of the flow, or None."""
+        """Return the fields of a `DrawnFlow`; `own` is the call of a bijector that is part of the flow, or None."""
         here, dequantize = self.start(self.pick(*EVENTS))
         if own is not None:
             here, dequantize = Here(self.pick(*Subject(own).events), own().spec.domain), None
-        event, calls = here.event, []
+        first, calls = here, []
         if own is not None:
             calls = [self.part(here, same=True)] if real(here) and self.pick(False, True) else []
             twice = Expression(b.Repeat, own, 2)
@@ -444,11 +357,9 @@ class Grammar:
         if not (here.domain == UNIT or all(column in (REAL, CIRCLE) for column in here.columns)):
             calls.append(self.of_kind(b.Unconstrain, here))
             here = here.after(calls[-1])
-        call = (
-            calls[0]
-            if len(calls) == 1
-            else first_made(Expression(b.Chain, calls, **self.backprop()), Expression(b.Chain, calls))
-        )
+        call = Expression(b.Chain, calls, **self.backprop()) if len(calls) > 1 else calls[0]
+        if first.after(call) is None:  # some parts refuse backprop=
+            call = Expression(b.Chain, calls)
         named = {"base": self.base(here), "dequantize": dequantize}
         named = {name: value for name, value in named.items() if value is not None}
         given, embedding = self.pick(*CONTEXTS[self.heard])
@@ -459,7 +370,7 @@ class Grammar:
             given = None
         elif embedding is not None:
             named["embedding"] = embedding
-        return Expression(Flow, call, **named), event, given, self.whole(0, 2**16)
+        return Expression(Flow, call, **named), first.event, given, self.whole(0, 2**16)
 
 
 Builder = Callable[[Grammar, Here, type], Expression]
@@ -513,13 +424,13 @@ PARTS: dict[type, tuple[Callable[[Here], bool], Builder]] = {
         lambda g, h, kind: Expression(kind, g.part(h, same=True), g.whole(2, 3), **g.backprop()),
     ),
     b.OnColumns: (several, Grammar.on_columns),
-    # What forgets something
+    # Surjections
     s.Slice: (several, lambda g, h, kind: Expression(kind, g.whole(1, h.channels - 1))),
     s.Augment: (real, lambda g, h, kind: Expression(kind, 1)),
     s.Sort: (lambda h: vector(h) and several(h), Grammar.plain),
     s.StochasticPermute: (alike, Grammar.plain),
 }
-"""The parts, the simplest first: for each class where it may stand, and how it is drawn there."""
+"""The parts, the simplest first: class -> (condition on its place, function that draws it there)."""
 
 
 def _word(column):
@@ -533,31 +444,19 @@ def _recorded(column):
     return ("whole", int(column.high) + 1) if column.kind == "whole" else "real"
 
 
-def first_made(*calls):
-    """Return the first of several calls that can be made."""
-    for call in calls[:-1]:
-        try:
-            call()
-        except (TypeError, ValueError):
-            continue
-        return call
-    return calls[-1]
-
-
 NESTING = (b.Chain, b.Inverse, b.Repeat, b.MultiScale, b.OnColumns)
 EVENTS = [(1,), (2,), (3,), (4,), (6,), (2, 2, 1), (4, 4, 1), (2, 4, 2), (2, 2, 3)]
 CONTEXTS = {
     None: [(None, None)],
     SIZE: [
-        *(
-            ((SIZE,), None),
-            ((3,), Expression(keras.layers.Dense, SIZE)),
-            ((3,), Expression(c.ScaledDense, SIZE)),
-        ),
-        *(((SIZE,), Expression(c.StandardizedContext)), ((3, 2), Expression(c.DeepSet, SIZE, hidden=[3]))),
+        ((SIZE,), None),
+        ((3,), Expression(keras.layers.Dense, SIZE)),
+        ((3,), Expression(c.ScaledDense, SIZE)),
+        ((SIZE,), Expression(c.StandardizedContext)),
+        ((3, 2), Expression(c.DeepSet, SIZE, hidden=[3])),
         (CLASSES, Expression(keras.layers.Embedding, CLASSES, SIZE)),
     ],
     "labels": [(CLASSES, None)],
     "dropped": [(CLASSES, Expression(c.LabelDropout, CLASSES))],
 }
-"""What networks hear -> (the context that is given, the embedding that reads it)."""
+"""The contexts that networks read -> (the context of the flow, the embedding that reads it)."""

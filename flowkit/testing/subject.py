@@ -33,7 +33,7 @@ from flowkit.testing.judging import LEAST, SIDES
 
 CONTEXT_SIZE = 3
 
-MANY, MOVE = 15 * ROWS, 3e-7
+MANY, MOVE = 19 * ROWS, 3e-7
 """The rows (as many as one measurement has) and the relative moves that show if a layer rounds to float32."""
 
 SCALE = 0.3
@@ -282,8 +282,8 @@ class Subject:
         layer = self.layer(event)
         kinds = {part.compute_dtype for part in (layer, *layers_inside(layer))}
         words = layer.spec.forward, layer.spec.inverse
-        told = [inverse for inverse in (False, True) if words[inverse] != "iterative" and self.has(inverse)]
-        narrow = [inverse for inverse in told if kinds != {"float64"} and self._bends(event, inverse)]
+        exact = [inverse for inverse in (False, True) if words[inverse] != "iterative" and self.has(inverse)]
+        narrow = [inverse for inverse in exact if kinds != {"float64"} and self._bends(event, inverse)]
         self.narrow.update(narrow)
         # What a layer holds may have been computed in less than it is now used in.
         return rounding_unit("float32" if narrow else getattr(layer, "precision", "float64"))

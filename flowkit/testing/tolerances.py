@@ -3,6 +3,8 @@
 Nothing here is chosen by hand but `ROUNDINGS`. A function's own rounding shows in its second
 difference at steps of the square root of the unit: a smooth function's is about one unit, so what
 is more is noise. (Smaller steps miss it: near 1, where expm1(x) + 1 is all rounding, nothing moves.)
+The differences are taken on one side of each point: around x = 0 a shift there and back rounds
+both sides alike. On the real line the steps are at least those of 1, since a shift of 0 rounds too.
 Its conditioning shows in how far the answer moves when inputs and weights move by a
 little. Both are measured at the very points that are judged.
 """
@@ -28,8 +30,8 @@ STEPS = 4
 WEIGHT_STEP = 2.0**-20
 """The relative step by which weights move, to show how the answer is conditioned by them."""
 
-DIRECTIONS, PAIRS = 3, 4
-"""The numbers of perturbations of each kind. Rounding has steps: every other second difference is 0 by chance."""
+DIRECTIONS, BENDS = 3, 4
+"""The numbers of perturbations of each kind. Rounding has steps: a second difference may be 0 by chance."""
 
 
 @dataclass
@@ -65,20 +67,26 @@ def measure(function, given, *, eps, domain, input_error=0.0, weight_moves=(), s
     """
     x, noise, rows = given.x, given.noise, len(given.x)
     rng = np.random.default_rng([seed, x.size])
-    step = np.minimum(np.sqrt(eps) * np.abs(x), room(domain, x) / 2)
-    nearest = np.maximum(room(domain, x), 0)  # a map may refuse what lies outside
-    error = np.minimum(np.minimum(input_error, 1e30), nearest)
-    held, steps, errors = [x], [step], [error]
+    space = room(domain, x)
+    step = np.minimum(np.sqrt(eps) * np.abs(x), space / 4)
+    far = np.where(np.isinf(space), np.sqrt(eps) * np.maximum(1, np.abs(x)), step)
+    error = np.minimum(
+        np.minimum(input_error, 1e30), np.maximum(space, 0)
+    )  # a map may refuse what lies outside
+    held, steps, fars, errors = [x], [step], [far], [error]
     if noise is not None:
-        held, steps, errors = [x, noise], [step, np.sqrt(eps) * noise], [error, np.zeros_like(noise)]
+        small = np.sqrt(eps) * noise
+        held, steps, fars, errors = [x, noise], [step, small], [far, small], [error, np.zeros_like(noise)]
 
     def move(sizes):
         return [n * rng.choice([-1.0, 1.0], size=n.shape) * rng.uniform(0.5, 1, size=n.shape) for n in sizes]
 
     moves = [move(steps) for _ in range(DIRECTIONS)]
-    for there in (*(move(steps) for _ in range(PAIRS)), move(errors)):
-        moves += [there, [-n for n in there]]
-    moves.append(move(errors))
+    moves += [
+        [times * n for n in there] for there in (move(fars) for _ in range(BENDS)) for times in (1, 2, 3)
+    ]
+    there = move(errors)
+    moves += [there, [-n for n in there], move(errors)]
     stacked = [np.concatenate([a, *(a + there[i] for there in moves)]) for i, a in enumerate(held)]
     if domain.kind == "simplex":
         stacked[0][rows:] /= stacked[0][rows:].sum(axis=-1, keepdims=True)
@@ -93,13 +101,13 @@ def measure(function, given, *, eps, domain, input_error=0.0, weight_moves=(), s
             ratio = np.maximum(ratio, np.sqrt(eps))
         results = []
         for which, (base, *parts) in enumerate(answers):
-            moved, pairs = parts[:DIRECTIONS], parts[DIRECTIONS : DIRECTIONS + 2 * PAIRS]
+            moved, bent, off = np.split(np.array(parts), [DIRECTIONS, DIRECTIONS + 3 * BENDS])
             near = ratio.reshape(-1, *(1,) * (base.ndim - 1)) * _farthest(base, moved)
-            bends = [np.abs(a - 2 * base + b) for a, b in zip(pairs[::2], pairs[1::2], strict=True)]
+            bends = np.abs(bent[::3] - 2 * bent[1::3] + bent[2::3])
             error_out = near + np.max(bends, axis=0) + eps * np.abs(base) + smallest(eps)
             for other in moved_weights:
                 error_out = error_out + eps / WEIGHT_STEP * np.abs(other[which] - base)
-            results.append(Answer(base, error_out, _farthest(base, parts[DIRECTIONS + 2 * PAIRS :])))
+            results.append(Answer(base, error_out, _farthest(base, off)))
     return results
 
 

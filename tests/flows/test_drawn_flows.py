@@ -20,6 +20,7 @@ from flowkit.bijectors import (
     Inverse,
     Pointwise,
     Scale,
+    Shift,
 )
 from flowkit.conditioners import MADE, MLP, LabelDropout
 from flowkit.data import GaussianNoise
@@ -64,6 +65,11 @@ def noisy():
     return Flow(StochasticPermute(), dequantize=GaussianNoise(0.1))
 
 
+def shifted():
+    """Return layers that round to 1 / 128 in float32."""
+    return Flow(Chain([Shift(1e5), Shift(-1e5)]))
+
+
 def turned():
     """Return a layer that takes statistics from latents."""
     return Flow(Inverse(Chain([BatchNorm(), Scale()])))
@@ -76,6 +82,7 @@ def turned():
 @hypothesis.example(DrawnFlow(circles, (2,), seed=1))
 @hypothesis.example(DrawnFlow(noisy, (2, 2, 1), seed=3))
 @hypothesis.example(DrawnFlow(turned, (2,), seed=0))
+@hypothesis.example(DrawnFlow(shifted, (2,), seed=0))
 def test_a_drawn_flow_keeps_its_promises(drawn):
     check_flow(drawn, checks_for(drawn))
 

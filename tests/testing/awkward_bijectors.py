@@ -237,6 +237,18 @@ class ManyTerms(Elementwise):
         return z, ops.zeros_like(z) - 100 * np.log(1.1)
 
 
+class ThereAndBack(Elementwise):
+    """A shift by 1e5 and back, which loses what is small: around 0, and around 477 / 256, both sides alike."""
+
+    spec = BijectorSpec(log_det="zero")
+
+    def _forward(self, x):
+        return (x + 1e5) - 1e5, ops.zeros_like(x)
+
+    def _inverse(self, z):
+        return (z + 1e5) - 1e5, ops.zeros_like(z)
+
+
 class Simplex(Bijector):
     """A power on the simplex: p_i^2 / sum p_j^2, with the log-det of its free coordinates."""
 
@@ -301,6 +313,7 @@ AWKWARD = [
     Case("Hyperbolic", Hyperbolic, ((2,), (3,))),
     Case("Float32Inside", Float32Inside, VECTOR),
     Case("ManyTerms", ManyTerms, VECTOR),
+    Case("ThereAndBack", ThereAndBack, VECTOR),
     Case("Simplex", Simplex, ((3,),)),
     Case("Tilted", Tilted, ((3,), (2, 4))),
     Case("Autoregressive", Autoregressive, ((1,), (4,))),

@@ -69,14 +69,6 @@ class SlipInInverse(Bijector):
         return ops.halve(z), -1.0
 
 
-class LogDetOfEachEntry(Bijector):
-    def _forward(self, x):
-        return 2 * x, ops.log(2.0) * ops.ones_like(x)
-
-    def _inverse(self, z):
-        return z / 2, -ops.log(2.0) * ops.ones_like(z)
-
-
 @keras.saving.register_keras_serializable("things")
 class WrongAfter(Bijector):
     """What another bijector does, with the sign of its log-det, and 1, forgotten."""
