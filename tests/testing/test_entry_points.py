@@ -71,6 +71,15 @@ def test_a_failure_shrinks_to_the_smallest_event_and_plain_values():
     assert all(value == int(value) for value in example.values)
 
 
+def test_the_same_verdict_each_time():
+    found = set()
+    for _ in range(3):
+        with pytest.raises(ContractError) as caught:
+            check_bijector(SignFlip, clauses=["log-det"], **QUICK)
+        found.add((str(caught.value.example), caught.value.measured))
+    assert len(found) == 1
+
+
 def test_an_instance_is_not_touched():
     layer = Shift()
     check_bijector(layer, clauses=["round trip", "config"], **QUICK)
