@@ -2,7 +2,6 @@
 
 import contextlib
 import math
-from collections.abc import Sequence
 from typing import Annotated, Any
 
 import keras
@@ -25,7 +24,7 @@ from flowkit.engines import engine
 from flowkit.flow import inputs, packing, parts, sampling, scoring
 from flowkit.flow.model import FlowModel, locked
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
-from flowkit.flow.rows import default_batch_size, map_leaves, run_rows, score_rows, varies
+from flowkit.flow.rows import default_batch_size, run_rows, score_rows, varies
 from flowkit.flow.scoring import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.objectives.objective import expect_shape
 
@@ -200,31 +199,6 @@ class Flow(FlowModel):
         if score_name(self) == "loss" and sample_weight is None:
             results["loss"] = results.pop("nll")  # without skipped steps
         return results
-
-    def stateless_call(
-        self,
-        trainable_variables: Sequence[Tensor],
-        non_trainable_variables: Sequence[Tensor],
-        *given: Any,
-        return_losses: bool = False,
-        **more: Any,
-    ) -> Any:
-        """Run as Keras does, but through `__call__`: layers find `training` in its call context, which `call` skips.
-
-        Arrays become tensors first, as a step that runs eagerly on JAX passes numpy arrays.
-        """
-        variables = [*self.trainable_variables, *self.non_trainable_variables]
-        mapping = zip(variables, [*trainable_variables, *non_trainable_variables], strict=True)
-        with keras.StatelessScope(list(mapping), collect_losses=return_losses) as scope:
-            answer = self(*map_leaves(ops.convert_to_tensor, given), **more)
-            losses = self.losses if return_losses else None
-        changed = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
-        return (answer, changed, losses) if return_losses else (answer, changed)
-
-    def _get_jax_state(self, **kinds):
-        """Keras's state for a step on JAX. The model keeps its weights: the step may fail before it reads them."""
-        self._jax_state = None  # of an earlier step; never put back over these weights
-        return super()._get_jax_state(**kinds | {"purge_model_variables": False})
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         """Return (batch,), the shape of log_prob."""

@@ -3,7 +3,7 @@
 import functools
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
@@ -214,10 +214,7 @@ class FlowModel(keras.Model):
         *,
         context: Context = None,
     ) -> Any:
-        """Keras's `train_on_batch`, with `context=`; `x` and `y` are those of `fit`.
-
-        Raises ContractError for a flow that still waits for `adapt`, and for a context that it does not read.
-        """
+        """Keras's `train_on_batch`, with `context=`; `x` and `y` are those of `fit`. Raises what `evaluate` does."""
         _refuse_class_weight("train_on_batch", class_weight)
         self._check_training()
         packing.refuse_data(self, "train_on_batch", x)
@@ -236,10 +233,7 @@ class FlowModel(keras.Model):
         *,
         context: Context = None,
     ) -> Any:
-        """Keras's `test_on_batch`, with `context=`; `x` and `y` are those of `fit`.
-
-        Raises ContractError for a flow that still waits for `adapt`.
-        """
+        """Keras's `test_on_batch`, with `context=`; `x` and `y` are those of `fit`. Raises what `evaluate` does."""
         x, y, *_ = packing.ready(self, x, y, context, sample_weight)
         return super().test_on_batch(x, y, sample_weight, return_dict=return_dict)
 
@@ -247,6 +241,31 @@ class FlowModel(keras.Model):
     def predict_on_batch(self, x: Tensor) -> Tensor:
         """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
         return super().predict_on_batch(packing.ready(self, x).x)
+
+    def stateless_call(
+        self,
+        trainable_variables: Sequence[Tensor],
+        non_trainable_variables: Sequence[Tensor],
+        *given: Any,
+        return_losses: bool = False,
+        **more: Any,
+    ) -> Any:
+        """Run as Keras does, but through `__call__`: layers find `training` in its call context, which `call` skips.
+
+        Arrays become tensors first, as a step that runs eagerly on JAX passes numpy arrays.
+        """
+        variables = [*self.trainable_variables, *self.non_trainable_variables]
+        mapping = zip(variables, [*trainable_variables, *non_trainable_variables], strict=True)
+        with keras.StatelessScope(list(mapping), collect_losses=return_losses) as scope:
+            answer = self(*map_leaves(ops.convert_to_tensor, given), **more)
+            losses = self.losses if return_losses else None
+        changed = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
+        return (answer, changed, losses) if return_losses else (answer, changed)
+
+    def _get_jax_state(self, **kinds):
+        """Keras's state for a step on JAX. The model keeps its weights: the step may fail before it reads them."""
+        self._jax_state = None  # of an earlier step; never put back over these weights
+        return super()._get_jax_state(**kinds | {"purge_model_variables": False})
 
     def get_metrics_result(self) -> dict[str, Any]:
         """Return Keras's metrics, of the rows of all processes that train the model."""
