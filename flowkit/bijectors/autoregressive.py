@@ -222,7 +222,7 @@ class Autoregressive(Steered):
         return y, 0.0 if self.spec.log_det == "zero" else sum_event(log_slope)
 
     def _move(self, x, call, derived):
-        return self._moves.forward(x, *self._prepare(x, call, derived))
+        return self._moves.forward(x, *self._prepare(x, call, derived, self._moves))
 
     def _find(self, z, call, derived):
         """Return (x, log dx/dz) of `z`, both in order."""
@@ -236,7 +236,7 @@ class Autoregressive(Steered):
             return find_in_turn(z, self._moves, *(_guided(begun, begin(None), weight) if weight else begun))
 
         def found(x):
-            return self._moves.inverse(z, *self._prepare(x, call, derived))
+            return self._moves.inverse(z, *self._prepare(x, call, derived, self._moves))
 
         return (find_in_passes if engine.records_gradients() else find_fixed_point)(found, z)
 

@@ -106,7 +106,6 @@ class Steered(Conditioned):
         super().__init__(**kwargs)
         self.conditioner = conditioner
         self.transform = transform_of(transform)
-        self._moves = self.transform  # what moves entries in the order in which the conditioner answers
 
     def _steered_spec(self, **changed):
         """Return the spec that follows from the transform and the conditioner, but for what is `changed`."""
@@ -136,8 +135,8 @@ class Steered(Conditioned):
         """Return the shape of the input of the conditioner, for inputs of `x_shape`."""
         return x_shape
 
-    def _prepare(self, seen, call, derived=None):
-        """Return what the transform makes of the conditioner's output h for what it sees.
+    def _prepare(self, seen, call, derived=None, transform=None):
+        """Return what the `transform`, None for the layer's, makes of the conditioner's output h for what it sees.
 
         With a guidance w it takes h + w (h - h without a context).
         """
@@ -145,7 +144,8 @@ class Steered(Conditioned):
         if call.guidance and (guidance := self._guidance(call)):
             free = ask(self.conditioner, seen, None, self.compute_dtype, derived)
             h = h + guidance * (h - free)
-        return self._moves.prepare(deal(h, self.transform.parameters, self.layout))
+        transform = transform or self.transform
+        return transform.prepare(deal(h, transform.parameters, self.layout))
 
     def _guidance(self, call):
         """Return the weight of a call's guidance; None for none, and for a layer without an optional context."""

@@ -155,7 +155,7 @@ class FlowLayer(Configured, keras.Layer):
             )
         if not self.built:
             self.build_for(as_tuple(x.shape), context_shape(context))
-        self._check_input(x, context)
+        self._check_input(x, context, False)
         check_noise(self, x, False, noise)
         self.run_adapt(x, context, again, **given(noise))
         self._adapted = None
@@ -285,7 +285,7 @@ class FlowLayer(Configured, keras.Layer):
             self._check_shape(self.compute_inverse_shape(shape) if inverse else shape)
             self._fitting = (shape[1:], inverse) if self.built else None
 
-    def _check_input(self, x, context, inverse=False):
+    def _check_input(self, x, context, inverse):
         self.check_shape(as_tuple(x.shape), inverse)
         refuse_no_context(self, context)
 

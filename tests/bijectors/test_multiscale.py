@@ -112,7 +112,7 @@ def test_the_top_prior_deals_its_channels_in_halves(x):
             h[:, i, j] += np.einsum("ab,abc->c", ring[i : i + 3, j : j + 3], edge)
     h *= np.exp(3 * logs)
     e = top.embedding
-    h += ((f64(e.W)[labels] + f64(e.b)) * np.exp(3 * f64(e.logs)))[:, None, None]
+    h += ((f64(e.kernel)[labels] + f64(e.bias)) * np.exp(3 * f64(e.logs)))[:, None, None]
     mean, logs = h[..., :4], h[..., 4:]
     z, log_det = flow(x, context=labels)
     atol = 64 * EPSILON * (1 + np.abs(h).max()) * np.exp(np.abs(logs).max())

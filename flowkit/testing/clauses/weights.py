@@ -160,7 +160,8 @@ def _handed(layer, other, given, inverse):
     x, context, _ = given.tensors("float32")
     both = zip(layer.variables, other.variables, strict=True)
     stacks = [ops.stack([engine.tensor(one), engine.tensor(two)]) for one, two in both]
-    with Rows(layer.variables, stacks):
+    places = {id(variable): place for place, variable in enumerate(layer.variables)}
+    with Rows(places, stacks):
         own = layer._derive(x.shape, inverse)
     for part in tree.flatten(own):
         found = tuple(getattr(part, "shape", (2,)))
