@@ -185,7 +185,7 @@ class TorchEngine(TorchGroup):
 
     def scaled_kernel(self, kernel, scale):
         # (features, k, k, c): a convolution copies a kernel of another order in each call, and gradients come in this.
-        return kernel.movedim(-1, -4).contiguous() * scale[..., :, None, None, None]
+        return kernel.movedim(kernel.ndim - 1, kernel.ndim - 4).contiguous() * scale[..., :, None, None, None]
 
     def rectify(self, x):
         if x.ndim == 4 and torch.compiler.is_compiling():

@@ -1,5 +1,6 @@
 """Export one of a flow's functions as a file that needs neither flowkit nor Keras."""
 
+import functools
 import importlib.util
 import os
 import tempfile
@@ -15,11 +16,12 @@ from keras import ops, tree
 from flowkit._engine import pip_install
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
-from flowkit.contract.noise import count, needs_for
-from flowkit.contract.shapes import as_tuple, event_size
+from flowkit.contract.call import Call
+from flowkit.contract.noise import needs_for
+from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.flow.inputs import check_adapted, check_context, embedded
-from flowkit.flow.rows import middles, refuse_varying, run, run_rows
+from flowkit.flow.rows import middle_noise, middle_of_bins, middles, refuse_varying, run, run_rows
 from flowkit.flow.sampling import latents
 
 if TYPE_CHECKING:
@@ -38,8 +40,13 @@ _FUNCTIONS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 }
 
 
-def export(flow: "Flow", path: Any, what: str, format: str, context: Any) -> float:
-    """Write one of a flow's functions to `path`, compare it with the flow: see `Flow.export`."""
+def export(
+    flow: "Flow", path: Any, what: str, format: str, context: Any, *, continuous: bool = False
+) -> float:
+    """Write one of a flow's functions to `path`, compare it with the flow: see `Flow.export`.
+
+    With `continuous`, x are the continuous values of a flow with `dequantize`, not the stored ones.
+    """
     function, given, answers = _FUNCTIONS[one_of("export's what", what, tuple(_FUNCTIONS))]
     one_of("export's format", format, tuple(FORMATS))
     if "log_prob" in answers:
@@ -49,8 +56,9 @@ def export(flow: "Flow", path: Any, what: str, format: str, context: Any) -> flo
         ends = f"a name that ends in {suffix}" if suffix else "a folder, whose name has no ending"
         raise ValueError(f"export: got {path} for {format!r}, expected {ends}.")
     require(format)
-    inputs, expected, allowed = _to_compare_on(flow, function, given, context)
-    model = Answering(flow, getattr(flow, function), inverse=given == "z")
+    dequantize = None if continuous else flow.dequantize
+    inputs, expected, allowed = _to_compare_on(flow, function, given, context, dequantize)
+    model = Answering(flow, getattr(flow, function), dequantize, inverse=given == "z")
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         temporary = Path(folder) / path.name
@@ -58,19 +66,20 @@ def export(flow: "Flow", path: Any, what: str, format: str, context: Any) -> flo
         tensors = [ops.convert_to_tensor(array) for array in few.values()]
         model(tensors if len(tensors) > 1 else tensors[0])
         known = list(zip(answers, expected, allowed, strict=True))
-        worst = _written(flow, format, model, temporary, few, inputs, known)
+        compare = functools.partial(_compare, flow, inputs, known, dequantize)
+        worst = _written(flow, format, model, temporary, few, compare)
         for made in sorted(Path(folder).iterdir()):
             os.replace(made, path.parent / made.name)
     return worst
 
 
-def _written(flow, format, model, path, few, inputs, known):
+def _written(flow, format, model, path, few, compare):
     """Write a file in the first of the engine's ways by which it agrees; return how much it differs."""
     errors: list[Exception] = []
     for way in range(engine.ways_to_write(format)):
         try:
             write(model, path, format, few, way)
-            return _compare(flow, read(path, format), inputs, known)
+            return compare(read(path, format))
         except Exception as error:  # the exporter does not know something, or has got it wrong
             path.unlink(missing_ok=True)
             errors.append(error)
@@ -86,8 +95,11 @@ def _refused(flow, expected, received):
     return ContractError("export", flow, expected=expected, received=received, hint=hint)
 
 
-def _to_compare_on(flow, function, given, context):
-    """Return ({name: rows of an input}, the flow's answers to them, by how much each may differ)."""
+def _to_compare_on(flow, function, given, context, dequantize):
+    """Return ({name: rows of an input}, the flow's answers to them, by how much each may differ).
+
+    With `dequantize` the input x holds stored values; the answers are to the middles of their bins, or continuous.
+    """
     check_adapted(flow)
     inverse, spec = given == "z", flow.bijector.spec
     scores = function not in ("_to_latents", "_to_data")
@@ -100,11 +112,15 @@ def _to_compare_on(flow, function, given, context):
     rows = latents(flow, max(BATCHES), seen, 1.0, 0)
     if not inverse:
         rows = run_rows(flow, flow._to_data, rows, seen, inverse=True)
-        if flow.dequantize is not None:
-            rows = middles(flow, flow.dequantize.as_stored(rows))
+    inputs = {given: rows}
+    if not inverse and flow.dequantize is not None:
+        pixels = flow.dequantize.as_stored(rows)
+        rows = middles(flow, pixels)
+        inputs = {given: rows if dequantize is None else pixels.astype("float32")}
 
     def answers(rows):
-        found = run(flow, getattr(flow, function), rows, seen, _no_noise(flow, rows, inverse=inverse))
+        noise = _noise_unread(flow, ops.convert_to_tensor(rows), inverse=inverse)
+        found = run(flow, getattr(flow, function), rows, seen, noise)
         return [ops.convert_to_numpy(part) for part in tree.flatten(found)]
 
     expected = answers(rows)
@@ -114,17 +130,20 @@ def _to_compare_on(flow, function, given, context):
         rounding = rng.choice([-1, 1], rows.shape).astype("float32") * eps
         pairs = zip(expected, answers(rows * (1 + rounding)), strict=True)
         moved.append([_difference(*pair) for pair in pairs])
-    inputs = {given: rows} if context is None else {given: rows, "context": context}
+    inputs |= {} if context is None else {"context": context}
     return inputs, expected, np.clip(np.max(moved, axis=0), TOLERANCE, MOST)
 
 
-def _compare(flow, run, inputs, answers):
+def _compare(flow, inputs, answers, dequantize, run):
     """Return the largest difference of a file's answers from the flow's. Raises ContractError if it is too large."""
     worst = 0.0
     for batch in BATCHES:
         received = run({name: array[:batch] for name, array in inputs.items()})
         for (name, here, allowed), there in zip(answers, received, strict=True):
-            error = _difference(here[:batch], np.asarray(there))
+            here, there = here[:batch], np.asarray(there)
+            if name == "x" and dequantize is not None:
+                there = _nearest(flow, here, there)
+            error = _difference(here, there)
             if not error <= allowed:
                 expected = f"a file that gives the flow's {name} to {allowed:.2g} of its size"
                 raise _refused(flow, expected, f"one that is off by {error:.2g} at a batch of {batch}")
@@ -132,10 +151,29 @@ def _compare(flow, run, inputs, answers):
     return worst
 
 
-class Answering(keras.Model):
-    """A function of a flow as a model without weights, which an exporter can call: they are constants of it."""
+def _nearest(flow, y, pixels):
+    """Return the continuous values nearest to `y` that are stored as `pixels`; NaN for pixels that cannot be stored.
 
-    def __init__(self, flow: "Flow", function: Callable, *, inverse: bool) -> None:
+    So rounding may move an entry over the edge of its bin if it lies that close to the edge.
+    """
+    if pixels.shape != y.shape:
+        return pixels
+    outside, inside = y, middles(flow, pixels)
+    inside = np.where(flow.dequantize.as_stored(inside) == pixels, inside, np.nan)
+    for _ in range(30):  # halve the way to the edge of the bin
+        half = (outside + inside) / 2
+        stored = flow.dequantize.as_stored(half) == pixels
+        outside, inside = np.where(stored, outside, half), np.where(stored, half, inside)
+    return inside
+
+
+class Answering(keras.Model):
+    """A function of a flow as a model without weights, which an exporter can call: they are constants of it.
+
+    With `dequantize` the data that it takes or returns are stored values, float32.
+    """
+
+    def __init__(self, flow: "Flow", function: Callable, dequantize: Any, *, inverse: bool) -> None:
         super().__init__(name="flow")
         numbers = [(variable, ops.convert_to_numpy(variable)) for variable in flow.variables]
         # Some formats can hold neither the triangular solves nor the diagonals of what weights alone determine.
@@ -147,8 +185,13 @@ class Answering(keras.Model):
             values = [(variable, ops.convert_to_tensor(array)) for variable, array in numbers]
             derived = _tensors_as(ops.convert_to_tensor, constants)
             with keras.StatelessScope(values):
-                noise = _no_noise(flow, x, inverse=inverse)
-                return function(x, flow.embed(context), noise, derived=derived, for_export=True)
+                x = x if inverse or dequantize is None else middle_of_bins(dequantize, x)
+                noise = _noise_unread(flow, x, inverse=inverse)
+                found = function(x, flow.embed(context), noise, derived=derived, for_export=True)
+                if not inverse or dequantize is None:
+                    return found
+                call = Call(inverse=True, log_det=False, for_export=True)
+                return ops.cast(dequantize.run(found, call)[0], "float32")
 
         self.answer = answer  # a closure, in which Keras does not look for layers
 
@@ -161,12 +204,9 @@ def _tensors_as(convert, nest):
     return tree.map_structure(lambda value: convert(value) if hasattr(value, "shape") else value, nest)
 
 
-def _no_noise(flow, x, *, inverse):
-    """Return zeros for the noise of a direction that only the estimate of its log-det reads; None for no needs."""
-    size = count(needs_for(flow.bijector, as_tuple(x.shape), inverse=inverse))
-    if not size:
-        return None
-    return ops.reshape(0 * x, (-1, event_size(x.shape)))[:, :1] + ops.zeros((1, size), dtype=x.dtype)
+def _noise_unread(flow, x, *, inverse):
+    """Return noise for a direction that only the estimate of its log-det reads; None for no needs."""
+    return middle_noise(needs_for(flow.bijector, as_tuple(x.shape), inverse=inverse), x)
 
 
 def _rows(context, count):

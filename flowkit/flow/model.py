@@ -406,15 +406,18 @@ class FlowModel(keras.Model):
         """Write one of the flow's functions to `path`, for any batch size, with its weights as constants.
 
         - `what`: "decode", x = f^-1(z); "encode", z = f(x); "log_prob", log p(x) in nats; or "encode_and_log_prob".
+          For a flow with `dequantize` x holds stored values such as 0..255, whole numbers in float32: "decode" returns
+          those of `flow.decode`, the others take the middle of their bins, as `flow.encode` does.
         - `format`: "onnx", "openvino" (.xml, with its .bin), "torch" (.pt2), "saved_model" (a folder) or "litert"
-          (.tflite). docs/export.md says which engine writes which, and what x is for a flow with `dequantize`.
+          (.tflite). docs/export.md lists the formats of each engine.
         - `context`: of a conditional flow a few rows to compare on; the file takes the context as its second input.
 
         The file is run on 1, 3 and 64 draws of the flow before it is put at `path`. Returns the largest difference
-        from the flow, as a part of the size of the answer. Raises ValueError for what cannot be written here,
-        ImportError for packages that are missing, and ContractError for a flow that is not built or draws noise on
-        that way, and if the file differs by more than 1e-5, or than the flow's own answer changes if its input is
-        rounded once: nothing is written then.
+        from the flow, as a part of the size of the answer; for stored values the smallest difference before rounding
+        that explains them. Raises ValueError for what cannot be written here, such as the log_prob of a flow whose
+        dequantizer has a log-det that varies, ImportError for packages that are missing, and ContractError for a flow
+        that is not built or draws noise on that way, and if the file differs by more than 1e-5, or than the flow's own
+        answer changes if its input is rounded once: nothing is written then.
         """
         from flowkit.flow.export import export  # for the few calls that need it: it takes a moment
 

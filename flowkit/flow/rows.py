@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from keras import ops, tree
 
+from flowkit.contract import Tensor
 from flowkit.contract.arguments import shown, whole_number
+from flowkit.contract.call import Call
 from flowkit.contract.noise import Needs, needs_for
+from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
 
@@ -258,14 +261,27 @@ def dequantized(
 
 
 def middles(flow: "Flow", x: np.ndarray) -> np.ndarray:
-    """Return the middles of the bins of `x`; of a foreign dequantizer the values for the middle of its noise."""
-    dequantize = flow.dequantize
-    if dequantize is None:
+    """Return `middle_of_bins` of the rows of an array, as numpy; `x` itself without a dequantizer."""
+    if flow.dequantize is None:
         return x
     with engine.no_grad():
-        if isinstance(dequantize, Dequantize):  # its noise may follow the data, to near the ends of a bin
-            return ops.convert_to_numpy(dequantize.within(x, np.full(x.shape, 0.5, "float32")))
-        needs = dequantize.noise_needs(x.shape, inverse=False)
-        middle = {"uniform": 0.5, "normal": 0.0}
-        noise = [np.full((len(x), size), middle[kind], "float32") for kind, size in needs]
-        return ops.convert_to_numpy(dequantize(x, noise=np.concatenate(noise, axis=1))[0])
+        return ops.convert_to_numpy(middle_of_bins(flow.dequantize, ops.convert_to_tensor(x)))
+
+
+def middle_of_bins(dequantize: Any, x: Tensor) -> Tensor:
+    """Return the middles of the bins of `x`; of a foreign dequantizer the values for the middle of its noise."""
+    x = ops.cast(x, dequantize.compute_dtype)
+    if isinstance(dequantize, Dequantize):  # its noise may follow the data, to near the ends of a bin
+        return dequantize.within(x, ops.full_like(x, 0.5))
+    noise = middle_noise(dequantize.noise_needs(as_tuple(x.shape), inverse=False), x)
+    return dequantize.run(x, Call(log_det=False), noise)[0]
+
+
+def middle_noise(needs: Needs, x: Tensor) -> Tensor | None:
+    """Return the middle of each number's distribution, as many rows as `x` has, also in a graph; None for no needs."""
+    if not needs:
+        return None
+    middle = {"uniform": 0.5, "normal": 0.0}
+    row = np.concatenate([np.full((1, size), middle[kind]) for kind, size in needs], axis=1)
+    zeros = ops.reshape(0 * x, (-1, event_size(x.shape)))[:, :1]
+    return zeros + ops.convert_to_tensor(row, dtype=x.dtype)

@@ -1,15 +1,20 @@
 """Flows as files that need no flowkit: what is written agrees, what differs is not left, the rest is refused."""
 
+import math
 import re
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from keras import ops
 
 from flowkit import Flow, zoo
-from flowkit.bijectors import Scale
-from flowkit.contract import ContractError
+from flowkit.bijectors import Coupling, Scale
+from flowkit.conditioners import ConvNet
+from flowkit.contract import BijectorSpec, ContractError, Domain, Surjection
+from flowkit.contract.noise import Need
+from flowkit.data import Dequantize, VariationalDequantize
 from flowkit.engines import engine
 from flowkit.flow import export
 from flowkit.flow.export import FORMATS, Format
@@ -76,8 +81,9 @@ def test_images_come_back_from_their_file_which_is_written_without_a_word(
     image_flow.export(tmp_path / "decode.onnx")
     assert [record.message for record in caplog.records if record.name.startswith("onnx")] == []
     assert "not known" not in capfd.readouterr().err
-    (y,) = export.read(tmp_path / "decode.onnx", "onnx")({"z": image_flow.encode(images)})
-    assert (image_flow.dequantize.as_stored(y) == images).all()
+    (x,) = export.read(tmp_path / "decode.onnx", "onnx")({"z": image_flow.encode(images)})
+    assert x.dtype == "float32"
+    assert (x == images).all()
 
 
 @on_torch
@@ -131,6 +137,132 @@ def test_a_file_that_differs_is_not_left(wrong, vector_flow, monkeypatch, tmp_pa
     with pytest.raises(ContractError, match=r"flow's x to .* off by .* Nothing was written"):
         vector_flow.export(there)
     assert [made.read_text() for made in tmp_path.iterdir()] == ["of an earlier export"]
+
+
+@pytest.fixture
+def pictures():
+    """A flow of images of 3 channels, whose draws fill the range of the pixels."""
+    flow = Flow(Scale(1.5), dequantize=Dequantize())
+    flow.build((None, 8, 8, 3))
+    return flow
+
+
+def answering(monkeypatch, answer):
+    """Let a file give the answer of a function of its latents."""
+    monkeypatch.setitem(FORMATS, "onnx", Format(".onnx", {engine.name: ()}))
+    monkeypatch.setattr(export, "write", lambda model, path, *given: path.write_text("a file"))
+    monkeypatch.setattr(export, "read", lambda *given: lambda inputs: [answer(inputs["z"]).astype("float32")])
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda x: np.where(x < 255, x + 1, 254),
+        lambda x: x[..., ::-1],
+        lambda x: x + 0.25,
+        lambda x: x / 255 - 0.5,
+        lambda x: np.where(np.arange(x.size).reshape(x.shape) == 100, 255 - x, x),
+        lambda x: x * np.nan,
+        lambda x: x[:1],
+    ],
+)
+def test_a_file_of_other_pixels_is_not_left(wrong, pictures, monkeypatch, tmp_path):
+    answering(monkeypatch, lambda z: wrong(pictures.decode(z, check=None).astype("float32")))
+    with pytest.raises(ContractError, match=r"flow's x to .* off by .* Nothing was written"):
+        pictures.export(tmp_path / "flow.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize(("scale", "right"), [(5e-6, True), (-5e-6, True), (1e-3, False)])
+def test_rounding_may_move_single_pixels_over_the_edge_of_a_bin(
+    scale, right, pictures, monkeypatch, tmp_path
+):
+    moved = []
+
+    def answer(z):
+        x = pictures.decode(z * (1 + scale), check=None)
+        moved.append((x != pictures.decode(z, check=None)).mean())
+        return x
+
+    answering(monkeypatch, answer)
+    if right:
+        assert pictures.export(tmp_path / "flow.onnx") <= 2 * abs(scale)
+        assert 0 < max(moved) < 1e-2
+    else:
+        with pytest.raises(ContractError, match="flow's x to 1e-05 of its size"):
+            pictures.export(tmp_path / "flow.onnx")
+
+
+@keras.saving.register_keras_serializable("flowkit-tests")
+class Halves(Surjection):
+    """y = x + (u + v) / 2 of noise of two kinds, one of them at half its size: a dequantizer of an author's own."""
+
+    spec = BijectorSpec(domain=Domain.whole(0, 255), noise="forward", likelihood="bound")
+
+    def noise_needs(self, x_shape, *, inverse):
+        size = 0 if inverse else math.prod(x_shape[1:])
+        return (Need("uniform", size), Need("normal", size)) if size else ()
+
+    def _forward(self, x, noise):
+        u, e = ops.split(noise, 2, axis=-1)
+        return x + ops.reshape(u * ops.sigmoid(e), ops.shape(x)), 0 * ops.sum(u, axis=-1)
+
+    def _inverse(self, y):
+        return ops.clip(ops.floor(y), 0, 255), 0 * ops.sum(y, axis=tuple(range(1, len(y.shape))))
+
+    def validate(self, x):
+        return x.astype("uint8")
+
+    def as_stored(self, y):
+        return np.clip(np.floor(np.asarray(y)), 0, 255).astype("uint8")
+
+
+@pytest.mark.parametrize(
+    ("dequantize", "to_middle"),
+    [
+        (Dequantize(), lambda x: (x + 0.5) / 256 - 0.5),
+        (Dequantize(n_bits=5), lambda x: (x // 8 + 0.5) / 32 - 0.5),
+        (Halves(), lambda x: x + 0.25),
+    ],
+)
+def test_files_take_and_answer_stored_values(dequantize, to_middle, images, tmp_path):
+    needs("onnx")
+    flow = Flow(Scale(1.0), dequantize=dequantize)
+    flow.build((None, 8, 8, 1))
+
+    def written(what, given):
+        flow.export(tmp_path / f"{what}.onnx", what)
+        return export.read(tmp_path / f"{what}.onnx", "onnx")(given)
+
+    pixels = images.astype("float32")
+    (z,) = written("encode", {"x": pixels})
+    np.testing.assert_allclose(z, np.e * to_middle(pixels), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(z, flow.encode(images), rtol=1e-5, atol=1e-6)
+    (x,) = written("decode", {"z": z})
+    assert x.dtype == "float32"
+    np.testing.assert_array_equal(x, flow.decode(z))
+    if dequantize.spec.log_det != "constant":
+        with pytest.raises(ValueError, match="whose log-det varies"):
+            flow.export(tmp_path / "density.onnx", "log_prob")
+        return
+    (log_prob,) = written("log_prob", {"x": pixels})
+    normal = -0.5 * (z**2 + math.log(2 * math.pi)).reshape(len(z), -1).sum(axis=1)
+    np.testing.assert_allclose(log_prob, normal + 64 * (1 - math.log(dequantize.levels)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("what", ["encode", "decode"])
+def test_a_learned_dequantizer_is_written_without_its_noise(what, perturb, images, tmp_path):
+    needs("onnx")
+    noise = Coupling(ConvNet(4, context="required"), split="checkerboard")
+    flow = Flow(Scale(1.0), dequantize=VariationalDequantize(noise))
+    perturb(flow.adapt(images)).export(tmp_path / "flow.onnx", what)
+    z = flow.encode(images)
+    given, expected = (z, images) if what == "decode" else (images, z)
+    inputs = {"z" if what == "decode" else "x": given.astype("float32")}
+    (received,) = export.read(tmp_path / "flow.onnx", "onnx")(inputs)
+    np.testing.assert_allclose(received, expected, rtol=1e-5)
 
 
 @pytest.mark.skipif(engine.name != "torch", reason="its exporters stay in a derivative in which they fail")

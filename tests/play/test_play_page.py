@@ -14,6 +14,7 @@ from flowkit import data, zoo
 from flowkit.app.play import serving
 from flowkit.flow import export
 from flowkit.play import write_page
+from flowkit.play.folder import RUNTIME
 
 pytestmark = pytest.mark.one_engine
 
@@ -359,6 +360,24 @@ def conditional(perturb):
     digits = data.load("digits")
     flow.adapt(digits.images[:256], digits.labels[:256])
     return perturb(flow, scale=0.1)
+
+
+def test_the_graphs_take_and_answer_continuous_values_for_the_noise_of_the_page(conditional, tmp_path):
+    try:
+        export.require("onnx")
+    except ImportError as error:
+        pytest.skip(str(error))
+    for name in RUNTIME:
+        (tmp_path / name).write_text("runtime")
+    train, test = (data.load("digits", split) for split in ("train", "test"))
+    made = write_page(conditional, tmp_path / "page", train=train, test=test, ort=tmp_path)
+    image, label = test.images[:1], test.labels[:1].astype("int32")
+    noise = np.fromfile(made / "noise.bin", "<f4")
+    y = ((image + noise.reshape(image.shape)) / 17 - 0.5).astype("float32")
+    z, log_prob = export.read(made / "encode.onnx", "onnx")({"x": y, "context": label})
+    np.testing.assert_allclose(log_prob, conditional.log_prob(image, label), rtol=1e-4)
+    (back,) = export.read(made / "decode.onnx", "onnx")({"z": z, "context": label})
+    np.testing.assert_allclose(back, y, atol=1e-5)
 
 
 @pytest.fixture(scope="module")
