@@ -39,8 +39,10 @@ def sample(flow, n, context, temperature, seed, batch_size, check, options, *, s
     rows = distributed.mine(np.arange(total)) if spread else np.arange(total)
     first, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
     compute = _with_log_prob if score else _denoised
+    draws = flow.draws[True] or flow.draws[False]
+    noise_seed = _noise_seed(numbers) if draws else 0
     pieces = [
-        compute(flow, z, seen, batch_size, _noise_seed(numbers), start, **options)
+        compute(flow, z, seen, batch_size, noise_seed, start, **options)
         for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop)
     ]
     x, finite, *log_prob = map(np.concatenate, zip(*pieces, strict=True))
