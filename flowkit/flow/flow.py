@@ -219,7 +219,7 @@ class Flow(FlowModel):
         seeds = layer.noise if isinstance(layer, Dequantize) else self.noise
         noise = drawn(layer.noise_needs(x.shape, inverse=False), ops.shape(x)[0], layer.compute_dtype, seeds)
         y, log_det = layer.run(ops.cast(x, layer.compute_dtype), Call(), noise)
-        return y, per_sample(layer, log_det, y) if varies(layer) else None
+        return ops.cast(y, self.compute_dtype), per_sample(layer, log_det, y) if varies(layer) else None
 
     def _noise_for(self, y):
         """Return the numbers that the bijector needs to score continuous values; None for none."""

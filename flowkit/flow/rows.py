@@ -257,7 +257,7 @@ def dequantized(
     noise = counted(needs, start, start + len(x), seed=seed, draw=draw)
     with engine.no_grad():
         y, log_det = (ops.convert_to_numpy(part) for part in layer(x, noise=noise))
-    return y, log_det if varies(layer) else None
+    return y.astype(flow.compute_dtype, copy=False), log_det if varies(layer) else None
 
 
 def middles(flow: "Flow", x: np.ndarray) -> np.ndarray:
@@ -265,7 +265,8 @@ def middles(flow: "Flow", x: np.ndarray) -> np.ndarray:
     if flow.dequantize is None:
         return x
     with engine.no_grad():
-        return ops.convert_to_numpy(middle_of_bins(flow.dequantize, ops.convert_to_tensor(x)))
+        y = ops.convert_to_numpy(middle_of_bins(flow.dequantize, ops.convert_to_tensor(x)))
+    return y.astype(flow.compute_dtype, copy=False)
 
 
 def middle_of_bins(dequantize: Any, x: Tensor) -> Tensor:

@@ -161,3 +161,12 @@ def test_log_prob_of_several_draws_is_that_of_bits_per_dim(image_flow, images):
     assert log_prob.dtype == "float32"
     np.testing.assert_allclose(-log_prob / (64 * math.log(2)), bits, rtol=1e-6)
     assert (log_prob > image_flow.log_prob(images, seed=1) - 1e-3).mean() > 0.5
+
+
+@pytest.mark.every_engine
+def test_images_in_float64():
+    flow = Flow(Scale(0.0, dtype="float64"), dequantize=Dequantize(), dtype="float64")
+    images = np.full((3, 2, 2, 1), 255, "uint8")
+    flow.adapt(images)
+    assert flow.log_prob(images).dtype == flow.encode(images).dtype == "float64"
+    np.testing.assert_allclose(flow.encode(images), 255.5 / 256 - 0.5)
