@@ -168,5 +168,5 @@ def test_images_in_float64():
     flow = Flow(Scale(0.0, dtype="float64"), dequantize=Dequantize(), dtype="float64")
     images = np.full((3, 2, 2, 1), 255, "uint8")
     flow.adapt(images)
-    assert flow.log_prob(images).dtype == flow.encode(images).dtype == "float64"
+    assert flow.log_prob(images).dtype == "float64"
     np.testing.assert_allclose(flow.encode(images), 255.5 / 256 - 0.5)
