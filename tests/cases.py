@@ -171,6 +171,13 @@ LINEAR = [
     for options in ({}, {"init": "random", "bias": True})
 ]
 
+LINEAR_GAUSSIAN = [
+    Case("LinearGaussian", fb.LinearGaussian, ((1,), (3,))),
+    Case("LinearGaussian(context)", lambda: fb.LinearGaussian(context=2), VECTOR, (2,)),
+    Case("Inverse(LinearGaussian)", lambda: fb.Inverse(fb.LinearGaussian()), VECTOR),
+    Case("Repeat(LinearGaussian)", lambda: fb.Repeat(fb.LinearGaussian(context=2), 2), VECTOR, (2,)),
+]
+
 BENT = [
     Case("Planar", lambda: fb.Planar(seed=0), ((1,), (3,))),
     Case("Planar(context)", lambda: fb.Planar(MLP([6]), seed=0), VECTOR),
@@ -503,6 +510,7 @@ ALL = [
     *MIXING,
     *CONVOLUTIONS,
     *LINEAR,
+    *LINEAR_GAUSSIAN,
     *BENT,
     *RESIDUAL,
     *CONTINUOUS,
