@@ -559,6 +559,7 @@ ONE_ENGINE = {
     ),
     # The same map with less in it than another: no bias, no context, no steps. (All weights are moved off their start.)
     *(case.name for case in LINEAR if "random" not in case.name),
+    "LinearGaussian",
     *("Coupling(required)", "Coupling(image, vector)", "Coupling(ConvNet plain edge)", "Chain(conditional)"),
     *("Chain(empty)", "Chain(pointwise)", "MultiScale(bare)", "MultiScale(priors)", "MultiScale(top prior)"),
     # A network that hears a context, in front of a map that has been asked: each layer's own tests do that too.

@@ -11,7 +11,7 @@ from flowkit.bijectors.weights import FLOOR, new_weight
 from flowkit.contract import Bijector, BijectorSpec, Shape
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import Count
-from flowkit.contract.errors import ContractError
+from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
 
 
@@ -33,8 +33,8 @@ class LinearGaussian(Bijector):
     Trained weights are those of x and c in units of deviations, so that a step of training changes columns of
     different scales alike. `Flow.fit` adapts the layer to up to 10,000 rows.
 
-    `adapt` raises what `Standardize` raises, for a column that does not vary, for example. `build` raises ContractError
-    for a context of another shape. Ledoit & Wolf, A Well-Conditioned Estimator for Large-Dimensional Covariance
+    `adapt` raises what `Standardize` raises, for a column that does not vary, for example. A context of another shape
+    raises ContractError. Ledoit & Wolf, A Well-Conditioned Estimator for Large-Dimensional Covariance
     Matrices (2004).
 
     >>> c = np.random.default_rng(0).normal(size=(500, 1)).astype("float32")
@@ -52,27 +52,25 @@ class LinearGaussian(Bijector):
         word = "none" if context is None else "required"
         self.spec = BijectorSpec(event_rank=1, log_det="constant", context=word)
 
-    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+    def build(self, x_shape: Shape) -> None:
         size = x_shape[-1]
         self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean", trainable=False)
         self.log_diagonal = self.add_weight(shape=(size,), initializer="zeros", name="log_diagonal")
         self.upper = self.add_weight(shape=(size, size), initializer="zeros", name="U")
         self.shift = self.add_weight(shape=(size,), initializer="zeros", name="b")
         if self.context is not None:
-            self._check_context(context_shape)
             entries = (self.context,)
             self.slope = self.add_weight(shape=(*entries, size), initializer="zeros", name="A")
             self.context_mean = new_weight(self, "context_mean", np.zeros(entries), trainable=False)
             self.context_std = new_weight(self, "context_std", np.ones(entries), trainable=False)
         self.flag = adapted_flag(self)
 
-    def _check_context(self, shape):
-        """Raise ContractError for the shape of a context that is not one of vectors of as many entries."""
-        if shape is None or (not isinstance(shape, dict) and tuple(shape)[1:] == (self.context,)):
-            return
-        wanted = f"vectors (batch, {self.context}) as context"
-        hint = "Pass the flow an embedding= that makes one vector of each context."
-        raise ContractError("context", self, expected=wanted, received=f"shape {shape}", hint=hint)
+    def _check_context(self, context):
+        """Raise ContractError unless a context consists of vectors of as many entries."""
+        shape = getattr(context, "shape", context)
+        if tuple(shape)[1:] != (self.context,):
+            hint = "Pass the flow an embedding= that makes one vector of each context."
+            raise shape_error(self, f"vectors (batch, {self.context})", shape, hint, clause="context")
 
     # z = (x - mean) / diag(L) R^-1 - (c - context_mean) / context_std A - b, with L^T = R diag(L), R of ones on its
     # diagonal. What is trained then counts in deviations of z.
@@ -100,6 +98,7 @@ class LinearGaussian(Bijector):
         """Return what is subtracted from standardised residuals: b, and A times a standardised context."""
         if self.context is None:
             return derived["shift"]
+        self._check_context(context)
         context = ops.cast(context, self.compute_dtype)
         context = (context - derived["context_mean"]) / derived["context_std"]
         return engine.matmul(context, derived["slope"]) + derived["shift"]
@@ -118,6 +117,7 @@ class LinearGaussian(Bijector):
         residuals = ops.convert_to_numpy(x).astype("float64") - mean
         slope = None
         if self.context is not None:
+            self._check_context(context)
             context = ops.convert_to_numpy(context).astype("float64")
             center, spread = context.mean(axis=0), context.std(axis=0)
             spread = np.where(spread > np.finfo("float32").eps * np.abs(center), spread, 1.0)
