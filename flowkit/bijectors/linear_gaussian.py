@@ -7,7 +7,7 @@ from keras import ops
 
 from flowkit.bijectors.actnorm import column_statistics
 from flowkit.bijectors.linear import eye, triangle
-from flowkit.bijectors.weights import FLOOR, new_weight
+from flowkit.bijectors.weights import FLOOR
 from flowkit.contract import Bijector, BijectorSpec, Shape
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import Count
@@ -28,7 +28,7 @@ class LinearGaussian(Bijector):
       rows left out one by one.
     - L L^T is the covariance of the residuals, with their correlations shrunk as by Ledoit and Wolf. With a context,
       these are the residuals of rows left out: those of the regression's own rows are too small if rows are few.
-    - A column that is a linear function of others, or of c, gets a deviation of about 0.001 times its own.
+    - A column that is a linear function of others, or of c, keeps at least about 0.001 of its deviation.
 
     Trained weights are those of x and c in units of deviations, so that a step of training changes columns of
     different scales alike. `Flow.fit` adapts the layer to up to 10,000 rows.
@@ -59,10 +59,10 @@ class LinearGaussian(Bijector):
         self.upper = self.add_weight(shape=(size, size), initializer="zeros", name="U")
         self.shift = self.add_weight(shape=(size,), initializer="zeros", name="b")
         if self.context is not None:
-            entries = (self.context,)
-            self.slope = self.add_weight(shape=(*entries, size), initializer="zeros", name="A")
-            self.context_mean = new_weight(self, "context_mean", np.zeros(entries), trainable=False)
-            self.context_std = new_weight(self, "context_std", np.ones(entries), trainable=False)
+            self.slope = self.add_weight(shape=(self.context, size), initializer="zeros", name="A")
+            of_context = {"shape": (self.context,), "trainable": False}
+            self.context_mean = self.add_weight(initializer="zeros", name="context_mean", **of_context)
+            self.context_std = self.add_weight(initializer="ones", name="context_std", **of_context)
         self.flag = adapted_flag(self)
 
     def _check_context(self, context):
@@ -117,23 +117,27 @@ class LinearGaussian(Bijector):
         residuals = ops.convert_to_numpy(x).astype("float64") - mean
         slope = None
         if self.context is not None:
-            self._check_context(context)
-            context = ops.convert_to_numpy(context).astype("float64")
-            center, spread = context.mean(axis=0), context.std(axis=0)
-            spread = np.where(spread > np.finfo("float32").eps * np.abs(center), spread, 1.0)
-            slope, residuals = ridge((context - center) / spread, residuals)
+            slope, residuals = ridge(self._standardized(context), residuals)
             std = np.maximum(np.sqrt(np.square(residuals).mean(axis=0)), FLOOR * std)
-            self.context_mean.assign(center)
-            self.context_std.assign(spread)
         lower = std[:, None] * np.linalg.cholesky(shrunk_covariance(residuals / std))
         diagonal = np.diag(lower)
-        if slope is not None:
-            self.slope.assign(np.linalg.solve(lower, slope.T).T)
         self.mean.assign(mean)
         self.log_diagonal.assign(np.log(diagonal))
         self.upper.assign((lower / diagonal[:, None]).T)
         self.shift.assign(np.zeros(len(mean)))
+        if slope is not None:
+            self.slope.assign(np.linalg.solve(lower, slope.T).T)
         self.flag.assign(True)
+
+    def _standardized(self, context):
+        """Store the mean and the deviation of each entry of a context, and return it in units of them."""
+        self._check_context(context)
+        context = ops.convert_to_numpy(context).astype("float64")
+        mean, std = context.mean(axis=0), context.std(axis=0)
+        std = np.where(std > np.finfo("float32").eps * np.abs(mean), std, 1.0)  # 1 for one that does not vary
+        self.context_mean.assign(mean)
+        self.context_std.assign(std)
+        return (context - mean) / std
 
 
 PENALTIES = 10.0 ** np.arange(-8, 3, 0.25)  # for each row: from none to almost no slope
