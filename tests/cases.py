@@ -171,6 +171,13 @@ LINEAR = [
     for options in ({}, {"init": "random", "bias": True})
 ]
 
+LINEAR_GAUSSIAN = [
+    Case("LinearGaussian", fb.LinearGaussian, ((1,), (3,))),
+    Case("LinearGaussian(context)", lambda: fb.LinearGaussian(context=2), VECTOR, (2,)),
+    Case("Inverse(LinearGaussian)", lambda: fb.Inverse(fb.LinearGaussian()), VECTOR),
+    Case("Repeat(LinearGaussian)", lambda: fb.Repeat(fb.LinearGaussian(context=2), 2), VECTOR, (2,)),
+]
+
 BENT = [
     Case("Planar", lambda: fb.Planar(seed=0), ((1,), (3,))),
     Case("Planar(context)", lambda: fb.Planar(MLP([6]), seed=0), VECTOR),
@@ -503,6 +510,7 @@ ALL = [
     *MIXING,
     *CONVOLUTIONS,
     *LINEAR,
+    *LINEAR_GAUSSIAN,
     *BENT,
     *RESIDUAL,
     *CONTINUOUS,
@@ -551,6 +559,7 @@ ONE_ENGINE = {
     ),
     # The same map with less in it than another: no bias, no context, no steps. (All weights are moved off their start.)
     *(case.name for case in LINEAR if "random" not in case.name),
+    "LinearGaussian",
     *("Coupling(required)", "Coupling(image, vector)", "Coupling(ConvNet plain edge)", "Chain(conditional)"),
     *("Chain(empty)", "Chain(pointwise)", "MultiScale(bare)", "MultiScale(priors)", "MultiScale(top prior)"),
     # A network that hears a context, in front of a map that has been asked: each layer's own tests do that too.

@@ -16,6 +16,7 @@ from flowkit.bijectors.elementwise import Elementwise, Exp, Logit, Sigmoid, Soft
 from flowkit.bijectors.equalize import Equalize
 from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.linear import LULinear, MatrixExponential
+from flowkit.bijectors.linear_gaussian import LinearGaussian
 from flowkit.bijectors.multiscale import MultiScale
 from flowkit.bijectors.on_columns import OnColumns
 from flowkit.bijectors.patch_coupling import PatchCoupling
@@ -46,6 +47,7 @@ __all__ = [
     "HouseholderRotation",
     "Inverse",
     "LULinear",
+    "LinearGaussian",
     "Logit",
     "MatrixExponential",
     "MultiScale",

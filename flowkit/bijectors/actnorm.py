@@ -153,7 +153,7 @@ class Standardize(ChannelAffine):
         return -self.mean.value, -self.log_std.value, None
 
     def _adapt(self, x):
-        mean, std = self._statistics(x)
+        mean, std = column_statistics(self, x)
         self._assign(mean, np.log(std))
 
     def _assign(self, mean, log_std):
@@ -161,44 +161,51 @@ class Standardize(ChannelAffine):
         self.log_std.assign(log_std.astype(self.variable_dtype))
         self.flag.assign(True)
 
-    def _statistics(self, x):
-        """Return (mean, standard deviation) of each column, float64."""
-        x = ops.convert_to_numpy(x).reshape(-1, x.shape[-1])
-        finite = np.isfinite(x)
-        self._refuse(
-            ~finite.all(axis=0),
-            lambda i: f"{x[np.argmin(finite[:, i]), i]} in row {np.argmin(finite[:, i])}",
-            "Drop or repair those rows.",
-        )
-        steps = np.spacing(np.abs(x).max(axis=0))  # between neighbouring numbers
-        x = x.astype("float64")
-        constant = (x == x[0]).all(axis=0)
-        self._refuse(
-            constant,
-            lambda i: f"all {len(x)} entries are {x[0, i]:g} in {self.compute_dtype}",
-            "Leave it out; or, if it does vary, give more rows or subtract a round number in float64.",
-        )
-        mean = x.mean(axis=0)
-        std = np.sqrt(np.square(x - mean).mean(axis=0))
-        self._refuse(
-            std < 4 * steps,
-            lambda i: (
-                f"{mean[i]:g} +- {std[i]:.2g}, which {self.compute_dtype} holds in steps of {steps[i]:.2g}"
-            ),
-            "Subtract a round number first, in float64.",
-        )
-        return mean, std
 
-    def _refuse(self, bad, fault, hint):
-        """Raise ColumnError for the first column that is `bad`, of which `fault` says what is wrong."""
-        if not bad.any():
-            return
-        first, more = int(np.argmax(bad)), int(bad.sum()) - 1
-        raise ColumnError(
-            "adapt",
-            self,
-            first,
-            f"{fault(first)}{f', and {more} more such columns' if more else ''}",
-            expected="columns of finite numbers that vary",
-            hint=hint,
-        )
+def column_statistics(layer, x):
+    """Return (mean, standard deviation) of each column, float64.
+
+    Raises ColumnError, in the name of `layer`, for a column that does not vary, or is not finite.
+    """
+    x = ops.convert_to_numpy(x).reshape(-1, x.shape[-1])
+    finite = np.isfinite(x)
+    _refuse(
+        layer,
+        ~finite.all(axis=0),
+        lambda i: f"{x[np.argmin(finite[:, i]), i]} in row {np.argmin(finite[:, i])}",
+        "Drop or repair those rows.",
+    )
+    steps = np.spacing(np.abs(x).max(axis=0))  # between neighbouring numbers
+    x = x.astype("float64")
+    _refuse(
+        layer,
+        (x == x[0]).all(axis=0),
+        lambda i: f"all {len(x)} entries are {x[0, i]:g} in {layer.compute_dtype}",
+        "Leave it out; or, if it does vary, give more rows or subtract a round number in float64.",
+    )
+    mean = x.mean(axis=0)
+    std = np.sqrt(np.square(x - mean).mean(axis=0))
+    _refuse(
+        layer,
+        std < 4 * steps,
+        lambda i: (
+            f"{mean[i]:g} +- {std[i]:.2g}, which {layer.compute_dtype} holds in steps of {steps[i]:.2g}"
+        ),
+        "Subtract a round number first, in float64.",
+    )
+    return mean, std
+
+
+def _refuse(layer, bad, fault, hint):
+    """Raise ColumnError for the first column that is `bad`, of which `fault` says what is wrong."""
+    if not bad.any():
+        return
+    first, more = int(np.argmax(bad)), int(bad.sum()) - 1
+    raise ColumnError(
+        "adapt",
+        layer,
+        first,
+        f"{fault(first)}{f', and {more} more such columns' if more else ''}",
+        expected="columns of finite numbers that vary",
+        hint=hint,
+    )

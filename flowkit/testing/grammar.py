@@ -159,6 +159,11 @@ class Grammar:
     def linear(self, here, kind, *given):
         return Expression(kind, *given, **self.pick({}, {"init": "random", "bias": True}), **self.seed())
 
+    def linear_gaussian(self, here, kind):
+        return Expression(
+            kind, **({"context": SIZE} if self.heard == SIZE and self.pick(True, False) else {})
+        )
+
     def transform(self, columns):
         """Return a transform of columns of these sets: one for each column if they differ."""
         if len(set(columns)) == 1 and (len(columns) == 1 or self.pick(True, True, True, False)):
@@ -390,6 +395,7 @@ PARTS: dict[type, tuple[Callable[[Here], bool], Builder]] = {
     b.Planar: (vector, lambda g, h, kind: Expression(kind, *g.steering(2 * h.channels + 1), **g.seed())),
     b.Radial: (vector, lambda g, h, kind: Expression(kind, *g.steering(h.channels + 2), **g.seed())),
     b.Sylvester: (vector, lambda g, h, kind: Expression(kind, units=g.whole(1, h.channels), **g.seed())),
+    b.LinearGaussian: (vector, Grammar.linear_gaussian),
     b.BlockAutoregressive: (vector, lambda g, h, kind: Expression(kind, 2, depth=g.pick(1, 2))),
     b.Residual: (vector, Grammar.residual),
     b.Continuous: (lambda h: vector(h) or even(h), Grammar.continuous),
