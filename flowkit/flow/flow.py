@@ -21,10 +21,18 @@ from flowkit.distributed.failed import failing_together
 from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
 from flowkit.engines import engine
-from flowkit.flow import inputs, packing, parts, sampling, scoring
+from flowkit.flow import inputs, packing, parts, sampling
 from flowkit.flow.model import FlowModel, locked
 from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
-from flowkit.flow.rows import default_batch_size, run_rows, score_rows, varies
+from flowkit.flow.rows import (
+    default_batch_size,
+    in_bits,
+    likelihoods,
+    log_prob_of_draws,
+    run_rows,
+    score_rows,
+    varies,
+)
 from flowkit.flow.scoring import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.objectives.objective import expect_shape
 
@@ -313,7 +321,7 @@ class Flow(FlowModel):
         One draw of the noise gives an estimate that is right on average, or a lower bound on average, as for
         dequantised data. A bound that is also estimated counts as a bound.
         """
-        words = scoring.likelihoods(self)
+        words = likelihoods(self)
         if any("bound" in word for word in words):
             return "bound"
         return "exact" if words == {"exact"} else "estimate"
@@ -336,7 +344,7 @@ class Flow(FlowModel):
         engine changes the result.
         """
         x, context = inputs.seen(self, x, context, batch_size)
-        log_prob = scoring.log_prob_of_draws(self, x, context, batch_size, seed, samples)
+        log_prob = log_prob_of_draws(self, x, context, batch_size, seed, samples)
         return log_prob.astype(self.compute_dtype)
 
     @locked
@@ -357,8 +365,8 @@ class Flow(FlowModel):
         exponentials of estimates no mean is a bound.
         """
         x, context = inputs.seen(self, x, context, batch_size)
-        log_prob = scoring.log_prob_of_draws(self, x, context, batch_size, seed, samples)
-        return scoring.in_bits(log_prob, x.shape)
+        log_prob = log_prob_of_draws(self, x, context, batch_size, seed, samples)
+        return in_bits(log_prob, x.shape)
 
     @locked
     @checked

@@ -46,7 +46,8 @@ def seen(flow: "Flow", x: Any, context: Any, batch_size: Any = None) -> tuple[An
 def seen_context(flow: "Flow", context: Any, batch_size: Any = None, rows: int | None = None) -> Any:
     """Return what the parts of a flow receive of a context, which is checked and may have to have so many rows."""
     check_adapted(flow)
-    return embedded(flow, check_context(flow, context, rows), batch_size)
+    context = check_context(flow, context, rows)
+    return context if flow.embedding is None else embedded(flow, context, batch_size)
 
 
 def checked(flow: "Flow", x: Any, context: Any) -> tuple[Any, Any]:

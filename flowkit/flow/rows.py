@@ -89,6 +89,40 @@ def score_rows(
     return in_batches(flow, score, (x, context), batch_size)
 
 
+def densities(flow, x, context, batch_size, seed, draw=0, first=0):
+    """Return log p of checked data; -inf for a row that overflows on its way.
+
+    A finite row so far out that a layer overflows ends as inf - inf, NaN: its density is 0. If a weight is NaN or
+    infinite, NaN stays.
+    """
+    log_prob = score_rows(flow, flow._log_density, x, context, batch_size, seed, draw, first, volume=True)
+    overflown = np.isnan(log_prob)
+    if overflown.any() and all(np.isfinite(weight).all() for weight in flow.get_weights()):
+        log_prob = np.where(overflown, np.array(-np.inf, log_prob.dtype), log_prob)
+    return log_prob
+
+
+def log_prob_of_draws(flow, x, context, batch_size, seed, samples, first=0):
+    """Return log p of checked data from `samples` draws of the noise together, float64: see `Flow.bits_per_dim`."""
+    score = functools.partial(densities, flow, x, context, batch_size, seed, first=first)
+    if samples == 1 or flow.exact == "exact":
+        return score().astype("float64")
+    draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
+    if any("estimated" in word for word in likelihoods(flow)):
+        return draws.mean(axis=0)
+    return functools.reduce(np.logaddexp, draws) - math.log(samples)
+
+
+def likelihoods(flow):
+    """Return the words of the specs for what the log-dets of a flow's parts are, as a set."""
+    return {part.spec.likelihood for part in (flow.bijector, flow.dequantize) if part is not None}
+
+
+def in_bits(log_prob: np.ndarray, shape: Any) -> np.ndarray:
+    """Return -log_prob / (D ln 2), D the entries of an event of data of this shape."""
+    return -log_prob / (event_size(shape) * math.log(2))
+
+
 def default_batch_size(event_size: int) -> int:
     """Return how many events one batch holds by default."""
     return max(1, _ENTRIES // max(1, event_size))

@@ -18,8 +18,7 @@ from flowkit.engines import engine
 from flowkit.flow import inputs
 from flowkit.flow.group import check_same
 from flowkit.flow.round_trip import look_at, warn_of_overflow
-from flowkit.flow.rows import count, default_batch_size, map_leaves, one_of_few, run_rows
-from flowkit.flow.scoring import densities
+from flowkit.flow.rows import count, default_batch_size, densities, map_leaves, one_of_few, run_rows
 
 if TYPE_CHECKING:
     from flowkit.flow.flow import Flow
