@@ -13,7 +13,8 @@ REAL = Domain.REAL
 class Expression:
     """A call that is made later, and each time anew; its repr is its code.
 
-    >>> Expression(b.Chain, [Expression(b.Shift, 0.5)])
+    >>> from flowkit.bijectors import Chain, Shift
+    >>> Expression(Chain, [Expression(Shift, 0.5)])
     Chain([Shift(0.5)])
     """
 
