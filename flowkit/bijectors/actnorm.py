@@ -197,7 +197,7 @@ def column_statistics(layer, x):
 
 
 def _refuse(layer, bad, fault, hint):
-    """Raise ColumnError for the first column that is `bad`, of which `fault` says what is wrong."""
+    """Raise ColumnError for the first column that is `bad`; `fault(column)` describes it."""
     if not bad.any():
         return
     first, more = int(np.argmax(bad)), int(bad.sum()) - 1

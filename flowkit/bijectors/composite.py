@@ -103,10 +103,6 @@ def _check_real(owner, whose, domain):
         raise ContractError("domain", owner, expected=wanted, received=f"{domain}", hint=hint)
 
 
-def proceed(part: Any, x: Tensor, noise: Tensor) -> None:
-    """Do nothing: the default visitor of `MultiScale.run_levels`."""
-
-
 class Composite(Bijector):
     """A bijector that runs other layers: the base class of `Chain`, `Repeat` and `MultiScale`.
 

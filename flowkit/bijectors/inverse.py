@@ -2,20 +2,21 @@
 
 from typing import Any
 
-import keras
+import numpy as np
+from keras import ops
 
 from flowkit.contract import Bijector, Context, Shape, Tensor
 from flowkit.contract.call import Call
 from flowkit.contract.flow_layer import Part
-from flowkit.contract.noise import drawn, given
+from flowkit.contract.noise import given
 from flowkit.contract.shapes import as_tuple
 
 
 class Inverse(Bijector):
     """z = f^-1(x) for the bijector f: forward and inverse change places, and so do domain and codomain.
 
-    `adapt` lets f adapt to standard normal numbers, in its domain: what f is given is not known before. Put an
-    `ActNorm` that is to normalise the data beside the Inverse, not into it.
+    `adapt` adapts f to standard normal numbers, mapped to its domain. Put an `ActNorm` that is to normalise the data
+    beside the Inverse, not into it.
 
     >>> from keras import ops
     >>> from flowkit.bijectors import Exp
@@ -73,13 +74,19 @@ class Inverse(Bijector):
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> Any:
         """Adapt f to standard normal numbers, as many as x: its own inputs are not known before it is adapted."""
-        seed = keras.random.SeedGenerator(0)
+        rng = np.random.default_rng(
+            0
+        )  # a generator of Keras's would change its state, which a Repeat may not see
         shape = as_tuple(self.compute_output_shape(as_tuple(x.shape)))
-        y = self.bijector.spec.domain.from_real(
-            keras.random.normal(shape, dtype=self.compute_dtype, seed=seed)
-        )
+        y = self.bijector.spec.domain.from_real(self._tensor(rng.normal(size=shape)))
+        draw = {"normal": rng.normal, "uniform": rng.uniform}
         needs = self.bijector.noise_needs(shape, inverse=False)
-        self.bijector.run_adapt(y, context, again, **given(drawn(needs, shape[0], self.compute_dtype, seed)))
+        drawn = [draw[kind](size=(shape[0], size)) for kind, size in needs]
+        noise = self._tensor(np.concatenate(drawn, axis=1)) if drawn else None
+        self.bijector.run_adapt(y, context, again, **given(noise))
+
+    def _tensor(self, array):
+        return ops.convert_to_tensor(array, dtype=self.compute_dtype)
 
     @property
     def composite(self) -> bool:

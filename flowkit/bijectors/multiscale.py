@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.composite import Composite, compose_scales, proceed
+from flowkit.bijectors.composite import Composite, compose_scales
 from flowkit.bijectors.levels import level_shapes
 from flowkit.contract import Context, ContractError, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Fraction, listed, words
@@ -149,7 +149,7 @@ class MultiScale(Composite):
         return self._join(self.run_levels(x, Call(context), noise, visit))
 
     def run_levels(
-        self, x: Tensor, call: Call, noise: Tensor | None = None, visit: Any = proceed, derived: Any = None
+        self, x: Tensor, call: Call, noise: Tensor | None = None, visit: Any = None, derived: Any = None
     ) -> Any:
         """Yield for each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
 
@@ -160,12 +160,13 @@ class MultiScale(Composite):
         for scale, prior, share, (own, of_prior) in zip(
             self.scales, self._networks, shares, derived, strict=True
         ):
-            found = visit(scale, x, share)
+            found = visit(scale, x, share) if visit else None
             if not isinstance(found, tuple):
                 found = scale.run(x, call, share, own)
             x, log_det = found
             kept, z = (x, x) if scale is self.scales[-1] else _halves(x)
-            visit(prior, kept, None)
+            if visit:
+                visit(prior, kept, None)
             z, whitening = self._whiten(z, prior, kept, call, of_prior)
             yield z, log_det, whitening
             x = kept

@@ -256,12 +256,11 @@ class Repeat(Replayed):
     def _split(self, derived):
         """Split what the steps derive for all copies into a list with the part of each copy."""
         try:
-            parts = split_copies(derived, self.n)
+            return split_copies(derived, self.n)
         except ValueError:
             for step, own in zip(self._held.steps.steps, derived, strict=True):
                 self._check_leading_axis(step, own)
             raise
-        return parts
 
     def _check_leading_axis(self, step, derived):
         """Raise ContractError for a derived tensor without one entry for each copy."""

@@ -67,15 +67,14 @@ class Dense(keras.layers.Dense):
         """Keep what calls read: Keras finds its kernel anew each time, which takes as long as the product."""
         plain = not self.lora_enabled and self.quantization_mode is None
         vars(self)["plain"] = (self.kernel, self.bias) if plain else None
-        vars(self)["rounds"] = self.compute_dtype != self.variable_dtype
 
     def derive(self):
         """Return the kernel and bias that `call` uses, or None for quantised or low-rank weights."""
         if self.plain is None:
             return None
         kernel, bias = self.plain
-        if self.rounds:
-            dtype = self.compute_dtype
+        dtype = self.compute_dtype
+        if dtype != self.variable_dtype:
             return {"kernel": ops.cast(kernel.value, dtype), "bias": ops.cast(bias.value, dtype)}
         return {"kernel": kernel.value, "bias": bias.value}
 

@@ -270,5 +270,8 @@ def _changed(rule, default):
     """Return a default that its rule changes, such as a tuple into a list; no default for one that it leaves as is."""
     if default is inspect.Parameter.empty:
         return default
-    found = rule(default, "default")
-    return inspect.Parameter.empty if type(found) is type(default) and found == default else default
+    try:
+        found = rule(default, "default")
+    except (TypeError, ValueError):  # which the call reports
+        return default
+    return inspect.Parameter.empty if found is default else default

@@ -39,9 +39,8 @@ class FlowLayer(Configured, keras.Layer):
     runs_hooks = True  # False if its `run` calls neither `_forward` nor `_inverse`
     takes_steps = False  # True if it solves an equation in steps, which a call with `finer` doubles
     composite = False  # True if it runs other layers, its `parts`, one after another
-    replaced: ClassVar[int] = (
-        0  # how often weights of any layer came from a file or `set_weights`, flags among them
-    )
+    # How often weights of any layer, flags among them, came from a file or `set_weights`.
+    replaced: ClassVar[int] = 0
     spec = BijectorSpec()
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
 

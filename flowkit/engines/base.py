@@ -289,20 +289,16 @@ class Engine:
         """Return a numpy array or a tensor in the form that the function of `compile_inference` takes."""
         return ops.convert_to_tensor(array)
 
-    def compile_inference(self, function, layer):
-        """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call."""
+    def compile_inference(self, function, layer, *, changes=True):
+        """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call.
 
-        adds_losses = True  # not known before the first call
+        `changes` False says that nothing in it adds losses or assigns to weights, which are dropped otherwise.
+        """
 
         def run(*args):
-            nonlocal adds_losses
-            with self.no_grad():
-                if not adds_losses:  # a scope makes each weight slower to read
-                    return function(*args)
-                with keras.StatelessScope(collect_losses=True) as scope:  # which drops losses that layers add
-                    answer = function(*args)
-            adds_losses = bool(scope.losses)
-            return answer
+            # A scope makes each weight slower to read.
+            with self.no_grad(), keras.StatelessScope() if changes else contextlib.nullcontext():
+                return function(*args)
 
         return run
 

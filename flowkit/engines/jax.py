@@ -133,7 +133,7 @@ class JaxEngine(Engine):
     def as_input(self, array):
         return array  # a compiled program takes it as it is, in a tenth of the time
 
-    def compile_inference(self, function, layer):
+    def compile_inference(self, function, layer, *, changes=True):
         @jax.jit
         def pure(values, *args):
             scope = keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True)))

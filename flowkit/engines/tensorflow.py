@@ -91,7 +91,7 @@ class TensorFlowEngine(Engine):
 
     # Answers without gradients: as graphs
 
-    def compile_inference(self, function, layer):
+    def compile_inference(self, function, layer, *, changes=True):
         compiled = {}
 
         def answer(*args):

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 _ENTRIES = 2**22  # of the rows that are adapted to: of a wide table, or of images, they are fewer
 _ENOUGH = 1000  # rows that show whether a column is of whole numbers
-_DRAWS = 256  # that layers are adapted to without data, as Glow's to images
 
 
 def adapt(flow: "Flow", x: np.ndarray, context: Any, again: bool) -> None:
@@ -43,11 +42,12 @@ def adapt(flow: "Flow", x: np.ndarray, context: Any, again: bool) -> None:
 
 def adapt_to_draws(flow: "Flow", context: Any, again: bool) -> None:
     """Adapt what waits for data to draws of the flow: 256 of them, or one for each row of a context."""
-    size = _DRAWS if context is None else count(context)
+    size = packing.DRAWS if context is None else count(context)
     flow._event()
     with engine.no_grad():
         seen = _adapt_embedding(flow, context, again)
-        x, _ = flow._draw_and_score(size, seen)
+        z = flow.base.sample((size, *flow.latent_shape), seed=flow.sampler, context=seen)
+        x = flow._to_data(z, seen, noise_of_rows(flow, z.shape, 0, inverse=True))
         _adapt_parts(flow, x, seen, again)
 
 

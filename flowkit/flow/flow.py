@@ -109,7 +109,7 @@ class Flow(FlowModel):
             if self.noise is None and self.bijector.spec.draws(inverse=False):
                 self.noise = keras.random.SeedGenerator()
             self.event_shape = x_shape[1:]
-            self.rows_of_a_batch = default_batch_size(math.prod(self.event_shape))
+            self.rows_of_a_batch = default_batch_size(event_size(x_shape) or 1)
             self._refreshes = self.bijector.refreshes
             self.draws = {inverse: self.bijector.spec.draws(inverse=inverse) for inverse in (False, True)}
             latent = as_tuple(self.bijector.compute_output_shape(x_shape))

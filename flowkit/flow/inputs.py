@@ -40,14 +40,13 @@ def seen(flow: "Flow", x: Any, context: Any, batch_size: Any = None) -> tuple[An
     if not flow.built:
         build_on(flow, x, context)
     check_adapted(flow)
-    return x, context if flow.embedding is None else embedded(flow, context, batch_size)
+    return x, embedded(flow, context, batch_size)
 
 
 def seen_context(flow: "Flow", context: Any, batch_size: Any = None, rows: int | None = None) -> Any:
-    """Return what the parts of a flow receive of a context, which is checked and may have to have so many rows."""
+    """Return the embedded context; check it, and its number of rows if `rows` is given."""
     check_adapted(flow)
-    context = check_context(flow, context, rows)
-    return context if flow.embedding is None else embedded(flow, context, batch_size)
+    return embedded(flow, check_context(flow, context, rows), batch_size)
 
 
 def checked(flow: "Flow", x: Any, context: Any) -> tuple[Any, Any]:
@@ -83,7 +82,8 @@ def real_numbers(given: Any, what: str = "data", hint: str = "") -> np.ndarray:
     """
     masked = np.ma.is_masked(given)
     try:
-        array = given if isinstance(given, np.ndarray) else plain_array(ops.convert_to_numpy(given), what)
+        plain = type(given) is np.ndarray and given.flags.writeable
+        array = given if plain else plain_array(ops.convert_to_numpy(given), what)
         array = array.astype("float64") if array.dtype.kind == "O" else array
     except (TypeError, ValueError, RuntimeError):  # ragged, symbolic, or objects that are no numbers
         array = np.asarray(None)

@@ -44,7 +44,6 @@ class FlowModel(keras.Model):
     """The base of `flowkit.Flow`: what it has as a `keras.Model`, training and files, but the density."""
 
     jit_compile: Any  # Keras's
-
     bijector: FlowLayer
     base: Any
     embedding: Any
@@ -60,6 +59,7 @@ class FlowModel(keras.Model):
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
         self.rows_of_a_batch = 1  # if no batch size is given: of a built flow more, by the size of an event
         self.ready_at = -1  # the value of `FlowLayer.replaced` when all parts were seen to be adapted
+        self._has_float16 = False  # asked by `compile`
         self.calls = 0  # of methods that may check a round trip, since the weights changed
         self.has_new_weights = False  # loaded or set, and not yet searched for NaN
         self.has_other_losses = False  # than the objective's, when `compute_loss` ran last
@@ -85,6 +85,8 @@ class FlowModel(keras.Model):
             refuse_varying(self.dequantize, type(objective).__name__)
         super().compile(optimizer, **options)
         self.objective = objective
+        # Keras scales the loss of a model in float16, but not of this one, whose networks may compute in it.
+        self._has_float16 = any(layer.dtype_policy.name == "mixed_float16" for layer in layers_inside(self))
         if engine.processes() > 1 and self.optimizer is not None:
             engine.average_gradients(self.optimizer)
 
@@ -106,8 +108,8 @@ class FlowModel(keras.Model):
 
         The embedding adapts to the context, the bijector to the data, the base to their latents. `fit` does it
         with its first batch, for parts that still need it (`again=False`); a larger one gives better statistics (256).
-        Without `x` it draws 256 rows itself, by parts as they are, and they adapt to these. In a group of processes
-        each passes rows of its own, and the statistics are those of the rows of all.
+        Without `x`, adapt to 256 draws of the unadapted flow. In a group of processes each passes rows of its own, and
+        the statistics are those of the rows of all.
         """
         with packing.learned_columns(self, x, context):
             if x is None:
@@ -141,9 +143,9 @@ class FlowModel(keras.Model):
         `x` is an array or any dataset that Keras takes; a dataset with context yields
         `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
         context, ignored by a flow that takes none; `context=` is then a ContractError. `validation_data` is x, or
-        (x, context), or (x, context, sample_weight). The first batch of a data set is checked, as arrays are. A
-        `Standardize` adapts to up to 10,000 rows: a fixed draw of those of an array, or as many batches of a data set
-        that can be read twice.
+        (x, context), or (x, context, sample_weight). The first batch of a data set is checked, as arrays are.
+        Layers with `rows_to_adapt`, such as `Standardize`, adapt to up to 10,000 rows: a fixed draw of those of an
+        array, or as many batches of a data set that can be read twice.
 
         If the objective needs no data, pass none: `fit(steps_per_epoch=1000, batch_size=256)`. Rows of a
         `context` are dealt out in batches, all of them before one comes again.
@@ -239,7 +241,7 @@ class FlowModel(keras.Model):
 
     @locked
     def predict_on_batch(self, x: Tensor) -> Tensor:
-        """Keras's `predict_on_batch`. Raises ContractError for a flow that still waits for `adapt`."""
+        """Keras's `predict_on_batch`. Raises what `evaluate` does."""
         return super().predict_on_batch(packing.ready(self, x).x)
 
     def stateless_call(
@@ -250,13 +252,11 @@ class FlowModel(keras.Model):
         return_losses: bool = False,
         **more: Any,
     ) -> Any:
-        """Run as Keras does, but through `__call__`: layers find `training` in its call context, which `call` skips.
-
-        Arrays become tensors first, as a step that runs eagerly on JAX passes numpy arrays.
-        """
+        """Run as Keras does, but through `__call__`: layers find `training` in its call context, which `call` skips."""
         variables = [*self.trainable_variables, *self.non_trainable_variables]
         mapping = zip(variables, [*trainable_variables, *non_trainable_variables], strict=True)
         with keras.StatelessScope(list(mapping), collect_losses=return_losses) as scope:
+            # An eager step on JAX passes numpy arrays.
             answer = self(*map_leaves(ops.convert_to_tensor, given), **more)
             losses = self.losses if return_losses else None
         changed = [scope.get_current_value(variable) for variable in self.non_trainable_variables]
@@ -287,17 +287,10 @@ class FlowModel(keras.Model):
             with self.lock:
                 engine.settle(self)
 
-    # State that the functions of this room share
-
     @functools.cached_property
     def context_kind(self) -> str:
         """Return "required", "optional" or "none": the most that the bijector, the base or the flow itself needs."""
         return needed_by(self.bijector, self.base, self)
-
-    @functools.cached_property
-    def _has_float16(self) -> bool:
-        """Return True if networks compute in float16: Keras scales the loss of such a model, but not of this one."""
-        return any(layer.dtype_policy.name == "mixed_float16" for layer in layers_inside(self))
 
     @functools.cached_property
     def most_rows_to_adapt(self) -> int:
@@ -314,9 +307,15 @@ class FlowModel(keras.Model):
 
     @functools.cached_property
     def _compiled_function(self) -> Callable[..., Any]:
+        # A layer of another package may add losses or draw from a generator of its own.
+        homes = {type(layer).__module__.partition(".")[0] for layer in layers_inside(self)}
+        penalised = any(getattr(layer, "activity_regularizer", None) for layer in layers_inside(self))
+        changes = penalised or not homes <= {"flowkit", "keras"}
         # A bound method is the same each time, so that it is compiled once; a closure is not.
         return functools.lru_cache(maxsize=32)(
-            lambda function, **options: engine.compile_inference(functools.partial(function, **options), self)
+            lambda function, **options: engine.compile_inference(
+                functools.partial(function, **options), self, changes=changes
+            )
         )
 
     # Weights and files
@@ -497,6 +496,5 @@ class FlowModel(keras.Model):
 
 
 def _refuse_class_weight(method, class_weight):
-    """Raise ValueError for Keras's `class_weight`: a flow learns a density of data, not of classes."""
     if class_weight is not None:
         raise ValueError(f"Flow.{method}: got class_weight=, expected sample_weight=, one number per row.")

@@ -24,7 +24,7 @@ from flowkit.flow.rows import count, head, map_leaves
 if TYPE_CHECKING:
     from flowkit.flow.flow import Flow
 
-_DRAWS = 256  # rows of context that are adapted to without data, as many as Glow's images
+DRAWS = 256  # of the flow, or rows of a context, that are adapted to without data
 
 # Inputs as Keras passes them
 
@@ -252,7 +252,7 @@ def _without_data(flow: "Flow", context: Any, options: dict[str, Any]) -> tuple[
     first, last = options.get("initial_epoch", 0) * steps, max(1, options["epochs"]) * steps
     batches = _context_batches(context, size, first, last)
     changed = {"batch_size": None, "steps_per_epoch": steps, "shuffle": False}
-    data = Packed(batches, None, (None, head(context, _DRAWS)))
+    data = Packed(batches, None, (None, head(context, DRAWS)))
     return data, with_validation(flow, options | changed)
 
 

@@ -1,4 +1,4 @@
-"""The parts of a flow: which fit together, who reads the context, and the embedding that reads it for all of them."""
+"""Check the parts of a flow, and build its embedding."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -44,7 +44,7 @@ def check_parts(bijector: Any, base: Any, embedding: Any, dequantize: Any) -> No
         )
 
 
-# Who reads it
+# Context
 
 
 def needed_by(*parts: Any) -> str:

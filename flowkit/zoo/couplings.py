@@ -8,7 +8,7 @@ from flowkit.conditioners import MLP, AngularMLP, ResidualMLP
 from flowkit.contract.arguments import Count, Positive, words
 from flowkit.distributions import Logistic, Uniform
 from flowkit.transforms import Additive, Affine, CircularRationalQuadratic, RationalQuadratic, Transform
-from flowkit.zoo.family import Plan, alternating, family, gentle
+from flowkit.zoo.family import Plan, Tails, alternating, family, gentle
 from flowkit.zoo.mixed import Mixed
 
 
@@ -58,7 +58,7 @@ def realnvp(plan: Plan, *, scale: Annotated[str, words("tanh", "sigmoid")] = "ta
 
 @family(layers=8, hidden=(128, 128), linear="lu", residual=False)
 def nsf(
-    plan: Plan, *, bins: Count = 8, bound: Positive = 5.0, tails: str = "linear", marginals: bool = True
+    plan: Plan, *, bins: Count = 8, bound: Positive = 5.0, tails: Tails = "linear", marginals: bool = True
 ) -> list[Any]:
     """Neural spline flow: `layers` of couplings by rational-quadratic splines, one pass in both directions.
 

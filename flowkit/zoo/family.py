@@ -61,6 +61,8 @@ def image_shape(value: Any, name: str) -> tuple[int, ...]:
 ImageShape = Annotated[Sequence[int], image_shape]
 Bits = Annotated[int, whole(1, 8)]
 DataLevels = Annotated[int, whole(2, 256)]
+Tails = Annotated[str, words("linear", "affine")]
+Trace = Annotated[str, words("exact", "hutchinson", "roulette")]
 
 
 def dequantizer(n_bits: int | None, data_levels: int | None) -> Dequantize | None:

@@ -13,7 +13,7 @@ from flowkit.transforms import (
     Transform,
     UnconstrainedMonotone,
 )
-from flowkit.zoo.family import Plan, alternating, family, gentle
+from flowkit.zoo.family import Plan, Tails, alternating, family, gentle
 from flowkit.zoo.mixed import Mixed
 
 
@@ -66,7 +66,7 @@ def iaf(plan: Plan) -> list[Any]:
 
 @family(layers=5, hidden=(128, 128), linear="lu", residual=False)
 def nsf_autoregressive(
-    plan: Plan, *, bins: Count = 8, bound: Positive = 5.0, tails: str = "linear"
+    plan: Plan, *, bins: Count = 8, bound: Positive = 5.0, tails: Tails = "linear"
 ) -> list[Any]:
     """Neural spline flow, autoregressive: `layers` of rational-quadratic splines, each feature's by those before it.
 

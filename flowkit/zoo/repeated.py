@@ -19,7 +19,7 @@ from flowkit.bijectors import (
 from flowkit.conditioners import LipschitzMLP
 from flowkit.contract.arguments import Between0And1, Count, words
 from flowkit.transforms import MixtureOfLogistics
-from flowkit.zoo.family import Plan, family
+from flowkit.zoo.family import Plan, Trace, family
 
 Direction = Annotated[str, words("density", "sampling")]
 
@@ -84,7 +84,7 @@ def _bends(plan, layer, direction):
 
 @family(layers=8, hidden=(64, 64))
 def residual(
-    plan: Plan, *, lipschitz: Between0And1 = 0.9, trace: str = "exact", terms: Count | None = None
+    plan: Plan, *, lipschitz: Between0And1 = 0.9, trace: Trace = "exact", terms: Count | None = None
 ) -> list[Any]:
     """Residual flow: `layers` of z = x + g(x), g a network that shrinks distances, and an actnorm between each two.
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from arrays import f64
 
-from flowkit.bijectors import ActNorm, Chain, Exp, Inverse, Logit, Scale, Shift, Sigmoid, Squeeze
+from flowkit.bijectors import ActNorm, Chain, Exp, Inverse, Logit, Repeat, Scale, Shift, Sigmoid, Squeeze
 from flowkit.contract import ContractError, Domain
 
 pytestmark = pytest.mark.one_engine
@@ -46,6 +46,11 @@ def test_what_is_inside_adapts_to_standard_normal_numbers():
     x = np.random.default_rng(0).normal(5, 2, (4096, 3)).astype("float32")
     z, _ = Inverse(Chain([Scale(2.0), ActNorm()])).adapt(x)(x)
     np.testing.assert_allclose(f64(z), x, rtol=0.2, atol=0.5)  # what it is given is scaled, and scaled back
+
+
+def test_copies_of_it_adapt():
+    layer = Repeat(Inverse(ActNorm()), 2)
+    assert layer.adapt(np.ones((8, 3), "float32")).adapted
 
 
 @pytest.mark.parametrize("inverse", [False, True])

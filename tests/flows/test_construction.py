@@ -82,3 +82,9 @@ def test_more_digits_than_the_bijector_has_are_warned_of():
         warnings.simplefilter("error")
         Flow(Scale(0.0, dtype="float64"), dtype="float64")
         Flow(Scale(0.0), dtype="float32")
+
+
+def test_a_free_axis_has_a_batch_size():
+    flow = Flow(Scale(0.0))
+    flow.build((None, None, 2))
+    assert flow.log_prob(np.zeros((3, 4, 2))).shape == (3,)
