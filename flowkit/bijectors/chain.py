@@ -1,4 +1,4 @@
-"""Bijectors one after another. A scale is folded into the matrix after it, so that the two cost one product."""
+"""Bijectors one after another. An `ActNorm` right before a `Conv1x1` is folded into its matrix: one product for both."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any
