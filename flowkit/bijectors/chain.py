@@ -1,4 +1,4 @@
-"""Bijectors one after another. An `ActNorm` right before a `Conv1x1` is folded into its matrix: one product for both."""
+"""Bijectors one after another. An `ActNorm` right before a `Conv1x1` goes into its matrix: one product for both."""
 
 from collections.abc import Iterable
 from typing import Annotated, Any

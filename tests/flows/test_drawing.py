@@ -149,7 +149,9 @@ def test_a_closure_is_compiled_for_what_it_closes_over():
 
 def test_a_method_is_compiled_once(monkeypatch):
     compiled, own = [], engine.compile_inference
-    monkeypatch.setattr(engine, "compile_inference", lambda *given: compiled.append(given[0]) or own(*given))
+    monkeypatch.setattr(
+        engine, "compile_inference", lambda *given, **how: compiled.append(given[0]) or own(*given, **how)
+    )
     flow = flow_of(Normal())
     x = np.ones((2, 2), "float32")
     for _ in range(3):
