@@ -127,8 +127,9 @@ test-keras: .venv-test/.installed
 
 # Run what `make test` leaves out: every test on every backend, with XLA's optimizer; all clauses of the checker for every
 # layer, where `make test` uses the fast profile; 2,000 drawn flows on PyTorch and 300 on each other backend, where
-# `make test` draws 60; ten kills at random moments in a group of two processes, where `make test` kills once; and exports that take minutes. This takes more than an hour. `make --keep-going check` runs all
-# parts despite failures, and `make check-kills` runs one.
+# `make test` draws 40 and 6; ten kills at random moments in a group of two processes, where `make test` kills once; and
+# exports that take minutes. This takes hours. `make --keep-going check` runs all parts despite failures, and
+# `make check-kills` runs one.
 CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py
 check: $(CHECKS)
 

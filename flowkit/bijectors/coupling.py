@@ -213,8 +213,7 @@ class Coupling(Steered):
         return (*x_shape[:-1], self._parts.sizes(x_shape[1:])[0])
 
     def _move(self, given, prepared, call):
-        move = self.transform.inverse if call.inverse else self.transform.forward
-        moved, log_slope = move(given, *prepared)
+        moved, log_slope = self.transform.run(given, prepared, inverse=call.inverse)
         masked = self._parts.masked
         moved = self._parts.only_changed(moved, given) if masked else moved
         if self.spec.log_det == "zero" or not call.log_det:

@@ -39,7 +39,7 @@ class FlowLayer(Configured, keras.Layer):
     runs_hooks = True  # False if its `run` calls neither `_forward` nor `_inverse`
     takes_steps = False  # True if it solves an equation in steps, which a call with `finer` doubles
     composite = False  # True if it runs other layers, its `parts`, one after another
-    # How often weights of any layer, flags among them, came from a file or `set_weights`.
+    # Count how often a file or `set_weights` replaced weights of any layer, flags among them.
     replaced: ClassVar[int] = 0
     spec = BijectorSpec()
     _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`

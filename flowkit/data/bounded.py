@@ -57,7 +57,7 @@ def check_kind(path: str | Path) -> None:
 
 
 def open_file(path: Path, memory: int = 1) -> BinaryIO:
-    """Open a regular file to read its bytes, each of which takes `memory` bytes; raise FileError for too many."""
+    """Open a regular file, whose bytes take `memory` bytes each once read; raise FileError for too many."""
     check_kind(path)
     check_bytes(path, path.stat().st_size, memory)
     return path.open("rb")

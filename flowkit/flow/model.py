@@ -308,9 +308,9 @@ class FlowModel(keras.Model):
     @functools.cached_property
     def _compiled_function(self) -> Callable[..., Any]:
         # A layer of another package may add losses or draw from a generator of its own.
-        homes = {type(layer).__module__.partition(".")[0] for layer in layers_inside(self)}
-        penalised = any(getattr(layer, "activity_regularizer", None) for layer in layers_inside(self))
-        changes = penalised or not homes <= {"flowkit", "keras"}
+        layers = list(layers_inside(self))
+        foreign = {type(layer).__module__.partition(".")[0] for layer in layers} - {"flowkit", "keras"}
+        changes = bool(foreign) or any(getattr(layer, "activity_regularizer", None) for layer in layers)
         # A bound method is the same each time, so that it is compiled once; a closure is not.
         return functools.lru_cache(maxsize=32)(
             lambda function, **options: engine.compile_inference(
