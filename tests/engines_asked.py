@@ -1,14 +1,13 @@
-"""Which backends `make test` runs a test on."""
+"""Which backends a test runs on."""
 
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 
-# On how many backends `make test` runs a test, by the nearest mark: its own, its class's, its module's. PyTorch runs
-# all but those marked `long`. Without a mark the room counts: the mathematics runs on all backends, training on PyTorch
-# and JAX, and what calls a flow by its public methods on PyTorch. Of a test with many cases JAX and TensorFlow run the
-# first, or the first of each kind (`wide`), or all if the test has a mark of its own. `make check` runs every case of
-# every test on every backend.
+# On how many backends a test runs, by the nearest mark: its own, its class's, its module's. PyTorch runs all. Without a
+# mark the room counts: the mathematics runs on all backends, training on PyTorch and JAX, and what calls a flow by its
+# public methods on PyTorch. Of a test with many cases JAX and TensorFlow run the first, or the first of each kind
+# (`wide`), or all if the test has a mark of its own. `make test` leaves out what is marked `long`.
 ASKED = {"one_engine": 1, "two_engines": 2, "every_engine": 3}
 ROOMS = {
     **dict.fromkeys(("bijectors", "conditioners", "contract", "engines", "transforms"), 3),
@@ -22,7 +21,7 @@ def count(room, marks):
 
 
 def mark_engines(items):
-    """Mark a test `jax` and `tensorflow` if `make test` runs it there."""
+    """Mark a test `jax` and `tensorflow` if it runs there."""
     seen = set()
     for item in items:
         room = item.path.relative_to(ROOT).parts[1]

@@ -8,13 +8,6 @@ from flowkit.contract import ContractError
 from flowkit.engines import engine
 from flowkit.flow import export
 
-# `make test` asks these on JAX too; the others, seconds each, `make check` does.
-QUICK_ON_JAX = ("realnvp", "nice", "iaf")
-FAMILIES = [
-    family if family in QUICK_ON_JAX else pytest.param(family, marks=pytest.mark.one_engine)
-    for family in zoo.ARCHITECTURES
-]
-
 
 def skip_without(format):
     try:
@@ -30,7 +23,8 @@ def test_the_page_has_each_family_and_known_functions():
         assert all(set(cell) <= set(WHAT) for cell in cells.values())
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", zoo.ARCHITECTURES)
+@pytest.mark.two_engines
 @pytest.mark.long
 def test_what_the_page_says_of_a_family_is_written(family, perturb, tmp_path):
     skip_without("onnx")
