@@ -69,13 +69,16 @@ def recipe(target):
     return re.search(rf"^{target}:.*\n((?:\t.*\n)+)", text, flags=re.MULTILINE)[1]
 
 
-def test_make_test_runs_all_but_long_ones_on_one_engine_and_make_check_all_on_each():
+def test_make_test_runs_all_but_long_ones_on_one_engine_and_make_check_all():
     choice = r"EACH|--ignore|--deselect|-k |-m |tests/"
+    makefile = (ROOT / "Makefile").read_text("utf-8")
     assert re.findall(choice, recipe("test-torch")) == ["EACH"]
-    assert "test-torch test-keras: EACH := -m 'not long'\n" in (ROOT / "Makefile").read_text("utf-8")
-    every = re.search(r"for engine in (.*); do .*Every test.*\n((?:.*\\\n)*.*)", recipe("check-tests"))
-    assert set(every[1].split()) == {"torch", "jax", "tensorflow"}
-    assert not re.search(choice, every[2])
+    assert "test-torch test-keras: EACH := -m 'not long'\n" in makefile
+    tests = recipe("check-tests")
+    assert 'if [ $$engine = torch ]; then only=; else only="-m $$engine"; fi' in tests
+    assert re.findall(choice, tests) == ["-m ", "--ignore"]
+    assert "$(addprefix --ignore ,$(CONTRACTS))" in tests
+    assert "--bijector-profile full $(PYTEST) -k 'not compiled or jax' $(CONTRACTS)" in recipe("check-contracts")
 
 
 def texts(nodes, names):
