@@ -19,6 +19,7 @@ from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
 from flowkit.flow.seeding import fit_in_order, seeded
 from flowkit.flow.table import TableFlow
 from flowkit.surjections import DequantizeColumns
+from flowkit.training import Validation
 from flowkit.zoo.family import built
 
 __all__ = ["fit_table", "table_flow"]
@@ -46,7 +47,6 @@ def table_flow(
     domains = columns.codings if front is None else front.coordinates
     if model == "nsf" and len(domains) == 1:
         model = "nsf_autoregressive"  # a coupling needs two
-        options.pop("marginals", None)  # which it has in any case
     given_size = 0 if given is None else given.size
     inner = zoo.VECTORS[model](features=len(domains), domains=list(domains), context=given_size, **options)
     bijector = inner.bijector if front is None else Chain([front, inner.bijector])
@@ -147,9 +147,9 @@ def _fit(flow, x, context, held_out, epochs, batch_size, learning_rate, seed, ve
     epochs = min(_EPOCHS, -(-_STEPS // steps)) if epochs is None else epochs
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
     flow.compile(optimizer=keras.optimizers.Adam(rate, global_clipnorm=5.0))
-    best = keras.callbacks.EarlyStopping(
-        "val_loss", patience=max(5, epochs // 5), restore_best_weights=True, start_from_epoch=epochs // 4
-    )
+    callbacks = []
+    if held_out is not None:
+        callbacks.append(Validation(*held_out, early_stopping=max(5, epochs // 5), keep_best=True))
     fit_in_order(
         flow,
         x,
@@ -157,7 +157,6 @@ def _fit(flow, x, context, held_out, epochs, batch_size, learning_rate, seed, ve
         batch_size=batch_size,
         seed=seed,
         epochs=epochs,
-        validation_data=held_out,
-        callbacks=[] if held_out is None else [best],
+        callbacks=callbacks,
         verbose=2 if verbose > 1 else 0,
     )

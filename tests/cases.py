@@ -173,9 +173,11 @@ LINEAR = [
 
 LINEAR_GAUSSIAN = [
     Case("LinearGaussian", fb.LinearGaussian, ((1,), (3,))),
-    Case("LinearGaussian(context)", lambda: fb.LinearGaussian(context=2), VECTOR, (2,)),
+    Case("LinearGaussian(context)", lambda: fb.LinearGaussian(context="required"), VECTOR, (2,)),
+    Case("NormalScores", lambda: fb.NormalScores(4), ((1,), (3,))),
+    Case("Repeat(NormalScores)", lambda: fb.Repeat(fb.NormalScores(4), 2), VECTOR),
     Case("Inverse(LinearGaussian)", lambda: fb.Inverse(fb.LinearGaussian()), VECTOR),
-    Case("Repeat(LinearGaussian)", lambda: fb.Repeat(fb.LinearGaussian(context=2), 2), VECTOR, (2,)),
+    Case("Repeat(LinearGaussian)", lambda: fb.Repeat(fb.LinearGaussian(context="required"), 2), VECTOR, (2,)),
 ]
 
 BENT = [

@@ -67,7 +67,7 @@ MAY_IMPORT = {
         "flow",
     },
     "play": {"contract", "bijectors", "flow", "training"},
-    "tables": {"contract", "bijectors", "conditioners", "surjections", "data", "flow", "zoo"},
+    "tables": {"contract", "bijectors", "conditioners", "surjections", "data", "flow", "zoo", "training"},
     "posteriors": {
         "contract",
         "bijectors",

@@ -18,6 +18,7 @@ from flowkit.bijectors.inverse import Inverse
 from flowkit.bijectors.linear import LULinear, MatrixExponential
 from flowkit.bijectors.linear_gaussian import LinearGaussian
 from flowkit.bijectors.multiscale import MultiScale
+from flowkit.bijectors.normal_scores import NormalScores
 from flowkit.bijectors.on_columns import OnColumns
 from flowkit.bijectors.patch_coupling import PatchCoupling
 from flowkit.bijectors.pointwise import Pointwise
@@ -51,6 +52,7 @@ __all__ = [
     "Logit",
     "MatrixExponential",
     "MultiScale",
+    "NormalScores",
     "OnColumns",
     "PatchCoupling",
     "PeriodicConv",

@@ -1,6 +1,6 @@
 """A linear Gaussian model of vectors, given a context or not, that `adapt` fits in closed form."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from keras import ops
@@ -10,16 +10,16 @@ from flowkit.bijectors.linear import eye, triangle
 from flowkit.bijectors.weights import FLOOR
 from flowkit.contract import Bijector, BijectorSpec, Shape
 from flowkit.contract.adaptation import adapted_flag
-from flowkit.contract.arguments import Count
+from flowkit.contract.arguments import words
 from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
 
 
 class LinearGaussian(Bijector):
-    """z = L^-1 (x - A c - b) for vectors x (batch, d) and c (batch, `context`), log-det = -sum(log L_ii).
+    """z = L^-1 (x - A c - b) for vectors x (batch, d) and c (batch, k), log-det = -sum(log L_ii).
 
-    L is lower triangular with a positive diagonal. `context` is the number of entries of c, or None for no context:
-    then z = L^-1 (x - b). Under a standard normal base, x given c is normal with mean A c + b and covariance L L^T.
+    L is lower triangular with a positive diagonal. `context` is "required", or "none": then z = L^-1 (x - b). Under a
+    standard normal base, x given c is normal with mean A c + b and covariance L L^T.
 
     `adapt(x, c)` sets A, b and L in closed form, in float64, and training goes on from there. Until then the layer
     refuses to work.
@@ -39,38 +39,40 @@ class LinearGaussian(Bijector):
 
     >>> c = np.random.default_rng(0).normal(size=(500, 1)).astype("float32")
     >>> x = np.concatenate([3 * c, 5 - c], axis=1) + np.random.default_rng(1).normal(size=(500, 2))
-    >>> z, log_det = LinearGaussian(context=1).adapt(x, c)(x, c)
+    >>> z, log_det = LinearGaussian(context="required").adapt(x, c)(x, c)
     >>> bool(abs(np.cov(ops.convert_to_numpy(z).T) - np.eye(2)).max() < 0.1)
     True
     """
 
     rows_to_adapt = 10_000
 
-    def __init__(self, *, context: Count | None = None, **kwargs: Any) -> None:
+    def __init__(self, *, context: Annotated[str, words("none", "required")] = "none", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.context = context
-        word = "none" if context is None else "required"
-        self.spec = BijectorSpec(event_rank=1, log_det="constant", context=word)
+        self.spec = BijectorSpec(event_rank=1, log_det="constant", context=context)
 
-    def build(self, x_shape: Shape) -> None:
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         size = x_shape[-1]
         self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean", trainable=False)
         self.log_diagonal = self.add_weight(shape=(size,), initializer="zeros", name="log_diagonal")
         self.upper = self.add_weight(shape=(size, size), initializer="zeros", name="U")
         self.shift = self.add_weight(shape=(size,), initializer="zeros", name="b")
-        if self.context is not None:
-            self.slope = self.add_weight(shape=(self.context, size), initializer="zeros", name="A")
-            of_context = {"shape": (self.context,), "trainable": False}
+        if self.context == "required":
+            vectors = isinstance(context_shape, tuple | list) and len(context_shape) == 2
+            self.entries = context_shape[-1] if vectors else "k"
+            self._check_context(context_shape)
+            self.slope = self.add_weight(shape=(self.entries, size), initializer="zeros", name="A")
+            of_context = {"shape": (self.entries,), "trainable": False}
             self.context_mean = self.add_weight(initializer="zeros", name="context_mean", **of_context)
             self.context_std = self.add_weight(initializer="ones", name="context_std", **of_context)
         self.flag = adapted_flag(self)
 
     def _check_context(self, context):
-        """Raise ContractError unless a context consists of vectors of as many entries."""
-        shape = getattr(context, "shape", context)
-        if tuple(shape)[1:] != (self.context,):
+        """Raise ContractError unless a context, or its shape, is of vectors of as many entries."""
+        shape = tuple(getattr(context, "shape", context) or ())
+        if shape[1:] != (self.entries,):
             hint = "Pass the flow an embedding= that makes one vector of each context."
-            raise shape_error(self, f"vectors (batch, {self.context})", shape, hint, clause="context")
+            raise shape_error(self, f"vectors (batch, {self.entries})", shape, hint, clause="context")
 
     # z = (x - mean) / diag(L) R^-1 - (c - context_mean) / context_std A - b, with L^T = R diag(L), R of ones on its
     # diagonal. What is trained then counts in deviations of z.
@@ -89,14 +91,14 @@ class LinearGaussian(Bijector):
             "shift": self.shift.value,
             "log_det": log_det if inverse else -log_det,
         }
-        if self.context is not None:
+        if self.context == "required":
             derived["context_mean"], derived["context_std"] = self.context_mean.value, self.context_std.value
             derived["slope"] = self.slope.value
         return derived
 
     def _predicted(self, context, derived):
         """Return what is subtracted from standardised residuals: b, and A times a standardised context."""
-        if self.context is None:
+        if self.context == "none":
             return derived["shift"]
         self._check_context(context)
         context = ops.cast(context, self.compute_dtype)
@@ -116,7 +118,7 @@ class LinearGaussian(Bijector):
         mean, std = column_statistics(self, x)
         residuals = ops.convert_to_numpy(x).astype("float64") - mean
         slope = None
-        if self.context is not None:
+        if self.context == "required":
             slope, residuals = ridge(self._standardized(context), residuals)
             std = np.maximum(np.sqrt(np.square(residuals).mean(axis=0)), FLOOR * std)
         lower = std[:, None] * np.linalg.cholesky(shrunk_covariance(residuals / std))

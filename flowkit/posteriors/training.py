@@ -30,7 +30,7 @@ from flowkit.training import Validation
 _DECAY = 0.001
 # Splines are the identity beyond `bound`. Beyond 3 a normal base has 0.3 % of its mass, which would stay far from
 # narrow posteriors; beyond 5 it has next to none.
-_NETWORK = {"layers": 8, "hidden": (50, 50), "bins": 10, "bound": 5.0, "residual": True}
+_NETWORK = {"layers": 8, "hidden": (50, 50), "bins": 10, "bound": 5.0, "residual": True, "marginals": False}
 
 
 @checked
@@ -191,8 +191,6 @@ def _flow(theta, x, prior, method, embedding, model, options):
         options = _NETWORK | options
         if event.shape[1] == 1:
             model = "nsf_autoregressive"  # a coupling needs two
-        else:
-            options = {"marginals": False} | options
     ends = [(domain.low, domain.high) for domain in domains or ()]
     boxed = len(ends) > 0 and bool(np.isfinite(ends).all())
     if domains and not boxed:

@@ -160,9 +160,8 @@ class Grammar:
         return Expression(kind, *given, **self.pick({}, {"init": "random", "bias": True}), **self.seed())
 
     def linear_gaussian(self, here, kind):
-        return Expression(
-            kind, **({"context": SIZE} if self.heard == SIZE and self.pick(True, False) else {})
-        )
+        heard = self.heard == SIZE and self.pick(True, False)
+        return Expression(kind, **({"context": "required"} if heard else {}))
 
     def transform(self, columns):
         """Return a transform of columns of these sets: one for each column if they differ."""
@@ -396,6 +395,7 @@ PARTS: dict[type, tuple[Callable[[Here], bool], Builder]] = {
     b.Radial: (vector, lambda g, h, kind: Expression(kind, *g.steering(h.channels + 2), **g.seed())),
     b.Sylvester: (vector, lambda g, h, kind: Expression(kind, units=g.whole(1, h.channels), **g.seed())),
     b.LinearGaussian: (vector, Grammar.linear_gaussian),
+    b.NormalScores: (vector, lambda g, h, kind: Expression(kind, g.pick(2, 4, 16))),
     b.BlockAutoregressive: (vector, lambda g, h, kind: Expression(kind, 2, depth=g.pick(1, 2))),
     b.Residual: (vector, Grammar.residual),
     b.Continuous: (lambda h: vector(h) or even(h), Grammar.continuous),

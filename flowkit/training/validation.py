@@ -27,11 +27,12 @@ class Validation(Configured, keras.callbacks.Callback):
         x: events as `Flow.log_prob` takes them, with their `context`.
         early_stopping: stop training after this number of epochs in a row without a better score, in the second at the
             earliest; None never stops.
-        keep_best: end `fit` with the weights of the best epoch, those that were scored, instead of the last ones.
+        keep_best: end `fit` with the weights of the best epoch, those that were scored, instead of the last ones. The
+            weights that training begins with are scored too, so that it never ends with worse ones.
 
     Attributes:
         best: the best score so far, or None.
-        best_epoch: the epoch of the best score, from 0.
+        best_epoch: the epoch of the best score, from 0; -1 if it is that of the weights that training began with.
 
     Raises ValueError if `x` is empty or `early_stopping` is no whole number from 1 up.
 
@@ -70,18 +71,14 @@ class Validation(Configured, keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._forget()
+        if self.keep_best:
+            self._scored(-1)
+            self.wait = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        with averaged_weights(self.model):
-            name, score = self._score()
-            if logs is not None:
-                logs[f"val_{name}"] = score
-            if score < (math.inf if self.best is None else self.best):  # NaN is not
-                self.best, self.best_epoch, self.wait = score, epoch, 0
-                if self.keep_best:
-                    self.best_weights = self.model.get_weights()
-                return
-        self.wait += 1
+        name, score = self._scored(epoch)
+        if logs is not None:
+            logs[f"val_{name}"] = score
         # Not in the first, as in Keras: a `stopped_epoch` of 0 says that training has not been stopped.
         if self.early_stopping is not None and self.wait >= self.early_stopping and epoch > 0:
             self.stopped_epoch = epoch
@@ -90,6 +87,17 @@ class Validation(Configured, keras.callbacks.Callback):
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         if self.best_weights is not None:
             self.model.set_weights(self.best_weights)
+
+    def _scored(self, epoch):
+        """Return the name and the score of the weights at the end of an epoch, and keep them if they are the best."""
+        self.wait += 1
+        with averaged_weights(self.model):
+            name, score = self._score()
+            if score < (math.inf if self.best is None else self.best):  # NaN is not
+                self.best, self.best_epoch, self.wait = score, epoch, 0
+                if self.keep_best:
+                    self.best_weights = self.model.get_weights()
+        return name, score
 
     def _score(self):
         name, scores = score_in_a_group(self.model, self.x, self.context)

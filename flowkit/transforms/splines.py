@@ -3,6 +3,7 @@
 import math
 from typing import Annotated
 
+import numpy as np
 from keras import ops
 
 from flowkit.contract import Domain, Tensor
@@ -30,6 +31,21 @@ def knots_of(raw, low, high):
     """
     shares = LEAST + (1 - LEAST * raw.shape[-2]) * ops.softmax(raw, axis=-2)
     return knots_from(shares, low, high)
+
+
+def raw_of_knots(knots):
+    """Return the raw numbers of which `knots_of` makes these knots of a column, numpy, up to a shift and a scale.
+
+    A bin that is narrower than a thousandth of the whole becomes that wide.
+    """
+    shares = np.diff(knots) / (knots[-1] - knots[0])
+    return np.log(np.maximum(shares - LEAST, LEAST**2))
+
+
+def raw_of_slopes(slopes):
+    """Return the raw numbers of which `slopes_of` makes these slopes, numpy, those below LEAST as LEAST."""
+    above = np.maximum(slopes - LEAST, LEAST**2)
+    return above + np.log(-np.expm1(-above)) - _ONE
 
 
 def knots_from(shares, low, high):

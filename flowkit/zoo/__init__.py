@@ -12,6 +12,9 @@ others for vectors, the rows of a table; docs/families.md says which to take. Of
 - `domains`: the domain of each feature, such as ["real", "positive", (0, 1)], as in `table_front`; None: all are real.
   With names as `features` also {name: domain}, of the columns that are not real.
   `nsf` and `nsf_autoregressive` take circular ones too, "circular" or ("circular", low, high), see there.
+- `start`: of most families. "closed form", the default: `adapt`, or the first call of `fit`, sets the first layers to
+  the best Gaussian of the rows, for splines to the Gaussian copula, and with a context to the best linear regression on
+  it, and training goes on from there. "standardized": each feature to mean 0 and deviation 1 alone.
 - `base`: the density of the latents, as in `Flow`; None is the standard normal, unless a family says otherwise.
 
 Each feature is standardised inside of the flow, by the data that `adapt`, or the first call of `fit`, is given. So is a

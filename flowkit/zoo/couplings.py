@@ -34,7 +34,7 @@ def nice(plan: Plan) -> list[Any]:
     return [*_couplings(plan, Additive(), take="maf"), Scale()]
 
 
-@family(layers=8, hidden=(128, 128), linear="lu")
+@family(layers=8, hidden=(128, 128), linear="lu", start="closed form")
 def realnvp(plan: Plan, *, scale: Annotated[str, words("tanh", "sigmoid")] = "tanh") -> list[Any]:
     """Real NVP: `layers` of z_b = (x_b + t(x_a)) exp(s(x_a)).
 
@@ -56,7 +56,7 @@ def realnvp(plan: Plan, *, scale: Annotated[str, words("tanh", "sigmoid")] = "ta
     return _couplings(plan, transform, take="maf")
 
 
-@family(layers=8, hidden=(128, 128), linear="lu", residual=False)
+@family(layers=8, hidden=(128, 128), linear="lu", residual=False, start="closed form")
 def nsf(
     plan: Plan, *, bins: Count = 8, bound: Positive = 5.0, tails: Tails = "linear", marginals: bool = True
 ) -> list[Any]:
@@ -69,7 +69,8 @@ def nsf(
       [-bound, bound], "linear" (the identity) or "affine" outside, for data with heavy tails.
     - `linear`: "lu", a learned matrix before each layer; "permutation", a fixed one before each two; or "none".
     - `marginals`: whether a spline of each feature alone comes first, the same for all rows, so that networks need not
-      say what a column looks like by itself.
+      say what a column looks like by itself. With a start in closed form it is `NormalScores`, so that the flow
+      begins as a Gaussian copula.
     - `residual`: whether each of `hidden`, which are then all the same, is a residual block of two layers, gated by the
       context if there is one, as in the paper's code. For columns without circles.
     - `domains`: beside those of `table_front` also "circular", an angle in [-pi, pi), and ("circular", low, high), a
@@ -89,13 +90,11 @@ def nsf(
     """
     spline, take = RationalQuadratic(bins, bound=bound, tails=tails), "nsf_autoregressive"
     if any(plan.circular):
-        mixed = Mixed(plan, spline)
+        mixed = Mixed(plan, spline, marginals)
         plan.refuse_one_feature(take)
-        first = [mixed.marginals()]
-        steps = [part for i in range(plan.layers) for part in mixed.coupling(i)]
-    else:
-        first, steps = [Pointwise(spline)], _couplings(plan, spline, take)
-    return [*first, *steps] if marginals else steps
+        return [part for i in range(plan.layers) for part in mixed.coupling(i)]
+    plan.marginals = Pointwise(spline) if marginals else None
+    return _couplings(plan, spline, take)
 
 
 @family(layers=8, hidden=(128, 128), without="domains")

@@ -16,7 +16,9 @@ from flowkit.bijectors import (
     ActNorm,
     Chain,
     Equalize,
+    LinearGaussian,
     LULinear,
+    NormalScores,
     Permute,
     Repeat,
     Scale,
@@ -44,6 +46,7 @@ def _features(features, name):
 Features = Annotated[int | Sequence[str] | None, _features]
 Layers = Annotated[int, whole(1, 1024)]
 Linear = Annotated[str, words("lu", "permutation", "none")]
+Start = Annotated[str, words("closed form", "standardized")]
 
 
 # Images
@@ -159,9 +162,11 @@ def _place(column, features, names):
 class Plan:
     """The arguments that families share, and the `front` that brings data to the scale of the layers.
 
-    A family may change them before it returns its layers. `layers`, `hidden`, `linear` and `residual` are arguments of
-    the families that name a default for them. `front` None is that of tables: from the domains of the features onto the
-    real line, then standardised, and if `actnorm` an ActNorm, which training may move. `features` are a number, or the
+    A family may change them before it returns its layers. `layers`, `hidden`, `linear`, `residual` and `start` are
+    arguments of the families that name a default for them. `front` None is that of tables: from the domains of the
+    features onto the real line, then standardised, and if `actnorm` an ActNorm, which training may move; then
+    `marginals`, a layer of each column by itself, if the family sets one. A `start` in closed form takes `NormalScores`
+    in its place, and a `LinearGaussian` in place of those that standardise. `features` are a number, or the
     `names` of columns, which `domains` may then use; `domains` become a list of one for each column. A family of images
     sets `image`, their shape, and `dequantize`.
     """
@@ -173,6 +178,7 @@ class Plan:
     hidden: Widths = ()
     linear: Linear = "none"
     residual: bool = False
+    start: Start = "standardized"
     domains: Sequence[Any] | Mapping[Any, Any] | None = None
     base: keras.Layer | None = None
     embedding: keras.Layer | None = None
@@ -181,6 +187,7 @@ class Plan:
     dequantize: Any = field(default=None, init=False)
     actnorm: bool = field(default=True, init=False)
     names: tuple[Any, ...] = field(default=(), init=False)
+    marginals: Any = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if isinstance(self.features, tuple):
@@ -226,10 +233,7 @@ class Plan:
             raise ValueError(
                 f"{self.family}'s context: got 0 with an embedding, expected the number of entries that it reads."
             )
-        front = self.front
-        if front is None:
-            front = table_front(features=self.features, domains=self.domains)
-            front += [ActNorm(factor=1.0)] if self.actnorm else []
+        front = self._front() if self.front is None else self.front
         embedding = StandardizedContext() if self.context and self.embedding is None else self.embedding
         options = {"embedding": embedding, "dequantize": self.dequantize, "name": self.family}
         flow = Flow(Chain([*front, *layers]), self.base, **options)
@@ -237,6 +241,18 @@ class Plan:
             flow.columns = Columns(self.names, None)
         event = self.image if self.features is None else (self.features,)
         return built(flow, event, self._context_shape())
+
+    def _front(self):
+        closed, marginals = self.closed_form, self.marginals
+        front = table_front(features=self.features, domains=self.domains, standardize=not closed)
+        if closed:
+            return [*front, *([NormalScores()] if marginals else []), LinearGaussian(context=self.reads)]
+        return [*front, *([ActNorm(factor=1.0)] if self.actnorm else []), *([marginals] if marginals else [])]
+
+    @property
+    def closed_form(self) -> bool:
+        """Return True if the flow starts from the best answer in closed form."""
+        return self.start == "closed form"
 
     def _context_shape(self):
         """Return the shape of the context, or a dict of shapes: what the embedding says, if it says it.
@@ -265,7 +281,13 @@ def built(flow: Any, event: Sequence[int] | None, context: Any = None) -> Any:
 
 
 _FIRST = ("features", "context", "layers", "hidden")  # before a family's own arguments, the others after them
-_OPTIONAL = ("layers", "hidden", "linear", "residual")  # arguments of the families with a default for them
+_OPTIONAL = (
+    "layers",
+    "hidden",
+    "linear",
+    "residual",
+    "start",
+)  # arguments of the families with a default for them
 
 
 def family(*, without: str = "", **usual: Any) -> Callable[[Callable[..., list[Any]]], Callable[..., Flow]]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flowkit.bijectors import Autoregressive, Chain, Inverse
+from flowkit.bijectors import Autoregressive, Chain, Inverse, Pointwise
 from flowkit.conditioners import MADE, ResidualMADE
 from flowkit.contract.arguments import Count, Positive
 from flowkit.transforms import (
@@ -17,7 +17,7 @@ from flowkit.zoo.family import Plan, Tails, alternating, family, gentle
 from flowkit.zoo.mixed import Mixed
 
 
-@family(layers=5, hidden=(128, 128), linear="none", residual=False)
+@family(layers=5, hidden=(128, 128), linear="none", residual=False, start="closed form")
 def maf(plan: Plan) -> list[Any]:
     """Masked autoregressive flow: `layers` of z_i = (x_i + t_i) exp(s_i), t_i and s_i of x_1, ..., x_(i-1).
 
@@ -64,9 +64,9 @@ def iaf(plan: Plan) -> list[Any]:
     return [Inverse(Chain(_masked(plan, gentle(plan.layers))))]
 
 
-@family(layers=5, hidden=(128, 128), linear="lu", residual=False)
+@family(layers=5, hidden=(128, 128), linear="lu", residual=False, start="closed form")
 def nsf_autoregressive(
-    plan: Plan, *, bins: Count = 8, bound: Positive = 5.0, tails: Tails = "linear"
+    plan: Plan, *, bins: Count = 8, bound: Positive = 5.0, tails: Tails = "linear", marginals: bool = True
 ) -> list[Any]:
     """Neural spline flow, autoregressive: `layers` of rational-quadratic splines, each feature's by those before it.
 
@@ -75,6 +75,7 @@ def nsf_autoregressive(
     - `layers`: each takes the features in the reverse order of the one before it.
     - `hidden`: the widths of their networks, MADEs, each at least as wide as there are features.
     - `bins`, `bound`, `tails`: the splines' own, as in `flowkit.transforms.RationalQuadratic`.
+    - `marginals`: as for `nsf`.
     - `linear`: "lu", a learned matrix before each layer; "permutation", a fixed one before each two; or "none".
     - `residual`: whether each of `hidden`, which are then all the same, is a residual block of two layers. For columns
       without circles.
@@ -91,8 +92,9 @@ def nsf_autoregressive(
     """
     spline = RationalQuadratic(bins, bound=bound, tails=tails)
     if not any(plan.circular):
+        plan.marginals = Pointwise(spline) if marginals else None
         return _masked(plan, spline)
-    mixed = Mixed(plan, spline)
+    mixed = Mixed(plan, spline, marginals)
     return [part for i in range(plan.layers) for part in mixed.autoregressive(i)]
 
 
@@ -119,7 +121,7 @@ def naf(plan: Plan, *, units: Count = 16) -> list[Any]:
     return _masked(plan, SigmoidMixture(units))
 
 
-@family(layers=3, hidden=(128, 128), linear="none")
+@family(layers=3, hidden=(128, 128), linear="none", start="closed form")
 def umnn(plan: Plan, *, units: Count = 16, nodes: Count = 33, bound: Positive = 5.0) -> list[Any]:
     """Unconstrained monotonic neural network: `layers` of z_i = b + int_0^(x_i) g, g > 0, given x_1, ..., x_(i-1).
 
@@ -141,7 +143,7 @@ def umnn(plan: Plan, *, units: Count = 16, nodes: Count = 33, bound: Positive = 
     return _masked(plan, UnconstrainedMonotone(units, nodes=nodes, bound=bound))
 
 
-@family(layers=3, hidden=(128, 128), linear="none")
+@family(layers=3, hidden=(128, 128), linear="none", start="closed form")
 def bernstein(plan: Plan, *, degree: Count = 16, bound: Positive = 5.0) -> list[Any]:
     """Bernstein polynomials: `layers` of z_i = sum_k theta_k B_k(x_i), theta increasing, of x_1, ..., x_(i-1).
 
@@ -162,7 +164,7 @@ def bernstein(plan: Plan, *, degree: Count = 16, bound: Positive = 5.0) -> list[
     return _masked(plan, Bernstein(degree, bound=bound))
 
 
-@family(layers=3, hidden=(128, 128), linear="none")
+@family(layers=3, hidden=(128, 128), linear="none", start="closed form")
 def sos(plan: Plan, *, terms: Count = 3, degree: Count = 4, bound: Positive = 5.0) -> list[Any]:
     """Sum-of-squares polynomials: `layers` of z_i = c + int_0^(x_i) sum_k p_k^2, c and the p_k of x_1, ..., x_(i-1).
 

@@ -8,7 +8,9 @@ from flowkit.bijectors import (
     Autoregressive,
     Chain,
     Coupling,
+    LinearGaussian,
     LULinear,
+    NormalScores,
     OnColumns,
     Pointwise,
     Standardize,
@@ -27,7 +29,7 @@ class Mixed:
     uniform at the end. Matrices and standardisation are for the real columns alone. So no part has a seam.
     """
 
-    def __init__(self, plan: Plan, spline: RationalQuadratic) -> None:
+    def __init__(self, plan: Plan, spline: RationalQuadratic, marginals: bool) -> None:
         if plan.residual:
             raise ValueError(
                 f"{plan.family}'s residual: got True and circular columns, expected one of them."
@@ -38,13 +40,19 @@ class Mixed:
         ]
         self.real = [not turns for turns in self.circular]
         self.features = len(self.circular)
-        scaled = self._of_real(Chain([Standardize(), ActNorm(factor=1.0)]))
-        plan.features, plan.front = self.features, [Unconstrain(plan.domains), *scaled]
+        plan.features, plan.front = self.features, self._front(marginals)
         plan.base = self._base(plan.base)
 
-    def marginals(self) -> Pointwise:
-        """Return a spline of each column by itself."""
-        return Pointwise(ByColumn(self.splines))
+    def _front(self, marginals):
+        first, by_column = (
+            Unconstrain(self.plan.domains),
+            [Pointwise(ByColumn(self.splines))] if marginals else [],
+        )
+        if not self.plan.closed_form:
+            return [first, *self._of_real(Chain([Standardize(), ActNorm(factor=1.0)])), *by_column]
+        gaussian = LinearGaussian(context=self.plan.reads)
+        real = Chain([NormalScores(), gaussian]) if marginals else gaussian
+        return [first, *self._of_real(real), *by_column]
 
     def coupling(self, layer: int) -> list[Any]:
         """Return the coupling of that number, 0 the first, and what stands before it.

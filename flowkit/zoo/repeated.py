@@ -24,7 +24,7 @@ from flowkit.zoo.family import Plan, Trace, family
 Direction = Annotated[str, words("density", "sampling")]
 
 
-@family(layers=16, hidden=(64, 64))
+@family(layers=16, hidden=(64, 64), start="closed form")
 def planar(plan: Plan, *, direction: Direction = "density") -> list[Any]:
     """Planar flow: `layers` of z = x + u tanh(w . x + b), a bend along one direction each.
 
@@ -41,7 +41,7 @@ def planar(plan: Plan, *, direction: Direction = "density") -> list[Any]:
     return _bends(plan, Planar(plan.network_of_context()), direction)
 
 
-@family(layers=16, hidden=(64, 64))
+@family(layers=16, hidden=(64, 64), start="closed form")
 def radial(plan: Plan, *, direction: Direction = "density") -> list[Any]:
     """Radial flow: `layers` of z = x + beta (x - c) / (alpha + |x - c|), a stretch around one point each.
 
@@ -59,7 +59,7 @@ def radial(plan: Plan, *, direction: Direction = "density") -> list[Any]:
     return _bends(plan, Radial(plan.network_of_context()), direction)
 
 
-@family(layers=8, hidden=(64, 64))
+@family(layers=8, hidden=(64, 64), start="closed form")
 def sylvester(plan: Plan, *, units: Count | None = None, direction: Direction = "density") -> list[Any]:
     """Sylvester flow: `layers` of z = x + Q R tanh(S Q^T x + b), bends along `units` directions at once.
 
@@ -82,7 +82,7 @@ def _bends(plan, layer, direction):
     return [Repeat(Inverse(layer) if direction == "sampling" else layer, plan.layers)]
 
 
-@family(layers=8, hidden=(64, 64))
+@family(layers=8, hidden=(64, 64), start="closed form")
 def residual(
     plan: Plan, *, lipschitz: Between0And1 = 0.9, trace: Trace = "exact", terms: Count | None = None
 ) -> list[Any]:

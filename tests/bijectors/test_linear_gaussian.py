@@ -34,7 +34,7 @@ def model(seed, columns, entries):
 
 
 def adapted(x, c=None):
-    return Flow(LinearGaussian(context=None if c is None else c.shape[1])).adapt(x, c)
+    return Flow(LinearGaussian(context="none" if c is None else "required")).adapt(x, c)
 
 
 def independent(x, held_out):
@@ -115,7 +115,7 @@ def test_what_others_explain_keeps_a_deviation(degenerate):
 def test_training_goes_on_from_there_whatever_the_scales():
     draw, _ = model(5, 4, 3)
     x, c = draw(1000)
-    flow = Flow(Chain([LinearGaussian(context=3)])).adapt(x, c)
+    flow = Flow(Chain([LinearGaussian(context="required")])).adapt(x, c)
     start = flow.log_prob(x, c).mean()
     flow.compile(keras.optimizers.Adam(1e-3))
     flow.fit(x, context=c, batch_size=100, epochs=5, verbose=0)
@@ -125,7 +125,7 @@ def test_training_goes_on_from_there_whatever_the_scales():
 @pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3), (6, 2, 1)])
 def test_a_context_of_another_shape_is_refused(shape):
     x, c = model(6, 3, 2)[0](6)
-    layer = LinearGaussian(context=2).adapt(x, c)
+    layer = LinearGaussian(context="required").adapt(x, c)
     for call in (layer, layer.inverse, layer.adapt):
         with pytest.raises(ContractError, match=r"expected vectors \(batch, 2\), received shape"):
             call(x, np.ones(shape, "float32"))

@@ -18,15 +18,19 @@ TRAIN, HELD_OUT = IMAGES[:32], IMAGES[32:]
 class Scores(Validation):
     """Its scores are given; `weights` are those that each was taken of."""
 
+    start = np.inf
+
     def __init__(self, scores, **how):
         super().__init__(HELD_OUT, **how)
-        self.given, self.weights = scores, {}
+        self.given, self.weights, self.epoch = scores, {}, None
 
     def on_epoch_end(self, epoch, logs=None):
         self.epoch = epoch
         super().on_epoch_end(epoch, logs)
 
     def _score(self):
+        if self.epoch is None:  # of the weights that training begins with
+            return "bits_per_dim", self.start
         self.weights[self.epoch] = values(self.model.weights)
         return "bits_per_dim", self.given[self.epoch]
 
@@ -69,6 +73,15 @@ def test_the_best_weights_are_those_that_scored_best():
     assert not identical(scores.weights[1], scores.weights[3])
     last = Scores([3.0, 1.0, np.nan, 2.0])
     assert identical(values(fit(last)[0].weights), last.weights[3])
+
+
+def test_training_never_ends_with_worse_weights_than_it_began_with(monkeypatch):
+    monkeypatch.setattr(Scores, "start", 1.0)
+    before = values(made().weights)
+    scores = Scores([3.0, 1.5, np.nan, 2.0], keep_best=True, early_stopping=3)
+    flow, history = fit(scores)
+    assert (scores.best, scores.best_epoch, len(history["loss"])) == (1.0, -1, 3)
+    assert identical(values(flow.weights), before)
 
 
 def test_scores_that_are_none_keep_the_last_weights():
