@@ -63,6 +63,7 @@ def fit_table(
     drop: Iterable[Any] = (),
     given: Iterable[Any] = (),
     missing: Annotated[str, words("model", "drop")] = "model",
+    unseen: Fraction | None = None,
     epochs: Count | None = None,
     batch_size: Count = 256,
     learning_rate: float = 1e-3,
@@ -81,13 +82,17 @@ def fit_table(
       ("circular", low, high), "whole", ("whole", low, high), "category" or "date".
     - `drop`: columns to leave out. `given`: columns that the others are conditioned on.
     - `missing`: "model" models which entries are missing beside what is there; "drop" leaves such rows out.
+    - `unseen`: the share of new rows whose category in a column is none of the data's, for `log_prob`. None estimates
+      it for each column by the share of its rows whose category occurs once (Good, 1953); it is 0 for True and False
+      and for ordered categories.
     - `epochs`: None trains for some 4,000 steps. The weights that are best on a share `validation` of the rows, which
       are not trained on, are kept.
     - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=4`.
 
-    Samples are frames with the types, categories and ranges of the data. A range of numbers in more than 256 steps, if
-    some occur once, is a tenth wider on both sides, but not across 0. If numbers or dates are few of the steps
-    between their ends, such as the firsts of months, samples are among them, unless `types` has the column.
+    Samples are frames with the types and categories of the data. Numbers of which new rows are likely to hold others
+    than the data, since some occur once, may lie beyond them, but not across 0. If all numbers or dates occur often,
+    others have no probability, and if they are few of the steps between their ends, such as the firsts of months,
+    samples are among them, unless `types` has the column.
     `TableFlow` explains `log_prob`.
 
     Raises TypeError for what is no frame, and ValueError for fewer than two rows, for columns without a type, all named
@@ -113,6 +118,8 @@ def fit_table(
             f"fit_table: got a table of {len(frame)} row{'s' * (len(frame) != 1)}, expected at least 2."
         )
     inferred = TypedColumns.infer(frame, types)
+    if unseen is not None:
+        inferred = inferred.with_unseen(unseen)
     columns, given_columns = inferred.some(names), inferred.some(given, ContextColumns)
     if verbose:
         print(inferred)

@@ -29,6 +29,8 @@ class Number:
     - `native`: the column's type in pandas's words, which tell "Int64" from "int64"; "" for other libraries.
     - `listed`: the steps above `low` that occur, if they are few. Codes are then places in this list.
     - `distinct`: True if no whole number occurs twice, as in a column that numbers the rows.
+    - `measured`: True if new rows are likely to hold other numbers than the data: one between two steps then has the
+      code of the nearest.
     """
 
     domain: Any
@@ -42,6 +44,7 @@ class Number:
     listed: tuple[int, ...] = ()
     rounded: int | None = None
     distinct: bool = False
+    measured: bool = False
 
     @property
     def coding(self) -> Any:
@@ -71,7 +74,7 @@ class Number:
         with np.errstate(invalid="ignore"):  # infinite entries are off all steps
             scaled = values / self.step
             codes = np.round(scaled)
-            right = np.abs(scaled - codes) < 1e-3
+            right = np.isfinite(scaled) if self.measured else np.abs(scaled - codes) < 1e-3
         if self.domain == "circular":
             codes = np.where(codes == self.levels, 0.0, codes)
         right &= (codes >= 0) & (codes < self.levels)
@@ -88,7 +91,7 @@ class Number:
             return f"a number in ({low:g}, {high:g})"
         if self.listed:
             return f"one of the {len(self.listed)} values of the training data, {self.span}"
-        return f"{self.span} in steps of {self.step:g}, the range of the column"
+        return f"{self._span(0, self.levels - 1)} in steps of {self.step:g}, the range of the column"
 
     def _steps(self, codes):
         """Return the steps above `low` of codes."""
@@ -178,9 +181,17 @@ class Number:
         if self.decimals is None:
             low, high = bounds_of(self.domain)
             return "" if isinstance(self.domain, str) else f"{low:g} to {high:g}"
-        top = self.low + (self.levels - 1) * self.step
-        comma = "," if max(-self.low, top) >= 10_000 else ""  # none in years
-        return f"{self.low:{comma}.{self.decimals}f} to {top:{comma}.{self.decimals}f}"
+        if self.measured:  # the range of the data
+            first, last = (
+                math.floor(min(end, self.levels - 1)) for end in (self.quantiles[0], self.quantiles[-1])
+            )
+            return f"{self._span(first, last)}, or beyond"
+        return self._span(0, self.levels - 1)
+
+    def _span(self, first, last):
+        first, last = (self.low + code * self.step for code in (first, last))
+        comma = "," if max(-first, last) >= 10_000 else ""  # none in years
+        return f"{first:{comma}.{self.decimals}f} to {last:{comma}.{self.decimals}f}"
 
     @property
     def word(self) -> str:
@@ -255,7 +266,10 @@ class Date(Number):
     def span(self) -> str:
         if self.decimals is None:
             return ""
-        return f"{self._moment(self.low)} to {self._moment(self.low + self.levels - 1)}"
+        return self._span(0, self.levels - 1)
+
+    def _span(self, first, last):
+        return f"{self._moment(self.low + first)} to {self._moment(self.low + last)}"
 
     @property
     def word(self) -> str:
@@ -267,7 +281,8 @@ class Date(Number):
 class Category:
     """One of `values`, each a word, a number or True or False; `ordered` ones are coded as whole numbers.
 
-    `shares`: how often each was seen, a missing entry last, from which `Flow.impute` draws.
+    `shares`: how often each was seen, a missing entry last, from which `Flow.impute` draws. `unseen`: the share of new
+    rows whose category is none of these.
     """
 
     values: tuple[Any, ...]
@@ -276,6 +291,7 @@ class Category:
     missing: bool = False
     shares: tuple[float, ...] = ()
     native: str = ""
+    unseen: float = 0.0
 
     @property
     def coding(self) -> Any:

@@ -23,7 +23,8 @@ from flowkit.data.frame_file import is_number
 
 MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
 MOST_CATEGORIES = 256  # of a column of text, unless its type is given
-_ENUMERATED = 256  # levels of which all are likely to be in the data; the range of more may be widened
+_ENUMERATED = 256  # levels, at most, of a column whose values are listed
+_BEYOND = 4  # times the range of measured numbers, on both sides, in which other rows may lie
 _SPARSE = 4  # levels for each that occurs, at least, of a column whose values are listed
 _DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
 _FAR = (
@@ -99,10 +100,11 @@ def _number(values, origin, asked, dtype, missing):
             on_steps = on_steps and _is_whole((high - low) / step)
         if on_steps and 1 < levels <= MOST_LEVELS:
             circular, below = "circular" if word == "circular" else "real", 0
-            if asked in (None, "whole") and levels > _ENUMERATED and _others_likely(values):
+            measured = asked in (None, "whole") and bool(_others_likely(values))
+            if measured:
                 below, levels = _widened(round((low + origin) / step), levels)
             low = origin + type(origin)(low - below * step)
-            return Number(circular, low, levels, decimals, dtype, missing)
+            return Number(circular, low, levels, decimals, dtype, missing, measured=measured)
     if word == "whole":
         if not in_steps or not on_steps:
             raise ValueError("fractions, no whole numbers")
@@ -118,12 +120,12 @@ def _number(values, origin, asked, dtype, missing):
 
 
 def _widened(first, levels):
-    """Return (steps below `first`, levels) with a tenth of the range more on both sides, in which other rows may lie.
+    """Return (steps below `first`, levels) with _BEYOND times the range more on both sides, for other rows.
 
     `first` is the number of the first step from 0. Numbers of one sign keep it: 0 is added to neither positive nor
     negative ones.
     """
-    more = min(levels // 10, (MOST_LEVELS - levels) // 2)
+    more = min(_BEYOND * levels, (MOST_LEVELS - levels) // 2)
     last = first + levels - 1
     start = first - more if first < 0 else max(first - more, min(first, 1))
     stop = last + more if last > 0 else min(last + more, max(last, -1))
@@ -184,7 +186,9 @@ def _date(series, missing):
         levels = int((last - first) // size) + 1
         origin = first.astype(f"datetime64[{unit}]").astype("datetime64[us]")
         if levels <= MOST_LEVELS and (moments == moments.astype(f"datetime64[{unit}]")).all():
-            steps = {"levels": max(levels, 2), "decimals": 0, "unit": unit, "origin": str(origin)}
+            beyond = levels // 10 if _others_likely(moments) else 0  # little: not all dates fit into a column
+            origin, levels = origin - beyond * size, max(levels, 2) + 2 * beyond
+            steps = {"levels": levels, "decimals": 0, "unit": unit, "origin": str(origin)}
             break
     else:
         steps = {"origin": str(first)}
@@ -244,4 +248,7 @@ def _category(series, absent, asked):
     times = Counter(entries)
     counts = np.array([times[value] for value in values] + [absent.sum()]) / len(series)
     word = str(series.dtype).partition("(")[0]
-    return Category(tuple(values), ordered, word, bool(absent.any()), tuple(counts.tolist()))
+    closed = ordered or word == "Boolean"
+    once = sum(count == 1 for count in times.values())
+    unseen = 0.0 if closed else max(once, 0.5) / (len(entries) + 1)  # Good (1953)
+    return Category(tuple(values), ordered, word, bool(absent.any()), tuple(counts.tolist()), unseen=unseen)

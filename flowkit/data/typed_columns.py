@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import narwhals as nw
@@ -11,7 +11,7 @@ import numpy as np
 from flowkit._printable import printable
 from flowkit._shipped import closest
 from flowkit.contract.arguments import shown
-from flowkit.data.column_types import ColumnType, restored_type, stored_type
+from flowkit.data.column_types import Category, ColumnType, restored_type, stored_type
 from flowkit.data.frame import Columns
 from flowkit.data.infer_type import infer_type
 
@@ -71,6 +71,11 @@ class TypedColumns(Columns):
         types = dict(zip(self.names, self.types, strict=True))
         return (kind or type(self))(tuple(names), self.library, tuple(types[name] for name in names))
 
+    def with_unseen(self, share: float) -> Any:
+        """Return the columns with this share of unseen categories in each that has categories."""
+        types = [replace(kind, unseen=share) if isinstance(kind, Category) else kind for kind in self.types]
+        return replace(self, types=tuple(types))
+
     @property
     def missing(self) -> tuple[int, ...]:
         kinds = enumerate(self.types)
@@ -96,26 +101,52 @@ class TypedColumns(Columns):
 
         Such a row has the codes of a right row, or NaN if there is none.
         """
-        columns, wrong = [], {}
+        codes, absent = self._codes(frame, gaps)
+        wrong = {}
+        for place, series in enumerate(self.in_order(frame)):
+            name, kind = self.names[place], self.types[place]
+            for row in np.flatnonzero(np.isinf(codes[:, place])).tolist():
+                received = "a missing entry" if absent[row, place] else _shown(series[row])
+                expected = "none, as in training" if absent[row, place] else kind.expected
+                wrong.setdefault(row, wrong_entry(received, name, row, expected))
+        if wrong:
+            right = np.setdiff1d(np.arange(len(codes)), list(wrong))
+            codes[list(wrong)] = codes[right[0]] if len(right) else math.nan
+        return codes, wrong
+
+    def completed(self, frame: Any) -> dict[int, tuple[np.ndarray, float]]:
+        """Return {row: (codes, log share)} of the rows of which nothing is wrong but unseen categories.
+
+        Codes are those of the row with each of the categories that were seen, and the share is the probability that a
+        row has unseen ones there. Of several columns all but the first then have their most frequent category.
+        """
+        codes, _ = self._codes(frame)
+        found = {}
+        for row in np.flatnonzero(np.isinf(codes).any(axis=1)).tolist():
+            places = np.flatnonzero(np.isinf(codes[row])).tolist()
+            shares = [getattr(self.types[place], "unseen", 0.0) for place in places]
+            if min(shares) > 0:
+                seen = [np.asarray(self.types[place].shares[:-1]) for place in places]
+                rows = np.repeat(codes[[row]], len(seen[0]), axis=0)
+                rows[:, places] = [int(np.argmax(of_column)) for of_column in seen]
+                rows[:, places[0]] = np.arange(len(seen[0]))
+                found[row] = rows, float(np.log(shares).sum())
+        return found
+
+    def _codes(self, frame, gaps=False):
+        """Return (codes, which entries are missing); codes of entries that the column's type excludes are infinite."""
+        columns, gone = [], []
         for series, name, kind in zip(self.in_order(frame), self.names, self.types, strict=True):
             try:
                 column = kind.codes(series)
             except ValueError as error:
                 raise ValueError(f"column {name!r}: got {error}") from None
-            absent, excluded = np.isnan(column), np.isinf(column)
+            absent = np.isnan(column)
             if not gaps:
-                column = np.where(absent, kind.missing_code, column)
-                excluded |= absent & (not kind.missing)
-            for row in np.flatnonzero(excluded).tolist():
-                received = "a missing entry" if absent[row] else _shown(series[row])
-                expected = "none, as in training" if absent[row] else kind.expected
-                wrong.setdefault(row, wrong_entry(received, name, row, expected))
+                column = np.where(absent, kind.missing_code if kind.missing else math.inf, column)
             columns.append(column)
-        codes = np.stack(columns, axis=1)
-        if wrong:
-            right = np.setdiff1d(np.arange(len(codes)), list(wrong))
-            codes[list(wrong)] = codes[right[0]] if len(right) else math.nan
-        return codes, wrong
+            gone.append(absent)
+        return np.stack(columns, axis=1), np.stack(gone, axis=1)
 
     def drawable(self, values: np.ndarray) -> np.ndarray:
         """Return codes, (rows, columns), as numbers on axes: NaN if missing, dates in days, categories by place."""

@@ -1,5 +1,6 @@
 """A flow of the rows of a mixed table: frames in, frames out."""
 
+import warnings
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -43,16 +44,45 @@ class TableFlow(Flow):
     def log_prob(self, x: Tensor, context: Context = None, **options: Any) -> Tensor:
         """Return log p of each row of a frame, as a Series with the frame's index: see `Flow.log_prob`.
 
-        It is named "log_prob" if it is exact, and "log_prob_bound" if it is a lower bound.
+        It is named "log_prob" if it is exact, and "log_prob_bound" if it is a lower bound. A row with a category that
+        was not seen has the probability of the rest of the row, times the share that `fit_table(unseen=)` explains.
+        An impossible row has -inf: `log_prob` warns of such rows, with the first wrong entry. They are rows with a
+        number outside of its column's set, and with a missing entry where the training data have none.
         """
         rows, context = self._split(x, context)
-        log_prob = super().log_prob(rows, context, **options)
         if not is_frame(x):
-            return log_prob
+            return super().log_prob(rows, context, **options)
+        log_prob = self._log_prob_of_frame(rows, context, options)
         name = "log_prob" if self.exact == "exact" else f"log_prob_{self.exact}"
         series = nw.new_series(name, log_prob, backend=nw.get_native_namespace(x)).to_native()
         index = nw.maybe_get_index(nw.from_native(x, eager_only=True))
         return series if index is None else series.set_axis(index)
+
+    def _log_prob_of_frame(self, rows, context, options):
+        """Return log p of the rows of a frame, -inf for impossible ones."""
+        codes, wrong = self.columns.coded(rows)
+        if is_frame(context):
+            context, wrong_given = self.context_columns.coded(context)
+            wrong = wrong_given | wrong
+            completed = {
+                row: of for row, of in self.columns.completed(rows).items() if row not in wrong_given
+            }
+        else:
+            completed = self.columns.completed(rows) if wrong else {}
+        log_prob = np.full(len(codes), -np.inf, self.compute_dtype)
+        if len(wrong) < len(codes):  # a wrong row has the codes of a right one
+            log_prob = super().log_prob(codes, context, **options)
+            log_prob[list(wrong)] = -np.inf
+        for row, (each, log_share) in completed.items():
+            its = None if context is None else np.repeat(context[[row]], len(each), axis=0)
+            log_prob[row] = np.logaddexp.reduce(super().log_prob(each, its, **options)) + log_share
+        if impossible := sorted(wrong.keys() - completed.keys()):
+            warnings.warn(
+                f"log_prob: {len(impossible):,} of {len(codes):,} rows are impossible and have -inf, the first: got "
+                f"{wrong[impossible[0]]}.",
+                stacklevel=3,
+            )
+        return log_prob
 
     def sample(self, n: int, context: Context = None, **options: Any) -> Tensor:
         """Return `n` rows as a frame; given a frame of b rows, n for each of them, with the given columns.
