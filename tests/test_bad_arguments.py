@@ -41,11 +41,7 @@ def singular():
             ValueError,
             "MADE's degrees: got array(3), expected a list of whole numbers",
         ),
-        (
-            lambda: MADE([2], degrees=3),
-            ValueError,
-            "MADE's degrees: got 3, expected a list of whole numbers",
-        ),
+        (lambda: MADE([2], degrees=3), ValueError, "MADE's degrees: got 3, expected a list of whole numbers"),
         (lambda: MADE(3), ValueError, "got 3, expected a list of widths, such as [64, 64]"),
         (lambda: MADE([8]).build((None, 3)), ValueError, "a multiple of 3 entries, received None"),
         (lambda: ConvNet(0), ValueError, "ConvNet's width: got 0, expected a whole number from 1 up"),
@@ -64,16 +60,8 @@ def singular():
             ValueError,
             "depth: got 2147483648, expected a whole number from 1 to 1024",
         ),
-        (
-            lambda: ByColumn(None),
-            TypeError,
-            "ByColumn's transforms: got None, expected a list of transforms",
-        ),
-        (
-            lambda: Joint(None, [[0]]),
-            TypeError,
-            "Joint's parts: got None, expected a list of distributions",
-        ),
+        (lambda: ByColumn(None), TypeError, "ByColumn's transforms: got None, expected a list of transforms"),
+        (lambda: Joint(None, [[0]]), TypeError, "Joint's parts: got None, expected a list of distributions"),
         (
             lambda: Joint([Normal()], None),
             ValueError,

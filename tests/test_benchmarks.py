@@ -94,48 +94,6 @@ def test_a_peer_that_is_missing_or_fails_is_named(tmp_path):
     assert "| torch | flowkit |" in printed
 
 
-@pytest.mark.skipif(engine.name != "jax", reason="both are there on JAX alone")
-@pytest.mark.two_engines
-@pytest.mark.long
-def test_the_twin_and_steps_at_once_are_measured_beside_flowkit(tmp_path):
-    asked = ["--contender", "twin", "flowkit 3 at once", "--at-once", "3"]
-    printed, written = speed(tmp_path, "--preset", "small", "vectors", *asked)
-    for comparison, names in zip(
-        written["comparisons"],
-        (["flowkit", "twin"], ["flowkit", "twin", "flowkit 3 at once"]),
-        strict=True,
-    ):
-        assert [row["contender"] for row in comparison["rows"]] == names
-        for row in comparison["rows"]:
-            assert "left_out" not in row, row["left_out"]
-            assert min(row["median"][task] for task in ("train", "log_prob", "sample")) > 0
-    assert "twin" not in printed.split("small:")[0]  # among the versions: it is the engine alone
-
-
-@pytest.mark.one_engine
-@pytest.mark.long
-def test_splines_and_a_maf_are_measured_too(tmp_path):
-    _, written = speed(tmp_path, "--preset", "splines", "maf", "--contender", "floor")
-    assert [comparison["preset"] for comparison in written["comparisons"]] == ["splines", "maf"]
-    for comparison in written["comparisons"]:
-        assert [row["contender"] for row in comparison["rows"]] == ["floor", "flowkit"]
-        for row in comparison["rows"]:
-            assert "left_out" not in row, row["left_out"]
-            checked = {"sample_checked"} if row["contender"] == "flowkit" else set()
-            assert set(row["median"]) == {"train", "log_prob", "sample"} | checked
-
-
-@on_torch
-@pytest.mark.long
-def test_a_later_run_is_compared_with_the_one_that_was_kept(tmp_path):
-    vectors = ["--preset", "vectors", "--contender", "floor"]
-    printed, written = speed(tmp_path, *vectors, "--keep", repeats=3)
-    assert "Against" not in printed  # nothing was there
-    assert json.loads((tmp_path / "released.json").read_text()) == written
-    printed, _ = speed(tmp_path, *vectors, repeats=1)
-    assert "- vectors: fewer than 3 turns, whose noise is not known" in printed
-
-
 def run(*, train, floor, preset="maf", cores=2, layers=5):
     """A run as speed.py writes it: turns of flowkit's and of the floor's training step."""
     rows = [

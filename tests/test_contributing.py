@@ -10,7 +10,6 @@ import pytest
 from cases import ALL
 
 import flowkit
-from flowkit import zoo
 
 pytestmark = pytest.mark.one_engine
 
@@ -83,31 +82,11 @@ def test_each_that_a_file_may_hold_has_its_place_in_the_api(room):
     assert registered == set(getattr(flowkit, room).__all__), "see CONTRIBUTING.md"
 
 
-def test_each_zoo_entry_names_its_paper_and_shows_an_example():
-    lacking = {}
-    for name, function in zoo.ARCHITECTURES.items():
-        text = f"{function.__doc__} {__import__(function.__module__, fromlist=['_']).__doc__}"
-        wanted = {"a paper with its year": r"\b(19|20)\d\d\b", "a doctest": ">>>"}
-        if lacks := [what for what, pattern in wanted.items() if not re.search(pattern, text)]:
-            lacking[name] = lacks
-    assert lacking == {}, "see CONTRIBUTING.md, Add a zoo entry"
-
-
 def test_each_card_names_each_of_its_recipes():
     for folder in sorted(path for path in (ROOT / "zoo").iterdir() if path.is_dir()):
         card = (folder / "README.md").read_text("utf-8")
         lacking = [path.stem for path in folder.glob("*.toml") if f"{folder.name}/{path.stem}`" not in card]
         assert lacking == [], f"{folder.name}/README.md"
-
-
-def test_the_lists_name_files_that_are_there():
-    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-    named = {
-        *re.findall(r"\]\(([\w./-]+)\)", text),
-        *re.findall(r"`((?:flowkit|tests|docs)/[\w./]*)`", text),
-    }
-    assert len(named) > 8
-    assert [name for name in named if not (ROOT / name).exists()] == []
 
 
 def test_the_citation_is_of_this_version():

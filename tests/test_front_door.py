@@ -27,17 +27,7 @@ def test_importing_flowkit_imports_nothing_beyond_the_standard_library(run_pytho
 def test_what_is_heavy_is_imported_when_it_is_asked_for(run_python):
     """By layers and a flow of them not even then, but for Keras, which brings its own, and the engine."""
     others = [engine for engine in ENGINES if engine != INSTALLED[0]]
-    heavy = [
-        *others,
-        "hypothesis",
-        "pytest",
-        "matplotlib",
-        "PIL",
-        "typer",
-        "scipy",
-        "pandas",
-        "polars",
-    ]
+    heavy = [*others, "hypothesis", "pytest", "matplotlib", "PIL", "typer", "scipy", "pandas", "polars"]
     source = f"""
         import sys
         import flowkit, keras

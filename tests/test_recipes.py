@@ -161,8 +161,7 @@ def test_names_of_recipes_are_found_and_the_nearest_listed():
     with pytest.raises(RecipeError, match=r"no recipe '\?'; there are .*glow/digits"):
         find("?")
     with pytest.raises(
-        RecipeError,
-        match=r"there is no recipe 'nsf'; .*nsf/magic.* For a family of flows write a TOML file",
+        RecipeError, match=r"there is no recipe 'nsf'; .*nsf/magic.* For a family of flows write a TOML file"
     ):
         find("nsf")
     with pytest.raises(RecipeError, match=r"no recipe 'maf'; .* TOML file whose \[model\] has name"):
@@ -351,10 +350,7 @@ def test_class_conditional_recipe_feeds_labels():
             "model.classifier_weight=1e300",
             r"model.classifier_weight: got 1e\+300, expected a number from 0 to 1e\+06",
         ),
-        (
-            "data.source=~nobody-here/x",
-            "data.source: ~nobody-here/x: got no file or folder, expected one",
-        ),
+        ("data.source=~nobody-here/x", "data.source: ~nobody-here/x: got no file or folder, expected one"),
     ],
 )
 def test_what_only_the_data_can_tell(override, message):
@@ -457,8 +453,7 @@ def test_labels_and_squares_of_what_is_held_out_are_as_those_of_the_test():
 
 def test_all_rows_cannot_be_held_out():
     with pytest.raises(
-        RecipeError,
-        match=r"data.validation = 80: got 80 rows or images in digits, expected more than the 80",
+        RecipeError, match=r"data.validation = 80: got 80 rows or images in digits, expected more than the 80"
     ):
         prepare(parse_recipe(GOOD, ["data.validation=80"]))
     with pytest.raises(RecipeError, match="the recipe holds no rows out to validate on"):
