@@ -12,6 +12,7 @@ from flowkit.conditioners import MADE, MLP, ConvNet, ResidualMADE, ResidualMLP
 from flowkit.convert import from_zuko
 from flowkit.distributions import Joint, Normal, StudentT
 from flowkit.testing import check_bijector, check_distribution
+from flowkit.training import GuardedOptimizer, Validation, WarmUpCosine, image_grid
 from flowkit.transforms import ByColumn
 
 pytestmark = pytest.mark.one_engine
@@ -96,6 +97,23 @@ def singular():
             TypeError,
             "check_distribution: got 'normal', expected a Distribution",
         ),
+        (lambda: GuardedOptimizer("adam"), TypeError, "got 'adam', expected a keras.optimizers.Optimizer"),
+        (
+            lambda: GuardedOptimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam())),
+            ValueError,
+            "got a LossScaleOptimizer",
+        ),
+        (
+            lambda: WarmUpCosine(0.1, warmup_steps=9, total_steps=9),
+            ValueError,
+            "got 9, expected more than the 9",
+        ),
+        (lambda: Validation(np.zeros((0, 2))), ValueError, "expected at least one row or image to score"),
+        (lambda: Validation(None), ValueError, "Validation: got None, expected at least one"),
+        (lambda: image_grid(np.zeros((2, 2), "uint8")), ValueError, "got shape"),
+        (lambda: image_grid(np.zeros((0, 2, 2), "uint8")), ValueError, "got shape"),
+        (lambda: image_grid(np.zeros((1, 2, 2), "float32")), ValueError, "got float32"),
+        (lambda: image_grid(np.full((1, 2, 2), 256)), ValueError, "in 256..256"),
         (lambda: flow().sample(2, seed="a"), ValueError, "seed: got 'a', expected a whole number"),
         (lambda: flow().log_prob(None), ValueError, "got None, expected data as an array of numbers"),
         (lambda: flow().log_prob("rows"), ValueError, "got 'rows', expected data as an array of numbers"),

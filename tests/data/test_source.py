@@ -343,6 +343,7 @@ BAD_SOURCES = [
     (pictures((6, 6, 3), (7, 9, 3)), {}, r"got .* pixels, expected .* as in .*Give a size"),
     (pictures((6, 6), dtype="uint16"), {}, "8 bits per channel"),
     (pictures((6, 6), name="{}.gif"), {}, r"got no image among 20 files, .*\. Save them as \.png"),
+    (pictures((6, 6), name="a.png"), {"split": "test"}, r"got \d+ images and none for"),
     (lambda folder: pictures((6, 6))(folder) / "0.png", {}, "expected a folder, .* Put images into a folder"),
 ]
 

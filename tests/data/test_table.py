@@ -6,7 +6,7 @@ import numpy as np
 import polars
 import pytest
 
-from flowkit.data import absolute, load, load_table
+from flowkit.data import Columns, absolute, load, load_table
 from flowkit.data.table import read_frame
 
 pytestmark = pytest.mark.one_engine
@@ -171,6 +171,12 @@ def saved(path, x):
 
 
 # Files that mean harm, and programs that write other tables than they seem to
+
+
+@pytest.mark.parametrize("names", [("a", "a"), (), ("a", 1.5)])
+def test_names_of_columns_that_are_none(names):
+    with pytest.raises(ValueError, match="expected"):
+        Columns(names, None)
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
