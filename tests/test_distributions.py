@@ -102,20 +102,6 @@ def test_heavy_tails_are_fitted_by_a_heavy_base():
     assert abs(nll[StudentT] - 2 * stats.t(2).entropy()) < 0.1
 
 
-@pytest.mark.one_engine
-def test_clusters_are_fitted_by_a_mixture():
-    rng = np.random.default_rng(0)
-    x = (rng.choice([-4.0, 4.0], size=(2000, 1)) + 0.5 * rng.normal(size=(2000, 2))).astype("float32")
-    flow = Flow(Shift(), Mixture(2))
-    flow.compile(keras.optimizers.Adam(0.05))
-    flow.fit(x, batch_size=200, epochs=60, verbose=0)
-    entropy = np.log(2) + 2 * stats.norm(scale=0.5).entropy()
-    assert abs(-flow.log_prob(x).mean() - entropy) < 0.1
-    samples = flow.sample(2000, seed=0)
-    assert (np.abs(samples[:, 0] - samples[:, 1]) < 4).all()
-    assert abs((samples[:, 0] > 0).mean() - (x[:, 0] > 0).mean()) < 0.05
-
-
 @pytest.mark.parametrize("name", ["Normal(conditioner)", "Mixture(conditioner)", "StudentT(conditioner)"])
 def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
     rng = np.random.default_rng(0)

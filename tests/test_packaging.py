@@ -1,6 +1,5 @@
 """What is packed, and the files around the package that name its requirements."""
 
-import ast
 import os
 import re
 import subprocess
@@ -32,23 +31,6 @@ def requirements(engine, kind):
 def bound(requirement):
     """The version after `>=`; an extra in brackets and a marker after `;` do not count."""
     return re.fullmatch(r"[a-z-]+(?:\[[a-z0-9-]+\])?>=([0-9.]+)", requirement.split(";")[0].strip())[1]
-
-
-def test_what_users_install_is_tried_on_each_python_and_engine():
-    """`nox -s package`; that its file is a program is seen by running it."""
-    said = {
-        target.id: ast.literal_eval(node.value)
-        for node in ast.parse((ROOT / "noxfile.py").read_text(encoding="utf-8")).body
-        if isinstance(node, ast.Assign)
-        and isinstance(target := node.targets[0], ast.Name)
-        and target.id.isupper()
-        if target.id != "DIST"
-    }
-    pythons = {
-        line.rsplit(" ", 1)[1] for line in PROJECT["classifiers"] if re.search(r"Python :: 3\.\d", line)
-    }
-    assert set(said["PYTHONS"]) == pythons
-    assert set(said["ENGINES"]) == set(ENGINES)
 
 
 def test_no_engine_is_a_dependency():

@@ -417,6 +417,7 @@ def continuous(perturb):
     return perturb(flow.adapt(data.load("digits").images[:256]), scale=0.1)
 
 
+@pytest.mark.long
 def test_a_flow_whose_density_is_an_estimate_has_a_page_without_it(continuous, opened, folder, tmp_path):
     """`folder` skips where there is no runtime."""
     train, test = (data.load("digits", split) for split in ("train", "test"))

@@ -95,34 +95,6 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path):
     assert identical(whole, run("parts.npz", 4))
 
 
-class Shown(keras.callbacks.Callback):
-    """How an optimizer is shown before and after each step; it does not ask for `model`, which would bring it back."""
-
-    def __init__(self, optimizer):
-        super().__init__()
-        self.optimizer, self.texts = optimizer, set()
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.texts.add(repr(self.optimizer))
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.texts.add(repr(self.optimizer))
-
-
-def test_the_rate_that_was_passed_is_shown():
-    optimizer = training.GlowAdamax(0.1)
-    shown = Shown(optimizer)
-    compiled(optimizer).fit(rows(24), batch_size=8, verbose=0, callbacks=[shown])
-    assert shown.texts == {"GlowAdamax(0.1)"}
-
-    def halved():
-        return 0.05
-
-    assert repr(training.GlowAdamax(halved)) == "GlowAdamax(halved)"
-    assert repr(training.GlowAdamax(lambda: 0.05)) == "GlowAdamax(<lambda>)"
-    assert repr(training.GlowAdamax()) == "GlowAdamax()"
-
-
 TWO_DEVICES = """
     import os, sys
     os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"

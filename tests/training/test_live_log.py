@@ -107,6 +107,7 @@ def test_tensorboard_reads_back_numbers_samples_and_latents(tmp_path):
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_wandb_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -129,6 +130,7 @@ def test_wandb_offline(tmp_path, monkeypatch):
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_mlflow_on_sqlite_goes_on_with_the_same_run(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
