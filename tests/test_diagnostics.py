@@ -209,12 +209,3 @@ def test_a_report_of_images_is_saved_whole(images, tmp_path):
     assert told["findings"]["levels"]["latents"] == [32, 32]
     assert found._repr_html_().count("<img") == len(found.findings)
     assert "left out" in str(found)
-
-
-def test_bad_arguments_are_told():
-    with pytest.raises(ValueError, match="coverage's level: got 99, expected a number between 0 and 1"):
-        diagnostics.coverage(scaled(), normal(), level=99)
-    with pytest.raises(ValueError, match="like those of x"):
-        diagnostics.memorisation(scaled(), normal(), normal(features=3))
-    with pytest.raises(ValueError, match="got no context"):
-        diagnostics.calibration(scaled(), normal(), None)

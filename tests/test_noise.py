@@ -8,18 +8,16 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import Bijector, BijectorSpec, ContractError, Domain, Flow
+from flowkit import Bijector, BijectorSpec, ContractError, Flow
 from flowkit.bijectors import (
     ActNorm,
     Chain,
     Coupling,
-    Exp,
     Flatten,
     Inverse,
     MultiScale,
     Permute,
     Pointwise,
-    Sigmoid,
     Squeeze,
 )
 from flowkit.conditioners import MLP
@@ -162,8 +160,6 @@ def test_missing_noise_and_noise_too_many_are_refused():
         layer(rows(4, 3), noise=rows(4, 2))
     with pytest.raises(ContractError, match=r"noise= of shape \(4, 2\)"):
         layer.inverse(rows(4, 1), noise=rows(1, 2))  # one row would be shared by all
-    with pytest.raises(ContractError, match="parts without noise"):
-        Chain([Slice(1)], backprop="recompute")
 
 
 def test_counted_normals_are_normal_and_independent_of_where_they_start():
@@ -232,16 +228,6 @@ class Estimated(Bijector):
 
     def _inverse(self, z, noise):
         return z, -2 * noise[:, 0]
-
-
-@pytest.mark.one_engine
-def test_a_direction_that_draws_may_not_promise_to_be_exact():
-    with pytest.raises(
-        ValueError, match="got 'exact', expected 'estimated' or 'bound', since that direction draws"
-    ):
-        BijectorSpec(noise="forward")
-    with pytest.raises(ValueError, match="inverse_likelihood: got 'bound', expected 'exact'"):
-        BijectorSpec(inverse_likelihood="bound")
 
 
 PARTS = {"slice": lambda: Slice(1), "augment": lambda: Augment(1), "estimated": Estimated, "silent": ActNorm}
@@ -317,13 +303,6 @@ def test_the_density_of_what_is_drawn_is_refreshed_too(make):
 
 
 @pytest.mark.one_engine
-def test_densities_that_are_none_on_the_real_numbers_are_refused():
-    for surjection in (Slice, Augment):
-        with pytest.raises(ContractError, match="a density from the real numbers onto them"):
-            surjection(1, Sigmoid())
-
-
-@pytest.mark.one_engine
 def test_latents_of_another_width_are_refused():
     kept, added = Slice(1), Augment(3)
     for layer in (kept, added):
@@ -333,12 +312,3 @@ def test_latents_of_another_width_are_refused():
     for wrong in (2, 3, 5):
         with pytest.raises(ContractError, match="latents of 6 channels"):
             added.inverse(rows(4, wrong))
-
-
-@pytest.mark.one_engine
-def test_scales_between_other_sets_than_the_real_numbers_are_refused():
-    with pytest.raises(ContractError, match=r"a scale's codomain to be Domain\.REAL"):
-        MultiScale([Chain([Exp(), Squeeze()]), Squeeze()])
-    with pytest.raises(ContractError, match="a later scale's domain"):
-        MultiScale([Squeeze(), Chain([Inverse(Exp()), Squeeze()])])
-    assert MultiScale([Chain([Inverse(Exp()), Squeeze()]), Squeeze()]).spec.domain == Domain.POSITIVE
