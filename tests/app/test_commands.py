@@ -486,6 +486,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
     ("arguments", "message"),
     [
         (["train", "glow/fashion-mnits"], "the nearest are glow/fashion-mnist"),
+        (["train", "?"], "no recipe '?'; there are "),
         (["train", "RECIPE", "--epochs", "0"], "tiny.toml: training.epochs: got 0, expected a whole"),
         (["train", "RECIPE", "--precision", "float8"], "tiny.toml: training.precision: got 'float8', expected "),
         (["train", "RECIPE", "--backend", "theano"], "--backend theano: Keras already runs on another"),

@@ -218,25 +218,6 @@ def test_rounding_errors_near_0_leave_steps_as_they_are():
 # Numbers far from 0
 
 
-@pytest.mark.parametrize("library", [pl, pd], ids=["polars", "pandas"])
-@pytest.mark.parametrize("dtype", ["int64", "uint64"])
-@pytest.mark.parametrize("power", [53, 60])
-def test_whole_numbers_beyond_2_53_are_exact(library, dtype, power):
-    some = 2**power + np.random.default_rng(0).integers(0, 400, 2000)
-    frame = library.DataFrame({"id": some.astype(dtype), "gaps": [None, *some.tolist()[1:]]})
-    if library is pd:
-        frame["gaps"] = pd.array([None, *some.tolist()[1:]], "Int64")
-    columns = TypedColumns.infer(frame)
-    columns = restored_columns(json.loads(json.dumps(columns.stored())))
-    drawn = columns.frame(columns.values(frame))
-    assert drawn["id"].to_list() == some.tolist()
-    assert drawn["gaps"].to_list()[1:] == some.tolist()[1:]
-    words = library.DataFrame({"id": some.astype(str), "gaps": some})
-    np.testing.assert_array_equal(columns.values(words)[:, 0], columns.values(frame)[:, 0])
-    with pytest.raises(ValueError, match=f"got {2**power + 900} in column 'id' of row 0"):
-        columns.values(library.DataFrame({"id": [2**power + 900], "gaps": [2**power]}))
-
-
 @pytest.mark.parametrize(
     ("values", "asked"),
     [

@@ -1,6 +1,5 @@
 """Mixed tables: types, round trips, densities, conditions, imputation, and what bad input is told."""
 
-import keras
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -87,37 +86,19 @@ def test_a_frame_comes_back_from_its_codes(frame):
     pd.testing.assert_frame_equal(back, frame.reset_index(drop=True), check_dtype=True)
 
 
-def test_a_polars_frame_comes_back_from_its_codes():
-    frame = pl.DataFrame(
-        {"s": ["a", None, "b"], "n": [1, None, 3], "t": [True, False, True], "x": [0.5, None, 2.25]}
-    )
-    dates = pl.Series("d", ["2020-01-01", None, "2020-03-01"]).str.to_date()
-    frame = frame.with_columns(dates, e=pl.Series(["u", "v", "u"], dtype=pl.Enum(["v", "u"])))
-    columns = TypedColumns.infer(frame)
-    assert columns.frame(columns.values(frame)).equals(frame)
-
-
 # Densities and samples
 
 
 def test_log_prob_of_real_columns_and_angles_is_exact():
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"x": rng.normal(size=80), "hour": rng.uniform(0, 24, 80)})
-    types = {"hour": ("circular", 0, 24)}
+    frame = pd.DataFrame({"hour": rng.uniform(0, 24, 80), "share": rng.uniform(size=80)})
+    types = {"hour": ("circular", 0, 24), "share": (0, 1)}
     flow = flowkit.fit_table(frame, types=types, layers=1, hidden=[4], epochs=1, verbose=0)
     assert flow.exact == "exact"
     assert flow.log_prob(frame).name == "log_prob"
-    assert flow.sample(50, seed=0).hour.between(0, 24).all()
-
-
-def test_log_prob_is_a_series_that_says_it_is_a_bound(flow, frame):
-    scores = flow.log_prob(frame.tail(5))
-    assert scores.name == "log_prob_bound"
-    assert flow.exact == "bound"
-    assert scores.index.equals(frame.tail(5).index)
-    assert np.isfinite(scores).all()
-    tighter = flow.log_prob(frame, samples=8).mean()
-    assert tighter > flow.log_prob(frame).mean()
+    drawn = flow.sample(50, seed=0)
+    assert drawn.hour.between(0, 24).all()
+    assert drawn.share.between(0, 1).all()
 
 
 def test_a_plot_shows_codes_of_data_and_samples(flow, conditional, frame):
@@ -138,21 +119,6 @@ def test_a_plot_of_one_column_of_whole_numbers():
     assert len(flow.plot(frame, samples=20).axes) == 1
 
 
-def test_samples_have_types_categories_and_ranges(flow, frame):
-    drawn = flow.sample(300, seed=0)
-    assert drawn.dtypes.equals(frame.dtypes)
-    assert set(drawn.kind.dropna()) <= {"a", "b", "c"}
-    assert drawn.kind.isna().any()
-    assert drawn.grade.cat.categories.tolist() == ["lo", "mid", "hi"]
-    assert drawn["size"].between(frame["size"].min(), frame["size"].max()).all()
-    assert drawn.hour.between(0, 23).all()
-    assert drawn.share.between(0, 1).all()
-    assert (drawn.income.dropna() > 0).all()
-    assert np.allclose(drawn.carat.dropna() * 10, np.round(drawn.carat.dropna() * 10))
-    assert drawn.day.between(frame.day.min(), frame.day.max()).all()
-    assert (drawn.unit == 7).all()
-
-
 def test_probabilities_of_all_values_sum_to_one():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
@@ -164,13 +130,6 @@ def test_probabilities_of_all_values_sum_to_one():
     probability = np.exp(flow.log_prob(cells, samples=128))
     assert probability.sum() == pytest.approx(1, abs=0.1)
     assert probability.groupby(cells.kind).sum().tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.1)
-
-
-def test_a_saved_flow_scores_the_same(flow, frame, tmp_path):
-    flow.save(tmp_path / "table.keras")
-    again = keras.saving.load_model(tmp_path / "table.keras")
-    pd.testing.assert_series_equal(again.log_prob(frame.head()), flow.log_prob(frame.head()))
-    assert again.sample(3, seed=1).equals(flow.sample(3, seed=1))
 
 
 def test_a_report_compares_missing_entries_and_those_that_are_no_numbers(flow, frame):
@@ -201,42 +160,6 @@ def test_a_conditional_table_takes_whole_frames(conditional, frame):
 
 
 # Missing entries
-
-
-def test_imputation_fills_what_is_missing_alone(flow, frame):
-    some = frame[frame[["kind", "income", "carat", "grade"]].isna().any(axis=1)].head(6)
-    filled = flow.impute(some, sweeps=2, candidates=4, seed=0)
-    assert not filled.isna().any().any()
-    assert filled.index.equals(some.index)
-    assert filled.dtypes.equals(some.dtypes)
-    assert ((filled == some) | some.isna()).all().all()
-    assert not filled.equals(flow.impute(some, sweeps=2, candidates=4, seed=1))
-
-
-def test_imputation_leaves_present_entries_as_they_are():
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "id": rng.integers(2**53, 2**60, 40),
-            "time": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 10**17, 40), unit="ns"),
-            "x": rng.normal(size=40).astype("float32"),
-            "kind": rng.choice(["a", "b"], 40),
-        },
-        index=np.arange(100, 140),
-    )
-    flow = flowkit.fit_table(frame, layers=1, hidden=[4], epochs=1, verbose=0)
-    gaps = frame.copy()
-    for place, name in enumerate(["time", "x", "kind"]):
-        gaps.loc[101 + place, name] = None
-    filled = flow.impute(gaps, sweeps=1, candidates=2)
-    assert not filled.isna().any().any()
-    pd.testing.assert_frame_equal(filled.where(gaps.notna()), gaps)
-    other = pl.DataFrame({name: gaps[name].to_numpy() for name in ["id", "time", "x"]})
-    other = other.with_columns(kind=pl.Series([*frame["kind"][:3], None, *frame["kind"][4:]]))
-    filled = flow.impute(other, sweeps=1, candidates=2)
-    assert filled.schema == other.schema
-    assert filled["id"].to_list() == gaps["id"].to_list()
-    assert filled.null_count().sum_horizontal().item() == 0
 
 
 def test_rows_with_missing_entries_can_be_dropped(frame, capsys):
