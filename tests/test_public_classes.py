@@ -3,9 +3,12 @@
 import importlib
 import inspect
 
+import keras
+import numpy as np
 import pytest
 
 import flowkit
+from flowkit import data, training
 
 pytestmark = pytest.mark.one_engine
 
@@ -29,3 +32,10 @@ def test_a_class_has_a_repr_of_its_own_and_an_example(kind):
     whose = next(base for base in kind.__mro__ if "__repr__" in vars(base))
     assert whose.__module__.startswith("flowkit."), f"{kind.__name__} is shown as any {whose.__name__}"
     assert ">>> " in (kind.__doc__ or ""), f"{kind.__name__} has no example"
+
+
+def test_arrays_and_what_has_no_repr_are_shown_by_their_kind():
+    images = np.zeros((20, 8, 8, 1), "uint8")
+    assert repr(data.batches(images, batch_size=4)) == "Batches(<20x8x8x1 uint8>, batch_size=4)"
+    assert repr(training.GuardedOptimizer(keras.optimizers.Adam())) == "GuardedOptimizer(Adam(...))"
+    assert repr(training.GlowAdamax(public_classes)) == "GlowAdamax(public_classes)"
