@@ -57,7 +57,7 @@ nb_execution_mode = "force"  # cached outputs may be outdated
 nb_execution_in_temp = True
 nb_execution_timeout = round(240 * slower())  # seconds for a cell
 nb_execution_raise_on_error = True
-# Each needs its backend: tests/test_loops.py runs both.
+# Each needs its backend: tests/test_pages.py runs both.
 nb_execution_excludepatterns = ["jax-loop.md", "torch-loop.md"]
 nb_execution_show_tb = True
 nb_merge_streams = True

@@ -5,7 +5,6 @@ import importlib
 import inspect
 import pkgutil
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -67,40 +66,6 @@ def test_every_public_signature_is_annotated(module):
         if unsaid(function)
     }
     assert missing == {}
-
-
-# Objects of other libraries, of rooms that may not be imported, and those of several unrelated kinds.
-ANY = {
-    *(
-        "bijector",
-        "config",
-        "derived",
-        "example",
-        "flow",
-        "high",
-        "kind",
-        "low",
-        "model",
-        "nudge",
-        "obj",
-        "owner",
-        "store",
-    ),
-    *("teacher", "validation_data", "visit"),
-}
-
-
-@pytest.mark.parametrize("module", modules(), ids=lambda module: module.__name__)
-def test_public_arguments_have_types(module):
-    untyped = {
-        f"{name}({parameter.name})"
-        for public in module.__all__
-        for name, function in functions(getattr(module, public))
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.annotation is Any
-        and parameter.name not in {*ANY, *("args", "kwargs", "options", "given", "more")}
-    }
-    assert untyped == set()
 
 
 def test_type_checkers_are_told_of_every_public_name():

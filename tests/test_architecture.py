@@ -1,7 +1,9 @@
-"""Who may import whom, and the twins. The only list of import directions is here."""
+"""Who may import whom, by the table of docs/architecture.md, and the twins."""
 
 import ast
 import graphlib
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,87 +13,27 @@ pytestmark = pytest.mark.one_engine
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}
-# room -> the rooms it may see. Modules of `FREE` belong to none.
-MAY_IMPORT = {
-    "contract": set(),
-    "numerics": {"contract", "engines"},
-    "transforms": {"contract", "numerics", "engines"},
-    "bijectors": {"contract", "numerics", "transforms", "engines"},
-    "surjections": {"contract", "numerics", "bijectors", "engines"},
-    "conditioners": {"contract", "numerics", "engines"},
-    "distributions": {"contract", "numerics", "transforms", "engines"},
-    "objectives": {"contract", "numerics", "engines"},
-    "flow": {
-        "contract",
-        "bijectors",
-        "conditioners",
-        "distributions",
-        "objectives",
-        "data",
-        "distributed",
-        "presets",
-        "engines",
-    },
-    "presets": set(),
-    "distributed": {"contract", "engines"},
-    "data": {"contract", "distributed"},
-    "evaluation": {"flow", "bijectors", "contract", "distributions"},
-    "bridges": {"contract", "flow", "engines"},
-    "diagnostics": {"flow", "bijectors", "contract", "distributions", "evaluation", "training"},
-    "latent": {"flow", "bijectors", "contract", "data"},
-    "zoo": {"contract", "transforms", "bijectors", "conditioners", "distributions", "data", "flow"},
-    "convert": {
-        "contract",
-        "transforms",
-        "bijectors",
-        "conditioners",
-        "distributions",
-        "data",
-        "flow",
-        "zoo",
-        "engines",
-    },
-    "training": {"contract", "flow", "engines", "data", "distributed"},
-    "engines": set(),
-    "testing": {
-        "numerics",
-        "contract",
-        "engines",
-        "transforms",
-        "bijectors",
-        "surjections",
-        "conditioners",
-        "distributions",
-        "objectives",
-        "data",
-        "flow",
-    },
-    "play": {"contract", "bijectors", "flow", "training"},
-    "tables": {"contract", "bijectors", "conditioners", "surjections", "data", "flow", "zoo", "training"},
-    "posteriors": {
-        "contract",
-        "bijectors",
-        "conditioners",
-        "distributions",
-        "flow",
-        "diagnostics",
-        "training",
-        "zoo",
-    },
-    "_engine": set(),
-    "_printable": set(),
-    "_registration": set(),
-    "_shipped": set(),
-    "__init__": set(),
-}
-MAY_IMPORT["app"] = {*MAY_IMPORT}
-MAY_IMPORT["__main__"] = {"app"}
+# Modules that no row of docs/architecture.md has; those of `FREE` may be imported everywhere.
+FREE = {"_engine", "_printable", "_registration", "_shipped"}
+
+
+def may_import():
+    """room -> the rooms that it may import, by the table of docs/architecture.md."""
+    page = (ROOT / "docs/architecture.md").read_text("utf-8")
+    allowed = {name: set() for name in (*FREE, "__init__")} | {"__main__": {"app"}}
+    for row in re.findall(r"^\| (`.*`) \| .* \| (.*) \|$", page.partition("## Four trips")[0], re.MULTILINE):
+        for room in re.findall(r"`(\w+)(?:/|\.py)`", row[0]):
+            named = re.findall(r"(\w+)(?: \(`(\w+)`\))?(?:, |$)", row[1])
+            allowed[room] = {other for other, only in named if only in ("", room)}
+    return {room: {*allowed} if others == {"everything"} else others for room, others in allowed.items()}
+
+
+MAY_IMPORT = may_import()
 ALSO = {
     "flowkit.flow.saving": {"__init__"},  # its own version, which files are told
     "flowkit.presets.folder": {"__init__"},
     "flowkit.presets.hub": {"__init__"},
 }
-FREE = {"_engine", "_printable", "_registration", "_shipped"}
 
 
 def modules():
@@ -173,24 +115,7 @@ def test_each_engine_file_imports_its_own_engine_and_no_other():
 
 
 def test_the_contract_stands_on_keras_and_numpy_alone():
-    standard = {
-        "ast",
-        "contextlib",
-        "contextvars",
-        "dataclasses",
-        "difflib",
-        "functools",
-        "inspect",
-        "math",
-        "numbers",
-        "operator",
-        "types",
-        "typing",
-        "collections",
-        "textwrap",
-        "threading",
-        "warnings",
-    }
+    standard = {*sys.stdlib_module_names}
     for name in MODULES:
         if room(name) == "contract":
             assert {t.split(".")[0] for t in imported(name)} <= standard | {"keras", "numpy", "flowkit"}, name

@@ -6,15 +6,32 @@ import keras
 import numpy as np
 import pytest
 
-from flowkit import Flow
-from flowkit.bijectors import ActNorm, BlockAutoregressive, Chain, Conv1x1, Coupling, Scale, Shift
-from flowkit.conditioners import MADE, MLP, ConvNet, ResidualMADE, ResidualMLP
+from flowkit import BijectorSpec, ContractError, Flow
+from flowkit.bijectors import (
+    ActNorm,
+    BlockAutoregressive,
+    Chain,
+    Conv1x1,
+    Coupling,
+    Exp,
+    MultiScale,
+    Sigmoid,
+    Squeeze,
+)
+from flowkit.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
 from flowkit.convert import from_zuko
-from flowkit.distributions import Joint, Normal, StudentT
+from flowkit.diagnostics import calibration, coverage, memorisation
+from flowkit.distributions import Joint, Normal, StudentT, Uniform
+from flowkit.evaluation import level_bits, rank_band, ranks, uniformity
+from flowkit.latent import resample
+from flowkit.surjections import Augment, Slice
 from flowkit.testing import check_bijector, check_distribution
-from flowkit.transforms import ByColumn
+from flowkit.training import GuardedOptimizer, Validation, WarmUpCosine, image_grid
+from flowkit.transforms import Affine, ByColumn
 
 pytestmark = pytest.mark.one_engine
+
+ROWS = np.zeros((5, 2), "float32")
 
 
 def flow():
@@ -29,94 +46,130 @@ def singular():
     layer.assign([[1.0, 1.0], [1.0, 1.0]])
 
 
-@pytest.mark.parametrize(
-    ("call", "error", "says"),
-    [
-        (lambda: Flow(ActNorm(), base="normal"), TypeError, "expected a base density"),
-        (lambda: Flow(ActNorm(), base=Normal), TypeError, "expected a base density"),
-        (lambda: Coupling("mlp"), TypeError, "expected a Conditioner or a Keras layer"),
-        (lambda: MLP(64), ValueError, "got 64, expected a list of widths, such as [64, 64]"),
-        (
-            lambda: MADE([2], degrees=np.array(3)),
-            ValueError,
-            "MADE's degrees: got array(3), expected a list of whole numbers",
-        ),
-        (
-            lambda: MADE([2], degrees=3),
-            ValueError,
-            "MADE's degrees: got 3, expected a list of whole numbers",
-        ),
-        (lambda: MADE(3), ValueError, "got 3, expected a list of widths, such as [64, 64]"),
-        (lambda: MADE([8]).build((None, 3)), ValueError, "a multiple of 3 entries, received None"),
-        (lambda: ConvNet(0), ValueError, "ConvNet's width: got 0, expected a whole number from 1 up"),
-        (
-            lambda: ResidualMLP(blocks=2**31),
-            ValueError,
-            "ResidualMLP's blocks: got 2147483648, expected a whole number from 1 to 1024",
-        ),
-        (
-            lambda: ResidualMADE(blocks=2**31),
-            ValueError,
-            "ResidualMADE's blocks: got 2147483648, expected a whole number from 1 to",
-        ),
-        (
-            lambda: BlockAutoregressive(depth=2**31),
-            ValueError,
-            "depth: got 2147483648, expected a whole number from 1 to 1024",
-        ),
-        (
-            lambda: ByColumn(None),
-            TypeError,
-            "ByColumn's transforms: got None, expected a list of transforms",
-        ),
-        (
-            lambda: Joint(None, [[0]]),
-            TypeError,
-            "Joint's parts: got None, expected a list of distributions",
-        ),
-        (
-            lambda: Joint([Normal()], None),
-            ValueError,
-            "Joint's places: got None, expected a list of whole numbers",
-        ),
-        (lambda: ActNorm(factor=0), ValueError, "ActNorm's factor: got 0, expected a finite number above 0"),
-        (lambda: Shift("a"), ValueError, "Shift's shift: got 'a', expected a finite number, a list of them"),
-        (
-            lambda: Scale([1.0, float("nan")]),
-            ValueError,
-            "Scale's log_scale: got [1.0, nan], expected a finite number",
-        ),
-        (singular, ValueError, "a matrix that can be inverted"),
-        (
-            lambda: Coupling(MLP([4]), split="checkerboard").build((None, 1, 1, 3)),
-            ValueError,
-            "at least 2 places, one to keep and one to change, received shape (None, 1, 1, 3). For one place",
-        ),
-        (lambda: from_zuko({}), ValueError, "got no variables, expected some such as transform"),
-        (
-            lambda: from_zuko({"flow.transform.transforms.0.order": [0]}),
-            ValueError,
-            "got flow.transform.transforms.0.order",
-        ),
-        (lambda: MLP([8, 0.5]), ValueError, "got 0.5, expected a whole number from 1 up"),
-        (lambda: Chain(ActNorm()), TypeError, "expected a list of bijectors"),
-        (lambda: StudentT(df="3"), ValueError, "got '3', expected a finite number above 0"),
-        (lambda: check_bijector(flow()), TypeError, "Pass the bijector of a flow"),
-        (lambda: check_bijector("flow"), TypeError, "check_bijector: got 'flow', expected a Bijector"),
-        (
-            lambda: check_distribution("normal"),
-            TypeError,
-            "check_distribution: got 'normal', expected a Distribution",
-        ),
-        (lambda: flow().sample(2, seed="a"), ValueError, "seed: got 'a', expected a whole number"),
-        (lambda: flow().log_prob(None), ValueError, "got None, expected data as an array of numbers"),
-        (lambda: flow().log_prob("rows"), ValueError, "got 'rows', expected data as an array of numbers"),
-        (lambda: flow().log_prob(3.0), ValueError, "got 3.0, expected data as an array of numbers"),
-    ],
+CHECKERBOARD = (
+    "at least 2 places, one to keep and one to change, received shape (None, 1, 1, 3). For one place"
 )
+MANY = "got 2147483648, expected a whole number from 1 to 1024"
+SCALED = keras.optimizers.LossScaleOptimizer
+PLACES = "each column once"
+
+
+def placed(places):
+    return lambda: Joint([Normal(), Uniform()], places)
+
+
+# (call, error, part of its message)
+BAD = [
+    (lambda: Flow(ActNorm(), base="normal"), TypeError, "expected a base density"),
+    (lambda: Flow(ActNorm(), base=Normal), TypeError, "expected a base density"),
+    (lambda: Coupling("mlp"), TypeError, "expected a Conditioner or a Keras layer"),
+    (lambda: Normal(conditioner="mlp"), TypeError, "expected a Conditioner or a Keras layer"),
+    (lambda: MLP(64), ValueError, "got 64, expected a list of widths, such as [64, 64]"),
+    (lambda: MADE([8]).build((None, 3)), ValueError, "a multiple of 3 entries, received None"),
+    (lambda: ResidualMLP(blocks=2**31), ValueError, f"ResidualMLP's blocks: {MANY}"),
+    (lambda: BlockAutoregressive(depth=2**31), ValueError, f"depth: {MANY}"),
+    (lambda: ByColumn(None), TypeError, "ByColumn's transforms: got None, expected a list of transforms"),
+    (lambda: Joint(None, [[0]]), TypeError, "Joint's parts: got None, expected a list of distributions"),
+    (lambda: Joint([Affine()], [[0]]), TypeError, "expected a list of distributions"),
+    (
+        lambda: Joint([Normal()], None),
+        ValueError,
+        "Joint's places: got None, expected a list of whole numbers",
+    ),
+    (placed([[0]]), ValueError, "for 2 parts"),
+    (placed([[0], [0]]), ValueError, PLACES),
+    (placed([[0, 1], []]), ValueError, PLACES),
+    (placed([[0], [2]]), ValueError, "once"),
+    (
+        lambda: placed([[0], [1]])().build((None, 3)),
+        ContractError,
+        "expected vectors of 2 columns, received shape",
+    ),
+    (
+        lambda: Normal(learn=True, conditioner=MLP([4])),
+        ValueError,
+        "got learn=True and a conditioner, expected one",
+    ),
+    (lambda: Normal(conditioner=MLP([4], context="required")), ContractError, "whose input is the context"),
+    (lambda: StudentT(0.0), ValueError, "StudentT's df: got 0.0, expected a finite number above 0"),
+    (lambda: Uniform(1.0, 1.0), ValueError, "got 1.0 and 1.0, expected finite numbers low < high"),
+    (
+        lambda: Uniform().sample((2, 2), temperature=0.7),
+        ValueError,
+        "Uniform's temperature: got 0.7, expected 1",
+    ),
+    (lambda: ActNorm(factor=0), ValueError, "ActNorm's factor: got 0, expected a finite number above 0"),
+    (singular, ValueError, "a matrix that can be inverted"),
+    (lambda: Coupling(MLP([4]), split="checkerboard").build((None, 1, 1, 3)), ValueError, CHECKERBOARD),
+    (lambda: from_zuko({}), ValueError, "got no variables, expected some such as transform"),
+    (lambda: from_zuko({"flow.x.order": [0]}), ValueError, "got flow.x.order"),
+    (lambda: Chain(ActNorm()), TypeError, "expected a list of bijectors"),
+    (lambda: check_bijector(flow()), TypeError, "Pass the bijector of a flow"),
+    (lambda: check_bijector("flow"), TypeError, "check_bijector: got 'flow', expected a Bijector"),
+    (lambda: check_distribution("normal"), TypeError, "got 'normal', expected a Distribution"),
+    (lambda: GuardedOptimizer("adam"), TypeError, "got 'adam', expected a keras.optimizers.Optimizer"),
+    (lambda: GuardedOptimizer(SCALED(keras.optimizers.Adam())), ValueError, "got a LossScaleOptimizer"),
+    (lambda: WarmUpCosine(0.1, warmup_steps=9, total_steps=9), ValueError, "got 9, expected more than the 9"),
+    (lambda: Validation(np.zeros((0, 2))), ValueError, "expected at least one row or image to score"),
+    (lambda: Validation(None), ValueError, "Validation: got None, expected at least one"),
+    (lambda: image_grid(np.zeros((2, 2), "uint8")), ValueError, "got shape"),
+    (lambda: image_grid(np.zeros((0, 2, 2), "uint8")), ValueError, "got shape"),
+    (lambda: image_grid(np.zeros((1, 2, 2), "float32")), ValueError, "got float32"),
+    (lambda: image_grid(np.full((1, 2, 2), 256)), ValueError, "in 256..256"),
+    (lambda: flow().sample(2, seed="a"), ValueError, "seed: got 'a', expected a whole number"),
+    (lambda: flow().sample(2, temperature=-1), ValueError, "got -1, expected"),
+    (lambda: flow().sample(2, temperature=np.nan), ValueError, "got nan, expected"),
+    (
+        lambda: flow().sample(2, temperature=[0.5, 0.5]),
+        ValueError,
+        "expected a flow whose bijector is a MultiScale",
+    ),
+    (lambda: flow().log_prob(None), ValueError, "got None, expected data as an array of numbers"),
+    (lambda: flow().log_prob("rows"), ValueError, "got 'rows', expected data as an array of numbers"),
+    (lambda: flow().log_prob(3.0), ValueError, "got 3.0, expected data as an array of numbers"),
+    (
+        lambda: level_bits(flow(), np.zeros((2, 2))),
+        ValueError,
+        "expected a flow whose bijector is a MultiScale",
+    ),
+    (
+        lambda: ranks(flow(), ROWS, ROWS),
+        ValueError,
+        "expected none, since neither its bijector nor its base reads one",
+    ),
+    (lambda: uniformity(np.array([0, 9]), draws=5), ValueError, "in 0..9, expected whole numbers in 0..5"),
+    (lambda: uniformity(np.array([0.5]), draws=5), ValueError, "got float64"),
+    (
+        lambda: rank_band(10, draws=5, level=95),
+        ValueError,
+        "level: got 95, expected a number between 0 and 1",
+    ),
+    (
+        lambda: coverage(flow(), ROWS, level=99),
+        ValueError,
+        "level: got 99, expected a number between 0 and 1",
+    ),
+    (lambda: memorisation(flow(), ROWS, np.zeros((5, 3))), ValueError, "like those of x"),
+    (lambda: calibration(flow(), ROWS, None), ValueError, "got no context"),
+    (lambda: resample(flow(), ROWS, 0), ValueError, "expected a flow whose bijector is a MultiScale"),
+    (lambda: Slice(1, Sigmoid()), ContractError, "a density from the real numbers onto them"),
+    (lambda: Augment(1, Sigmoid()), ContractError, "a density from the real numbers onto them"),
+    (lambda: Chain([Slice(1)], backprop="recompute"), ContractError, "parts without noise"),
+    (lambda: MultiScale([Chain([Exp(), Squeeze()]), Squeeze()]), ContractError, "codomain to be Domain.REAL"),
+    (lambda: BijectorSpec(noise="forward"), ValueError, "got 'exact', expected 'estimated' or 'bound'"),
+    (
+        lambda: BijectorSpec(inverse_likelihood="bound"),
+        ValueError,
+        "inverse_likelihood: got 'bound', expected 'exact'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "error", "says"), BAD)
 def test_says_what_was_expected(call, error, says):
-    with pytest.raises(error, match=re.escape(says)):
+    with pytest.raises(error, match=re.escape(says)) as caught:
         call()
+    assert error is ContractError or "\n" not in str(caught.value)
 
 
 def named(name):

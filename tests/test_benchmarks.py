@@ -1,6 +1,5 @@
 """The speed benchmark at its smallest: what it prints and writes, and whom it leaves out. No time is judged."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -21,12 +20,6 @@ pytestmark = pytest.mark.skipif(
 
 
 on_torch = pytest.mark.skipif(engine.name != "torch", reason="once is enough: nothing of it is the engine's")
-
-
-@pytest.fixture
-def released(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    return importlib.import_module("measuring.released")
 
 
 def speed(tmp_path, *arguments, repeats=1):
@@ -92,92 +85,3 @@ def test_a_peer_that_is_missing_or_fails_is_named(tmp_path):
     assert "- nflows on torch: ended with code 3" in printed
     assert left["flowkit"] is None  # the others are measured all the same
     assert "| torch | flowkit |" in printed
-
-
-@pytest.mark.skipif(engine.name != "jax", reason="both are there on JAX alone")
-@pytest.mark.two_engines
-@pytest.mark.long
-def test_the_twin_and_steps_at_once_are_measured_beside_flowkit(tmp_path):
-    asked = ["--contender", "twin", "flowkit 3 at once", "--at-once", "3"]
-    printed, written = speed(tmp_path, "--preset", "small", "vectors", *asked)
-    for comparison, names in zip(
-        written["comparisons"],
-        (["flowkit", "twin"], ["flowkit", "twin", "flowkit 3 at once"]),
-        strict=True,
-    ):
-        assert [row["contender"] for row in comparison["rows"]] == names
-        for row in comparison["rows"]:
-            assert "left_out" not in row, row["left_out"]
-            assert min(row["median"][task] for task in ("train", "log_prob", "sample")) > 0
-    assert "twin" not in printed.split("small:")[0]  # among the versions: it is the engine alone
-
-
-@pytest.mark.one_engine
-@pytest.mark.long
-def test_splines_and_a_maf_are_measured_too(tmp_path):
-    _, written = speed(tmp_path, "--preset", "splines", "maf", "--contender", "floor")
-    assert [comparison["preset"] for comparison in written["comparisons"]] == ["splines", "maf"]
-    for comparison in written["comparisons"]:
-        assert [row["contender"] for row in comparison["rows"]] == ["floor", "flowkit"]
-        for row in comparison["rows"]:
-            assert "left_out" not in row, row["left_out"]
-            checked = {"sample_checked"} if row["contender"] == "flowkit" else set()
-            assert set(row["median"]) == {"train", "log_prob", "sample"} | checked
-
-
-@on_torch
-@pytest.mark.long
-def test_a_later_run_is_compared_with_the_one_that_was_kept(tmp_path):
-    vectors = ["--preset", "vectors", "--contender", "floor"]
-    printed, written = speed(tmp_path, *vectors, "--keep", repeats=3)
-    assert "Against" not in printed  # nothing was there
-    assert json.loads((tmp_path / "released.json").read_text()) == written
-    printed, _ = speed(tmp_path, *vectors, repeats=1)
-    assert "- vectors: fewer than 3 turns, whose noise is not known" in printed
-
-
-def run(*, train, floor, preset="maf", cores=2, layers=5):
-    """A run as speed.py writes it: turns of flowkit's and of the floor's training step."""
-    rows = [
-        {"contender": name, "engine": "torch", "times": {"train": times}, "version": "1.0"}
-        for name, times in (("floor", floor), ("flowkit", train))
-    ]
-    comparison = {"preset": preset, "work": {"layers": layers}, "repeats": len(train), "rows": rows}
-    machine = {"cpu": "a", "cores": cores, "omp_num_threads": None, "date": "2026-01-02"}
-    return {"machine": machine, "comparisons": [comparison]}
-
-
-@on_torch
-def test_what_is_slower_beyond_noise_is_named(released):
-    # Turns in which all was slower, or quicker.
-    before = run(train=[2.0, 2.02, 1.98], floor=[1.0, 1.01, 0.99])
-    twice_the_machine = run(train=[4.0, 4.04, 3.96], floor=[2.0, 2.02, 1.98])
-    assert "of 1 figures none is slower" in released.against(before, twice_the_machine)
-    slower = run(train=[2.3, 2.31, 2.29], floor=[1.0, 1.0, 1.0])
-    text = released.against(before, slower)
-    assert text.startswith("SLOWER than flowkit 1.0 of 2026-01-02 (a, 2 cores) by more than 5% beyond noise")
-    assert "| maf | torch | flowkit | training step | 2.00 | 2.30 | 15% | 1% |" in text
-    a_little = run(train=[2.08, 2.09, 2.07], floor=[1.0, 1.0, 1.0])
-    assert "none is slower" in released.against(before, a_little)
-    scattered = run(train=[2.3, 3.0, 1.7], floor=[1.0, 1.0, 1.0])
-    assert "none is slower" in released.against(before, scattered)
-
-
-@on_torch
-def test_what_cannot_be_compared_is_named(released):
-    before = run(train=[2.0] * 3, floor=[1.0] * 3)
-    for now, line in (
-        (run(train=[9.0] * 3, floor=[1.0] * 3, preset="splines"), "splines: not in the run that was kept"),
-        (run(train=[9.0] * 3, floor=[1.0] * 3, layers=6), "maf: other sizes than in the run that was kept"),
-        (run(train=[9.0] * 2, floor=[1.0] * 2), "maf: fewer than 3 turns"),
-        (
-            run(train=[9.0] * 3, floor=[]),
-            "maf, torch, flowkit, training step: not measured beside the floor in this run",
-        ),
-    ):
-        text = released.against(before, now)
-        assert "of 0 figures none is slower" in text
-        assert f"- {line}" in text
-    elsewhere = released.against(before, run(train=[9.0] * 3, floor=[1.0] * 3, cores=16))
-    assert elsewhere.startswith("SLOWER")
-    assert "- another machine, which may move the ratios too: cores 16, then 2" in elsewhere

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flowkit import Flow, zoo
+from flowkit import Flow
 from flowkit.bijectors import Chain, Scale, Shift
 from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
@@ -95,19 +95,3 @@ def test_the_band_holds_as_often_as_it_says():
     assert p.shape == (2_000,)
     assert abs((p < 0.05).mean() - 0.05) < 0.02
     assert abs((p < 0.5).mean() - 0.5) < 0.05
-
-
-@pytest.mark.one_engine
-def test_what_says_nothing_is_refused(truth):
-    with pytest.raises(ValueError, match="expected none, since neither its bijector nor its base reads one"):
-        ranks(zoo.maf(features=1, layers=1, hidden=[4]), *truth)
-    with pytest.raises(ValueError, match="got no context"):
-        ranks(posterior(), truth[0], None)
-    with pytest.raises(
-        ValueError, match=r"got int64 of shape \(3,\) in 0\.\.9, expected whole numbers in 0\.\.5"
-    ):
-        uniformity(np.array([0, 4, 9]), draws=5)
-    with pytest.raises(ValueError, match="got float64"):
-        uniformity(np.array([0.5]), draws=5)
-    with pytest.raises(ValueError, match="level: got 95, expected a number between 0 and 1"):
-        rank_band(10, draws=5, level=95)

@@ -162,15 +162,6 @@ def test_the_target_itself_is_reported_as_perfect(perturb):
 
 
 @pytest.mark.one_engine
-def test_draws_follow_the_seed_whatever_the_batch_size():
-    flow = built()
-    one = flowkit.inference_report(flow, normal, draws=300, seed=1)
-    other = flowkit.inference_report(flow, normal, draws=300, seed=1, batch_size=64)
-    np.testing.assert_allclose(one.samples, other.samples, rtol=1e-6)
-    assert flowkit.inference_report(flow, normal, draws=300, seed=2).samples[0] != one.samples[0]
-
-
-@pytest.mark.one_engine
 def test_a_bound_still_gives_the_normaliser(perturb):
     """x together with what Augment adds: the weights of pairs have the mean Z."""
     flow = perturb(built(Chain([Augment(1), Coupling(MLP([8])), Coupling(MLP([8]), swap=True)])))

@@ -126,28 +126,6 @@ def test_no_class_of_ours_has_a_private_name_of_keras_unless_it_is_on_the_page()
     assert {name: files for name, files in overridden().items() if name not in NAMES} == {}
 
 
-@pytest.mark.one_engine
-def test_the_page_names_nothing_that_is_not_used():
-    text = "\n".join(path.read_text("utf-8") for path in FILES)
-    for row in ROWS:
-        files = re.findall(r"`([^`]+)`", row[1])
-        for name in re.findall(r"`([^`]+)`", row[0]):
-            assert name in text
-        for file in files:
-            there = (ROOT / "flowkit" / file).read_text("utf-8")
-            assert any(name in there for name in re.findall(r"`([^`]+)`", row[0])), file
-
-
-@pytest.mark.one_engine
-def test_at_most_a_dozen_lines_touch_a_private_name_of_keras():
-    private = [name for name in NAMES if name.startswith(("_", "keras.src"))]
-    touching = re.compile(
-        r"(?<!\w)(" + "|".join(map(re.escape, sorted(private, key=len, reverse=True))) + r")"
-    )
-    lines = [line for path in FILES for line in path.read_text("utf-8").splitlines() if touching.search(line)]
-    assert len(lines) <= 12, "\n".join(lines)
-
-
 def engine_names(path):
     """The dotted names of an engine in a file with a part that begins with an underscore, or in tensorflow.python."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):

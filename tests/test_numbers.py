@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowkit import data, zoo
+from flowkit import data, presets, zoo
 from flowkit.app.experiment import load as load_data
 from flowkit.app.recipe import read_recipe
+from flowkit.presets.folder import read_preset
 
 pytestmark = pytest.mark.one_engine
 
@@ -151,159 +152,180 @@ def test_readme_counts_the_architectures():
     assert int(counted) == len(set(zoo.__all__) - others)
 
 
-def test_the_tables_of_speed_are_those_of_the_last_release(monkeypatch):
+def bench(name):
+    sys.modules.pop(name, None)  # tests have modules of these names
+    return importlib.import_module(name)
+
+
+def read(path):
+    return json.loads((ROOT / path).read_text("utf-8"))
+
+
+def records(module, file):
+    return module.Records(ROOT / "benchmarks" / file, key=module.KEY)
+
+
+SPLINES = {"steps": 2000, "layers": 6, "width": 64, "bins": 8}
+
+
+def splines():
+    """Return the module and the records of spline flows beside those of other libraries."""
+    module = bench("tables")
+    return module, module.Records(
+        ROOT / "benchmarks" / "tables.jsonl", key=("table", "seed", "contender", *SPLINES)
+    )
+
+
+def of_splines():
+    module, measured = splines()
+    return module.as_markdown(
+        measured, SPLINES, SimpleNamespace(tables=["magic"], contenders=list(module.CONTENDERS), seeds=1)
+    )
+
+
+def of_presets():
+    rows = []
+    for name in zoo.pretrained():
+        preset = read_preset(presets.find_preset(name))
+        measured, unit = preset.measured, "bits/dim"
+        number = measured.get("test_bits_per_dim")
+        if number is None:
+            number, unit = measured["test_log_prob"], "nats"
+        said = preset.metadata["description"].split(". ")[0].split(", trained")[0].rstrip(".")
+        rows.append(f"| `{name}` | {said} | {number:.3f} +- {measured['test_standard_error']:.3f} {unit} |")
+    return "\n".join(rows)
+
+
+def of_posteriors():
+    module = bench("posteriors")
+    options = SimpleNamespace(simulations=[1000, 10_000], seeds=3)
+    return module.as_markdown(records(module, "posteriors.jsonl"), options)
+
+
+def of_mixed_tables():
+    module = bench("mixed_tables")
+    return module.as_markdown(records(module, "mixed_tables.jsonl"), module.EPOCHS)
+
+
+def of_image_steps():
+    module = bench("image_steps")
+    return module.as_markdown(records(module, "image_steps.jsonl"))
+
+
+def of_memory():
+    return [bench("memory").as_markdown(run["rows"]) for run in read("benchmarks/memory.json").values()]
+
+
+# (page, the tables that must stand there)
+TABLES = [
+    ("benchmarks/speed.md", lambda: bench("report").report(read("benchmarks/released.json"))),
+    ("docs/posteriors.md", of_posteriors),
+    ("docs/peers.md", lambda: bench("check_peers").as_markdown(read("benchmarks/peers.json"))),
+    ("zoo/nsf/README.md", of_splines),
+    ("docs/continuous.md", lambda: bench("continuous").table()),
+    ("docs/inference.md", lambda: bench("inference").table()),
+    ("docs/tutorials/mixed-table.md", of_mixed_tables),
+    ("benchmarks/README.md", of_image_steps),
+    ("benchmarks/README.md", of_memory),
+    ("zoo/glow/README.md", lambda: bench("permutations").as_markdown(read("benchmarks/permutations.json"))),
+    ("docs/scaling.md", lambda: [bench("step_cost").forecast(), bench("step_cost").ends()]),
+    ("docs/presets.md", of_presets),
+]
+
+
+@pytest.mark.parametrize(("page", "make"), TABLES)
+def test_a_table_is_what_was_measured(monkeypatch, page, make):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    report = importlib.import_module("report").report
-    released = json.loads((ROOT / "benchmarks" / "released.json").read_text("utf-8"))
-    written = (ROOT / "benchmarks" / "speed.md").read_text("utf-8")
-    assert written == report(released), "run python benchmarks/report.py"
+    tables, written = make(), (ROOT / page).read_text("utf-8")
+    for table in [tables] if isinstance(tables, str) else tables:
+        assert table.count("\n") > 1
+        assert table in written, f"put this table there:\n{table}"
 
 
-def test_the_posteriors_beside_sbi_are_those_measured(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    benchmark = importlib.import_module("posteriors")
-    measured = benchmark.Records(ROOT / "benchmarks" / "posteriors.jsonl", key=benchmark.KEY)
-    table = benchmark.as_markdown(measured, SimpleNamespace(simulations=[1000, 10_000], seeds=3))
-    assert table.count("\n") > 2
-    assert table in (ROOT / "docs" / "posteriors.md").read_text("utf-8"), f"put this table there:\n{table}"
-
-
-def test_the_likelihoods_beside_sbi_are_those_measured(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    benchmark = importlib.import_module("posteriors")
-    measured = benchmark.Records(ROOT / "benchmarks" / "posteriors.jsonl", key=benchmark.KEY)
+def beside_sbi():
+    module = bench("posteriors")
     place = {"task": "moons", "engine": "torch", "simulations": 2000, "seed": 0}
+    measured = records(module, "posteriors.jsonl")
     ours, sbi = (measured.find(**place, contender=name) for name in ("nle", "sbi-nle"))
-    page = " ".join((ROOT / "docs" / "posteriors.md").read_text("utf-8").split())
-    assert f"after 2,000 simulations is {ours['c2st']:.2f}, and {sbi['c2st']:.2f} with" in page
-    assert f"after {ours['seconds']:.0f} and {sbi['seconds']:.0f} processor seconds" in page
+    yield f"after 2,000 simulations is {ours['c2st']:.2f}, and {sbi['c2st']:.2f} with"
+    yield f"after {ours['seconds']:.0f} and {sbi['seconds']:.0f} processor seconds"
 
 
-def test_the_picture_of_posteriors_has_the_numbers_of_its_page():
-    images = ROOT / "docs" / "images"
-    measured = json.loads((images / "posteriors.json").read_text("utf-8"))
-    page = " ".join((ROOT / "docs" / "posteriors.md").read_text("utf-8").split())
+def pictured_posteriors():
+    measured = read("docs/images/posteriors.json")
     line, ricker = measured["line"], measured["ricker"]
-    assert f"on {measured['simulations']:,} simulations in {measured['epochs']} epochs" in page
-    assert f"loses {line['lost']:.3f} nats" in page
-    assert f"standard error of {line['standard_error']:.3f}" in page
-    assert f"it learns {ricker['learned']:.1f} nats" in page
+    yield f"on {measured['simulations']:,} simulations in {measured['epochs']} epochs"
+    yield f"loses {line['lost']:.3f} nats"
+    yield f"standard error of {line['standard_error']:.3f}"
+    yield f"it learns {ricker['learned']:.1f} nats"
     first, second = (f"{value:.2f}" for value in line["uniformity"])
     r, sigma, phi = (f"{value:.2f}" for value in ricker["uniformity"])
-    assert f"are {first} and {second} for the line, {r}, {sigma} and {phi} for Ricker's model" in page
+    yield f"are {first} and {second} for the line, {r}, {sigma} and {phi} for Ricker's model"
 
 
-def test_the_findings_in_other_libraries_are_those_of_the_checker(monkeypatch):
+def beside_a_mixture():
+    _, measured = splines()
+    ours, mixture = (
+        measured.find(table="magic", seed=0, contender=name, **SPLINES)["test"]
+        for name in ("flowkit", "mixture of 20 normals")
+    )
+    yield f"by {ours - mixture:.1f} nats on the ten columns"
+
+
+def image_families():
+    measured = read("benchmarks/images.json")
+    reached = {row["name"].split("/")[0]: f"{row['test_bits_per_dim']:.2f}" for row in measured["rows"]}
+    yield f"which reach {reached['jet']} and {reached['tarflow']}."
+    yield f"about {measured['seconds']:.0f} seconds of processor time"
+    for name in ("glow/fashion-mnist-full", "maf_images/fashion-mnist-full"):
+        run = PRESETS[name]["measured"]
+        yield f"{run['test_bits_per_dim']:.3f} in {run['seconds'] / 60:.0f} minutes"
+    yield f"On {run['train_images']:,} images, with {run['validation_images']:,} more"
+
+
+def maf_of_images():
+    measured = read("benchmarks/images.json")
+    (row,) = [row for row in measured["rows"] if row["name"].startswith("maf_images")]
+    yield f"{row['test_bits_per_dim']:.2f} after {measured['seconds']:.0f} s"
+
+
+def distances():
+    measured = read("benchmarks/frechet.json")
+    yield f"{measured['images']:,} samples"
+    for distance in measured["distances"].values():
+        yield f"| {distance:.2g} |" if distance < 10 else f"| {distance:.1f} |"
+
+
+SENTENCES = [
+    ("docs/posteriors.md", beside_sbi),
+    ("docs/posteriors.md", pictured_posteriors),
+    ("docs/tutorials/table.md", beside_a_mixture),
+    ("docs/families.md", image_families),
+    ("zoo/maf_images/README.md", maf_of_images),
+    ("zoo/flow_matching/README.md", distances),
+    ("zoo/glow/README.md", lambda: [f"{read('benchmarks/permutations.json')['steps']} steps"]),
+]
+
+
+@pytest.mark.parametrize(("page", "make"), SENTENCES)
+def test_a_sentence_says_what_was_measured(monkeypatch, page, make):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    found = json.loads((ROOT / "benchmarks" / "peers.json").read_text("utf-8"))
-    page = (ROOT / "docs" / "peers.md").read_text("utf-8")
-    table = importlib.import_module("check_peers").as_markdown(found)
-    assert table in page, f"put this table there:\n{table}"
+    written = " ".join((ROOT / page).read_text("utf-8").replace(" bits/dim in ", " in ").split())
+    assert [sentence for sentence in make() if sentence not in written] == []
+
+
+def test_the_findings_in_other_libraries_are_those_of_the_checker():
     numbers = {
         f"{finding[key]:.1e}".replace("e-0", "e-")
-        for library in found
+        for library in read("benchmarks/peers.json")
         for row in library["bijectors"]
         for finding in row.get("findings", [])
         for key in ("measured", "allowed")
         if finding[key] is not None
     }
-    measured = set(re.findall(r"\d\.\d+e-\d+", page))
-    assert measured
-    assert measured - numbers == set()
-
-
-def test_the_spline_flows_beside_other_libraries_are_those_measured(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    benchmark = importlib.import_module("tables")
-    about = {"steps": 2000, "layers": 6, "width": 64, "bins": 8}
-    measured = benchmark.Records(
-        ROOT / "benchmarks" / "tables.jsonl", key=("table", "seed", "contender", *about)
-    )
-    options = SimpleNamespace(tables=["magic"], contenders=list(benchmark.CONTENDERS), seeds=1)
-    table = benchmark.as_markdown(measured, about, options)
-    assert table in (ROOT / "zoo" / "nsf" / "README.md").read_text("utf-8"), f"put this table there:\n{table}"
-    ours, mixture = (
-        measured.find(table="magic", seed=0, contender=name, **about)["test"]
-        for name in ("flowkit", "mixture of 20 normals")
-    )
-    page = " ".join((ROOT / "docs" / "tutorials" / "table.md").read_text("utf-8").split())
-    assert f"by {ours - mixture:.1f} nats on the ten columns" in page
-
-
-def test_the_continuous_flows_beside_others_are_those_measured(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    monkeypatch.delitem(sys.modules, "continuous", raising=False)  # tests have a module of this name
-    table = importlib.import_module("continuous").table()
-    assert table.count("\n") > 2
-    assert table in (ROOT / "docs" / "continuous.md").read_text("utf-8"), f"put this table there:\n{table}"
-
-
-def test_the_errors_of_inference_are_those_measured(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    table = importlib.import_module("inference").table()
-    assert table.count("\n") > 2
-    assert table in (ROOT / "docs" / "inference.md").read_text("utf-8"), f"put this table there:\n{table}"
-
-
-def test_the_mixed_tables_are_those_measured(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    benchmark = importlib.import_module("mixed_tables")
-    measured = benchmark.Records(ROOT / "benchmarks" / "mixed_tables.jsonl", key=benchmark.KEY)
-    table = benchmark.as_markdown(measured, benchmark.EPOCHS)
-    assert table.count("\n") > 2
-    page = (ROOT / "docs" / "tutorials" / "mixed-table.md").read_text("utf-8")
-    assert table in page, f"put this table there:\n{table}"
-
-
-def test_the_steps_of_image_families_are_those_measured(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    benchmark = importlib.import_module("image_steps")
-    table = benchmark.as_markdown(
-        benchmark.Records(ROOT / "benchmarks" / "image_steps.jsonl", key=benchmark.KEY)
-    )
-    assert table in (ROOT / "benchmarks" / "README.md").read_text("utf-8"), f"put this table there:\n{table}"
-
-
-def test_the_memory_of_gradients_is_that_measured(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    benchmark = importlib.import_module("memory")
-    page = (ROOT / "benchmarks" / "README.md").read_text("utf-8")
-    for run in json.loads((ROOT / "benchmarks" / "memory.json").read_text("utf-8")).values():
-        table = benchmark.as_markdown(run["rows"])
-        assert table in page, f"put this table there:\n{table}"
-
-
-def test_the_distances_of_samples_are_those_measured():
-    measured = json.loads((ROOT / "benchmarks" / "frechet.json").read_text("utf-8"))
-    card = (ROOT / "zoo" / "flow_matching" / "README.md").read_text("utf-8")
-    rows = re.findall(r"^\| (.+) \| (\d+\.\d+) \|$", card, re.MULTILINE)
-    written = sorted(float(distance) for _, distance in rows)
-    assert written == sorted(
-        float(f"{distance:.2g}" if distance < 10 else f"{distance:.1f}")
-        for distance in measured["distances"].values()
-    )
-    assert f"{measured['images']:,} samples" in card
-
-
-def test_the_image_families_are_those_measured():
-    """docs/families.md names two families, and the runs of the shipped flows; the card of MAF its own."""
-    measured = json.loads((ROOT / "benchmarks" / "images.json").read_text("utf-8"))
-    reached = {row["name"].split("/")[0]: f"{row['test_bits_per_dim']:.2f}" for row in measured["rows"]}
-    page = (ROOT / "docs" / "families.md").read_text("utf-8")
-    (jet, tarflow) = re.search(r"which reach (\S+) and (\S+)\.", page).groups()
-    assert (jet, tarflow) == (reached["jet"], reached["tarflow"])
-    assert f"about {measured['seconds']:.0f} seconds of processor time" in page
-    card = (ROOT / "zoo" / "maf_images" / "README.md").read_text("utf-8")
-    assert f"{reached['maf_images']} after {measured['seconds']:.0f} s" in card
-
-
-def test_the_trainings_beside_the_image_families_are_those_of_the_shipped_runs():
-    page = (ROOT / "docs" / "families.md").read_text("utf-8").replace("\n", " ")
-    for name in ("glow/fashion-mnist-full", "maf_images/fashion-mnist-full"):
-        run = PRESETS[name]["measured"]
-        minutes = rf"{run['test_bits_per_dim']:.3f} (?:bits/dim )?in {run['seconds'] / 60:.0f} minutes"
-        assert re.search(rf"`{name}` (?:reaches )?{minutes}", page), (name, minutes)
-        assert f"On {run['train_images']:,} images, with {run['validation_images']:,} more" in page
+    written = set(re.findall(r"\d\.\d+e-\d+", (ROOT / "docs/peers.md").read_text("utf-8")))
+    assert written
+    assert written - numbers == set()
 
 
 def test_a_recipe_counts_the_images_that_it_trains_on():
@@ -312,29 +334,3 @@ def test_a_recipe_counts_the_images_that_it_trains_on():
         first = (ROOT / "zoo" / f"{name}.toml").read_text("utf-8").splitlines()[0]
         if whole := re.search(r"on (?:all )?([\d,]+) (?:of the [\d,]+ )?images", first):
             assert int(whole[1].replace(",", "")) == metadata["measured"]["train_images"], first
-
-
-def test_the_permutations_of_glow_are_those_measured(monkeypatch):
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    measured = json.loads((ROOT / "benchmarks" / "permutations.json").read_text("utf-8"))
-    table = importlib.import_module("permutations").as_markdown(measured)
-    card = (ROOT / "zoo" / "glow" / "README.md").read_text("utf-8")
-    assert f"{measured['steps']} steps" in card
-    assert table in card, f"put this table there:\n{table}"
-
-
-def test_the_page_on_performance_states_no_times_of_its_own():
-    """Its chart reads a file; a time in the text would be of another day."""
-    page = (ROOT / "docs" / "performance.md").read_text("utf-8")
-    assert "{bars} benchmarks/released.json train" in page
-    assert re.findall(r"\d (?:ms|us|s|GB|MB)\b", page) == []
-
-
-def test_no_page_claims_a_result_that_its_card_calls_not_measured():
-    card = (ROOT / "zoo" / "glow" / "README.md").read_text("utf-8")
-    published = re.findall(r"^\|.* \| \d\.\d\d \| (.+?) \|$", card, re.MULTILINE)
-    assert published
-    if set(published) == {"not measured"}:
-        assert [
-            page.name for page in PAGES if "reproduces the published model" in page.read_text("utf-8")
-        ] == []

@@ -182,10 +182,3 @@ def test_lists_of_whole_numbers_may_be_arrays():
     for flat in ([0, 1], np.array([0, 1])):
         with pytest.raises(ValueError, match=r"MADE's degrees: got .*, expected a list of whole numbers"):
             MADE([2], degrees=flat)
-
-
-def test_the_sweep_knows_numbers_by_their_annotations():
-    wrong = [
-        wrong_values(kind) for kind in (int, int | None, float, str | collections.abc.Sequence[int], str)
-    ]
-    assert wrong == [(*WHOLE, None), WHOLE, (*REAL, None), (*WHOLES, None), ()]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import flowkit
-from flowkit import conditioners, data, training
+from flowkit import data, training
 
 pytestmark = pytest.mark.one_engine
 
@@ -34,27 +34,8 @@ def test_a_class_has_a_repr_of_its_own_and_an_example(kind):
     assert ">>> " in (kind.__doc__ or ""), f"{kind.__name__} has no example"
 
 
-def test_what_trains_and_what_is_trained_on_is_shown_as_the_call_that_makes_it():
+def test_arrays_and_what_has_no_repr_are_shown_by_their_kind():
     images = np.zeros((20, 8, 8, 1), "uint8")
-    rows = data.batches(images, batch_size=4)
-    rate = training.WarmUpCosine(0.1, total_steps=9, warmup_steps=3)
-    shown = [
-        (training.GlowAdamax(0.1), "GlowAdamax(0.1)"),
-        (training.GlowAdamax(rate), "GlowAdamax(WarmUpCosine(0.1, total_steps=9, warmup_steps=3))"),
-        (training.GuardedOptimizer(training.GlowAdamax(0.1)), "GuardedOptimizer(GlowAdamax(0.1))"),
-        (training.GuardedOptimizer(keras.optimizers.Adam()), "GuardedOptimizer(Adam(...))"),
-        (training.CSVLog("a.csv"), "CSVLog('a.csv')"),
-        (training.Log("csv", "a", samples=4), "Log('csv', 'a', samples=4)"),
-        (training.ProgressBar(4), "ProgressBar(4)"),
-        (training.SampleGrid("grids", every=2), "SampleGrid('grids', every=2)"),
-        (training.StopWhenDiverged(), "StopWhenDiverged()"),
-        (training.Validation(images, keep_best=True), "Validation(<20x8x8x1 uint8>, keep_best=True)"),
-        (rows, "Batches(<20x8x8x1 uint8>, batch_size=4)"),
-        (
-            training.Resume("a.npz", callbacks=[training.CSVLog("b.csv")], batches=rows),
-            "Resume('a.npz', callbacks=[CSVLog('b.csv')], batches=Batches(<20x8x8x1 uint8>, batch_size=4))",
-        ),
-        (data.LazyImages(lambda rows: images[rows], images.shape), "LazyImages(shape=[20, 8, 8, 1])"),
-        (conditioners.StandardizedContext(), "StandardizedContext()"),
-    ]
-    assert [repr(thing) for thing, _ in shown] == [text for _, text in shown]
+    assert repr(data.batches(images, batch_size=4)) == "Batches(<20x8x8x1 uint8>, batch_size=4)"
+    assert repr(training.GuardedOptimizer(keras.optimizers.Adam())) == "GuardedOptimizer(Adam(...))"
+    assert repr(training.GlowAdamax(public_classes)) == "GlowAdamax(public_classes)"

@@ -13,7 +13,6 @@ from flowkit._shipped import recipe_files
 from flowkit.app.experiment import build_optimizer, prepare
 from flowkit.app.experiment import load as load_data
 from flowkit.app.failure import RecipeError
-from flowkit.app.find import find
 from flowkit.app.recipe import dumps, parse_recipe, read_recipe
 
 pytestmark = pytest.mark.one_engine
@@ -71,8 +70,6 @@ def test_defaults_are_filled_in():
         ("[data]", "[date]", "date is not a key of a recipe; the nearest are data, model"),
         ('source = "digits"\n', "", "data.source is missing"),
         ("width = 8", 'width = "8"', "model.width: got '8', expected a whole number from 1 to 16384"),
-        ("width = 8", "width = 8.0", "model.width: got 8.0, expected a whole number from 1 to 16384"),
-        ("width = 8", "width = true", "model.width: got True, expected a whole number from 1 to 16384"),
         ("width = 8", "width = 1979-05-27", "model.width: got datetime.date(1979, 5, 27), expected a whole number from 1 to 16384"),
         ("epochs = 2", "epochs = 0", "training.epochs: got 0, expected a whole number from 1 up"),
         ("ema = 0.9", "ema = [0.9]", "training.ema: got [0.9], expected 'auto' or a number in [0, 1)"),
@@ -87,10 +84,8 @@ def test_defaults_are_filled_in():
         ("limit = 80", "size = [8, 'a']", "data.size: got 'a', expected a whole number"),
         ("limit = 80", "validation = 1.5", "data.validation: got 1.5, expected a whole number, or a share between 0 and 1"),
         ("clip_norm = 50", "early_stopping = 3", "training.early_stopping: got data.validation = 0, expected a share above 0 to choose an epoch by"),
-        ("clip_norm = 50", "keep_best = true", "training.keep_best: got data.validation = 0, expected a share above 0 to choose an epoch by"),
         ("[model]", "[model", "not valid TOML: "),
         ("epochs = 2", "epochs = ", "not valid TOML: Invalid value (at line 12, column 10)"),
-        ("epochs = 2", "epochs = 2\nepochs = 3", "not valid TOML: "),
     ],
 )  # fmt: skip
 def test_what_is_wrong_and_where(old, new, message):
@@ -151,24 +146,6 @@ def test_overrides_are_toml_or_bare_words():
 )  # fmt: skip
 def test_overrides_are_validated_as_the_recipe_is(override, message):
     assert refusal(GOOD, [override]).startswith(message)
-
-
-def test_names_of_recipes_are_found_and_the_nearest_listed():
-    assert {"glow/fashion-mnist", "glow/digits"} <= set(recipe_files())
-    assert read_recipe("glow/digits").data.source == "digits"
-    with pytest.raises(RecipeError, match="no recipe 'glow/digit'; the nearest are glow/digits"):
-        find("glow/digit")
-    with pytest.raises(RecipeError, match=r"no recipe '\?'; there are .*glow/digits"):
-        find("?")
-    with pytest.raises(
-        RecipeError,
-        match=r"there is no recipe 'nsf'; .*nsf/magic.* For a family of flows write a TOML file",
-    ):
-        find("nsf")
-    with pytest.raises(RecipeError, match=r"no recipe 'maf'; .* TOML file whose \[model\] has name"):
-        find("maf")
-    with pytest.raises(RecipeError, match=r"no/such\.toml: got no file, expected a recipe file"):
-        find("no/such.toml")
 
 
 @pytest.mark.parametrize("name", sorted(recipe_files()))
@@ -300,13 +277,6 @@ def test_crop_and_augment_reach_training_adaptation_and_tests():
     assert (windows == made.test.images[:, None, None, ..., 0]).all((3, 4)).any((1, 2)).all()
 
 
-def test_data_that_are_not_there_are_asked_for():
-    with pytest.raises(RecipeError, match=r"no/such: got no file or folder, .*--data PATH gives"):
-        load_data(parse_recipe(GOOD, ["data.source=no/such"]), "train")
-    with pytest.raises(ValueError, match=r"got 'digit', .*; the nearest is digits"):
-        load_data(parse_recipe(GOOD, ["data.source=digit"]), "train")
-
-
 def test_precision_reaches_the_networks_and_nothing_else():
     made = prepare(parse_recipe(GOOD, ["training.precision=mixed_bfloat16"]))
     computed_in = {layer.compute_dtype for layer in made.flow._flatten_layers()}
@@ -339,9 +309,6 @@ def test_class_conditional_recipe_feeds_labels():
         ),
         ("model.levels=7", r"\[model\] does not fit digits: "),
         ("model.coupling=afine", r"model.coupling: got 'afine', expected one of 'affine', 'additive'"),
-        ("model.steps=0", r"model.steps: got 0, expected a whole number from 1 to 1024"),
-        ("model.steps=-1", r"model.steps: got -1, expected a whole number from 1 to 1024"),
-        ("model.width=0", r"model.width: got 0, expected a whole number from 1 to 16384"),
         ("model.levels=99", r"model.levels: got 99, expected a whole number from 1 to 16"),
         (
             "model.num_classes=9999999999999999999999",
@@ -351,10 +318,7 @@ def test_class_conditional_recipe_feeds_labels():
             "model.classifier_weight=1e300",
             r"model.classifier_weight: got 1e\+300, expected a number from 0 to 1e\+06",
         ),
-        (
-            "data.source=~nobody-here/x",
-            "data.source: ~nobody-here/x: got no file or folder, expected one",
-        ),
+        ("data.source=~nobody-here/x", "data.source: ~nobody-here/x: got no file or folder, expected one"),
     ],
 )
 def test_what_only_the_data_can_tell(override, message):
@@ -457,8 +421,7 @@ def test_labels_and_squares_of_what_is_held_out_are_as_those_of_the_test():
 
 def test_all_rows_cannot_be_held_out():
     with pytest.raises(
-        RecipeError,
-        match=r"data.validation = 80: got 80 rows or images in digits, expected more than the 80",
+        RecipeError, match=r"data.validation = 80: got 80 rows or images in digits, expected more than the 80"
     ):
         prepare(parse_recipe(GOOD, ["data.validation=80"]))
     with pytest.raises(RecipeError, match="the recipe holds no rows out to validate on"):

@@ -98,11 +98,3 @@ def test_a_training_step_moves_its_weights_as_those_of_the_flow(contenders, kind
         np.testing.assert_allclose(array(moment), own, rtol=1e-3, atol=1e-4 * max(largest, 1e-6))
         clear = np.abs(own) > 1e-2 * largest  # Adam's first step is the sign of a gradient, and 0 has none
         np.testing.assert_allclose(array(ours)[clear], theirs[clear], rtol=1e-6, atol=2e-6)
-
-
-@pytest.mark.two_engines
-def test_it_refuses_halves_of_two_sizes(contenders):
-    contenders("vectors")
-    twin = importlib.import_module("contenders.twin_jax")
-    with pytest.raises(NotImplementedError, match="halves of one size"):
-        twin.Couplings(VECTORS | {"features": 5})

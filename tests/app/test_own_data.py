@@ -1,13 +1,10 @@
 """`flowkit train images` and `flowkit train table`: what they choose by the data of their user."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from flowkit.app import main
-from flowkit.app.find import hint
 from flowkit.app.images import Images
 from flowkit.app.recipe import read_recipe
 from flowkit.app.tables import Tables
@@ -85,15 +82,6 @@ def test_a_size_that_the_levels_cannot_halve_is_told_with_sizes_that_fit(tmp_pat
     assert not (tmp_path / "run").exists()
 
 
-def test_all_runs_that_are_about_equally_near_are_named(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("table", "table2", "other"):
-        (tmp_path / "runs" / name).mkdir(parents=True)
-        (tmp_path / "runs" / name / "recipe.toml").touch()
-    assert hint(Path("runs/tabel")).startswith("the nearest are runs/table, runs/table2")
-    assert hint(Path("runs/othr")).startswith("the nearest are runs/other, ")
-
-
 @pytest.mark.parametrize(
     "name", ["mine.csv", "there.csv", "pictures", "pictures/", "runs/mine", "./x", "/tmp/none/such"]
 )
@@ -109,11 +97,3 @@ def test_a_path_is_answered_with_the_command_for_own_data_and_not_with_names_of_
     assert "nearest" not in said
     assert main(["info", "runs/nothing"]) == 2
     assert "nearest" not in capsys.readouterr().err
-
-
-def test_a_misspelt_name_is_answered_with_the_nearest(capsys):
-    for name, near in (("glow/fashon-mnist", "glow/fashion-mnist"), ("glwo/digits", "glow/digits")):
-        assert main(["train", name]) == 2
-        said = capsys.readouterr().err
-        assert near in said
-        assert "[model]" not in said

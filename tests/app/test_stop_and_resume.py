@@ -8,6 +8,7 @@ import pytest
 
 from flowkit import data, training
 from flowkit.app import main
+from flowkit.training import checkpoint
 
 RECIPE = """\
 [model]
@@ -132,3 +133,22 @@ def test_all_numbers_and_pictures_are_the_same(runs):
         assert whole[key] == stopped[key]
     for name in ("samples.png", "samples/epoch-001.png", "samples/epoch-003.png"):
         assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes()
+
+
+@pytest.mark.one_engine
+def test_sigterm_while_a_checkpoint_is_written_does_not_cut_it(tmp_path, monkeypatch, capsys):
+    """As launchers and clusters send it again, and again."""
+    recipe, run, write = tmp_path / "r.toml", tmp_path / "run", np.savez
+    recipe.write_text(RECIPE)
+
+    def signalled(file, **arrays):
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        write(file, **arrays)
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(np, "savez", signalled)
+    assert main(["train", str(recipe), "--out", str(run)]) == 143
+    assert "terminated after epoch 1; --resume goes on from the last checkpoint" in capsys.readouterr().err
+    _, meta = checkpoint.read(run / "checkpoint.npz")
+    assert (meta["epoch"], meta["step"]) == (1, 0)

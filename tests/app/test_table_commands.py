@@ -8,8 +8,6 @@ import pytest
 from PIL import Image
 
 from flowkit.app import main
-from flowkit.app.experiment import kind_of
-from flowkit.app.recipe import dumps, parse_recipe, read_recipe
 
 pytestmark = pytest.mark.one_engine
 
@@ -68,18 +66,6 @@ def test_a_run_leaves_pictures_and_numbers(trained):
     assert metrics["test_log_prob"] > -3 * 1.5 - np.log(1e-3 * 2.0) - 3
 
 
-def test_it_goes_on_to_more_epochs(trained, capsys):
-    assert train(trained.parent) != 0
-    assert "--resume" in capsys.readouterr().err
-    assert train(trained.parent, "--resume", "--epochs", "3") == 0
-    out = capsys.readouterr().out
-    assert "going on from epoch 2" in out
-    assert "rows/s" in out
-    assert "nats" in out
-    assert json.loads((trained / "metrics.json").read_text())["epochs"] == 3
-
-
-@pytest.mark.one_engine
 def test_it_does_not_go_on_with_another_table(folder, tmp_path, capsys):
     table = tmp_path / "table.csv"
     lines = (folder / "table.csv").read_text().splitlines(keepends=True)
@@ -121,7 +107,6 @@ def test_it_is_scored_in_nats(trained, folder, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
-@pytest.mark.one_engine
 def test_of_another_file_all_rows_are_scored_and_of_the_same_data_those_to_test_with(
     trained, folder, tmp_path, capsys
 ):
@@ -176,35 +161,12 @@ def test_circular_columns_are_named_in_a_recipe_and_drawn_inside(folder, tmp_pat
     assert 0 <= hours.min() < 6 < 18 < hours.max() < 24
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (
-            ["--set", "training.batch_size=500"],
-            "expected at most 180, the number of events",
-        ),
-        (["--set", "model.features=3"], "model.features is not a key"),
-    ],
-)
-def test_what_does_not_go_together(folder, tmp_path, capsys, arguments, message):
-    recipe = [str(folder / "tiny.toml"), "--data", str(folder / "table.csv"), "--out", str(tmp_path / "run")]
-    assert main(["train", *recipe, *arguments]) != 0
-    assert message in capsys.readouterr().err
-
-
 def test_columns_of_whole_numbers_are_named(folder, tmp_path, capsys):
     x = np.random.default_rng(0).integers(0, 9, (100, 2))
     (tmp_path / "whole.csv").write_text("age,sex\n" + "".join(f"{a + 0.5},{b}\n" for a, b in x))
     arguments = ["--data", str(tmp_path / "whole.csv"), "--out", str(tmp_path / "run")]
     assert main(["train", str(folder / "tiny.toml"), *arguments]) != 0
     assert "in column 'sex', expected numbers that vary continuously. Add noise" in capsys.readouterr().err
-
-
-def test_the_recipe_of_magic_is_one_of_tables():
-    recipe = read_recipe("nsf/magic")
-    assert kind_of(recipe).rows == "rows"
-    assert kind_of(read_recipe("glow/digits")).rows == "images"
-    assert parse_recipe(dumps(recipe)) == recipe
 
 
 def test_rows_that_cannot_be_scored_are_found_before_training(folder, tmp_path, capsys):

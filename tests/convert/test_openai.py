@@ -130,13 +130,6 @@ def test_a_missing_variable_is_named_with_its_shape():
             from_openai(variables)
 
 
-def test_without_the_table_of_classes_their_number_is_unknown():
-    variables = random_checkpoint(steps=1, classes=3)
-    del variables["model/prior/y_emb/W"]
-    with pytest.raises(ValueError, match="model/prior/y_emb/W: got no array"):
-        from_openai(variables)
-
-
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [

@@ -216,59 +216,30 @@ def test_the_arrangement_of_neural_spline_flows(context):
     agree_with_nflows(nflows_of(*parts, mixed()), context)
 
 
-def test_couplings_of_nflows_that_cannot_be_expressed_are_named():
-    transforms = pytest.importorskip("nflows.transforms")
-    mask = torch.tensor([0, 1, 0, 1, 0])
-    spline = {"num_bins": 4, "tails": "linear", "tail_bound": 3.0}
-    named = r"^_transform._transforms.0: got .*, expected "
-    normed = transforms.AffineCouplingTransform(mask, residual(use_batch_norm=True))
-    with pytest.raises(ValueError, match=r"batch_norm_layers.* is not part of this model"):
-        from_nflows(nflows_of(normed).state_dict())
-    splines = transforms.PiecewiseRationalQuadraticCouplingTransform(mask, residual(), **spline)
-    with pytest.raises(ValueError, match=r"^_transform._transforms.0: got 11 .*, expected .*bound="):
-        from_nflows(nflows_of(splines).state_dict())
-    with pytest.raises(ValueError, match=named + ".*bins=, their num_bins, .* do not tell"):
-        from_nflows(nflows_of(splines).state_dict(), bound=3.0)
-    with pytest.raises(ValueError, match="got a network of no blocks, expected one with blocks"):
-        from_nflows(nflows_of(transforms.AffineCouplingTransform(mask, residual(num_blocks=0))).state_dict())
-
-
-@pytest.mark.parametrize("tails", ["linear", None])
 @pytest.mark.parametrize(
-    ("kind", "bins"),
+    ("kind", "bins", "tails"),
     # 6 quadratic and 8 linear bins have the numbers of 4 and 3 rational-quadratic ones.
-    [("Quadratic", 6), ("Quadratic", 4), ("Linear", 8), ("Linear", 11), ("Cubic", 4), ("Cubic", 5)],
+    [
+        *(("Quadratic", 6, "linear"), ("Quadratic", 4, None), ("Linear", 8, "linear"), ("Linear", 11, None)),
+        *(("Cubic", 4, "linear"), ("Cubic", 5, None)),
+        *(("masked Quadratic", 6, None), ("masked Linear", 8, None), ("masked RationalQuadratic", 4, None)),
+    ],
 )
 def test_a_spline_of_another_kind_is_not_taken_for_a_rational_quadratic_one(kind, bins, tails):
     transforms = pytest.importorskip("nflows.transforms")
-    coupling = getattr(transforms, f"Piecewise{kind}CouplingTransform")
-    mask = torch.tensor([0, 1, 0, 1, 0])
-    model = nflows_of(coupling(mask, residual(), num_bins=bins, tails=tails, tail_bound=3.0))
+    kind, masked = kind.rpartition(" ")[2], kind.startswith("masked")
+    if masked:
+        made = getattr(transforms, f"MaskedPiecewise{kind}AutoregressiveTransform")
+        given = {"num_bins": bins, "features": 5, "hidden_features": 33, "use_residual_blocks": False}
+    else:
+        made = getattr(transforms, f"Piecewise{kind}CouplingTransform")
+        given = {"mask": torch.tensor([0, 1, 0, 1, 0]), "transform_net_create_fn": residual()}
+        given |= {"num_bins": bins, "tails": tails, "tail_bound": 3.0}
+    model = nflows_of(made(**given))
     with pytest.raises(
         ValueError, match=r"^_transform._transforms.0: got .*, expected rational-quadratic splines"
     ):
         from_nflows(model.state_dict(), bound=3.0, bins=bins)
-
-
-@pytest.mark.parametrize(("kind", "bins"), [("Quadratic", 6), ("Linear", 8), ("RationalQuadratic", 4)])
-def test_nor_is_a_masked_network_of_another_kind_or_without_tails(kind, bins):
-    transforms = pytest.importorskip("nflows.transforms")
-    masked = getattr(transforms, f"MaskedPiecewise{kind}AutoregressiveTransform")
-    model = nflows_of(
-        masked(bins, 5, 33, use_residual_blocks=False)
-        if kind == "Linear"
-        else masked(5, 33, num_bins=bins, use_residual_blocks=False)
-    )
-    with pytest.raises(
-        ValueError, match=r"^_transform._transforms.0: got .*, expected rational-quadratic splines"
-    ):
-        from_nflows(model.state_dict(), bound=3.0, bins=bins)
-
-
-def test_splines_of_so_few_bins_that_their_kind_stays_open_are_refused():
-    for bins, received in ((3, "3"), (4.0, "4.0"), ("8", "'8'")):
-        with pytest.raises(ValueError, match=f"bins: got {received}, expected a whole number from 4 up"):
-            from_nflows({}, bound=3.0, bins=bins)
 
 
 def test_splines_of_what_a_coupling_keeps_have_the_same_bins():
@@ -288,6 +259,20 @@ def test_splines_of_what_a_coupling_keeps_have_the_same_bins():
 
 
 def test_what_cannot_be_expressed_is_named():
+    transforms = pytest.importorskip("nflows.transforms")
+    mask, spline = torch.tensor([0, 1, 0, 1, 0]), {"num_bins": 4, "tails": "linear", "tail_bound": 3.0}
+    normed = transforms.AffineCouplingTransform(mask, residual(use_batch_norm=True))
+    splines = transforms.PiecewiseRationalQuadraticCouplingTransform(mask, residual(), **spline)
+    empty = transforms.AffineCouplingTransform(mask, residual(num_blocks=0))
+    for part, given, message in (
+        (normed, {}, r"batch_norm_layers.* is not part of this model"),
+        (splines, {}, r"^_transform._transforms.0: got 11 .*, expected .*bound="),
+        (splines, {"bound": 3.0}, r"^_transform._transforms.0: got .*bins=, their num_bins, .* do not tell"),
+        (splines, {"bound": 3.0, "bins": 3}, "bins: got 3, expected a whole number from 4 up"),
+        (empty, {}, "got a network of no blocks, expected one with blocks"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            from_nflows(nflows_of(part).state_dict(), **given)
     for option, layer in (("use_batch_norm", "batch_norm"), ("context_features", "context_layer")):
         model = nflows_model(use_residual_blocks=True, **{option: 2})
         with pytest.raises(ValueError, match=f"{layer}.* is not part of this model"):

@@ -44,12 +44,6 @@ def test_indexing_changes_nothing_and_needs_no_order():
         data[5]
 
 
-def test_ragged_batch_is_dropped():
-    data = batches(EVENTS, batch_size=4)
-    assert len(data) == data.num_batches == 5
-    assert len(batches(EVENTS, batch_size=11)) == 2
-
-
 @pytest.mark.parametrize("epoch_steps", [1, 3, 5, 7])
 def test_epochs_of_any_length_follow_one_another_through_the_passes(epoch_steps):
     data = batches(EVENTS, batch_size=4, epoch_steps=epoch_steps, seed=2)
@@ -116,23 +110,6 @@ def test_augmentations_come_in_the_order_of_the_list():
     assert np.array_equal(data[0][0][:, 0], (expected(0, 4)[0] + 1) * 10)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"batch_size": 0}, "batch_size: got 0, expected a whole number from 1"),
-        ({"batch_size": 2.0}, "batch_size: got 2.0, expected a whole number"),
-        ({"batch_size": 23}, "got 23, expected at most 22, the number of events"),
-        ({"batch_size": 4, "seed": -1}, "seed: got -1, expected"),
-        ({"batch_size": 4, "epoch_steps": 0}, "epoch_steps: got 0, expected a whole number from 1"),
-        ({"batch_size": 4, "context": np.arange(21)}, r"context: got shape \(21,\), expected one per event"),
-        ({"batch_size": 4, "context": {"y": np.arange(23)}}, "context: got .* expected one per event"),
-    ],
-)
-def test_bad_arguments(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        batches(EVENTS, **arguments)
-
-
 # ------------------------------------------------------------------ under fit
 
 
@@ -195,26 +172,6 @@ def epochs(start, stop, batch_size):
 
 
 @pytest.mark.two_engines
-@pytest.mark.parametrize("batch_size", [4, 11, 22], ids=["5 batches", "2 batches", "1 batch"])
-@pytest.mark.parametrize("context", [None, np.arange(COUNT)], ids=["plain", "context"])
-@pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
-def test_fit_sees_each_epoch_in_its_own_order(batch_size, context, built):
-    model = Recording(batch_size)
-    data = batches(EVENTS, context, batch_size=batch_size)
-    if built:
-        model(data[0][0])
-    model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[data.for_fit()])
-    # Some engines build the model with a real training call on the first batch.
-    seen = model.seen()[-3 * len(data) :]
-    assert np.array_equal(seen, epochs(0, 3, batch_size))
-    assert data.epoch == 3
-
-    before = len(model.seen())
-    model.fit(data, epochs=2, shuffle=False, verbose=0, callbacks=[data.for_fit()])
-    assert np.array_equal(model.seen()[before:], epochs(3, 5, batch_size))
-
-
-@pytest.mark.two_engines
 def test_fit_resumes_at_an_epoch():
     model, data = Recording(4), batches(EVENTS, batch_size=4)
     data.epoch = 2
@@ -233,29 +190,8 @@ def test_fit_is_not_disturbed_by_validation_and_peeking():
     assert np.array_equal(model.seen()[-15:], epochs(0, 3, 4))
 
 
-class InterruptEpoch1(keras.callbacks.Callback):
-    def __init__(self, data):
-        super().__init__()
-        self.data = data
-
-    def on_train_batch_end(self, batch, logs=None):
-        if batch == 2 and self.data.epoch == 1:
-            raise KeyboardInterrupt
-
-
 @pytest.mark.two_engines
-def test_fit_after_an_interrupted_epoch_repeats_it():
-    model, data = Recording(4), batches(EVENTS, batch_size=4)
-    with pytest.raises(KeyboardInterrupt):
-        model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[data.for_fit(), InterruptEpoch1(data)])
-    assert data.epoch == 1
-    before = len(model.seen())
-    model.fit(data, epochs=1, shuffle=False, verbose=0, callbacks=[data.for_fit()])
-    assert np.array_equal(model.seen()[before:], epochs(1, 2, 4))
-    assert data.epoch == 2
-
-
-@pytest.mark.parametrize("batch_size", [4, 22], ids=["5 batches", "1 batch"])
+@pytest.mark.parametrize("batch_size", [4, 11, 22], ids=["5 batches", "2 batches", "1 batch"])
 @pytest.mark.parametrize("make", [Recording, RecordingFlow])
 @pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
 def test_a_fit_that_says_when_it_begins_leaves_nothing_to_guess(batch_size, make, built):
@@ -273,16 +209,6 @@ def test_a_fit_that_says_when_it_begins_leaves_nothing_to_guess(batch_size, make
             assert data.epoch == before + more
             data.on_epoch_begin()  # and is interrupted
         assert np.array_equal(model.seen()[-3 * len(data) :], epochs(start, start + 3, batch_size))
-
-
-@pytest.mark.two_engines
-def test_a_callback_may_move_the_epoch():
-    jump = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: setattr(data, "epoch", 2 * epoch + 2)
-    )
-    model, data = Recording(4), batches(EVENTS, batch_size=4)
-    model.fit(data, epochs=3, shuffle=False, verbose=0, callbacks=[data.for_fit(), jump])
-    assert np.array_equal(model.seen()[-15:], np.concatenate([expected(epoch, 4) for epoch in (0, 2, 4)]))
 
 
 def test_copies_are_independent():

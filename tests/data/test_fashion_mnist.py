@@ -25,39 +25,6 @@ def test_embedded_is_balanced_and_so_is_every_prefix(split, count):
     assert (np.sort(data.labels.reshape(-1, 10)) == np.arange(10)).all()
 
 
-def test_embedded_images_are_what_they_say():
-    """Facts about Fashion-MNIST: half the pixels are black; trousers are narrower than bags."""
-    data = load("fashion-mnist")
-    assert abs((data.images == 0).mean() - 0.502) < 0.01
-    column_used = (data.images > 0).mean(axis=(1, 3)) > 0.2
-    width = {name: column_used[data.labels == i].sum(1).mean() for i, name in enumerate(data.classes)}
-    assert width["Trouser"] < width["Bag"] - 5
-
-
-def test_embedded_splits_share_no_image():
-    train, test = load("fashion-mnist").images, load("fashion-mnist", "test").images
-    assert not {image.tobytes() for image in train} & {image.tobytes() for image in test}
-
-
-def test_cut_takes_each_split_from_its_own_and_repeats(rng):
-    full = {
-        "train": (np.full((6000, 2, 2, 1), 1, np.uint8), rng.permutation(np.arange(6000) % 10)),
-        "test": (np.full((1500, 2, 2, 1), 2, np.uint8), rng.permutation(np.arange(1500) % 10)),
-    }
-    once, again = cut_fashion_mnist.cut(full.get), cut_fashion_mnist.cut(full.get)
-    assert cut_fashion_mnist.arrays_sha256(once) == cut_fashion_mnist.arrays_sha256(again)
-    assert once["train_images"].shape == (5000, 2, 2, 1)
-    assert (once["train_images"] == 1).all()
-    assert (once["test_images"] == 2).all()
-    assert (np.bincount(once["test_labels"]) == 100).all()
-
-
-def test_cut_takes_no_image_twice():
-    labels = np.arange(6000) % 10
-    rows = cut_fashion_mnist.balanced_rows(labels, 500, seed=3)
-    assert len(set(rows.tolist())) == 5000
-
-
 def test_full_set_is_read_from_where_debian_puts_it(mnist_folder, monkeypatch):
     monkeypatch.setattr(source, "FULL", mnist_folder)
     data = load("fashion-mnist-full", "test")

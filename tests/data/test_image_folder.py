@@ -39,10 +39,6 @@ def test_adding_a_file_moves_no_other_between_the_splits(folder, save_image):
     new.unlink()
 
 
-def test_limit_keeps_the_order(folder):
-    assert np.array_equal(load(folder, limit=5).images, load(folder).images[:5])
-
-
 def test_sub_folders_are_labels_and_a_prefix_holds_several(tmp_path, save_image):
     for i in range(40):
         save_image(tmp_path / "cat" / f"{i}.png", pixels(10))
@@ -179,51 +175,3 @@ def test_held_upright_as_the_camera_says(tmp_path, rng, orientation):
     upright = UPRIGHT[orientation](stored)
     images = load(tmp_path).images
     np.testing.assert_array_equal(images, np.broadcast_to(upright, (len(images), *upright.shape)))
-
-
-def test_different_sizes_ask_for_size(folder, save_image):
-    for i in range(20):
-        save_image(folder / f"large-{i}.png", pixels(1, 7, 9))
-    with pytest.raises(ValueError, match=r"got .* pixels, expected .* as in .*Give a size"):
-        load(folder)
-    assert load(folder, size=6).images.shape[1:] == (6, 6, 3)
-
-
-def test_a_corrupt_image_is_named(folder):
-    whole = (folder / "00.png").read_bytes()
-    for i in range(20):
-        (folder / f"broken-{i}.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(
-        ValueError, match=r"broken-\d+\.png: got .*, expected an image.*Fetch or save it again"
-    ):
-        load(folder)
-
-
-def test_sixteen_bits_are_refused(tmp_path):
-    from PIL import Image
-
-    for i in range(20):
-        Image.fromarray(np.full((6, 6), 40000, np.uint16)).save(tmp_path / f"{i}.png")
-    with pytest.raises(ValueError, match="8 bits per channel"):
-        load(tmp_path)
-
-
-def test_a_folder_of_other_files_says_what_they_are(tmp_path):
-    (tmp_path / "a").mkdir()
-    for name in ("1.gif", "a/2.GIF", "a/notes.txt"):
-        (tmp_path / name).touch()
-    with pytest.raises(FileNotFoundError, match=r"got no image among 3 files, .*\. Save them as \.png"):
-        load(tmp_path)
-
-
-def test_too_few_for_a_split(tmp_path, save_image):
-    save_image(tmp_path / "a.png", pixels(1))
-    with pytest.raises(ValueError, match=r"got \d+ images and none for"):
-        load(tmp_path, "test")
-
-
-def test_a_single_image_asks_for_its_folder(folder):
-    with pytest.raises(
-        ValueError, match=r"got something else, expected a folder, .* Put images into a folder"
-    ):
-        load(folder / "00.png")

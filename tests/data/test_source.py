@@ -1,6 +1,5 @@
 """`load`: names, array files, IDX, CIFAR-10, parquet, and what all of them share."""
 
-import gzip
 import io
 import pickle
 import struct
@@ -9,8 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from flowkit.data import absolute, load, load_table
-from flowkit.data.packed_images import read_idx
+from flowkit.data import absolute, batches, load, load_table
 
 pytestmark = pytest.mark.one_engine
 
@@ -24,47 +22,6 @@ def test_digits_have_seventeen_levels():
     assert train.images.max() == 16
     assert train.images.shape[1:] == (8, 8, 1)
     assert train.classes[train.labels[3]] == "3"
-
-
-def test_unknown_name_lists_the_names_and_the_nearest():
-    with pytest.raises(
-        ValueError, match=r"got 'fashon_mnist', .*; the nearest are fashion-mnist, fashion-mnist-full"
-    ):
-        load("fashon_mnist")
-    with pytest.raises(
-        ValueError,
-        match="got 'nothing-like-it'",
-    ):
-        load("nothing-like-it")
-
-
-@pytest.mark.parametrize("path", ["/no/such/folder", "none.npz", "no/such"])
-def test_missing_path(path):
-    with pytest.raises(FileNotFoundError, match="got no file or folder, expected one"):
-        load(path)
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"split": "valid"}, "split: got 'valid', expected one of"),
-        ({"size": 0}, "size: got 0, expected"),
-        ({"size": (8, -1)}, "size: got -1, expected"),
-        ({"size": "8"}, "size: got '8', expected"),
-        ({"size": 2.5}, "size: got 2.5, expected"),
-        ({"channels": 4}, "channels: got 4, expected one of"),
-        ({"limit": 0}, "limit: got 0, expected"),
-        ({"limit": 1.5}, "limit: got 1.5, expected"),
-    ],
-)
-def test_bad_arguments(options, message):
-    with pytest.raises(ValueError, match=message):
-        load("digits", **options)
-
-
-def test_arrays_as_source_are_sent_elsewhere():
-    with pytest.raises(TypeError, match="not ndarray"):
-        load(np.zeros((2, 4, 4, 1)))
 
 
 def test_smaller_arrays_get_zeros_around_them():
@@ -157,14 +114,6 @@ def test_absolute_keeps_names_and_what_is_chosen_in_a_file(tmp_path, images, mon
         absolute("b.npz:mine")
 
 
-def test_whole_floats_are_cast_and_others_refused(tmp_path, images):
-    np.save(tmp_path / "a.npy", images.astype(np.float64))
-    assert load(tmp_path / "a.npy").images.dtype == np.uint8
-    np.save(tmp_path / "a.npy", images / 255)
-    with pytest.raises(ValueError, match=r"a\.npy: got .*, expected whole numbers .* scaled to 0\.\.1"):
-        load(tmp_path / "a.npy")
-
-
 class Payload:
     def __reduce__(self):
         return exec, ("raise SystemExit('unpickled')",)
@@ -178,30 +127,6 @@ def test_pickled_arrays_are_never_loaded(tmp_path):
     for name in ("a.npy", "a.npz", "b.npy"):
         with pytest.raises(ValueError, match=r"got dtype object|and no pickle, which could run any code"):
             load(tmp_path / name)
-
-
-def test_bad_npz(tmp_path, images):
-    path = tmp_path / "a.npz"
-    np.savez(path, pictures=images, more=images)
-    with pytest.raises(ValueError, match="got pictures, more"):
-        load(path)
-    np.savez(path, train_images=images)
-    assert len(load(path)) == 50
-    with pytest.raises(ValueError, match="got no test_images, expected train_images and test_images"):
-        load(path, "test")
-    np.savez(path, images=images, labels=np.arange(49))
-    with pytest.raises(ValueError, match=r"labels\]: got 49, expected one per image, 50 in all"):
-        load(path)
-
-
-def test_bad_npy(tmp_path, images):
-    path = tmp_path / "a.npy"
-    np.save(path, np.float64(3))
-    with pytest.raises(ValueError, match=r"got rank 0, shape \(\), expected \(n, height, width, channels\)"):
-        load(path)
-    np.save(path, images[:1])
-    with pytest.raises(ValueError, match="at least 2 images"):
-        load(path)
 
 
 # ------------------------------------------------------------------ IDX
@@ -236,46 +161,6 @@ def test_idx_by_content_under_any_name(tmp_path, write_idx):
     assert data.labels is None
 
 
-def test_missing_and_mismatched_idx(mnist_folder, write_idx):
-    labels = mnist_folder / "t10k-labels-idx1-ubyte.gz"
-    write_idx(labels, np.zeros(19))
-    with pytest.raises(ValueError, match="got 19, expected one per image, 20 in all"):
-        load(mnist_folder, "test")
-    labels.unlink()
-    with pytest.raises(FileNotFoundError, match="got no t10k-labels-idx1-ubyte, expected it"):
-        load(mnist_folder, "test")
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        b"",
-        b"\0\0",
-        b"\0\0\x0d\x03" + bytes(12),
-        b"\0\0\x08\x03\0\0",
-        b"\0\0\x08\x03" + struct.pack(">3I", 2, 4, 4) + bytes(31),
-        b"\0\0\x08\x03" + struct.pack(">3I", 2, 4, 4) + bytes(33),
-        b"\0\0\x08\x03" + struct.pack(">3I", *[2**32 - 1] * 3),
-        gzip.compress(b"\0\0\x08\x01\0\0\0\x04abcd")[:-9],
-        b"\x1f\x8bgarbage",
-    ],
-    ids=["empty", "short", "floats", "header", "cut", "long", "huge", "cut gzip", "no gzip"],
-)
-def test_damaged_idx(tmp_path, raw):
-    path = tmp_path / "train-images-idx3-ubyte"
-    path.write_bytes(raw)
-    for read in (read_idx, load):
-        with pytest.raises(ValueError, match=r"train-images-idx3-ubyte: got .*, expected") as caught:
-            read(path)
-        assert "\n" not in str(caught.value)
-
-
-def test_other_files(tmp_path):
-    (tmp_path / "table.csv").write_text("1,2,3")
-    with pytest.raises(ValueError, match=r"got something else, .* recipes of tables, such as nsf/magic"):
-        load(tmp_path / "table.csv")
-
-
 # ------------------------------------------------------------------ CIFAR-10
 
 
@@ -301,18 +186,6 @@ def test_cifar10(cifar_folder, most_bytes):
     assert test.images[1, 2, 3].tolist() == raw[1, 1:].reshape(3, 32, 32)[:, 2, 3].tolist()
     most_bytes(12_000)
     with pytest.raises(ValueError, match="at most 12,000"):
-        load(cifar_folder, "test")
-
-
-@pytest.mark.parametrize("raw", [b"", bytes(500), bytes(3074 * 4), b"\x0a" * 3073])
-def test_what_is_no_batch_of_cifar10(cifar_folder, raw):
-    (cifar_folder / "test_batch.bin").write_bytes(raw)
-    with pytest.raises(
-        ValueError, match=r"test_batch\.bin: got .*, expected records of 3,073 bytes .* CIFAR-100"
-    ):
-        load(cifar_folder, "test")
-    (cifar_folder / "test_batch.bin").unlink()
-    with pytest.raises(FileNotFoundError, match=r"No such file.*test_batch\.bin"):
         load(cifar_folder, "test")
 
 
@@ -385,3 +258,112 @@ def test_parquet_files_of_no_images(tmp_path, images, write_parquet, most_bytes)
     most_bytes(1000)
     with pytest.raises(ValueError, match="expected at most 1,000"):
         load(grey)
+
+
+# ------------------------------------------------------------------ what is refused
+
+
+def saved(name, *arrays, **named):
+    """A function that saves arrays to a file of this name in a folder, and returns the file."""
+
+    def save(folder):
+        path = folder / name
+        np.savez(path, *arrays, **named) if name.endswith("npz") else np.save(path, *arrays)
+        return path
+
+    return save
+
+
+def written(name, raw):
+    def write(folder):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_bytes(raw)
+        return folder if name.endswith(".bin") else folder / name
+
+    return write
+
+
+def pictures(*shapes, dtype="uint8", name="{}.png"):
+    """A function that fills a folder with 20 pictures of each shape."""
+
+    def draw(folder):
+        for i, shape in enumerate(shape for shape in shapes for _ in range(20)):
+            Image.fromarray(np.full(shape, 7, dtype)).save(folder / name.format(i))
+        return folder
+
+    return draw
+
+
+def idx_pair(labels):
+    """The test files of MNIST, 20 images of 4x4 beside so many labels; None: no file of labels."""
+
+    def write(folder):
+        for kind, array in (("images-idx3", np.ones((20, 4, 4))), ("labels-idx1", np.ones(labels or 1))):
+            header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+            for split in ("train", "t10k"):
+                (folder / f"{split}-{kind}-ubyte").write_bytes(header + array.astype("uint8").tobytes())
+        if labels is None:
+            (folder / "t10k-labels-idx1-ubyte").unlink()
+        return folder
+
+    return write
+
+
+FIFTY = np.zeros((50, 6, 6, 3), "uint8")
+IDX = b"\0\0\x08\x03" + struct.pack(">3I", 2, 4, 4)
+CIFAR = r"test_batch\.bin: got .*, expected records of 3,073 bytes .* CIFAR-100"
+BAD_SOURCES = [
+    ("fashon_mnist", {}, "got 'fashon_mnist', .*; the nearest are fashion-mnist, fashion-mnist-full"),
+    ("nothing-like-it", {}, "got 'nothing-like-it'"),
+    ("none.npz", {}, "got no file or folder, expected one"),
+    ("no/such", {}, "got no file or folder, expected one"),
+    (FIFTY, {}, "not ndarray"),
+    ("digits", {"split": "valid"}, "split: got 'valid', expected one of"),
+    ("digits", {"size": (8, -1)}, "size: got -1, expected"),
+    ("digits", {"size": "8"}, "size: got '8', expected"),
+    ("digits", {"channels": 4}, "channels: got 4, expected one of"),
+    ("digits", {"limit": 1.5}, "limit: got 1.5, expected"),
+    (saved("a.npz", pictures=FIFTY, more=FIFTY), {}, "got pictures, more"),
+    (saved("a.npz", train_images=FIFTY), {"split": "test"}, "got no test_images, expected train_images and"),
+    (
+        saved("a.npz", images=FIFTY, labels=np.ones(49)),
+        {},
+        r"labels\]: got 49, expected one per image, 50 in all",
+    ),
+    (saved("a.npy", np.float64(3)), {}, r"got rank 0, shape \(\), expected \(n, height, width, channels\)"),
+    (saved("a.npy", FIFTY[:1]), {}, "at least 2 images"),
+    (saved("a.npy", FIFTY + 0.5), {}, r"a\.npy: got .*, expected whole numbers"),
+    (idx_pair(19), {"split": "test"}, "got 19, expected one per image, 20 in all"),
+    (idx_pair(None), {"split": "test"}, "got no t10k-labels-idx1-ubyte, expected it"),
+    (written("train-images-idx3-ubyte", b""), {}, "train-images-idx3-ubyte: got .*, expected"),
+    (written("train-images-idx3-ubyte", IDX + bytes(33)), {}, "train-images-idx3-ubyte: got .*, expected"),
+    (written("table.csv", b"1,2,3"), {}, "got something else, .* recipes of tables, such as nsf/magic"),
+    (written("cifar-10-batches-bin/test_batch.bin", bytes(3074 * 4)), {"split": "test"}, CIFAR),
+    (written("cifar-10-batches-bin/test_batch.bin", b"\x0a" * 3073), {"split": "test"}, CIFAR),
+    (pictures((6, 6, 3), (7, 9, 3)), {}, r"got .* pixels, expected .* as in .*Give a size"),
+    (pictures((6, 6), dtype="uint16"), {}, "8 bits per channel"),
+    (pictures((6, 6), name="{}.gif"), {}, r"got no image among 20 files, .*\. Save them as \.png"),
+    (pictures((6, 6), name="a.png"), {"split": "test"}, r"got \d+ images and none for"),
+    (lambda folder: pictures((6, 6))(folder) / "0.png", {}, "expected a folder, .* Put images into a folder"),
+]
+
+
+@pytest.mark.parametrize(("source", "options", "message"), BAD_SOURCES)
+def test_bad_sources(tmp_path, source, options, message):
+    source = source(tmp_path) if callable(source) else source
+    with pytest.raises((ValueError, TypeError, FileNotFoundError), match=message) as caught:
+        load(source, **options)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("context", "size", "message"),
+    [
+        (None, 51, "got 51, expected at most 50, the number of events"),
+        (np.arange(49), 4, r"context: got shape \(49,\), expected one per event"),
+        ({"y": np.arange(51)}, 4, "context: got .* expected one per event"),
+    ],
+)
+def test_batches_that_the_data_cannot_fill(context, size, message):
+    with pytest.raises(ValueError, match=message):
+        batches(FIFTY, context, batch_size=size)

@@ -64,14 +64,6 @@ def test_what_all_raise_each_says_itself(group):
     assert [type(error) for error in group(work)] == [KeyError] * 3
 
 
-def test_what_is_well_returns(group):
-    def work(rank):
-        with failing_together():
-            return rank
-
-    assert group(work) == [0, 1, 2]
-
-
 def test_a_lost_process_is_told_nothing(monkeypatch):
     monkeypatch.setattr(engine, "processes", lambda: 2)
     monkeypatch.setattr(engine, "exchange", lambda data: pytest.fail("nobody is there"))

@@ -147,18 +147,6 @@ def test_log_p_is_that_of_the_flow(page, flow):
         np.testing.assert_allclose(received, flow.log_prob(image[None])[0], rtol=1e-4)
 
 
-def test_the_ends_are_a_and_b_and_every_control_moves_the_picture(page):
-    a, b = (np.reshape(page.evaluate(f"Array.from(images[{i}])"), (28, 28, 1)) for i in (0, 1))
-    moved(page, "document.querySelector('#mix')", 1)
-    assert (picture(page) == b).all()
-    drawn(page, "document.querySelector('#reset').click()")
-    assert (picture(page) == a).all()
-    moved(page, "document.querySelector('#mix')", 0.4)
-    assert (picture(page) != a).any()
-    drawn(page, "document.querySelector('#reset').click()")
-    assert (picture(page) == a).all()
-
-
 def shown_latents(page):
     return np.array(page.evaluate("latents(shown().mix).then(z => Array.from(z))"), "float32")
 
@@ -196,19 +184,6 @@ def test_each_level_and_each_direction_moves_latents_as_it_says(page, flow):
         decoded(z + np.float32(0.4) * np.array(page.evaluate(f"Array.from(flow.directions[{k}])"), "float32"))
         drawn(page, "document.querySelector('#reset').click()")
     assert (shown_latents(page) == z).all()
-
-
-def test_any_two_images_are_picked(page):
-    third, sixth = (np.reshape(page.evaluate(f"Array.from(images[{i}])"), (28, 28, 1)) for i in (2, 5))
-    drawn(page, "document.querySelectorAll('#thumbs button')[2].click()")
-    page.check("input[value=b]")
-    drawn(page, "document.querySelectorAll('#thumbs button')[5].click()")
-    assert (picture(page) == third).all()
-    drawn(page, "document.querySelector('#strip').lastChild.click()")
-    assert (picture(page) == sixth).all()
-    assert "a=2&b=5&mix=1" in page.url
-    drawn(page, "location.hash = '#a=0&b=1'")
-    page.check("input[value=a]")
 
 
 def test_the_place_among_test_images_is_counted(page, flow):
@@ -442,6 +417,7 @@ def continuous(perturb):
     return perturb(flow.adapt(data.load("digits").images[:256]), scale=0.1)
 
 
+@pytest.mark.long
 def test_a_flow_whose_density_is_an_estimate_has_a_page_without_it(continuous, opened, folder, tmp_path):
     """`folder` skips where there is no runtime."""
     train, test = (data.load("digits", split) for split in ("train", "test"))
@@ -516,38 +492,6 @@ def test_the_page_of_a_flow_of_vectors_shows_its_draws(of_vectors, table, opened
     page.close()
 
 
-def test_flows_of_vectors_that_a_page_cannot_show_are_refused(table, tmp_path):
-    given = zoo.nsf(features=3, layers=1, hidden=[4], context=2)
-    given.build({"x": (None, 3), "context": (None, 2)})
-    with pytest.raises(ValueError, match="got a flow of vectors that reads a context"):
-        write_page(given, tmp_path / "page", train=table, test=table)
-    two = zoo.nsf(features=2, layers=1, hidden=[4])
-    two.build((None, 2))
-    with pytest.raises(
-        ValueError, match=r"test: got a table of shape \(300, 3\), expected a table of 2 columns"
-    ):
-        write_page(two, tmp_path / "page", train=table, test=table)
-    assert not (tmp_path / "page").exists()
-
-
-def test_contexts_other_than_classes_are_refused(tmp_path):
-    images = data.load("digits", "test")
-    told = flowkit.Flow(
-        flowkit.bijectors.Chain(
-            [
-                flowkit.bijectors.Coupling(
-                    flowkit.conditioners.ConvNet(8, context="required"), split="checkerboard"
-                )
-            ]
-        ),
-        dequantize=data.Dequantize(levels=17),
-    )
-    told.build({"x": (None, 8, 8, 1), "context": (None, 3)})
-    with pytest.raises(ValueError, match="reads a context, expected one that reads at most a class"):
-        write_page(told, tmp_path / "page", train=images, test=images)
-    assert not (tmp_path / "page").exists()
-
-
 @pytest.mark.parametrize("width", [375, 1280])
 def test_nothing_is_wider_than_the_screen(page, width):
     page.set_viewport_size({"width": width, "height": 800})
@@ -564,12 +508,38 @@ def test_a_page_replaces_no_other_files(flow, tmp_path):
         with pytest.raises(ValueError, match="got other files"):
             write_page(flow, place, train=images, test=images)
         assert sorted(file.name for file in place.iterdir()) == names
-    series = flowkit.Flow(flowkit.bijectors.Shift())
-    series.build((None, 3, 2))
-    with pytest.raises(ValueError, match="expected one of images of 1 or 3 channels with a flowkit"):
-        write_page(series, tmp_path / "page", train=images, test=images)
-    table = flowkit.zoo.realnvp()
-    table.build((None, 3))
-    with pytest.raises(ValueError, match="test: got Dataset, expected a table of 3 columns"):
-        write_page(table, tmp_path / "page", train=images, test=images)
+
+
+def of_context():
+    network = flowkit.conditioners.ConvNet(8, context="required")
+    coupling = flowkit.bijectors.Coupling(network, split="checkerboard")
+    return flowkit.Flow(coupling, dequantize=data.Dequantize(levels=17))
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "message"),
+    [
+        (
+            lambda: flowkit.Flow(flowkit.bijectors.Shift()),
+            (None, 3, 2),
+            "expected one of images of 1 or 3 channels with a flowkit",
+        ),
+        (zoo.realnvp, (None, 3), "test: got Dataset, expected a table of 3 columns"),
+        (
+            lambda: zoo.nsf(features=3, layers=1, hidden=[4], context=2),
+            {"x": (None, 3), "context": (None, 2)},
+            "got a flow of vectors that reads a context",
+        ),
+        (
+            of_context,
+            {"x": (None, 8, 8, 1), "context": (None, 3)},
+            "reads a context, expected one that reads at most a class",
+        ),
+    ],
+)
+def test_flows_that_a_page_cannot_show(tmp_path, make, shape, message):
+    flow, digits = make(), data.load("digits", "test")
+    flow.build(shape)
+    with pytest.raises(ValueError, match=message):
+        write_page(flow, tmp_path / "page", train=digits, test=digits)
     assert not (tmp_path / "page").exists()

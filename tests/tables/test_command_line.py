@@ -110,6 +110,8 @@ def test_names_that_are_no_columns_name_the_nearest(table, tmp_path, capsys):
     ):
         assert main([*words, *option]) == 2
         assert "got 'wether', expected names of columns; the nearest is weather" in capsys.readouterr().err
+    assert main([*words, "--given", "weather", "--drop", "id,weather"]) == 2
+    assert "got column 'weather' in given= and in drop=" in capsys.readouterr().err
     (tmp_path / "one.csv").write_text("a,b\n1,2\n")
     assert main(["train", "table", "--data", str(tmp_path / "one.csv")]) == 2
     assert "expected at least 2 rows for a 90/10 split" in capsys.readouterr().err
@@ -151,13 +153,6 @@ def test_samples_are_a_table_of_the_same_types(trained, table, tmp_path):
     assert set(drawn["weather"]) <= {"clear", "rain"}
 
 
-def test_one_column_given_others(table, tmp_path):
-    words = ["--data", table, "--out", tmp_path / "run", "--columns", "bikers", "--given", "weather"]
-    printed = run("train", "table", *words, *SMALL)
-    assert "given: weather\n" in printed
-    assert "test log-likelihood" in printed
-
-
 def test_a_conditional_table(table, tmp_path, capsys):
     folder, output = tmp_path / "run", tmp_path / "samples.csv"
     words = ["--data", table, "--out", folder, "--columns", "bikers,wind", "--given", "weather,humidity"]
@@ -195,19 +190,3 @@ def test_missing_entries_are_filled_beside_columns_that_the_flow_does_not_read(
     assert "got 99 in column 'bikers' of row 0" in capsys.readouterr().err
     assert main(["impute", "glow/digits", str(tmp_path / "gaps.csv"), "-o", str(output)]) == 2
     assert "expected a flow of a table" in capsys.readouterr().err
-
-
-def test_a_column_that_others_are_given_is_named_and_not_dropped(table, tmp_path, capsys):
-    words = [
-        "train",
-        "table",
-        "--data",
-        str(table),
-        "--dry-run",
-        "--given",
-        "weather",
-        "--drop",
-        "id,weather",
-    ]
-    assert main(words) == 2
-    assert "got column 'weather' in given= and in drop=" in capsys.readouterr().err

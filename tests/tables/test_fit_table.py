@@ -1,15 +1,12 @@
 """Mixed tables: types, round trips, densities, conditions, imputation, and what bad input is told."""
 
-import json
-
-import keras
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 
 import flowkit
-from flowkit.data.typed_columns import TypedColumns, restored_columns
+from flowkit.data.typed_columns import TypedColumns
 
 pytestmark = pytest.mark.one_engine
 ROWS = 200
@@ -89,62 +86,19 @@ def test_a_frame_comes_back_from_its_codes(frame):
     pd.testing.assert_frame_equal(back, frame.reset_index(drop=True), check_dtype=True)
 
 
-def test_a_polars_frame_comes_back_from_its_codes():
-    frame = pl.DataFrame(
-        {"s": ["a", None, "b"], "n": [1, None, 3], "t": [True, False, True], "x": [0.5, None, 2.25]}
-    )
-    dates = pl.Series("d", ["2020-01-01", None, "2020-03-01"]).str.to_date()
-    frame = frame.with_columns(dates, e=pl.Series(["u", "v", "u"], dtype=pl.Enum(["v", "u"])))
-    columns = TypedColumns.infer(frame)
-    assert columns.frame(columns.values(frame)).equals(frame)
-
-
-def test_columns_are_stored_as_json(frame):
-    columns = TypedColumns.infer(frame, TYPES)
-    assert restored_columns(json.loads(json.dumps(columns.stored()))) == columns
-
-
-def test_times_with_zones_and_hours():
-    times = pd.to_datetime(["2020-01-01 10:00", "2020-06-02 11:00", None]).tz_localize("Europe/Berlin")
-    columns = TypedColumns.infer(pd.DataFrame({"at": times}))
-    back = columns.frame(columns.values(pd.DataFrame({"at": times})))["at"]
-    assert columns.types[0].word == "dates, hours"
-    assert (back.dropna().to_numpy() == times.dropna().to_numpy()).all()
-    assert back.isna().tolist() == [
-        False,
-        False,
-        True,
-    ]
-
-
 # Densities and samples
 
 
-def test_log_prob_is_a_series_that_says_it_is_a_bound(flow, frame):
-    scores = flow.log_prob(frame.tail(5))
-    assert scores.name == "log_prob_bound"
-    assert flow.exact == "bound"
-    assert scores.index.equals(frame.tail(5).index)
-    assert np.isfinite(scores).all()
-    tighter = flow.log_prob(frame, samples=8).mean()
-    assert tighter > flow.log_prob(frame).mean()
-
-
-def test_log_prob_of_real_columns_is_exact():
+def test_log_prob_of_real_columns_and_angles_is_exact():
     rng = np.random.default_rng(0)
-    frame = pd.DataFrame(rng.normal(size=(80, 2)), columns=["x", "y"])
-    flow = flowkit.fit_table(frame, layers=2, hidden=[8], epochs=1, verbose=0)
-    assert flow.exact == "exact"
-    assert flow.log_prob(frame).name == "log_prob"
-
-
-def test_angles_and_hours_beside_real_columns_have_an_exact_density():
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame({"x": rng.normal(size=80), "hour": rng.uniform(0, 24, 80)})
-    types = {"hour": ("circular", 0, 24)}
+    frame = pd.DataFrame({"hour": rng.uniform(0, 24, 80), "share": rng.uniform(size=80)})
+    types = {"hour": ("circular", 0, 24), "share": (0, 1)}
     flow = flowkit.fit_table(frame, types=types, layers=1, hidden=[4], epochs=1, verbose=0)
     assert flow.exact == "exact"
-    assert flow.sample(50, seed=0).hour.between(0, 24).all()
+    assert flow.log_prob(frame).name == "log_prob"
+    drawn = flow.sample(50, seed=0)
+    assert drawn.hour.between(0, 24).all()
+    assert drawn.share.between(0, 1).all()
 
 
 def test_a_plot_shows_codes_of_data_and_samples(flow, conditional, frame):
@@ -165,21 +119,6 @@ def test_a_plot_of_one_column_of_whole_numbers():
     assert len(flow.plot(frame, samples=20).axes) == 1
 
 
-def test_samples_have_types_categories_and_ranges(flow, frame):
-    drawn = flow.sample(300, seed=0)
-    assert drawn.dtypes.equals(frame.dtypes)
-    assert set(drawn.kind.dropna()) <= {"a", "b", "c"}
-    assert drawn.kind.isna().any()
-    assert drawn.grade.cat.categories.tolist() == ["lo", "mid", "hi"]
-    assert drawn["size"].between(frame["size"].min(), frame["size"].max()).all()
-    assert drawn.hour.between(0, 23).all()
-    assert drawn.share.between(0, 1).all()
-    assert (drawn.income.dropna() > 0).all()
-    assert np.allclose(drawn.carat.dropna() * 10, np.round(drawn.carat.dropna() * 10))
-    assert drawn.day.between(frame.day.min(), frame.day.max()).all()
-    assert (drawn.unit == 7).all()
-
-
 def test_probabilities_of_all_values_sum_to_one():
     rng = np.random.default_rng(0)
     frame = pd.DataFrame(
@@ -191,13 +130,6 @@ def test_probabilities_of_all_values_sum_to_one():
     probability = np.exp(flow.log_prob(cells, samples=128))
     assert probability.sum() == pytest.approx(1, abs=0.1)
     assert probability.groupby(cells.kind).sum().tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.1)
-
-
-def test_a_saved_flow_scores_the_same(flow, frame, tmp_path):
-    flow.save(tmp_path / "table.keras")
-    again = keras.saving.load_model(tmp_path / "table.keras")
-    pd.testing.assert_series_equal(again.log_prob(frame.head()), flow.log_prob(frame.head()))
-    assert again.sample(3, seed=1).equals(flow.sample(3, seed=1))
 
 
 def test_a_report_compares_missing_entries_and_those_that_are_no_numbers(flow, frame):
@@ -221,62 +153,13 @@ def test_a_conditional_table_takes_whole_frames(conditional, frame):
     assert len(drawn) == 6
     assert drawn.hour.tolist() == frame.hour.head(3).tolist() * 2
     assert set(drawn.columns) == set(frame.columns)
-
-
-def test_samples_are_of_the_library_of_the_given_frame(conditional, frame):
-    given = pl.DataFrame({name: frame[name].head(3).to_list() for name in ["kind", "income", "hour"]})
+    given = pl.DataFrame({name: frame[name].head(3).to_list() for name in names})
     drawn = conditional.sample(2, context=given, seed=0)
-    assert isinstance(drawn, pl.DataFrame)
+    assert isinstance(drawn, pl.DataFrame)  # as the given frame
     assert drawn["hour"].to_list() == given["hour"].to_list() * 2
 
 
 # Missing entries
-
-
-def test_imputation_fills_what_is_missing_alone(flow, frame):
-    some = frame[frame[["kind", "income", "carat", "grade"]].isna().any(axis=1)].head(6)
-    filled = flow.impute(some, sweeps=2, candidates=4, seed=0)
-    assert not filled.isna().any().any()
-    assert filled.index.equals(some.index)
-    assert filled.dtypes.equals(some.dtypes)
-    assert ((filled == some) | some.isna()).all().all()
-    assert not filled.equals(flow.impute(some, sweeps=2, candidates=4, seed=1))
-
-
-def test_imputation_leaves_present_entries_as_they_are():
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "id": rng.integers(2**53, 2**60, 40),
-            "time": pd.Timestamp("2020-01-01") + pd.to_timedelta(rng.integers(0, 10**17, 40), unit="ns"),
-            "x": rng.normal(size=40).astype("float32"),
-            "kind": rng.choice(["a", "b"], 40),
-        },
-        index=np.arange(100, 140),
-    )
-    flow = flowkit.fit_table(frame, layers=1, hidden=[4], epochs=1, verbose=0)
-    gaps = frame.copy()
-    for place, name in enumerate(["time", "x", "kind"]):
-        gaps.loc[101 + place, name] = None
-    filled = flow.impute(gaps, sweeps=1, candidates=2)
-    assert not filled.isna().any().any()
-    pd.testing.assert_frame_equal(filled.where(gaps.notna()), gaps)
-    other = pl.DataFrame({name: gaps[name].to_numpy() for name in ["id", "time", "x"]})
-    other = other.with_columns(kind=pl.Series([*frame["kind"][:3], None, *frame["kind"][4:]]))
-    filled = flow.impute(other, sweeps=1, candidates=2)
-    assert filled.schema == other.schema
-    assert filled["id"].to_list() == gaps["id"].to_list()
-    assert filled.null_count().sum_horizontal().item() == 0
-
-
-def test_imputation_knows_the_other_columns():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=600)
-    frame = pd.DataFrame({"x": x, "sign": np.where(x > 0, "plus", "minus"), "n": np.where(x > 0, 5, 1)})
-    flow = flowkit.fit_table(frame, layers=2, hidden=[32], epochs=12, learning_rate=1e-2, verbose=0)
-    asked = pd.DataFrame({"x": [1.5, -1.5] * 100, "sign": [None] * 200, "n": [np.nan] * 200})
-    filled = flow.impute(asked, seed=0)
-    assert (filled.sign == ["plus", "minus"] * 100).mean() > 0.8
 
 
 def test_rows_with_missing_entries_can_be_dropped(frame, capsys):
@@ -347,9 +230,6 @@ def test_arguments_that_are_refused(frame, options, says):
     with pytest.raises(ValueError, match="got") as error:
         flowkit.fit_table(frame[["size", "kind"]], **options)
     assert says in str(error.value)
-
-
-def test_a_table_of_one_row(frame):
     with pytest.raises(ValueError, match="a table of 1 row, expected at least 2"):
         flowkit.fit_table(frame.head(1))
 
@@ -369,8 +249,3 @@ def test_whole_numbers_as_names_of_columns(frame):
     gaps = rows.copy()
     gaps.iloc[::9, 0] = None
     assert flow.impute(gaps).notna().all(axis=None)
-
-
-def test_a_name_of_two_columns():
-    with pytest.raises(ValueError, match="got 'a' more than once"):
-        flowkit.fit_table(pd.DataFrame(np.eye(3), columns=["a", "a", "b"]))

@@ -53,21 +53,8 @@ def test_looking_does_not_change_what_is_learned():
     assert identical(final([Averages()]), final([]))
 
 
-def test_without_averages_the_scope_is_empty():
-    model = one_step_epochs(training.GuardedOptimizer(adam()), 1)
-    before = values(model.trainable_variables)
-    with training.averaged_weights(model):
-        assert identical(before, values(model.trainable_variables))
-
-
 def test_before_the_first_step_the_weights_stand_in_for_the_average():
     model = compiled(training.GuardedOptimizer(adam(use_ema=True)))
     before = values(model.trainable_variables)
     with training.averaged_weights(model):
         assert identical(before, values(model.trainable_variables))
-
-
-def test_fit_can_be_called_twice_with_averages():
-    model = one_step_epochs(training.GuardedOptimizer(adam(use_ema=True)), 1)
-    model.fit(rows(8), batch_size=8, verbose=0)
-    assert int(model.optimizer.iterations) == 2

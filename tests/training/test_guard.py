@@ -116,12 +116,6 @@ def test_gradients_of_an_embedding_are_looked_at():
     assert not identical(before, values(model.weights))
 
 
-def test_without_the_guard_the_weights_are_lost():
-    model = compiled(keras.optimizers.Adam(0.01))
-    fit(model, rows(16, bad=[3]))
-    assert not all(np.isfinite(v).all() for v in values(model.trainable_variables))
-
-
 def plain_adam(**options):
     return keras.optimizers.Adam(0.01, **options)
 
@@ -187,20 +181,13 @@ def test_training_stops_when_steps_stay_bad(tmp_path):
     assert not (tmp_path / "checkpoint.npz").exists()
 
 
-def test_scattered_bad_steps_are_reported_and_training_goes_on():
-    seen = []
-    watch = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(dict(logs)))
-    model = compiled(adam())
-    fit(model, rows(64, bad=[0, 40]), [training.StopWhenDiverged(patience=3), watch], epochs=2)
-    assert [logs["skipped"] for logs in seen] == [2, 2]
-
-
 def test_stop_when_diverged_needs_a_guard():
     with pytest.raises(ValueError, match=r"expected a model compiled with .*GuardedOptimizer"):
         fit(compiled(keras.optimizers.Adam(0.01)), rows(8), [training.StopWhenDiverged()])
 
 
 def test_round_trip_through_a_config_names_no_engine():
+    assert "keras.src.backend" not in str(keras.saving.serialize_keras_object(training.GlowAdamax(0.1)))
     schedule = training.WarmUp(0.1, warmup_steps=3)
     optimizer = training.GuardedOptimizer(keras.optimizers.Adam(schedule, use_ema=True))
     config = keras.saving.serialize_keras_object(optimizer)
@@ -220,14 +207,3 @@ def test_compiled_model_survives_save_and_load(tmp_path):
     again = keras.saving.load_model(tmp_path / "m.keras")
     assert int(guarded(again.optimizer).skipped) == 1
     assert identical(values(model.optimizer.variables), values(again.optimizer.variables))
-
-
-def test_wraps_only_optimizers():
-    with pytest.raises(TypeError, match=r"got 'adam', expected a keras\.optimizers\.Optimizer"):
-        training.GuardedOptimizer("adam")
-
-
-@pytest.mark.one_engine
-def test_a_scaled_loss_goes_outside():
-    with pytest.raises(ValueError, match="got a LossScaleOptimizer"):
-        training.GuardedOptimizer(keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam()))

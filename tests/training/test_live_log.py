@@ -1,5 +1,6 @@
 """Numbers and pictures of a training reach the programs that people look at, and change nothing in it."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -106,6 +107,7 @@ def test_tensorboard_reads_back_numbers_samples_and_latents(tmp_path):
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_wandb_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
@@ -128,6 +130,7 @@ def test_wandb_offline(tmp_path, monkeypatch):
 
 
 @pytest.mark.one_engine
+@pytest.mark.long
 def test_mlflow_on_sqlite_goes_on_with_the_same_run(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
     pytest.importorskip("sqlalchemy")
@@ -174,7 +177,7 @@ print(json.dumps([code, "tensorflow" in sys.modules]))
 @pytest.mark.one_engine
 @pytest.mark.long
 def test_the_command_logs_and_imports_no_tensorflow(tmp_path):
-    more = ["--log", "tensorboard"] if _there("tensorboardX") else []
+    more = ["--log", "tensorboard"] if importlib.util.find_spec("tensorboardX") else []
     environment = {**os.environ, "KERAS_BACKEND": "torch"}
     done = subprocess.run(
         [sys.executable, "-c", COMMAND, str(tmp_path / "run"), *more],
@@ -194,11 +197,3 @@ def test_a_name_that_is_none_and_a_missing_package_are_told_before_training(tmp_
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match="tensorboardX"):
         Log("tensorboard", tmp_path)
-
-
-def _there(package):
-    try:
-        __import__(package)
-    except ImportError:
-        return False
-    return True

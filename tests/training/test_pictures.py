@@ -1,5 +1,4 @@
 import io
-import math
 
 import keras
 import numpy as np
@@ -7,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from standin import Standin, compiled, identical, rows, values
+from standin import Standin, identical, rows, values
 
 import flowkit
 from flowkit import training
@@ -27,40 +26,9 @@ def test_grid_puts_each_image_in_its_place():
     assert (grid[2] == 255).all()
 
 
-def test_grid_keeps_colours_and_is_square_by_default():
-    images = np.random.default_rng(0).integers(0, 256, (4, 2, 2, 3)).astype("uint8")
-    grid = training.image_grid(images, padding=0)
-    assert (grid[2:, :2] == images[2]).all()
-
-
 def test_grid_stretches_few_levels():
     assert training.image_grid(np.full((1, 1, 1), 16, "uint8"), levels=17).tolist() == [[255]]
     assert training.image_grid(np.full((1, 1, 1), 8, "uint8"), levels=17).tolist() == [[127]]
-
-
-@pytest.mark.parametrize(
-    ("images", "message"),
-    [
-        (np.zeros((2, 2), "uint8"), "got shape"),
-        (np.zeros((0, 2, 2), "uint8"), "got shape"),
-        (np.zeros((1, 2, 2, 2), "uint8"), "got shape"),
-        (np.zeros((1, 2, 2), "float32"), "got float32"),
-        (np.full((1, 2, 2), 256), r"in 256\.\.256"),
-    ],
-)
-def test_grid_refuses_what_is_no_image(images, message):
-    with pytest.raises(ValueError, match=message):
-        training.image_grid(images)
-
-
-def test_a_small_picture_is_enlarged_and_a_large_one_is_not():
-    small = np.random.default_rng(0).integers(0, 256, (18, 38, 3)).astype("uint8")
-    large = training.enlarged(small)
-    assert large.shape == (18 * 14, 38 * 14, 3)
-    np.testing.assert_array_equal(large[13::14, 13::14], small)
-    np.testing.assert_array_equal(large[::14, ::14], small)
-    assert training.enlarged(small, 2).shape == (36, 76, 3)
-    assert training.enlarged(np.zeros((100, 512), "uint8")).shape == (100, 512)
 
 
 def test_png_round_trip(tmp_path):
@@ -168,25 +136,6 @@ def test_rows_have_their_titles_to_the_left():
     assert (found[:, -20:] == picture).all()
     assert found[:20, :-20].min() < 128
     assert (found[20:, :-20] == 255).all()
-
-
-def test_seed_of_the_picture_is_its_own():
-    model = compiled("adam")
-    del model
-    sampler = Sampling()
-    sampler.build((None, 4))
-    first = training.sample_grid(sampler, 4, seed=1)
-    assert (first == training.sample_grid(sampler, 4, seed=1)).all()
-    assert (first != training.sample_grid(sampler, 4, seed=2)).any()
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"count": 0}, {"every": 0}, {"temperature": 1e308}, {"temperature": -1}, {"temperature": math.nan}],
-)
-def test_what_only_the_end_of_an_epoch_reads_is_refused_when_it_is_given(tmp_path, wrong):
-    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: got .*, expected"):
-        training.SampleGrid(tmp_path, **wrong)
 
 
 @pytest.mark.parametrize("channels", [2, 8])

@@ -90,22 +90,6 @@ def test_stopped_and_resumed_equals_uninterrupted(tmp_path, whole):
     assert identical(whole, parts)
 
 
-@pytest.mark.parametrize("lost", ["seed", "callbacks", "average", "iteration"])
-@pytest.mark.one_engine
-def test_each_kind_of_state_matters(begun, whole, lost):
-    """The equality above would notice if one kind of state were left out."""
-    arrays, meta = checkpoint.read(begun)
-    if lost == "callbacks":
-        meta["memory"] = [{}]
-    else:
-        keys = [key for key in arrays if lost in key]
-        assert keys
-        for key in keys:
-            arrays[key] = np.zeros_like(arrays[key])
-    checkpoint.write(begun, arrays, meta, keep=None)
-    assert not identical(whole, train(begun))
-
-
 KILLED_IN_EPOCH_4 = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[2])
@@ -133,7 +117,7 @@ def test_killed_in_the_middle_of_an_epoch_then_resumed_equals_uninterrupted(tmp_
     assert identical(whole, train(path))
 
 
-@pytest.mark.parametrize("damage", ["cut", "flip", "header", "no description", "empty", "missing"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "header", "no description", "pickle", "empty", "missing"])
 @pytest.mark.one_engine
 def test_falls_back_to_the_previous_file(begun, whole, damage):
     path = begun
@@ -152,6 +136,8 @@ def test_falls_back_to_the_previous_file(begun, whole, damage):
     path.write_bytes(contents)
     if damage == "no description":
         np.savez(path, a=np.arange(3))
+    elif damage == "pickle":
+        np.savez(path, meta=np.array([{"a": 1}], dtype=object))
     elif damage == "header":  # of an array so large that zipfile sees its sum only later
         checkpoint.write(path, {"a": np.arange(10_000)}, {}, keep=None)
         path.write_bytes(path.read_bytes().replace(b"(10000,)", b"(10000,(", 1))
@@ -168,14 +154,6 @@ def test_both_damaged_is_one_line(tmp_path):
     with pytest.raises(training.CheckpointError, match=r"no checkpoint can be read \(a\.npz") as e:
         train(path)
     assert "\n" not in str(e.value)
-
-
-@pytest.mark.one_engine
-def test_pickles_are_not_opened(tmp_path):
-    path = tmp_path / "a.npz"
-    np.savez(path, meta=np.array([{"a": 1}], dtype=object))
-    with pytest.raises(training.CheckpointError, match="allow_pickle=False"):
-        train(path)
 
 
 def test_refuses_another_architecture_and_optimizer_and_names_what_differs(begun):
@@ -265,16 +243,6 @@ def test_a_type_that_the_engine_has_not_is_resumed(tmp_path):
     assert identical(values(first.variables), values(second.variables))
 
 
-def test_a_second_session_may_name_its_layers_otherwise(tmp_path):
-    """Keras numbers layers by session: `standin_3/...` here is `standin_1/...` there."""
-    first = training.Resume(tmp_path / "a.npz")
-    first.set_model(compiled("adam"))
-    first.on_epoch_end(0)
-    other = compiled("adam")
-    assert other.name != first.model.name
-    assert training.Resume(tmp_path / "a.npz").load(other) == 1
-
-
 def test_only_the_writer_writes(tmp_path):
     resume = training.Resume(tmp_path / "a.npz", writer=False)
     resume.set_model(compiled("adam"))
@@ -330,6 +298,9 @@ def logged(path):
 
 def test_a_checkpoint_after_each_step_of_an_epoch_is_exact(tmp_path, whole_of_batches):
     path = tmp_path / "parts.npz"
+    with pytest.raises(InterruptedError):
+        train_on_batches(path, crash=(0, 4), minutes=10)
+    assert not path.exists()  # before the time has passed
     for epoch, step in ((0, 2), (1, 1), (1, 4), (2, 3)):
         with pytest.raises(InterruptedError):
             train_on_batches(path, crash=(epoch, step))
@@ -339,25 +310,6 @@ def test_a_checkpoint_after_each_step_of_an_epoch_is_exact(tmp_path, whole_of_ba
     assert identical(whole, train_on_batches(path))
     assert logged(path) == log
     assert [row["epoch"] for row in logged(path)] == [1, 2, 3]
-
-
-@pytest.mark.parametrize("lost", ["step", "metric", "within"])
-@pytest.mark.one_engine
-def test_each_kind_of_state_within_an_epoch_matters(tmp_path, whole_of_batches, lost):
-    """The equality above would notice if one kind of state were left out."""
-    path = tmp_path / "parts.npz"
-    with pytest.raises(InterruptedError):
-        train_on_batches(path, crash=(1, 3))
-    arrays, meta = checkpoint.read(path)
-    if lost == "step":
-        meta["step"] = 2
-    elif lost == "within":
-        meta["within"]["StopWhenDiverged"]["before"] -= 1
-    else:
-        arrays = {key: np.zeros_like(array) if "metric" in key else array for key, array in arrays.items()}
-    checkpoint.write(path, arrays, meta, keep=None)
-    whole, log = whole_of_batches
-    assert not (identical(whole, train_on_batches(path)) and logged(path) == log)
 
 
 @pytest.mark.one_engine
@@ -370,12 +322,6 @@ def test_other_data_are_refused(tmp_path):
     for x in (other, rows(40)[::-1]):
         with pytest.raises(training.CheckpointError, match=r"a\.npz: got rows with fingerprint"):
             train_on_batches(path, x=x)
-
-
-def test_within_an_epoch_there_is_no_checkpoint_before_the_time_has_passed(tmp_path):
-    with pytest.raises(InterruptedError):
-        train_on_batches(tmp_path / "a.npz", crash=(0, 4), minutes=10)
-    assert not (tmp_path / "a.npz").exists()
 
 
 def test_going_on_within_an_epoch_needs_its_batches(tmp_path):

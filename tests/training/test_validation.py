@@ -99,16 +99,6 @@ def test_it_stops_after_so_many_epochs_without_a_better_score(patience, epochs):
     assert len(history["loss"]) == epochs
 
 
-@pytest.mark.one_engine
-def test_rows_without_dequantisation_are_scored_in_nats():
-    rows = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
-    flow = zoo.nsf(features=2, layers=1, hidden=[4])
-    flow.compile(keras.optimizers.Adam(1e-3))
-    held_out = Validation(rows[48:])
-    history = flow.fit(rows[:48], epochs=1, verbose=0, callbacks=[held_out]).history
-    assert history["val_loss"] == [pytest.approx(-flow.log_prob(rows[48:]).mean(dtype="float64"))]
-
-
 def test_each_process_reads_and_scores_its_part_with_the_noise_of_one(monkeypatch):
     flow, read, parts = made(), [], []
 
@@ -193,13 +183,3 @@ def test_the_best_weights_of_keras_own_early_stopping_are_kept_too(tmp_path):
     whole = train(tmp_path / "whole.npz", 3)
     train(tmp_path / "parts.npz", 1)
     assert identical(whole, train(tmp_path / "parts.npz", 3))
-
-
-@pytest.mark.one_engine
-def test_what_cannot_be_scored_is_refused():
-    with pytest.raises(ValueError, match="expected at least one row or image to score"):
-        Validation(HELD_OUT[:0])
-    with pytest.raises(ValueError, match="Validation: got None, expected at least one"):
-        Validation(None)
-    with pytest.raises(ValueError, match="early_stopping: got 0, expected a whole number from 1"):
-        Validation(HELD_OUT, early_stopping=0)
