@@ -78,7 +78,9 @@ def test_make_test_runs_all_but_long_ones_on_one_engine_and_make_check_all():
     assert 'if [ $$engine = torch ]; then only=; else only="-m $$engine"; fi' in tests
     assert re.findall(choice, tests) == ["-m ", "--ignore"]
     assert "$(addprefix --ignore ,$(CONTRACTS))" in tests
-    assert "--bijector-profile full $(PYTEST) -k 'not compiled or jax' $(CONTRACTS)" in recipe("check-contracts")
+    assert "--bijector-profile full $(PYTEST) -k 'not compiled or jax' $(CONTRACTS)" in recipe(
+        "check-contracts"
+    )
 
 
 def texts(nodes, names):

@@ -5,7 +5,6 @@ import keras
 from flowkit.bijectors.actnorm import ActNorm, BatchNorm, Standardize
 from flowkit.bijectors.affine import Scale, Shift
 from flowkit.bijectors.autoregressive import Autoregressive
-from flowkit.bijectors.bends import Planar, Radial, Sylvester
 from flowkit.bijectors.block_autoregressive import BlockAutoregressive
 from flowkit.bijectors.chain import Chain
 from flowkit.bijectors.continuous import Continuous
@@ -20,6 +19,7 @@ from flowkit.bijectors.linear_gaussian import LinearGaussian
 from flowkit.bijectors.multiscale import MultiScale
 from flowkit.bijectors.on_columns import OnColumns
 from flowkit.bijectors.patch_coupling import PatchCoupling
+from flowkit.bijectors.planar import Planar, Radial, Sylvester
 from flowkit.bijectors.pointwise import Pointwise
 from flowkit.bijectors.rearrange import Flatten, Haar, Permute, Reshape, Squeeze
 from flowkit.bijectors.repeat import Repeat

@@ -217,7 +217,9 @@ class Repeat(Replayed):
         if engine.traces():
             rows.unstack()
         shares = (
-            [None] * self.n if noise is None else [[share] for share in self._deal(noise, x, call.inverse)]
+            [None] * self.n
+            if noise is None
+            else [[share] for share in self._split_noise(noise, x, call.inverse)]
         )
         total = 0.0
         for i in reversed(range(self.n)) if call.inverse else range(self.n):
@@ -233,7 +235,7 @@ class Repeat(Replayed):
 
     def _visit(self, x, context, noise, visit):
         rows, total = self._rows(), 0.0
-        for i, share in enumerate(self._deal(noise, x, inverse=False)):
+        for i, share in enumerate(self._split_noise(noise, x, inverse=False)):
             rows.number = i
             with rows:
                 found = visit(self.block, x, share)
@@ -245,7 +247,7 @@ class Repeat(Replayed):
         return x, total
 
     def _rows(self):
-        return Rows(self._held.places, map(engine.tensor, self._held.columns))
+        return CopyScope(self._held.places, map(engine.tensor, self._held.columns))
 
     def _derived(self, rows, x_shape, inverse):
         """Return what each step of the block derives from the weights of all copies at once, or None."""
@@ -283,7 +285,7 @@ class Repeat(Replayed):
 
         def step(x, row):
             values, tensors = row
-            with Rows(self._held.places, values) as inside:
+            with CopyScope(self._held.places, values) as inside:
                 own = _filled(derived, iter(tensors))
                 x, log_det = self._held.steps.run(x, call, None, own)
             assigned = {place: inside.stacks[place] for place in inside.assigned}
@@ -328,7 +330,7 @@ class _Held:
         self.one_type = types == {repeat.compute_dtype}  # the state of a compiled loop has one type
 
 
-class Rows(keras.StatelessScope):
+class CopyScope(keras.StatelessScope):
     """A scope in which a block's variables have the values of the copy `number`; None: the values that were passed."""
 
     def __init__(self, places, stacks):

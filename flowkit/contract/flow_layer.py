@@ -196,8 +196,8 @@ class FlowLayer(Configured, keras.Layer):
         size = whole_number(self.noise_size(as_tuple(x_shape)), f"{type(self).__name__}.noise_size", least=0)
         return (Need(kind, size),)
 
-    def forgets(self, *, inverse: bool) -> bool:
-        """Return True if that direction forgets something, so that the other, after it, gives another point."""
+    def is_lossy(self, *, inverse: bool) -> bool:
+        """Return True if that direction loses information, so that the other, after it, gives another point."""
         return False
 
     def rebuild(self, y: Tensor, call: Call, nudge: Any) -> tuple[Any, Any, Any]:
@@ -402,12 +402,12 @@ class Surjection(FlowLayer):
     ...     spec = BijectorSpec(event_rank=1, noise="inverse", log_det="varying")
     ...     def noise_size(self, x_shape):
     ...         return x_shape[-1] // 2
-    >>> Halved().forgets(inverse=False), Halved().forgets(inverse=True)
+    >>> Halved().is_lossy(inverse=False), Halved().is_lossy(inverse=True)
     (True, False)
     """
 
-    def forgets(self, *, inverse: bool) -> bool:
-        """Return True if that direction forgets something: the one that the other draws anew."""
+    def is_lossy(self, *, inverse: bool) -> bool:
+        """Return True if that direction loses information: the one that the other draws anew."""
         return self.spec.draws(inverse=not inverse)
 
 

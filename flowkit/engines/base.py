@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.engines.steps import Rows
+from flowkit.engines.steps import StepWindows
 
 _WITHOUT_GRADIENTS = contextvars.ContextVar("without_gradients", default=False)
 
@@ -18,7 +18,7 @@ class Engine:
     """An engine of Keras, as flowkit uses it. The methods here are the defaults."""
 
     name: str  # Keras's name of it
-    Rows = Rows
+    StepWindows = StepWindows
 
     # The engine itself
 
@@ -281,15 +281,15 @@ class Engine:
 
     # Answers without gradients
 
-    def compiles_answers(self):
-        """Return True if the function of `compile_inference` is compiled for each shape."""
+    def compiles_inference(self):
+        """Return True if the function of `inference_function` is compiled for each shape."""
         return False
 
     def as_input(self, array):
-        """Return a numpy array or a tensor in the form that the function of `compile_inference` takes."""
+        """Return a numpy array or a tensor in the form that the function of `inference_function` takes."""
         return ops.convert_to_tensor(array)
 
-    def compile_inference(self, function, layer, *, changes=True):
+    def inference_function(self, function, layer, *, changes=True):
         """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call.
 
         `changes` False says that nothing in it adds losses or assigns to weights, which are dropped otherwise.

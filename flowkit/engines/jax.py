@@ -127,13 +127,13 @@ class JaxEngine(Engine):
 
     # Answers without gradients: compiled as a whole
 
-    def compiles_answers(self):
+    def compiles_inference(self):
         return True
 
     def as_input(self, array):
         return array  # a compiled program takes it as it is, in a tenth of the time
 
-    def compile_inference(self, function, layer, *, changes=True):
+    def inference_function(self, function, layer, *, changes=True):
         @jax.jit
         def pure(values, *args):
             scope = keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True)))
@@ -150,7 +150,7 @@ class JaxEngine(Engine):
         return run
 
     def compile_fully(self, function, layer, *, thorough=False):
-        return self.compile_inference(function, layer)
+        return self.inference_function(function, layer)
 
     # Training: Keras holds the weights outside of the model between two steps
 

@@ -36,7 +36,7 @@ from flowkit.flow.rows import (
 from flowkit.flow.scoring import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.objectives.objective import expect_shape
 
-Rows = Annotated[int, whole(0, None)]
+SampleSize = Annotated[int, whole(0, None)]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -372,7 +372,7 @@ class Flow(FlowModel):
     @checked
     def sample(
         self,
-        n: Rows,
+        n: SampleSize,
         context: Context = None,
         *,
         temperature: float = 1.0,
@@ -412,7 +412,7 @@ class Flow(FlowModel):
     @checked
     def sample_and_log_prob(
         self,
-        n: Rows,
+        n: SampleSize,
         context: Context = None,
         *,
         temperature: float = 1.0,

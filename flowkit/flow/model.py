@@ -306,14 +306,14 @@ class FlowModel(keras.Model):
         return self.event_shape
 
     @functools.cached_property
-    def _compiled_function(self) -> Callable[..., Any]:
+    def _inference_function(self) -> Callable[..., Any]:
         # A layer of another package may add losses or draw from a generator of its own.
         layers = list(layers_inside(self))
         foreign = {type(layer).__module__.partition(".")[0] for layer in layers} - {"flowkit", "keras"}
         changes = bool(foreign) or any(getattr(layer, "activity_regularizer", None) for layer in layers)
         # A bound method is the same each time, so that it is compiled once; a closure is not.
         return functools.lru_cache(maxsize=32)(
-            lambda function, **options: engine.compile_inference(
+            lambda function, **options: engine.inference_function(
                 functools.partial(function, **options), self, changes=changes
             )
         )

@@ -36,7 +36,7 @@ def look_at(flow: "Flow", x: Any, context: Any, check: Any, batch_size: Any, **o
     """
     if check is None or not len(x) or (check == "warn" and not _is_due(flow)):
         return
-    if flow.bijector.forgets(inverse=False):
+    if flow.bijector.is_lossy(inverse=False):
         if check == "warn":
             return
         received = "a flow with a surjection, which draws a part of x anew on the way back"

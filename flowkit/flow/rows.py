@@ -42,7 +42,7 @@ def run_rows(
     A row's noise is what the bijector needs in this direction. It follows from `seed`, `draw`, the number of the draw
     for the same rows, and the row's index, counted from `first`. `options` are constants of the compiled function.
     """
-    compiled = flow._compiled_function(function, **options)
+    compiled = flow._inference_function(function, **options)
     draws = flow.draws[inverse]
 
     def answer(start, stop, piece):
@@ -175,12 +175,12 @@ def run(flow: "Flow", function: Callable[..., Any], *args: Any, **options: Any) 
 
     `options` are constants of the compiled function.
     """
-    return flow._compiled_function(function, **options)(*map_leaves(engine.as_input, args))
+    return flow._inference_function(function, **options)(*map_leaves(engine.as_input, args))
 
 
 def one_of_few(count: int) -> int:
     """Return the next of 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, ... if the engine compiles for each size; else `count`."""
-    if not engine.compiles_answers():
+    if not engine.compiles_inference():
         return count
     step = 1 << max(0, (count - 1).bit_length() - 3)
     return 1 << (count - 1).bit_length() if count <= 16 else -(-count // step) * step

@@ -55,7 +55,7 @@ def sample(flow, n, context, temperature, seed, batch_size, check, options, *, s
 
 def _with_log_prob(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log_prob of the data)."""
-    if flow.exact == "exact" and not flow.bijector.forgets(inverse=False):
+    if flow.exact == "exact" and not flow.bijector.is_lossy(inverse=False):
         how = {"inverse": True, "seed": seed, "first": first, "batch_size": batch_size}
         x, log_prob = run_rows(flow, flow._to_data_and_score, z, context, **how)
         return x, _finite(flow, x), log_prob
