@@ -100,6 +100,7 @@ class TransformBijector(ConditionalBijector):
     """
 
     runs_hooks = False
+    takes_derived = True, True  # `_derive` is that of the conditioner, and `run` passes it on
     layout = "contiguous"  # the order of the conditioner's channels
 
     def __init__(self, conditioner: Network, transform: str | Transform, **kwargs: Any) -> None:

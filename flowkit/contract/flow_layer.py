@@ -42,13 +42,16 @@ class FlowLayer(Configured, keras.Layer):
     # Count how often a file or `set_weights` replaced weights of any layer, flags among them.
     replaced: ClassVar[int] = 0
     spec = BijectorSpec()
-    _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
+    # (forward, inverse): True for a direction that receives `derived=`. Read from the arguments of the hooks; a class
+    # with a `_derive` whose `run` calls no hooks sets it.
+    takes_derived = False, False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         _refuse_public_names(cls)
         _refuse_unused_hooks(cls)
-        cls._handed = {hook: takes_derived(cls, hook) for hook in FlowLayer._handed}
+        if cls.runs_hooks:
+            cls.takes_derived = takes_derived(cls, "_forward"), takes_derived(cls, "_inverse")
 
     def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
@@ -169,7 +172,7 @@ class FlowLayer(Configured, keras.Layer):
 
     def derive(self, x_shape: Shape, inverse: bool) -> Any:
         """Return what a direction derives from weights alone, for inputs of `x_shape`: a nest of tensors or None."""
-        return self._derive(x_shape, inverse) if self._handed[_HOOKS[inverse]] else None
+        return self._derive(x_shape, inverse) if self.takes_derived[inverse] else None
 
     def run(
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
@@ -181,7 +184,7 @@ class FlowLayer(Configured, keras.Layer):
         inverse = call.inverse
         hook = self._inverse if inverse else self._forward
         more = {} if noise is None else {"noise": noise}
-        if self._handed[_HOOKS[inverse]]:
+        if self.takes_derived[inverse]:
             more["derived"] = self._derive(x.shape, inverse) if derived is None else derived
         answer = hook(x, **more) if self.spec.context == "none" else hook(x, call.context, **more)
         if type(answer) is not tuple or len(answer) != 2:
