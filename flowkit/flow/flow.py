@@ -30,7 +30,6 @@ from flowkit.flow.rows import (
     likelihoods,
     log_prob_of_draws,
     run_rows,
-    score_rows,
     varies,
 )
 from flowkit.flow.scoring import MeanOfCounted, is_likelihood, mean, score_name, what_counts
@@ -446,7 +445,7 @@ class Flow(FlowModel):
         - None does not look.
         """
         x, context = inputs.seen(self, x, context, batch_size)
-        z = score_rows(self, self._to_latents, x, context, batch_size, seed, middle=True)
+        z = run_rows(self, self._to_latents, x, context, stored="middle", seed=seed, batch_size=batch_size)
         look_at(self, x, context, check, batch_size)
         return z
 

@@ -18,7 +18,7 @@ from flowkit.engines import engine
 from flowkit.flow import inputs
 from flowkit.flow.group import check_same
 from flowkit.flow.round_trip import look_at, warn_of_overflow
-from flowkit.flow.rows import count, default_batch_size, densities, map_leaves, one_of_few, run_rows
+from flowkit.flow.rows import count, default_batch_size, log_prob_of_draws, map_leaves, one_of_few, run_rows
 
 if TYPE_CHECKING:
     from flowkit.flow.flow import Flow
@@ -58,9 +58,10 @@ def _with_log_prob(flow, z, context, batch_size, seed, first):
     if flow.exact == "exact" and not flow.bijector.is_lossy(inverse=False):
         how = {"inverse": True, "seed": seed, "first": first, "batch_size": batch_size}
         x, log_prob = run_rows(flow, flow._to_data_and_score, z, context, **how)
-        return x, _finite(flow, x), log_prob
+        return *stored(flow, x), log_prob
     x, finite = _denoised(flow, z, context, batch_size, seed, first)
-    return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
+    log_prob = log_prob_of_draws(flow, x, context, batch_size, 0, 1, first)
+    return x, finite, log_prob.astype(flow.compute_dtype)
 
 
 def _denoised(flow, z, context, batch_size, seed, first, **options):
@@ -74,11 +75,8 @@ def _denoised(flow, z, context, batch_size, seed, first, **options):
 
 def stored(flow, y):
     """Return (data of continuous values, whole ones with `dequantize`; which rows are finite)."""
-    return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
-
-
-def _finite(flow, x):
-    return inputs.finite_or_missing(flow, x).all(axis=tuple(range(1, x.ndim)))
+    finite = inputs.finite_or_missing(flow, y).all(axis=tuple(range(1, y.ndim)))
+    return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), finite
 
 
 def proposals(
