@@ -18,6 +18,7 @@ class Engine:
     """An engine of Keras, as flowkit uses it. The methods here are the defaults."""
 
     name: str  # Keras's name of it
+    compiles_inference = False  # True if `inference_function` compiles for each number of rows
     StepWindows = StepWindows
 
     # The engine itself
@@ -281,10 +282,6 @@ class Engine:
 
     # Answers without gradients
 
-    def compiles_inference(self):
-        """Return True if the function of `inference_function` is compiled for each shape."""
-        return False
-
     def as_input(self, array):
         """Return a numpy array or a tensor in the form that the function of `inference_function` takes."""
         return ops.convert_to_tensor(array)
@@ -370,11 +367,11 @@ class Engine:
         return contextlib.nullcontext()
 
     def draw_alone(self, draw, layer, seed):
-        """Return `draw(generator)` for a `SeedGenerator` of `seed`, from this process's own copy of `layer`'s weights.
+        """Return `draw(seed=generator)`, a generator of `seed`, from this process's own copy of `layer`'s weights.
 
         So no other process has to draw at the same time.
         """
-        return draw(keras.random.SeedGenerator(seed, name="latents"))
+        return draw(seed=keras.random.SeedGenerator(seed, name="latents"))
 
     # Files that need no flowkit
 

@@ -36,6 +36,7 @@ class JaxEngine(Engine):
     """JAX. The processes of a group run one program over the devices of all."""
 
     name = "jax"
+    compiles_inference = True
 
     # The engine itself
 
@@ -127,9 +128,6 @@ class JaxEngine(Engine):
 
     # Answers without gradients: compiled as a whole
 
-    def compiles_inference(self):
-        return True
-
     def as_input(self, array):
         return array  # a compiled program takes it as it is, in a tenth of the time
 
@@ -190,14 +188,14 @@ class JaxEngine(Engine):
 
     def draw_alone(self, draw, layer, seed):
         if self.processes() == 1:
-            return draw(keras.random.SeedGenerator(seed, name="latents"))
+            return draw(seed=keras.random.SeedGenerator(seed, name="latents"))
         distribution = keras.distribution.distribution()
         keras.distribution.set_distribution(None)  # of this thread: or the generator would be the group's
         try:
             generator = keras.random.SeedGenerator(seed, name="latents")
             own = [(variable, variable.value.addressable_data(0)) for variable in layer.variables]
             with keras.StatelessScope([*own, (generator.state, generator.state.value)]):
-                return draw(generator)
+                return draw(seed=generator)
         finally:
             keras.distribution.set_distribution(distribution)
 

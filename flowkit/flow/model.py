@@ -58,6 +58,8 @@ class FlowModel(keras.Model):
         self.latent_shape: tuple[int, ...] = ()
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
         self.rows_of_a_batch = 1  # if no batch size is given: of a built flow more, by the size of an event
+        self.rows_of_a_block = 1  # of draws, with one seed: by the size of a latent event
+        self.may_lose_digits = False  # on the way to the latents and back: known of a built flow
         self.ready_at = -1  # the value of `FlowLayer.replaced` when all parts were seen to be adapted
         self._has_float16 = False  # asked by `compile`
         self.calls = 0  # of methods that may check a round trip, since the weights changed

@@ -149,7 +149,7 @@ def run(flow: "Flow", function: Callable[..., Any], *args: Any, **options: Any) 
 
 def one_of_few(count: int) -> int:
     """Return the next of 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, ... if the engine compiles for each size; else `count`."""
-    if not engine.compiles_inference():
+    if not engine.compiles_inference:
         return count
     step = 1 << max(0, (count - 1).bit_length() - 3)
     return 1 << (count - 1).bit_length() if count <= 16 else -(-count // step) * step

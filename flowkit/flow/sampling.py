@@ -1,5 +1,6 @@
 """Samples and latents of a fitted flow: numpy, block by block."""
 
+import functools
 import math
 import operator
 from typing import TYPE_CHECKING, Any
@@ -9,7 +10,7 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit import distributed
-from flowkit.bijectors.levels import per_latent
+from flowkit.bijectors.levels import level_sizes
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.checks import refuse_no_context
 from flowkit.contract.shapes import tiled
@@ -18,7 +19,7 @@ from flowkit.engines import engine
 from flowkit.flow import inputs
 from flowkit.flow.group import check_same
 from flowkit.flow.round_trip import look_at, warn_of_overflow
-from flowkit.flow.rows import count, default_batch_size, log_prob_of_draws, map_leaves, one_of_few, run_rows
+from flowkit.flow.rows import count, log_prob_of_draws, map_leaves, one_of_few, run_rows
 
 if TYPE_CHECKING:
     from flowkit.flow.flow import Flow
@@ -47,8 +48,10 @@ def sample(flow, n, context, temperature, seed, batch_size, check, options, *, s
     x, finite, *log_prob = map(np.concatenate, zip(*pieces, strict=True))
     if spread:
         x, finite = distributed.gather(x), distributed.gather(finite)
-    warn_of_overflow(finite)
-    look_at(flow, x, context, check, batch_size, **options)
+    if not finite.all():
+        warn_of_overflow(finite)
+    if check == "raise" or flow.may_lose_digits:
+        look_at(flow, x, context, check, batch_size, **options)
     x = as_frame(flow, x.reshape(*lead, *x.shape[1:]))
     return (x, log_prob[0].reshape(lead)) if score else x
 
@@ -116,7 +119,7 @@ def blocks(flow, count, context, temperature, numbers, first, stop):
     the part of the rows that is drawn. A context of b rows repeats: draw i has row i % b.
     """
     event = flow.latent_shape
-    temperature, most = per_latent(flow.bijector, temperature), default_batch_size(math.prod(event))
+    temperature, most = _per_latent(flow.bijector, temperature), flow.rows_of_a_block
     for number in range(first // most, max(1, -(-stop // most))):
         start = number * most
         low, high = max(first, start), min(stop, start + most)
@@ -130,12 +133,32 @@ def blocks(flow, count, context, temperature, numbers, first, stop):
         yield low, z[low - start : high - start], _repeated(context, np.arange(low, high))
 
 
+def _per_latent(bijector, temperature):
+    """Expand per-level temperatures to one factor per latent, (dim,); a single number stays one.
+
+    Raises ValueError for negative numbers, and if their number differs from the number of levels.
+    """
+    try:
+        values = np.asarray(temperature, "float32")
+    except (TypeError, ValueError):  # words, or a ragged list
+        values = np.array(np.nan)
+    if values.ndim > 1 or not (np.isfinite(values).all() and (values >= 0).all()):
+        raise ValueError(
+            f"temperature: got {temperature!r}, expected a number from 0 up, or one for each level."
+        )
+    if values.ndim == 0:
+        return temperature
+    sizes = level_sizes(bijector, "temperature, a sequence")
+    if len(values) != len(sizes):
+        raise ValueError(
+            f"temperature: got a list of {len(values)}, expected a number, or one for each of {len(sizes)} levels."
+        )
+    return ops.convert_to_tensor(np.repeat(values, sizes), dtype=bijector.compute_dtype)
+
+
 def _block(base, shape, context, temperature, seed):
     context = map_leaves(ops.convert_to_tensor, context)
-
-    def draw(generator):
-        return base.sample(shape, temperature=temperature, seed=generator, context=context)
-
+    draw = functools.partial(base.sample, shape, temperature=temperature, context=context)
     with engine.no_grad():
         return ops.convert_to_numpy(engine.draw_alone(draw, base, seed))
 
