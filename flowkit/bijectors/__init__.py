@@ -2,8 +2,7 @@
 
 import keras
 
-from flowkit.bijectors.actnorm import ActNorm, BatchNorm, Standardize
-from flowkit.bijectors.affine import Scale, Shift
+from flowkit.bijectors.affine import ActNorm, BatchNorm, Scale, Shift, Standardize
 from flowkit.bijectors.autoregressive import Autoregressive
 from flowkit.bijectors.block_autoregressive import BlockAutoregressive
 from flowkit.bijectors.chain import Chain

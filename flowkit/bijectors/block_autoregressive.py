@@ -9,8 +9,9 @@ from keras import ops
 
 from flowkit.bijectors.autoregressive import find_fixed_point, find_in_passes
 from flowkit.bijectors.conditional import AmortizedBijector
+from flowkit.bijectors.linear import scale
 from flowkit.bijectors.planar import tanh_residual
-from flowkit.bijectors.weights import new_weight, scale
+from flowkit.bijectors.weights import new_weight
 from flowkit.contract import Shape, sum_event
 from flowkit.contract.arguments import Blocks, Count
 from flowkit.contract.conditioner import Network

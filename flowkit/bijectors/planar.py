@@ -6,8 +6,9 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.conditional import AmortizedBijector
+from flowkit.bijectors.linear import FLOOR, scale
 from flowkit.bijectors.rotations import reflected
-from flowkit.bijectors.weights import FLOOR, new_weight, rng, scale
+from flowkit.bijectors.weights import new_weight, rng
 from flowkit.contract import ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Seed
 from flowkit.contract.conditioner import Network
