@@ -179,6 +179,7 @@ class Coupling(TransformBijector):
             self._refuse_undivided(as_tuple(x_shape))
         seen, changed = self._parts.sizes(event)
         self._check_columns(event[-1], changed)
+        self._seen_channels = seen
         given = (*as_tuple(x_shape)[:-1], seen)
         build_conditioner(self, self.conditioner, changed * self.transform.parameters, given, context_shape)
 
@@ -210,7 +211,7 @@ class Coupling(TransformBijector):
         return self._parts.part(x)[0], context
 
     def _seen_shape(self, x_shape):
-        return (*x_shape[:-1], self._parts.sizes(x_shape[1:])[0])
+        return (*x_shape[:-1], self._seen_channels)
 
     def _move(self, given, prepared, call):
         moved, log_slope = self.transform.run(given, prepared, inverse=call.inverse)

@@ -170,7 +170,11 @@ class Repeat(Replayed):
 
     def _pairs(self) -> list[tuple[keras.Variable, keras.Variable]]:
         """Return pairs (variable of the block, variable of all copies)."""
-        return list(zip(self.block.variables, self._held.columns, strict=True)) if self._held.columns else []
+        return (
+            list(zip(self._held.block.variables, self._held.columns, strict=True))
+            if self._held.columns
+            else []
+        )
 
     def copies(self) -> list[Bijector]:
         """Return the n copies as separate built layers, with the values of their weights."""
@@ -197,62 +201,67 @@ class Repeat(Replayed):
         for (_, column), rows in zip(self._pairs(), columns, strict=True):
             column.assign(np.stack([ops.convert_to_numpy(row) for row in rows]))
 
-    # Running
+    # Running. The block is one layer, whose own variables hold nothing that is used: a `CopyScope` sets what they are.
+    #
+    # 1. With the number None, each is the variable of all copies, (n, *shape). The layers of the block that `_derive`
+    #    something from their weights do it so, once for all copies; the result is split into one for each copy.
+    # 2. With the number i, each is row i of it. The copy i runs so, with its part of what was derived, and a layer that
+    #    reads `self.weight` in its hook reads that of the copy. What a layer assigns goes into the scope.
+    # 3. After the last copy, values that were assigned are put into the variables of all copies.
 
     def derive(self, x_shape: Shape, inverse: bool) -> Any:
         """Return for each copy what the steps of its block derive, or None for a step that runs other layers."""
-        return self._split(self._derived(self._rows(), x_shape, inverse))
+        return self._split(self._derive_all(self._scope(), x_shape, inverse))
 
     def run(
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
         if self.backprop != "stored" and engine.records_gradients() and not call.for_export:
             return replay(self, [self], x, call)
-        rows = self._rows()
+        scope, traced = self._scope(), engine.traces()
         if derived is None:
-            derived = self._derived(rows, x.shape, call.inverse)
-            if noise is None and not call.for_export and self._scans():
-                return self._scan(rows, x, call, derived)
+            derived = self._derive_all(scope, x.shape, call.inverse)
+            if traced and self._held.scans and noise is None and not call.for_export:
+                return self._scan(scope, x, call, derived)
             derived = self._split(derived)
-        if engine.traces():
-            rows.unstack()
-        shares = (
-            [None] * self.n
-            if noise is None
-            else [[share] for share in self._split_noise(noise, x, call.inverse)]
-        )
-        total = 0.0
-        for i in reversed(range(self.n)) if call.inverse else range(self.n):
-            rows.number = i
-            with rows:
+        if traced:
+            scope.unstack()
+        shares: list[Any] = [None] * self.n
+        if noise is not None:
+            shares = [[share] for share in self._split_noise(noise, x, call.inverse)]
+        total: Any = 0.0
+        with scope:
+            for i in reversed(range(self.n)) if call.inverse else range(self.n):
+                scope.number = i
                 x, log_det = self._held.steps.run(x, call, shares[i], derived[i])
-            total = total + log_det
-        if rows.assigned:
-            self._keep(rows.stacked())
-        for loss in rows.losses:
+                total = total + log_det
+        if scope.assigned:
+            self._keep(scope.stacked())
+        for loss in scope.losses:
             self.add_loss(loss)
         return x, total
 
     def _visit(self, x, context, noise, visit):
-        rows, total = self._rows(), 0.0
-        for i, share in enumerate(self._split_noise(noise, x, inverse=False)):
-            rows.number = i
-            with rows:
+        scope, total = self._scope(), 0.0
+        with scope:
+            for i, share in enumerate(self._split_noise(noise, x, inverse=False)):
+                scope.number = i
                 found = visit(self.block, x, share)
                 if found is True:
                     break
                 x, log_det = found or self.block.run(x, Call(context), share)
-            total = total + log_det
-        self._keep(rows.stacked())
+                total = total + log_det
+        self._keep(scope.stacked())
         return x, total
 
-    def _rows(self):
+    def _scope(self):
+        """Return the scope that sets the variables of the block to those of the copies."""
         return CopyScope(self._held.places, map(engine.tensor, self._held.columns))
 
-    def _derived(self, rows, x_shape, inverse):
+    def _derive_all(self, scope, x_shape, inverse):
         """Return what each step of the block derives from the weights of all copies at once, or None."""
-        rows.number = None
-        with rows:
+        scope.number = None
+        with scope:
             return self._held.steps.derive(x_shape, inverse, stacked=True)
 
     def _split(self, derived):
@@ -274,11 +283,7 @@ class Repeat(Replayed):
         hint = "It runs once for the weights of all copies: write it with negative axes."
         raise ContractError("repeat", self, expected=wanted, received=received, hint=hint)
 
-    def _scans(self):
-        """Return True if a program is made now, and one copy can be compiled for all of them."""
-        return self._held.one_type and engine.scans(self._held.inside)
-
-    def _scan(self, rows, x, call, derived):
+    def _scan(self, scope, x, call, derived):
         """Run the copies in a loop of the engine, which compiles one of them for all."""
         for part, own in zip(self._held.steps.steps, derived, strict=True):
             self._check_leading_axis(part, own)
@@ -291,7 +296,7 @@ class Repeat(Replayed):
             assigned = {place: inside.stacks[place] for place in inside.assigned}
             return ops.cast(x, self.compute_dtype), (log_det, inside.losses, assigned)
 
-        stacks = rows.stacks, _tensors(derived)
+        stacks = scope.stacks, _tensors(derived)
         x, (log_det, losses, assigned) = engine.scan(step, x, stacks, self.n, reverse=call.inverse)
         self._keep(assigned)
         for loss in losses:
@@ -309,7 +314,8 @@ class Repeat(Replayed):
         stacks = {id(like): engine.tensor(column) for like, column in self._pairs()}
         variables = [part.variables for part in parts]
         values = [[stacks[id(variable)] for variable in own] for own in variables]
-        return engines.Stretch(parts, variables, values, self.n, self._scans())
+        looped = engine.traces() and self._held.scans
+        return engines.Stretch(parts, variables, values, self.n, looped)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "block": self._block_config()}
@@ -325,9 +331,10 @@ class _Held:
         """Keep what calls of a built `repeat` read: the steps of its block, its variables and layers."""
         self.steps = Steps([self.block], repeat.spec)
         self.places = {id(variable): place for place, variable in enumerate(self.block.variables)}
-        self.inside = list(layers_inside(self.block))
-        types = {layer.compute_dtype for layer in self.inside if isinstance(layer, FlowLayer)}
-        self.one_type = types == {repeat.compute_dtype}  # the state of a compiled loop has one type
+        inside = list(layers_inside(self.block))
+        types = {layer.compute_dtype for layer in inside if isinstance(layer, FlowLayer)}
+        # While a program is made, one copy is compiled for all. The state of a compiled loop has one type.
+        self.scans = types == {repeat.compute_dtype} and engine.scans(inside)
 
 
 class CopyScope(keras.StatelessScope):

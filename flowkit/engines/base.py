@@ -208,10 +208,7 @@ class Engine:
         return False
 
     def scans(self, layers):
-        """Return True while a program is made in which `scan` compiles alike copies of `layers` once, and that pays.
-
-        `layers` may be any iterable.
-        """
+        """Return True if programs compile alike copies of `layers`, any iterable, once by `scan`, and that pays."""
         return False
 
     def scan(self, step, x, stacked, n, reverse):
@@ -282,9 +279,8 @@ class Engine:
 
     # Answers without gradients
 
-    def as_input(self, array):
-        """Return a numpy array or a tensor in the form that the function of `inference_function` takes."""
-        return ops.convert_to_tensor(array)
+    # Numpy arrays or tensors in the form that the function of `inference_function` takes.
+    as_input = staticmethod(ops.convert_to_tensor)
 
     def inference_function(self, function, layer, *, changes=True):
         """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call.

@@ -94,7 +94,7 @@ class JaxEngine(Engine):
         return isinstance(jnp.zeros(()), jax.core.Tracer)
 
     def scans(self, layers):
-        return self.traces() and not (_on_cpu() and any(isinstance(layer, _CONVOLUTIONS) for layer in layers))
+        return not (_on_cpu() and any(isinstance(layer, _CONVOLUTIONS) for layer in layers))
 
     def scan(self, step, x, stacked, n, reverse):
         return jax.lax.scan(step, x, stacked, n, reverse=reverse)

@@ -215,8 +215,7 @@ class TorchEngine(TorchGroup):
 
     # Gradients
 
-    def no_grad(self):
-        return torch.no_grad()  # puts the global mode back at its end
+    no_grad = torch.no_grad  # puts the global mode back at its end
 
     def records_gradients(self):
         return _records_gradients()

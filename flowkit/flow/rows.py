@@ -124,7 +124,8 @@ def in_batches(flow: "Flow", function: Callable[..., Any], rows: Any, batch_size
         return head(in_batches(flow, function, dummy, 1), 0)
     size = batch_size if total > batch_size else min(batch_size, one_of_few(total))
     if total == size:
-        return map_leaves(ops.convert_to_numpy, function(0, total, head(rows, total)))
+        piece = map_leaves(np.asarray, rows)  # reads images that stay on the disk
+        return map_leaves(ops.convert_to_numpy, function(0, total, piece))
     whole: Any = None
     for start in range(0, total, batch_size):
         stop = min(start + batch_size, total)
