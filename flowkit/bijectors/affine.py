@@ -41,26 +41,26 @@ class ChannelAffine(Bijector):
 
     def _derive(self, x_shape, inverse):
         shift, log_scale, offset = self._numbers()
-        if inverse:
-            offset, log_scale, shift = (None if n is None else -n for n in (shift, log_scale, offset))
-        return {
-            "shift": shift,
-            "scale": None if log_scale is None else ops.exp(log_scale),
-            "offset": offset,
-            "log_det": 0.0 if log_scale is None else math.prod(x_shape[1:-1]) * ops.sum(log_scale, axis=-1),
-        }
+        derived = {"shift": shift, "scale": None, "offset": offset, "log_det": 0.0}
+        if log_scale is not None:
+            log_scale = -log_scale if inverse else log_scale
+            log_det = math.prod(x_shape[1:-1]) * ops.sum(log_scale, axis=-1)
+            derived |= {"scale": ops.exp(log_scale), "log_det": log_det}
+        return derived
+
+    # The shift first: a product with the whole of x would leave few digits of a column far from 0.
 
     def _forward(self, x, derived=None):
-        return self._map(x, derived or self._derive(x.shape, inverse=False))
-
-    def _inverse(self, z, derived=None):
-        return self._map(z, derived or self._derive(z.shape, inverse=True))
-
-    def _map(self, x, derived):
-        # The shift first: a product with the whole of x would leave few digits of a column far from 0.
+        derived = derived or self._derive(x.shape, inverse=False)
         x = x if derived["shift"] is None else x + derived["shift"]
         x = x if derived["scale"] is None else x * derived["scale"]
         return x if derived["offset"] is None else x + derived["offset"], derived["log_det"]
+
+    def _inverse(self, z, derived=None):
+        derived = derived or self._derive(z.shape, inverse=True)
+        z = z if derived["offset"] is None else z - derived["offset"]
+        z = z if derived["scale"] is None else z * derived["scale"]
+        return z if derived["shift"] is None else z - derived["shift"], derived["log_det"]
 
 
 class Shift(ChannelAffine):

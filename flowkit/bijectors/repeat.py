@@ -163,18 +163,10 @@ class Repeat(Replayed):
 
     def _freeze_as_block(self):
         """Let the variables be trained if the block's own are."""
-        for like, column in self._pairs():
+        for like, column in self._held.pairs:
             trained = self.trainable and like.trainable
             if column.trainable != trained:
                 column.trainable = trained
-
-    def _pairs(self) -> list[tuple[keras.Variable, keras.Variable]]:
-        """Return pairs (variable of the block, variable of all copies)."""
-        return (
-            list(zip(self._held.block.variables, self._held.columns, strict=True))
-            if self._held.columns
-            else []
-        )
 
     def copies(self) -> list[Bijector]:
         """Return the n copies as separate built layers, with the values of their weights."""
@@ -182,7 +174,7 @@ class Repeat(Replayed):
         for number in range(self.n):
             copy = self._copy(number)
             copy.build_for(*self._held.shapes)
-            for variable, (_, column) in zip(copy.variables, self._pairs(), strict=True):
+            for variable, (_, column) in zip(copy.variables, self._held.pairs, strict=True):
                 variable.assign(column.value[number])
             copies.append(copy)
         return copies
@@ -198,7 +190,7 @@ class Repeat(Replayed):
         if len(copies) != self.n:
             raise ValueError(f"Repeat.assign: got {len(copies)} layers, expected {self.n}.")
         columns = zip(*(copy.variables for copy in copies), strict=True)
-        for (_, column), rows in zip(self._pairs(), columns, strict=True):
+        for (_, column), rows in zip(self._held.pairs, columns, strict=True):
             column.assign(np.stack([ops.convert_to_numpy(row) for row in rows]))
 
     # Running. The block is one layer, whose own variables hold nothing that is used: a `CopyScope` sets what they are.
@@ -311,7 +303,7 @@ class Repeat(Replayed):
     def stretch(self) -> "engines.Stretch":
         """Return the parts of the block, their variables and the values of all copies, for `replay`."""
         parts = smallest([self.block])
-        stacks = {id(like): engine.tensor(column) for like, column in self._pairs()}
+        stacks = {id(like): engine.tensor(column) for like, column in self._held.pairs}
         variables = [part.variables for part in parts]
         values = [[stacks[id(variable)] for variable in own] for own in variables]
         looped = engine.traces() and self._held.scans
@@ -326,9 +318,11 @@ class _Held:
 
     def __init__(self, block):
         self.block, self.columns, self.shapes = block, [], None
+        self.pairs = []  # of each variable of the block and that of all copies, which is in `columns`
 
     def know(self, repeat):
         """Keep what calls of a built `repeat` read: the steps of its block, its variables and layers."""
+        self.pairs = list(zip(self.block.variables, self.columns, strict=True))
         self.steps = Steps([self.block], repeat.spec)
         self.places = {id(variable): place for place, variable in enumerate(self.block.variables)}
         inside = list(layers_inside(self.block))
@@ -414,9 +408,9 @@ def split_copies(derived, n):
 
     Other values are those of each copy. Raises ValueError for a tensor of another number of rows.
     """
-    named = isinstance(derived, dict)
-    copies = [{} if named else [None] * len(derived) for _ in range(n)]
-    for place, value in derived.items() if named else enumerate(derived):
+    kind = dict if isinstance(derived, dict) else list
+    copies = list(map(kind, [derived] * n))
+    for place, value in derived.items() if kind is dict else enumerate(derived):
         if hasattr(value, "shape"):
             rows = engine.unstack(value) if value.shape else ()
             if len(rows) != n:
@@ -426,7 +420,7 @@ def split_copies(derived, n):
         elif isinstance(value, dict | list | tuple):
             rows = split_copies(value, n)
         else:
-            rows = [value] * n
+            continue
         for own, row in zip(copies, rows, strict=True):
             own[place] = row
     return copies

@@ -10,7 +10,7 @@ from keras import ops
 from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.call import Call, takes_derived
-from flowkit.contract.checks import check_noise, check_shape, refuse_no_context, refuse_no_pair
+from flowkit.contract.checks import check_noise, check_shape, needs_context, refuse_no_pair
 from flowkit.contract.configured import Configured
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.inside import build_for
@@ -289,7 +289,8 @@ class FlowLayer(Configured, keras.Layer):
 
     def _check_input(self, x, context, inverse):
         self.check_shape(as_tuple(x.shape), inverse)
-        refuse_no_context(self, context)
+        if context is None and self.spec.context == "required":
+            raise needs_context(self)
 
     def _check_shape(self, x_shape):
         """Raise if data of `x_shape` do not fit the spec or the weights."""

@@ -141,12 +141,12 @@ class Flow(FlowModel):
         noise = self._noise_for(y)
         if training and self._refreshes:
             self.bijector.run_refresh(ops.stop_gradient(y), context, **given(noise))
-        return self._scores(y, context, noise, volume)
+        z, log_prob = self._score(y, context, noise)
+        return self._scores(z, log_prob if volume is None else log_prob + volume, context)
 
-    def _scores(self, y, context, noise, volume):
-        """Return the result of a call for continuous values; `volume` is the dequantizer's part, if it varies."""
-        log_prob = self._log_density(y, context, noise)
-        return log_prob if volume is None else log_prob + volume
+    def _scores(self, z, log_prob, context):
+        """Return the result of a call for data with latents `z`."""
+        return log_prob
 
     def _objective_losses(self, x, context):
         """Return what `call` returns in training on another objective: {"loss": (batch,)}."""

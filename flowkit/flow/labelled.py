@@ -86,9 +86,7 @@ class LabelledFlow(Flow):
         top = self._levels.latent_events[-1] if self._levels else self.latent_shape
         self.classifier.build((None, top[-1]))
 
-    def _scores(self, y, context, noise, volume):
-        z, log_prob = self._score(y, context, noise)
-        log_prob = log_prob if volume is None else log_prob + volume
+    def _scores(self, z, log_prob, context):
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

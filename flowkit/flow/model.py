@@ -155,7 +155,8 @@ class FlowModel(keras.Model):
         In a group of processes (`flowkit.distributed`) all of them call it, each with as many rows of its own;
         gradients are averaged, and logs are of all rows.
         """
-        _refuse_class_weight("fit", class_weight)
+        if class_weight is not None:
+            raise _wrong_weights("fit")
         self._check_training()
         options = {"batch_size": batch_size, "epochs": epochs, "validation_data": validation_data, **kwargs}
         with packing.learned_columns(self, x, y if context is None else context):
@@ -219,7 +220,8 @@ class FlowModel(keras.Model):
         context: Context = None,
     ) -> Any:
         """Keras's `train_on_batch`, with `context=`; `x` and `y` are those of `fit`. Raises what `evaluate` does."""
-        _refuse_class_weight("train_on_batch", class_weight)
+        if class_weight is not None:
+            raise _wrong_weights("train_on_batch")
         self._check_training()
         packing.refuse_data(self, "train_on_batch", x)
         x, y, *_ = packing.ready(self, x, y, context, sample_weight, learns=True)
@@ -497,6 +499,5 @@ class FlowModel(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
 
-def _refuse_class_weight(method, class_weight):
-    if class_weight is not None:
-        raise ValueError(f"Flow.{method}: got class_weight=, expected sample_weight=, one number per row.")
+def _wrong_weights(method):
+    return ValueError(f"Flow.{method}: got class_weight=, expected sample_weight=, one number per row.")

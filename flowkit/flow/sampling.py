@@ -12,7 +12,7 @@ from keras import ops, tree
 from flowkit import distributed
 from flowkit.bijectors.levels import level_sizes
 from flowkit.contract.arguments import shown, whole_number
-from flowkit.contract.checks import refuse_no_context
+from flowkit.contract.checks import needs_context
 from flowkit.contract.shapes import tiled
 from flowkit.data.dequantize import GaussianNoise
 from flowkit.engines import engine
@@ -41,10 +41,9 @@ def sample(flow, n, context, temperature, seed, batch_size, check, options, *, s
     compute = _with_log_prob if score else _denoised
     draws = flow.draws[True] or flow.draws[False]
     noise_seed = _noise_seed(numbers) if draws else 0
-    pieces = [
-        compute(flow, z, seen, batch_size, noise_seed, start, **options)
-        for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop)
-    ]
+    pieces = []
+    for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop):
+        pieces.append(compute(flow, z, seen, batch_size, noise_seed, start, **options))
     x, finite, *log_prob = map(np.concatenate, zip(*pieces, strict=True))
     if spread:
         x, finite = distributed.gather(x), distributed.gather(finite)
@@ -204,7 +203,8 @@ def draw(flow: "Flow", n: Any, context: Any = None, seed: Any = None) -> tuple[A
     if not ops.is_tensor(n):  # TensorFlow's steps do not know the size of a batch beforehand
         n = whole_number(n, "n", least=1)
     if context is None or flow.context_kind == "none":
-        refuse_no_context(flow.bijector, None)
+        if flow.bijector.spec.context == "required":
+            raise needs_context(flow.bijector)
         return flow._draw_and_score(n, None, seed)
     seen = flow.embed(map_leaves(ops.convert_to_tensor, context))
     each = ops.shape(tree.flatten(seen)[0])[0]
