@@ -15,7 +15,7 @@ from flowkit.contract.call import Call
 from flowkit.contract.shapes import event_size
 from flowkit.distributions import Normal
 from flowkit.flow import Flow, inputs
-from flowkit.flow.rows import refuse_varying, score_rows
+from flowkit.flow.rows import refuse_varying, run_rows
 from flowkit.flow.seeding import own_draws
 
 __all__ = ["c2st", "level_bits", "rank_band", "ranks", "uniformity"]
@@ -189,7 +189,7 @@ def level_bits(
     score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
     with flow.lock:
         x, context = inputs.seen(flow, x, context, batch_size)
-        nats = score_rows(flow, score, x, context, batch_size, seed)
+        nats = run_rows(flow, score, x, context, stored="noise", batch_size=batch_size, seed=seed)
     return -nats.astype("float64") / (math.prod(flow.event_shape) * math.log(2))
 
 

@@ -5,7 +5,7 @@ import pytest
 from arrays import array, tensor
 
 from flowkit.bijectors import Coupling, LULinear
-from flowkit.bijectors.weights import raw_scale
+from flowkit.bijectors.linear import raw_scale
 from flowkit.conditioners import MLP
 from flowkit.engines import engine
 from flowkit.transforms import RationalQuadratic

@@ -2,10 +2,8 @@
 
 import keras
 
-from flowkit.bijectors.actnorm import ActNorm, BatchNorm, Standardize
-from flowkit.bijectors.affine import Scale, Shift
+from flowkit.bijectors.affine import ActNorm, BatchNorm, Scale, Shift, Standardize
 from flowkit.bijectors.autoregressive import Autoregressive
-from flowkit.bijectors.bends import Planar, Radial, Sylvester
 from flowkit.bijectors.block_autoregressive import BlockAutoregressive
 from flowkit.bijectors.chain import Chain
 from flowkit.bijectors.continuous import Continuous
@@ -21,6 +19,7 @@ from flowkit.bijectors.multiscale import MultiScale
 from flowkit.bijectors.normal_scores import NormalScores
 from flowkit.bijectors.on_columns import OnColumns
 from flowkit.bijectors.patch_coupling import PatchCoupling
+from flowkit.bijectors.planar import Planar, Radial, Sylvester
 from flowkit.bijectors.pointwise import Pointwise
 from flowkit.bijectors.rearrange import Flatten, Haar, Permute, Reshape, Squeeze
 from flowkit.bijectors.repeat import Repeat

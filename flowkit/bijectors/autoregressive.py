@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.steered import Steered
+from flowkit.bijectors.conditional import TransformBijector
 from flowkit.bijectors.weights import new_weight
 from flowkit.contract import ContractError, Shape, Tensor, sum_event
 from flowkit.contract.arguments import Wholes, words
@@ -27,7 +27,7 @@ def find_in_turn(z, transform, state, answer):
     (batch, parameters, channels).
     """
     size = z.shape[1]
-    entries = engine.Rows(range(1, size + 1))
+    entries = engine.StepWindows(range(1, size + 1))
     z = ops.swapaxes(z, 0, 1)
     given = entries.cut(z)
 
@@ -100,7 +100,7 @@ def find_fixed_point(found, z):
     return y, log_slope
 
 
-class Autoregressive(Steered):
+class Autoregressive(TransformBijector):
     """z_i = f(x_i; h_i), h_i = conditioner(x_1, ..., x_(i-1)), log-det = sum_i log f'(x_i; h_i), f the `transform`.
 
     The conditioner answers for entry i from those before it alone, as `flowkit.conditioners.MADE` does. Density takes
@@ -149,7 +149,7 @@ class Autoregressive(Steered):
         self._moves = self.transform.in_order(self.order) if self.transform.by_column else self.transform
         solved = self.transform.inverse_kind == "iterative"
         self._refuse_two_sets()
-        self.spec = self._steered_spec(
+        self.spec = self._transform_spec(
             event_rank=getattr(conditioner, "event_rank", 1),
             inverse="iterative" if solved else "sequential",
         )

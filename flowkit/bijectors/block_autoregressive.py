@@ -8,9 +8,10 @@ import numpy as np
 from keras import ops
 
 from flowkit.bijectors.autoregressive import find_fixed_point, find_in_passes
-from flowkit.bijectors.bends import bend
-from flowkit.bijectors.steered import MovedByContext
-from flowkit.bijectors.weights import new_weight, scale
+from flowkit.bijectors.conditional import AmortizedBijector
+from flowkit.bijectors.linear import scale
+from flowkit.bijectors.planar import tanh_residual
+from flowkit.bijectors.weights import new_weight
 from flowkit.contract import Shape, sum_event
 from flowkit.contract.arguments import Blocks, Count
 from flowkit.contract.conditioner import Network
@@ -21,7 +22,7 @@ LEAK = 0.01
 _SPREAD = 3.0  # of the units' offsets at the start: where each of them bends
 
 
-class BlockAutoregressive(MovedByContext):
+class BlockAutoregressive(AmortizedBijector):
     """z_i = f_i(x_1, ..., x_i), increasing in x_i: dense layers of `units` for each entry, masked by blocks.
 
     Units of entry i hear those of entry i by positive weights, and those before by any; between layers each goes
@@ -65,12 +66,12 @@ class BlockAutoregressive(MovedByContext):
             self.own.append(new_weight(self, f"own_{k}", np.zeros((size, before, after))))
             self.others.append(new_weight(self, f"others_{k}", np.zeros((size * before, size * after))))
             self.biases.append(new_weight(self, f"bias_{k}", start))
-        self._build_moved(self.biases, context_shape)
+        self._build_amortized(self.biases, context_shape)
 
     def _masked(self, context):
         """Return for each layer positive weights (size, before, after), their logarithms, masked weights, biases."""
         size = self.own[0].shape[0]
-        biases, layers = self._moved(self.biases, context), []
+        biases, layers = self._amortized(self.biases, context), []
         for k, (own, others, bias) in enumerate(zip(self.own, self.others, biases, strict=True)):
             before, after = own.shape[1:]
             weight = scale(own.value) * self._start(k)
@@ -89,7 +90,7 @@ class BlockAutoregressive(MovedByContext):
         h, log_slope, heard = ops.expand_dims(x, -1), ops.zeros_like(x)[..., None], []
         for k, (weight, log_weight, kernel, bias) in enumerate(layers):
             if k:
-                h, log_bend = bend(h, 1 / LEAK)
+                h, log_bend = tanh_residual(h, 1 / LEAK)
                 h, log_slope = LEAK * h, log_slope + log_bend + math.log(LEAK)
             if given is None:
                 size, before, after = weight.shape

@@ -183,12 +183,12 @@ class Chain(Replayed):
         if self.backprop != "stored" and engine.records_gradients() and not call.for_export:
             return replay(self, self.parts, x, call)
         return self._steps.run(
-            x, call, noise if noise is None else self._deal(noise, x, call.inverse), derived
+            x, call, noise if noise is None else self._split_noise(noise, x, call.inverse), derived
         )
 
     def _visit(self, x, context, noise, visit):
         total = 0.0
-        for part, share in zip(self.parts, self._deal(noise, x, inverse=False), strict=True):
+        for part, share in zip(self.parts, self._split_noise(noise, x, inverse=False), strict=True):
             found = visit(part, x, share)
             if found is True:
                 break

@@ -7,7 +7,7 @@ from typing import Any
 from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Domain, FlowLayer, Shape, Tensor
 from flowkit.contract.conditioner import adapt_conditioner, context_of, refresh_conditioner, refreshes
 from flowkit.contract.errors import label
-from flowkit.contract.noise import deal, given
+from flowkit.contract.noise import given, split_noise
 from flowkit.contract.shapes import as_tuple
 from flowkit.contract.spec import composed
 
@@ -125,8 +125,8 @@ class Composite(Bijector):
         counts = [getattr(part, "num_classes", None) for part in (*self._members, *self._networks)]
         return next((count for count in counts if count is not None), None)
 
-    def forgets(self, *, inverse: bool) -> bool:
-        return any(member.forgets(inverse=inverse) for member in self._members)
+    def is_lossy(self, *, inverse: bool) -> bool:
+        return any(member.is_lossy(inverse=inverse) for member in self._members)
 
     # Noise
 
@@ -145,13 +145,13 @@ class Composite(Bijector):
             shapes.append(member.compute_output_shape(shapes[-1]))
         return shapes[: len(self._members)]
 
-    def _deal(self, noise, x, inverse):
+    def _split_noise(self, noise, x, inverse):
         """Return the noise of each member, for the input `x` of a direction; None for no noise."""
         if noise is None:
             return [None] * len(self._members)
         shape = as_tuple(x.shape)
         x_shape = self.compute_inverse_shape(shape) if inverse else shape
-        return deal(noise, self._shares(x_shape, inverse=inverse))
+        return split_noise(noise, self._shares(x_shape, inverse=inverse))
 
     # Adapting and refreshing
 

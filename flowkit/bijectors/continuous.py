@@ -333,8 +333,9 @@ class Continuous(Bijector):
         """Solve with a backward pass that computes each step once more."""
         part = _Step(self, solver, self._step.number, call)
         numbers = engine.constant(np.arange, solver.most, like=engine.tensor(self._step.number))
+        looped = engine.traces() and engine.scans([])
         return engine.backprop(
-            lambda: [engines.Stretch([part], [[part.number]], [[numbers]], solver.most, engine.scans([]))],
+            lambda: [engines.Stretch([part], [[part.number]], [[numbers]], solver.most, looped)],
             x,
             Call(given),
             invert=self.backprop == "reversible",

@@ -1,5 +1,6 @@
 """Invertible convolutions with kernels larger than 1x1: emerging and periodic ones."""
 
+import math
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,7 +10,6 @@ from flowkit.bijectors.linear import eye
 from flowkit.bijectors.weights import new_weight, rng
 from flowkit.contract import Bijector, BijectorSpec, Shape
 from flowkit.contract.arguments import Seed, whole_number
-from flowkit.contract.shapes import places
 from flowkit.engines import engine
 from flowkit.numerics import matmul
 
@@ -69,7 +69,7 @@ class EmergingConv(_Convolution):
     def _derive(self, x_shape, inverse):
         kernel, log_scale = self.kernel.value, self.log_scale.value
         side, channels = self.kernel_size, x_shape[-1]
-        log_det = places(x_shape) * ops.sum(log_scale, axis=(-2, -1))
+        log_det = math.prod(x_shape[1:-1]) * ops.sum(log_scale, axis=(-2, -1))
         before = kernel * engine.constant(earlier_taps, side, channels, like=kernel)
         p = side // 2
         own = ops.triu(kernel[..., p, p, :, :], 1) + eye(channels, kernel)  # of a place to itself

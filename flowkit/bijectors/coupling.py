@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.steered import Steered
+from flowkit.bijectors.conditional import TransformBijector
 from flowkit.contract import ContractError, Shape, Tensor
 from flowkit.contract.arguments import Positive, one_of, words
 from flowkit.contract.call import Call
@@ -124,7 +124,7 @@ def entries_kept(kept, swap, event):
         ) from None
 
 
-class Coupling(Steered):
+class Coupling(TransformBijector):
     """Keep a, change b given h = conditioner(a): z_b = f(b; h), log-det = sum of log f'(b; h), f the `transform`.
 
     `transform` is a `flowkit.transforms.Transform`, or a word: "affine" is `Affine()`, Glow's published scale;
@@ -171,7 +171,7 @@ class Coupling(Steered):
         self.layout = layout
         self._parts = split_of(split, self.swap)
         self._refuse_two_sets()
-        self.spec = self._steered_spec()
+        self.spec = self._transform_spec()
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         event = as_tuple(x_shape)[1:]
@@ -179,6 +179,7 @@ class Coupling(Steered):
             self._refuse_undivided(as_tuple(x_shape))
         seen, changed = self._parts.sizes(event)
         self._check_columns(event[-1], changed)
+        self._seen_channels = seen
         given = (*as_tuple(x_shape)[:-1], seen)
         build_conditioner(self, self.conditioner, changed * self.transform.parameters, given, context_shape)
 
@@ -210,7 +211,7 @@ class Coupling(Steered):
         return self._parts.part(x)[0], context
 
     def _seen_shape(self, x_shape):
-        return (*x_shape[:-1], self._parts.sizes(x_shape[1:])[0])
+        return (*x_shape[:-1], self._seen_channels)
 
     def _move(self, given, prepared, call):
         moved, log_slope = self.transform.run(given, prepared, inverse=call.inverse)

@@ -52,8 +52,8 @@ class Inverse(Bijector):
     def noise_needs(self, x_shape: Shape, *, inverse: bool) -> Tensor:
         return self.bijector.noise_needs(self.bijector.compute_inverse_shape(x_shape), inverse=not inverse)
 
-    def forgets(self, *, inverse: bool) -> bool:
-        return self.bijector.forgets(inverse=not inverse)
+    def is_lossy(self, *, inverse: bool) -> bool:
+        return self.bijector.is_lossy(inverse=not inverse)
 
     def rebuild(self, y: Tensor, call: Call, nudge: Any) -> tuple[Any, Any, Any]:
         return self.bijector.rebuild(y, call.turned(), nudge)

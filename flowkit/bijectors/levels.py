@@ -2,9 +2,6 @@
 
 import math
 
-import numpy as np
-from keras import ops
-
 from flowkit.contract import ContractError
 from flowkit.contract.errors import shape_error
 from flowkit.contract.shapes import as_tuple
@@ -28,29 +25,6 @@ def level_sizes(bijector, wanted):
     """Return how many latents each level has, in the order in which the levels leave."""
     _, multiscale = find_levels(bijector, wanted)
     return [math.prod(event) for event in multiscale.latent_events]
-
-
-def per_latent(bijector, temperature):
-    """Expand per-level temperatures to one factor per latent, (dim,); a single number stays one.
-
-    Raises ValueError for negative numbers, and if their number differs from the number of levels.
-    """
-    try:
-        values = np.asarray(temperature, "float32")
-    except (TypeError, ValueError):  # words, or a ragged list
-        values = np.float32("nan")
-    if values.ndim > 1 or not (np.isfinite(values).all() and (values >= 0).all()):
-        raise ValueError(
-            f"temperature: got {temperature!r}, expected a number from 0 up, or one for each level."
-        )
-    if values.ndim == 0:
-        return temperature
-    sizes = level_sizes(bijector, "temperature, a sequence")
-    if len(values) != len(sizes):
-        raise ValueError(
-            f"temperature: got a list of {len(values)}, expected a number, or one for each of {len(sizes)} levels."
-        )
-    return ops.convert_to_tensor(np.repeat(values, sizes), dtype=bijector.compute_dtype)
 
 
 def level_shapes(multiscale, shape):

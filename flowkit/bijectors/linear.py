@@ -7,13 +7,29 @@ import numpy as np
 from keras import ops
 from scipy import linalg
 
-from flowkit.bijectors.weights import new_weight, raw_scale, rng, scale
+from flowkit.bijectors.weights import new_weight, rng
 from flowkit.contract import Bijector, BijectorSpec, Shape, Tensor
 from flowkit.contract.arguments import Seed, words
-from flowkit.contract.shapes import places
 from flowkit.engines import engine
 
 Start = Annotated[str, words("identity", "random")]
+
+FLOOR = 1e-3
+_UNIT = math.log(math.expm1(1))  # softplus of it is 1
+
+
+def scale(raw: Any) -> Any:
+    """Return FLOOR + (1 - FLOOR) softplus(raw + c): above FLOOR, 1 at 0, and about raw if that is large.
+
+    >>> float(scale(ops.zeros(())))
+    1.0
+    """
+    return FLOOR + (1 - FLOOR) * engine.softplus(raw + _UNIT)
+
+
+def raw_scale(value: np.ndarray) -> np.ndarray:
+    """Return the raw numbers of which `scale` makes `value`, a numpy array above FLOOR."""
+    return np.log(np.expm1((value - FLOOR) / (1 - FLOOR))) - _UNIT
 
 
 class Linear(Bijector):
@@ -69,7 +85,7 @@ class Linear(Bijector):
         return engine.matmul(x, factors[0])
 
     def _derive(self, x_shape, inverse):
-        log_det = places(x_shape) * self.log_abs_det()
+        log_det = math.prod(x_shape[1:-1]) * self.log_abs_det()
         return {
             "factors": self.factors(inverse),
             "bias": self.bias.value if self.use_bias else None,

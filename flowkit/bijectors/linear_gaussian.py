@@ -5,9 +5,8 @@ from typing import Annotated, Any
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.actnorm import column_statistics
-from flowkit.bijectors.linear import eye, triangle
-from flowkit.bijectors.weights import FLOOR
+from flowkit.bijectors.affine import column_statistics
+from flowkit.bijectors.linear import FLOOR, eye, triangle
 from flowkit.contract import Bijector, BijectorSpec, Shape
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import words

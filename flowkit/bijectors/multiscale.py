@@ -13,7 +13,7 @@ from flowkit.bijectors.levels import level_shapes
 from flowkit.contract import Context, ContractError, FlowLayer, Shape, Tensor
 from flowkit.contract.arguments import Fraction, listed, words
 from flowkit.contract.call import Call
-from flowkit.contract.conditioner import LAYOUTS, ask, build_conditioner, deal, derive
+from flowkit.contract.conditioner import LAYOUTS, ask, build_conditioner, derive, split_parameters
 from flowkit.contract.errors import shape_error
 from flowkit.contract.shapes import as_tuple, sum_event
 from flowkit.engines import engine
@@ -128,7 +128,7 @@ class MultiScale(Composite):
         derived = derived or self._nothing
         if not call.inverse:
             return self._join(self.run_levels(x, call, noise, derived=derived))
-        shares = self._deal(noise, x, inverse=True)
+        shares = self._split_noise(noise, x, inverse=True)
         *parts, x = self.split_latents(x)
         x, total = self._whiten(x, self.top_prior, x, call, derived[-1][1])
         for number in reversed(range(len(self.scales))):
@@ -156,7 +156,7 @@ class MultiScale(Composite):
         Latents are (batch, h, w, c); a log-det is (batch,), or a scalar if it does not depend on x. `visit(part, input,
         noise)` is called before each scale and each prior.
         """
-        shares, derived = self._deal(noise, x, inverse=False), derived or self._nothing
+        shares, derived = self._split_noise(noise, x, inverse=False), derived or self._nothing
         for scale, prior, share, (own, of_prior) in zip(
             self.scales, self._networks, shares, derived, strict=True
         ):
@@ -181,7 +181,7 @@ class MultiScale(Composite):
             return z, 0.0
         transform = self._whitening
         layout = "contiguous" if prior is self.top_prior else self.prior_layout
-        h = deal(ask(prior, given, call.context, z.dtype, derived), transform.parameters, layout)
+        h = split_parameters(ask(prior, given, call.context, z.dtype, derived), transform.parameters, layout)
         z, log_slope = transform.run(z, transform.prepare(h), inverse=call.inverse)
         log_det = sum_event(log_slope)
         # The top prior has one output for the whole batch if its input is the same for all samples.

@@ -107,7 +107,7 @@ class PatchCoupling(Coupling):
         super().__init__(conditioner, transform, layout=layout, **kwargs)
         self.splits, self.seed = splits, seed
         self._parts = Stored(self)
-        self.spec = self._steered_spec(event_rank=3, fixed_axes="all")
+        self.spec = self._transform_spec(event_rank=3, fixed_axes="all")
 
     @property
     def chosen(self) -> str:

@@ -4,17 +4,17 @@ from typing import Annotated, Any
 
 from keras import ops
 
-from flowkit.bijectors.steered import Steered
+from flowkit.bijectors.conditional import TransformBijector
 from flowkit.contract import Context, Shape, Tensor, sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import words
 from flowkit.contract.call import Call
-from flowkit.contract.conditioner import NetworkOfContext, ask, build_on_context, deal
+from flowkit.contract.conditioner import NetworkOfContext, ask, build_on_context, split_parameters
 from flowkit.engines import engine
 from flowkit.transforms import Transform
 
 
-class Pointwise(Steered):
+class Pointwise(TransformBijector):
     """z_i = f(x_i; h), log-det = sum_i log f'(x_i; h), f the `transform`; h is the same for all places of a channel.
 
     Without a conditioner, h are weights, zero at the start. With one, h = conditioner(context), one vector for each
@@ -50,7 +50,7 @@ class Pointwise(Steered):
             )
         if self.init == "data":
             self.rows_to_adapt = 10_000
-        self.spec = self._steered_spec(context="none" if conditioner is None else "required")
+        self.spec = self._transform_spec(context="none" if conditioner is None else "required")
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         channels, parameters = x_shape[-1], self.transform.parameters
@@ -73,7 +73,7 @@ class Pointwise(Steered):
             raw = ops.expand_dims(engine.tensor(self.raw), 0)
         else:
             answer = ask(self.conditioner, call.context, None, self.compute_dtype)
-            raw = deal(answer, self.transform.parameters, self.layout)
+            raw = split_parameters(answer, self.transform.parameters, self.layout)
             if self.init == "data":
                 raw = raw + self.raw.value
         # One axis of size 1 for each of the places that share it.

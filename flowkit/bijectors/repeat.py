@@ -163,14 +163,10 @@ class Repeat(Replayed):
 
     def _freeze_as_block(self):
         """Let the variables be trained if the block's own are."""
-        for like, column in self._pairs():
+        for like, column in self._held.pairs:
             trained = self.trainable and like.trainable
             if column.trainable != trained:
                 column.trainable = trained
-
-    def _pairs(self) -> list[tuple[keras.Variable, keras.Variable]]:
-        """Return pairs (variable of the block, variable of all copies)."""
-        return list(zip(self.block.variables, self._held.columns, strict=True)) if self._held.columns else []
 
     def copies(self) -> list[Bijector]:
         """Return the n copies as separate built layers, with the values of their weights."""
@@ -178,7 +174,7 @@ class Repeat(Replayed):
         for number in range(self.n):
             copy = self._copy(number)
             copy.build_for(*self._held.shapes)
-            for variable, (_, column) in zip(copy.variables, self._pairs(), strict=True):
+            for variable, (_, column) in zip(copy.variables, self._held.pairs, strict=True):
                 variable.assign(column.value[number])
             copies.append(copy)
         return copies
@@ -194,63 +190,70 @@ class Repeat(Replayed):
         if len(copies) != self.n:
             raise ValueError(f"Repeat.assign: got {len(copies)} layers, expected {self.n}.")
         columns = zip(*(copy.variables for copy in copies), strict=True)
-        for (_, column), rows in zip(self._pairs(), columns, strict=True):
+        for (_, column), rows in zip(self._held.pairs, columns, strict=True):
             column.assign(np.stack([ops.convert_to_numpy(row) for row in rows]))
 
-    # Running
+    # Running. The block is one layer, whose own variables hold nothing that is used: a `CopyScope` sets what they are.
+    #
+    # 1. With the number None, each is the variable of all copies, (n, *shape). The layers of the block that `_derive`
+    #    something from their weights do it so, once for all copies; the result is split into one for each copy.
+    # 2. With the number i, each is row i of it. The copy i runs so, with its part of what was derived, and a layer that
+    #    reads `self.weight` in its hook reads that of the copy. What a layer assigns goes into the scope.
+    # 3. After the last copy, values that were assigned are put into the variables of all copies.
 
     def derive(self, x_shape: Shape, inverse: bool) -> Any:
         """Return for each copy what the steps of its block derive, or None for a step that runs other layers."""
-        return self._split(self._derived(self._rows(), x_shape, inverse))
+        return self._split(self._derive_all(self._scope(), x_shape, inverse))
 
     def run(
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
     ) -> tuple[Tensor, Tensor]:
         if self.backprop != "stored" and engine.records_gradients() and not call.for_export:
             return replay(self, [self], x, call)
-        rows = self._rows()
+        scope, traced = self._scope(), engine.traces()
         if derived is None:
-            derived = self._derived(rows, x.shape, call.inverse)
-            if noise is None and not call.for_export and self._scans():
-                return self._scan(rows, x, call, derived)
+            derived = self._derive_all(scope, x.shape, call.inverse)
+            if traced and self._held.scans and noise is None and not call.for_export:
+                return self._scan(scope, x, call, derived)
             derived = self._split(derived)
-        if engine.traces():
-            rows.unstack()
-        shares = (
-            [None] * self.n if noise is None else [[share] for share in self._deal(noise, x, call.inverse)]
-        )
-        total = 0.0
-        for i in reversed(range(self.n)) if call.inverse else range(self.n):
-            rows.number = i
-            with rows:
+        if traced:
+            scope.unstack()
+        shares: list[Any] = [None] * self.n
+        if noise is not None:
+            shares = [[share] for share in self._split_noise(noise, x, call.inverse)]
+        total: Any = 0.0
+        with scope:
+            for i in reversed(range(self.n)) if call.inverse else range(self.n):
+                scope.number = i
                 x, log_det = self._held.steps.run(x, call, shares[i], derived[i])
-            total = total + log_det
-        if rows.assigned:
-            self._keep(rows.stacked())
-        for loss in rows.losses:
+                total = total + log_det
+        if scope.assigned:
+            self._keep(scope.stacked())
+        for loss in scope.losses:
             self.add_loss(loss)
         return x, total
 
     def _visit(self, x, context, noise, visit):
-        rows, total = self._rows(), 0.0
-        for i, share in enumerate(self._deal(noise, x, inverse=False)):
-            rows.number = i
-            with rows:
+        scope, total = self._scope(), 0.0
+        with scope:
+            for i, share in enumerate(self._split_noise(noise, x, inverse=False)):
+                scope.number = i
                 found = visit(self.block, x, share)
                 if found is True:
                     break
                 x, log_det = found or self.block.run(x, Call(context), share)
-            total = total + log_det
-        self._keep(rows.stacked())
+                total = total + log_det
+        self._keep(scope.stacked())
         return x, total
 
-    def _rows(self):
-        return Rows(self._held.places, map(engine.tensor, self._held.columns))
+    def _scope(self):
+        """Return the scope that sets the variables of the block to those of the copies."""
+        return CopyScope(self._held.places, map(engine.tensor, self._held.columns))
 
-    def _derived(self, rows, x_shape, inverse):
+    def _derive_all(self, scope, x_shape, inverse):
         """Return what each step of the block derives from the weights of all copies at once, or None."""
-        rows.number = None
-        with rows:
+        scope.number = None
+        with scope:
             return self._held.steps.derive(x_shape, inverse, stacked=True)
 
     def _split(self, derived):
@@ -272,24 +275,20 @@ class Repeat(Replayed):
         hint = "It runs once for the weights of all copies: write it with negative axes."
         raise ContractError("repeat", self, expected=wanted, received=received, hint=hint)
 
-    def _scans(self):
-        """Return True if a program is made now, and one copy can be compiled for all of them."""
-        return self._held.one_type and engine.scans(self._held.inside)
-
-    def _scan(self, rows, x, call, derived):
+    def _scan(self, scope, x, call, derived):
         """Run the copies in a loop of the engine, which compiles one of them for all."""
         for part, own in zip(self._held.steps.steps, derived, strict=True):
             self._check_leading_axis(part, own)
 
         def step(x, row):
             values, tensors = row
-            with Rows(self._held.places, values) as inside:
+            with CopyScope(self._held.places, values) as inside:
                 own = _filled(derived, iter(tensors))
                 x, log_det = self._held.steps.run(x, call, None, own)
             assigned = {place: inside.stacks[place] for place in inside.assigned}
             return ops.cast(x, self.compute_dtype), (log_det, inside.losses, assigned)
 
-        stacks = rows.stacks, _tensors(derived)
+        stacks = scope.stacks, _tensors(derived)
         x, (log_det, losses, assigned) = engine.scan(step, x, stacks, self.n, reverse=call.inverse)
         self._keep(assigned)
         for loss in losses:
@@ -304,10 +303,11 @@ class Repeat(Replayed):
     def stretch(self) -> "engines.Stretch":
         """Return the parts of the block, their variables and the values of all copies, for `replay`."""
         parts = smallest([self.block])
-        stacks = {id(like): engine.tensor(column) for like, column in self._pairs()}
+        stacks = {id(like): engine.tensor(column) for like, column in self._held.pairs}
         variables = [part.variables for part in parts]
         values = [[stacks[id(variable)] for variable in own] for own in variables]
-        return engines.Stretch(parts, variables, values, self.n, self._scans())
+        looped = engine.traces() and self._held.scans
+        return engines.Stretch(parts, variables, values, self.n, looped)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "block": self._block_config()}
@@ -318,17 +318,20 @@ class _Held:
 
     def __init__(self, block):
         self.block, self.columns, self.shapes = block, [], None
+        self.pairs = []  # of each variable of the block and that of all copies, which is in `columns`
 
     def know(self, repeat):
         """Keep what calls of a built `repeat` read: the steps of its block, its variables and layers."""
+        self.pairs = list(zip(self.block.variables, self.columns, strict=True))
         self.steps = Steps([self.block], repeat.spec)
         self.places = {id(variable): place for place, variable in enumerate(self.block.variables)}
-        self.inside = list(layers_inside(self.block))
-        types = {layer.compute_dtype for layer in self.inside if isinstance(layer, FlowLayer)}
-        self.one_type = types == {repeat.compute_dtype}  # the state of a compiled loop has one type
+        inside = list(layers_inside(self.block))
+        types = {layer.compute_dtype for layer in inside if isinstance(layer, FlowLayer)}
+        # While a program is made, one copy is compiled for all. The state of a compiled loop has one type.
+        self.scans = types == {repeat.compute_dtype} and engine.scans(inside)
 
 
-class Rows(keras.StatelessScope):
+class CopyScope(keras.StatelessScope):
     """A scope in which a block's variables have the values of the copy `number`; None: the values that were passed."""
 
     def __init__(self, places, stacks):
@@ -405,9 +408,9 @@ def split_copies(derived, n):
 
     Other values are those of each copy. Raises ValueError for a tensor of another number of rows.
     """
-    named = isinstance(derived, dict)
-    copies = [{} if named else [None] * len(derived) for _ in range(n)]
-    for place, value in derived.items() if named else enumerate(derived):
+    kind = dict if isinstance(derived, dict) else list
+    copies = list(map(kind, [derived] * n))
+    for place, value in derived.items() if kind is dict else enumerate(derived):
         if hasattr(value, "shape"):
             rows = engine.unstack(value) if value.shape else ()
             if len(rows) != n:
@@ -417,7 +420,7 @@ def split_copies(derived, n):
         elif isinstance(value, dict | list | tuple):
             rows = split_copies(value, n)
         else:
-            rows = [value] * n
+            continue
         for own, row in zip(copies, rows, strict=True):
             own[place] = row
     return copies

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from keras import ops
 
-from flowkit.bijectors.steered import Conditioned
+from flowkit.bijectors.conditional import ConditionalBijector
 from flowkit.contract import BijectorSpec, ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, is_number, words
 from flowkit.contract.conditioner import Network, ask, build_conditioner, context_of, derive
@@ -93,7 +93,7 @@ def left_out(c: float, terms: int) -> float:
     return c ** (terms + 1) / ((terms + 1) * (1 - c))
 
 
-class Residual(Conditioned):
+class Residual(ConditionalBijector):
     """z = x + g(x) for vectors, g a network that shrinks distances: |g(x) - g(y)| <= c |x - y|, c < 1.
 
     The network says its c as `lipschitz`, as `flowkit.conditioners.LipschitzMLP` does, which keeps to it whatever its

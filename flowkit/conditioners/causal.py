@@ -10,7 +10,7 @@ from keras import ops
 from flowkit.conditioners.transformer import InTurn, NamedWeights, glorot, normal
 from flowkit.contract import ContractError, Shape, Tensor
 from flowkit.contract.arguments import Blocks, Count, whole
-from flowkit.contract.conditioner import as_type, deal
+from flowkit.contract.conditioner import as_type, split_parameters
 from flowkit.engines import engine
 
 Reach = Annotated[int, whole(1, 64)]
@@ -116,7 +116,7 @@ class CausalConvNetInTurn(InTurn):
             window = ops.reshape(ops.swapaxes(window, 0, 1), (-1, taps * channels))
             h = engine.dense(window, kernel, ops.take(derived["positions"], k, axis=0))
             h = as_type(network._at_places(h, derived), dtype)
-            return deal(h, network.features // channels, "contiguous"), state
+            return split_parameters(h, network.features // channels, "contiguous"), state
 
         return (), answer
 

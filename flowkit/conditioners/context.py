@@ -90,7 +90,7 @@ class ContextNetwork(Conditioner):
     """A network that adds a bias of the context to its first hidden layer.
 
     A subclass sets `bias` to `_context_bias(width)`, builds its own layers before those of this class, and calls
-    `_steered`. It passes **kwargs on: the signature of its `__init__` shows what its base takes by name.
+    `_add_context`. It passes **kwargs on: the signature of its `__init__` shows what its base takes by name.
     """
 
     bias: ContextBias | None
@@ -117,7 +117,7 @@ class ContextNetwork(Conditioner):
             width, num_classes=self.num_classes, absent=absent, dtype=self.dtype_policy, **options
         )
 
-    def _steered(self, h, context):
+    def _add_context(self, h, context):
         """Return the first layer's answer `h`, with the bias of the context."""
         if self.bias is None or (context is None and self.bias.absent != "mean"):
             return h

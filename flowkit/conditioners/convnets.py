@@ -63,14 +63,14 @@ class ConvNet(ContextNetwork):
         if context is None or self.bias is None:
             return engine.convolve_in_turn(x, [(layer["kernel"], layer["bias"]) for layer in layers])
         first, second, last = layers
-        h = engine.rectify(self._steered(self.first.call(x, first), context))
+        h = engine.rectify(self._add_context(self.first.call(x, first), context))
         return self.last.call(engine.rectify(self.second.call(h, second)), last)
 
     def adapt(self, x: Tensor, context: Context = None) -> Any:
         """Normalise the hidden activations on this batch, in the order in which data flow. Returns `self`."""
         if not self.built:
             self.build(x.shape, None if context is None else context.shape)
-        h = ops.relu(self._steered(self.first.adapt(x), context))
+        h = ops.relu(self._add_context(self.first.adapt(x), context))
         self.second.adapt(h)
         return self
 

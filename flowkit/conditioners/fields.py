@@ -133,7 +133,7 @@ class Field(TimeNetwork):
                 gate = ops.sigmoid(gate)
                 h = h * gate + shift
                 pushed = None if pushed is None else pushed * gate
-            h = self._steered(h, context) if number == 0 else h
+            h = self._add_context(h, context) if number == 0 else h
             if number == len(self.hidden):
                 break
             if pushed is None:
@@ -300,7 +300,7 @@ class UNet(TimeNetwork):
 
     def call(self, x: Tensor, t: Tensor, context: Context = None) -> Tensor:
         self._check_sides(x.shape)
-        features = self._steered(self.time.call(self._features_of(t)), context)
+        features = self._add_context(self.time.call(self._features_of(t)), context)
         features = ops.silu(self.time_again.call(ops.silu(features)))
         h, kept = self.first.call(x), []
         for number, blocks in enumerate(self.down):

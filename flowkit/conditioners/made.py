@@ -209,8 +209,10 @@ class MADEInTurn:
         degrees = [self.layers[0].before, *(layer.after for layer in self.layers[:-1])]
         # What is known when entry k is to be answered for: of the data, then of each hidden layer.
         steps = np.arange(self.entries)
-        self.rows = [engine.Rows(np.searchsorted(some, steps, side="right").tolist()) for some in degrees]
-        self.answers = engine.Rows([(k + 1) * self.parameters for k in range(self.entries)])
+        self.rows = [
+            engine.StepWindows(np.searchsorted(some, steps, side="right").tolist()) for some in degrees
+        ]
+        self.answers = engine.StepWindows([(k + 1) * self.parameters for k in range(self.entries)])
 
     def derive(self):
         """Return what depends on weights alone: for each layer a kernel (units, units before) and a bias (units, 1)."""

@@ -138,7 +138,7 @@ class MLP(DenseNetwork):
 
     def _hidden(self, x, context, derived):
         h = self.hidden_layers[0].call(x, derived[0])
-        h = activate(self.activation, h if context is None else self._steered(h, context))
+        h = activate(self.activation, h if context is None else self._add_context(h, context))
         for dense, own in zip(self.hidden_layers[1:], derived[1:], strict=True):
             h = activate(self.activation, dense.call(h, own))
         return h
@@ -199,7 +199,7 @@ class ResidualMLP(DenseNetwork):
 
     def _hidden(self, x, context, derived):
         first, *inner = zip(self.hidden_layers, derived, strict=True)
-        h = self._steered(first[0].call(x, first[1]), context)
+        h = self._add_context(first[0].call(x, first[1]), context)
         for number, (one, two) in enumerate(zip(inner[::2], inner[1::2], strict=True)):
             more = activate(self.activation, h, keep=True)
             more = activate(self.activation, one[0].call(more, one[1]))
@@ -375,7 +375,7 @@ class LipschitzMLP(ContextNetwork):
         h = ops.cast(x, self.compute_dtype)
         for k, kernel in enumerate(derived["kernels"]):
             h = matmul(h, kernel) + derived["shifts"][k]
-            h = self._steered(h, context) if k == 0 else h
+            h = self._add_context(h, context) if k == 0 else h
             if k < len(self.hidden):
                 h = sin(h) if self.activation == "sin" else h * ops.sigmoid(derived["betas"][k] * h) / 1.1
         return h

@@ -12,7 +12,7 @@ from keras import ops
 from flowkit.conditioners.context import ContextNetwork
 from flowkit.contract import Conditioner, Context, Shape, Tensor
 from flowkit.contract.arguments import Blocks, Count, whole
-from flowkit.contract.conditioner import as_type, deal
+from flowkit.contract.conditioner import as_type, split_parameters
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 
@@ -164,7 +164,7 @@ class Transformer(NamedWeights, ContextNetwork):
 
     def _embedded(self, x, context, positions, derived):
         """Return the first layer's output for some places, (batch, n, width)."""
-        h = self._steered(_linear(x, derived, "in"), context)
+        h = self._add_context(_linear(x, derived, "in"), context)
         return engine.reshape(h, (-1, positions.shape[0], self.width)) + positions
 
     def _weights_by_layer(self, derived):
@@ -327,7 +327,7 @@ class TransformerInTurn(InTurn):
         """
         network, own = self.network, self.network.compute_dtype
         count, layers = derived["positions"].shape[-2], network._weights_by_layer(derived)
-        rows = engine.Rows(range(1, count + 1))
+        rows = engine.StepWindows(range(1, count + 1))
         indices = engine.constant(np.arange, count, like=derived["attention_norm_scale"])
         parameters = network.features // network.channels
         buffer = (count, batch, network._heads, network.width // network._heads)
@@ -359,7 +359,7 @@ class TransformerInTurn(InTurn):
                 after.append(tuple(kept))
             h = as_type(_linear(h, derived, "out"), dtype)[:, 0]
             begun = float(k > 0) if isinstance(k, int) else ops.cast(k > 0, h.dtype)
-            return deal(begun * h, parameters, "contiguous"), tuple(after)
+            return split_parameters(begun * h, parameters, "contiguous"), tuple(after)
 
         zeros = [ops.zeros(buffer, dtype=own) for _ in range(2 * len(layers))]
         return tuple(zip(zeros[::2], zeros[1::2], strict=True)), answer

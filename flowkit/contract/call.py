@@ -42,7 +42,13 @@ class Call(NamedTuple):
         return self._replace(context=context, guidance=None)
 
 
-# Hooks that receive `derived=`, the values that depend on weights alone
+# What a class has written of its own, found when the class is made
+
+
+def takes_derived(layer_class: type, method: str) -> bool:
+    """Return True if a class has `_derive` and its `method` declares `derived`, the result."""
+    declared = inspect.signature(getattr(layer_class, method)).parameters
+    return hasattr(layer_class, "_derive") and "derived" in declared
 
 
 def goes_with(layer_class: type, name: str, hook: str) -> bool:
@@ -62,9 +68,3 @@ def goes_with(layer_class: type, name: str, hook: str) -> bool:
         if hook in vars(owner):
             return False
     return False
-
-
-def takes_derived(layer_class: type, hook: str) -> bool:
-    """Return True if a hook receives `derived=`: it was written with `_derive`, or declares the argument."""
-    declares = "derived" in inspect.signature(getattr(layer_class, hook)).parameters
-    return goes_with(layer_class, "_derive", hook) or (declares and hasattr(layer_class, "_derive"))

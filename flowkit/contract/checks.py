@@ -49,11 +49,10 @@ def _without_channels(received, wanted):
     return None
 
 
-def refuse_no_context(layer, context):
-    """Raise if a layer needs a context, and is given none."""
-    if layer.spec.context == "required" and context is None:
-        hint = "Pass context=, or feed {'x': ..., 'context': ...}."
-        raise ContractError("context", layer, expected="a context, batch first", received="none", hint=hint)
+def needs_context(layer):
+    """Return the error for a layer that needs a context, and is given none."""
+    hint = "Pass context=, or feed {'x': ..., 'context': ...}."
+    return ContractError("context", layer, expected="a context, batch first", received="none", hint=hint)
 
 
 def check_noise(layer, x, inverse, noise):

@@ -206,14 +206,14 @@ def refresh_conditioner(conditioner: Any, x: Tensor, context: Context) -> None:
         conditioner.refresh(x, **_reads(conditioner, context))
 
 
-def deal(h: Tensor, parameters: int, layout: str) -> Any:
+def split_parameters(h: Tensor, parameters: int, layout: str) -> Any:
     """Return an answer (batch, *places, channels * parameters) as (batch, *places, parameters, channels).
 
     "interleaved": those of one channel stand together; "contiguous": those of one kind. Published Glow interleaves in
     couplings and split priors and takes halves in the top prior; of its ports some take halves everywhere.
 
     >>> h = ops.reshape(ops.arange(6), (1, 6))
-    >>> ops.convert_to_numpy(deal(h, 2, "interleaved")[0]).tolist()
+    >>> ops.convert_to_numpy(split_parameters(h, 2, "interleaved")[0]).tolist()
     [[0, 2, 4], [1, 3, 5]]
     """
     places, channels = h.shape[1:-1], h.shape[-1] // parameters

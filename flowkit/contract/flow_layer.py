@@ -10,7 +10,7 @@ from keras import ops
 from flowkit.contract.adaptation import is_adapted, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
 from flowkit.contract.call import Call, takes_derived
-from flowkit.contract.checks import check_noise, check_shape, refuse_no_context, refuse_no_pair
+from flowkit.contract.checks import check_noise, check_shape, needs_context, refuse_no_pair
 from flowkit.contract.configured import Configured
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.inside import build_for
@@ -42,13 +42,16 @@ class FlowLayer(Configured, keras.Layer):
     # Count how often a file or `set_weights` replaced weights of any layer, flags among them.
     replaced: ClassVar[int] = 0
     spec = BijectorSpec()
-    _handed: ClassVar[dict[str, bool]] = {"_forward": False, "_inverse": False}  # which hooks take `derived=`
+    # (forward, inverse): True for a direction that receives `derived=`. Read from the arguments of the hooks; a class
+    # with a `_derive` whose `run` calls no hooks sets it.
+    takes_derived = False, False
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         _refuse_public_names(cls)
         _refuse_unused_hooks(cls)
-        cls._handed = {hook: takes_derived(cls, hook) for hook in FlowLayer._handed}
+        if cls.runs_hooks:
+            cls.takes_derived = takes_derived(cls, "_forward"), takes_derived(cls, "_inverse")
 
     def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
@@ -169,7 +172,7 @@ class FlowLayer(Configured, keras.Layer):
 
     def derive(self, x_shape: Shape, inverse: bool) -> Any:
         """Return what a direction derives from weights alone, for inputs of `x_shape`: a nest of tensors or None."""
-        return self._derive(x_shape, inverse) if self._handed[_HOOKS[inverse]] else None
+        return self._derive(x_shape, inverse) if self.takes_derived[inverse] else None
 
     def run(
         self, x: Tensor, call: Call, noise: Tensor | None = None, derived: Any = None
@@ -181,7 +184,7 @@ class FlowLayer(Configured, keras.Layer):
         inverse = call.inverse
         hook = self._inverse if inverse else self._forward
         more = {} if noise is None else {"noise": noise}
-        if self._handed[_HOOKS[inverse]]:
+        if self.takes_derived[inverse]:
             more["derived"] = self._derive(x.shape, inverse) if derived is None else derived
         answer = hook(x, **more) if self.spec.context == "none" else hook(x, call.context, **more)
         if type(answer) is not tuple or len(answer) != 2:
@@ -196,8 +199,8 @@ class FlowLayer(Configured, keras.Layer):
         size = whole_number(self.noise_size(as_tuple(x_shape)), f"{type(self).__name__}.noise_size", least=0)
         return (Need(kind, size),)
 
-    def forgets(self, *, inverse: bool) -> bool:
-        """Return True if that direction forgets something, so that the other, after it, gives another point."""
+    def is_lossy(self, *, inverse: bool) -> bool:
+        """Return True if that direction loses information, so that the other, after it, gives another point."""
         return False
 
     def rebuild(self, y: Tensor, call: Call, nudge: Any) -> tuple[Any, Any, Any]:
@@ -286,7 +289,8 @@ class FlowLayer(Configured, keras.Layer):
 
     def _check_input(self, x, context, inverse):
         self.check_shape(as_tuple(x.shape), inverse)
-        refuse_no_context(self, context)
+        if context is None and self.spec.context == "required":
+            raise needs_context(self)
 
     def _check_shape(self, x_shape):
         """Raise if data of `x_shape` do not fit the spec or the weights."""
@@ -402,12 +406,12 @@ class Surjection(FlowLayer):
     ...     spec = BijectorSpec(event_rank=1, noise="inverse", log_det="varying")
     ...     def noise_size(self, x_shape):
     ...         return x_shape[-1] // 2
-    >>> Halved().forgets(inverse=False), Halved().forgets(inverse=True)
+    >>> Halved().is_lossy(inverse=False), Halved().is_lossy(inverse=True)
     (True, False)
     """
 
-    def forgets(self, *, inverse: bool) -> bool:
-        """Return True if that direction forgets something: the one that the other draws anew."""
+    def is_lossy(self, *, inverse: bool) -> bool:
+        """Return True if that direction loses information: the one that the other draws anew."""
         return self.spec.draws(inverse=not inverse)
 
 

@@ -34,11 +34,12 @@ def needs_for(layer: Any, shape: tuple[Any, ...], *, inverse: bool) -> Needs:
     return layer.noise_needs(layer.compute_inverse_shape(shape) if inverse else shape, inverse=inverse)
 
 
-def deal(noise: Any, shares: list[Needs]) -> list[Any]:
+def split_noise(noise: Any, shares: list[Needs]) -> list[Any]:
     """Return consecutive pieces of `noise` (batch, k), one for each of the shares; None for an empty share.
 
-    >>> [None if piece is None else tuple(piece.shape) for piece in deal(ops.ones((5, 3)), [(Need("normal", 3),), ()])]
-    [(5, 3), None]
+    >>> one, none = split_noise(ops.ones((5, 3)), [(Need("normal", 3),), ()])
+    >>> tuple(one.shape), none
+    ((5, 3), None)
     """
     pieces, start = [], 0
     for needs in shares:

@@ -99,8 +99,3 @@ def tiled(rows, times):
     if rows is None:
         return None
     return tree.map_structure(lambda t: ops.tile(t, (times, *(1,) * (len(t.shape) - 1))), rows)
-
-
-def places(shape):
-    """Return how many places an event of a (batch, *event) shape has: the product of its axes but the channels."""
-    return math.prod(shape[1:-1])

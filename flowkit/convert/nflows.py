@@ -10,7 +10,7 @@ import numpy as np
 from scipy import linalg
 
 from flowkit.bijectors import LULinear, OnColumns, Permute, Pointwise
-from flowkit.bijectors.weights import FLOOR
+from flowkit.bijectors.linear import FLOOR
 from flowkit.conditioners import ResidualMLP
 from flowkit.contract.arguments import whole_number
 from flowkit.convert.networks import coupling_layer, masked_layer

@@ -89,7 +89,7 @@ class Dequantize(Surjection):
     def noise_size(self, x_shape: Shape) -> int:
         return event_size(x_shape)
 
-    def forgets(self, *, inverse: bool) -> bool:
+    def is_lossy(self, *, inverse: bool) -> bool:
         return inverse or self.step > 1
 
     def _forward(self, x, noise):

@@ -13,7 +13,7 @@ from flowkit.distributions import Normal
 from flowkit.evaluation import level_bits
 from flowkit.flow import Flow, inputs, sampling
 from flowkit.flow.round_trip import TOLERANCE
-from flowkit.flow.rows import score_rows
+from flowkit.flow.rows import run_rows
 from flowkit.training.pictures import new_figure
 
 _LINES = 40  # of a QQ plot
@@ -85,7 +85,8 @@ def latents(
 ) -> np.ndarray:
     """Return the latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
     with flow.lock:
-        z = score_rows(flow, flow._to_latents, *inputs.seen(flow, x, context, batch_size), batch_size, seed)
+        seen = inputs.seen(flow, x, context, batch_size)
+        z = run_rows(flow, flow._to_latents, *seen, stored="noise", batch_size=batch_size, seed=seed)
     return np.nan_to_num(z.reshape(len(z), -1).astype("float64"), nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 

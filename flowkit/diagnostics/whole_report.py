@@ -173,7 +173,7 @@ def _left_out(flow, context, train, outside):
     if flow.bijector.spec.inverse == "none":
         for name in ("coverage", "calibration", "tarp", "recovery", "round_trip", "memorisation"):
             reasons[name] = "the flow has no inverse, so it draws no samples"
-    elif flow.bijector.forgets(inverse=False):
+    elif flow.bijector.is_lossy(inverse=False):
         reasons["round_trip"] = "the flow forgets a part of the data, which comes back drawn anew"
     if train is None:
         reasons.setdefault("memorisation", "train= was not given: the rows that the flow was trained on")

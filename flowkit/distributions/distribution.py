@@ -69,7 +69,7 @@ class Distribution(Configured, keras.Layer):
         )
 
 
-class Conditioned(Distribution):
+class ConditionalDistribution(Distribution):
     """A density whose `conditioner`, a network of the context or None, returns one vector for each sample.
 
     `min_scale` = m > 0 keeps scales within (m, 1/m). Raises ContractError for a network that expects a context beside

@@ -9,12 +9,12 @@ from keras import ops
 from flowkit.contract import AnySeed, Context, Shape, Tensor, sum_event
 from flowkit.contract.arguments import Fraction, Positive
 from flowkit.contract.conditioner import Network, build_on_context
-from flowkit.distributions.distribution import Conditioned
+from flowkit.distributions.distribution import ConditionalDistribution
 from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid
 
 
-class LocationScale(Conditioned):
+class LocationScale(ConditionalDistribution):
     """log p(z) = sum_i log p0(eps_i) - logs_i, eps_i = (z_i - mean_i) exp(-logs_i), entries independent.
 
     - Without arguments mean and logs are 0: the standard density p0.

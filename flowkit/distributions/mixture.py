@@ -10,11 +10,11 @@ from keras import ops
 from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import Count, Fraction, Seed
 from flowkit.contract.conditioner import Network, build_on_context
-from flowkit.distributions.distribution import Conditioned
+from flowkit.distributions.distribution import ConditionalDistribution
 from flowkit.engines import engine
 
 
-class Mixture(Conditioned):
+class Mixture(ConditionalDistribution):
     """log p(z) = log sum_k w_k prod_i N(z_i; mean_ki, exp(logs_ki)^2), with `components` weights w_k that add up to 1.
 
     For data in clusters, which a flow that starts from one Gaussian has to tear apart. Weights, means and scales are

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.engines.steps import Rows
+from flowkit.engines.steps import StepWindows
 
 _WITHOUT_GRADIENTS = contextvars.ContextVar("without_gradients", default=False)
 
@@ -18,7 +18,8 @@ class Engine:
     """An engine of Keras, as flowkit uses it. The methods here are the defaults."""
 
     name: str  # Keras's name of it
-    Rows = Rows
+    compiles_inference = False  # True if `inference_function` compiles for each number of rows
+    StepWindows = StepWindows
 
     # The engine itself
 
@@ -207,10 +208,7 @@ class Engine:
         return False
 
     def scans(self, layers):
-        """Return True while a program is made in which `scan` compiles alike copies of `layers` once, and that pays.
-
-        `layers` may be any iterable.
-        """
+        """Return True if programs compile alike copies of `layers`, any iterable, once by `scan`, and that pays."""
         return False
 
     def scan(self, step, x, stacked, n, reverse):
@@ -281,15 +279,10 @@ class Engine:
 
     # Answers without gradients
 
-    def compiles_answers(self):
-        """Return True if the function of `compile_inference` is compiled for each shape."""
-        return False
+    # Numpy arrays or tensors in the form that the function of `inference_function` takes.
+    as_input = staticmethod(ops.convert_to_tensor)
 
-    def as_input(self, array):
-        """Return a numpy array or a tensor in the form that the function of `compile_inference` takes."""
-        return ops.convert_to_tensor(array)
-
-    def compile_inference(self, function, layer, *, changes=True):
+    def inference_function(self, function, layer, *, changes=True):
         """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call.
 
         `changes` False says that nothing in it adds losses or assigns to weights, which are dropped otherwise.
@@ -370,11 +363,11 @@ class Engine:
         return contextlib.nullcontext()
 
     def draw_alone(self, draw, layer, seed):
-        """Return `draw(generator)` for a `SeedGenerator` of `seed`, from this process's own copy of `layer`'s weights.
+        """Return `draw(seed=generator)`, a generator of `seed`, from this process's own copy of `layer`'s weights.
 
         So no other process has to draw at the same time.
         """
-        return draw(keras.random.SeedGenerator(seed, name="latents"))
+        return draw(seed=keras.random.SeedGenerator(seed, name="latents"))
 
     # Files that need no flowkit
 

@@ -36,6 +36,7 @@ class JaxEngine(Engine):
     """JAX. The processes of a group run one program over the devices of all."""
 
     name = "jax"
+    compiles_inference = True
 
     # The engine itself
 
@@ -93,7 +94,7 @@ class JaxEngine(Engine):
         return isinstance(jnp.zeros(()), jax.core.Tracer)
 
     def scans(self, layers):
-        return self.traces() and not (_on_cpu() and any(isinstance(layer, _CONVOLUTIONS) for layer in layers))
+        return not (_on_cpu() and any(isinstance(layer, _CONVOLUTIONS) for layer in layers))
 
     def scan(self, step, x, stacked, n, reverse):
         return jax.lax.scan(step, x, stacked, n, reverse=reverse)
@@ -127,13 +128,10 @@ class JaxEngine(Engine):
 
     # Answers without gradients: compiled as a whole
 
-    def compiles_answers(self):
-        return True
-
     def as_input(self, array):
         return array  # a compiled program takes it as it is, in a tenth of the time
 
-    def compile_inference(self, function, layer, *, changes=True):
+    def inference_function(self, function, layer, *, changes=True):
         @jax.jit
         def pure(values, *args):
             scope = keras.StatelessScope(state_mapping=list(zip(layer.variables, values, strict=True)))
@@ -150,7 +148,7 @@ class JaxEngine(Engine):
         return run
 
     def compile_fully(self, function, layer, *, thorough=False):
-        return self.compile_inference(function, layer)
+        return self.inference_function(function, layer)
 
     # Training: Keras holds the weights outside of the model between two steps
 
@@ -190,14 +188,14 @@ class JaxEngine(Engine):
 
     def draw_alone(self, draw, layer, seed):
         if self.processes() == 1:
-            return draw(keras.random.SeedGenerator(seed, name="latents"))
+            return draw(seed=keras.random.SeedGenerator(seed, name="latents"))
         distribution = keras.distribution.distribution()
         keras.distribution.set_distribution(None)  # of this thread: or the generator would be the group's
         try:
             generator = keras.random.SeedGenerator(seed, name="latents")
             own = [(variable, variable.value.addressable_data(0)) for variable in layer.variables]
             with keras.StatelessScope([*own, (generator.state, generator.state.value)]):
-                return draw(generator)
+                return draw(seed=generator)
         finally:
             keras.distribution.set_distribution(distribution)
 

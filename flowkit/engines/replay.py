@@ -32,7 +32,7 @@ class Replay(NamedTuple):
         """Return the leaves of the context."""
         return [] if self.call.context is None else tree.flatten(self.call.context)
 
-    def deal(self, leaves: Any) -> tuple[list[Any], list[list[Any]]]:
+    def unflatten(self, leaves: Any) -> tuple[list[Any], list[list[Any]]]:
         """Return (shared, values) of one list of tensors."""
         leaves = iter(leaves)
         shared = [next(leaves) for _ in self.shared()]

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 
-class Rows:
+class StepWindows:
     """Rows along the first axis; the first `ends[k]` are there after step k, which counts from 0.
 
     Here all steps have one shape, as compiled loops need. A window is as long as that of the step with the most rows,

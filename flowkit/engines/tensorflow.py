@@ -9,7 +9,7 @@ from flowkit.engines import steps, tensorflow_backprop
 from flowkit.engines.base import Engine
 
 
-class Rows(steps.Rows):
+class StepWindows(steps.StepWindows):
     """Rows along the first axis, written by a gather: TensorFlow's update of a slice has no gradient."""
 
     def written(self, x, k, rows):
@@ -34,7 +34,7 @@ class TensorFlowEngine(Engine):
     """TensorFlow."""
 
     name = "tensorflow"
-    Rows = Rows
+    StepWindows = StepWindows
     backprop = staticmethod(tensorflow_backprop.backprop)
 
     def tensor(self, variable):
@@ -91,7 +91,7 @@ class TensorFlowEngine(Engine):
 
     # Answers without gradients: as graphs
 
-    def compile_inference(self, function, layer, *, changes=True):
+    def inference_function(self, function, layer, *, changes=True):
         compiled = {}
 
         def answer(*args):

@@ -18,7 +18,7 @@ def backprop(stretches, x, call, *, invert, tolerance, on_drift):
         anchors = [tensor for tensor in (x, *leaves) if tensor.dtype.is_floating]
         # An outer tape need not look inside.
         x, *leaves = (tf.stop_gradient(tensor) for tensor in (x, *leaves))
-        shared, values = replay.deal(leaves)
+        shared, values = replay.unflatten(leaves)
         y, total, inputs = replay.forward(x, shared, values)
         kept = None if invert else inputs
 

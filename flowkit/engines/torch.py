@@ -26,8 +26,8 @@ def _records_gradients():
     )
 
 
-class Rows:
-    """Rows along the first axis, as `flowkit.engines.steps.Rows`: views, of as many rows as there are."""
+class StepWindows:
+    """Rows along the first axis, as `flowkit.engines.steps.StepWindows`: views, of as many rows as there are."""
 
     padding = 0
 
@@ -61,7 +61,7 @@ class TorchEngine(TorchGroup):
     """PyTorch."""
 
     name = "torch"
-    Rows = Rows
+    StepWindows = StepWindows
     backprop = staticmethod(torch_backprop.backprop)
     ways_to_write = staticmethod(torch_export.ways_to_write)
     write_graph = staticmethod(torch_export.write_graph)
@@ -215,8 +215,7 @@ class TorchEngine(TorchGroup):
 
     # Gradients
 
-    def no_grad(self):
-        return torch.no_grad()  # puts the global mode back at its end
+    no_grad = torch.no_grad  # puts the global mode back at its end
 
     def records_gradients(self):
         return _records_gradients()

@@ -21,7 +21,7 @@ class _Replayed(torch.autograd.Function):
     @staticmethod
     def forward(ctx, plan, x, *leaves):
         replay = plan[0]
-        y, total, inputs = replay.forward(x, *replay.deal(leaves))
+        y, total, inputs = replay.forward(x, *replay.unflatten(leaves))
         kept = [x, y] if replay.invert else inputs
         ctx.plan, ctx.kept = plan, len(kept)
         ctx.save_for_backward(*kept, *leaves)
@@ -39,7 +39,7 @@ class _Replayed(torch.autograd.Function):
             leaf if leaf.is_leaf and leaf.requires_grad == needed else leaf.detach().requires_grad_(needed)
             for leaf, needed in zip(leaves, ctx.needs_input_grad[2:], strict=True)
         ]
-        shared, values = replay.deal(leaves)
+        shared, values = replay.unflatten(leaves)
         state = kept[-1], grad, [None] * len(shared)
         (x, grad, more), own = replay.backward(state, kept, shared, values, log_det_grad, _pull)
         if replay.invert:

@@ -35,7 +35,7 @@ def adapt(flow: "Flow", x: np.ndarray, context: Any, again: bool) -> None:
     if flow.dequantize is not None:
         needs = flow.dequantize.noise_needs(x.shape, inverse=False)
         flow.dequantize.adapt(x, again=again, noise=counted(needs, 0, len(x)))
-        y, _ = dequantized(flow, x)
+        y, _ = dequantized(flow, x, 0)
     with engine.no_grad():
         _adapt_parts(flow, y, _adapt_embedding(flow, context, again), again)
 

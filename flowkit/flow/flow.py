@@ -23,20 +23,19 @@ from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import inputs, packing, parts, sampling
 from flowkit.flow.model import FlowModel, locked
-from flowkit.flow.round_trip import Check, look_at, relative_error, warn_of_overflow
+from flowkit.flow.round_trip import Check, look_at, may_lose_digits, relative_error, warn_of_overflow
 from flowkit.flow.rows import (
     default_batch_size,
     in_bits,
     likelihoods,
     log_prob_of_draws,
     run_rows,
-    score_rows,
     varies,
 )
 from flowkit.flow.scoring import MeanOfCounted, is_likelihood, mean, score_name, what_counts
 from flowkit.objectives.objective import expect_shape
 
-Rows = Annotated[int, whole(0, None)]
+SampleSize = Annotated[int, whole(0, None)]
 
 
 @keras.saving.register_keras_serializable("flowkit")
@@ -114,6 +113,8 @@ class Flow(FlowModel):
             self.draws = {inverse: self.bijector.spec.draws(inverse=inverse) for inverse in (False, True)}
             latent = as_tuple(self.bijector.compute_output_shape(x_shape))
             self.latent_shape = latent[1:]
+            self.rows_of_a_block = default_batch_size(math.prod(self.latent_shape))
+            self.may_lose_digits = may_lose_digits(self.bijector)
             # Keras traces the model anew before each batch while a layer is not built.
             build_for(self.base, latent, c_shape)
         refuse_late(self.base)
@@ -140,12 +141,12 @@ class Flow(FlowModel):
         noise = self._noise_for(y)
         if training and self._refreshes:
             self.bijector.run_refresh(ops.stop_gradient(y), context, **given(noise))
-        return self._scores(y, context, noise, volume)
+        z, log_prob = self._score(y, context, noise)
+        return self._scores(z, log_prob if volume is None else log_prob + volume, context)
 
-    def _scores(self, y, context, noise, volume):
-        """Return the result of a call for continuous values; `volume` is the dequantizer's part, if it varies."""
-        log_prob = self._log_density(y, context, noise)
-        return log_prob if volume is None else log_prob + volume
+    def _scores(self, z, log_prob, context):
+        """Return the result of a call for data with latents `z`."""
+        return log_prob
 
     def _objective_losses(self, x, context):
         """Return what `call` returns in training on another objective: {"loss": (batch,)}."""
@@ -372,7 +373,7 @@ class Flow(FlowModel):
     @checked
     def sample(
         self,
-        n: Rows,
+        n: SampleSize,
         context: Context = None,
         *,
         temperature: float = 1.0,
@@ -412,7 +413,7 @@ class Flow(FlowModel):
     @checked
     def sample_and_log_prob(
         self,
-        n: Rows,
+        n: SampleSize,
         context: Context = None,
         *,
         temperature: float = 1.0,
@@ -446,8 +447,9 @@ class Flow(FlowModel):
         - None does not look.
         """
         x, context = inputs.seen(self, x, context, batch_size)
-        z = score_rows(self, self._to_latents, x, context, batch_size, seed, middle=True)
-        look_at(self, x, context, check, batch_size)
+        z = run_rows(self, self._to_latents, x, context, stored="middle", seed=seed, batch_size=batch_size)
+        if check == "raise" or self.may_lose_digits:
+            look_at(self, x, context, check, batch_size)
         return z
 
     @locked
@@ -471,8 +473,10 @@ class Flow(FlowModel):
         self.bijector.check_input(z, context, inverse=True)
         y = run_rows(self, self._to_data, z, context, inverse=True, seed=seed, batch_size=batch_size)
         x, finite = sampling.stored(self, y)
-        warn_of_overflow(finite)
-        look_at(self, x, context, check, batch_size)
+        if not finite.all():
+            warn_of_overflow(finite)
+        if check == "raise" or self.may_lose_digits:
+            look_at(self, x, context, check, batch_size)
         return sampling.as_frame(self, x)
 
     @locked

@@ -13,7 +13,7 @@ from flowkit.contract.shapes import event_size
 from flowkit.flow import inputs, packing
 from flowkit.flow.flow import Flow
 from flowkit.flow.model import locked
-from flowkit.flow.rows import score_rows
+from flowkit.flow.rows import run_rows
 from flowkit.flow.scoring import MeanOfCounted, what_counts
 
 
@@ -86,9 +86,7 @@ class LabelledFlow(Flow):
         top = self._levels.latent_events[-1] if self._levels else self.latent_shape
         self.classifier.build((None, top[-1]))
 
-    def _scores(self, y, context, noise, volume):
-        z, log_prob = self._score(y, context, noise)
-        log_prob = log_prob if volume is None else log_prob + volume
+    def _scores(self, z, log_prob, context):
         return {"log_prob": log_prob, "logits": self._logits(z, context)}
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -123,7 +121,7 @@ class LabelledFlow(Flow):
         """
         # A prior that is conditioned on a class is undone again, and the base is not needed: any class will do.
         x, context = inputs.seen(self, x, np.zeros(len(x), "int32"), batch_size)
-        return score_rows(self, self._classify, x, context, batch_size, seed)
+        return run_rows(self, self._classify, x, context, stored="noise", batch_size=batch_size, seed=seed)
 
     def _classify(self, y, context, noise=None):
         return ops.log_softmax(self._logits(self._to_latents(y, context, noise), context), axis=-1)

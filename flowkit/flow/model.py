@@ -58,6 +58,8 @@ class FlowModel(keras.Model):
         self.latent_shape: tuple[int, ...] = ()
         self.lock = threading.RLock()  # callbacks of `fit` may use the flow; other threads wait
         self.rows_of_a_batch = 1  # if no batch size is given: of a built flow more, by the size of an event
+        self.rows_of_a_block = 1  # of draws, with one seed: by the size of a latent event
+        self.may_lose_digits = False  # on the way to the latents and back: known of a built flow
         self.ready_at = -1  # the value of `FlowLayer.replaced` when all parts were seen to be adapted
         self._has_float16 = False  # asked by `compile`
         self.calls = 0  # of methods that may check a round trip, since the weights changed
@@ -153,7 +155,8 @@ class FlowModel(keras.Model):
         In a group of processes (`flowkit.distributed`) all of them call it, each with as many rows of its own;
         gradients are averaged, and logs are of all rows.
         """
-        _refuse_class_weight("fit", class_weight)
+        if class_weight is not None:
+            raise _wrong_weights("fit")
         self._check_training()
         options = {"batch_size": batch_size, "epochs": epochs, "validation_data": validation_data, **kwargs}
         with packing.learned_columns(self, x, y if context is None else context):
@@ -217,7 +220,8 @@ class FlowModel(keras.Model):
         context: Context = None,
     ) -> Any:
         """Keras's `train_on_batch`, with `context=`; `x` and `y` are those of `fit`. Raises what `evaluate` does."""
-        _refuse_class_weight("train_on_batch", class_weight)
+        if class_weight is not None:
+            raise _wrong_weights("train_on_batch")
         self._check_training()
         packing.refuse_data(self, "train_on_batch", x)
         x, y, *_ = packing.ready(self, x, y, context, sample_weight, learns=True)
@@ -306,14 +310,14 @@ class FlowModel(keras.Model):
         return self.event_shape
 
     @functools.cached_property
-    def _compiled_function(self) -> Callable[..., Any]:
+    def _inference_function(self) -> Callable[..., Any]:
         # A layer of another package may add losses or draw from a generator of its own.
         layers = list(layers_inside(self))
         foreign = {type(layer).__module__.partition(".")[0] for layer in layers} - {"flowkit", "keras"}
         changes = bool(foreign) or any(getattr(layer, "activity_regularizer", None) for layer in layers)
         # A bound method is the same each time, so that it is compiled once; a closure is not.
         return functools.lru_cache(maxsize=32)(
-            lambda function, **options: engine.compile_inference(
+            lambda function, **options: engine.inference_function(
                 functools.partial(function, **options), self, changes=changes
             )
         )
@@ -495,6 +499,5 @@ class FlowModel(keras.Model):
             self.optimizer.build(self.trainable_variables)
 
 
-def _refuse_class_weight(method, class_weight):
-    if class_weight is not None:
-        raise ValueError(f"Flow.{method}: got class_weight=, expected sample_weight=, one number per row.")
+def _wrong_weights(method):
+    return ValueError(f"Flow.{method}: got class_weight=, expected sample_weight=, one number per row.")

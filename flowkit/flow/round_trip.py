@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 
-from flowkit.contract import ContractError
+from flowkit.contract import ContractError, FlowLayer
 from flowkit.contract.arguments import words
 from flowkit.flow.rows import in_batches, map_leaves, middles, run_rows
 
@@ -28,17 +28,15 @@ def look_at(flow: "Flow", x: Any, context: Any, check: Any, batch_size: Any, **o
     """Take rows of `x`, checked data, to their latents and back, and warn or raise if they do not come back.
 
     "raise" looks at each row of each call. "warn" looks at the 8 rows farthest out, which are lost first; and at calls
-    1, 16, 256, ... since the flow's weights were loaded or trained, so that it costs little on average. It leaves a
-    flow alone whose spec bounds the error, that has no inverse, or that needs many passes for a direction. `context`
-    may have fewer rows, which repeat. `options` are the steps and the guidance of both directions.
+    1, 16, 256, ... since the flow's weights were loaded or trained, so that it costs little on average; it is called
+    for flows that `may_lose_digits` alone. `context` may have fewer rows, which repeat. `options` are the steps and the
+    guidance of both directions.
 
     Raises ContractError.
     """
     if check is None or not len(x) or (check == "warn" and not _is_due(flow)):
         return
-    if flow.bijector.forgets(inverse=False):
-        if check == "warn":
-            return
+    if flow.bijector.is_lossy(inverse=False):
         received = "a flow with a surjection, which draws a part of x anew on the way back"
         raise _error(flow, received, "Use check=None.")
     sizes, rows = _sizes(flow, x), np.arange(len(x))
@@ -64,11 +62,17 @@ def look_at(flow: "Flow", x: Any, context: Any, check: Any, batch_size: Any, **o
     )
 
 
+def may_lose_digits(bijector: FlowLayer) -> bool:
+    """Return True if data may come back from their latents with large errors: neither spec nor solver rules it out."""
+    spec = bijector.spec
+    analytic = spec.forward == spec.inverse == "analytic"
+    return (
+        analytic and not spec.bounded and spec.log_det == "varying" and not bijector.is_lossy(inverse=False)
+    )
+
+
 def _is_due(flow):
-    """Return True for the calls 1, 16, 256, ... of a flow since its weights changed, unless its spec rules it out."""
-    spec = flow.bijector.spec
-    if not spec.forward == spec.inverse == "analytic" or spec.bounded or spec.log_det != "varying":
-        return False
+    """Return True for the calls 1, 16, 256, ... of a flow since its weights changed."""
     flow.calls += 1
     return flow.calls & (flow.calls - 1) == 0 and flow.calls.bit_length() % 4 == 1
 
@@ -82,12 +86,11 @@ def _warn(message):
 
 
 def warn_of_overflow(finite: np.ndarray) -> None:
-    """Warn if not all rows of data are `finite` (n,), a truth value for each."""
-    if not finite.all():
-        _warn(
-            f"{(~finite).sum()} of {len(finite)} samples overflowed on the way back: their latents lie "
-            "where the flow has seen no data; lower the temperature, or move them less far"
-        )
+    """Warn of rows of data that are not `finite` (n,), a truth value for each."""
+    _warn(
+        f"{(~finite).sum()} of {len(finite)} samples overflowed on the way back: their latents lie where the flow has "
+        "seen no data; lower the temperature, or move them less far"
+    )
 
 
 def relative_error(flow: "Flow", x: Any, context: Any, batch_size: Any) -> np.ndarray:

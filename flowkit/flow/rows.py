@@ -30,6 +30,8 @@ def run_rows(
     x: Any,
     context: Any = None,
     *,
+    stored: str | None = None,
+    volume: bool = False,
     inverse: bool = False,
     seed: int = 0,
     draw: int = 0,
@@ -40,77 +42,46 @@ def run_rows(
     """Return `function(x, context, noise)` of all rows as numpy: one of a flow's, without gradients.
 
     A row's noise is what the bijector needs in this direction. It follows from `seed`, `draw`, the number of the draw
-    for the same rows, and the row's index, counted from `first`. `options` are constants of the compiled function.
+    for the same rows, and the row's index, counted from `first`. `options` are constants of the function.
+
+    `stored` is for checked data, whole values if the flow has a dequantizer: "noise" adds its noise, "middle" takes the
+    middle of their bins. `volume` adds the dequantizer's part of log_prob, if it varies, to the answer.
     """
-    compiled = flow._compiled_function(function, **options)
-    draws = flow.draws[inverse]
+    draws, whole = flow.draws[inverse], flow.dequantize is not None
 
     def answer(start, stop, piece):
-        noise = None
+        (x, context), log_det, noise = piece, None, None
+        if whole and stored == "middle":
+            x = middles(flow, x)
+        elif whole and stored == "noise":
+            x, log_det = dequantized(flow, x, first + start, seed=seed, draw=draw)
         if draws:
-            noise = noise_of_rows(flow, piece[0].shape, first + start, inverse=inverse, seed=seed, draw=draw)
-        return compiled(*map_leaves(engine.as_input, (*piece, noise)))
+            noise = noise_of_rows(flow, x.shape, first + start, inverse=inverse, seed=seed, draw=draw)
+        found = run(flow, function, x, context, noise, **options)
+        return ops.convert_to_numpy(found) + log_det if volume and log_det is not None else found
 
     return in_batches(flow, answer, (x, context), batch_size)
 
 
-def score_rows(
-    flow: "Flow",
-    function: Callable[..., Any],
-    x: Any,
-    context: Any,
-    batch_size: int | None,
-    seed: int,
-    draw: int = 0,
-    first: int = 0,
-    *,
-    volume: bool = False,
-    middle: bool = False,
-) -> Any:
-    """Return `run_rows` of the continuous values of checked data.
+def log_prob_of_draws(flow, x, context, batch_size, seed, samples, first=0):
+    """Return log p of checked data from `samples` draws of the noise together, float64: see `Flow.bits_per_dim`.
 
-    `volume` adds the dequantizer's part of log_prob, if it varies. `middle` takes whole values at the middle of their
-    bins, without noise.
+    A finite row so far out that a layer overflows ends as inf - inf, NaN: its density is 0, and log p is -inf. If a
+    weight is NaN or infinite, NaN stays.
     """
-    how: dict[str, Any] = {"seed": seed, "draw": draw, "batch_size": batch_size}
-    if flow.dequantize is None:
-        return run_rows(flow, function, x, context, first=first, **how)
-
-    def score(start, stop, piece):
-        x, context = piece
-        log_det = None
-        if middle:
-            y = middles(flow, x)
-        else:
-            y, log_det = dequantized(flow, x, first + start, seed=seed, draw=draw)
-        answer = run_rows(flow, function, y, context, first=first + start, **how)
-        return answer + log_det if volume and log_det is not None else answer
-
-    return in_batches(flow, score, (x, context), batch_size)
-
-
-def densities(flow, x, context, batch_size, seed, draw=0, first=0):
-    """Return log p of checked data; -inf for a row that overflows on its way.
-
-    A finite row so far out that a layer overflows ends as inf - inf, NaN: its density is 0. If a weight is NaN or
-    infinite, NaN stays.
-    """
-    log_prob = score_rows(flow, flow._log_density, x, context, batch_size, seed, draw, first, volume=True)
+    samples = samples if samples > 1 and flow.exact != "exact" else 1
+    log_prob = np.empty((samples, len(x)))
+    how = {"stored": "noise", "volume": True, "seed": seed, "first": first, "batch_size": batch_size}
+    for draw in range(samples):
+        log_prob[draw] = run_rows(flow, flow._log_density, x, context, draw=draw, **how)
     overflown = np.isnan(log_prob)
     if overflown.any() and all(np.isfinite(weight).all() for weight in flow.get_weights()):
-        log_prob = np.where(overflown, np.array(-np.inf, log_prob.dtype), log_prob)
-    return log_prob
-
-
-def log_prob_of_draws(flow, x, context, batch_size, seed, samples, first=0):
-    """Return log p of checked data from `samples` draws of the noise together, float64: see `Flow.bits_per_dim`."""
-    score = functools.partial(densities, flow, x, context, batch_size, seed, first=first)
-    if samples == 1 or flow.exact == "exact":
-        return score().astype("float64")
-    draws = np.asarray([score(draw=draw) for draw in range(samples)], "float64")
+        log_prob[overflown] = -np.inf
+    if samples == 1:
+        return log_prob[0]
     if any("estimated" in word for word in likelihoods(flow)):
-        return draws.mean(axis=0)
-    return functools.reduce(np.logaddexp, draws) - math.log(samples)
+        return log_prob.mean(axis=0)
+    return np.logaddexp.reduce(log_prob) - math.log(samples)
 
 
 def likelihoods(flow):
@@ -126,11 +97,6 @@ def in_bits(log_prob: np.ndarray, shape: Any) -> np.ndarray:
 def default_batch_size(event_size: int) -> int:
     """Return how many events one batch holds by default."""
     return max(1, _ENTRIES // max(1, event_size))
-
-
-def batch_size_of(flow: "Flow", size: Any) -> int:
-    """Return `size` checked, or the default for events of the flow."""
-    return flow.rows_of_a_batch if size is None else whole_number(size, "batch_size", least=1)
 
 
 def count(rows: Any) -> int:
@@ -149,13 +115,17 @@ def in_batches(flow: "Flow", function: Callable[..., Any], rows: Any, batch_size
     once; a single piece is padded to the next of few sizes.
     """
     total = count(rows)
-    batch_size = batch_size_of(flow, batch_size)
+    if batch_size is None:
+        batch_size = flow.rows_of_a_batch
+    else:
+        whole_number(batch_size, "batch_size", least=1)
     if total == 0:  # some engines' kernels cannot run on nothing
         dummy = map_leaves(lambda a: np.zeros((1, *a.shape[1:]), a.dtype), rows)
         return head(in_batches(flow, function, dummy, 1), 0)
     size = batch_size if total > batch_size else min(batch_size, one_of_few(total))
     if total == size:
-        return map_leaves(ops.convert_to_numpy, function(0, total, head(rows, total)))
+        piece = map_leaves(np.asarray, rows)  # reads images that stay on the disk
+        return map_leaves(ops.convert_to_numpy, function(0, total, piece))
     whole: Any = None
     for start in range(0, total, batch_size):
         stop = min(start + batch_size, total)
@@ -175,12 +145,12 @@ def run(flow: "Flow", function: Callable[..., Any], *args: Any, **options: Any) 
 
     `options` are constants of the compiled function.
     """
-    return flow._compiled_function(function, **options)(*map_leaves(engine.as_input, args))
+    return flow._inference_function(function, **options)(*map_leaves(engine.as_input, args))
 
 
 def one_of_few(count: int) -> int:
     """Return the next of 1, 2, 4, 8, 16, 20, 24, 28, 32, 40, ... if the engine compiles for each size; else `count`."""
-    if not engine.compiles_answers():
+    if not engine.compiles_inference:
         return count
     step = 1 << max(0, (count - 1).bit_length() - 3)
     return 1 << (count - 1).bit_length() if count <= 16 else -(-count // step) * step
@@ -280,13 +250,9 @@ def refuse_varying(dequantize: Any, what: str) -> None:
         )
 
 
-def dequantized(
-    flow: "Flow", x: np.ndarray, start: int = 0, *, seed: int = 0, draw: int = 0
-) -> tuple[Any, Any]:
+def dequantized(flow: "Flow", x: np.ndarray, start: int, *, seed: int = 0, draw: int = 0) -> tuple[Any, Any]:
     """Return (continuous values of samples `start` and following, the log-det (rows,) or None if it is constant)."""
     layer = flow.dequantize
-    if layer is None:
-        return x, None
     needs = layer.noise_needs(x.shape, inverse=False)
     noise = counted(needs, start, start + len(x), seed=seed, draw=draw)
     with engine.no_grad():

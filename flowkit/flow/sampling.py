@@ -1,5 +1,6 @@
 """Samples and latents of a fitted flow: numpy, block by block."""
 
+import functools
 import math
 import operator
 from typing import TYPE_CHECKING, Any
@@ -9,16 +10,16 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit import distributed
-from flowkit.bijectors.levels import per_latent
+from flowkit.bijectors.levels import level_sizes
 from flowkit.contract.arguments import shown, whole_number
-from flowkit.contract.checks import refuse_no_context
+from flowkit.contract.checks import needs_context
 from flowkit.contract.shapes import tiled
 from flowkit.data.dequantize import GaussianNoise
 from flowkit.engines import engine
 from flowkit.flow import inputs
 from flowkit.flow.group import check_same
 from flowkit.flow.round_trip import look_at, warn_of_overflow
-from flowkit.flow.rows import count, default_batch_size, densities, map_leaves, one_of_few, run_rows
+from flowkit.flow.rows import count, log_prob_of_draws, map_leaves, one_of_few, run_rows
 
 if TYPE_CHECKING:
     from flowkit.flow.flow import Flow
@@ -40,27 +41,29 @@ def sample(flow, n, context, temperature, seed, batch_size, check, options, *, s
     compute = _with_log_prob if score else _denoised
     draws = flow.draws[True] or flow.draws[False]
     noise_seed = _noise_seed(numbers) if draws else 0
-    pieces = [
-        compute(flow, z, seen, batch_size, noise_seed, start, **options)
-        for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop)
-    ]
+    pieces = []
+    for start, z, seen in blocks(flow, total, context, temperature, numbers, first, stop):
+        pieces.append(compute(flow, z, seen, batch_size, noise_seed, start, **options))
     x, finite, *log_prob = map(np.concatenate, zip(*pieces, strict=True))
     if spread:
         x, finite = distributed.gather(x), distributed.gather(finite)
-    warn_of_overflow(finite)
-    look_at(flow, x, context, check, batch_size, **options)
+    if not finite.all():
+        warn_of_overflow(finite)
+    if check == "raise" or flow.may_lose_digits:
+        look_at(flow, x, context, check, batch_size, **options)
     x = as_frame(flow, x.reshape(*lead, *x.shape[1:]))
     return (x, log_prob[0].reshape(lead)) if score else x
 
 
 def _with_log_prob(flow, z, context, batch_size, seed, first):
     """Return (data of latents, which rows are finite, log_prob of the data)."""
-    if flow.exact == "exact" and not flow.bijector.forgets(inverse=False):
+    if flow.exact == "exact" and not flow.bijector.is_lossy(inverse=False):
         how = {"inverse": True, "seed": seed, "first": first, "batch_size": batch_size}
         x, log_prob = run_rows(flow, flow._to_data_and_score, z, context, **how)
-        return x, _finite(flow, x), log_prob
+        return *stored(flow, x), log_prob
     x, finite = _denoised(flow, z, context, batch_size, seed, first)
-    return x, finite, densities(flow, x, context, batch_size, seed=0, first=first)
+    log_prob = log_prob_of_draws(flow, x, context, batch_size, 0, 1, first)
+    return x, finite, log_prob.astype(flow.compute_dtype)
 
 
 def _denoised(flow, z, context, batch_size, seed, first, **options):
@@ -74,11 +77,8 @@ def _denoised(flow, z, context, batch_size, seed, first, **options):
 
 def stored(flow, y):
     """Return (data of continuous values, whole ones with `dequantize`; which rows are finite)."""
-    return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), _finite(flow, y)
-
-
-def _finite(flow, x):
-    return inputs.finite_or_missing(flow, x).all(axis=tuple(range(1, x.ndim)))
+    finite = inputs.finite_or_missing(flow, y).all(axis=tuple(range(1, y.ndim)))
+    return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), finite
 
 
 def proposals(
@@ -118,7 +118,7 @@ def blocks(flow, count, context, temperature, numbers, first, stop):
     the part of the rows that is drawn. A context of b rows repeats: draw i has row i % b.
     """
     event = flow.latent_shape
-    temperature, most = per_latent(flow.bijector, temperature), default_batch_size(math.prod(event))
+    temperature, most = _per_latent(flow.bijector, temperature), flow.rows_of_a_block
     for number in range(first // most, max(1, -(-stop // most))):
         start = number * most
         low, high = max(first, start), min(stop, start + most)
@@ -132,12 +132,32 @@ def blocks(flow, count, context, temperature, numbers, first, stop):
         yield low, z[low - start : high - start], _repeated(context, np.arange(low, high))
 
 
+def _per_latent(bijector, temperature):
+    """Expand per-level temperatures to one factor per latent, (dim,); a single number stays one.
+
+    Raises ValueError for negative numbers, and if their number differs from the number of levels.
+    """
+    try:
+        values = np.asarray(temperature, "float32")
+    except (TypeError, ValueError):  # words, or a ragged list
+        values = np.array(np.nan)
+    if values.ndim > 1 or not (np.isfinite(values).all() and (values >= 0).all()):
+        raise ValueError(
+            f"temperature: got {temperature!r}, expected a number from 0 up, or one for each level."
+        )
+    if values.ndim == 0:
+        return temperature
+    sizes = level_sizes(bijector, "temperature, a sequence")
+    if len(values) != len(sizes):
+        raise ValueError(
+            f"temperature: got a list of {len(values)}, expected a number, or one for each of {len(sizes)} levels."
+        )
+    return ops.convert_to_tensor(np.repeat(values, sizes), dtype=bijector.compute_dtype)
+
+
 def _block(base, shape, context, temperature, seed):
     context = map_leaves(ops.convert_to_tensor, context)
-
-    def draw(generator):
-        return base.sample(shape, temperature=temperature, seed=generator, context=context)
-
+    draw = functools.partial(base.sample, shape, temperature=temperature, context=context)
     with engine.no_grad():
         return ops.convert_to_numpy(engine.draw_alone(draw, base, seed))
 
@@ -183,7 +203,8 @@ def draw(flow: "Flow", n: Any, context: Any = None, seed: Any = None) -> tuple[A
     if not ops.is_tensor(n):  # TensorFlow's steps do not know the size of a batch beforehand
         n = whole_number(n, "n", least=1)
     if context is None or flow.context_kind == "none":
-        refuse_no_context(flow.bijector, None)
+        if flow.bijector.spec.context == "required":
+            raise needs_context(flow.bijector)
         return flow._draw_and_score(n, None, seed)
     seen = flow.embed(map_leaves(ops.convert_to_tensor, context))
     each = ops.shape(tree.flatten(seen)[0])[0]

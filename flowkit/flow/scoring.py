@@ -70,7 +70,9 @@ def score_name(flow: "Flow") -> str:
     """
     if flow.dequantize is not None:
         return "bits_per_dim"
-    repeated = len(flow._event()) == 1 and is_likelihood(flow.objective) and not flow.has_other_losses
+    repeated = (
+        len(flow.event_shape or ()) == 1 and is_likelihood(flow.objective) and not flow.has_other_losses
+    )
     return "loss" if repeated else "nll"
 
 

@@ -13,7 +13,7 @@ from flowkit.contract import BijectorSpec, Context, Domain, Shape, Surjection, T
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import shown, whole_number, whole_numbers
 from flowkit.contract.columns import check_count, join, pick
-from flowkit.contract.conditioner import Network, adapt_conditioner, ask, build_conditioner, deal
+from flowkit.contract.conditioner import Network, adapt_conditioner, ask, build_conditioner, split_parameters
 from flowkit.contract.errors import shape_error
 from flowkit.engines import engine
 from flowkit.numerics import log_sigmoid, matmul, maximum, minimum, tanh
@@ -241,7 +241,7 @@ class DequantizeColumns(Surjection):
         if self.conditioner is None:
             zeros = ops.zeros((1, self._drawn), dtype=self.compute_dtype)
             return zeros, zeros
-        h = deal(ask(self.conditioner, self._seen(x), None, self.compute_dtype), 2, "contiguous")
+        h = split_parameters(ask(self.conditioner, self._seen(x), None, self.compute_dtype), 2, "contiguous")
         return _MEAN * tanh(h[..., 0, :] / _MEAN), math.log(_SCALE) * tanh(h[..., 1, :] / math.log(_SCALE))
 
     def _seen(self, x):

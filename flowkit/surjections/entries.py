@@ -7,7 +7,7 @@ import numpy as np
 from keras import ops
 
 from flowkit.contract import BijectorSpec, Domain, Shape, Surjection, sum_event
-from flowkit.contract.shapes import event_size, places
+from flowkit.contract.shapes import event_size
 from flowkit.engines import engine
 from flowkit.numerics import cumsum, maximum
 
@@ -70,7 +70,7 @@ class Sort(Surjection):
         return ops.take_along_axis(ordered, order, axis=-1), self._volume(log_gaps, z.shape)
 
     def _volume(self, log_gaps, shape):
-        return sum_event(log_gaps) + places(shape) * math.lgamma(shape[-1] + 1)
+        return sum_event(log_gaps) + math.prod(shape[1:-1]) * math.lgamma(shape[-1] + 1)
 
 
 class StochasticPermute(Surjection):

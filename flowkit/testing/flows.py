@@ -119,9 +119,9 @@ class _Case:
         return flow if solved else None
 
     @property
-    def forgets(self):
+    def is_lossy(self):
         return self.flow.dequantize is not None or any(
-            self.flow.bijector.forgets(inverse=inverse) for inverse in (False, True)
+            self.flow.bijector.is_lossy(inverse=inverse) for inverse in (False, True)
         )
 
     def measured(self, ask, x, domain, context=None, error=0.0):
@@ -247,13 +247,13 @@ def latents(case):
     z, split = finite(there.value, "latent"), flow.encode(x, context, batch_size=2, check=None)
     judge(z, split, there.allowed(), what="latents in batches of 2", where=x)
     z = z.astype("float32")
-    if flow.dequantize is not None or flow.bijector.forgets(inverse=True):
+    if flow.dequantize is not None or flow.bijector.is_lossy(inverse=True):
         finite(flow.decode(z, context, check=None), "datum of latents")
         return
     error = there.error + there.steps / ROUNDINGS + case.declared(z) / ROUNDINGS
     back = case.measured(case.decode, z, codomain, error=error)
     finite(back.value, "datum of latents")
-    if flow.bijector.forgets(inverse=False):
+    if flow.bijector.is_lossy(inverse=False):
         return
     allowed = back.allowed() + case.declared(x)
     judge(x.astype("float64"), back.value, allowed, what="decode(encode(x))", where=x)
@@ -271,7 +271,7 @@ def samples(case):
     finite(log_prob, "log_prob of samples")
     rows, others = (part.reshape(-1, *x.shape[len(lead) :]) for part in (x, again))
     seen, error = each(lambda c: np.concatenate([c] * 3), context), 0.0
-    if not case.forgets:
+    if not case.is_lossy:
         z = flow.encode(rows, seen, check=None)
         there = case.measured(case.decode, z, flow.bijector.spec.codomain, seen)
         error = there.error + (there.steps + case.declared(rows)) / ROUNDINGS

@@ -247,7 +247,7 @@ class Subject:
 
         `finer` solves differential equations with more steps, see `flowkit.bijectors.solvers.Solver.finer`.
         """
-        return engine.compile_inference(self._solved(event, inverse, finer), self.layer64(event))
+        return engine.inference_function(self._solved(event, inverse, finer), self.layer64(event))
 
     @kept
     def gradient(self, event, inverse, of=0, joint=False, finer=False):

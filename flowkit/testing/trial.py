@@ -336,7 +336,7 @@ def leading(subject):
     of the noise. For a bijector it is forward, unless that is solved, or missing, and the inverse is not.
     """
     spec = subject.spec
-    if any(subject.model.forgets(inverse=inverse) for inverse in (False, True)):
+    if any(subject.model.is_lossy(inverse=inverse) for inverse in (False, True)):
         ask_unless(spec.noise == "both", "both directions draw")
         return spec.noise == "inverse", True
     ask_unless(spec.likelihood == "bound", "the spec promises a bound alone")

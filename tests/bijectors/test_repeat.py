@@ -383,6 +383,6 @@ def test_programs_answer_as_separate_layers(name, backprop, perturb):
                 layer(x)
             return
         expected = numpy(chain_of(layer, (4,))(x))
-        run = engine.compile_inference(lambda x: layer(x), layer)
+        run = engine.inference_function(lambda x: layer(x), layer)
         for one, other in zip(numpy(run(engine.as_input(x))), expected, strict=True):
             np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5)

@@ -39,7 +39,7 @@ def spread(file):
             told[f"{name}_alone"] = asked.sample(**given, seed=4)  # for which no other is needed
             if engine.name == "torch":
                 asked.sample(**given)  # its generator moves on; on JAX it is the group's
-        compiled, told[f"{name}_rows"] = asked._compiled_function, []
+        compiled, told[f"{name}_rows"] = asked._inference_function, []
 
         def counting(function, compiled=compiled, rows=told[f"{name}_rows"], **options):
             def run(*args):
@@ -48,15 +48,15 @@ def spread(file):
 
             return run
 
-        asked._compiled_function = counting
+        asked._inference_function = counting
         told[name] = asked.sample(**given, seed=4, spread=True)
-        asked._compiled_function = compiled
+        asked._inference_function = compiled
         told[f"{name}_next"] = asked.sample(**given, spread=True)
     last = distributed.rank() == distributed.world() - 1
     told["refused"] = _refused(asked, n=2 + distributed.rank())
-    asked._compiled_function = _no_memory if last else compiled
+    asked._inference_function = _no_memory if last else compiled
     told["refused_decode"] = _refused(asked, n=2)
-    asked._compiled_function = compiled
+    asked._inference_function = compiled
     np.savez(file, **told)
 
 

@@ -28,7 +28,7 @@ def test_it_has_the_values_of_the_function_and_the_type_of_the_other(dtype):
 def test_what_one_trace_has_used_serves_the_next():
     """A tracer that was kept would break the second trace, and the call outside of any."""
     x = ops.ones((1, 3))
-    doubled = [engine.compile_inference(lambda x: x * engine.constant(ramp, 3, like=x), _No()) for _ in "ab"]
+    doubled = [engine.inference_function(lambda x: x * engine.constant(ramp, 3, like=x), _No()) for _ in "ab"]
     answers = [ops.convert_to_numpy(run(x)) for run in doubled]
     answers.append(ops.convert_to_numpy(x * engine.constant(ramp, 3, like=x)))
     np.testing.assert_array_equal(answers, [[[0, 1, 2]]] * 3)

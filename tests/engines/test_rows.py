@@ -10,7 +10,7 @@ from flowkit.engines import engine
 
 @pytest.mark.parametrize("ends", [[2, 4, 6], [0, 3, 4, 4, 7]])
 def test_a_loop_fills_up_what_it_reads(ends):
-    rows = engine.Rows(ends)
+    rows = engine.StepWindows(ends)
     given = np.arange(2.0 * ends[-1]).reshape(-1, 2).astype("float32")
     padded = ops.convert_to_tensor(np.concatenate([np.zeros((rows.padding, 2), "float32"), given]))
     cut = rows.cut(padded)

@@ -54,7 +54,7 @@ class Watched(Normal):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(sampling, "default_batch_size", lambda size: 7)
+    monkeypatch.setattr("flowkit.flow.flow.default_batch_size", lambda size: 7)
 
 
 def flow_of(base, width=2, **options):
@@ -101,7 +101,7 @@ def test_a_conditional_flow_and_base_too(small_blocks):
     context = np.arange(10, dtype="float32").reshape(5, 2)
     flow.build({"x": (None, 2), "context": (None, 2)})
     expected = flow.sample(9, context, seed=1)
-    assert base.asked == {7, 4 if engine.compiles_answers() else 45 % 7}  # never all at once
+    assert base.asked == {7, 4 if engine.compiles_inference else 45 % 7}  # never all at once
     for size in (1, 4, 64):
         # The networks' matrix products round by the number of rows.
         np.testing.assert_allclose(
@@ -148,9 +148,9 @@ def test_a_closure_is_compiled_for_what_it_closes_over():
 
 
 def test_a_method_is_compiled_once(monkeypatch):
-    compiled, own = [], engine.compile_inference
+    compiled, own = [], engine.inference_function
     monkeypatch.setattr(
-        engine, "compile_inference", lambda *given, **how: compiled.append(given[0]) or own(*given, **how)
+        engine, "inference_function", lambda *given, **how: compiled.append(given[0]) or own(*given, **how)
     )
     flow = flow_of(Normal())
     x = np.ones((2, 2), "float32")
@@ -162,7 +162,7 @@ def test_a_method_is_compiled_once(monkeypatch):
 
 def test_sizes_that_vary_share_their_programs(vector_flow, context_flow, context):
     """An engine that compiles for each size would keep a program for each: memory would grow with each call."""
-    if not engine.compiles_answers():
+    if not engine.compiles_inference:
         pytest.skip("this engine compiles nothing")
     jax = pytest.importorskip("jax")
     compiled = []

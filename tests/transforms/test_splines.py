@@ -145,7 +145,7 @@ def test_a_compiler_that_rounds_less_changes_no_slope(transform, inverse):
     def log_slopes(x):
         return chain.run(x, Call())[1]
 
-    compiled = engine.compile_inference(log_slopes, chain)(engine.as_input(x))
+    compiled = engine.inference_function(log_slopes, chain)(engine.as_input(x))
     # A rounding of x, times slopes of up to e^3 and their own slopes, is some 1e-5; the slope of a tail is tenths off.
     np.testing.assert_allclose(f64(compiled), f64(log_slopes(tensor(x, "float32"))), atol=1e-3)
 

@@ -173,7 +173,7 @@ def _used(trial, inverse):
     signals = _signals(trial, inverse, [given, *(given._replace(noise=other) for other in others)])
     side = SIDES[inverse]
     require(np.max(signals) > 1, f"an answer of {side} that depends on its noise", "none that does")
-    draws = any(trial.subject.model.forgets(inverse=inverse) for inverse in (False, True))
+    draws = any(trial.subject.model.is_lossy(inverse=inverse) for inverse in (False, True))
     require(
         draws or np.max(signals, axis=0)[0] <= 1,
         f"an output of {side} that does not depend on noise, as that of a bijector, which may only "

@@ -61,7 +61,7 @@ def mixed_precision(trial):
     finally:
         keras.config.set_dtype_policy(before)
     # The direction after which the other gives back the point that it came from.
-    first = next((inverse for inverse in (False, True) if not subject.model.forgets(inverse=inverse)), None)
+    first = next((inverse for inverse in (False, True) if not subject.model.is_lossy(inverse=inverse)), None)
     if first is not None and len(trial.directions) == 2:
         _comes_back(trial, first, layer)
 

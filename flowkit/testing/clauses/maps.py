@@ -93,7 +93,7 @@ def round_trip(trial):
 
     Hint: The inverse undoes another map, or in another order, or stops too early.
     """
-    ask_unless(trial.subject.model.forgets(inverse=False), "forward forgets")
+    ask_unless(trial.subject.model.is_lossy(inverse=False), "forward forgets")
     _comes_back(trial, False, trial.declared(trial.points(False)))
 
 
@@ -103,7 +103,7 @@ def inverse_round_trip(trial):
 
     Hint: The codomain may be smaller than declared, or the inverse may answer from memory.
     """
-    ask_unless(trial.subject.model.forgets(inverse=True), "inverse forgets")
+    ask_unless(trial.subject.model.is_lossy(inverse=True), "inverse forgets")
     _comes_back(trial, True, trial.declared(trial.points(True)) if trial.solved(False) else 0.0)
 
 
@@ -129,7 +129,7 @@ def float32(trial):
     """
     judged, grow = False, rounding_unit("float32") / trial.eps
     for inverse, (x, *_) in trial.directions:
-        if trial.subject.model.forgets(inverse=inverse):  # only what the other direction draws has a density
+        if trial.subject.model.is_lossy(inverse=inverse):  # only what the other direction draws has a density
             x = trial.measured_in(not inverse).output.value
         there = trial.again(trial.context, {inverse: x})
         # A rounding of numbers of size 1 may come before x counts: of a tie, or an edge, all digits are lost.

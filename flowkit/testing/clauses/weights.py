@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops, tree
 
-from flowkit.bijectors.repeat import Rows
+from flowkit.bijectors.repeat import CopyScope
 from flowkit.contract import Bijector, FlowLayer
 from flowkit.contract.adaptation import adapted_flags
 from flowkit.contract.call import Call
@@ -161,7 +161,7 @@ def _handed(layer, other, given, inverse):
     both = zip(layer.variables, other.variables, strict=True)
     stacks = [ops.stack([engine.tensor(one), engine.tensor(two)]) for one, two in both]
     places = {id(variable): place for place, variable in enumerate(layer.variables)}
-    with Rows(places, stacks):
+    with CopyScope(places, stacks):
         own = layer._derive(x.shape, inverse)
     for part in tree.flatten(own):
         found = tuple(getattr(part, "shape", (2,)))

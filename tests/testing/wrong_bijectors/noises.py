@@ -252,7 +252,7 @@ class NoisyOutput(Hutchinson):
 
 @breaks("round trip")
 class SaysItForgetsNothing(Sliced):
-    def forgets(self, *, inverse):
+    def is_lossy(self, *, inverse):
         return False
 
 

@@ -5,20 +5,21 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.conditional import AmortizedBijector
+from flowkit.bijectors.linear import FLOOR, scale
 from flowkit.bijectors.rotations import reflected
-from flowkit.bijectors.steered import MovedByContext
-from flowkit.bijectors.weights import FLOOR, new_weight, rng, scale
+from flowkit.bijectors.weights import new_weight, rng
 from flowkit.contract import ContractError, Shape, Tensor
 from flowkit.contract.arguments import Count, Seed
 from flowkit.contract.conditioner import Network
 from flowkit.numerics import log_sigmoid, matmul, norm, softplus, solve_increasing, tanh
 
 
-class SteeredByContext(MovedByContext):
+class PlanarFamily(AmortizedBijector):
     """A bijector on vectors whose parameters are weights; with a `conditioner`, weights + conditioner(context).
 
     The answer of the network starts at zero, and the weights do not: at zero some layers would have no gradient. A
-    subclass returns the start of its parameters in `_starts(size)`, and calls `_steered(context)` for them.
+    subclass returns the start of its parameters in `_starts(size)`, and calls `_values_for(context)` for them.
     """
 
     def __init__(self, conditioner: Network = None, *, seed: Seed | None = None, **kwargs: Any) -> None:
@@ -31,17 +32,17 @@ class SteeredByContext(MovedByContext):
 
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         self.own = {name: new_weight(self, name, value) for name, value in self._starts(x_shape[-1]).items()}
-        self._build_moved(self.own.values(), context_shape)
+        self._build_amortized(self.own.values(), context_shape)
 
-    def _steered(self, context):
+    def _values_for(self, context):
         """Return the parameters in the order of `_starts`: (batch, *shape), or (1, *shape) if rows share them."""
-        return self._moved(self.own.values(), context)
+        return self._amortized(self.own.values(), context)
 
 
-def bend(s: Tensor, m: Tensor) -> tuple[Any, Any]:
+def tanh_residual(s: Tensor, m: Tensor) -> tuple[Any, Any]:
     """Return (s + m tanh(s), log of its derivative) for each entry; m > -1, so that it increases.
 
-    >>> [round(float(a), 4) for a in bend(0.0, 1.0)]  # log 2
+    >>> [round(float(a), 4) for a in tanh_residual(0.0, 1.0)]  # log 2
     [0.0, 0.6931]
     """
     # 1 - tanh^2 would be all rounding far out, and m may be large.
@@ -49,13 +50,13 @@ def bend(s: Tensor, m: Tensor) -> tuple[Any, Any]:
     return s + m * tanh(s), ops.log1p(m * square)
 
 
-def unbend(y: Tensor, m: Tensor) -> Any:
+def invert_tanh_residual(y: Tensor, m: Tensor) -> Any:
     """Return s with s + m tanh(s) = y for each entry, which lies within |m| of y; its gradients are exact."""
     reach = ops.abs(m)
-    return solve_increasing(lambda s: bend(s, m), y, y - reach, y + reach)
+    return solve_increasing(lambda s: tanh_residual(s, m), y, y - reach, y + reach)
 
 
-class Planar(SteeredByContext):
+class Planar(PlanarFamily):
     """z = x + u' tanh(w . x + b), log-det = log(1 + m / cosh^2(w . x + b)), m = w . u', for vectors.
 
     u' = u + (m - w . u) w / |w|^2 with m a softplus function of w . u, above -0.999 and 0 at 0: this makes the map
@@ -79,9 +80,9 @@ class Planar(SteeredByContext):
         w = rng(self.seed).normal(size=size) / np.sqrt(size)
         return {"u": np.zeros(size), "w": w, "b": np.zeros(())}
 
-    def _bending(self, context):
+    def _prepared(self, context):
         """Return u', w, b and m = w . u'."""
-        u, w, b = self._steered(context)
+        u, w, b = self._values_for(context)
         along, square = _dot(w, u), _dot(w, w)
         m = scale(along) - 1
         # By |w|^2, not by |w|. If w = 0, x is only moved.
@@ -89,21 +90,21 @@ class Planar(SteeredByContext):
         return u + ((m - along) / square)[:, None] * w, w, b, m
 
     def _forward(self, x, context=None):
-        u, w, b, m = self._bending(context)
+        u, w, b, m = self._prepared(context)
         s = _dot(w, x) + b
-        return x + u * tanh(s)[:, None], bend(s, m)[1]
+        return x + u * tanh(s)[:, None], tanh_residual(s, m)[1]
 
     def _inverse(self, z, context=None):
-        u, w, b, m = self._bending(context)
-        s = unbend(_dot(w, z) + b, m)
-        return z - u * tanh(s)[:, None], -bend(s, m)[1]
+        u, w, b, m = self._prepared(context)
+        s = invert_tanh_residual(_dot(w, z) + b, m)
+        return z - u * tanh(s)[:, None], -tanh_residual(s, m)[1]
 
 
 def _dot(a, b):
     return ops.sum(a * b, axis=-1)
 
 
-class Radial(SteeredByContext):
+class Radial(PlanarFamily):
     """z = x + beta (x - c) / (alpha + r), r = |x - c|, for vectors of D entries.
 
     log-det = (D - 1) log(1 + beta / (alpha + r)) + log(1 + alpha beta / (alpha + r)^2). alpha > 0 and beta >
@@ -126,7 +127,7 @@ class Radial(SteeredByContext):
 
     def _around(self, context):
         """Return c, alpha and beta / alpha."""
-        c, alpha, beta = self._steered(context)
+        c, alpha, beta = self._values_for(context)
         return c, softplus(alpha) + 1e-3, scale(beta) - 1
 
     def _stretch(self, away, r, alpha, ratio):
@@ -155,7 +156,7 @@ class Radial(SteeredByContext):
         return z + ops.expm1(-log_stretch)[:, None] * away, -log_det
 
 
-class Sylvester(SteeredByContext):
+class Sylvester(PlanarFamily):
     """z = x + Q R tanh(a), a = S Q^T x + b, log-det = sum_i log(1 + r_ii s_ii / cosh^2(a_i)), for vectors.
 
     Q is (size, units) with orthonormal columns, made of `units` reflections; R and S are upper triangular. Their
@@ -198,7 +199,7 @@ class Sylvester(SteeredByContext):
 
     def _mixing(self, context):
         """Return Q, R, S, b and r_ii s_ii."""
-        vectors, r, s, b = self._steered(context)
+        vectors, r, s, b = self._values_for(context)
         units = b.shape[-1]
         one = ops.eye(units, dtype=r.dtype)
         r = ops.triu(r, 1) + (1 - FLOOR) * one * tanh(r)
@@ -208,7 +209,7 @@ class Sylvester(SteeredByContext):
     def _forward(self, x, context=None):
         q, r, s, b, m = self._mixing(context)
         a = _times(s, _times(ops.swapaxes(q, -1, -2), x)) + b
-        return x + _times(q, _times(r, tanh(a))), ops.sum(bend(a, m)[1], axis=-1)
+        return x + _times(q, _times(r, tanh(a))), ops.sum(tanh_residual(a, m)[1], axis=-1)
 
     def _inverse(self, z, context=None):
         q, r, s, b, m = self._mixing(context)
@@ -217,10 +218,10 @@ class Sylvester(SteeredByContext):
         found: list[Any] = []  # a_i and tanh(a_i), the last unit's first
         for i in reversed(range(m.shape[-1])):
             rest = known[:, i] - sum(mixed[:, i, j] * bent for j, (_, bent) in found)
-            a = unbend(rest, m[:, i])
+            a = invert_tanh_residual(rest, m[:, i])
             found.append((i, (a, tanh(a))))
         a, bent = (ops.stack([pair[k] for _, pair in found[::-1]], axis=-1) for k in (0, 1))
-        return z - _times(q, _times(r, bent)), -ops.sum(bend(a, m)[1], axis=-1)
+        return z - _times(q, _times(r, bent)), -ops.sum(tanh_residual(a, m)[1], axis=-1)
 
 
 def _times(matrix, x):

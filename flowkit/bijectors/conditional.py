@@ -13,10 +13,10 @@ from flowkit.contract.conditioner import (
     ask,
     build_on_context,
     context_of,
-    deal,
     derive,
     refresh_conditioner,
     refreshes,
+    split_parameters,
 )
 from flowkit.engines import engine
 from flowkit.transforms import Additive, Affine, Transform
@@ -38,7 +38,7 @@ def transform_of(transform: str | Transform) -> Transform:
     return transform
 
 
-class Conditioned(Bijector):
+class ConditionalBijector(Bijector):
     """A bijector whose `conditioner`, a network or None, receives what `_seen` returns: the context, by default."""
 
     conditioner: Any  # without a value here, which on torch would hide a layer's own
@@ -62,7 +62,7 @@ class Conditioned(Bijector):
         refresh_conditioner(self.conditioner, *self._seen(x, context))
 
 
-class MovedByContext(Conditioned):
+class AmortizedBijector(ConditionalBijector):
     """A bijector on vectors with weights to which a `conditioner`, a network of the context or None, adds its answer.
 
     Raises TypeError for no network; ContractError for one that expects a context beside its input, and for one that
@@ -77,13 +77,13 @@ class MovedByContext(Conditioned):
         context = "none" if conditioner is None else "required"
         self.spec = BijectorSpec(event_rank=1, inverse=self.inverse_kind, context=context)
 
-    def _build_moved(self, weights, context_shape):
+    def _build_amortized(self, weights, context_shape):
         """Build the conditioner, which adds to `weights`."""
         if self.conditioner is not None:
             features = sum(math.prod(weight.shape) for weight in weights)
             build_on_context(self, self.conditioner, features, context_shape)
 
-    def _moved(self, weights, context):
+    def _amortized(self, weights, context):
         """Return each of `weights` for a context: (batch, *shape), or (1, *shape) without a conditioner."""
         moved = [ops.expand_dims(weight.value, 0) for weight in weights]
         if self.conditioner is None:
@@ -93,13 +93,14 @@ class MovedByContext(Conditioned):
         return [weight + ops.reshape(share, (-1, *weight.shape[1:])) for weight, share in shares]
 
 
-class Steered(Conditioned):
+class TransformBijector(ConditionalBijector):
     """A bijector that moves entries by its `transform`, with parameters from its `conditioner`.
 
     A subclass chooses the entries that are moved, and the input of the conditioner: `_seen`.
     """
 
     runs_hooks = False
+    takes_derived = True, True  # `_derive` is that of the conditioner, and `run` passes it on
     layout = "contiguous"  # the order of the conditioner's channels
 
     def __init__(self, conditioner: Network, transform: str | Transform, **kwargs: Any) -> None:
@@ -107,7 +108,7 @@ class Steered(Conditioned):
         self.conditioner = conditioner
         self.transform = transform_of(transform)
 
-    def _steered_spec(self, **changed):
+    def _transform_spec(self, **changed):
         """Return the spec that follows from the transform and the conditioner, but for what is `changed`."""
         words = {
             "domain": self.transform.domain,
@@ -145,7 +146,7 @@ class Steered(Conditioned):
             free = ask(self.conditioner, seen, None, self.compute_dtype, derived)
             h = h + guidance * (h - free)
         transform = transform or self.transform
-        return transform.prepare(deal(h, transform.parameters, self.layout))
+        return transform.prepare(split_parameters(h, transform.parameters, self.layout))
 
     def _guidance(self, call):
         """Return the weight of a call's guidance; None for none, and for a layer without an optional context."""
