@@ -6,7 +6,7 @@ import numpy as np
 from keras import ops
 from scipy import special, stats
 
-from flowkit.bijectors.actnorm import column_statistics
+from flowkit.bijectors.affine import column_statistics
 from flowkit.contract import Bijector, BijectorSpec, Shape, sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import whole
