@@ -264,9 +264,7 @@ class Date(Number):
 
     @property
     def span(self) -> str:
-        if self.decimals is None:
-            return ""
-        return self._span(0, self.levels - 1)
+        return "" if self.decimals is None else super().span
 
     def _span(self, first, last):
         return f"{self._moment(self.low + first)} to {self._moment(self.low + last)}"

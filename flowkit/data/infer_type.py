@@ -186,9 +186,16 @@ def _date(series, missing):
         levels = int((last - first) // size) + 1
         origin = first.astype(f"datetime64[{unit}]").astype("datetime64[us]")
         if levels <= MOST_LEVELS and (moments == moments.astype(f"datetime64[{unit}]")).all():
-            beyond = levels // 10 if _others_likely(moments) else 0  # little: not all dates fit into a column
+            measured = bool(_others_likely(moments))
+            beyond = levels // 10 if measured else 0  # little: not all dates fit into a column
             origin, levels = origin - beyond * size, max(levels, 2) + 2 * beyond
-            steps = {"levels": levels, "decimals": 0, "unit": unit, "origin": str(origin)}
+            steps = {
+                "levels": levels,
+                "decimals": 0,
+                "unit": unit,
+                "origin": str(origin),
+                "measured": measured,
+            }
             break
     else:
         steps = {"origin": str(first)}

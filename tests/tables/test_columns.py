@@ -89,16 +89,17 @@ def test_steps_are_taken_if_the_ends_lie_on_them(asked, word):
 @pytest.mark.parametrize(
     ("low", "high", "asked", "ends"),
     [
-        (10.0, 40.0, None, (7.0, 43.0)),
-        (0.05, 30.05, None, (0.01, 33.05)),
-        (0.0, 30.0, None, (0.0, 33.0)),
-        (-30.0, 0.0, None, (-33.0, 0.0)),
-        (-10.0, 20.0, None, (-13.0, 23.0)),
+        # Of 3001 levels: 12004 steps of 0.01 on each side, but not across 0.
+        (10.0, 40.0, None, (0.01, 160.04)),
+        (0.05, 30.05, None, (0.01, 150.09)),
+        (0.0, 30.0, None, (0.0, 150.04)),
+        (-30.0, 0.0, None, (-150.04, 0.0)),
+        (-10.0, 20.0, None, (-130.04, 140.04)),
+        (1000.0, 1030.0, None, (879.96, 1150.04)),
         (10.0, 40.0, (0, 50), (0.0, 50.0)),
-        (10.0, 12.55, None, (10.0, 12.55)),  # of 256 levels
     ],
 )
-def test_a_range_of_many_steps_is_widened_on_both_sides_but_not_across_0(low, high, asked, ends):
+def test_a_range_of_measured_numbers_is_widened_on_both_sides_but_not_across_0(low, high, asked, ends):
     values = np.round(np.linspace(low, high, 400), 2)
     values[::3] = np.round(low + (high - low) / 2, 1) + 0.01  # which repeats
     values[[0, -1]] = low, high

@@ -66,15 +66,15 @@ def test_types_are_inferred_and_printed_as_one_table(frame):
     assert found == {
         "column": "type entries missing",
         "kind": "category a, b, c may be",
-        "size": f"whole 0 to {frame['size'].max()}",
+        "size": f"whole 0 to {frame['size'].max()}, or beyond",
         "income": "positive may be",
         "temperature": "real",
         "share": "bounded 0 to 1",
         "hour": "circular, whole 0 to 23",
         "angle": "circular",
         "flag": "category False, True",
-        "carat": f"steps of 0.1 {frame.carat.min()} to {frame.carat.max()} may be",
-        "day": "dates, days 2020-02-01 to 2020-03-31",
+        "carat": f"steps of 0.1 {frame.carat.min()} to {frame.carat.max()}, or beyond may be",
+        "day": "dates, days 2020-02-01 to 2020-03-31, or beyond",
         "grade": "ordered lo, mid, hi may be",
         "unit": "constant 7",
     }
@@ -182,24 +182,54 @@ def test_nan_in_a_polars_frame_is_a_missing_entry_to_drop(capsys):
 @pytest.mark.parametrize(
     ("column", "value", "says"),
     [
-        (
-            "kind",
-            "zebra",
-            "got 'zebra' in column 'kind' of row 1, counted from 0, expected one of the 3 categories",
-        ),
         ("size", 10_000, "got 10000 in column 'size' of row 1, counted from 0, expected 0 to "),
-        ("carat", 0.123, "got 0.123 in column 'carat' of row 1, counted from 0, expected "),
         ("share", 1.5, "got 1.5 in column 'share' of row 1, counted from 0, expected a number in (0, 1)"),
         ("size", None, "got a missing entry in column 'size' of row 1"),
         ("day", pd.Timestamp("1999-01-01"), "got 1999-01-01 in column 'day' of row 1"),
     ],
 )
-def test_an_entry_that_cannot_be_is_named_with_column_and_row(flow, frame, column, value, says):
+def test_an_entry_that_cannot_be_is_impossible_and_named_with_column_and_row(
+    flow, frame, column, value, says
+):
+    rows = frame.head(3).astype({"size": float})
+    right = np.asarray(flow.log_prob(rows))
+    rows.loc[rows.index[1], column] = value
+    with pytest.warns(UserWarning, match="1 of 3 rows are impossible and have -inf") as warned:
+        scores = np.asarray(flow.log_prob(rows))
+    assert any(says in str(warning.message) for warning in warned)
+    assert scores[1] == -np.inf
+    assert (scores[[0, 2]] == right[[0, 2]]).all()
+
+
+@pytest.mark.parametrize(("column", "value", "near"), [("carat", 0.123, 0.1), ("size", 20, None)])
+def test_a_number_that_was_not_seen_has_a_probability(flow, frame, column, value, near):
     rows = frame.head(3).astype({"size": float})
     rows.loc[rows.index[1], column] = value
-    with pytest.raises(ValueError, match="counted from 0") as error:
-        flow.log_prob(rows)
-    assert says in str(error.value)
+    scores = flow.log_prob(rows)
+    assert np.isfinite(scores).all()
+    if near is not None:
+        rows.loc[rows.index[1], column] = near
+        assert (scores == flow.log_prob(rows)).all()
+
+
+@pytest.mark.parametrize("unseen", [None, 0.01, 0.0])
+def test_an_unseen_category_has_its_share_of_the_rest_of_the_row(frame, unseen):
+    flow = flowkit.fit_table(frame, types=TYPES, unseen=unseen, layers=1, hidden=[4], epochs=1, verbose=0)
+    rows = frame.head(2).assign(kind=["zebra", "a"])
+    if unseen == 0:
+        with pytest.warns(
+            UserWarning, match="got 'zebra' in column 'kind' of row 0, .*one of the 3 categories"
+        ):
+            assert np.isneginf(flow.log_prob(rows).iloc[0])
+        return
+    (kind,) = (
+        kind for name, kind in zip(flow.columns.names, flow.columns.types, strict=True) if name == "kind"
+    )
+    share = 0.5 / (frame["kind"].notna().sum() + 1) if unseen is None else unseen
+    assert kind.unseen == pytest.approx(share)
+    each = frame.iloc[[0] * len(kind.values)].assign(kind=list(kind.values))
+    whole = np.logaddexp.reduce(flow.log_prob(each)) + np.log(share)
+    assert flow.log_prob(rows).iloc[0] == pytest.approx(whole, rel=1e-5)
 
 
 def test_all_columns_that_need_a_decision_are_named_at_once():
