@@ -24,6 +24,8 @@ from flowkit.zoo.family import built
 
 __all__ = ["fit_table", "table_flow"]
 
+_FEW = 1000  # rows, below which a flow is small, and is trained again on all of them
+_SMALL = {"layers": 4, "hidden": (64, 64)}
 _STEPS = 4000  # of training, if `epochs` does not say
 _EPOCHS = 200  # at most
 
@@ -86,8 +88,10 @@ def fit_table(
       it for each column by the share of its rows whose category occurs once (Good, 1953); it is 0 for True and False
       and for ordered categories.
     - `epochs`: None trains for some 4,000 steps. The weights that are best on a share `validation` of the rows, which
-      are not trained on, are kept.
-    - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=4`.
+      are not trained on, are kept; those of the start, a Gaussian copula of the columns, among them. Below 1,000 rows a
+      second flow is then trained on all rows for as many epochs, and returned.
+    - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=4`. Below 1,000 rows it has 4
+      layers with networks of widths (64, 64), if these do not say otherwise.
 
     Samples are frames with the types and categories of the data. Numbers of which new rows are likely to hold others
     than the data, since some occur once, may lie beyond them, but not across 0. If all numbers or dates occur often,
@@ -123,6 +127,8 @@ def fit_table(
     columns, given_columns = inferred.some(names), inferred.some(given, ContextColumns)
     if verbose:
         print(inferred)
+    if len(frame) < _FEW:
+        options = _SMALL | options
     with seeded(seed):
         flow = table_flow(columns, given_columns, model=model, **options)
     x = columns.values(frame[names])
@@ -132,12 +138,17 @@ def fit_table(
     held, rows = (
         (x[some], None if context is None else context[some]) for some in (order[:count], order[count:])
     )
-    _fit(flow, *rows, held if count else None, epochs, batch_size, learning_rate, seed, verbose)
+    training = {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed, "verbose": verbose}
+    done = _fit(flow, *rows, held if count else None, epochs, **training)
     if verbose and count:
         scores = flow.log_prob(*held)
         mean, error = scores.mean(), scores.std() / count**0.5
         what = "log p" if flow.exact == "exact" else "log p, at least"
         print(f"{what}: {mean:.3f} +- {error:.3f} nats on {count:,} rows held out")
+    if count and len(frame) < _FEW:
+        with seeded(seed):
+            flow = table_flow(columns, given_columns, model=model, **options)
+        _fit(flow, x, context, None, epochs, until=done, **training)
     return flow
 
 
@@ -147,23 +158,30 @@ def _complete(frame):
     return nw.from_native(frame, eager_only=True).filter((~absent).tolist()).to_native()
 
 
-def _fit(flow, x, context, held_out, epochs, batch_size, learning_rate, seed, verbose):
-    """Train a flow by Adam, with a rate that falls to 0, and keep the weights that are best on what is held out."""
+def _fit(flow, x, context, held_out, epochs, *, batch_size, learning_rate, seed, verbose, until=None):
+    """Train a flow by Adam, with a rate that falls to 0; end after `until` of the epochs, None for all.
+
+    Keep the weights that are best on what is held out, and return after how many epochs they were found.
+    """
     batch_size = min(batch_size, len(x))
     steps = -(-len(x) // batch_size)
     epochs = min(_EPOCHS, -(-_STEPS // steps)) if epochs is None else epochs
     rate = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * steps)
     flow.compile(optimizer=keras.optimizers.Adam(rate, global_clipnorm=5.0))
-    callbacks = []
+    if until == 0:
+        flow.adapt(x, context)
+        return 0
+    best = None
     if held_out is not None:
-        callbacks.append(Validation(*held_out, early_stopping=max(5, epochs // 5), keep_best=True))
+        best = Validation(*held_out, early_stopping=max(5, epochs // 5), keep_best=True)
     fit_in_order(
         flow,
         x,
         context,
         batch_size=batch_size,
         seed=seed,
-        epochs=epochs,
-        callbacks=callbacks,
+        epochs=epochs if until is None else until,
+        callbacks=[] if best is None else [best],
         verbose=2 if verbose > 1 else 0,
     )
+    return epochs if best is None else best.best_epoch + 1
