@@ -279,8 +279,9 @@ class Engine:
 
     # Answers without gradients
 
-    # Numpy arrays or tensors in the form that the function of `inference_function` takes.
-    as_input = staticmethod(ops.convert_to_tensor)
+    def as_input(self, array):
+        """Return a numpy array or a tensor in the form that the function of `inference_function` takes."""
+        return ops.convert_to_tensor(array)
 
     def inference_function(self, function, layer, *, changes=True):
         """Return `function` of tensors, without gradients; it reads `layer`'s weights as they are at each call.
