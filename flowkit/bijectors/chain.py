@@ -186,16 +186,6 @@ class Chain(Replayed):
             x, call, noise if noise is None else self._split_noise(noise, x, call.inverse), derived
         )
 
-    def _visit(self, x, context, noise, visit):
-        total = 0.0
-        for part, share in zip(self.parts, self._split_noise(noise, x, inverse=False), strict=True):
-            found = visit(part, x, share)
-            if found is True:
-                break
-            x, log_det = found or part.run(x, Call(context), share)
-            total = total + log_det
-        return x, total
-
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         for part in self.parts:
             input_shape = part.compute_output_shape(input_shape)

@@ -61,10 +61,6 @@ class Conv1x1(LULinear):
             return super().matrix(inverse)
         return ops.inv(engine.tensor(self.kernel)) if inverse else engine.tensor(self.kernel)
 
-    def inverse_matrix(self) -> Tensor:
-        """Return the inverse of W."""
-        return self.matrix(inverse=True)
-
     def log_abs_det(self) -> Tensor:
         """Return log|det W|, a scalar."""
         if self.lu:

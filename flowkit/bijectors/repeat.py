@@ -1,5 +1,6 @@
 """Alike bijectors one after another, with one variable for each weight of all of them."""
 
+import itertools
 from typing import Annotated, Any
 
 import keras
@@ -234,17 +235,16 @@ class Repeat(Replayed):
         return x, total
 
     def _visit(self, x, context, noise, visit):
-        scope, total = self._scope(), 0.0
+        scope, numbers = self._scope(), itertools.count()
+
+        def visit_copy(part, x, share):
+            scope.number = next(numbers)
+            return visit(part, x, share)
+
         with scope:
-            for i, share in enumerate(self._split_noise(noise, x, inverse=False)):
-                scope.number = i
-                found = visit(self.block, x, share)
-                if found is True:
-                    break
-                x, log_det = found or self.block.run(x, Call(context), share)
-                total = total + log_det
+            y, log_det = super()._visit(x, context, noise, visit_copy)
         self._keep(scope.stacked())
-        return x, total
+        return y, log_det
 
     def _scope(self):
         """Return the scope that sets the variables of the block to those of the copies."""

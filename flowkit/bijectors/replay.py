@@ -10,6 +10,7 @@ from flowkit import engines
 from flowkit.bijectors.composite import Composite, compose
 from flowkit.contract import ContractError
 from flowkit.contract.arguments import words
+from flowkit.contract.call import Call
 from flowkit.contract.errors import label
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
@@ -58,6 +59,16 @@ class Replayed(Composite):
                 received = f"{label(layer)}, which {reason}"
                 hint = "Leave it out, or use backprop='stored'."
                 raise ContractError("backprop", self, expected=wanted, received=received, hint=hint)
+
+    def _visit(self, x, context, noise, visit):
+        total = 0.0
+        for part, share in zip(self._members, self._split_noise(noise, x, inverse=False), strict=True):
+            found = visit(part, x, share)
+            if found is True:
+                break
+            x, log_det = found or part.run(x, Call(context), share)
+            total = total + log_det
+        return x, total
 
     def tell_drift(self, error: float) -> None:
         """Warn of an input that was rebuilt with this relative error: the first, and any that is ten times worse."""

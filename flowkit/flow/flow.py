@@ -477,7 +477,7 @@ class Flow(FlowModel):
             warn_of_overflow(finite)
         if check == "raise" or self.may_lose_digits:
             look_at(self, x, context, check, batch_size)
-        return sampling.as_frame(self, x)
+        return x if self.columns is None else sampling.as_frame(self.columns, x)
 
     @locked
     def round_trip_error(

@@ -25,6 +25,7 @@ from flowkit.flow.scoring import is_likelihood
 from flowkit.objectives import MaximumLikelihood, Objective
 
 _OF_TARGETS = ("loss_weights", "metrics", "weighted_metrics")
+_CLASS_WEIGHT = "Flow: got class_weight=, expected sample_weight=, one number per row."
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -156,7 +157,7 @@ class FlowModel(keras.Model):
         gradients are averaged, and logs are of all rows.
         """
         if class_weight is not None:
-            raise _wrong_weights("fit")
+            raise ValueError(_CLASS_WEIGHT)
         self._check_training()
         options = {"batch_size": batch_size, "epochs": epochs, "validation_data": validation_data, **kwargs}
         with packing.learned_columns(self, x, y if context is None else context):
@@ -221,7 +222,7 @@ class FlowModel(keras.Model):
     ) -> Any:
         """Keras's `train_on_batch`, with `context=`; `x` and `y` are those of `fit`. Raises what `evaluate` does."""
         if class_weight is not None:
-            raise _wrong_weights("train_on_batch")
+            raise ValueError(_CLASS_WEIGHT)
         self._check_training()
         packing.refuse_data(self, "train_on_batch", x)
         x, y, *_ = packing.ready(self, x, y, context, sample_weight, learns=True)
@@ -497,7 +498,3 @@ class FlowModel(keras.Model):
         self.objective = objective or self.objective
         if self.built and self.optimizer is not None:
             self.optimizer.build(self.trainable_variables)
-
-
-def _wrong_weights(method):
-    return ValueError(f"Flow.{method}: got class_weight=, expected sample_weight=, one number per row.")

@@ -51,7 +51,8 @@ def sample(flow, n, context, temperature, seed, batch_size, check, options, *, s
         warn_of_overflow(finite)
     if check == "raise" or flow.may_lose_digits:
         look_at(flow, x, context, check, batch_size, **options)
-    x = as_frame(flow, x.reshape(*lead, *x.shape[1:]))
+    x = x.reshape(*lead, *x.shape[1:])
+    x = x if flow.columns is None else as_frame(flow.columns, x)
     return (x, log_prob[0].reshape(lead)) if score else x
 
 
@@ -99,9 +100,9 @@ def proposals(
     return x, log_q
 
 
-def as_frame(flow: "Flow", x: np.ndarray) -> Any:
-    """Return a table as a frame, if the flow knows its columns."""
-    return x if flow.columns is None or x.ndim != 2 else flow.columns.frame(x)
+def as_frame(columns: Any, x: np.ndarray) -> Any:
+    """Return rows as a frame of the columns; rows for each row of a context as they are."""
+    return columns.frame(x) if x.ndim == 2 else x
 
 
 def latents(flow: "Flow", count: int, context: Any, temperature: Any, seed: Any) -> np.ndarray:

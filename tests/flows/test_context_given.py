@@ -70,7 +70,7 @@ def test_one_batch_refuses_what_fit_refuses():
     for data, given in (((X,), {"context": CONTEXT}), (({"x": X, "context": CONTEXT},), {})):
         with pytest.raises(ContractError, match="expected none, since neither its bijector nor its base"):
             flow.train_on_batch(*data, **given)
-    with pytest.raises(ValueError, match="train_on_batch: got class_weight=, expected sample_weight="):
+    with pytest.raises(ValueError, match="got class_weight=, expected sample_weight="):
         flow.train_on_batch(X, np.arange(8), class_weight={0: 2.0})
 
 

@@ -36,7 +36,7 @@ class OnlyHeight(Conv1x1):
         return ops.matmul(x, self.matrix()), x.shape[1] * self.log_abs_det()
 
     def _inverse(self, z):
-        return ops.matmul(z, self.inverse_matrix()), -z.shape[1] * self.log_abs_det()
+        return ops.matmul(z, self.matrix(inverse=True)), -z.shape[1] * self.log_abs_det()
 
 
 @breaks("log-det", (2, 3))
