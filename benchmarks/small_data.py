@@ -54,7 +54,18 @@ FROM_R = {
     "Caschool": "Ecdat",
 }
 TABLES = (*FROM_SKLEARN, *FROM_R)
-NOT_COLUMNS = {"name", "Manufacturer", "Model", "Make", "county", "district", "index", "date", "distcod"}
+NOT_COLUMNS = {
+    "name",
+    "Manufacturer",
+    "Model",
+    "Make",
+    "county",
+    "district",
+    "index",
+    "date",
+    "distcod",
+    "station",
+}
 MOST = 5000  # rows of a table
 DRAWS = 8  # of the noise on whole codes
 
@@ -109,15 +120,18 @@ def measured(name, seed, folder):
     flow = flowkit.fit_table(train, seed=seed, verbose=0)
     seconds = time.process_time() - start
     ours = np.asarray(flow.log_prob(test, samples=DRAWS), "float64")
+    codes, wrong = flow.columns.coded(test)
     finite = np.isfinite(ours)
+    refused = int((~finite).sum())
+    finite[list(wrong)] = False  # which have the codes of another row
     alone, copula = closed_forms(flow, train, test)
-    codes = flow.columns.coded(test)[0]
+    codes = np.delete(codes, list(wrong), axis=0)
     drawn = flow.columns.coded(flow.sample(len(test), seed=seed))[0]
     ahead = ours[finite] - copula[finite]
     return {
         "rows": len(train),
         "columns": frame.shape[1],
-        "refused": int((~finite).sum()),
+        "refused": refused,
         "flow": float(ours[finite].mean()),
         "independent": float(alone[finite].mean()),
         "copula": float(copula[finite].mean()),

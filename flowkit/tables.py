@@ -25,7 +25,7 @@ from flowkit.zoo.family import built
 __all__ = ["fit_table", "table_flow"]
 
 _FEW = 1000  # rows, below which a flow is small, and is trained again on all of them
-_SMALL = {"layers": 4, "hidden": (64, 64)}
+_SMALL = {"layers": 4}
 _STEPS = 4000  # of training, if `epochs` does not say
 _EPOCHS = 200  # at most
 
@@ -84,14 +84,14 @@ def fit_table(
       ("circular", low, high), "whole", ("whole", low, high), "category" or "date".
     - `drop`: columns to leave out. `given`: columns that the others are conditioned on.
     - `missing`: "model" models which entries are missing beside what is there; "drop" leaves such rows out.
-    - `unseen`: the share of new rows whose category in a column is none of the data's, for `log_prob`. None estimates
-      it for each column by the share of its rows whose category occurs once (Good, 1953); it is 0 for True and False
-      and for ordered categories.
+    - `unseen`: the share of new rows whose category in a column is none of the data's, for `log_prob`. By default it is
+      the share of the column's rows whose category occurs once (Good, 1953), and 0 for True and False and for ordered
+      categories.
     - `epochs`: None trains for some 4,000 steps. The weights that are best on a share `validation` of the rows, which
-      are not trained on, are kept; those of the start, a Gaussian copula of the columns, among them. Below 1,000 rows a
-      second flow is then trained on all rows for as many epochs, and returned.
+      are not trained on, are kept; they may be those of the start, a Gaussian copula of the columns. Below 1,000 rows a
+      second flow is then trained on all rows for as many epochs, and returned; the score printed is that of the first.
     - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=4`. Below 1,000 rows it has 4
-      layers with networks of widths (64, 64), if these do not say otherwise.
+      layers, and `nsf` networks of widths (64, 64), if these do not say otherwise.
 
     Samples are frames with the types and categories of the data. Numbers of which new rows are likely to hold others
     than the data, since some occur once, may lie beyond them, but not across 0. If all numbers or dates occur often,
@@ -128,7 +128,7 @@ def fit_table(
     if verbose:
         print(inferred)
     if len(frame) < _FEW:
-        options = _SMALL | options
+        options = _SMALL | ({"hidden": (64, 64)} if model == "nsf" else {}) | options
     with seeded(seed):
         flow = table_flow(columns, given_columns, model=model, **options)
     x = columns.values(frame[names])
@@ -184,4 +184,4 @@ def _fit(flow, x, context, held_out, epochs, *, batch_size, learning_rate, seed,
         callbacks=[] if best is None else [best],
         verbose=2 if verbose > 1 else 0,
     )
-    return epochs if best is None else best.best_epoch + 1
+    return epochs if best is None or best.best is None else best.best_epoch + 1

@@ -127,9 +127,8 @@ def _train(recipe, folder, resume, logs):
             note_missed_gpu()
         progress = _fit(experiment, folder, checkpoint, resume, logs)
         if main and held_out is not None and held_out.stopped_epoch:
-            print(
-                f"stopped early: no better validation score since epoch {held_out.best_epoch + 1}", flush=True
-            )
+            best = f"epoch {held_out.best_epoch + 1}" if held_out.best_epoch >= 0 else "the start"
+            print(f"stopped early: no better validation score since {best}", flush=True)
         kind, trained = experiment.kind, experiment.flow
         scores = {
             split: kind.mean_score(trained, *kind.given(trained, rows))

@@ -178,4 +178,5 @@ def shrunk_covariance(x: np.ndarray) -> np.ndarray:
     distance = np.square(sample - target).sum()
     noise = (np.square(np.square(x).sum(axis=1)).sum() / rows - np.square(sample).sum()) / rows
     share = max(min(noise, distance) / distance if distance else 0.0, FLOOR**2)
+    share = share if rows > 2 else 1.0  # two rows say nothing of correlations
     return (1 - share) * sample + share * target

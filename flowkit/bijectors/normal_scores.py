@@ -21,12 +21,12 @@ class NormalScores(Bijector):
     straight lines beyond: numbers outside of the data have densities too.
 
     `adapt(x)` sets it in closed form, in float64, and training goes on from there. Until then the layer refuses to
-    work. `Flow.fit` adapts it to up to 10,000 rows. F_i is a share of the normal distribution with the column's mean
-    and deviation, and for the rest a mean of normal kernels about the rows. The share and the kernels' width are the
-    smoothest that are not behind the best by more than a standard error, judged by rows left out one by one.
+    work. `Flow.fit` adapts it to up to 10,000 rows. F_i mixes the normal distribution with the column's mean and
+    deviation with normal kernels about the rows. The share of the first and the kernels' width are the smoothest of
+    those whose likelihood, of rows left out one by one, is within a standard error of the best.
 
     Under a standard normal base it is the density of independent columns; with a `LinearGaussian` behind it, the
-    Gaussian copula. `adapt` raises what `Standardize` raises; ValueError for `bins` outside 2..999. Silverman, Density
+    Gaussian copula. `adapt` raises what `Standardize` raises; ValueError for `bins` outside 2..128. Silverman, Density
     Estimation for Statistics and Data Analysis (1986), chapter 3; Durkan, Bekasov, Murray & Papamakarios, Neural Spline
     Flows (2019).
 
@@ -39,7 +39,7 @@ class NormalScores(Bijector):
     spec = BijectorSpec(event_rank=1)
     rows_to_adapt = 10_000
 
-    def __init__(self, bins: Annotated[int, whole(2, 999)] = 16, **kwargs: Any) -> None:
+    def __init__(self, bins: Annotated[int, whole(2, 128)] = 16, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.bins = bins
         self.spline = RationalQuadratic(bins, bound=1.0, tails="affine")

@@ -29,8 +29,8 @@ class Number:
     - `native`: the column's type in pandas's words, which tell "Int64" from "int64"; "" for other libraries.
     - `listed`: the steps above `low` that occur, if they are few. Codes are then places in this list.
     - `distinct`: True if no whole number occurs twice, as in a column that numbers the rows.
-    - `measured`: True if new rows are likely to hold other numbers than the data: one between two steps then has the
-      code of the nearest.
+    - `measured`: True if new rows are likely to hold other numbers than the data. Between two steps below 1 a number
+      then has the code of the nearest.
     """
 
     domain: Any
@@ -74,7 +74,8 @@ class Number:
         with np.errstate(invalid="ignore"):  # infinite entries are off all steps
             scaled = values / self.step
             codes = np.round(scaled)
-            right = np.isfinite(scaled) if self.measured else np.abs(scaled - codes) < 1e-3
+            between = self.measured and self.decimals > 0
+            right = np.isfinite(scaled) if between else np.abs(scaled - codes) < 1e-3
         if self.domain == "circular":
             codes = np.where(codes == self.levels, 0.0, codes)
         right &= (codes >= 0) & (codes < self.levels)
@@ -294,9 +295,9 @@ class Category:
     @property
     def coding(self) -> Any:
         # A value alone would have no coordinate: it is given one of two levels, both of which are that value.
-        if self.ordered or self._count == 1:
+        if self.ordered or self.count == 1:
             return ("whole", max(len(self.values), 2))
-        return ("category", self._count)
+        return ("category", self.count)
 
     @property
     def missing_code(self) -> float:
@@ -304,7 +305,8 @@ class Category:
         return math.nan if self.ordered else len(self.values)
 
     @property
-    def _count(self):
+    def count(self) -> int:
+        """Return the number of categories, a missing entry among them."""
         return len(self.values) + (self.missing and not self.ordered)
 
     def codes(self, series: Any) -> np.ndarray:

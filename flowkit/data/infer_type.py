@@ -187,7 +187,7 @@ def _date(series, missing):
         origin = first.astype(f"datetime64[{unit}]").astype("datetime64[us]")
         if levels <= MOST_LEVELS and (moments == moments.astype(f"datetime64[{unit}]")).all():
             measured = bool(_others_likely(moments))
-            beyond = levels // 10 if measured else 0  # little: not all dates fit into a column
+            beyond = max(1, levels // 10) if measured else 0  # little: not all dates fit into a column
             origin, levels = origin - beyond * size, max(levels, 2) + 2 * beyond
             steps = {
                 "levels": levels,

@@ -1,5 +1,6 @@
 """The columns of a mixed table with their types: frames to codes and back, with errors that name column and row."""
 
+import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +15,8 @@ from flowkit.contract.arguments import shown
 from flowkit.data.column_types import Category, ColumnType, restored_type, stored_type
 from flowkit.data.frame import Columns
 from flowkit.data.infer_type import infer_type
+
+_COMBINATIONS = 4096  # of categories in place of unseen ones
 
 
 @dataclass(frozen=True)
@@ -115,23 +118,33 @@ class TypedColumns(Columns):
         return codes, wrong
 
     def completed(self, frame: Any) -> dict[int, tuple[np.ndarray, float]]:
-        """Return {row: (codes, log share)} of the rows of which nothing is wrong but unseen categories.
+        """Return {row: (codes, log share)} of the rows in which unseen categories are all that is wrong.
 
-        Codes are those of the row with each of the categories that were seen, and the share is the probability that a
-        row has unseen ones there. Of several columns all but the first then have their most frequent category.
+        Codes are those of the row with each combination of categories in place of the unseen ones, and the share is the
+        probability of unseen categories in these columns and of seen ones in the others. Beyond 4,096 combinations the
+        last columns have their most frequent category alone.
         """
-        codes, _ = self._codes(frame)
-        found = {}
-        for row in np.flatnonzero(np.isinf(codes).any(axis=1)).tolist():
-            places = np.flatnonzero(np.isinf(codes[row])).tolist()
-            shares = [getattr(self.types[place], "unseen", 0.0) for place in places]
-            if min(shares) > 0:
-                seen = [np.asarray(self.types[place].shares[:-1]) for place in places]
-                rows = np.repeat(codes[[row]], len(seen[0]), axis=0)
-                rows[:, places] = [int(np.argmax(of_column)) for of_column in seen]
-                rows[:, places[0]] = np.arange(len(seen[0]))
-                found[row] = rows, float(np.log(shares).sum())
+        codes, absent = self._codes(frame)
+        unseen = np.array([getattr(kind, "unseen", 0.0) for kind in self.types])
+        wrong, found = np.isinf(codes), {}
+        right = ~(wrong & (absent | (unseen == 0))).any(axis=1)
+        for row in np.flatnonzero(wrong.any(axis=1) & right).tolist():
+            choices, count = [], 1
+            for place in np.flatnonzero(wrong[row]).tolist():
+                kind = self.types[place]
+                count *= kind.count
+                choices.append(
+                    range(kind.count) if count <= _COMBINATIONS else [int(np.argmax(kind.shares[:-1]))]
+                )
+            rows = np.repeat(codes[[row]], np.prod([len(choice) for choice in choices]), axis=0)
+            rows[:, wrong[row]] = list(itertools.product(*choices))
+            found[row] = rows, float(np.log(np.where(wrong[row], unseen, 1 - unseen)).sum())
         return found
+
+    @property
+    def log_seen(self) -> float:
+        """Return the log-probability that no category of a row is an unseen one."""
+        return float(sum(np.log1p(-getattr(kind, "unseen", 0.0)) for kind in self.types))
 
     def _codes(self, frame, gaps=False):
         """Return (codes, which entries are missing); codes of entries that the column's type excludes are infinite."""

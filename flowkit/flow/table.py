@@ -45,9 +45,10 @@ class TableFlow(Flow):
         """Return log p of each row of a frame, as a Series with the frame's index: see `Flow.log_prob`.
 
         It is named "log_prob" if it is exact, and "log_prob_bound" if it is a lower bound. A row with a category that
-        was not seen has the probability of the rest of the row, times the share that `fit_table(unseen=)` explains.
-        An impossible row has -inf: `log_prob` warns of such rows, with the first wrong entry. They are rows with a
-        number outside of its column's set, and with a missing entry where the training data have none.
+        was not seen has the probability of the rest of the row, times the share that `fit_table(unseen=)` explains; one
+        with seen categories has the rest. A row is impossible, and has -inf, if a number is outside of its column's
+        set, if an entry is missing in a column without missing ones in training, or if a given column has an entry that
+        it excludes, also an unseen category. `log_prob` warns of such rows, with the first wrong entry.
         """
         rows, context = self._split(x, context)
         if not is_frame(x):
@@ -61,21 +62,23 @@ class TableFlow(Flow):
     def _log_prob_of_frame(self, rows, context, options):
         """Return log p of the rows of a frame, -inf for impossible ones."""
         codes, wrong = self.columns.coded(rows)
+        completed = self.columns.completed(rows) if wrong else {}
         if is_frame(context):
             context, wrong_given = self.context_columns.coded(context)
             wrong = wrong_given | wrong
-            completed = {
-                row: of for row, of in self.columns.completed(rows).items() if row not in wrong_given
-            }
-        else:
-            completed = self.columns.completed(rows) if wrong else {}
+            completed = {row: of for row, of in completed.items() if row not in wrong_given}
         log_prob = np.full(len(codes), -np.inf, self.compute_dtype)
         if len(wrong) < len(codes):  # a wrong row has the codes of a right one
-            log_prob = super().log_prob(codes, context, **options)
+            log_prob = super().log_prob(codes, context, **options) + self.columns.log_seen
             log_prob[list(wrong)] = -np.inf
-        for row, (each, log_share) in completed.items():
-            its = None if context is None else np.repeat(context[[row]], len(each), axis=0)
-            log_prob[row] = np.logaddexp.reduce(super().log_prob(each, its, **options)) + log_share
+        if completed:
+            parts = [each for each, _ in completed.values()]
+            sizes = [len(each) for each in parts]
+            its = None if context is None else context[np.repeat(list(completed), sizes)]
+            found = super().log_prob(np.concatenate(parts), its, **options)
+            starts = np.cumsum([0, *sizes[:-1]])
+            shares = [log_share for _, log_share in completed.values()]
+            log_prob[list(completed)] = np.logaddexp.reduceat(found, starts) + shares
         if impossible := sorted(wrong.keys() - completed.keys()):
             warnings.warn(
                 f"log_prob: {len(impossible):,} of {len(codes):,} rows are impossible and have -inf, the first: got "

@@ -34,7 +34,7 @@ def knots_of(raw, low, high):
 
 
 def raw_of_knots(knots):
-    """Return the raw numbers of which `knots_of` makes these knots of a column, numpy, up to a shift and a scale.
+    """Return raw numbers that `knots_of` turns into these knots of a column, numpy, up to a shift and a scale.
 
     A bin that is narrower than a thousandth of the whole becomes that wide.
     """
@@ -43,7 +43,7 @@ def raw_of_knots(knots):
 
 
 def raw_of_slopes(slopes):
-    """Return the raw numbers of which `slopes_of` makes these slopes, numpy, those below LEAST as LEAST."""
+    """Return raw numbers that `slopes_of` turns into these slopes, numpy; slopes below LEAST become LEAST."""
     above = np.maximum(slopes - LEAST, LEAST**2)
     return above + np.log(-np.expm1(-above)) - _ONE
 

@@ -243,16 +243,15 @@ class Plan:
         return built(flow, event, self._context_shape())
 
     def _front(self):
-        closed, marginals = self.closed_form, self.marginals
+        closed, marginals = self.start == "closed form", self.marginals
         front = table_front(features=self.features, domains=self.domains, standardize=not closed)
         if closed:
-            return [*front, *([NormalScores()] if marginals else []), LinearGaussian(context=self.reads)]
+            return [*front, *self.closed_form(marginals)]
         return [*front, *([ActNorm(factor=1.0)] if self.actnorm else []), *([marginals] if marginals else [])]
 
-    @property
-    def closed_form(self) -> bool:
-        """Return True if the flow starts from the best answer in closed form."""
-        return self.start == "closed form"
+    def closed_form(self, marginals: Any) -> list[FlowLayer]:
+        """Return the layers that start as the best Gaussian, or with `marginals` as the Gaussian copula."""
+        return [*([NormalScores()] if marginals else []), LinearGaussian(context=self.reads)]
 
     def _context_shape(self):
         """Return the shape of the context, or a dict of shapes: what the embedding says, if it says it.
@@ -281,13 +280,8 @@ def built(flow: Any, event: Sequence[int] | None, context: Any = None) -> Any:
 
 
 _FIRST = ("features", "context", "layers", "hidden")  # before a family's own arguments, the others after them
-_OPTIONAL = (
-    "layers",
-    "hidden",
-    "linear",
-    "residual",
-    "start",
-)  # arguments of the families with a default for them
+# arguments of the families with a default for them
+_OPTIONAL = ("layers", "hidden", "linear", "residual", "start")
 
 
 def family(*, without: str = "", **usual: Any) -> Callable[[Callable[..., list[Any]]], Callable[..., Flow]]:

@@ -8,9 +8,7 @@ from flowkit.bijectors import (
     Autoregressive,
     Chain,
     Coupling,
-    LinearGaussian,
     LULinear,
-    NormalScores,
     OnColumns,
     Pointwise,
     Standardize,
@@ -44,15 +42,11 @@ class Mixed:
         plan.base = self._base(plan.base)
 
     def _front(self, marginals):
-        first, by_column = (
-            Unconstrain(self.plan.domains),
-            [Pointwise(ByColumn(self.splines))] if marginals else [],
-        )
-        if not self.plan.closed_form:
-            return [first, *self._of_real(Chain([Standardize(), ActNorm(factor=1.0)])), *by_column]
-        gaussian = LinearGaussian(context=self.plan.reads)
-        real = Chain([NormalScores(), gaussian]) if marginals else gaussian
-        return [first, *self._of_real(real), *by_column]
+        plan = self.plan
+        closed = plan.start == "closed form"
+        scaled = plan.closed_form(marginals) if closed else [Standardize(), ActNorm(factor=1.0)]
+        by_column = [Pointwise(ByColumn(self.splines))] if marginals else []
+        return [Unconstrain(plan.domains), *self._of_real(Chain(scaled)), *by_column]
 
     def coupling(self, layer: int) -> list[Any]:
         """Return the coupling of that number, 0 the first, and what stands before it.

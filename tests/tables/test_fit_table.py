@@ -1,5 +1,7 @@
 """Mixed tables: types, round trips, densities, conditions, imputation, and what bad input is told."""
 
+import itertools
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -228,8 +230,29 @@ def test_an_unseen_category_has_its_share_of_the_rest_of_the_row(frame, unseen):
     share = 0.5 / (frame["kind"].notna().sum() + 1) if unseen is None else unseen
     assert kind.unseen == pytest.approx(share)
     each = frame.iloc[[0] * len(kind.values)].assign(kind=list(kind.values))
-    whole = np.logaddexp.reduce(flow.log_prob(each)) + np.log(share)
+    if kind.missing:
+        each = pd.concat([each, frame.iloc[[0]].assign(kind=[None])], ignore_index=True)
+    whole = np.logaddexp.reduce(flow.log_prob(each)) + np.log(share) - np.log1p(-share)
     assert flow.log_prob(rows).iloc[0] == pytest.approx(whole, rel=1e-5)
+
+
+def test_probabilities_of_seen_and_unseen_categories_sum_to_1():
+    rng = np.random.default_rng(0)
+    letters = rng.choice(list("abcdefgh"), 200, p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.04, 0.01])
+    rows = pd.DataFrame({"k": letters, "m": np.where(rng.random(200) < 0.6, "x", "y")})
+    flow = flowkit.fit_table(rows, unseen=0.1, layers=1, hidden=[8], epochs=2, verbose=0)
+    each = pd.DataFrame(
+        list(itertools.product([*sorted(set(letters)), "new"], ["x", "y", "new"])), columns=["k", "m"]
+    )
+    assert np.exp(flow.log_prob(each, samples=500)).sum() == pytest.approx(1, abs=0.02)
+    assert np.exp(flow.log_prob(each.tail(1), samples=500)).sum() == pytest.approx(0.01, abs=1e-3)
+
+
+def test_a_missing_category_is_no_unseen_one():
+    rows = pd.DataFrame({"k": ["a", "b", "c"] * 20, "x": np.random.default_rng(0).normal(size=60)})
+    flow = flowkit.fit_table(rows, layers=1, hidden=[4], epochs=1, verbose=0)
+    with pytest.warns(UserWarning, match="got a missing entry in column 'k' of row 0"):
+        assert np.isneginf(flow.log_prob(rows.head(1).assign(k=[None])).iloc[0])
 
 
 def test_all_columns_that_need_a_decision_are_named_at_once():
