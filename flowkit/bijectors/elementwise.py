@@ -3,11 +3,13 @@
 import math
 from typing import Any
 
+import keras
 from keras import ops
 
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Domain, Tensor, sum_event
 from flowkit.contract.call import Call
-from flowkit.numerics import log1mexp, log_sigmoid, softplus, tanh
+from flowkit.contract.domain import first_and_last
+from flowkit.numerics import log1mexp, log_sigmoid, maximum, minimum, softplus, tanh
 
 
 class Elementwise(Bijector):
@@ -103,6 +105,8 @@ class Sigmoid(Elementwise):
 class Logit(Sigmoid):
     """y = log(x / (1 - x)), from (0, 1) onto the real line: `Sigmoid` read backwards.
 
+    The inverse stays strictly inside (0, 1), however far out y is: what a flow draws, it can score.
+
     >>> y, log_det = Logit()(ops.full((1, 2), 0.75))
     >>> round(float(y[0, 0]), 4), round(float(log_det[0]), 4)
     (1.0986, 3.348)
@@ -110,7 +114,12 @@ class Logit(Sigmoid):
 
     spec = BijectorSpec(domain=Domain.UNIT_INTERVAL)
 
-    _forward, _inverse = Sigmoid._inverse, Sigmoid._forward
+    _forward = Sigmoid._inverse
+
+    def _inverse(self, y):
+        x, log_slope = Sigmoid._forward(self, y)
+        first, last = first_and_last(0.0, 1.0, keras.backend.standardize_dtype(x.dtype))
+        return minimum(maximum(x, float(first)), float(last)), log_slope
 
 
 class Tanh(Elementwise):

@@ -113,7 +113,7 @@ class Flow(FlowModel):
             self.draws = {inverse: self.bijector.spec.draws(inverse=inverse) for inverse in (False, True)}
             latent = as_tuple(self.bijector.compute_output_shape(x_shape))
             self.latent_shape = latent[1:]
-            self.rows_of_a_block = default_batch_size(math.prod(self.latent_shape))
+            self.rows_of_a_block = default_batch_size(event_size(latent) or 1)
             self.may_lose_digits = may_lose_digits(self.bijector)
             # Keras traces the model anew before each batch while a layer is not built.
             build_for(self.base, latent, c_shape)
