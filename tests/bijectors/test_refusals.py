@@ -120,6 +120,8 @@ BAD = [
         lambda: Chain([Shift(1.0), keras.layers.Dense(3)]),
         "got the entry <Dense .*expected a list of bijectors",
     ),
+    (lambda: Inverse(keras.layers.Dense(2)), "got .*Dense.*, expected .*bijector"),
+    (lambda: MultiScale([keras.layers.Dense(2)]), "got .*Dense.*, expected .*bijector"),
     (lambda: Chain([shared := Shift(), Permute(), shared]), "got a part twice"),
     (
         lambda: Chain([Sigmoid(), Sigmoid()], name="mine"),
