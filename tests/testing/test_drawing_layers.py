@@ -4,7 +4,6 @@ import pytest
 
 from flowkit.testing import parametrize_bijectors
 from tests.testing.drawing_layers import DRAWING
-from tests.testing.families import FAMILIES
 
 # One that is read backwards, in a chain or on a scale asks its layer, whatever the layer.
 PLAIN = [case for case in DRAWING if "(" not in case.name]
@@ -18,10 +17,4 @@ def test_no_alarm(bijector, check):
 @pytest.mark.one_engine
 @parametrize_bijectors([case for case in DRAWING if case not in PLAIN])
 def test_no_alarm_in_other_places(bijector, check):
-    check(bijector)
-
-
-@pytest.mark.one_engine
-@parametrize_bijectors(FAMILIES)
-def test_families(bijector, check):
     check(bijector)
