@@ -83,6 +83,8 @@ BAD = [
         "Squeeze 'second'.*axis 1 to be a multiple of 2, received 3",
     ),
     (lambda: Squeeze().inverse(ones(1, 2, 2, 6)), r"c a multiple of 4, received shape \(1, 2, 2, 6\)"),
+    (called(built(Inverse(Squeeze()), 4, 4, 4), 2, 4, 4, 6), r"c a multiple of 4, received shape"),
+    (lambda: built(Inverse(Squeeze()), 4, 4, 4).inverse(ones(4, 5, 4, 1)), "a multiple of 2, received 5"),
     (called(Reshape((10,)), 2, 3, 4), r"an event of 10 entries to make \(10,\) of, received \(3, 4\)"),
     (lambda: Flatten().inverse(ones(2, 12)), "a first call on data, or source="),
     (lambda: built(Flatten(), 3, 4).inverse(ones(2, 11)), r"latents of event shape \(12,\)"),
