@@ -14,9 +14,8 @@ import flowkit  # noqa: F401  (chooses the engine)
 from flowkit.engines import engine
 from flowkit.testing import check_bijector
 from tests.testing.awkward_bijectors import AWKWARD
-from tests.testing.bounded_layers import BOUNDED
 
-CASES = [*AWKWARD, *BOUNDED]
+CASES = AWKWARD
 
 # What depends on what is drawn; the other clauses try one fixed example.
 DRAWN = [

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 
-from flowkit import BijectorSpec, ContractError, Flow
+from flowkit import BijectorSpec, ContractError, Flow, zoo
 from flowkit.bijectors import (
     ActNorm,
     BlockAutoregressive,
@@ -104,6 +104,18 @@ BAD = [
     (lambda: from_zuko({}), ValueError, "got no variables, expected some such as transform"),
     (lambda: from_zuko({"flow.x.order": [0]}), ValueError, "got flow.x.order"),
     (lambda: Chain(ActNorm()), TypeError, "expected a list of bijectors"),
+    (
+        lambda: Flow(Coupling(MLP([8], context="required")), embedding=np.tanh),
+        TypeError,
+        "expected a Keras layer or model",
+    ),
+    (lambda: zoo.glow(coupling="linear"), ValueError, "glow's coupling: got 'linear', expected one of "),
+    (
+        lambda: zoo.glow(permutation="rotate"),
+        ValueError,
+        "glow's permutation: got 'rotate', expected one of ",
+    ),
+    (lambda: zoo.glow(input_shape=(8, 8)), ValueError, "glow's input_shape: got (8, 8), expected"),
     (lambda: check_bijector(flow()), TypeError, "Pass the bijector of a flow"),
     (lambda: check_bijector("flow"), TypeError, "check_bijector: got 'flow', expected a Bijector"),
     (lambda: check_distribution("normal"), TypeError, "got 'normal', expected a Distribution"),

@@ -76,7 +76,7 @@ def test_an_early_end_and_the_best_weights(images, capsys):
     scores = [row["val_bits_per_dim"] for row in log]
     assert (metrics["kept_epoch"], metrics["epochs"], len(log)) == (0, 2, 2)  # 0 are the weights of the start
     assert metrics["validation_bits_per_dim"] < min(scores)
-    assert metrics["train_bits_per_dim"] == log[best - 1]["bits_per_dim"]
+    assert metrics["train_bits_per_dim"] is None
     recipe, flow = RunFolder(images).recipe(), RunFolder(images).load_flow()
     held_out, test = (load_data(recipe, split) for split in ("validation", "test"))
     for split, name in ((held_out, "validation"), (test, "test")):
@@ -88,10 +88,7 @@ def test_an_early_end_and_the_best_weights(images, capsys):
 def test_a_run_that_has_ended_early_is_over(images, capsys):
     before = numbers(images)
     assert main(["train", str(images.parent / "r.toml"), "--out", str(images), "--resume"]) == 0
-    assert (
-        f"stopped early: no better validation score since epoch {before[0]['kept_epoch']}"
-        in capsys.readouterr().out
-    )
+    assert "stopped early: no better validation score since the start" in capsys.readouterr().out
     after = numbers(images)
     assert after[1] == before[1]
     for key in ("test_bits_per_dim", "validation_bits_per_dim", "kept_epoch", "epochs"):

@@ -5,7 +5,6 @@ import pytest
 from arrays import f64
 
 from flowkit.bijectors import Scale, Shift
-from flowkit.contract import ContractError
 
 pytestmark = pytest.mark.one_engine
 
@@ -29,9 +28,3 @@ def test_learned_ones_start_as_the_identity():
         np.testing.assert_array_equal(f64(z), X)
         np.testing.assert_array_equal(f64(log_det), np.zeros(4))
         assert [tuple(w.shape) for w in layer.trainable_weights] == [(3,)]
-
-
-@pytest.mark.parametrize("kind", [Shift, Scale])
-def test_a_list_of_the_wrong_length_is_refused(kind):
-    with pytest.raises(ContractError, match=r"or 3 for as many, received \[1.0, 2.0\]"):
-        kind([1.0, 2.0])(X)

@@ -3,14 +3,12 @@
 import numpy as np
 import pytest
 from arrays import array
-from keras import ops
 
 from flowkit import Flow
-from flowkit.bijectors import Autoregressive, Coupling, Inverse, Pointwise
+from flowkit.bijectors import Autoregressive, Inverse, Pointwise
 from flowkit.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
-from flowkit.contract import ContractError, Domain
-from flowkit.engines import engine
-from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture, Transform
+from flowkit.contract import ContractError
+from flowkit.transforms import Additive, Affine, RationalQuadratic, SigmoidMixture
 
 pytestmark = pytest.mark.one_engine
 
@@ -55,27 +53,6 @@ def test_the_context_reaches_every_entry(size, kind, hidden, perturb):
     assert (one != other).all()
 
 
-@pytest.mark.one_engine
-def test_layers_too_narrow_to_hear_all_are_refused():
-    with pytest.raises(ContractError, match=r"each of 8 entries hears all before it.*at least 8 wide"):
-        MADE([4], features=8).build((None, 8))
-    with pytest.raises(ContractError, match="a multiple of 4 entries"):
-        MADE([8], features=6).build((None, 4))
-    with pytest.raises(ValueError, match="a list of widths"):
-        MADE([])
-    MADE([4], features=1).build((None, 1))
-    with pytest.raises(
-        ContractError, match=r"each of 3 entries hears all before it, received degrees \[\[1, 1"
-    ):
-        MADE([4], features=3, degrees=[[1, 1, 1, 1]]).build((None, 3))
-    for degrees in ([[2, 1]], [[1, 2, 2]], []):
-        with pytest.raises(
-            ValueError,
-            match=r"degrees: got .*, expected lists that never fall, of the lengths \[2\]",
-        ):
-            MADE([2], degrees=degrees)
-
-
 def test_masked_blocks_add_what_they_say_and_begin_as_the_identity(perturb):
     rng = np.random.default_rng(0)
     net = ResidualMADE(6, blocks=2, features=6, context="required", activate_last=False)
@@ -97,18 +74,6 @@ def test_masked_blocks_add_what_they_say_and_begin_as_the_identity(perturb):
     assert ResidualMADE.from_config(net.get_config()).get_config() == net.get_config()
     assert repr(net) == "ResidualMADE(6, activate_last=False, features=6, context='required')"
     assert repr(MADE([6], context="required")) == "MADE([6], context='required')"
-
-
-@pytest.mark.one_engine
-def test_masked_blocks_that_cannot_be_are_refused():
-    with pytest.raises(ContractError, match=r"each of 8 entries hears all before it.*at least 8 wide"):
-        ResidualMADE(4, features=8).build((None, 8))
-    with pytest.raises(
-        ValueError, match=r"degrees: got \[1, 2\], expected lists that never fall, of the lengths \[3"
-    ):
-        ResidualMADE(3, degrees=[1, 2])
-    with pytest.raises(ValueError, match="ResidualMADE's blocks: got 0, expected a whole number from 1 to"):
-        ResidualMADE(3, blocks=0)
 
 
 @pytest.mark.wide("transform")
@@ -140,52 +105,10 @@ def test_the_way_back_does_not_meet_what_is_not_known_yet(perturb):
     np.testing.assert_allclose(back[:, :4], x[:, :4], atol=1e-3)
 
 
-def test_a_network_that_hears_all_entries_is_refused():
-    with pytest.raises(ContractError, match="those before it alone, received MLP"):
-        Autoregressive(MLP([8])).build((None, 4))
-
-
 def test_samples_of_the_inverse_take_one_pass():
     spec = Inverse(Autoregressive(MADE([8]))).spec
     assert (spec.forward, spec.inverse) == ("sequential", "analytic")
     assert Autoregressive(MADE([8]), SigmoidMixture()).spec.inverse == "iterative"
-
-
-@pytest.mark.one_engine
-@pytest.mark.parametrize("order", [[0, 0, 1], [1, 2, 3], "backwards"])
-def test_an_order_that_is_none_is_refused(order):
-    with pytest.raises(ValueError, match=r"Autoregressive's order: got .*, expected (a permutation|one of)"):
-        Autoregressive(MADE([8]), order=order)
-    with pytest.raises(ContractError, match="3 entries, for its order"):
-        Autoregressive(MADE([8]), order=[2, 0, 1]).build((None, 4))
-
-
-@pytest.mark.one_engine
-def test_a_transform_between_two_sets_is_refused():
-    class Log(Transform):
-        parameters, domain = 1, Domain.POSITIVE
-
-    for layer in (Autoregressive, Coupling):
-        with pytest.raises(
-            ContractError, match=r"onto itself.*Log\(\), from Domain.POSITIVE onto Domain.REAL"
-        ):
-            layer(MADE([8]), Log())
-
-
-@pytest.mark.wide("transform")
-@pytest.mark.parametrize(
-    "transform", [Affine("tanh"), "additive", RationalQuadratic(4), SigmoidMixture(3)], ids=repr
-)
-@pytest.mark.parametrize("event", [(1,), (4,), (2, 3, 2)])
-def test_a_pointwise_map_treats_each_entry_by_itself(transform, event, perturb):
-    layer = built(Pointwise(transform), perturb, (None, *event))
-    x = np.random.default_rng(0).normal(size=(7, *event)).astype("float32")
-    z, log_det = layer(x)
-    back, log_back = layer.inverse(z)
-    assert z.shape == x.shape
-    np.testing.assert_allclose(array(back), x, atol=1e-4)
-    np.testing.assert_allclose(array(log_back), -array(log_det), atol=2e-4)
-    assert (array(z) != x).all()
 
 
 def test_a_number_can_be_modelled_given_a_context():
@@ -205,28 +128,6 @@ def test_a_number_can_be_modelled_given_a_context():
         flow.log_prob(y)
 
 
-@pytest.mark.parametrize(
-    ("context", "message"),
-    [
-        (np.zeros(6, "int32"), r"expected vectors \(batch, k\).*received shape \(6,\).*one_hot"),
-        (None, r"expected vectors \(batch, k\).*received none.*one_hot"),
-        (np.zeros((6, 2, 3), "float32"), r"one vector for each sample, received .*\(6, 2, 3\).*embedding="),
-        ({"a": np.zeros((6, 2), "float32")}, r"expected one tensor, received a dict of 'a'.*embedding="),
-    ],
-)
-def test_a_pointwise_network_makes_one_vector_of_each_context(context, message):
-    """A label for each sample would pass for as many entries as there are samples."""
-    with pytest.raises(ContractError, match=message):
-        Pointwise("affine", MLP([4]))(np.ones((6, 1), "float32"), context=context)
-    with pytest.raises(ContractError, match="received one with context='required'"):
-        Pointwise("affine", MLP([4], context="required"))
-
-
-def test_a_network_that_was_told_another_width_is_told_what_to_do():
-    with pytest.raises(ContractError, match=r"MLP to return 2 channels.*\(6, 7\).*features=, leave them out"):
-        Pointwise("affine", MLP([4], features=7))(np.ones((6, 1), "float32"), context=np.ones((6, 2)))
-
-
 def test_a_residual_network_starts_at_zero_and_hears_its_context(perturb):
     net = ResidualMLP(8, blocks=3, features=4, context="required")
     x = np.ones((2, 3), "float32")
@@ -236,19 +137,3 @@ def test_a_residual_network_starts_at_zero_and_hears_its_context(perturb):
     assert (one != other).all()
     with pytest.raises(ValueError, match="blocks: got 0, expected a whole number from 1 to 1024"):
         ResidualMLP(8, blocks=0)
-
-
-@pytest.mark.two_engines
-def test_gradients_go_through_the_sequential_inverse(perturb):
-    layer = built(Autoregressive(MADE([8], activation="tanh"), Affine("tanh")), perturb, (None, 3))
-    z = ops.convert_to_tensor(X[:2, :3])
-    _, (gradient,) = engine.gradients(lambda given: ops.sum(layer.inverse(given[0])[0] ** 2), [z])
-    x = array(layer.inverse(z)[0])
-    # d(x^2)/dz = 2 x dx/dz, and dx/dz is the inverse of dz/dx.
-    step, jacobian = 1e-2, []
-    for j in range(3):
-        moved = np.eye(3, dtype="float32")[j] * step
-        jacobian.append((array(layer(x + moved)[0]) - array(layer(x - moved)[0])) / (2 * step))
-    forward = np.stack(jacobian, axis=-1)  # (batch, outputs, inputs)
-    expected = np.einsum("bi,bij->bj", 2 * x, np.linalg.inv(forward))
-    np.testing.assert_allclose(array(gradient), expected, rtol=2e-2, atol=2e-2)

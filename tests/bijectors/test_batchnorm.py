@@ -7,7 +7,6 @@ from arrays import array, f64
 
 from flowkit import Flow
 from flowkit.bijectors import ActNorm, BatchNorm, Chain
-from flowkit.contract import ContractError
 
 EPSILON = np.finfo("float32").eps
 
@@ -57,20 +56,3 @@ def test_a_training_step_moves_the_statistics_and_nothing_else_does(x):
     assert abs(mean).max() > 1e-3
     flow.log_prob(x), flow.sample(3), flow.evaluate(x, verbose=0)
     np.testing.assert_allclose(f64(layer.mean), mean, atol=1e-5)
-
-
-def test_what_is_learned_and_what_is_not(x):
-    layer = BatchNorm().adapt(x)
-    assert [w.name for w in layer.trainable_weights] == ["g", "b"]
-    assert {w.name for w in layer.non_trainable_weights} == {"mean", "variance", "adapted"}
-    with pytest.raises(ContractError, match="BatchNorm 'mine' broke 'adapted'"):
-        BatchNorm(name="mine")(x)
-    with pytest.warns(UserWarning, match="1 of 3 channels do not vary"):
-        BatchNorm().adapt(x * np.float32([1, 0, 1]))
-
-
-def test_bad_arguments_are_refused():
-    with pytest.raises(ValueError, match=r"momentum: got 1, expected a number in \[0, 1\)"):
-        BatchNorm(momentum=1)
-    with pytest.raises(ValueError, match="epsilon: got 0, expected a finite number above 0"):
-        BatchNorm(epsilon=0)

@@ -8,17 +8,15 @@ from arrays import array, f64, tensor
 from keras import ops
 
 from flowkit import Flow
-from flowkit.bijectors import Chain, Continuous, Inverse, OnColumns, Scale
+from flowkit.bijectors import Chain, Continuous, Inverse, OnColumns
 from flowkit.bijectors.solvers import Solver, adapt_steps
 from flowkit.conditioners import Field
 from flowkit.contract import ContractError
 from flowkit.contract.call import Call
 from flowkit.engines import engine
 from flowkit.numerics import matmul
-from flowkit.testing import check_bijector, checker
 
 X = np.random.default_rng(0).normal(size=(4, 3)).astype("float32")
-FRESH = keras.random.SeedGenerator(0)
 MATRIX = np.random.default_rng(1).normal(size=(3, 3)).astype("float32") * 0.7
 
 
@@ -136,61 +134,6 @@ def test_products_of_the_field_are_those_of_the_engine(options, perturb):
         np.testing.assert_allclose(row, (ahead - behind) / 2e-2, atol=2e-3)
 
 
-class WrongSign(Continuous):
-    def run(self, x, call, noise=None, derived=None):
-        y, log_det = super().run(x, call, noise)
-        return y, -log_det if call.inverse else log_det
-
-
-class TimeReversed(Continuous):
-    """Right for a field that does not depend on t."""
-
-    def _rate(self, given, call, integrate=True):
-        rate = super()._rate(given, call, integrate)
-        return (lambda x, t: rate(x, 1 - t)) if call.inverse else rate
-
-
-class Redrawn(Continuous):
-    """Noise of its own in each stage."""
-
-    def _rate(self, given, call, integrate=True):
-        rate = super()._rate
-
-        def redrawn(x, t):
-            noise = keras.random.normal(ops.shape(given["noise"]), dtype=x.dtype, seed=FRESH)
-            return rate({**given, "noise": noise}, call, integrate)(x, t)
-
-        return redrawn
-
-
-class AtTheWrongPoint(Continuous):
-    def _rate(self, given, call, integrate=True):
-        rate = super()._rate(given, call, integrate)
-        return lambda x, t: (rate(x, t)[0], rate(0.5 * x, t)[1])
-
-
-@pytest.mark.one_engine
-@pytest.mark.parametrize(
-    ("wrong", "clause", "options"),
-    [
-        (WrongSign, "inverse log-det", {}),
-        (TimeReversed, "round trip", {}),
-        (Redrawn, "noise", {"trace": "gaussian"}),
-        (AtTheWrongPoint, "log-det", {}),
-    ],
-)
-def test_the_checker_catches(wrong, clause, options, monkeypatch):
-    monkeypatch.setattr(checker, "_SHRINKS", 8)
-
-    def make(kind):
-        return lambda: kind(Field([6]), "midpoint", steps=8, **options)
-
-    given = {"event_shapes": [(2,)], "examples": 2, "clauses": [clause]}
-    check_bijector(make(Continuous), **given)
-    with pytest.raises(ContractError, match=f"broke '{clause}'"):
-        check_bijector(make(wrong), **given | {"examples": 6})  # two may show nothing
-
-
 @pytest.mark.one_engine
 def test_guidance_moves_the_velocity_away_from_that_without_a_context(perturb):
     field, context = Field([8], context="optional"), tensor(X[:, :2], "float32")
@@ -260,17 +203,6 @@ class Dropping(keras.Layer):
         return self.dropout(x)
 
 
-@pytest.mark.one_engine
-def test_it_is_the_last_of_a_chain_saved_and_loaded(perturb, tmp_path):
-    flow = Flow(Chain([Scale(0.5), Continuous(Field([8]), steps=4)]))
-    flow.build((None, 3))
-    perturb(flow)
-    flow.save(tmp_path / "flow.keras")
-    again = keras.saving.load_model(tmp_path / "flow.keras")
-    np.testing.assert_array_equal(again.log_prob(X), flow.log_prob(X))
-    assert flow.exact == "exact"
-
-
 @pytest.mark.two_engines
 def test_samples_take_as_many_steps_as_are_asked_for(perturb):
     flow = Flow(Continuous(Field([8]), "dopri5", rtol=1e-6, atol=1e-6))
@@ -318,22 +250,6 @@ def test_the_divergence_is_estimated_above_sixteen_entries(within):
     few = Flow(within(Continuous(Field([8]), "euler", steps=2)))
     few.build((None, 16))
     assert few.exact == exact.exact == "exact"
-
-
-class Decay(keras.Layer):
-    """v = w tanh(x) and a little of the entry before: few draws estimate its divergence well."""
-
-    def build(self, x_shape):
-        self.w = self.add_weight(shape=(x_shape[-1],), initializer="ones", name="w")
-
-    def call(self, x, t):
-        return self.w * ops.tanh(x) + 0.1 * ops.roll(x, 1, axis=-1)
-
-
-@pytest.mark.one_engine
-def test_the_checker_judges_an_estimate_by_default():
-    clauses = ["round trip", "log-det", "inverse log-det", "log-det kind", "noise"]
-    check_bijector(lambda: Continuous(Decay(), steps=6), event_shapes=[(17,)], examples=2, clauses=clauses)
 
 
 @pytest.mark.one_engine

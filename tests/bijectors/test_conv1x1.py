@@ -55,28 +55,6 @@ def test_the_plain_matrix_has_numpys_log_det_whatever_its_sign(seed):
     np.testing.assert_allclose(f64(layer.log_abs_det()), np.linalg.slogdet(w.astype("float64"))[1], atol=atol)
 
 
-@pytest.mark.wide("plain")
-@pytest.mark.parametrize("plain", [False, True])
-@pytest.mark.parametrize("event", [(C,), (5, C), (3, 4, C)])
-def test_every_place_is_multiplied_and_counted(event, plain):
-    layer = Conv1x1(lu=not plain, seed=0)
-    x = np.random.default_rng(0).normal(size=(2, *event)).astype("float32")
-    layer.build(x.shape)
-    w = np.random.default_rng(1).normal(0, 0.1, (C, C)).astype("float32") + np.eye(C, dtype="float32") * 2
-    if plain:
-        layer.kernel.assign(w)
-    else:
-        layer.log_s.assign(np.full(C, 0.5, "float32"))
-    matrix = f64(layer.matrix())
-    z, log_det = layer(x)
-    np.testing.assert_allclose(
-        f64(z), x.astype("float64") @ matrix, atol=4 * C * EPSILON * np.abs(x).max() * 2
-    )
-    places = np.prod(event[:-1], dtype=int)
-    expected = places * np.linalg.slogdet(matrix)[1]
-    np.testing.assert_allclose(f64(log_det), [expected] * 2, rtol=4 * C * EPSILON)
-
-
 @pytest.mark.parametrize("lu", [True, False])
 def test_it_starts_as_a_rotation(lu):
     layer = Conv1x1(lu=lu, seed=0)
@@ -102,13 +80,6 @@ def test_the_seed_rules_the_start():
     np.testing.assert_array_equal(start(1), start(1))
     assert np.abs(start(1) - start(2)).max() > 0.1
     assert np.abs(start(None) - start(None)).max() > 0.1  # two layers of one model must differ
-
-
-def test_only_the_learned_factors_are_trained():
-    layer = Conv1x1()
-    layer.build((None, C))
-    assert {w.name for w in layer.trainable_weights} == {"L", "U", "log_s"}
-    assert {w.name for w in layer.non_trainable_weights} == {"P", "sign"}
 
 
 @pytest.mark.parametrize("lu", [True, False])

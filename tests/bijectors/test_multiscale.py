@@ -42,12 +42,6 @@ def test_the_second_half_of_the_channels_leaves_first(x):
     np.testing.assert_array_equal(f64(flow.join_latents(flow.split_latents(z))), expected)
 
 
-def test_one_scale_is_that_scale_and_flat(x):
-    z, log_det = MultiScale([Chain([Squeeze(), Scale(0.5)])])(x)
-    np.testing.assert_allclose(f64(z), (squeeze(x) * np.exp(0.5)).reshape(5, -1), rtol=4 * EPSILON)
-    np.testing.assert_allclose(f64(log_det), 16, rtol=4 * EPSILON)
-
-
 def given(channels, seed=0):
     """A known 1x1 network from `channels` to twice as many, and the same in float64."""
     rng = np.random.default_rng(seed)
@@ -90,12 +84,6 @@ def test_min_scale_bounds_the_standard_deviations_of_priors(x, answer):
     assert np.isfinite(f64(flow.inverse(z)[0])).all()
 
 
-@pytest.mark.one_engine
-def test_a_min_scale_that_is_no_fraction_is_refused():
-    with pytest.raises(ValueError, match=r"min_scale: got 1.5, expected a number in \[0, 1\)"):
-        MultiScale([Squeeze()], min_scale=1.5)
-
-
 def test_the_top_prior_deals_its_channels_in_halves(x):
     top = TopPrior(num_classes=3)
     flow = MultiScale([Squeeze()], top_prior=top)
@@ -136,18 +124,6 @@ def test_the_latents_of_two_classes_differ_only_through_the_top_prior(x, perturb
 
 
 @pytest.mark.one_engine
-def test_too_many_levels_for_the_image_says_how_many_it_can_take():
-    flow = MultiScale([Squeeze() for _ in range(4)], name="mine")
-    with pytest.raises(ContractError) as caught:
-        flow(np.zeros((2, 8, 8, 1), "float32"))
-    assert caught.value.clause == "levels"
-    message = str(caught.value)
-    assert "MultiScale 'mine'" in message
-    assert "(8, 8, 1), which is (1, 1, 8) when scale 4 is reached" in message
-    assert "Use at most 3 levels" in message
-
-
-@pytest.mark.one_engine
 @pytest.mark.parametrize("size", [(30, 33, 3), (28, 30, 3)])
 def test_a_wrong_size_is_told_with_sizes_that_fit_all_levels(size):
     """Also where the first level cannot halve it, and where parts before the squeeze take any size."""
@@ -166,39 +142,6 @@ def test_an_image_that_was_refused_leaves_nothing_behind():
         flow(np.zeros((2, 4, 4, 1), "float32"))
     z, _ = flow(np.zeros((2, 8, 8, 3), "float32"))
     assert tuple(z.shape) == (2, 192)
-
-
-def test_an_odd_number_of_channels_cannot_be_halved():
-    with pytest.raises(ContractError, match="even number of channels after scale 1"):
-        MultiScale([Chain([]), Squeeze()])(np.zeros((2, 4, 4, 3), "float32"))
-
-
-def test_another_image_size_than_it_was_built_for_is_refused(x):
-    flow = MultiScale([Squeeze(), Squeeze()])
-    flow(x)
-    with pytest.raises(ContractError, match=r"\(8, 4, 1\).*received shape \(5, 4, 4, 1\)"):
-        flow(np.zeros((5, 4, 4, 1), "float32"))
-
-
-@pytest.mark.parametrize("call", ["inverse", "split_latents"])
-def test_latents_before_any_data_ask_for_the_size(call):
-    with pytest.raises(ContractError, match=r"to know the size of the data.*\.build\("):
-        getattr(MultiScale([Squeeze()]), call)(np.zeros((2, 16), "float32"))
-
-
-@pytest.mark.one_engine
-def test_latents_of_the_wrong_length_are_refused(x):
-    flow = MultiScale([Squeeze(), Squeeze()])
-    flow(x)
-    with pytest.raises(ContractError, match=r"flat latents \(batch, 32\), received shape \(2, 31\)"):
-        flow.inverse(np.zeros((2, 31), "float32"))
-
-
-@pytest.mark.one_engine
-@pytest.mark.parametrize(("scales", "priors"), [(0, []), (2, []), (2, [None, None])])
-def test_scales_and_priors_must_go_together(scales, priors):
-    with pytest.raises(ValueError, match="one prior fewer than scales"):
-        MultiScale([Squeeze() for _ in range(scales)], priors=priors)
 
 
 def test_parts_that_are_built_leave_the_size_open(x):

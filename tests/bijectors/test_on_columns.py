@@ -8,7 +8,6 @@ from keras import ops
 from flowkit.bijectors import Autoregressive, Chain, Coupling, OnColumns, Pointwise, Scale, Standardize
 from flowkit.conditioners import MADE, MLP, AngularMADE, AngularMLP
 from flowkit.contract import ContractError, Domain
-from flowkit.surjections import Augment
 from flowkit.transforms import Affine, ByColumn, CircularRationalQuadratic, RationalQuadratic
 
 pytestmark = pytest.mark.one_engine
@@ -29,31 +28,6 @@ def test_a_column_that_cannot_be_taken_has_its_place_among_all():
     x[:, 3] = 2.0
     with pytest.raises(ContractError, match="received column 3: all 6 entries are 2"):
         OnColumns(Chain([Standardize()]), [False, True, False, True]).adapt(x)
-
-
-@pytest.mark.one_engine
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda: OnColumns(Affine(), [True]), TypeError, "expected a bijector"),
-        (lambda: OnColumns(Scale(), [0, 1]), ValueError, "True or False for each"),
-        (lambda: OnColumns(Scale(), [False, False]), ValueError, "at least one of them True"),
-        (lambda: OnColumns(Augment(1), [True]), ContractError, "expected a bijector that draws nothing"),
-        (lambda: ByColumn([]), ValueError, r"transforms: got \[\], expected one for each column"),
-        (lambda: ByColumn([ByColumn([Affine()])]), ValueError, "expected one for each column"),
-        (lambda: ByColumn([Scale()]), TypeError, "expected a list of transforms"),
-    ],
-)
-def test_what_is_refused(make, error, message):
-    with pytest.raises(error, match=message):
-        make()
-
-
-@pytest.mark.one_engine
-def test_another_number_of_columns_is_refused():
-    x = np.ones((2, 3), "float32")
-    with pytest.raises(ContractError, match="expected 2 columns, one for each mark"):
-        OnColumns(Scale(), [True, False])(x)
 
 
 @pytest.mark.one_engine
@@ -85,12 +59,6 @@ def test_columns_beyond_those_that_there_are_are_named_when_a_layer_is_built(mak
         layer.features = 3
     with pytest.raises(ContractError, match=message):
         layer.build((None, 3))
-
-
-@pytest.mark.one_engine
-def test_a_coupling_of_halves_moves_real_columns_each_by_its_own_transform():
-    layer = Coupling(MLP([8]), ByColumn([RationalQuadratic(4), Affine()]))
-    assert tuple(layer(np.ones((2, 4), "float32"))[0].shape) == (2, 4)
 
 
 def test_each_column_is_moved_by_its_own_transform(perturb):

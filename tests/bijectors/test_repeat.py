@@ -25,13 +25,13 @@ from flowkit.bijectors import (
     Scale,
     Shift,
     Sigmoid,
-    Squeeze,
 )
 from flowkit.conditioners import MADE, MLP, ConvNet, LipschitzMLP
 from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.contract.call import Call
 from flowkit.engines import engine
 from flowkit.numerics import cos, sin
+from flowkit.testing import Case, parametrize_bijectors
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines
@@ -47,7 +47,17 @@ BLOCKS = {
     "repeat in a repeat": (lambda: Chain([Shift(), Repeat(Chain([Scale(), ActNorm()]), 2)]), VECTOR),
     "a network of Keras": (lambda: Coupling(keras.layers.Dense(2), "additive"), (4,)),
     "exact trace": (lambda: Residual(LipschitzMLP([8])), VECTOR),
+    "noise": (lambda: Residual(LipschitzMLP([8]), trace="hutchinson", terms=2), VECTOR),
+    "context": (lambda: Coupling(MLP([4], context="required")), VECTOR),
 }
+
+
+@parametrize_bijectors(
+    [Case(name, lambda make=make: Repeat(make(), 3), (event,)) for name, (make, event) in BLOCKS.items()],
+    clauses=["repeat"],
+)
+def test_it_answers_learns_and_adapts_as_separate_layers(bijector, check):
+    check(bijector)
 
 
 def data(event, rows=5):
@@ -70,31 +80,6 @@ def chain_of(layer, event):
     chain = Chain(layer.copies())
     chain.build((None, *event))
     return chain
-
-
-@pytest.mark.parametrize("name", BLOCKS)
-def test_both_directions_are_those_of_separate_layers(name, perturb):
-    layer, event = repeated(name, perturb)
-    chain = chain_of(layer, event)
-    x = data(event)
-    z, log_det = numpy(layer(x))
-    for one, other in zip((z, log_det), numpy(chain(x)), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-    for one, other in zip(numpy(layer.inverse(z)), numpy(chain.inverse(z)), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["glow step", "table", "autoregressive", "reads its weights when it runs"])
-@pytest.mark.parametrize("backprop", ["stored", "recompute", "reversible"])
-def test_gradients_are_those_of_separate_layers(name, backprop, perturb):
-    if backprop == "reversible" and name != "glow step":
-        return  # asks for inverses in closed form
-    layer, event = repeated(name, perturb, backprop=backprop)
-    chain = chain_of(layer, event)
-    found, wanted = (gradients(bijector, data(event)) for bijector in (layer, chain))
-    for place, column in enumerate(found):
-        rows = np.stack(wanted[place :: len(found)])
-        np.testing.assert_allclose(column, rows, rtol=2e-3, atol=1e-4 * np.abs(rows).max())
 
 
 def gradients(bijector, x, context=None, inverse=False):
@@ -124,19 +109,6 @@ def test_a_weight_first_read_without_gradients_has_its_gradient(perturb):
         np.testing.assert_allclose(column, rows, rtol=2e-3, atol=1e-4 * np.abs(rows).max())
 
 
-def test_adapting_is_that_of_separate_layers():
-    layer = Repeat(Chain([ActNorm(), Conv1x1(), Coupling(ConvNet(4))]), 3)
-    layer.build((None, *IMAGE))
-    chain = chain_of(layer, IMAGE)
-    x = data(IMAGE, rows=16)
-    assert not layer.adapted
-    layer.adapt(x)
-    chain.adapt(x)
-    assert layer.adapted
-    for one, other in zip(numpy(layer(x)), numpy(chain(x)), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
-
-
 def test_each_copy_draws_its_own_start():
     for make in (Conv1x1, lambda: Conv1x1(seed=3), lambda: Permute("shuffle", seed=0)):
         layer = Repeat(make(), 3)
@@ -144,31 +116,6 @@ def test_each_copy_draws_its_own_start():
         for one, other in ((0, 1), (1, 2)):
             rows = ops.convert_to_numpy(layer.weights[0])
             assert (rows[one] != rows[other]).any()
-
-
-@pytest.mark.one_engine
-def test_noise_is_dealt_to_the_copies_in_turn(perturb):
-    make = lambda: Residual(LipschitzMLP([8]), trace="hutchinson", terms=2)  # noqa: E731
-    layer = Repeat(make(), 3)
-    layer.build((None, *VECTOR))
-    perturb(layer)
-    chain = chain_of(layer, VECTOR)
-    noise = layer.draw_noise((5, *VECTOR), seed=0)
-    assert tuple(noise.shape) == (5, 9)
-    for one, other in zip(
-        numpy(layer(data(VECTOR), noise=noise)), numpy(chain(data(VECTOR), noise=noise)), strict=True
-    ):
-        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
-
-
-def test_weights_are_stored_once_and_loaded(tmp_path, perturb):
-    flow = Flow(Chain([Squeeze(), Repeat(Chain([ActNorm(), Coupling(ConvNet(4))]), 5)]))
-    flow.build((None, *IMAGE))
-    perturb(flow)
-    assert {weight.shape[0] for weight in flow.bijector.weights} == {5}
-    flow.save(tmp_path / "flow.keras")
-    loaded = keras.saving.load_model(tmp_path / "flow.keras")
-    np.testing.assert_array_equal(loaded.log_prob(data(IMAGE)), flow.log_prob(data(IMAGE)))
 
 
 def test_copies_come_back(perturb):
@@ -302,30 +249,8 @@ def test_weights_are_derived_once_for_all_copies(perturb):
     np.testing.assert_allclose(ops.convert_to_numpy(z), wanted, rtol=1e-5, atol=1e-6)  # the sums may cancel
 
 
-@pytest.mark.one_engine
-@pytest.mark.parametrize(
-    ("make", "error", "message"),
-    [
-        (lambda: Repeat(keras.layers.Dense(2), 2), TypeError, "expected a bijector"),
-        (lambda: Repeat(Shift(), 0), ValueError, "Repeat's n"),
-        (lambda: built(Shift()), ValueError, "is built"),
-        (lambda: built(Repeat(Squeeze(), 2), IMAGE), ContractError, "keeps the event's shape"),
-        (lambda: Repeat(Planar(), 2, backprop="reversible"), ContractError, "closed form"),
-        (lambda: built(Repeat(Coupling(constrained()), 2), (4,)), ContractError, "constraint"),
-    ],
-)
-def test_blocks_that_cannot_be_repeated_raise(make, error, message):
-    with pytest.raises(error, match=message):
-        make()
-
-
 def constrained():
     return keras.layers.Dense(4, kernel_constraint=keras.constraints.MaxNorm())
-
-
-def built(layer, event=VECTOR):
-    layer.build((None, *event))
-    return Repeat(layer, 2)
 
 
 @pytest.mark.one_engine

@@ -56,10 +56,3 @@ def test_a_column_without_a_density_is_named(column, message):
     with pytest.raises(ContractError, match=message):
         layer.adapt(x.astype("float32"))
     assert not layer.adapted
-
-
-def test_more_than_one_is_said():
-    with pytest.raises(
-        ContractError, match="column 0: all 3 entries are 1 in float32, and 1 more such columns"
-    ):
-        Standardize().adapt(np.ones((3, 2), "float32"))

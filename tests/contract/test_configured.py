@@ -81,13 +81,6 @@ def test_weights_are_shown_by_what_they_were_made_of():
     assert repr(RationalQuadratic()) == "RationalQuadratic()"
 
 
-def test_a_config_follows_a_changed_attribute():
-    layer = Coupling(MLP([8]), split="alternating")
-    layer.swap = True
-    assert layer.get_config()["swap"] is True
-    assert repr(layer) == "Coupling(MLP([8]), split='alternating', swap=True)"
-
-
 class Halving(Scale):
     """Passes an argument of its base by itself."""
 

@@ -24,11 +24,6 @@ def test_another_loss_is_refused_by_name(make, given):
     assert repr(value) in str(caught.value)
 
 
-def test_a_loss_by_place_is_refused_too():
-    with pytest.raises(ValueError, match="got 'mse'"):
-        Flow(Shift(0.0)).compile("adam", "mse")
-
-
 def test_no_loss_is_what_is_meant():
     flow = Flow(Shift())
     flow.compile("sgd", loss=None, run_eagerly=True)

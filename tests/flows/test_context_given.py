@@ -38,14 +38,6 @@ def of_ones(kind="required"):
     return flow
 
 
-@pytest.mark.parametrize(
-    "road", [(X, CONTEXT), ({"x": X, "context": CONTEXT},), {"x": X, "context": CONTEXT}]
-)
-def test_validation_takes_data_in_the_forms_of_fit(road):
-    told = conditional().fit(X, context=CONTEXT, validation_data=road, epochs=1, verbose=0).history
-    assert np.isfinite(told["val_loss"]).all()
-
-
 @pytest.mark.two_engines
 @pytest.mark.parametrize("kind", ["required", "optional"])
 def test_one_batch_takes_the_context_in_the_forms_of_fit(kind):

@@ -139,10 +139,6 @@ def test_parts_of_other_lengths_are_refused(x, context):
 # The checker
 
 
-def numbers(rng, batch, event):
-    return {"a": rng.normal(size=(batch, 2)).astype("float32"), "b": rng.normal(size=(batch, 3))}
-
-
 @pytest.mark.one_engine
 @pytest.mark.long
 def test_every_clause_takes_a_dict():
@@ -154,25 +150,6 @@ def test_every_clause_takes_a_dict():
     asked = {"context", "batch independence", "empty batch", "log-det", "output gradient", "log-det gradient"}
     asked |= {"saving", "shape inference", "compiled", "mixed precision", "finite"}
     assert {verdicts[clause] for clause in asked} == {"kept"}
-
-
-@pytest.mark.one_engine
-def test_a_function_may_make_the_dict():
-    clauses = ["context", "log-det", "saving"]
-    report = check_bijector(
-        Coupling(Reads()), event_shapes=[(4,)], context=numbers, examples=2, clauses=clauses
-    )
-    assert [result.verdict for result in report.results] == ["kept"] * 3
-
-
-@pytest.mark.one_engine
-def test_of_a_chain_that_adapts_too():
-    def steps():
-        return Chain([ActNorm(), Coupling(Reads(), Affine("tanh"))])
-
-    clauses = ["adaptation", "log-det"]
-    report = check_bijector(steps, event_shapes=[(4,)], context=SHAPES, examples=2, clauses=clauses)
-    assert [result.verdict for result in report.results] == ["kept"] * 2
 
 
 @keras.saving.register_keras_serializable("flowkit-tests")

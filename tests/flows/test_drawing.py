@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 from tolerance import PARITY
 
-from flowkit import Flow, latent
+from flowkit import Flow
 from flowkit.bijectors import Chain, Coupling, Permute, Shift
 from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
@@ -123,14 +123,6 @@ def test_a_part_of_the_rows_is_drawn_block_by_block(small_blocks):
     assert base.asked == {7}
     np.testing.assert_array_equal(np.concatenate(parts), whole[5:26])
     np.testing.assert_array_equal(np.concatenate(contexts), context[np.arange(5, 26) % 3])
-
-
-def test_levels_drawn_anew_are_drawn_as_samples_are():
-    flow = flow_of(TwoColumns())
-    x = np.zeros((50, 2), "float32")
-    with pytest.raises(ValueError, match="MultiScale"):
-        latent.resample(flow, x, [0])
-    assert (sampling.latents(flow, 50, None, 1.0, 3) == flow.sample(50, seed=3)).all()
 
 
 def test_a_closure_is_compiled_for_what_it_closes_over():

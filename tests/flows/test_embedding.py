@@ -16,8 +16,6 @@ from flowkit.conditioners import MLP, TopPrior
 from flowkit.contract import ContractError
 from flowkit.data.dequantize import Dequantize
 from flowkit.distributions import Normal
-from flowkit.engines import engine
-from flowkit.latent import resample
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines
@@ -150,32 +148,6 @@ def test_the_parts_see_its_answer_alone(flow, x, numbers):
     np.testing.assert_allclose(found, flow.log_prob(x, numbers), rtol=PARITY, atol=PARITY)
 
 
-@pytest.mark.parametrize("backprop", ["recompute", "reversible"])
-def test_gradients_reach_it_where_memory_is_saved(backprop, flow, x, numbers):
-    other = conditional(Counted(), base=Normal(conditioner=MLP([8])), backprop=backprop)
-    other.build({"x": (None, 4), "context": (None, 2)})
-    other.set_weights(flow.get_weights())
-
-    def gradients(flow):
-        def loss(values):
-            with keras.StatelessScope(list(zip(flow.trainable_variables, values, strict=True))):
-                return ops.sum(flow({"x": x, "context": numbers}))
-
-        values = [w.value for w in flow.trainable_variables]
-        _, found = engine.gradients(loss, values)
-        own = {id(w) for w in flow.embedding.trainable_variables}
-        return [
-            ops.convert_to_numpy(grad)
-            for w, grad in zip(flow.trainable_variables, found, strict=True)
-            if id(w) in own
-        ]
-
-    expected = gradients(flow)
-    assert all(np.abs(grad).max() > 1e-3 for grad in expected)
-    for one, two in zip(gradients(other), expected, strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-4, atol=1e-4 * np.abs(two).max())
-
-
 @pytest.mark.one_engine
 def test_the_example_of_the_user_guide_runs():
     page = (Path(__file__).parents[2] / "docs" / "user-guide.md").read_text(encoding="utf-8")
@@ -234,13 +206,6 @@ def test_several_draws_of_noise_ask_it_once(numbers):
 # What comes out
 
 
-def test_data_are_decoded_given_their_own_row(flow, numbers):
-    z = np.random.default_rng(0).normal(size=(6, 4)).astype("float32")
-    together = flow.decode(z, np.tile(numbers[:3], (2, 1)))
-    alone = np.concatenate([flow.decode(z[i : i + 1], numbers[i % 3 : i % 3 + 1]) for i in range(6)])
-    np.testing.assert_allclose(together, alone, rtol=10 * PARITY, atol=10 * PARITY)
-
-
 def test_samples_are_those_that_each_row_gives_alone(flow, numbers):
     """Row j of every draw belongs to context j, and latents to the seed and the place of a draw among all."""
     cold = flow.sample(4, numbers[:3], temperature=0.0)
@@ -251,40 +216,6 @@ def test_samples_are_those_that_each_row_gives_alone(flow, numbers):
     for j in range(3):
         alone = flow.sample(12, numbers[j : j + 1], seed=3)[j::3, 0]
         np.testing.assert_allclose(together[:, j], alone, rtol=10 * PARITY, atol=10 * PARITY)
-
-
-def test_rows_do_not_see_each_other(flow, x, numbers):
-    whole = flow.log_prob(x, numbers)
-    for size in (1, 7):
-        part = flow.log_prob(x, numbers, batch_size=size)
-        np.testing.assert_allclose(part, whole, rtol=10 * PARITY, atol=10 * PARITY)
-    order = np.random.default_rng(0).permutation(ROWS)
-    moved = flow.log_prob(x[order], numbers[order])
-    np.testing.assert_allclose(moved, whole[order], rtol=10 * PARITY, atol=10 * PARITY)
-
-
-def test_no_rows_are_no_error(flow, x, numbers):
-    assert flow.log_prob(x[:0], numbers[:0]).shape == (0,)
-    assert flow.sample(3, numbers[:0]).shape == (3, 0, 4)
-    assert flow.sample(0, numbers[:2]).shape == (0, 2, 4)
-
-
-def test_latents_are_drawn_given_its_answer(numbers):
-    image = np.random.default_rng(0).normal(size=(3, 4, 4, 1)).astype("float32")
-    flow = Flow(MultiScale([Squeeze(), Squeeze()]), Normal(conditioner=MLP([8])), embedding=Counted())
-    flow.build({"x": (None, 4, 4, 1), "context": (None, 2)})
-    assert resample(flow, image, [0], context=numbers[:3], seed=0).shape == image.shape
-
-
-@pytest.mark.one_engine
-def test_it_computes_in_low_precision_and_the_flow_does_not(policy, x, numbers):
-    policy("mixed_bfloat16")
-    flow = conditional(keras.layers.Dense(3), base=Normal(conditioner=MLP([8])))
-    flow.compile("adam")
-    flow.fit(x, context=numbers, epochs=1, verbose=0)
-    assert flow.embedding.compute_dtype == "bfloat16"
-    assert flow.log_prob(x, numbers).dtype == "float32"
-    assert np.isfinite(flow.log_prob(x, numbers)).all()
 
 
 @pytest.mark.one_engine
@@ -336,12 +267,6 @@ class Vectors(TopPrior):
 def test_what_nobody_reads_is_refused():
     with pytest.raises(ValueError, match=r"reads the output of the embedding 'dense.*context='required'"):
         Flow(Shift(0.0), embedding=keras.layers.Dense(3))
-
-
-@pytest.mark.one_engine
-def test_what_is_no_layer_is_refused():
-    with pytest.raises(TypeError, match=r"embedding: got .*, expected a Keras layer or model"):
-        Flow(Coupling(MLP([8], context="required")), embedding=np.tanh)
 
 
 @pytest.mark.one_engine

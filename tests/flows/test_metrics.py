@@ -3,7 +3,6 @@
 import keras
 import numpy as np
 import pytest
-from keras import ops
 from small_flows import Cube, Rows, vectors
 from tolerance import PARITY
 
@@ -11,16 +10,6 @@ from flowkit import Flow
 from flowkit.bijectors import Scale, Shift
 from flowkit.contract import ContractError
 from flowkit.training import GuardedOptimizer
-
-
-def test_evaluate_is_the_mean_of_log_prob(vector_flow, context_flow, x, context):
-    vector_flow.compile()
-    result = vector_flow.evaluate(x, batch_size=5, verbose=0, return_dict=True)
-    np.testing.assert_allclose(result["loss"], -vector_flow.log_prob(x).mean(), rtol=PARITY)
-    assert result.keys() == {"loss"}  # which no second number repeats
-    context_flow.compile()
-    result = context_flow.evaluate({"x": x, "context": context}, batch_size=5, verbose=0, return_dict=True)
-    np.testing.assert_allclose(result["loss"], -context_flow.log_prob(x, context).mean(), rtol=PARITY)
 
 
 def test_evaluate_takes_a_context_as_fit_does(context_flow, x, context):
@@ -42,15 +31,6 @@ def test_validation_data_are_scored(x, context):
         expected = -flow.log_prob(x[16:], context[16:]).mean()
         np.testing.assert_allclose(history["val_loss"][-1], expected, rtol=PARITY)
         assert history.keys() == {"loss", "val_loss"}
-
-
-def test_the_loss_is_the_weighted_mean():
-    log_prob = ops.convert_to_tensor([-1.0, -2.0, -6.0])
-    flow = vectors()
-    assert float(flow.compute_loss(y_pred=log_prob)) == 3.0
-    assert (
-        float(flow.compute_loss(y_pred=log_prob, sample_weight=ops.convert_to_tensor([1.0, 1.0, 0.0]))) == 1.0
-    )
 
 
 def test_metrics_count_weights():

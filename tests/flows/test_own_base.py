@@ -9,7 +9,6 @@ from tolerance import PARITY
 
 from flowkit import Flow
 from flowkit.bijectors import Shift, Squeeze
-from flowkit.contract import ContractError
 from flowkit.distributions import Normal
 
 pytestmark = pytest.mark.two_engines
@@ -37,22 +36,3 @@ def test_a_base_has_its_weights_when_the_flow_is_built():
     flow = Flow(Squeeze(), Scaled())
     flow.build((None, 4, 4, 3))
     assert [tuple(w.shape) for w in flow.base.weights] == [(2, 2, 12)]
-
-
-def test_a_base_may_depend_on_the_context(x, context):
-    class Moved(Normal):
-        context = "required"
-
-        def log_prob(self, z, context=None):
-            return super().log_prob(z - context)
-
-        def sample(self, shape, *, context=None, **options):
-            return super().sample(shape, **options) + context
-
-    flow = Flow(Shift(0.0), Moved())
-    np.testing.assert_allclose(
-        flow.log_prob(x[:, :2], context), Flow(Shift(0.0)).log_prob(x[:, :2] - context), rtol=PARITY
-    )
-    np.testing.assert_allclose(flow.sample(1, context, temperature=0.0)[0], context, rtol=PARITY)
-    with pytest.raises(ContractError, match="received none"):
-        flow.log_prob(x[:, :2])

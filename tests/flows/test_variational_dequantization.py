@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from small_flows import glow
 
 from flowkit import Flow
 from flowkit.bijectors import Chain, Conv1x1, Squeeze
@@ -100,8 +99,3 @@ def test_anything_else_is_refused_when_the_flow_is_made(wrong):
         TypeError, match=r"dequantize: got .*, expected a flowkit.data.Dequantize, or a Surjection"
     ):
         Flow(Conv1x1(), dequantize=wrong)
-
-
-def test_glow_still_takes_uint8(pixels):
-    flow = glow(input_shape=(8, 8, 1))
-    assert isinstance(flow.dequantize, Dequantize)

@@ -11,7 +11,8 @@ from flowkit.contract import Bijector
 from flowkit.engines import engine
 from flowkit.testing import check_bijector
 from flowkit.testing.subject import Subject
-from tests.testing.awkward_bijectors import Bisected, Float32Inside
+from tests.testing.awkward_bijectors import Float32Inside
+from tests.testing.wrong_bijectors.inverses import Bisected
 
 OPTIONS = {"event_shapes": [(2,)], "examples": 2, "raises": False, "clauses": ["round trip"]}
 

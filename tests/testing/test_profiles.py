@@ -23,12 +23,6 @@ def test_fast_asks_round_trips_log_dets_and_float32_alone():
     assert not check_bijector(SignFlip, profile="fast", raises=False)
 
 
-def test_full_is_the_default_and_asks_all():
-    report = check_bijector(Shift, event_shapes=[(1,)], examples=1)
-    assert [result.clause for result in report.results] == list(CLAUSES)
-    assert profile_of("full").clauses == tuple(CLAUSES)
-
-
 def test_clauses_that_are_named_are_asked_whatever_the_profile():
     report = check_bijector(Shift, profile="fast", clauses=["purity"])
     assert [result.clause for result in report.results] == ["purity"]

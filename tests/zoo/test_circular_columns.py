@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from flowkit import zoo
-from flowkit.bijectors import Autoregressive, Coupling, LinearGaussian
+from flowkit.bijectors import Autoregressive, Coupling
 from flowkit.contract import ContractError
 from flowkit.distributions import Joint, Logistic, Normal, StudentT, Uniform
 from flowkit.engines import engine
@@ -77,27 +77,6 @@ def test_the_mass_is_1(family, domains, real, volume, perturb):
     assert density[[0, -1]].max() < 1e-6 * density.max()  # the grid is wide enough
     mass = (density.mean(axis=1) * (high - low) * volume(t)).sum() * (t[1] - t[0])
     assert abs(mass - 1) < 1e-3
-
-
-@every
-def test_rows_come_back_draws_stay_inside_and_a_file_keeps_all(family, perturb, tmp_path):
-    x = rows()
-    flow = small(family).adapt(x)
-    perturb(flow)
-    assert flow.round_trip_error(x).max() < 1e-4
-    drawn, log_q = flow.sample_and_log_prob(500, seed=0)
-    for column, low, high in ((1, -math.pi, math.pi), (2, 0.0, 24.0)):
-        assert drawn[:, column].astype("float64").min() >= low
-        assert drawn[:, column].astype("float64").max() < high
-        assert np.ptp(drawn[:, column]) > 0.9 * (high - low)
-    np.testing.assert_allclose(flow.log_prob(drawn), log_q, atol=2e-3)
-    flow.save(tmp_path / "flow.keras")
-    again = keras.saving.load_model(tmp_path / "flow.keras")
-    for one, other in zip(again.weights, flow.weights, strict=True):
-        np.testing.assert_array_equal(one, other)
-    # A graph that TensorFlow has traced for one size of batch rounds otherwise than one for any.
-    np.testing.assert_allclose(again.log_prob(x), flow.log_prob(x), rtol=1e-6)
-    np.testing.assert_allclose(again.sample(5, seed=1), flow.sample(5, seed=1), rtol=1e-5, atol=1e-5)
 
 
 def test_what_lies_outside_is_refused_by_the_name_of_its_column():
@@ -242,28 +221,3 @@ def test_angles_alone_and_one_angle_alone():
     assert np.isfinite(one.log_prob(x[:, :1], context=contexts())).all()
     with pytest.raises(ValueError, match="For one feature take nsf_autoregressive"):
         small(domains=["circular"])
-
-
-@pytest.mark.one_engine
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (
-            {"domains": [*DOMAINS, ("circular", 1)]},
-            r"the domain of column 3: got \('circular', 1\), expected",
-        ),
-        ({"features": 2}, "got 3, expected one for each of 2 columns"),
-        ({"linear": "svd"}, "nsf's linear: got 'svd', expected one of"),
-        ({"layers": 0}, "nsf's layers: got 0, expected a whole number"),
-    ],
-)
-def test_what_is_asked_wrongly_is_told(options, message):
-    with pytest.raises(ValueError, match=message):
-        small(**options)
-
-
-@pytest.mark.one_engine
-def test_without_circular_columns_a_flow_is_made_of_what_it_was_made_of():
-    plain = small(domains=["real", "positive", (0, 1)], features=3)
-    assert "OnColumns" not in {type(part).__name__ for part in plain.bijector.parts}
-    assert sum(isinstance(part, LinearGaussian) for part in plain.bijector.parts) == 1

@@ -16,7 +16,6 @@ from flowkit.app.recipe import read_recipe
 from flowkit.bijectors import Coupling
 from flowkit.conditioners import GatedAttention, GatedConvNet
 from flowkit.contract.noise import Need
-from flowkit.data import Dequantize
 from flowkit.flow.rows import counted
 
 pytestmark = pytest.mark.one_engine
@@ -253,21 +252,6 @@ def test_adapting_normalises_what_a_network_answers():
     answer = f64(coupling.conditioner(x[..., :1]))
     np.testing.assert_allclose(answer.mean(), 0.0, atol=1e-4)
     np.testing.assert_allclose(answer.std(), 0.1, rtol=1e-3)
-
-
-def test_several_draws_give_a_tighter_bound(flow, images, perturb):
-    perturb(flow)
-    one = np.mean([flow.log_prob(images, seed=seed) for seed in range(5)])
-    many = flow.log_prob(images, samples=20).mean()
-    assert one < many
-    bits = flow.bits_per_dim(images, samples=20).mean()
-    np.testing.assert_allclose(bits, -many / (math.prod(SHAPE) * math.log(2)), rtol=1e-5)
-
-
-def test_uniform_dequantisation():
-    flow = zoo.flow_pp(input_shape=SHAPE, dequantize="uniform", data_levels=17, **SMALL)
-    assert type(flow.dequantize) is Dequantize
-    assert flow.dequantize.levels == 17
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     derivations,
     families,
     gradients,
-    images,
     inverses,
     log_dets,
     masks,
@@ -21,7 +20,6 @@ from tests.testing.wrong_bijectors import (  # noqa: F401  (importing registers)
     saving,
     solvers,
     states,
-    transformers,
 )
 from tests.testing.wrong_bijectors.registry import WRONG
 

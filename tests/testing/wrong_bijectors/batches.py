@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from flowkit.bijectors import Elementwise, Exp, Scale, Shift
+from flowkit.bijectors import Exp, Scale, Shift
 from flowkit.contract import Bijector, BijectorSpec
 from tests.testing.wrong_bijectors.registry import breaks
 
@@ -21,50 +21,10 @@ class BatchNormalised(Bijector):
 
 
 @breaks("batch independence")
-class BatchMaximum(Elementwise):
-    """Scaled by the largest entry of the batch."""
-
-    def _forward(self, x):
-        size = 1 + ops.max(ops.abs(x))
-        return x / size, ops.zeros_like(x) - ops.log(size)
-
-    def _inverse(self, z):
-        size = 1 / (1 - ops.max(ops.abs(z)))
-        return z * size, ops.zeros_like(z) + ops.log(ops.abs(size))
-
-
-@breaks("batch independence")
-class SummedOverTheBatch(Exp):
-    def run(self, x, call, noise=None, derived=None):
-        y, log_det = super().run(x, call, noise, derived)
-        return y, ops.zeros_like(log_det) + ops.sum(log_det)
-
-
-@breaks("batch independence")
-class ReversedBatch(Shift):
-    """The batch axis is flipped with the event's."""
-
-    def _forward(self, x):
-        return ops.flip(x, axis=0), 0.0
-
-    def _inverse(self, z):
-        return ops.flip(z, axis=0), 0.0
-
-
-@breaks("batch independence")
 class LogDetRolled(Exp):
     def run(self, x, call, noise=None, derived=None):
         y, log_det = super().run(x, call, noise, derived)
         return y, ops.roll(log_det, 1, axis=0)
-
-
-@breaks("batch independence")
-class FirstSampleDecides(Elementwise):
-    def _forward(self, x):
-        return x * ops.exp(x[:1] * 0.1), 0.1 * x[:1] + ops.zeros_like(x)
-
-    def _inverse(self, z):
-        return z * ops.exp(-z[:1] * 0.1), -0.1 * z[:1] + ops.zeros_like(z)
 
 
 @breaks("batch independence")
@@ -74,15 +34,6 @@ class WrongInLargeBatches(Scale):
     def _forward(self, x):
         z, log_det = super()._forward(x)
         return z, log_det + ops.cast(ops.cumsum(ops.ones_like(x[:, 0])) > 40, x.dtype)
-
-
-@breaks("empty batch", says="shape")
-class DividesByTheBatch(Shift):
-    """Reshapes by a batch size found by division."""
-
-    def _forward(self, x):
-        rows = 12 // (12 // max(1, x.shape[0] or 1)) if x.shape[0] else 1
-        return ops.reshape(x, (rows if not x.shape[0] else -1, *x.shape[1:])) + self.shift, 0.0
 
 
 @breaks("empty batch", says="index 0 is out of bounds")

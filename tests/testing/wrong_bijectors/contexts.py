@@ -38,15 +38,6 @@ class IgnoredForward(Conditional):
         return x, 0.0
 
 
-@breaks("context", says="an answer of forward that depends on the context")
-class IgnoredInBoth(Conditional):
-    def _forward(self, x, context):
-        return x, 0.0
-
-    def _inverse(self, z, context):
-        return z, 0.0
-
-
 @breaks("context", says="a ContractError if the required context is missing")
 class NotAskedFor(Conditional):
     """A missing context is taken for zeros, though the spec requires one."""

@@ -2,8 +2,7 @@
 
 from keras import ops
 
-from flowkit.bijectors import Coupling, Elementwise, Exp, Scale, Shift, Sigmoid, Squeeze
-from flowkit.conditioners import MLP
+from flowkit.bijectors import Elementwise, Exp, Scale, Shift, Sigmoid, Squeeze
 from flowkit.contract import Bijector, BijectorSpec, Domain
 from tests.testing.wrong_bijectors.registry import breaks
 
@@ -16,18 +15,6 @@ class SaysZero(Scale):
 @breaks("log-det kind")
 class SaysConstant(Exp):
     spec = BijectorSpec(log_det="constant", codomain=Domain.POSITIVE)
-
-
-@breaks("log-det kind", (4,))
-class CouplingSaysConstant(Coupling):
-    def __init__(self, conditioner=None, **kwargs):
-        super().__init__(conditioner or MLP([4]), **kwargs)
-        self.spec = BijectorSpec(log_det="constant")
-
-
-@breaks("codomain", says="forward(x) in Domain.UNIT_INTERVAL")
-class SaysUnitInterval(Exp):
-    spec = BijectorSpec(codomain=Domain.UNIT_INTERVAL)
 
 
 @breaks("codomain", says="forward(x) in Domain.POSITIVE")

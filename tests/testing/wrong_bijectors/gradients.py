@@ -21,15 +21,6 @@ class StoppedInverseLogDet(Scale):
         return x, ops.stop_gradient(log_det)
 
 
-@breaks("log-det gradient")
-class StoppedForTheInput(Elementwise):
-    def _forward(self, x):
-        return x + x**3 / 3, ops.log1p(ops.stop_gradient(x) ** 2)
-
-    def _inverse(self, z):
-        return z, ops.zeros_like(z)
-
-
 @breaks("output gradient")
 class StoppedShift(Shift):
     def _forward(self, x):
@@ -106,16 +97,6 @@ class WhereOfARoot(Elementwise):
 
     def _inverse(self, z):
         return z, ops.zeros_like(z)
-
-
-@breaks("finite gradient", says="a finite gradient of inverse's output for x", engines=ZERO_TIMES_INFINITY)
-class WhereOfARootBack(Elementwise):
-    def _forward(self, x):
-        return x, ops.zeros_like(x)
-
-    def _inverse(self, z):
-        root = ops.sqrt(ops.abs(z))
-        return z + 0 * ops.where(z == 0, ops.zeros_like(z), root), ops.zeros_like(z)
 
 
 @breaks("finite gradient", says="a finite gradient of forward's log-det for x")

@@ -1,12 +1,9 @@
 """Log-dets that are not the logarithm of the Jacobian's determinant."""
 
-import math
-
 from keras import ops
 
-from flowkit.bijectors import ActNorm, Conv1x1, Elementwise, EmergingConv, PeriodicConv, Pointwise, Scale
+from flowkit.bijectors import Elementwise, Scale
 from flowkit.contract import Bijector, BijectorSpec, Domain
-from flowkit.transforms import MixtureOfLogistics
 from tests.testing.wrong_bijectors.registry import breaks
 
 
@@ -26,34 +23,6 @@ class ForgottenPlaces(Scale):
 
     def _inverse(self, z):
         return z * ops.exp(-self.log_scale), -ops.sum(self.log_scale)
-
-
-@breaks("log-det", (2, 3, 2))
-class OnlyHeight(Conv1x1):
-    """Places counted along one axis only."""
-
-    def _forward(self, x):
-        return ops.matmul(x, self.matrix()), x.shape[1] * self.log_abs_det()
-
-    def _inverse(self, z):
-        return ops.matmul(z, self.matrix(inverse=True)), -z.shape[1] * self.log_abs_det()
-
-
-@breaks("log-det", (2, 3))
-class SummedOverOneAxis(Elementwise):
-    """Sums the last axis, and the mean of the other."""
-
-    spec = BijectorSpec(codomain=Domain.POSITIVE)
-
-    def run(self, x, call, noise=None, derived=None):
-        y, slope = self._inverse(x) if call.inverse else self._forward(x)
-        return y, ops.mean(ops.sum(slope, axis=-1), axis=1)
-
-    def _forward(self, x):
-        return ops.exp(x), x
-
-    def _inverse(self, y):
-        return ops.log(y), -ops.log(y)
 
 
 @breaks("log-det")
@@ -78,12 +47,6 @@ class InverseNotNegated(Scale):
     def _inverse(self, z):
         x, log_det = super()._inverse(z)
         return x, -log_det
-
-
-@breaks("inverse log-det")
-class InverseLogDetZero(Scale):
-    def _inverse(self, z):
-        return super()._inverse(z)[0], 0.0
 
 
 @breaks("inverse log-det")
@@ -112,54 +75,6 @@ class MatrixSum(Bijector):
 
     def _inverse(self, z):
         return ops.matmul(z, ops.inv(self.kernel)), -ops.sum(ops.log(ops.abs(ops.diagonal(self.kernel))))
-
-
-@breaks("log-det")
-class LogOfSquare(Elementwise):
-    """2 log for log: the factor of a square."""
-
-    def _forward(self, x):
-        return _sinh(x), 2 * ops.log(_cosh(x))
-
-    def _inverse(self, z):
-        x = ops.log(z + ops.sqrt(z * z + 1))
-        return x, -2 * ops.log(_cosh(x))
-
-
-@breaks("log-det")
-class ActNormWithoutFactor(ActNorm):
-    """The factor 3 is used in the output and forgotten in the log-det."""
-
-    def _forward(self, x):
-        return super()._forward(x)[0], ops.sum(self.logs) * math.prod(x.shape[1:-1])
-
-    def _inverse(self, z):
-        return super()._inverse(z)[0], -ops.sum(self.logs) * math.prod(z.shape[1:-1])
-
-
-@breaks("log-det")
-class RadialWithoutDimension(Bijector):
-    """z = x exp(|w|): the log-det of a vector is n times that of a number."""
-
-    spec = BijectorSpec(log_det="constant")
-
-    def build(self, x_shape):
-        self.w = self.add_weight(shape=(), name="w", initializer="zeros")
-
-    def _forward(self, x):
-        return x * ops.exp(self.w), self.w
-
-    def _inverse(self, z):
-        return z * ops.exp(-self.w), -self.w
-
-
-@breaks("log-det")
-class OneChannelLeftOut(Scale):
-    def _forward(self, x):
-        return super()._forward(x)[0], ops.sum(self.log_scale[:-1])
-
-    def _inverse(self, z):
-        return super()._inverse(z)[0], -ops.sum(self.log_scale[:-1])
 
 
 @breaks("log-det")
@@ -203,40 +118,3 @@ def _sinh(x):
 
 def _cosh(x):
     return (ops.exp(x) + ops.exp(-x)) / 2
-
-
-class ScaledTheOtherWay(MixtureOfLogistics):
-    """The log-slope of the mixture less that of the scale after it."""
-
-    def forward(self, x, log_weights, means, log_scales, log_scale, shift):
-        y, log_slope = super().forward(x, log_weights, means, log_scales, log_scale, shift)
-        return y, log_slope - 2 * log_scale
-
-
-@breaks("log-det", (2,))
-class MixtureSignFlip(Pointwise):
-    def __init__(self, **kwargs):
-        super().__init__(ScaledTheOtherWay(2), **kwargs)
-
-    def get_config(self):
-        return {
-            key: value for key, value in super().get_config().items() if key in ("name", "dtype", "trainable")
-        }
-
-
-@breaks("log-det", (2, 3, 2))
-class EmergingWithoutPlaces(EmergingConv):
-    """The diagonal of one place alone."""
-
-    def _derive(self, x_shape, inverse):
-        derived = super()._derive(x_shape, inverse)
-        return {**derived, "log_det": derived["log_det"] / (x_shape[1] * x_shape[2])}
-
-
-@breaks("log-det", (2, 3, 2))
-class PeriodicTwice(PeriodicConv):
-    """The log-det of the real blocks, which count each frequency twice."""
-
-    def _derive(self, x_shape, inverse):
-        derived = super()._derive(x_shape, inverse)
-        return {**derived, "log_det": 2 * derived["log_det"]}

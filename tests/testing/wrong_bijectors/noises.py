@@ -6,31 +6,18 @@ from keras import ops
 
 from flowkit.bijectors import Pointwise
 from flowkit.conditioners import MLP
-from flowkit.contract.call import Call
 from flowkit.contract.shapes import event_size
 from flowkit.data import Dequantize, VariationalDequantize
 from flowkit.surjections import Absolute, Augment, DequantizeColumns, MaxPool, Slice, Sort
 from flowkit.transforms import Gaussian
 from tests.testing.drawing_layers import Signed
 from tests.testing.residual_layers import Hutchinson
-from tests.testing.wrong_bijectors.registry import breaks
+from tests.testing.wrong_bijectors.registry import Bare, breaks
 
 
-def bare(config):
-    """A config without the arguments that a class here fixes."""
-    return {key: value for key, value in config.items() if key in ("name", "dtype", "trainable")}
-
-
-class Variational(VariationalDequantize):
+class Variational(Bare, VariationalDequantize):
     def __init__(self, **kwargs):
         super().__init__(Pointwise(Gaussian(), MLP([4])), **kwargs)
-
-    def get_config(self):
-        return bare(super().get_config())
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
 
 
 @breaks("log-det")
@@ -51,51 +38,19 @@ class NoiseCutOff(Variational):
         return ops.minimum(y, (x + 0.75) / self.levels - 0.5), log_det
 
 
-@breaks("log-det")
-class NoiseBeforeTheSigmoid(Variational):
-    """q is the density of the logit of u, not of u."""
-
-    def _forward(self, x, noise):
-        eps = ops.reshape(noise, ops.shape(x))
-        logit, _ = self.density.run(eps, Call(self._context(x)))
-        y, log_det = super()._forward(x, noise)
-        return y, log_det - ops.sum(ops.log_sigmoid(logit) + ops.log_sigmoid(-logit), axis=-1)
-
-
-class Sliced(Slice):
+class Sliced(Bare, Slice):
     def __init__(self, **kwargs):
         super().__init__(1, Pointwise(Gaussian(), MLP([4])), **kwargs)
 
-    def get_config(self):
-        return bare(super().get_config())
 
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-
-class Augmented(Augment):
+class Augmented(Bare, Augment):
     def __init__(self, **kwargs):
         super().__init__(1, Pointwise(Gaussian(), MLP([4])), **kwargs)
 
-    def get_config(self):
-        return bare(super().get_config())
 
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
-
-
-class MixedColumns(DequantizeColumns):
+class MixedColumns(Bare, DequantizeColumns):
     def __init__(self, **kwargs):
         super().__init__([("whole", 3), ("category", 3), "positive"], conditioner=MLP([4]), **kwargs)
-
-    def get_config(self):
-        return bare(super().get_config())
-
-    @classmethod
-    def from_config(cls, config):
-        return cls(**config)
 
 
 @breaks("log-det", (3,))
@@ -106,47 +61,6 @@ class CellsOfOneWidth(MixedColumns):
         y, log_slope, in_use = super()._draw(x, e)
         _, width = self._starts(x)
         return y, log_slope - ops.log(width), in_use
-
-
-@breaks("log-det", (3,))
-class PosteriorForgotten(MixedColumns):
-    """The deviations that the conditioner answers are not in the log-density of the draws."""
-
-    def _forward(self, x, noise):
-        y, log_det = super()._forward(x, noise)
-        return y, log_det - ops.sum(self._posterior(x)[1], axis=-1)
-
-
-@breaks("round trip", (3,))
-class NearestWholeNumber(MixedColumns):
-    """A dequantised number belongs to the whole number below it."""
-
-    def _recorded(self, y):
-        return super()._recorded(y + 0.5)
-
-
-@breaks("inverse log-det", (3,))
-class PosteriorOfTheWrongRow(MixedColumns):
-    """The way back asks for the posterior of another row than the one it has found."""
-
-    def _inverse(self, y):
-        x = self._recorded(y)
-        e = self._drawn_as(x, y)
-        mean, log_scale = self._posterior(ops.flip(x, axis=0))
-        _, log_slope, in_use = self._draw(x, e)
-        log_q = -0.5 * ((e - mean) * ops.exp(-log_scale)) ** 2 - 0.5 * math.log(2 * math.pi) - log_scale
-        return x, ops.sum(in_use * (log_q - log_slope), axis=-1)
-
-
-@breaks("log-det")
-class NormForgotten(Augmented):
-    """log|det| of what is drawn, without the density of the noise."""
-
-    def run(self, x, call, noise=None, derived=None):
-        y, log_q = super().run(x, call, noise)
-        if call.inverse:
-            return y, log_q
-        return y, log_q - 0.5 * ops.sum(noise * noise, axis=-1) - 0.5 * math.log(2 * math.pi)
 
 
 @breaks("log-det")
@@ -217,19 +131,6 @@ class NoiseUsedOnce(Slice):
 class NoiseOfTheNeighbour(Sliced):
     def run(self, x, call, noise=None, derived=None):
         return super().run(x, call, None if noise is None else ops.roll(noise, 1, axis=0))
-
-
-@breaks("batch independence", (2, 1, 1))
-class NoiseMixed(Augment):
-    """The noise is dealt out along the batch."""
-
-    def __init__(self, extra=1, density=None, **kwargs):
-        super().__init__(extra, density, **kwargs)
-
-    def run(self, x, call, noise=None, derived=None):
-        return super().run(
-            x, call, None if noise is None else ops.reshape(ops.transpose(noise), ops.shape(noise))
-        )
 
 
 @breaks("noise", says="forward to ask for its noise")
@@ -328,13 +229,6 @@ class ProbeOfWrongVariance(Wide):
 class EstimatedAtTheLatent(Wide):
     def _inverse(self, z, noise):
         return self._solve(z), -self._series(z, noise)
-
-
-@breaks("inverse log-det")
-class EstimateNotNegated(Wide):
-    def _inverse(self, z, noise):
-        x = self._solve(z)
-        return x, self._series(x, noise)
 
 
 @breaks("log-det", (2, 2, 1))

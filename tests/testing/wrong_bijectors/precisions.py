@@ -88,14 +88,6 @@ class RoundedLogDet(Scale):
 
 
 @breaks("inverse round trip")
-class RoundedBackwards(Scale):
-    """The inverse passes through float16."""
-
-    def _inverse(self, z):
-        return super()._inverse(ops.cast(ops.cast(z, "float16"), z.dtype))
-
-
-@breaks("inverse round trip")
 class Float32InFloat64(Shift):
     """Made for float64, with float32 on the way."""
 

@@ -34,3 +34,14 @@ def breaks(clause, *events, context=None, says=None, engines=("jax", "torch", "t
         return make
 
     return register
+
+
+class Bare:
+    """A config without the arguments that a class here fixes."""
+
+    def get_config(self):
+        return {k: v for k, v in super().get_config().items() if k in ("name", "dtype", "trainable")}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**config)

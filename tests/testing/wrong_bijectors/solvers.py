@@ -2,30 +2,8 @@
 
 from keras import ops
 
-from flowkit import numerics
-from flowkit.bijectors import Elementwise
 from tests.testing.residual_layers import Residual, Spectral
 from tests.testing.wrong_bijectors.registry import breaks
-
-
-class Bump(Elementwise):
-    """z = x + tanh(x) / (1 + exp(-w)), solved with gradients."""
-
-    def build(self, x_shape):
-        self.w = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="w")
-
-    def _forward(self, x):
-        share, t = ops.sigmoid(self.w), numerics.tanh(x)
-        return x + share * t, ops.log1p(share * (1 - t * t))
-
-    def _inverse(self, z):
-        x = numerics.solve_increasing(self._forward, z, z - 1, z + 1)
-        return x, -self._forward(x)[1]
-
-
-@breaks("round trip")
-class TooFewFixedPoints(Residual):
-    steps = 4
 
 
 @breaks("inverse log-det")

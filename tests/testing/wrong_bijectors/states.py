@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors import ActNorm, Elementwise, Scale, Shift
+from flowkit.bijectors import ActNorm, Scale, Shift
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.contract.adaptation import normalizing
 from tests.testing.wrong_bijectors.registry import breaks
@@ -19,30 +19,6 @@ class CountsCalls(Shift):
     def _forward(self, x):
         self.calls.assign(self.calls + 1)
         return super()._forward(x)
-
-
-@breaks("purity", says="the same output of forward each time")
-class RunningMean(Shift):
-    """A running statistic is updated by each call."""
-
-    def build(self, x_shape):
-        super().build(x_shape)
-        self.mean = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="mean", trainable=False)
-
-    def _forward(self, x):
-        self.mean.assign(0.9 * self.mean + 0.1 * ops.mean(x, axis=0))
-        return x - self.mean, 0.0
-
-    def _inverse(self, z):
-        return z + self.mean, 0.0
-
-
-@breaks("purity", says="the same output of forward each time")
-class StatisticsInInverse(Shift):
-    def _inverse(self, z):
-        if not isinstance(z, keras.KerasTensor):
-            self.shift.assign(self.shift * 0.5)
-        return super()._inverse(z)
 
 
 @breaks("purity", says="the same output of forward each time")
@@ -92,21 +68,6 @@ class InverseFromMemory(Scale):
         last = self.__dict__["last"]
         same = last is not None and tuple(last.shape) == tuple(z.shape)
         return (last if same else x), log_det
-
-
-@breaks("purity", says="from a fresh layer and from one that was called before")
-class CachedLogDet(Elementwise):
-    """The log-det of the first call is kept."""
-
-    def build(self, x_shape):
-        self.__dict__["kept"] = {}
-
-    def _forward(self, x):
-        slope = self.__dict__["kept"].setdefault(tuple(x.shape), ops.log1p(x**2))
-        return x + x**3 / 3, slope
-
-    def _inverse(self, z):
-        return z, ops.zeros_like(z)
 
 
 @breaks("adaptation", says="forward to refuse before adapt")
