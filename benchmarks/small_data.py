@@ -66,6 +66,7 @@ NOT_COLUMNS = {
     "distcod",
     "station",
 }
+KEY = ("table", "seed")
 MOST = 5000  # rows of a table
 DRAWS = 8  # of the noise on whole codes
 
@@ -142,21 +143,22 @@ def measured(name, seed, folder):
     }
 
 
-def as_markdown(records, options):
+def as_markdown(records, tables=TABLES, seeds=5):
     """Return the table of what was measured, means over seeds."""
     lines = [
-        "| table | rows | columns | independent | copula | flowkit | ahead of the copula | refused | C2ST | seconds |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+        "| table | rows | columns | independent | copula | `fit_table` | ahead | error | refused | C2ST | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for name in options.tables:
-        found = [row for seed in range(options.seeds) if (row := records.find(table=name, seed=seed))]
+    for name in tables:
+        found = [row for seed in range(seeds) if (row := records.find(table=name, seed=seed))]
         if found:
             mean = {key: np.mean([row[key] for row in found]) for key in found[0] if key != "table"}
-            lines.append(
-                f"| {name} | {mean['rows']:.0f} | {mean['columns']:.0f} | {mean['independent']:.2f} | "
-                f"{mean['copula']:.2f} | {mean['flow']:.2f} | {mean['ahead_of_copula']:+.2f} +- "
-                f"{mean['standard_error']:.2f} | {mean['refused']:.1f} | {mean['c2st']:.2f} | {mean['seconds']:.0f} |"
-            )
+            nats = [
+                mean[key] for key in ("independent", "copula", "flow", "ahead_of_copula", "standard_error")
+            ]
+            cells = [f"{mean['rows']:.0f}", f"{mean['columns']:.0f}", *(f"{number:.2f}" for number in nats)]
+            cells += [f"{mean['refused']:g}", f"{mean['c2st']:.2f}", f"{mean['seconds']:.0f}"]
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -169,14 +171,14 @@ def main():
     add("--out", default="runs/small_data.jsonl")
     add("--print", action="store_true")
     options = parser.parse_args()
-    records = Records(options.out, key=("table", "seed"))
+    records = Records(options.out, key=KEY)
     for seed in range(options.seeds if not options.print else 0):
         for name in options.tables:
             if records.find(table=name, seed=seed) is None:
                 row = measured(name, seed, options.data)
                 records.add(table=name, seed=seed, **row)
                 print(name, seed, row, flush=True)
-    print(as_markdown(records, options))
+    print(as_markdown(records, options.tables, options.seeds))
 
 
 if __name__ == "__main__":

@@ -207,6 +207,11 @@ def of_mixed_tables():
     return module.as_markdown(records(module, "mixed_tables.jsonl"), module.EPOCHS)
 
 
+def of_small_tables():
+    module = bench("small_data")
+    return module.as_markdown(records(module, "small_data.jsonl"))
+
+
 def of_image_steps():
     module = bench("image_steps")
     return module.as_markdown(records(module, "image_steps.jsonl"))
@@ -225,6 +230,7 @@ TABLES = [
     ("docs/continuous.md", lambda: bench("continuous").table()),
     ("docs/inference.md", lambda: bench("inference").table()),
     ("docs/tutorials/mixed-table.md", of_mixed_tables),
+    ("docs/own-tables.md", of_small_tables),
     ("benchmarks/README.md", of_image_steps),
     ("benchmarks/README.md", of_memory),
     ("zoo/glow/README.md", lambda: bench("permutations").as_markdown(read("benchmarks/permutations.json"))),

@@ -32,7 +32,7 @@ class NormalScores(Bijector):
 
     >>> x = np.random.default_rng(0).exponential(size=(2000, 1)).astype("float32")
     >>> z, log_det = NormalScores().adapt(x)(x)
-    >>> bool(abs(ops.convert_to_numpy(z).std() - 1) < 0.05)
+    >>> bool(abs(ops.convert_to_numpy(z).std() - 1) < 0.1)
     True
     """
 

@@ -43,7 +43,7 @@ def rows(flow: Any, expand_nested: bool = False) -> list[Row]:
 
     >>> from flowkit import zoo
     >>> [(row.part, row.times) for row in rows(zoo.residual(features=2, layers=3))][:2]
-    [('Standardize()', 1), ('ActNorm(1.0)', 3)]
+    [('LinearGaussian()', 1), ('ActNorm(1.0)', 3)]
     """
     shape = (None, *flow.event_shape)
     found: list[Row] = []
