@@ -1,5 +1,8 @@
 """Mistakes of published implementations of continuous flows."""
 
+import numpy as np
+from keras import ops
+
 from flowkit.bijectors import Continuous
 from flowkit.conditioners import Field
 from flowkit.contract import Bijector, BijectorSpec
@@ -29,7 +32,7 @@ class TimeNotTurned(Solved):
 
 @breaks("wrong size", (3, 2), says="from weights made for 3")
 class AnyNumberOfTokens(Bijector):
-    """Its places are cut for fewer tokens than it was built for, though it says that all axes are fixed."""
+    """Its places are repeated for more tokens than it was built for, though it says that all axes are fixed."""
 
     spec = BijectorSpec(event_rank=2, log_det="zero", fixed_axes="all")
 
@@ -39,8 +42,11 @@ class AnyNumberOfTokens(Bijector):
     def _check_shape(self, x_shape):
         pass
 
+    def _places(self, x):
+        return ops.take(self.place, np.arange(x.shape[1]) % self.place.shape[0], axis=0)
+
     def _forward(self, x):
-        return x + self.place[: x.shape[1]], 0.0
+        return x + self._places(x), 0.0
 
     def _inverse(self, z):
-        return z - self.place[: z.shape[1]], 0.0
+        return z - self._places(z), 0.0
