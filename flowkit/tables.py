@@ -25,7 +25,6 @@ from flowkit.zoo.family import built
 __all__ = ["fit_table", "table_flow"]
 
 _FEW = 1000  # rows, below which a flow is small, and is trained again on all of them
-_SMALL = {"layers": 4}
 _STEPS = 4000  # of training, if `epochs` does not say
 _EPOCHS = 200  # at most
 
@@ -128,7 +127,8 @@ def fit_table(
     if verbose:
         print(inferred)
     if len(frame) < _FEW:
-        options = _SMALL | ({"hidden": (64, 64)} if model == "nsf" else {}) | options
+        small = {"layers": 4, "hidden": (64, 64)} if model == "nsf" else {"layers": 4}
+        options = small | options
     with seeded(seed):
         flow = table_flow(columns, given_columns, model=model, **options)
     x = columns.values(frame[names])

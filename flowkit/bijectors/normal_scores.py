@@ -12,6 +12,8 @@ from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import whole
 from flowkit.transforms.splines import LEAST, RationalQuadratic, raw_of_knots, raw_of_slopes
 
+_LAST = 3.5  # the score of the last knot at most
+
 
 class NormalScores(Bijector):
     """z_i = Phi^-1(F_i(x_i)) for the columns of vectors, with log-det = sum_i log dz_i / dx_i.
@@ -90,8 +92,8 @@ class NormalScores(Bijector):
 
     def _fitted(self, column):
         """Return the middle, the reach, the last score and the raw numbers of the spline of one column."""
-        estimate = Smooth(column)
-        last = min(-special.ndtri(0.5 / (len(column) + 1)), MOST)
+        estimate = _Smooth(column)
+        last = min(-special.ndtri(0.5 / (len(column) + 1)), _LAST)
         x = estimate.places(np.linspace(-last, last, self.bins + 1))
         middle, reach = (x[0] + x[-1]) / 2, (x[-1] - x[0]) / 2
         x = _apart((x - middle) / reach)
@@ -113,9 +115,6 @@ def _of_all_rows(derived):
     return [ops.expand_dims(derived[name], 0) for name in ("x", "z", "slopes")]
 
 
-MOST = 3.5  # the score of the last knot at most
-
-
 def _apart(knots):
     """Return increasing knots from -1 to 1 that are at least as far apart as those of splines, near to `knots`."""
     least = 3 * LEAST * np.arange(len(knots))
@@ -134,7 +133,7 @@ _SHARES = np.array([0.0, 0.03, 0.1, 0.3, 0.6, 1.0])  # of the normal density
 _TINY = 1e-30
 
 
-class Smooth:
+class _Smooth:
     """A smooth estimate of the distribution of one column of numbers, as `NormalScores` explains it."""
 
     def __init__(self, x: np.ndarray) -> None:

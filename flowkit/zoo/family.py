@@ -280,7 +280,7 @@ def built(flow: Any, event: Sequence[int] | None, context: Any = None) -> Any:
 
 
 _FIRST = ("features", "context", "layers", "hidden")  # before a family's own arguments, the others after them
-# arguments of the families with a default for them
+# Arguments of the families that have a default for them.
 _OPTIONAL = ("layers", "hidden", "linear", "residual", "start")
 
 
