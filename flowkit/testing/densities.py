@@ -18,7 +18,7 @@ from flowkit.testing.clauses.weights import config, same_attributes
 from flowkit.testing.examples import ROWS, Example
 from flowkit.testing.inputs import Inputs, each, tensor
 from flowkit.testing.judging import Broken, Undecided, clause, in_all_entries, point, require
-from flowkit.testing.mass import compare_shares, drawn_widely, require_one, uncertain
+from flowkit.testing.mass import Independent, compare_shares, require_one, uncertain
 from flowkit.testing.subject import SCALE, Subject, recreate
 from flowkit.testing.tolerances import ROUNDINGS
 from flowkit.testing.trial import Trial
@@ -187,12 +187,16 @@ class DensityTrial(Trial):
         domain = self.spec.domain
         if {"simplex", "whole"} & set(domain.kinds):
             raise Undecided(f"not asked: {domain} has no volume for a mass to be of")
-        rng = np.random.default_rng([self.example.seed, 0])
-        points, log_q = drawn_widely([Domain.REAL] * flat.shape[1], flat, rng)
-        rows = points.astype("float32").reshape(self.draws.shape)
-        known = in_all_entries(domain.inside(rows.astype("float64")))
-        weights = np.where(known, np.exp(self.log_prob(rows) - log_q), 0.0)
-        if reason := uncertain(weights):
+        wide = Independent.about(flat, [Domain.REAL] * flat.shape[1])
+
+        def weigh(points):
+            rows = points.astype("float32").reshape(self.draws.shape)
+            known = in_all_entries(domain.inside(rows.astype("float64")))
+            return np.where(known, np.exp(self.log_prob(rows) - wide.log_prob(points)), 0.0)
+
+        points = wide.draw(np.random.default_rng([self.example.seed, 0]), len(flat))
+        weights = weigh(points)
+        if reason := uncertain(weights, weigh(flat)):
             raise Undecided(f"not asked: {reason}")
         return points, weights
 

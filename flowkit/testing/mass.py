@@ -19,6 +19,9 @@ SLACK = 1e-4
 LARGEST_ERROR = 0.1
 """The standard error from which a mass says too little."""
 
+MISSED = 4.0
+"""How many times larger the weights are at draws than they should be if points miss most of the mass."""
+
 _QUANTILES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 _INNER = "not all noise becomes output"
 
@@ -49,16 +52,21 @@ def mass_is_one(trial):
 
     # Means that differ: of alike entries the order in which a layer puts them would not show.
     domains = _of_entries(spec.codomain, trial.latent_event)
-    base = [_Entry(domain, mean=0.3 + place / 4) for place, domain in enumerate(domains)]
-    drawn, _ = run(np.stack([entry.draw(rng, rows) for entry in base], axis=1), True)
+    base = Independent([_Entry(domain, mean=0.3 + place / 4) for place, domain in enumerate(domains)])
+    drawn, _ = run(base.draw(rng, rows), True)
     if not np.isfinite(drawn).all():
         raise Imprecise(f"{_INNER}, and inverse is not finite where the mass is measured")
-    x, log_wide = drawn_widely(_of_entries(spec.domain, trial.event), drawn, rng)
-    z, log_det = run(x, False)
-    with np.errstate(all="ignore"):
-        log_base = sum(entry.log_prob(column) for entry, column in zip(base, z.T, strict=True))
-        weights = np.where(np.isneginf(log_base), 0.0, np.exp(log_base + log_det - log_wide))
-    if np.isfinite(weights.mean()) and (reason := uncertain(weights)):
+    wide = Independent.about(drawn, _of_entries(spec.domain, trial.event))
+
+    def weigh(x):
+        z, log_det = run(x, False)
+        with np.errstate(all="ignore"):
+            log_base = base.log_prob(z)
+            return np.where(np.isneginf(log_base), 0.0, np.exp(log_base + log_det - wide.log_prob(x)))
+
+    x = wide.draw(rng, rows)
+    weights = weigh(x)
+    if np.isfinite(weights.mean()) and (reason := uncertain(weights, weigh(drawn))):
         raise Imprecise(f"{_INNER}, and {reason}")
     what = "a density base(z) * exp(log_det) that adds up to 1 over all x"
     hint = "A constant of log_det is missing, or counted once for all entries."
@@ -83,17 +91,6 @@ def compare_shares(drawn, points, weights, by, seed):
             require(gap < allowed, wanted, found, measured=gap, allowed=allowed)
 
 
-def drawn_widely(domains, sample, rng):
-    """Return as many points as in `sample` (rows, entries), of a density about it as wide, and the logarithm of that.
-
-    `domains` are those of the entries.
-    """
-    wide = [_Entry(*pair) for pair in zip(domains, sample.T, strict=True)]
-    x = np.stack([entry.draw(rng, len(sample)) for entry in wide], axis=1)
-    with np.errstate(all="ignore"):
-        return x, sum(entry.log_prob(column) for entry, column in zip(wide, x.T, strict=True))
-
-
 def require_one(weights, entries, what, hint):
     """Raise `Broken` unless the mean of importance weights, a mass over that many entries, is 1."""
     total, error = weights.mean(), weights.std() / np.sqrt(len(weights))
@@ -104,15 +101,42 @@ def require_one(weights, entries, what, hint):
         raise Broken(what, f"{total:.4f}, to within {error:.1g}", measured=gap, allowed=allowed, hint=hint)
 
 
-def uncertain(weights):
-    """Return why the mean of these importance weights, which is a mass, says nothing; or None."""
+def uncertain(weights, at_draws):
+    """Return why the mean of these importance weights, which is a mass, says nothing; or None.
+
+    `at_draws` are the weights at draws of the density that is measured. Their mean is mean(w^2) / mean(w), whatever the
+    constant of the density, unless no point of `weights` hits a peak that the draws hit.
+    """
     error = weights.std() / np.sqrt(len(weights))
     if error > LARGEST_ERROR:
         return f"the mass is known to within {error:.1g} only; take a smaller event"
+    if not at_draws.mean() * weights.mean() <= MISSED * np.square(weights).mean():
+        return "most of the mass lies in a peak that few points hit; take a smaller event"
     # An error is one of a normal distribution as long as no single term is a large part of it.
     if (most := weights.max() / len(weights)) > (error + SLACK) / 4:
         return f"one point of {len(weights)} holds {most:.1g} of the mass; take a smaller event"
     return None
+
+
+class Independent:
+    """The density of independent entries.
+
+    `about(sample, domains)` makes one about points (rows, entries) that is as wide and has heavy tails.
+    """
+
+    def __init__(self, entries):
+        self.entries = entries
+
+    @classmethod
+    def about(cls, sample, domains):
+        return cls([_Entry(*pair) for pair in zip(domains, sample.T, strict=True)])
+
+    def draw(self, rng, rows):
+        return np.stack([entry.draw(rng, rows) for entry in self.entries], axis=1)
+
+    def log_prob(self, x):
+        with np.errstate(all="ignore"):
+            return sum(entry.log_prob(column) for entry, column in zip(self.entries, x.T, strict=True))
 
 
 def _of_entries(domain, event):

@@ -6,6 +6,9 @@ import keras
 import numpy as np
 import pytest
 
+from flowkit.bijectors import Chain, SoftBounds, Unconstrain
+from flowkit.contract import ContractError
+from flowkit.surjections import Absolute
 from flowkit.testing import Example, check_bijector, parametrize_bijectors
 from flowkit.testing.clauses import CLAUSES
 from flowkit.testing.judging import Undecided
@@ -100,3 +103,10 @@ def test_no_alarm_where_what_underflows_becomes_0():
     """XLA makes 0 of what is smaller than the smallest number with all its digits, here a third of it less."""
     example = Example((1,), values=(float(np.finfo("float32").tiny),))
     assert check_bijector(Float32Inside, clauses=["inverse round trip"], replay=example)
+
+
+def test_points_that_miss_a_peak_verify_nothing():
+    """Twelve entries, each with nearly all its mass within a millionth of a bound."""
+    layers = [SoftBounds([(-2.0, 3.0)] * 3, softness=0.1), Absolute(), Unconstrain([(0.0, None)] * 3)]
+    with pytest.raises(ContractError, match="peak that few points hit"):
+        check_bijector(Chain(layers), event_shapes=[(2, 2, 3)], clauses=["log-det"])
