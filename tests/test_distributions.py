@@ -9,8 +9,8 @@ from keras import ops
 from scipy import stats
 
 from flowkit import Flow
-from flowkit.bijectors import Shift
-from flowkit.conditioners import MLP
+from flowkit.bijectors import Autoregressive, Scale, Shift
+from flowkit.conditioners import MADE, MLP
 from flowkit.contract import ContractError, Domain
 from flowkit.distributions import (
     Distribution,
@@ -18,11 +18,17 @@ from flowkit.distributions import (
     LocationScale,
     Logistic,
     Mixture,
+    MixtureOfFlows,
     Normal,
     StudentT,
     Uniform,
 )
 from flowkit.testing import check_distribution
+
+
+def masked():
+    return Autoregressive(MADE([8], context="required"), "affine")
+
 
 EVERY = {
     "Normal": Normal,
@@ -38,6 +44,8 @@ EVERY = {
     "Mixture": lambda: Mixture(3),
     "Mixture(1)": lambda: Mixture(1),
     "Mixture(conditioner)": lambda: Mixture(2, conditioner=MLP([8])),
+    "MixtureOfFlows": lambda: MixtureOfFlows([Shift(-2.0), Scale(0.5)], StudentT(5.0)),
+    "MixtureOfFlows(context)": lambda: MixtureOfFlows([Shift(1.0), masked(), masked()]),
 }
 every = pytest.mark.parametrize("name", EVERY)
 

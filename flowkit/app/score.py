@@ -20,7 +20,7 @@ def score(
     """Write the log-likelihood of each row of a table in nats, beside the columns that the flow does not read.
 
     Such a column may be the number or the name of a row. A row with an entry that the flow excludes, such as a number
-    out of its range or an unseen category, has -inf.
+    out of its range, has -inf.
     """
     refuse_overwriting(output, data)
     use(backend)
@@ -32,18 +32,13 @@ def score(
     kind = kind_of_flow(flow, run)
     if kind.rows == "images":
         raise CommandError(f"{run}: expected a flow of tables, got one of images. Use flowkit evaluate.")
-    table, wrong, unread = kind.to_score(flow, data)
-    x, context = kind.given(flow, table)
-    scores = np.full(len(x), -np.inf)
-    if len(wrong) < len(x):  # a wrong row has the entries of a right one
-        scores = np.asarray(flow.log_prob(x, context, samples=samples), "float64")
-        scores[[*wrong]] = -np.inf
-    right = len(x) - len(wrong)
+    scores, wrong, unread = kind.scored(flow, data, samples)
+    right = len(scores) - len(wrong)
     name = "log_prob" if flow.exact == "exact" else f"log_prob_{flow.exact}"
-    others = unread or {"row": np.arange(len(x))}
+    others = unread or {"row": np.arange(len(scores))}
     shown = [f"{score:.7g}" for score in scores]
     save_table(output, [*others, name], zip(*others.values(), shown, strict=True))
-    mean = float(np.delete(scores, [*wrong]).mean()) if right else None
+    mean = float(np.delete(scores, [*wrong]).mean(dtype="float64")) if right else None
     first = f"got {wrong[min(wrong)]}" if wrong else None
     if json_:
         found = {
@@ -56,7 +51,7 @@ def score(
         print_json(found | {"scores": str(output)})
         return
     if wrong:
-        print(f"{len(wrong)} of {len(x)} rows are excluded and have -inf, the first: {first}")
+        print(f"{len(wrong)} of {len(scores)} rows are excluded and have -inf, the first: {first}")
     if right:
         print(f"{name} {mean:.4f} nats on average  ({data}, {right} rows)")
     print(f"scores {output}")

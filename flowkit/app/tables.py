@@ -11,11 +11,11 @@ from flowkit.app.failure import RecipeError
 from flowkit.app.images import mean_and_error
 from flowkit.data.dataset import split_rows
 from flowkit.data.frame import is_frame
-from flowkit.data.table import SUFFIXES, coded, read_frame, right_rows, typed_columns
+from flowkit.data.table import SUFFIXES, read_frame, right_rows, typed_columns
 from flowkit.data.typed_columns import require_columns, wrong_entry
 from flowkit.flow import TableFlow, inputs, scoring
 from flowkit.flow.plotting import types_of
-from flowkit.tables import table_flow
+from flowkit.tables import FEW, SMALL, table_flow
 
 _NAMES = 6  # of columns, in a message
 _DRAWS = 20_000  # of the base density, for its quantiles
@@ -70,7 +70,8 @@ class Tables:
         """Return {key: value} of the recipe `table` by its data."""
         mixed = Path(source).suffix.lower() in SUFFIXES
         rows = len(read_frame(source) if mixed else data.load_table(source))
-        return {"training.batch_size": max(1, min(_BATCH, rows // _BATCHES))}
+        small = {f"model.{name}": value for name, value in SMALL.items()} if rows < FEW else {}
+        return {"training.batch_size": max(1, min(_BATCH, rows // _BATCHES)), **small}
 
     # [training]
 
@@ -130,27 +131,29 @@ class Tables:
         table = right_rows(read_frame(source, known), *known, str(source))
         return _cut(table, split, cut, limit)
 
-    def to_score(self, flow, source):
-        """Return the table `source`, the rows that the flow's columns exclude, and the columns that it does not read.
+    def scored(self, flow, source, samples):
+        """Return the log-likelihood of each row of `source`, the rows with -inf, and the columns that are not read.
 
-        Rows are {row: a wrong entry, in words}; such a row has the entries of a right one. Columns are {name: entries}.
+        Rows are {row: a wrong entry, in words}, columns {name: entries}.
         """
         if isinstance(flow, TableFlow):
             known = flow.columns, flow.context_columns
             frame = read_frame(source, known)
-            read = {name for columns in known if columns is not None for name in columns.names}
-            unread = {name: frame[name].to_list() for name in frame.columns if name not in read}
-            return *coded(frame, *known, str(source)), unread
+            own, given = ([] if columns is None else list(columns.names) for columns in known)
+            unread = {name: frame[name].to_list() for name in frame.columns if name not in {*own, *given}}
+            rows, context = (frame[[name for name in frame.columns if name in some]] for some in (own, given))
+            return *flow.scored(rows, context if given else None, samples=samples), unread
         table = self.ordered(flow, self.of_source(flow, source, "test", cut=False))
-        x, domain = table.values.copy(), flow.bijector.spec.domain
+        x, domain = table.values, flow.bijector.spec.domain
         outside = inputs.outside(x, domain)
         names, wrong = table.names or range(x.shape[1]), {}
         for row, place in reversed(np.argwhere(outside).tolist()):
             expected = f"one in {domain if domain.columns is None else domain.columns[place]}"
             wrong[row] = wrong_entry(f"{x[row, place]:.10g}", names[place], row, expected)
-        if len(wrong) < len(x):
-            x[list(wrong)] = x[~outside.any(axis=1)][:1]
-        return replace(table, values=x), wrong, {}
+        scores, right = np.full(len(x), -np.inf), ~outside.any(axis=1)
+        if right.any():
+            scores[right] = flow.log_prob(x[right], samples=samples)
+        return scores, wrong, {}
 
     def given(self, flow, table):
         """Return (entries in the order of the flow's columns, what it is conditioned on or None)."""

@@ -197,27 +197,16 @@ def typed_columns(
     return inferred.some(names), inferred.some(given, ContextColumns)
 
 
-def coded(
-    frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str
-) -> tuple[Table, dict[int, str]]:
-    """Return the rows of a frame as a `Table` of codes, and their wrong entries as `TypedColumns.coded` does.
+def right_rows(frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str) -> Table:
+    """Return the rows of a frame as a `Table` of codes. Columns that are not known are left out.
 
-    Columns that are not known are left out. Raises ValueError for a column that is not there.
+    Raises ValueError for a column that is not there, and for a wrong entry.
     """
 
     def of(kind):
         return kind.coded(frame[[column for column in frame.columns if column in kind.names]])
 
     values, wrong = of(columns)
-    context = None
-    if given is not None:
-        context, wrong_given = of(given)
-        wrong = wrong_given | wrong
-    return Table(values, columns.names, name, columns, context, given), wrong
-
-
-def right_rows(frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str) -> Table:
-    """Return the rows of a frame as `coded` does; raise ValueError if one is wrong."""
-    table, wrong = coded(frame, columns, given, name)
-    refuse(wrong, f"{name}: ")
-    return table
+    context, wrong_given = (None, {}) if given is None else of(given)
+    refuse(wrong_given | wrong, f"{name}: ")
+    return Table(values, columns.names, name, columns, context, given)

@@ -6,8 +6,19 @@ from flowkit.distributions.distribution import Distribution, Uniform
 from flowkit.distributions.joint import Joint
 from flowkit.distributions.location_scale import LocationScale, Logistic, Normal, StudentT
 from flowkit.distributions.mixture import Mixture
+from flowkit.distributions.mixture_of_flows import MixtureOfFlows
 
-__all__ = ["Distribution", "Joint", "LocationScale", "Logistic", "Mixture", "Normal", "StudentT", "Uniform"]
+__all__ = [
+    "Distribution",
+    "Joint",
+    "LocationScale",
+    "Logistic",
+    "Mixture",
+    "MixtureOfFlows",
+    "Normal",
+    "StudentT",
+    "Uniform",
+]
 
 # Keras then finds these classes in files.
 for _name in __all__:

@@ -53,14 +53,23 @@ class TableFlow(Flow):
         rows, context = self._split(x, context)
         if not is_frame(x):
             return super().log_prob(rows, context, **options)
-        log_prob = self._log_prob_of_frame(rows, context, options)
+        log_prob, impossible = self.scored(rows, context, **options)
+        if impossible:
+            warnings.warn(
+                f"log_prob: {len(impossible):,} of {len(log_prob):,} rows are impossible and have -inf, the first: got "
+                f"{impossible[min(impossible)]}.",
+                stacklevel=2,
+            )
         name = "log_prob" if self.exact == "exact" else f"log_prob_{self.exact}"
         series = nw.new_series(name, log_prob, backend=nw.get_native_namespace(x)).to_native()
         index = nw.maybe_get_index(nw.from_native(x, eager_only=True))
         return series if index is None else series.set_axis(index)
 
-    def _log_prob_of_frame(self, rows, context, options):
-        """Return log p of the rows of a frame, -inf for impossible ones."""
+    def scored(self, rows: Any, context: Any = None, **options: Any) -> tuple[np.ndarray, dict[int, str]]:
+        """Return (log p of each row of a frame, {row: a wrong entry, in words} of those that have -inf).
+
+        `context` has the given columns: a frame, or what the flow takes.
+        """
         codes, wrong = self.columns.coded(rows)
         completed = self.columns.completed(rows) if wrong else {}
         if is_frame(context):
@@ -79,13 +88,7 @@ class TableFlow(Flow):
             starts = np.cumsum([0, *sizes[:-1]])
             shares = [log_share for _, log_share in completed.values()]
             log_prob[list(completed)] = np.logaddexp.reduceat(found, starts) + shares
-        if impossible := sorted(wrong.keys() - completed.keys()):
-            warnings.warn(
-                f"log_prob: {len(impossible):,} of {len(codes):,} rows are impossible and have -inf, the first: got "
-                f"{wrong[impossible[0]]}.",
-                stacklevel=3,
-            )
-        return log_prob
+        return log_prob, {row: entry for row, entry in wrong.items() if row not in completed}
 
     def sample(self, n: int, context: Context = None, **options: Any) -> Tensor:
         """Return `n` rows as a frame; given a frame of b rows, n for each of them, with the given columns.

@@ -335,6 +335,7 @@ class Grammar:
             *(lambda: None, lambda: Expression(p.Normal, learn=True), lambda: Expression(p.Logistic)),
             *(lambda: Expression(p.StudentT, 5.0), lambda: Expression(p.Mixture, 2)),
             lambda: Expression(p.Normal, **self.conditioned(2 * math.prod(here.event))),
+            lambda: Expression(p.MixtureOfFlows, [Expression(b.ActNorm), Expression(b.Shift, 0.5)]),
         ]
         if len(here.event) == 1 and here.channels > 1:
             places = [[0], list(range(1, here.channels))]

@@ -51,7 +51,11 @@ def test_arrays_and_named_data_are_taken_as_they_are():
 
 def test_batches_of_a_small_table_are_small(tmp_path):
     np.save(tmp_path / "small.npy", np.random.default_rng(0).normal(size=(100, 2)))
-    assert Tables().inferred(str(tmp_path / "small.npy")) == {"training.batch_size": 11}
+    assert Tables().inferred(str(tmp_path / "small.npy")) == {
+        "training.batch_size": 11,
+        "model.layers": 4,
+        "model.hidden": [64, 64],
+    }
 
 
 @pytest.mark.parametrize("recipe", ["images", "table"])

@@ -2,10 +2,12 @@
 
 import itertools
 
+import keras
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from keras import ops
 
 import flowkit
 from flowkit.data.typed_columns import TypedColumns
@@ -141,6 +143,25 @@ def test_a_report_compares_missing_entries_and_those_that_are_no_numbers(flow, f
     assert numbers["test_copies"] == len(frame)
     assert 0 < numbers["median_distance_of_samples"] < 3
     assert numbers["singled_out"] < 0.1
+
+
+@pytest.mark.two_engines
+@pytest.mark.parametrize("given", [[], ["kind"]])
+def test_thorough_is_the_mixture_of_five_flows(frame, given, tmp_path):
+    options = {"layers": 1, "hidden": [4], "epochs": 2, "validation": 0.0, "verbose": 0, "given": given}
+    flow = flowkit.fit_table(frame, types=TYPES, effort="thorough", **options)
+    x = flow.columns.values(frame[list(flow.columns.names)])
+    context = flow.context_columns.values(frame[given]) if given else None
+    y = ops.convert_to_tensor(flow.encode(x, context))  # with the front alone
+    seen = flow.embed(None if context is None else ops.convert_to_tensor(context))
+    members = [flowkit.Flow(each, flow.base.base) for each in flow.base.bijectors]
+    each = [ops.convert_to_numpy(member._score(y, seen)[1]) for member in members]
+    mixed = ops.convert_to_numpy(flow.base.log_prob(y, seen))
+    np.testing.assert_allclose(mixed, np.logaddexp.reduce(each) - np.log(5), rtol=1e-5)
+    assert np.ptp(each, axis=0).min() > 0  # they differ
+    flow.save(tmp_path / "flow.keras")
+    loaded = keras.models.load_model(tmp_path / "flow.keras")
+    pd.testing.assert_series_equal(loaded.log_prob(frame), flow.log_prob(frame))
 
 
 # Given columns
