@@ -9,7 +9,7 @@ from scipy import special, stats
 from flowkit.bijectors.affine import column_statistics
 from flowkit.contract import Bijector, BijectorSpec, Shape, sum_event
 from flowkit.contract.adaptation import adapted_flag
-from flowkit.contract.arguments import whole
+from flowkit.contract.arguments import Positive, whole
 from flowkit.transforms.splines import LEAST, RationalQuadratic, raw_of_knots, raw_of_slopes
 
 _LAST = 3.5  # the score of the last knot at most
@@ -25,7 +25,7 @@ class NormalScores(Bijector):
     `adapt(x)` sets it in closed form, in float64, and training goes on from there. Until then the layer refuses to
     work. `Flow.fit` adapts it to up to 10,000 rows. F_i mixes the normal distribution with the column's mean and
     deviation with normal kernels about the rows. The share of the first and the kernels' width are the smoothest of
-    those whose likelihood, of rows left out one by one, is within a standard error of the best.
+    those whose likelihood, of rows left out one by one, is within `caution` standard errors of the best.
 
     Under a standard normal base it is the density of independent columns; with a `LinearGaussian` behind it, the
     Gaussian copula. `adapt` raises what `Standardize` raises; ValueError for `bins` outside 2..128. Silverman, Density
@@ -41,9 +41,11 @@ class NormalScores(Bijector):
     spec = BijectorSpec(event_rank=1)
     rows_to_adapt = 10_000
 
-    def __init__(self, bins: Annotated[int, whole(2, 128)] = 16, **kwargs: Any) -> None:
+    def __init__(
+        self, bins: Annotated[int, whole(2, 128)] = 16, *, caution: Positive = 1.0, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.bins = bins
+        self.bins, self.caution = bins, caution
         self.spline = RationalQuadratic(bins, bound=1.0, tails="affine")
 
     def build(self, x_shape: Shape) -> None:
@@ -92,7 +94,7 @@ class NormalScores(Bijector):
 
     def _fitted(self, column):
         """Return the middle, the reach, the last score and the raw numbers of the spline of one column."""
-        estimate = _Smooth(column)
+        estimate = _Smooth(column, self.caution)
         last = min(-special.ndtri(0.5 / (len(column) + 1)), _LAST)
         x = estimate.places(np.linspace(-last, last, self.bins + 1))
         middle, reach = (x[0] + x[-1]) / 2, (x[-1] - x[0]) / 2
@@ -136,12 +138,12 @@ _TINY = 1e-30
 class _Smooth:
     """A smooth estimate of the distribution of one column of numbers, as `NormalScores` explains it."""
 
-    def __init__(self, x: np.ndarray) -> None:
+    def __init__(self, x: np.ndarray, caution: float) -> None:
         self.mean, self.std = x.mean(), x.std()
         spread = min(self.std, stats.iqr(x) / 1.349 or self.std)
         tried = x if len(x) <= _TRIED else np.random.default_rng(0).choice(x, _TRIED, replace=False)
         widths = 0.9 * spread * len(tried) ** -0.2 * _WIDTHS
-        width, share = _chosen(_left_out(tried, widths))
+        width, share = _chosen(_left_out(tried, widths), caution)
         self.share, self.width = _SHARES[share], widths[width] * (len(tried) / len(x)) ** 0.2
         levels = (np.arange(_CENTRES) + 0.5) / _CENTRES
         self.centres = x if len(x) <= _CENTRES else np.quantile(x, levels)
@@ -186,12 +188,12 @@ def _left_out(x, widths):
     return np.log(np.maximum(shares * normal + (1 - shares) * kernels, _TINY))
 
 
-def _chosen(log_densities):
-    """Return (width, share), as indices: the smoothest that is not behind the best by more than a standard error."""
+def _chosen(log_densities, caution):
+    """Return (width, share), as indices: the smoothest that is not behind the best by so many standard errors."""
     means = log_densities.mean(axis=-1)
     best = log_densities[np.unravel_index(np.argmax(means), means.shape)]
     behind = best - log_densities
-    alike = behind.mean(axis=-1) <= behind.std(axis=-1) / np.sqrt(len(best))
+    alike = behind.mean(axis=-1) <= caution * behind.std(axis=-1) / np.sqrt(len(best))
     share = np.flatnonzero(alike.any(axis=0))[-1]
     return np.flatnonzero(alike[:, share])[-1], share
 

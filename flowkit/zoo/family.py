@@ -34,6 +34,7 @@ from flowkit.data.frame import Columns, check_names
 from flowkit.flow.flow import Flow
 from flowkit.flow.parts import classes_of
 from flowkit.transforms import Affine
+from flowkit.zoo.scored_context import ScoredContext
 
 
 def _features(features, name):
@@ -166,9 +167,9 @@ class Plan:
     arguments of the families that name a default for them. `front` None is that of tables: from the domains of the
     features onto the real line, then standardised, and if `actnorm` an ActNorm, which training may move; then
     `marginals`, a layer of each column by itself, if the family sets one. A `start` in closed form takes `NormalScores`
-    in its place, and a `LinearGaussian` in place of those that standardise. `features` are a number, or the
-    `names` of columns, which `domains` may then use; `domains` become a list of one for each column. A family of images
-    sets `image`, their shape, and `dequantize`.
+    in its place, a `LinearGaussian` in place of those that standardise, and a `ScoredContext`. `features` are a number,
+    or the `names` of columns, which `domains` may then use; `domains` become a list of one for each column. A family of
+    images sets `image`, their shape, and `dequantize`.
     """
 
     family: str
@@ -234,7 +235,9 @@ class Plan:
                 f"{self.family}'s context: got 0 with an embedding, expected the number of entries that it reads."
             )
         front = self._front() if self.front is None else self.front
-        embedding = StandardizedContext() if self.context and self.embedding is None else self.embedding
+        embedding = self.embedding
+        if self.context and embedding is None:
+            embedding = ScoredContext() if self.start == "closed form" else StandardizedContext()
         options = {"embedding": embedding, "dequantize": self.dequantize, "name": self.family}
         flow = Flow(Chain([*front, *layers]), self.base, **options)
         if self.names:
