@@ -55,13 +55,13 @@ def test_the_absolute_value():
 
 
 def test_a_sorted_vector():
-    """Each order of n entries has the probability 1 / n!; gaps are then taken to their logarithms."""
+    """Each order of n entries has the probability 1 / n!; softplus then takes latents to gaps."""
     x, layer = normals(5, 4), Sort()
     z, term = layer(x)
     gaps = np.diff(np.sort(x.astype("float64"), axis=1), axis=1)
     np.testing.assert_allclose(f64(z)[:, 0], x.min(1), **CLOSE)
-    np.testing.assert_allclose(np.exp(f64(z)[:, 1:]), gaps, rtol=1e-4)
-    np.testing.assert_allclose(f64(term), -math.log(24) - np.log(gaps).sum(1), rtol=1e-4)
+    np.testing.assert_allclose(np.log1p(np.exp(f64(z)[:, 1:])), gaps, rtol=1e-4)
+    np.testing.assert_allclose(f64(term), -math.log(24) - np.log(-np.expm1(-gaps)).sum(1), rtol=1e-4)
     back, _ = layer.inverse(z, noise=tensor(uniforms(5, 4), "float32"))
     np.testing.assert_allclose(np.sort(f64(back), axis=1), np.sort(x, axis=1), **CLOSE)
     assert (f64(back) != np.sort(x, axis=1)).any()

@@ -15,6 +15,7 @@ EXAMPLES = 2000 if ON_TORCH else 300
 CHECKED = list(CHECKS)[:-1] if ON_TORCH else list(CHECKS)  # torch.compile takes half a minute for each flow
 
 
+@pytest.mark.timeout(5400)  # a busy machine takes half an hour for a hundred flows
 @pytest.mark.parametrize("turn", range(TURNS))
 def test_drawn_flows_keep_their_promises(turn):
     seed = secrets.randbits(64)

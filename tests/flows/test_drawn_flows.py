@@ -17,6 +17,7 @@ from flowkit.bijectors import (
     BatchNorm,
     Chain,
     Coupling,
+    Equalize,
     Inverse,
     Pointwise,
     Scale,
@@ -25,7 +26,7 @@ from flowkit.bijectors import (
 from flowkit.conditioners import MADE, MLP, LabelDropout
 from flowkit.data import GaussianNoise
 from flowkit.distributions import Uniform
-from flowkit.surjections import StochasticPermute
+from flowkit.surjections import Sort, StochasticPermute
 from flowkit.testing import DrawnFlow, check_flow, grammar, strategies
 from flowkit.testing.flows import CHECKS
 from flowkit.transforms import ByColumn, CircularRationalQuadratic
@@ -75,6 +76,16 @@ def turned():
     return Flow(Inverse(Chain([BatchNorm(), Scale()])))
 
 
+def sorted_again():
+    """Return layers whose samples must not overflow: each takes numbers of any size to gaps."""
+    return Flow(Chain([Sort(), Sort(), ActNorm()]))
+
+
+def equalized():
+    """Return a layer that draws numbers at the end of its domain."""
+    return Flow(Chain([Equalize(4), ActNorm(), Scale()]))
+
+
 @hypothesis.settings(SETTINGS, max_examples=40 if ON_TORCH else 6, derandomize=True)
 @hypothesis.given(strategies.flows())
 @hypothesis.example(DrawnFlow(maf, (3,), seed=0))
@@ -83,6 +94,8 @@ def turned():
 @hypothesis.example(DrawnFlow(noisy, (2, 2, 1), seed=3))
 @hypothesis.example(DrawnFlow(turned, (2,), seed=0))
 @hypothesis.example(DrawnFlow(shifted, (2,), seed=0))
+@hypothesis.example(DrawnFlow(sorted_again, (4,), seed=0))
+@hypothesis.example(DrawnFlow(equalized, (2, 2, 1), seed=208))
 def test_a_drawn_flow_keeps_its_promises(drawn):
     check_flow(drawn, checks_for(drawn))
 

@@ -92,7 +92,13 @@ def test_wrong_rows_have_no_likelihood_and_the_first_is_named(trained, table, tm
     assert "1 of 5 rows are excluded and have -inf, the first: got 99 in column 'bikers' of row 1" in printed
     assert "4 rows)" in printed
     scores = pl.read_csv(tmp_path / "scores.csv")["log_prob_bound"].to_numpy()
-    assert np.isneginf(scores).tolist() == [False, True, False, False, False]  # an unseen category has a share
+    assert np.isneginf(scores).tolist() == [
+        False,
+        True,
+        False,
+        False,
+        False,
+    ]  # an unseen category has a share
     found = json.loads(run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv", "--json"))
     assert (found["rows"], found["excluded"]) == (4, 1)
     assert found["first_excluded"].startswith("got 99 in column 'bikers' of row 1")
