@@ -27,7 +27,8 @@ class Averages:
     def __init__(self, model: keras.Model | None = None) -> None:
         self._statistics: list[keras.Variable] = []
         self.variables: list[keras.Variable] = []
-        if (optimizer := averaging(getattr(model, "optimizer", None))) is None:
+        optimizer = averaging(getattr(model, "optimizer", None))
+        if model is None or optimizer is None:
             return
         floats = [w for w in model.non_trainable_weights if keras.backend.is_float_dtype(w.dtype)]
         self._momentum, self._statistics = optimizer.ema_momentum, floats
