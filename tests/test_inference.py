@@ -230,6 +230,24 @@ def test_a_report_does_not_trust_weights_that_miss_a_part():
     assert found.trusted
 
 
+@pytest.mark.one_engine
+def test_a_stated_error_holds_wherever_walks_find_what_draws_miss():
+    """A normal with a narrow one of mass 0.15 beside it: draws miss 13% of the mass, and walks find a part of that."""
+
+    def log_density(x):
+        wide, narrow = normal(x), normal(ops.subtract(x, np.array([4.0, 0.0], "float32")), 0.3)
+        return ops.logaddexp(wide - math.log(2 * math.pi), narrow + math.log(0.15 / (2 * math.pi * 0.3**2)))
+
+    flow = built(event=2, base=StudentT(1000.0))
+    reports = [flowkit.inference_report(flow, log_density, draws=2000, seed=seed) for seed in range(20)]
+    finding = [found for found in reports if found.missed > 0.005]
+    assert len(finding) > 5
+    for found in finding:
+        assert abs(found.log_normaliser - math.log(1.15)) <= 4 * found.standard_error
+        assert ("+-" in found.sentence) == found.trusted == math.isfinite(found.standard_error)
+    assert "base=" not in "".join(found.sentence for found in reports)  # the flow has such a base
+
+
 # Targets with a known answer
 
 

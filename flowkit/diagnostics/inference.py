@@ -14,6 +14,7 @@ from flowkit.contract import Context
 from flowkit.contract.arguments import whole_number
 from flowkit.contract.shapes import tiled
 from flowkit.diagnostics.finding import BLUE, plot
+from flowkit.distributions import StudentT
 from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import check_context, outside
 from flowkit.flow.rows import count, in_batches
@@ -34,10 +35,12 @@ class InferenceReport:
     - `k_hat`: the shape of the tail of w. Above 0.5 the variance of w is infinite, and errors of means are larger than
       the scatter of the draws shows.
     - `log_normaliser`, `standard_error`: the estimate of log Z = log of the integral of p, and its standard error. The
-      error counts weights that the fitted tail expects beside those of the draws, and is infinite for k-hat from 1 up.
+      error counts weights that the fitted tail expects beside those of the draws, and log(1 - missed). It is infinite,
+      which states none, if the weights are not trusted.
     - `elbo`: the mean of log w, a lower bound of log Z.
     - `missed`: the share of p that walks in p from the weighted draws found where w is larger than all weights: a lower
       bound of what the draws miss. 0 without a walk, see `inference_report`.
+    - `wide_base`: True if the base of the flow is a `StudentT`.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Shift
@@ -60,6 +63,7 @@ class InferenceReport:
     elbo: float
     trusted: bool
     missed: float = 0.0
+    wide_base: bool = False
 
     @property
     def sentence(self) -> str:
@@ -76,17 +80,19 @@ class InferenceReport:
         elif self.k_hat < reliable(n):
             verdict = (
                 f"Do not trust these weights: walks from them found {self.missed:.1%} of the density where hardly any "
-                "draw comes. Train longer, from a wider start, or with a larger flow, and compare log Z of several "
-                "seeds: what draws miss lowers it."
+                "draw comes, and may have left out more, so log Z has no error. Train longer, from a wider start, or "
+                "with a larger flow, and compare log Z of several seeds: what draws miss lowers it."
             )
         else:
+            wider = "" if self.wide_base else ", or wider tails, base=StudentT(8)"
             verdict = (
                 f"Do not trust these weights: k-hat {self.k_hat:.2f} is not below {reliable(n):.2f}, so a few draws "
-                "can change every estimate. Train longer, use a larger flow, or wider tails, base=StudentT(8)."
+                f"can change every estimate, and log Z has no error. Train longer, or use a larger flow{wider}."
             )
+        error = f" +- {self.standard_error:.4f}" if math.isfinite(self.standard_error) else ""
         return (
             f"{verdict} {n:,} draws are worth {self.effective_sample_size:,.0f} draws of the density; "
-            f"log Z = {self.log_normaliser:.4f} +- {self.standard_error:.4f}, ELBO {self.elbo:.4f}. "
+            f"log Z = {self.log_normaliser:.4f}{error}, ELBO {self.elbo:.4f}. "
             "Weights do not show modes that no draw reaches."
         )
 
@@ -129,9 +135,10 @@ def inference_report(
 
     The weights are smoothed by a generalised Pareto distribution fitted to the largest min(n/5, 3 sqrt(n)) of n, and
     trusted if its shape k-hat is below min(1 - 1/log10(n), 0.7) (Vehtari, Simpson, Gelman, Yao & Gabry, Pareto Smoothed
-    Importance Sampling, 2024), and walks in p from the weighted draws find no mass above the largest weight, by three
-    standard errors. They evaluate log_density twice as often as there are draws. There are none for flows on circles or
-    the simplex, and for those whose log_prob is a bound or that have no forward direction.
+    Importance Sampling, 2024), and walks in p from the weighted draws find no mass above the largest weight: at most
+    three standard errors of the walks, and no more than the error of the weights. The walks evaluate log_density twice
+    as often as there are draws. There are none for flows on circles or the simplex, and for those whose log_prob is a
+    bound or that have no forward direction.
 
     Raises ValueError for a log_density of another shape, one that is NaN, +infinity, or -infinity for all draws, a flow
     with `dequantize`, one whose log_prob is an estimate, and a context of several rows; ContractError for a flow that
@@ -157,6 +164,10 @@ def inference_report(
     log_total = logsumexp(smooth)
     weights = np.exp(smooth - log_total)
     missed, error = _missed(flow, log_density, context, samples, log_weights, seed, batch_size)
+    of_weights = relative_error(log_weights)
+    # Walks find only a part of what is missed: one walker in such a part, and the error of log Z is unknown, unless
+    # that of the weights is larger.
+    trusted = bool(k_hat < reliable(draws) and missed <= min(3 * error, max(of_weights, error / 2)))
     return InferenceReport(
         samples=samples,
         log_weights=log_weights,
@@ -164,10 +175,11 @@ def inference_report(
         effective_sample_size=float(1 / np.sum(weights**2)),
         k_hat=k_hat,
         log_normaliser=float(log_total - math.log(draws)),
-        standard_error=relative_error(log_weights),
+        standard_error=math.hypot(of_weights, math.log1p(-missed)) if trusted else math.inf,
         elbo=float(log_weights.mean()),
-        trusted=bool(k_hat < reliable(draws) and missed <= 3 * error),
+        trusted=trusted,
         missed=missed,
+        wide_base=isinstance(flow.base, StudentT),
     )
 
 

@@ -119,6 +119,7 @@ class Flow(FlowModel):
             build_for(self.base, latent, c_shape)
         refuse_late(self.base)
         self.built = True
+        self._keep_averages()
 
     def __call__(self, inputs: Tensor, *args: Any, context: Context = None, **kwargs: Any) -> Tensor:
         """Return log_prob of `x`, with a `context` or none, or of `{"x": ..., "context": ...}`, with gradients."""
@@ -177,6 +178,8 @@ class Flow(FlowModel):
         In training they are the objective's; in evaluation -log_prob in nats.
         """
         self._in_training = training
+        if training:
+            self.averages.update()
         of_layers = self.losses  # collected anew each time
         self.has_other_losses = bool(of_layers)
         losses = self._loss_per_row(x, y_pred)

@@ -17,6 +17,7 @@ from flowkit.contract.inside import layers_inside
 from flowkit.data.frame import Columns
 from flowkit.engines import engine
 from flowkit.flow import adapting, inputs, packing, saving
+from flowkit.flow.averages import Averages
 from flowkit.flow.group import check_devices, check_same_work, together
 from flowkit.flow.inputs import check_context
 from flowkit.flow.parts import needed_by
@@ -66,6 +67,7 @@ class FlowModel(keras.Model):
         self.calls = 0  # of methods that may check a round trip, since the weights changed
         self.has_new_weights = False  # loaded or set, and not yet searched for NaN
         self.has_other_losses = False  # than the objective's, when `compute_loss` ran last
+        self.averages = Averages()
 
     def compile(
         self, optimizer: str | keras.Optimizer = "rmsprop", loss: Objective | None = None, **options: Any
@@ -87,11 +89,21 @@ class FlowModel(keras.Model):
         if objective.needs_data and not is_likelihood(objective):
             refuse_varying(self.dequantize, type(objective).__name__)
         super().compile(optimizer, **options)
+        self._keep_averages()
         self.objective = objective
         # Keras scales the loss of a model in float16, but not of this one, whose networks may compute in it.
         self._has_float16 = any(layer.dtype_policy.name == "mixed_float16" for layer in layers_inside(self))
         if engine.processes() > 1 and self.optimizer is not None:
             engine.average_gradients(self.optimizer)
+
+    def _keep_averages(self):
+        """Average statistics from now on, if the flow is built and its optimizer averages the weights."""
+        self.averages = Averages(self if self.built else None)
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Return all that a training step may change, but optimizer and metrics: `weights`, seeds and averages."""
+        return [*super().variables, *self.averages.variables]
 
     def _check_training(self):
         """Raise if the flow, compiled as it is, would not learn from what it receives."""

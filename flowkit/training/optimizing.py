@@ -11,6 +11,7 @@ from keras import ops
 from flowkit.contract import Tensor
 from flowkit.contract.arguments import Between0And1, Fraction, Positive, checked, positive, real, whole
 from flowkit.contract.configured import one_line
+from flowkit.flow.averages import averaging
 
 Steps = Annotated[int, whole(0, None)]
 
@@ -146,18 +147,20 @@ class GlowAdamax(keras.optimizers.Adamax):
 def averaged_weights(model: keras.Model) -> Iterator[Any]:
     """Give `model` the moving average of its weights in a block, and put its weights back bit for bit.
 
+    A flow also gets the averages of statistics, such as those of `BatchNorm`, as it does at the end of `fit`.
+
     average <- m average + (1 - m) weights after each step, with m the optimizer's `ema_momentum` (Polyak & Juditsky,
     1992). If the optimizer keeps no average, or has not taken a step yet, nothing changes. Keras's `SwapEMAWeights`
     swaps by adding and subtracting on TensorFlow, which rounds.
     """
     optimizer: Any = getattr(model, "optimizer", None)
-    if not _keeps_average(optimizer):
+    if averaging(optimizer) is None or not optimizer.built or int(optimizer.iterations) == 0:
         yield model
         return
-    weights = list(model.trainable_variables)
+    weights = list(model.weights)
     before = [ops.convert_to_numpy(weight).copy() for weight in weights]
     try:
-        optimizer.finalize_variable_values(weights)
+        optimizer.finalize_variable_values(model.trainable_variables)
         # On JAX they now share their values with the averages, which must not be overwritten.
         for weight in weights:
             weight.assign(ops.copy(weight))
@@ -165,11 +168,3 @@ def averaged_weights(model: keras.Model) -> Iterator[Any]:
     finally:
         for weight, value in zip(weights, before, strict=True):
             weight.assign(value)
-
-
-def _keeps_average(optimizer):
-    if optimizer is None or not optimizer.built or int(optimizer.iterations) == 0:
-        return False
-    while hasattr(optimizer, "inner_optimizer"):
-        optimizer = optimizer.inner_optimizer
-    return bool(optimizer.use_ema)
