@@ -20,6 +20,7 @@ from flowkit.conditioners import (
     PlacePrior,
     ResidualMADE,
     ScaledConv,
+    SplitPrior,
     TopPrior,
     UNet,
     ViT,
@@ -74,14 +75,18 @@ def glow_step(**options):
     return [fb.ActNorm(), fb.Conv1x1(seed=1), fb.Coupling(ConvNet(4), **options)]
 
 
-def multiscale(scales=2, top=None, prior=False, steps=True, layout="interleaved", bound=0.0):
+def split_prior():
+    return ScaledConv(zeros=True)
+
+
+def multiscale(scales=2, top=None, prior=None, steps=True, layout="interleaved", bound=0.0):
     def make():
         transform = Affine(min_scale=bound)
         parts = [
             fb.Chain([fb.Squeeze(), *(glow_step(transform=transform) if steps else [])])
             for _ in range(scales)
         ]
-        priors = [ScaledConv(zeros=True) for _ in range(scales - 1)] if prior else None
+        priors = [prior() for _ in range(scales - 1)] if prior else None
         return fb.MultiScale(
             parts, priors=priors, top_prior=top and top(), prior_layout=layout, min_scale=bound
         )
@@ -446,12 +451,12 @@ COMPOSED = [
     Case("Inverse(Repeat)", lambda: fb.Inverse(fb.Repeat(fb.Autoregressive(MADE([6])), 2)), VECTOR),
     Case("Inverse(Chain)", lambda: fb.Inverse(fb.Chain([fb.Scale(0.5), fb.Exp()])), VECTOR),
     Case("MultiScale(bare)", multiscale(steps=False), SMALL),
-    Case("MultiScale(priors)", multiscale(steps=False, prior=True), SMALL),
-    Case("MultiScale(contiguous)", multiscale(steps=False, prior=True, layout="contiguous"), SMALL),
+    Case("MultiScale(priors)", multiscale(steps=False, prior=split_prior), SMALL),
+    Case("MultiScale(contiguous)", multiscale(steps=False, prior=split_prior, layout="contiguous"), SMALL),
     Case("MultiScale(top prior)", multiscale(steps=False, top=TopPrior), SMALL),
     Case(
-        "MultiScale(class prior)",
-        multiscale(steps=False, prior=True, top=lambda: TopPrior(num_classes=3)),
+        "MultiScale(class priors)",
+        multiscale(steps=False, prior=lambda: SplitPrior(3), top=lambda: TopPrior(num_classes=3)),
         SMALL,
         labels,
     ),
@@ -468,12 +473,12 @@ COMPOSED = [
     ),
     Case(
         "MultiScale(glow)",
-        multiscale(prior=True, top=TopPrior),
+        multiscale(prior=split_prior, top=TopPrior),
         SMALL,
         waived=OVERFLOWS,
         tolerated=BEYOND_DOUBLE,
     ),
-    Case("MultiScale(min_scale)", multiscale(prior=True, bound=0.25), SMALL),
+    Case("MultiScale(min_scale)", multiscale(prior=split_prior, bound=0.25), SMALL),
 ]
 
 # An odd number of bins: points that are drawn first lie in the middle, where an even one has a knot and a jump.

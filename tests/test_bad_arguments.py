@@ -115,6 +115,11 @@ BAD = [
         ValueError,
         "glow's permutation: got 'rotate', expected one of ",
     ),
+    (
+        lambda: zoo.glow(num_classes=3, classifier_weight=0.01, class_conditioning="all_levels"),
+        ValueError,
+        "glow's class_conditioning: got 'all_levels' with a classifier_weight, expected 'top_prior'",
+    ),
     (lambda: zoo.glow(input_shape=(8, 8)), ValueError, "glow's input_shape: got (8, 8), expected"),
     (lambda: check_bijector(flow()), TypeError, "Pass the bijector of a flow"),
     (lambda: check_bijector("flow"), TypeError, "check_bijector: got 'flow', expected a Bijector"),

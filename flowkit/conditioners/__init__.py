@@ -13,7 +13,7 @@ from flowkit.conditioners.convnets import ConvNet, GatedAttention, GatedConvNet,
 from flowkit.conditioners.fields import Field, UNet
 from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, LipschitzMLP, ResidualMLP
-from flowkit.conditioners.priors import PlacePrior, TopPrior
+from flowkit.conditioners.priors import PlacePrior, SplitPrior, TopPrior
 from flowkit.conditioners.scaled import ScaledConv, ScaledDense
 from flowkit.conditioners.transformer import CausalTransformer, ViT
 
@@ -37,6 +37,7 @@ __all__ = [
     "ResidualMLP",
     "ScaledConv",
     "ScaledDense",
+    "SplitPrior",
     "StandardizedContext",
     "TopPrior",
     "UNet",

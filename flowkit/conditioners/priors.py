@@ -1,4 +1,4 @@
-"""Priors of latents that read their shape alone: of each channel, and of each place."""
+"""Priors of latents: given a class, given those that stay at a level, of each channel, and of each place."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from flowkit.conditioners.context import rows_of
 from flowkit.conditioners.scaled import ScaledConv, ScaledDense
 from flowkit.contract import Context, Shape, Tensor
 from flowkit.contract.arguments import Count
+from flowkit.contract.conditioner import as_type
 from flowkit.contract.configured import Configured
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
@@ -70,6 +71,45 @@ class TopPrior(Prior):
         if self.num_classes is not None:
             h = h + ops.reshape(self.embedding(context), (-1, 1, 1, 2 * channels))
         return h
+
+
+class SplitPrior(ScaledConv):
+    """h = (W * [z, edge] + b) exp(3 logs) + e(label): (mean, logs) of the latents that leave, given z, which stay.
+
+    (batch, h, w, c) -> (batch, h, w, features), one of the `priors` of a `MultiScale`. It is a zero-initialised
+    `ScaledConv`, as published, to which each of `num_classes` classes adds numbers of its own, which start at 0, at
+    every place: the context is integer labels (batch,). Winkler, Worrall, Hoogeboom & Welling, Learning Likelihoods
+    with Conditional Normalizing Flows (2019).
+
+    >>> prior = SplitPrior(5, features=4)
+    >>> tuple(prior(ops.ones((3, 8, 8, 2)), context=ops.zeros((3,), "int32")).shape)
+    (3, 8, 8, 4)
+    """
+
+    context = "required"
+
+    def __init__(self, num_classes: Count, *, features: Count | None = None, **kwargs: Any) -> None:
+        super().__init__(features, zeros=True, **kwargs)
+        self.num_classes = num_classes
+
+    def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
+        super().build(x_shape)
+        self.embedding = ScaledEmbedding(
+            self.num_classes, self.features, dtype=self.dtype_policy, name="y_emb"
+        )
+        self.embedding.build(context_shape)
+
+    def run_inside(
+        self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        return self.call(as_type(x, self.compute_dtype), context, derived)
+
+    def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
+        return super().call(x, derived) + self.embedding(context)[:, None, None]
+
+    def adapt(self, x: Tensor, context: Context = None) -> Tensor:
+        """Return the output; nothing in it depends on data."""
+        return self(x, context)
 
 
 @keras.saving.register_keras_serializable("flowkit")

@@ -252,7 +252,10 @@ def check_published(bijector):
         and all(type(scale) is Chain and all(map(_is_step, _steps_of(scale))) for scale in bijector.scales)
     )
     if not published:
-        raise ValueError("to_openai: got other layers, expected a Glow as flowkit.zoo.glow makes it.")
+        raise ValueError(
+            "to_openai: got other layers, expected a Glow as flowkit.zoo.glow makes it, with "
+            "class_conditioning='top_prior'."
+        )
     if not all(scale.built for scale in bijector.scales) or not bijector.adapted:
         raise ValueError("to_openai: got a Glow that has seen no data. Adapt or fit it first.")
 

@@ -34,6 +34,7 @@ from flowkit.conditioners import (
     LabelDropout,
     ResidualConvNet,
     ScaledConv,
+    SplitPrior,
     TopPrior,
     ViT,
 )
@@ -114,6 +115,7 @@ def glow(
     data_levels: DataLevels | None = None,
     learn_top: bool = True,
     num_classes: Count | None = None,
+    class_conditioning: Annotated[str, words("top_prior", "all_levels")] = "top_prior",
     classifier_weight: Annotated[float, real(0, 1e6, "a number from 0 to 1e+06")] = 0.0,
     lu: bool = True,
     backprop: Backprop = "stored",
@@ -131,10 +133,14 @@ def glow(
       `EmergingConv` to it, or "periodic", a `PeriodicConv` (Hoogeboom, van den Berg & Welling, 2019).
     - `n_bits`: of the images' 8 how many are modelled; None takes continuous inputs as they are.
       `data_levels`: the number of values of images that do not have 256 (17 for digits).
-    - `learn_top`: the prior of the last latents is learned. `num_classes`: it depends on a class, and
-      the context is integer labels (batch,).
+    - `learn_top`: the prior of the last latents is learned.
+    - `num_classes`: the density is given a class, and the context is integer labels (batch,). `class_conditioning` says
+      what reads it, if there are classes: "top_prior", as published, the prior of the last latents alone, which have
+      few of the bits; "all_levels", also every coupling, z_b = f(b; h(a, label)), by a bias of its network's first
+      layer, (width,) for each class, and the prior of every level (`SplitPrior`), as in Winkler, Worrall, Hoogeboom &
+      Welling, Learning Likelihoods with Conditional Normalizing Flows (2019).
     - `classifier_weight`: above 0, the last latents are also trained to tell the class, and the bits that
-      this takes count so much beside the bits per dimension: a `flowkit.LabelledFlow`.
+      this takes count so much beside the bits per dimension: a `flowkit.LabelledFlow`. Needs "top_prior".
     - `backprop`: what is kept for the backward pass, as in `Chain`.
     - `lu=False`: the plain matrix of the published code.
     - `input_shape`: (height, width, channels) makes the weights now, otherwise the first data do.
@@ -158,20 +164,28 @@ def glow(
             return [Permute(permutation)]
         return [Conv1x1(lu=lu), *([EmergingConv()] if permutation == "emerging" else [])]
 
+    everywhere = num_classes is not None and class_conditioning == "all_levels"
+    reads = {"context": "required", "num_classes": num_classes} if everywhere else {}
+
     def step():
-        return Chain([ActNorm(), *mix(), Coupling(ConvNet(width), transform, layout="interleaved")])
+        return Chain([ActNorm(), *mix(), Coupling(ConvNet(width, **reads), transform, layout="interleaved")])
 
     def scale():
         return Chain([Squeeze(), Repeat(step(), steps)], backprop=backprop)
 
     bijector = MultiScale(
         [scale() for _ in range(levels)],
-        priors=[ScaledConv(zeros=True) for _ in range(levels - 1)],
+        priors=[SplitPrior(num_classes) if everywhere else ScaledConv(zeros=True) for _ in range(levels - 1)],
         top_prior=TopPrior(learn=learn_top, num_classes=num_classes) if learn_top or num_classes else None,
         min_scale=min_scale,
     )
     if classifier_weight and num_classes is None:
         raise ValueError("glow's num_classes: got None, expected a number for classifier_weight.")
+    if classifier_weight and everywhere:
+        raise ValueError(
+            "glow's class_conditioning: got 'all_levels' with a classifier_weight, expected 'top_prior', which leaves "
+            "the last latents free of the label to predict. Leave one of the two out."
+        )
     kind = functools.partial(LabelledFlow, label_weight=classifier_weight) if classifier_weight else Flow
     return built(kind(bijector, dequantize=dequantizer(n_bits, data_levels), name="glow"), input_shape)
 

@@ -1,11 +1,13 @@
 """`flowkit train images` and `flowkit train table`: what they choose by the data of their user."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from flowkit.app import main
-from flowkit.app.images import Images
+from flowkit.app.images import Images, likeliest_classes
 from flowkit.app.recipe import read_recipe
 from flowkit.app.tables import Tables
 
@@ -70,9 +72,26 @@ def test_a_folder_of_pictures_is_trained_on(tmp_path, capsys):
     settings = [word for option in options for word in ("--set", f"training.{option}")]
     words = [*settings, "--set", "model.steps=1", "--set", "sampling.count=4", "--out", str(tmp_path / "run")]
     assert main(["train", "images", "--data", str(folder), *words]) == 0
-    assert "chosen by the data: data.size = [8, 8], model.levels = 2" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "chosen by the data: data.size = [8, 8], model.levels = 2" in said
     recipe = read_recipe(str(tmp_path / "run" / "recipe.toml"))
     assert (recipe.model["num_classes"], recipe.data.size) == (2, (8, 8))
+    assert recipe.model["class_conditioning"] == "all_levels"
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    share, count = metrics["test_class_accuracy"], metrics["test_images"]
+    assert f"test class by likelihood right for {share:.1%} of {count} images, by chance for 50.0%" in said
+
+
+def test_the_likeliest_class_of_an_image_is_that_of_the_largest_density():
+    class Shades:
+        """Density exp(-|x - 100 label|)."""
+
+        num_classes = 3
+
+        def log_prob(self, images, labels):
+            return -np.abs(images[:, 0] - 100.0 * labels)
+
+    assert likeliest_classes(Shades(), np.array([[210], [0], [90], [160]])).tolist() == [2, 0, 1, 2]
 
 
 @pytest.mark.parametrize("side", [30, 33])

@@ -45,10 +45,11 @@ def conv_zeros(x, layer):
     return (conv(x, f64(layer.kernel)) + f64(layer.bias)) * np.exp(3 * f64(layer.logs))
 
 
-def network(x, net):
-    h = np.maximum(
-        (conv(x, f64(net.first.kernel)) + f64(net.first.bias)) * np.exp(3 * f64(net.first.logs)), 0
-    )
+def network(x, net, labels):
+    h = (conv(x, f64(net.first.kernel)) + f64(net.first.bias)) * np.exp(3 * f64(net.first.logs))
+    if net.context != "none":
+        h = h + f64(net.bias.kernel)[labels][:, None, None]
+    h = np.maximum(h, 0)
     h = (h @ f64(net.second.kernel)[0, 0] + f64(net.second.bias)) * np.exp(3 * f64(net.second.logs))
     return conv_zeros(np.maximum(h, 0), net.last)
 
@@ -69,14 +70,18 @@ def mix(x, part, permutation):
     return x @ f64(part.permutation) @ lower @ upper, places * f64(part.log_s).sum()
 
 
-def step(x, actnorm, permute, coupling, kind, permutation):
+def of_class(e, labels):
+    return ((f64(e.kernel)[labels] + f64(e.bias)) * np.exp(3 * f64(e.logs)))[:, None, None]
+
+
+def step(x, labels, actnorm, permute, coupling, kind, permutation):
     places = x.shape[1] * x.shape[2]
     x = (x + f64(actnorm.shift)) * np.exp(3 * f64(actnorm.logs))
     total = places * 3 * f64(actnorm.logs).sum()
     x, log_det = mix(x, permute, permutation)
     total += log_det
     one, two = np.split(x, 2, axis=-1)
-    h = network(one, coupling.conditioner)
+    h = network(one, coupling.conditioner, labels)
     if kind == "additive":
         return np.concatenate([one, two + h], -1), total
     shift, scale = h[..., 0::2], 1 / (1 + np.exp(-(h[..., 1::2] + 2)))
@@ -96,11 +101,14 @@ def specified_log_prob(flow, images, labels, kind, permutation, noise):
         x = squeeze(x)
         _, steps = scale.parts
         for one in steps.copies():
-            x, log_det = step(x, *one.parts, kind, permutation)
+            x, log_det = step(x, labels, *one.parts, kind, permutation)
             total = total + log_det
         if level < len(model.scales) - 1:
             x, out = np.split(x, 2, axis=-1)
-            h = conv_zeros(x, model.priors[level])
+            prior = model.priors[level]
+            h = conv_zeros(x, prior)
+            if hasattr(prior, "embedding"):
+                h = h + of_class(prior.embedding, labels)
             total = total + gaussian(out, h[..., 0::2], h[..., 1::2])
     n, height, width, c = x.shape
     h = np.zeros((n, height, width, 2 * c))
@@ -108,8 +116,7 @@ def specified_log_prob(flow, images, labels, kind, permutation, noise):
         if model.top_prior.learn:
             h = conv_zeros(h, model.top_prior.conv)
         if labels is not None:
-            e = model.top_prior.embedding
-            h = h + ((f64(e.kernel)[labels] + f64(e.bias)) * np.exp(3 * f64(e.logs)))[:, None, None]
+            h = h + of_class(model.top_prior.embedding, labels)
     return total + gaussian(x, h[..., :c], h[..., c:])
 
 
@@ -119,10 +126,12 @@ def uniform_noise():
 
 
 @pytest.mark.wide("permutation")
-@pytest.mark.parametrize("classes", [None, 3])
+@pytest.mark.parametrize(
+    ("classes", "class_conditioning"), [(None, "all_levels"), (3, "top_prior"), (3, "all_levels")]
+)
 @pytest.mark.parametrize("permutation", ["conv1x1", "plain", "shuffle", "reverse"])
 @pytest.mark.parametrize("coupling", ["affine", "additive"])
-def test_log_prob_is_that_of_the_specification(coupling, permutation, classes, perturb):
+def test_log_prob_is_that_of_the_specification(coupling, permutation, classes, class_conditioning, perturb):
     flow = zoo.glow(
         levels=2,
         steps=2 if coupling == "affine" else 1,
@@ -131,6 +140,7 @@ def test_log_prob_is_that_of_the_specification(coupling, permutation, classes, p
         permutation="conv1x1" if permutation == "plain" else permutation,
         lu=permutation != "plain",
         num_classes=classes,
+        class_conditioning=class_conditioning,
         input_shape=SHAPE,
     )
     perturb(flow)
