@@ -21,10 +21,11 @@ class Averages:
 
     Statistics are the weights of floats that are not trained, such as mean and variance of a `BatchNorm`. They belong
     to the weights of the step, and would normalise with the averaged weights by wrong numbers. An average is NaN until
-    the first step. The optimizer puts these averages in place together with its own.
+    the first step. The optimizer puts these averages in place together with its own. A model that is not built, or
+    whose optimizer averages nothing, has none.
     """
 
-    def __init__(self, model: keras.Model | None = None) -> None:
+    def __init__(self, model: keras.Model) -> None:
         self._statistics: list[keras.Variable] = []
         self.variables: list[keras.Variable] = []
         optimizer = averaging(getattr(model, "optimizer", None))

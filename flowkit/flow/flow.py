@@ -22,6 +22,7 @@ from flowkit.distributed.group import note_model
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import inputs, packing, parts, sampling
+from flowkit.flow.averages import Averages
 from flowkit.flow.model import FlowModel, locked
 from flowkit.flow.round_trip import Check, look_at, may_lose_digits, relative_error, warn_of_overflow
 from flowkit.flow.rows import (
@@ -119,7 +120,7 @@ class Flow(FlowModel):
             build_for(self.base, latent, c_shape)
         refuse_late(self.base)
         self.built = True
-        self._keep_averages()
+        self.averages = Averages(self)
 
     def __call__(self, inputs: Tensor, *args: Any, context: Context = None, **kwargs: Any) -> Tensor:
         """Return log_prob of `x`, with a `context` or none, or of `{"x": ..., "context": ...}`, with gradients."""

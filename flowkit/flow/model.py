@@ -67,7 +67,7 @@ class FlowModel(keras.Model):
         self.calls = 0  # of methods that may check a round trip, since the weights changed
         self.has_new_weights = False  # loaded or set, and not yet searched for NaN
         self.has_other_losses = False  # than the objective's, when `compute_loss` ran last
-        self.averages = Averages()
+        self.averages = Averages(self)  # none yet
 
     def compile(
         self, optimizer: str | keras.Optimizer = "rmsprop", loss: Objective | None = None, **options: Any
@@ -89,16 +89,12 @@ class FlowModel(keras.Model):
         if objective.needs_data and not is_likelihood(objective):
             refuse_varying(self.dequantize, type(objective).__name__)
         super().compile(optimizer, **options)
-        self._keep_averages()
+        self.averages = Averages(self)
         self.objective = objective
         # Keras scales the loss of a model in float16, but not of this one, whose networks may compute in it.
         self._has_float16 = any(layer.dtype_policy.name == "mixed_float16" for layer in layers_inside(self))
         if engine.processes() > 1 and self.optimizer is not None:
             engine.average_gradients(self.optimizer)
-
-    def _keep_averages(self):
-        """Average statistics from now on, if the flow is built and its optimizer averages the weights."""
-        self.averages = Averages(self if self.built else None)
 
     @property
     def variables(self) -> list[keras.Variable]:
