@@ -240,9 +240,8 @@ class Grammar:
             scales.append(Expression(b.Chain, [Expression(b.Squeeze), part]))
             event = (*inner.event[:2], inner.event[2] // 2)
         classes = {"num_classes": CLASSES} if self.heard == "labels" and self.pick(False, True) else {}
-        split = [Expression(c.SplitPrior, CLASSES)] if classes else []
-        prior = self.pick(None, Expression(c.ScaledConv, zeros=True), *split)
-        priors = prior and [prior for _ in scales[1:]]
+        prior = Expression(c.SplitPrior, CLASSES) if classes else Expression(c.ScaledConv, zeros=True)
+        priors = self.pick(None, [prior for _ in scales[1:]])
         top = self.pick(None, Expression(c.TopPrior, **classes), Expression(c.PlacePrior, **classes))
         layout = self.pick("interleaved", "contiguous")
         return Expression(kind, scales, priors=priors, top_prior=top, prior_layout=layout, min_scale=0.25)
