@@ -188,7 +188,7 @@ def _complete(frame):
 
 @dataclass
 class _Training:
-    """How the flows of one table are trained: `make(number, like)` makes one, and `held` rows are held out."""
+    """Train the flows of one table: `make(number, like)` makes one, and `held` rows are held out."""
 
     make: Callable[..., TableFlow]
     x: np.ndarray

@@ -179,7 +179,7 @@ class Flow(FlowModel):
         In training they are the objective's; in evaluation -log_prob in nats.
         """
         self._in_training = training
-        if training:
+        if training and self.averages.variables:
             self.averages.update()
         of_layers = self.losses  # collected anew each time
         self.has_other_losses = bool(of_layers)

@@ -20,7 +20,7 @@ LARGEST_ERROR = 0.1
 """The standard error from which a mass says too little."""
 
 MISSED = 4.0
-"""How many times larger the weights are at draws than they should be if points miss most of the mass."""
+"""Count a mass as unknown if weights at draws are so many times larger than they should be."""
 
 _QUANTILES = (0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.98)
 _INNER = "not all noise becomes output"

@@ -8,6 +8,7 @@ from scipy import special
 from flowkit.bijectors import NormalScores
 from flowkit.conditioners import StandardizedContext
 from flowkit.contract import Context, Shape, Tensor
+from flowkit.contract.call import Call
 
 _CAUTION = (
     3.0  # standard errors: scores of a column that is nearly normal cost a linear model more than they help
@@ -43,4 +44,4 @@ class ScoredContext(StandardizedContext):
         self.scores.adapt(z)
 
     def call(self, context: Context) -> Tensor:
-        return self.scores(super().call(context))[0]
+        return self.scores.run(super().call(context), Call(log_det=False))[0]
