@@ -12,6 +12,13 @@ from flowkit.contract.domain import first_and_last
 from flowkit.numerics import log1mexp, log_sigmoid, maximum, minimum, softplus, tanh
 
 
+def inside(x: Tensor, interval: Domain) -> Tensor:
+    """Return `x` with numbers that were rounded to an end of an open interval, or beyond, moved inside."""
+    dtype = keras.backend.standardize_dtype(x.dtype)
+    first, last = first_and_last(interval.low, interval.high, dtype)
+    return minimum(maximum(x, float(first)), float(last))
+
+
 class Elementwise(Bijector):
     """A pointwise map: y_i = f(x_i). Its hooks return log|f'(x_i)| for each entry, and the class sums them.
     One for each channel, or a single one, counts for every entry it belongs to.
@@ -118,8 +125,7 @@ class Logit(Sigmoid):
 
     def _inverse(self, y):
         x, log_slope = Sigmoid._forward(self, y)
-        first, last = first_and_last(0.0, 1.0, keras.backend.standardize_dtype(x.dtype))
-        return minimum(maximum(x, float(first)), float(last)), log_slope
+        return inside(x, self.spec.domain), log_slope
 
 
 class Tanh(Elementwise):

@@ -2,18 +2,16 @@
 
 from typing import Annotated, Any
 
-import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.elementwise import Elementwise
+from flowkit.bijectors.elementwise import Elementwise, inside
 from flowkit.bijectors.weights import new_weight
 from flowkit.contract import BijectorSpec, Domain, Shape, Tensor
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import whole
-from flowkit.contract.domain import first_and_last
 from flowkit.engines import engine
-from flowkit.numerics import cumsum, log_sigmoid, maximum, minimum
+from flowkit.numerics import cumsum, log_sigmoid
 
 SPARE = 1e-3  # the share of a bin beyond each end
 LEAST = 1e-4  # of a level, beside its own share: none is impossible
@@ -79,10 +77,7 @@ class Equalize(Elementwise):
         low, high = (ops.sigmoid(z) - before) / share, 1 - (ops.sigmoid(-z) - after) / share
         part = ops.clip(ops.where(z < 0, low, high), 0, 1)
         x = (ops.cast(start, z.dtype) - 1 + part) / self.levels - 0.5
-        # Strictly inside, so that a flow can score what it draws.
-        domain, dtype = self.spec.domain, keras.backend.standardize_dtype(z.dtype)
-        first, last = first_and_last(domain.low, domain.high, dtype)
-        x = minimum(maximum(x, float(first)), float(last))
+        x = inside(x, self.spec.domain)  # so that a flow can score what it draws
         return x, log_sigmoid(z) + log_sigmoid(-z) - ops.log(share * self.levels)
 
 
