@@ -29,12 +29,12 @@ from flowkit.contract import Domain as Domain
 from flowkit.contract import Surjection as Surjection
 from flowkit.diagnostics import inference_report as inference_report
 from flowkit.flow import Flow as Flow
-from flowkit.flow import LabelledFlow as LabelledFlow
-from flowkit.flow import TableFlow as TableFlow
 from flowkit.posteriors import posterior as posterior
 from flowkit.presets import PresetError as PresetError
 from flowkit.presets import upload_preset as upload_preset
+from flowkit.tables import TableFlow as TableFlow
 from flowkit.tables import fit_table as fit_table
+from flowkit.zoo import LabelledFlow as LabelledFlow
 
 __version__: str
 __all__: list[str]

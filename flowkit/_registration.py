@@ -12,6 +12,7 @@ _MODULES = (
     "flowkit.conditioners",
     "flowkit.objectives",
     "flowkit.surjections",
+    "flowkit.tables",
     "flowkit.training",
 )
 

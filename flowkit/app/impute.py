@@ -25,7 +25,7 @@ def impute(
     from flowkit.app.trained import loaded
     from flowkit.data.column_types import absent_of
     from flowkit.data.table import read_frame
-    from flowkit.flow import TableFlow
+    from flowkit.tables import TableFlow
 
     _, flow = loaded(run)
     if not isinstance(flow, TableFlow):

@@ -52,7 +52,7 @@ def preset(
 
 def _rows(flow, temperature):
     """Return samples of the flow and their classes: data may not be ours to give away."""
-    from flowkit.flow import TableFlow
+    from flowkit.tables import TableFlow
 
     if flow.num_classes is not None:
         labels = np.arange(_ROWS) % flow.num_classes

@@ -13,9 +13,10 @@ from flowkit.data.dataset import split_rows
 from flowkit.data.frame import is_frame
 from flowkit.data.table import SUFFIXES, read_frame, right_rows, typed_columns
 from flowkit.data.typed_columns import require_columns, wrong_entry
-from flowkit.flow import TableFlow, inputs, scoring
-from flowkit.flow.plotting import types_of
-from flowkit.tables import FEW, SMALL, table_flow
+from flowkit.flow import inputs, scoring
+from flowkit.plots import types_of
+from flowkit.tables import TableFlow, table_flow
+from flowkit.tables.fit import FEW, SMALL
 
 _NAMES = 6  # of columns, in a message
 _DRAWS = 20_000  # of the base density, for its quantiles

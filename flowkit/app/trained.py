@@ -16,10 +16,11 @@ from flowkit.app.recipe import read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.app.tables import Tables
 from flowkit.data import absolute
-from flowkit.flow import Flow, TableFlow
+from flowkit.flow import Flow
 from flowkit.flow.saving import load_file
 from flowkit.presets.folder import check_file, is_preset
 from flowkit.presets.hub import SCHEME
+from flowkit.tables import TableFlow
 
 _NOT_ABOUT = ("files", "measured", "preset")  # entries of a preset's metadata.json
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar, cast
 
 import keras
+import numpy as np
 from keras import ops
 
 from flowkit.contract import Context, ContractError, FlowLayer, Tensor
@@ -21,12 +22,11 @@ from flowkit.flow.averages import Averages
 from flowkit.flow.group import check_devices, check_same_work, together
 from flowkit.flow.inputs import check_context
 from flowkit.flow.parts import needed_by
-from flowkit.flow.rows import map_leaves, refuse_varying
+from flowkit.flow.rows import compiled, map_leaves, refuse_varying
 from flowkit.flow.scoring import is_likelihood
 from flowkit.objectives import MaximumLikelihood, Objective
 
 _OF_TARGETS = ("loss_weights", "metrics", "weighted_metrics")
-_CLASS_WEIGHT = "Flow: got class_weight=, expected sample_weight=, one number per row."
 Method = TypeVar("Method", bound=Callable[..., Any])
 
 
@@ -101,8 +101,10 @@ class FlowModel(keras.Model):
         """Return all that a training step may change, but optimizer and metrics: `weights`, seeds and averages."""
         return [*super().variables, *self.averages.variables]
 
-    def _check_training(self):
+    def _check_training(self, class_weight):
         """Raise if the flow, compiled as it is, would not learn from what it receives."""
+        if class_weight is not None:
+            raise ValueError("Flow: got class_weight=, expected sample_weight=, one number per row.")
         self.objective.check(self)
         check_devices()
         scaled = isinstance(getattr(self, "optimizer", None), keras.optimizers.LossScaleOptimizer)
@@ -164,9 +166,7 @@ class FlowModel(keras.Model):
         In a group of processes (`flowkit.distributed`) all of them call it, each with as many rows of its own;
         gradients are averaged, and logs are of all rows.
         """
-        if class_weight is not None:
-            raise ValueError(_CLASS_WEIGHT)
-        self._check_training()
+        self._check_training(class_weight)
         options = {"batch_size": batch_size, "epochs": epochs, "validation_data": validation_data, **kwargs}
         with packing.learned_columns(self, x, y if context is None else context):
             data, options = packing.to_train(self, x, y, context, sample_weight, options)
@@ -229,9 +229,7 @@ class FlowModel(keras.Model):
         context: Context = None,
     ) -> Any:
         """Keras's `train_on_batch`, with `context=`; `x` and `y` are those of `fit`. Raises what `evaluate` does."""
-        if class_weight is not None:
-            raise ValueError(_CLASS_WEIGHT)
-        self._check_training()
+        self._check_training(class_weight)
         packing.refuse_data(self, "train_on_batch", x)
         x, y, *_ = packing.ready(self, x, y, context, sample_weight, learns=True)
         logs = super().train_on_batch(x, y, sample_weight, return_dict=return_dict)
@@ -320,16 +318,7 @@ class FlowModel(keras.Model):
 
     @functools.cached_property
     def _inference_function(self) -> Callable[..., Any]:
-        # A layer of another package may add losses or draw from a generator of its own.
-        layers = list(layers_inside(self))
-        foreign = {type(layer).__module__.partition(".")[0] for layer in layers} - {"flowkit", "keras"}
-        changes = bool(foreign) or any(getattr(layer, "activity_regularizer", None) for layer in layers)
-        # A bound method is the same each time, so that it is compiled once; a closure is not.
-        return functools.lru_cache(maxsize=32)(
-            lambda function, **options: engine.inference_function(
-                functools.partial(function, **options), self, changes=changes
-            )
-        )
+        return compiled(self)
 
     # Weights and files
 
@@ -472,8 +461,10 @@ class FlowModel(keras.Model):
         >>> [axes.get_ylabel() for axes in flow.plot().axes]
         ['column 1', 'density']
         """
-        from flowkit.flow.plotting import draw
+        from flowkit.plots import draw
 
+        context = check_context(self, context)
+        x = None if x is None else np.asarray(inputs.as_array(self, x))
         return draw(self, x, context, samples, seed)
 
     def _repr_html_(self) -> str:

@@ -11,6 +11,7 @@ from keras import ops, tree
 from flowkit.contract import Tensor
 from flowkit.contract.arguments import shown, whole_number
 from flowkit.contract.call import Call
+from flowkit.contract.inside import layers_inside
 from flowkit.contract.noise import Needs, needs_for
 from flowkit.contract.shapes import as_tuple, event_size
 from flowkit.data.dequantize import Dequantize
@@ -159,6 +160,20 @@ def one_of_few(count: int) -> int:
 def padded(rows: Any, missing: int) -> Any:
     """Return rows with the last one repeated `missing` times more."""
     return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
+
+
+def compiled(flow: "Flow") -> Callable[..., Any]:
+    """Return (function, **options) -> a flow's function compiled for use without gradients; keep the last 32."""
+    # A layer of another package may add losses or draw from a generator of its own.
+    layers = list(layers_inside(flow))
+    foreign = {type(layer).__module__.partition(".")[0] for layer in layers} - {"flowkit", "keras"}
+    changes = bool(foreign) or any(getattr(layer, "activity_regularizer", None) for layer in layers)
+    # A bound method is the same each time, so that it is compiled once; a closure is not.
+    return functools.lru_cache(maxsize=32)(
+        lambda function, **options: engine.inference_function(
+            functools.partial(function, **options), flow, changes=changes
+        )
+    )
 
 
 def map_leaves(function: Callable[[Any], Any], nest: Any) -> Any:

@@ -19,11 +19,12 @@ from flowkit._shipped import cache_folder, download
 from flowkit.bijectors.levels import level_sizes
 from flowkit.contract import Tensor
 from flowkit.contract.noise import Need
-from flowkit.flow import Flow, TableFlow
+from flowkit.flow import Flow
 from flowkit.flow.export import export
 from flowkit.flow.model import locked
 from flowkit.flow.rows import counted
 from flowkit.flow.sampling import latents
+from flowkit.tables import TableFlow
 from flowkit.training.pictures import image_grid, save_png
 
 IMAGES, COLUMNS = 24, 6  # from which one picks, and in a row of their file

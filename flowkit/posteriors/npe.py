@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from flowkit.contract.arguments import whole_number
 from flowkit.diagnostics import Report, report
 from flowkit.flow.flow import Flow
-from flowkit.flow.plotting import pair_plot
+from flowkit.plots import pair_plot
 from flowkit.posteriors.simulations import Prior, Simulator, as_float32, finite_pairs, simulated
 
 _MASS = 1e-4  # of a posterior that a truncated prior may leave out

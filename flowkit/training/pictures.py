@@ -16,7 +16,7 @@ from flowkit.contract.arguments import Count, Seed, checked, is_number, whole
 from flowkit.contract.configured import Configured
 from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow import Flow
-from flowkit.flow.plotting import MOST_COLUMNS, draw_pairs
+from flowkit.plots import MOST_COLUMNS, draw_pairs
 from flowkit.training.atomic import atomic_path
 from flowkit.training.optimizing import averaged_weights
 

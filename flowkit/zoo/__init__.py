@@ -27,6 +27,7 @@ from flowkit.zoo.continuous import ffjord, flow_matching
 from flowkit.zoo.couplings import circular_nsf, nice, nsf, realnvp
 from flowkit.zoo.family import table_front
 from flowkit.zoo.images import flow_pp, glow, jet, maf_images, realnvp_images, tarflow
+from flowkit.zoo.labelled import LabelledFlow
 from flowkit.zoo.masked import bernstein, iaf, maf, naf, nsf_autoregressive, sos, umnn
 from flowkit.zoo.repeated import bnaf, gaussianization, planar, radial, residual, sylvester
 
@@ -39,7 +40,7 @@ VECTORS = {family.__name__: family for family in _VECTORS}
 _OTHERS = (glow, flow_pp, realnvp_images, flow_matching, jet, tarflow, maf_images, ffjord)
 ARCHITECTURES = {family.__name__: family for family in _OTHERS} | VECTORS
 
-__all__ = ["ARCHITECTURES", "VECTORS", "load", "pretrained", "table_front", *ARCHITECTURES]
+__all__ = ["ARCHITECTURES", "VECTORS", "LabelledFlow", "load", "pretrained", "table_front", *ARCHITECTURES]
 
 
 def load(name: str) -> Flow:

@@ -44,9 +44,9 @@ from flowkit.contract.flow_layer import FlowLayer
 from flowkit.data import VariationalDequantize
 from flowkit.data.dequantize import GaussianNoise
 from flowkit.flow.flow import Flow
-from flowkit.flow.labelled import LabelledFlow
 from flowkit.transforms import Additive, Affine, Gaussian, MixtureOfLogistics
 from flowkit.zoo.family import EDGE, Bits, DataLevels, ImageShape, built, dequantizer, entrance
+from flowkit.zoo.labelled import LabelledFlow
 
 IMAGE = 32  # the width of the network of the image in Flow++
 

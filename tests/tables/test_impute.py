@@ -10,7 +10,7 @@ from keras import ops
 import flowkit
 from flowkit.contract import Bijector, BijectorSpec
 from flowkit.data.typed_columns import TypedColumns
-from flowkit.flow.table import TableFlow
+from flowkit.tables import TableFlow
 
 pytestmark = pytest.mark.one_engine
 CORRELATION = 0.8

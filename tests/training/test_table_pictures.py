@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from flowkit.data.typed_columns import TypedColumns
-from flowkit.flow.plotting import _limits, draw_pairs, pair_plot
+from flowkit.plots import _limits, draw_pairs, pair_plot
 from flowkit.training import save_pairs, save_quantiles
 from flowkit.training.pictures import _outside
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from keras import tree
 
 from flowkit.contract.arguments import whole_number
 from flowkit.data.column_types import Category, Date, Number
+from flowkit.data.frame import is_frame
 from flowkit.data.typed_columns import TypedColumns
-from flowkit.flow.inputs import as_array, check_context, names_of
-from flowkit.flow.rows import count, map_leaves
 
 if TYPE_CHECKING:
     from flowkit.flow.flow import Flow
@@ -24,25 +24,26 @@ _WORDS = 6  # categories at most that an axis names
 
 
 def draw(flow: "Flow", x: Any, context: Any, samples: int, seed: int) -> Any:
-    """Return the figure of `Flow.plot`."""
+    """Return the figure of `Flow.plot`; `x` and the context are checked arrays or None."""
     shape, samples = flow._event(), whole_number(samples, "samples", least=2)
-    context = check_context(flow, context)
-    if context is not None and count(context) != 1:
-        raise ValueError(f"plot: got a context of {count(context)} rows, expected one. Pass one row.")
+    rows = 1 if context is None else len(tree.flatten(context)[0])
+    if rows != 1:
+        raise ValueError(f"plot: got a context of {rows} rows, expected one. Pass one row.")
     if len(shape) not in (1, 3):
         raise ValueError(f"plot: got a flow of events {shape}, expected rows of columns or images.")
     drawn = flow.sample(samples if len(shape) == 1 else _IMAGES, context, seed=seed)
-    drawn = np.asarray(as_array(flow, drawn)).reshape(-1, *shape)
+    drawn = flow.columns.values(drawn) if is_frame(drawn) else drawn
+    drawn = np.asarray(drawn).reshape(-1, *shape)
     if len(shape) == 3:
         return _images(drawn)
-    data = None if x is None else np.asarray(as_array(flow, x))
-    names = names_of(flow) or [f"column {i}" for i in range(shape[0])]
+    numbered = [f"column {i}" for i in range(shape[0])]
+    names = numbered if flow.columns is None else flow.columns.names
     # Between whole numbers, and for missing entries, there is no density to draw.
     coded = isinstance(flow.columns, TypedColumns) and flow.exact == "bound"
     if coded or shape[0] > 2:
-        return pair_plot(data, drawn, names, types=types_of(flow))
+        return pair_plot(x, drawn, names, types=types_of(flow))
     picture = _curve if shape[0] == 1 else _density
-    return picture(flow, drawn, data, context, names)
+    return picture(flow, drawn, x, context, names)
 
 
 def types_of(flow: "Flow") -> TypedColumns | None:
@@ -231,5 +232,6 @@ def _ends(column):
 
 
 def _densities(flow, at, context):
-    context = map_leaves(lambda c: np.repeat(c, len(at), axis=0), context)
+    if context is not None:
+        context = tree.map_structure(lambda part: np.repeat(part, len(at), axis=0), context)
     return np.exp(flow.log_prob(at.astype("float32"), context))

@@ -1,4 +1,4 @@
-"""Mixed tables: from a frame to a trained flow of its rows."""
+"""Train a flow on the rows of a frame."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,12 +19,10 @@ from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
 from flowkit.distributions import MixtureOfFlows
 from flowkit.flow.seeding import fit_in_order, seeded
-from flowkit.flow.table import TableFlow
 from flowkit.surjections import DequantizeColumns
+from flowkit.tables.table_flow import TableFlow
 from flowkit.training import Validation
 from flowkit.zoo.family import built
-
-__all__ = ["fit_table", "table_flow"]
 
 FEW = 1000  # rows, below which a flow is small, and is trained again on all of them
 SMALL = {"layers": 4, "hidden": [64, 64]}  # arguments of a small nsf
