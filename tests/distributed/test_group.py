@@ -194,14 +194,12 @@ def test_processes_share_each_batch_without_overlap(monkeypatch):
 
 @pytest.mark.one_engine
 def test_processes_augment_their_rows_in_ways_of_their_own(monkeypatch):
-    def noise(x, rng):
-        return x + rng.uniform(size=x.shape)
-
     monkeypatch.setattr(distributed, "world", lambda: 2)
     drawn = []
     for rank in range(2):
         monkeypatch.setattr(distributed, "rank", lambda rank=rank: rank)
-        drawn.append(data.batches(np.zeros(8), batch_size=8, augment=noise)[0][0])
+        noisy = data.batches(np.zeros(8), batch_size=8, augment=lambda x, rng: x + rng.uniform(size=x.shape))
+        drawn.append(noisy[0][0])
     assert not np.isin(drawn[0], drawn[1]).any()
 
 
