@@ -118,16 +118,6 @@ def noise():
     np.savez(FOLDER / f"noise-{RANK}", before=before, after=keras.ops.convert_to_numpy(state), drawn=drawn[0])
 
 
-def answers():
-    """Densities and samples, for which one process asks alone."""
-    asked = flow()
-    asked.adapt(distributed.mine(X))
-    told = {"log_prob": asked.log_prob(X[:3])} if distributed.is_main() else {}
-    if distributed.is_main():
-        told["sample"] = asked.sample(2, seed=0)
-    np.savez(FOLDER / f"answers-{RANK}", **told)
-
-
 def validated():
     """Losses of rows that are held out, a half of them in each of two processes."""
     asked, mine = flow(), distributed.mine(np.arange(16))
@@ -248,7 +238,6 @@ SCENARIOS = {
     "moved": lambda: train("moved", flow(), data.batches(X, batch_size=8), handed=GIVEN / "handed"),
     "again": lambda: train("again", flow(), data.batches(X, batch_size=8), handed=DEAD / "again"),
     "noise": noise,
-    "answers": answers,
     "spread": lambda: spread(FOLDER / f"spread-{RANK}"),
     "commands": commands,
     "pieces": pieces,

@@ -22,6 +22,7 @@ def test_each_decodes_its_part_of_what_one_process_draws_and_all_get_it_whole(ca
     # Without `spread` one process draws while the other does not.
     np.testing.assert_allclose(main[f"{name}_alone"], main[name], rtol=1e-4, atol=1e-5)
     assert f"{name}_alone" not in other.files
+    np.testing.assert_allclose(main["log_prob"], one["log_prob"], rtol=1e-4, atol=1e-4)
 
 
 def test_processes_that_ask_for_something_else_are_all_refused(came_of):
