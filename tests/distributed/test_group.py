@@ -1,5 +1,6 @@
 """What a process knows of its group: from the launcher's environment, in its data, and in what it refuses."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -171,6 +172,26 @@ def test_processes_augment_their_rows_in_ways_of_their_own(monkeypatch):
         noisy = data.batches(np.zeros(8), batch_size=8, augment=lambda x, rng: x + rng.uniform(size=x.shape))
         drawn.append(noisy[0][0])
     assert not np.isin(drawn[0], drawn[1]).any()
+
+
+@pytest.mark.skipif(engine.name != "torch", reason="other engines average in one program")
+def test_gradients_are_averaged_before_the_optimizer_reads_them(monkeypatch):
+    import torch
+
+    from flowkit.engines import torch_group
+
+    monkeypatch.setattr(group, "_started", True)
+    monkeypatch.setattr(engine, "processes", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch_group, "_summed", lambda grads: [grad + 4 for grad in grads])
+    monkeypatch.setattr(engine, "summed", lambda tensors: tensors)
+    flow = Flow(Shift())
+    flow.compile(keras.optimizers.SGD(1.0))
+    x = np.zeros((4, 2), "float32")
+    flow.build((None, 2))
+    flow.train_on_batch(x)
+    # The gradient is 0 at 0, and (0 + 4) / 2 of both.
+    np.testing.assert_array_equal(flow.get_weights()[0], [-2, -2])
 
 
 @pytest.mark.skipif(engine.name != "torch", reason="other engines have one mean for all processes")
