@@ -1,7 +1,7 @@
 """Draws of a flow, compared with the data: coverage, calibration, TARP and recovery."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -62,10 +62,10 @@ def coverage(
     # Another seed than that of the draws' own scores: rows must not share their noise with them.
     found = _without_nan(flow.log_prob(x, context, seed=seed + 1, batch_size=batch_size))
     number = samples if context is None else draws
-    how = {"batch_size": batch_size, "check": None}
+    how: dict[str, Any] = {"batch_size": batch_size, "check": None}
     if context is None:
         expected = band(len(found), samples, level)
-        parts = [flow.sample_and_log_prob(samples, seed=seed, **how)]
+        parts: Any = [flow.sample_and_log_prob(samples, seed=seed, **how)]
     else:
         expected = rank_band(len(found), draws=draws, level=level)
         size = len(found) * math.prod(flow.event_shape)
