@@ -1,8 +1,9 @@
 """Numbers about a flow: the bits of each level, the calibration of its posteriors, and the likeness of two samples."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import MethodType
+from typing import Any
 
 import keras
 import numpy as np
@@ -64,19 +65,25 @@ def ranks(
         raise ValueError("ranks: got no context, expected one for each row of x.")
     x, _ = inputs.checked(flow, x, context)
     below, equal = np.zeros(x.shape, "int64"), np.zeros(x.shape, "int64")
-    for count, own_seed in pieces(draws, x.size, seed):
-        drawn = flow.sample(count, context, seed=own_seed, batch_size=batch_size)
+    for drawn in in_pieces(flow.sample, draws, x.size, context, seed, batch_size=batch_size):
         below += (drawn < x).sum(axis=0)
         equal += (drawn == x).sum(axis=0)
-    return below + np.random.default_rng(seed).integers(0, equal, endpoint=True)
+    return ties_by_chance(below, equal, seed)
 
 
-def pieces(draws: int, size: int, seed: int | None) -> Iterator[tuple[int, int]]:
-    """Yield (count, seed) for `draws` of `size` numbers each, as many at once as memory should hold."""
+def in_pieces(
+    sample: Callable[..., Any], draws: int, size: int, context: Context, seed: int | None, **options: Any
+) -> Iterator[Any]:
+    """Yield `sample(count, context, seed=...)` for `draws` of `size` numbers each, as many as memory should hold."""
     at_once = min(draws, max(1, _NUMBERS // max(1, size)))
     seeds = np.random.SeedSequence(seed).generate_state(-(-draws // at_once)) >> 1
     for seed, first in zip(seeds, range(0, draws, at_once), strict=True):
-        yield min(at_once, draws - first), int(seed)
+        yield sample(min(at_once, draws - first), context, seed=int(seed), **options)
+
+
+def ties_by_chance(before: np.ndarray, equal: np.ndarray, seed: int | None) -> np.ndarray:
+    """Return ranks: the number of draws before each number, and a random share of those that equal it."""
+    return before + np.random.default_rng(seed).integers(0, equal, endpoint=True)
 
 
 def uniformity(ranks: np.ndarray, *, draws: int, seed: int = 0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Ranks of the truth among draws: uniform for the right density, uneven for wrong ones, by the known shapes."""
+"""Ranks of the truth among draws: uniform for the right density, uneven for wrong ones; and C2ST of two samples."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from flowkit import Flow
 from flowkit.bijectors import Chain, Scale, Shift
 from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
-from flowkit.evaluation import rank_band, ranks, uniformity
+from flowkit.evaluation import c2st, rank_band, ranks, uniformity
 
 pytestmark = pytest.mark.two_engines
 
@@ -95,3 +95,21 @@ def test_the_band_holds_as_often_as_it_says():
     assert p.shape == (2_000,)
     assert abs((p < 0.05).mean() - 0.05) < 0.02
     assert abs((p < 0.5).mean() - 0.5) < 0.05
+
+
+@pytest.mark.one_engine
+def test_a_classifier_tells_samples_apart_that_differ():
+    rows, other = np.random.default_rng(0).normal(size=(2, 400, 2))
+    assert abs(c2st(rows, other, folds=2, epochs=10) - 0.5) < 0.1
+    moved = other + np.array([2.0, 0.0])
+    apart = c2st(rows, moved, folds=2, epochs=20)
+    assert abs(apart - 0.841) < 0.05  # the best is Phi(1)
+    assert c2st(rows, other + 50.0, folds=2, epochs=20) > 0.99
+    assert c2st(1e6 * rows + 1e8, 1e6 * other[:300] + 1e8, folds=2, epochs=2) < 0.65
+
+    with pytest.raises(
+        ValueError, match=r"shapes \(400, 2\) and \(400, 1\), expected rows of the same columns"
+    ):
+        c2st(rows, rows[:, :1])
+    with pytest.raises(ValueError, match="got NaN or infinity"):
+        c2st(rows, rows * np.nan)

@@ -26,7 +26,7 @@ class Cube(Normal):
 
 
 @pytest.mark.wide
-@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("bits", [8, 1, 5])
 def test_uniform_data_over_2_to_the_b_levels_have_b_bits_in_each_entry_of_each_level(bits):
     flow = Flow(MultiScale([Squeeze(), Squeeze(), Chain([])]), Cube(), dequantize=Dequantize(bits))
     images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype="uint8")

@@ -1,14 +1,23 @@
 """Draws of a flow, compared with the data: coverage, calibration, TARP and recovery."""
 
 import math
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Between0And1, Count, checked, whole, whole_number
 from flowkit.diagnostics.finding import GREY, Finding, band_plot, holm, rank_plot
-from flowkit.evaluation import SETS, Band, chance_band, pieces, rank_band, ranks, uniformity
+from flowkit.evaluation import (
+    SETS,
+    Band,
+    chance_band,
+    in_pieces,
+    rank_band,
+    ranks,
+    ties_by_chance,
+    uniformity,
+)
 from flowkit.flow import Flow, inputs
 from flowkit.training.pictures import new_figure
 
@@ -53,19 +62,18 @@ def coverage(
     # Another seed than that of the draws' own scores: rows must not share their noise with them.
     found = _without_nan(flow.log_prob(x, context, seed=seed + 1, batch_size=batch_size))
     number = samples if context is None else draws
-    drawn = _densities_of_draws(flow, context, number, len(found), seed, batch_size)
+    how: dict[str, Any] = {"batch_size": batch_size, "check": None}
     if context is None:
         expected = band(len(found), samples, level)
+        parts: Any = [flow.sample_and_log_prob(samples, seed=seed, **how)]
     else:
         expected = rank_band(len(found), draws=draws, level=level)
-    ranks = _ranks(found, drawn, np.random.default_rng(seed))
-    share = (ranks[:, None] < (expected[0] * (number + 1)).round()).mean(axis=0)
-    return _reported(share, expected, len(found), number, level)
-
-
-def _reported(share, expected, rows, draws, level):
-    """Return the finding of the shares C(u) of so many rows, for a band (u, lower, upper)."""
+        size = len(found) * math.prod(flow.event_shape)
+        parts = in_pieces(flow.sample_and_log_prob, draws, size, context, seed, **how)
+    drawn = _without_nan(np.concatenate([log_prob for _, log_prob in parts]).reshape(number, -1))
+    ranks = _ranks(found, drawn, seed)
     u, lower, upper = expected
+    share = (ranks[:, None] < (u * (number + 1)).round()).mean(axis=0)
     outside = (share < lower - 1e-9) | (share > upper + 1e-9)
     worst = int(np.argmax(np.abs(share - u)))
     passed = not outside.any()
@@ -76,8 +84,8 @@ def _reported(share, expected, rows, draws, level):
         f"largest difference; {'all are' if passed else f'{outside.mean():.0%} of levels are not'} within the "
         f"{level:.0%} band.",
         {
-            "rows": rows,
-            "draws": draws,
+            "rows": len(found),
+            "draws": number,
             "level": level,
             "largest_difference": float(share[worst] - u[worst]),
             "at": float(u[worst]),
@@ -90,18 +98,6 @@ def _reported(share, expected, rows, draws, level):
         passed,
         lambda: band_plot(expected, {"data": share}, f"{level:.0%} band", *axes),
     )
-
-
-def _densities_of_draws(flow, context, number, rows, seed, batch_size):
-    """Return log p of draws, float64: (number, 1) without a context, (number, rows) with one."""
-    parts = (
-        pieces(number, rows * math.prod(flow.event_shape), seed) if context is not None else [(number, seed)]
-    )
-    drawn = [
-        flow.sample_and_log_prob(count, context, seed=own_seed, batch_size=batch_size, check=None)[1]
-        for count, own_seed in parts
-    ]
-    return _without_nan(np.concatenate(drawn).reshape(number, -1))
 
 
 def band(n: int, samples: int, level: float) -> Band:
@@ -127,10 +123,9 @@ def band(n: int, samples: int, level: float) -> Band:
     return chance_band(u, deviation, counts, level)
 
 
-def _ranks(found, drawn, rng):
+def _ranks(found, drawn, seed):
     """Count draws of higher density than each row, and equal ones by chance. `drawn` is (m, 1) or (m, n)."""
-    higher, equal = (drawn > found).sum(axis=0), (drawn == found).sum(axis=0)
-    return higher + rng.integers(0, equal, endpoint=True)
+    return ties_by_chance((drawn > found).sum(axis=0), (drawn == found).sum(axis=0), seed)
 
 
 def _without_nan(log_prob):
@@ -254,8 +249,7 @@ def tarp(
 
     own = distances(x)
     closer = np.zeros(len(x), "int64")
-    for count, own_seed in pieces(draws, x.size, seed):
-        drawn = flow.sample(count, context, seed=own_seed, batch_size=batch_size)
+    for drawn in in_pieces(flow.sample, draws, x.size, context, seed, batch_size=batch_size):
         closer += (distances(drawn) < own).sum(axis=0)
     p = float(uniformity(closer, draws=draws))
     return Finding(
@@ -302,10 +296,9 @@ def recovery(
     x = _rows(flow, x, context, "recovery")
     true = x.reshape(len(x), -1).astype("float64")
     total, squares = np.zeros_like(true), np.zeros_like(true)
-    for count, own_seed in pieces(draws, x.size, seed):
-        drawn = flow.sample(count, context, seed=own_seed, batch_size=batch_size)
+    for drawn in in_pieces(flow.sample, draws, x.size, context, seed, batch_size=batch_size):
         # Small numbers keep their digits when they are squared.
-        away = drawn.reshape(count, *true.shape) - true
+        away = drawn.reshape(-1, *true.shape) - true
         total, squares = total + away.sum(axis=0), squares + np.square(away).sum(axis=0)
     mean = true + total / draws
     variance = np.maximum(squares - total**2 / draws, 0.0) / (draws - 1)

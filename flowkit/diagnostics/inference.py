@@ -156,7 +156,12 @@ def inference_report(
             f"inference_report: got a flow {received}, expected one with a density of continuous data that is exact or "
             "a bound, since the mean of other weights is not Z. Continuous flows have trace='exact'."
         )
-    context = _one_row(check_context(flow, context))
+    context = check_context(flow, context)
+    if context is not None and count(context) != 1:
+        raise ValueError(
+            f"inference_report: got a context of {count(context)} rows, expected 1. Call it for each row: "
+            "context[i : i + 1]."
+        )
     samples, log_q = proposals(flow, draws, context, seed, batch_size)
     log_p = _log_density_of(flow, log_density, samples, context, batch_size)
     log_weights = log_p - log_q.astype("float64")
@@ -181,15 +186,6 @@ def inference_report(
         missed=missed,
         wide_base=isinstance(flow.base, StudentT),
     )
-
-
-def _one_row(context):
-    if context is not None and count(context) != 1:
-        raise ValueError(
-            f"inference_report: got a context of {count(context)} rows, expected 1. Call it for each row: "
-            "context[i : i + 1]."
-        )
-    return context
 
 
 def _missed(flow, log_density, context, samples, log_weights, seed, batch_size):

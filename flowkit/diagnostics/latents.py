@@ -48,7 +48,10 @@ def normality(
     >>> normality(flow, x).passed, normality(flow, 1.5 * x).passed
     (True, False)
     """
-    z = latents(flow, x, context, batch_size=batch_size, seed=seed)
+    with flow.lock:
+        seen = inputs.seen(flow, x, context, batch_size)
+        z = run_rows(flow, flow._to_latents, *seen, stored="noise", batch_size=batch_size, seed=seed)
+    z = np.nan_to_num(z.reshape(len(z), -1).astype("float64"), nan=np.inf, posinf=np.inf, neginf=-np.inf)
     base, expected = flow.base, None
     if type(base) is not Normal or base.learn or base.conditioner is not None:
         drawn = sampling.latents(flow, len(z), inputs.seen_context(flow, context, batch_size), 1.0, seed)
@@ -78,16 +81,6 @@ def normality(
         bool((p >= level).all()),
         lambda: _draw_normality(z, expected),
     )
-
-
-def latents(
-    flow: Flow, x: Tensor, context: Context = None, *, batch_size: int | None = None, seed: int = 0
-) -> np.ndarray:
-    """Return the latents of dequantised data, float64 (n, D), as `log_prob` scores them with the same seed."""
-    with flow.lock:
-        seen = inputs.seen(flow, x, context, batch_size)
-        z = run_rows(flow, flow._to_latents, *seen, stored="noise", batch_size=batch_size, seed=seed)
-    return np.nan_to_num(z.reshape(len(z), -1).astype("float64"), nan=np.inf, posinf=np.inf, neginf=-np.inf)
 
 
 def _tests(z, expected):

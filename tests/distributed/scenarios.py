@@ -19,7 +19,7 @@ import keras  # noqa: E402
 import numpy as np  # noqa: E402
 
 from flowkit import data, engines, training  # noqa: E402
-from flowkit.app import failure, interrupt, main  # noqa: E402
+from flowkit.app import interrupt, main  # noqa: E402
 from tests.distributed.small_flow import LABELS, X, flow, go_on  # noqa: E402
 from tests.distributed.spread import spread, table_flow  # noqa: E402
 
@@ -39,7 +39,8 @@ def _note_changes(event, given):
         path, _, flags = given
         paths = [path] if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT) else []
     else:
-        paths = given[:2] if event in CHANGES else []
+        elsewhere = event != "os.truncate" and given[-1] != -1  # relative to an open folder, as `rmtree` goes
+        paths = given[:2] if event in CHANGES and not elsewhere else []
     for path in paths:
         if isinstance(path, str | bytes | os.PathLike):
             path = Path(os.path.abspath(os.fsdecode(path)))
@@ -115,16 +116,6 @@ def noise():
     begin = keras.callbacks.LambdaCallback(on_train_begin=draw)
     noisy.fit(distributed.mine(images), batch_size=4, verbose=0, callbacks=[begin])
     np.savez(FOLDER / f"noise-{RANK}", before=before, after=keras.ops.convert_to_numpy(state), drawn=drawn[0])
-
-
-def answers():
-    """Densities and samples, for which one process asks alone."""
-    asked = flow()
-    asked.adapt(distributed.mine(X))
-    told = {"log_prob": asked.log_prob(X[:3])} if distributed.is_main() else {}
-    if distributed.is_main():
-        told["sample"] = asked.sample(2, seed=0)
-    np.savez(FOLDER / f"answers-{RANK}", **told)
 
 
 def validated():
@@ -226,25 +217,6 @@ def pieces():
     np.savez(FOLDER / f"pieces-{RANK}", given=distributed.gather(mine), none=distributed.gather(np.zeros(0)))
 
 
-def lacking():
-    """A folder of images that the last process does not see, whose files processes would look at together."""
-    folder = FOLDER / "photos"
-    if distributed.is_main():
-        folder.mkdir()
-        for name in range(20):
-            keras.utils.save_img(folder / f"{name}.png", np.full((4, 4, 3), name), scale=False)
-    distributed.barrier()
-    if distributed.world() - 1 == RANK:
-        folder = folder.with_name("gone")
-    try:
-        with failure.together():
-            data.load(folder, in_memory=False)
-        told = ["", 0]
-    except Exception as error:
-        told = failure.words(error)
-    np.savez(FOLDER / f"lacking-{RANK}", told=told[0], code=told[1])
-
-
 def left():
     """What a process knows of itself once all have left the group."""
     np.savez(
@@ -266,11 +238,9 @@ SCENARIOS = {
     "moved": lambda: train("moved", flow(), data.batches(X, batch_size=8), handed=GIVEN / "handed"),
     "again": lambda: train("again", flow(), data.batches(X, batch_size=8), handed=DEAD / "again"),
     "noise": noise,
-    "answers": answers,
     "spread": lambda: spread(FOLDER / f"spread-{RANK}"),
     "commands": commands,
     "pieces": pieces,
-    "lacking": lacking,
     "validated": validated,
     "refused": refused,
     "terminated": terminated,

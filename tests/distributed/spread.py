@@ -52,6 +52,8 @@ def spread(file):
         told[name] = asked.sample(**given, seed=4, spread=True)
         asked._inference_function = compiled
         told[f"{name}_next"] = asked.sample(**given, spread=True)
+    if distributed.is_main():
+        told["log_prob"] = table.log_prob(told["table"])
     last = distributed.rank() == distributed.world() - 1
     told["refused"] = _refused(asked, n=2 + distributed.rank())
     asked._inference_function = _no_memory if last else compiled

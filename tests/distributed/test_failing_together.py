@@ -85,14 +85,6 @@ def test_the_main_process_has_the_word_of_a_command(group, failing):
     assert all(error.told_to_all for error in came)
 
 
-def test_what_ends_all_is_printed_by_the_main_process_alone(monkeypatch, capsys):
-    error = ProcessFailed("process 2 of 3: broken", 2)
-    for rank, said in ((0, "flowkit: process 2 of 3: broken\n"), (1, "")):
-        monkeypatch.setattr(failure, "process", rank)
-        assert failure.report(error) == 2
-        assert capsys.readouterr().err == said
-
-
 def test_what_the_main_process_alone_does_ends_all(group):
     asked = []
 

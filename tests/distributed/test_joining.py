@@ -22,27 +22,20 @@ def not_started(monkeypatch):
 
 
 @pytest.mark.skipif(engine.name != "torch", reason="JAX ends the process itself")
-@pytest.mark.parametrize("rank", [0, 1])
-def test_start_raises_if_nobody_is_there(monkeypatch, rank):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"127.0.0.1:{port}")
-    monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
-    monkeypatch.setenv("JAX_PROCESS_ID", str(rank))
-    with pytest.raises(RuntimeError):
-        distributed.start(minutes=0.005)
-
-
-@pytest.mark.skipif(engine.name != "torch", reason="JAX ends the process itself")
-def test_start_ends_in_time_if_a_stranger_at_the_port_says_nothing(monkeypatch):
-    with socket.create_server(("127.0.0.1", 0)) as stranger:
-        monkeypatch.setenv("JAX_COORDINATOR_ADDRESS", f"127.0.0.1:{stranger.getsockname()[1]}")
-        monkeypatch.setenv("JAX_NUM_PROCESSES", "2")
-        monkeypatch.setenv("JAX_PROCESS_ID", "1")
+@pytest.mark.parametrize(("rank", "stranger"), [(0, False), (1, False), (1, True)])
+def test_start_raises_in_time_if_nobody_is_there_or_a_stranger_who_says_nothing(monkeypatch, rank, stranger):
+    with socket.create_server(("127.0.0.1", 0)) as at_the_port:
+        for name, value in (
+            ("COORDINATOR_ADDRESS", f"127.0.0.1:{at_the_port.getsockname()[1]}"),
+            ("NUM_PROCESSES", "2"),
+            ("PROCESS_ID", str(rank)),
+        ):
+            monkeypatch.setenv(f"JAX_{name}", value)
+        if not stranger:
+            at_the_port.close()
         begin = time.monotonic()
         with pytest.raises(RuntimeError):
-            distributed.start(minutes=0.01)
+            distributed.start(minutes=0.005)
         assert time.monotonic() - begin < 20
 
 

@@ -8,31 +8,21 @@ from flowkit.engines import engine
 pytestmark = pytest.mark.skipif(
     engine.name not in ("torch", "jax"), reason="one process on this engine, which test_samples.py asks"
 )
-NAMES = ("labels", "table", "one")
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("seed", ["", "_next"])
-def test_all_get_what_one_process_draws(came_of, name, seed):
-    one, main, other = (came_of("spread", *who)[name + seed] for who in ((1, 0), (2, 0), (2, 1)))
-    np.testing.assert_array_equal(main, other)
-    np.testing.assert_allclose(main, one, rtol=1e-4, atol=1e-5)
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_each_decodes_its_part(came_of, name):
-    (one,), (main,), (other,) = (came_of("spread", *who)[f"{name}_rows"] for who in ((1, 0), (2, 0), (2, 1)))
-    if name == "one":
-        assert (one, main, other) == (1, 1, 1)  # a part of no rows still costs one
-    else:
-        assert max(main, other) <= one / 2 + 1
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_without_it_one_process_draws_while_the_other_does_not(came_of, name):
-    main = came_of("spread", 2, 0)
+@pytest.mark.parametrize("name", ["labels", "table", "one"])
+def test_each_decodes_its_part_of_what_one_process_draws_and_all_get_it_whole(came_of, name):
+    one, main, other = (came_of("spread", *who) for who in ((1, 0), (2, 0), (2, 1)))
+    for seed in ("", "_next"):
+        np.testing.assert_array_equal(main[name + seed], other[name + seed])
+        np.testing.assert_allclose(main[name + seed], one[name + seed], rtol=1e-4, atol=1e-5)
+    (whole,), (first,), (second,) = (run[f"{name}_rows"] for run in (one, main, other))
+    # A part of no rows still costs one.
+    assert (whole, first, second) == (1, 1, 1) if name == "one" else max(first, second) <= whole / 2 + 1
+    # Without `spread` one process draws while the other does not.
     np.testing.assert_allclose(main[f"{name}_alone"], main[name], rtol=1e-4, atol=1e-5)
-    assert f"{name}_alone" not in came_of("spread", 2, 1).files
+    assert f"{name}_alone" not in other.files
+    np.testing.assert_allclose(main["log_prob"], one["log_prob"], rtol=1e-4, atol=1e-4)
 
 
 def test_processes_that_ask_for_something_else_are_all_refused(came_of):
