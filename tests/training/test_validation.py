@@ -108,24 +108,13 @@ def test_each_process_reads_and_scores_its_part_with_the_noise_of_one(monkeypatc
 
     held_out = Validation(data.LazyImages(rows_of, HELD_OUT.shape))
     held_out.set_model(flow)
-    monkeypatch.setattr(distributed, "gather", lambda rows: parts.append(rows) or rows)
-    for rank, its in enumerate([{0, 1, 2}, {3, 4, 5}, {6, 7}]):
-        monkeypatch.setattr(distributed, "mine", lambda rows, rank=rank: np.array_split(rows, 3)[rank])
+    monkeypatch.setattr(distributed, "gather", lambda rows: parts.append(rows) or np.ones(1))
+    for rank in range(9):
+        monkeypatch.setattr(distributed, "mine", lambda rows, rank=rank: np.array_split(rows, 9)[rank])
         read.clear()
         held_out._score()
-        assert set(read) == its
+        assert set(read) == {rank % 8}  # a process without a row reads one, and scores none
     np.testing.assert_allclose(np.concatenate(parts), flow.log_prob(HELD_OUT), rtol=PARITY)
-
-
-def test_a_process_without_a_row_has_nothing_to_score(monkeypatch):
-    flow = made()
-    whole = flow.bits_per_dim(HELD_OUT[:1])
-    own = flow.log_prob(HELD_OUT[:1])
-    monkeypatch.setattr(distributed, "mine", lambda rows: rows[:0])
-    monkeypatch.setattr(distributed, "gather", lambda rows: np.concatenate([own, rows]))
-    held_out = Validation(HELD_OUT[:1])
-    held_out.set_model(flow)
-    assert held_out._score() == ("bits_per_dim", pytest.approx(float(whole[0]), rel=PARITY))
 
 
 def resumed(path, given, epochs, **how):
