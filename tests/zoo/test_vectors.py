@@ -248,16 +248,16 @@ def test_domains_use_names_of_columns_or_places_as_numbers_or_as_text():
     assert each_domain({"2020": "positive", "0": (0, 1)}, 2, ["2019", "2020"]) == [(0, 1), "positive"]
 
 
-@pytest.mark.parametrize("features", [1, 2, 500])
+@pytest.mark.parametrize("features", [1, 2, 200])
 def test_few_features_and_many_stay_finite_and_come_back(features):
-    x = np.random.default_rng(0).standard_t(2.0, (1200, features)).astype("float32")
+    x = np.random.default_rng(0).standard_t(2.0, (800, features)).astype("float32")
     keras.utils.set_random_seed(0)
     flow = zoo.VECTORS["nsf_autoregressive" if features == 1 else "nsf"](layers=4, hidden=[32])
     flow.compile(keras.optimizers.Adam(1e-3))
-    flow.fit(x[:1000], batch_size=100, verbose=0)
-    assert np.isfinite(flow.log_prob(x[1000:])).all()
+    flow.fit(x[:600], batch_size=100, verbose=0)
+    assert np.isfinite(flow.log_prob(x[600:])).all()
     assert np.isfinite(flow.sample(50, seed=0)).all()
-    assert flow.round_trip_error(x[1000:]).max() < 1e-3
+    assert flow.round_trip_error(x[600:]).max() < 1e-3
 
 
 @pytest.mark.long
