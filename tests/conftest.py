@@ -14,6 +14,7 @@ import keras
 import numpy as np
 import pytest
 
+from flowkit.engines import sparing_tensorflow
 from tests.engines_asked import mark_engines
 
 ROOT = Path(__file__).parents[1]
@@ -42,7 +43,8 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _seeded():
-    keras.utils.set_random_seed(0)
+    with sparing_tensorflow():  # Keras would import it for the seed, which takes seconds
+        keras.utils.set_random_seed(0)
 
 
 @pytest.fixture(autouse=True)

@@ -56,9 +56,9 @@ class WarmUpCosine(WarmUp):
     Raises ValueError if `total_steps` does not exceed `warmup_steps`, or `floor` is not in
     0..1.
 
-    >>> schedule = WarmUpCosine(1.0, warmup_steps=10, total_steps=110)
+    >>> schedule = WarmUpCosine(1.0, warmup_steps=10, total_steps=110, floor=0.2)
     >>> [round(float(schedule(step)), 3) for step in (0, 9, 10, 60, 110, 500)]
-    [0.1, 1.0, 1.0, 0.5, 0.0, 0.0]
+    [0.1, 1.0, 1.0, 0.6, 0.2, 0.2]
     """
 
     @checked

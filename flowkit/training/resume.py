@@ -96,10 +96,6 @@ class Resume(Configured, keras.callbacks.Callback):
         self._until: int | None = None
         self._loaded: tuple[checkpoint.Arrays, checkpoint.Meta] | None = None
 
-    @property
-    def previous_path(self) -> Path:
-        return checkpoint.previous(self.path)
-
     def load(self, model: keras.Model) -> int:
         """Restore `model`, built and compiled, and return the number of epochs done.
 
@@ -216,7 +212,7 @@ class Resume(Configured, keras.callbacks.Callback):
             arrays = checkpoint.state(self.model, self.callbacks) | means
             remove_leftovers(self.path.parent, self.path.name)
             meta = self._described(epochs, step) | {"within": within}
-            checkpoint.write(self.path, arrays, meta, keep=self.previous_path)
+            checkpoint.write(self.path, arrays, meta, keep=checkpoint.previous(self.path))
         self._written = time.monotonic()
 
     def _described(self, epochs, step):

@@ -20,17 +20,16 @@ def test_both_functions_of_a_number_keep_their_tails(dtype):
 
 def test_axes_are_those_that_are_meant():
     x = np.arange(24.0, dtype="float32").reshape(2, 3, 4)
-    for own, kept in zip(
-        engine.split(ops.convert_to_tensor(x), [1, 3]), (x[..., :1], x[..., 1:]), strict=True
+    given = ops.convert_to_tensor(x)
+    for found, kept in (
+        (engine.split(given, [1, 3]), (x[..., :1], x[..., 1:])),
+        (engine.split(given, [1, 2], axis=1), (x[:, :1], x[:, 1:])),
+        (engine.unstack(given, axis=-2), np.moveaxis(x, 1, 0)),
+        ([engine.concatenate(engine.unstack(given, axis=-2))], [x.reshape(2, 12)]),
+        ([sum_event(given)], [[66, 210]]),
     ):
-        np.testing.assert_array_equal(ops.convert_to_numpy(own), kept)
-    rows = engine.split(ops.convert_to_tensor(x), [1, 2], axis=1)
-    for own, kept in zip(rows, (x[:, :1], x[:, 1:]), strict=True):
-        np.testing.assert_array_equal(ops.convert_to_numpy(own), kept)
-    parts = engine.unstack(ops.convert_to_tensor(x), axis=-2)
-    np.testing.assert_array_equal([ops.convert_to_numpy(p) for p in parts], np.moveaxis(x, 1, 0))
-    np.testing.assert_array_equal(ops.convert_to_numpy(engine.concatenate(parts)), x.reshape(2, 12))
-    np.testing.assert_array_equal(ops.convert_to_numpy(sum_event(ops.convert_to_tensor(x))), [66, 210])
+        for one, other in zip(found, kept, strict=True):
+            np.testing.assert_array_equal(ops.convert_to_numpy(one), other)
 
 
 def test_what_reaches_an_edge_is_1_and_what_is_no_number_0():

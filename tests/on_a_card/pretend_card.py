@@ -1,63 +1,24 @@
-"""A device of torch's own making that computes on the CPU, and counts what a GPU would have to wait for.
+"""A device of torch's own making that computes on the CPU.
 
 Torch lends the name "card" to a backend written in Python. To torch a tensor there lies on another device: it
 cannot become numpy, it does not mix with tensors on the CPU, its backward pass runs in a thread of the device's.
-Three things are counted between `counting` and its end. The first two with the function that asked for them:
-
-- uploads: a tensor of the CPU copied to the card;
-- waits: an answer of the card's that the program stops for, a number, an array, or a size that depends on values.
-
-And kernels, with the names of torch's operations, since a backward pass has no function of ours: what computes on the
-card or copies there. A view is none. What is done to a list of tensors in one operation is one, though a GPU takes a
-launch for each hundred of them; a convolution and its gradients are one each.
 
 `install()` before Keras is imported; all that Keras makes is then on the card. There is one card, for as long as the
 process lives. torch calls what it is made with experimental: if that is missing, `missing()` says so.
 """
 
-import collections
-import contextlib
 import functools
 import os
-import sys
-import threading
-from pathlib import Path
 
 import torch
 from torch.utils import _pytree as trees
 
 NAME = "card"
-_FLOWKIT = str(Path(__file__).parents[2] / "flowkit") + os.sep
 DEVICE = torch.device("cpu")  # until it is installed
 
-# The size of the answer depends on values, or the answer is a number: the host has to wait.
-_WAITS = {
-    "_local_scalar_dense",
-    "_unique2",
-    "equal",
-    "is_nonzero",
-    "masked_select",
-    "nonzero",
-    "unique_dim",
-}
 # They make an empty tensor and let it grow, which the size that torch is shown would not.
 _GROWING = ("arange", "eye", "linspace", "randperm")
-# They take a place in memory, or say that a tensor is another one: nothing is computed.
-_NO_KERNELS = {
-    "_local_scalar_dense",
-    "_reshape_alias",
-    "_unsafe_view",
-    "alias",
-    "detach",
-    "empty",
-    "empty_like",
-    "empty_strided",
-    "lift_fresh",
-    "new_empty",
-    "new_empty_strided",
-    "set_",
-}
-# What torch lets read an index on the CPU: it is uploaded.
+# What torch lets read an index on the CPU.
 _INDEXED = {"index", "index_put", "index_put_", "_index_put_impl_"}
 
 
@@ -85,32 +46,6 @@ class OnCard(torch.Tensor):
 
     def __repr__(self):
         return f"OnCard({self.on_host!r})"
-
-
-class Counts:
-    """How often each place asked for an upload and for a wait, and each operation for a kernel."""
-
-    def __init__(self):
-        self.uploads, self.waits, self.kernels = (collections.Counter() for _ in range(3))
-        self._lock = threading.Lock()  # Keras reads its logs in a thread of its own
-
-    def add(self, kind, name=None):
-        with self._lock:
-            getattr(self, kind)[name or _place()] += 1
-
-
-_counts = None
-
-
-@contextlib.contextmanager
-def counting():
-    """Count, until the end of this scope: gives `Counts`."""
-    global _counts
-    _counts = Counts()
-    try:
-        yield _counts
-    finally:
-        _counts = None
 
 
 def missing():
@@ -162,9 +97,6 @@ def _run(function, *args, **kwargs):
     ours = [tensor for tensor in tensors if isinstance(tensor, OnCard)]
     others = [tensor for tensor in tensors if not isinstance(tensor, OnCard)]
     to_card = _look(name, args, kwargs, ours, others)
-    if (ours or to_card) and not (function.is_view or name in _NO_KERNELS):
-        _count("kernels", name)
-
     inner = [leaf.on_host if isinstance(leaf, OnCard) else _host(leaf) for leaf in flat]
     inner_args, inner_kwargs = trees.tree_unflatten(inner, spec)
     answer = function(*inner_args, **inner_kwargs)
@@ -181,25 +113,15 @@ def _run(function, *args, **kwargs):
 
 
 def _look(name, args, kwargs, ours, others):
-    """Count, refuse what torch refuses; whether the answer is on the card."""
+    """Refuse what torch refuses; return whether the answer is on the card."""
     if name == "copy_":
-        if isinstance(args[0], OnCard) != isinstance(args[1], OnCard):
-            _count("uploads" if isinstance(args[0], OnCard) else "waits")
         return isinstance(args[0], OnCard)
     wanted = kwargs.get("device")
     if name == "_to_copy" and wanted is not None:
-        if (torch.device(wanted).type == NAME) != bool(ours):
-            _count("waits" if ours else "uploads")
         return torch.device(wanted).type == NAME
-    if name in _WAITS:
-        _count("waits")
-    elif name in _INDEXED:
-        indices = [index for index in args[1] if index is not None]
-        if any(index.dtype in (torch.bool, torch.uint8) for index in indices):
-            _count("waits")
-        if any(not isinstance(index, OnCard) for index in indices):
-            _count("uploads")
-    elif ours and any(tensor.ndim for tensor in others):  # a number may come along from the CPU
+    if (
+        name not in _INDEXED and ours and any(tensor.ndim for tensor in others)
+    ):  # a number may come from the CPU
         raise RuntimeError(
             f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and cpu! "
             f"({name})"
@@ -210,18 +132,3 @@ def _look(name, args, kwargs, ours, others):
 def _host(leaf):
     """An argument as the CPU takes it."""
     return torch.device("cpu") if isinstance(leaf, torch.device) and leaf.type == NAME else leaf
-
-
-def _count(kind, name=None):
-    if _counts is not None:
-        _counts.add(kind, name)
-
-
-def _place():
-    """The innermost function of flowkit's that led here, as "flow.py:fit", or "Keras alone"."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_filename.startswith(_FLOWKIT):
-            return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_code.co_name}"
-        frame = frame.f_back
-    return "Keras alone"

@@ -16,6 +16,8 @@ from flowkit.training import Log
 from flowkit.training.log import TARGETS
 from flowkit.training.pictures import histogram_picture
 
+pytestmark = pytest.mark.one_engine
+
 IMAGES = np.random.default_rng(0).integers(0, 17, (32, 4, 4, 1), dtype="uint8")
 
 
@@ -41,7 +43,7 @@ def log(to, folder):
 
 
 class Kept:
-    """A target that keeps what it is told."""
+    """A target that keeps what it receives."""
 
     def __init__(self):
         self.told = []
@@ -52,14 +54,12 @@ class Kept:
     def image(self, step, name, array):
         self.told.append((name, step, array))
 
-    def histogram(self, step, name, values):
-        self.told.append((name, step, values))
+    histogram = image
 
     def close(self):
         self.told.append(("closed", None, None))
 
 
-@pytest.mark.one_engine
 def test_what_is_told_after_each_epoch_and_that_training_does_not_feel_it(tmp_path):
     target = Kept()
     flow = fit(log(target, tmp_path))
@@ -76,23 +76,16 @@ def test_what_is_told_after_each_epoch_and_that_training_does_not_feel_it(tmp_pa
         np.testing.assert_array_equal(mine, other)
 
 
-@pytest.mark.one_engine
 def test_of_several_processes_the_main_one_writes(tmp_path, monkeypatch):
-    monkeypatch.setattr("flowkit.training.log.distributed.is_main", lambda: False)
-    fit(log("csv", tmp_path / "other"))
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.one_engine
-def test_csv_of_a_run_that_goes_on_drops_what_came_after_its_checkpoint(tmp_path):
-    fit(log("csv", tmp_path), epochs=3)
-    fit(log("csv", tmp_path), epochs=2, initial_epoch=1)
-    rows = training.read_log(tmp_path / "scalars.csv")
+    fit(log("csv", tmp_path / "main"))
+    rows = training.read_log(tmp_path / "main/scalars.csv")
     assert [row["epoch"] for row in rows] == [1, 2]
     assert {"nll", "images_per_second", "latents_deviation"} < rows[0].keys()
+    monkeypatch.setattr("flowkit.training.log.distributed.is_main", lambda: False)
+    fit(log("csv", tmp_path / "other"))
+    assert [path.name for path in tmp_path.iterdir()] == ["main"]
 
 
-@pytest.mark.one_engine
 def test_tensorboard_reads_back_numbers_samples_and_latents(tmp_path):
     pytest.importorskip("tensorboardX")
     accumulator = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
@@ -106,7 +99,6 @@ def test_tensorboard_reads_back_numbers_samples_and_latents(tmp_path):
     assert events.Histograms("latents")[0].histogram_value.num == 8 * 16
 
 
-@pytest.mark.one_engine
 @pytest.mark.long
 def test_wandb_offline(tmp_path, monkeypatch):
     pytest.importorskip("wandb")
@@ -129,7 +121,6 @@ def test_wandb_offline(tmp_path, monkeypatch):
     assert (tmp_path / "run").read_text() == name
 
 
-@pytest.mark.one_engine
 @pytest.mark.long
 def test_mlflow_on_sqlite_goes_on_with_the_same_run(tmp_path, monkeypatch):
     mlflow = pytest.importorskip("mlflow")
@@ -150,7 +141,6 @@ def test_mlflow_on_sqlite_goes_on_with_the_same_run(tmp_path, monkeypatch):
         )
 
 
-@pytest.mark.one_engine
 def test_a_histogram_is_drawn_where_its_values_are():
     """Bars of most pixels at the middle of normal values, whatever one of them is; of one value alone a bar."""
     values = np.random.default_rng(0).normal(3.0, 2.0, 5000)
@@ -174,7 +164,6 @@ print(json.dumps([code, "tensorflow" in sys.modules]))
 """
 
 
-@pytest.mark.one_engine
 @pytest.mark.long
 def test_the_command_logs_and_imports_no_tensorflow(tmp_path):
     more = ["--log", "tensorboard"] if importlib.util.find_spec("tensorboardX") else []
@@ -190,7 +179,6 @@ def test_the_command_logs_and_imports_no_tensorflow(tmp_path):
     assert len(list((tmp_path / "run/logs").glob("tensorboard/events*"))) == len(more) // 2
 
 
-@pytest.mark.one_engine
 def test_a_name_that_is_none_and_a_missing_package_are_told_before_training(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="Log's to: got 'tensorbord', expected one of 'tensorboard'"):
         Log("tensorbord", tmp_path)

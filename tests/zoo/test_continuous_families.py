@@ -104,10 +104,12 @@ def test_labels_guide_images():
     drawn = flow.sample(2, np.array([0, 1, 2]), seed=0)
     assert drawn.shape == (2, 3, 4, 4, 1)
     assert np.abs(drawn[0, 0].astype(int) - drawn[0, 1]).max() > 0
-    with pytest.raises(ValueError, match=r"features: got 2, expected none beside input_shape"):
-        zoo.flow_matching(features=2, input_shape=(4, 4, 1))
-    with pytest.raises(ValueError, match=r"num_classes: got 3, expected None without input_shape"):
-        zoo.flow_matching(features=2, num_classes=3)
+    for wrong, told in (
+        ({"features": 2, "input_shape": (4, 4, 1)}, "features: got 2, expected none beside input_shape"),
+        ({"features": 2, "num_classes": 3}, "num_classes: got 3, expected None without input_shape"),
+    ):
+        with pytest.raises(ValueError, match=told):
+            zoo.flow_matching(**wrong)
 
 
 @pytest.mark.one_engine

@@ -9,7 +9,6 @@ from arrays import f64
 from tolerance import PARITY
 
 from flowkit import zoo
-from flowkit.contract import ContractError
 from flowkit.contract.noise import Need
 from flowkit.flow.rows import counted
 from flowkit.transforms import Affine
@@ -120,18 +119,20 @@ def specified_log_prob(flow, images, labels, kind, permutation, noise):
     return total + gaussian(x, h[..., :c], h[..., c:])
 
 
-def uniform_noise():
-    """That of three images, as `log_prob` draws it."""
-    return counted((Need("uniform", math.prod(SHAPE)),), 0, 3).reshape(3, *SHAPE)
-
-
 @pytest.mark.wide("permutation")
 @pytest.mark.parametrize(
-    ("classes", "class_conditioning"), [(None, "all_levels"), (3, "top_prior"), (3, "all_levels")]
+    ("coupling", "permutation", "options"),
+    [
+        ("affine", "conv1x1", {}),
+        ("affine", "plain", {"num_classes": 3}),
+        ("affine", "shuffle", {"num_classes": 3, "class_conditioning": "all_levels"}),
+        ("affine", "reverse", {"learn_top": False}),
+        ("additive", "conv1x1", {"num_classes": 3, "class_conditioning": "all_levels"}),
+        ("additive", "plain", {}),
+        ("additive", "reverse", {"num_classes": 3, "learn_top": False}),
+    ],
 )
-@pytest.mark.parametrize("permutation", ["conv1x1", "plain", "shuffle", "reverse"])
-@pytest.mark.parametrize("coupling", ["affine", "additive"])
-def test_log_prob_is_that_of_the_specification(coupling, permutation, classes, class_conditioning, perturb):
+def test_log_prob_is_that_of_the_specification(coupling, permutation, options, perturb):
     flow = zoo.glow(
         levels=2,
         steps=2 if coupling == "affine" else 1,
@@ -139,32 +140,15 @@ def test_log_prob_is_that_of_the_specification(coupling, permutation, classes, c
         coupling=coupling,
         permutation="conv1x1" if permutation == "plain" else permutation,
         lu=permutation != "plain",
-        num_classes=classes,
-        class_conditioning=class_conditioning,
         input_shape=SHAPE,
+        **options,
     )
     perturb(flow)
     images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype="uint8")
-    labels = None if classes is None else np.array([2, 0, 1])
-    noise = uniform_noise()
+    labels = np.array([2, 0, 1]) if "num_classes" in options else None
+    noise = counted((Need("uniform", math.prod(SHAPE)),), 0, 3).reshape(3, *SHAPE)  # that of `log_prob`
     expected = specified_log_prob(flow, images, labels, coupling, permutation, noise)
     np.testing.assert_allclose(flow.log_prob(images, context=labels), expected, rtol=PARITY)
-
-
-def test_without_a_learned_top_prior_the_last_latents_are_standard_normal(perturb):
-    flow = zoo.glow(levels=2, steps=1, width=8, learn_top=False, input_shape=SHAPE)
-    assert flow.bijector.top_prior is None
-    perturb(flow)
-    images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype="uint8")
-    expected = specified_log_prob(
-        flow,
-        images,
-        None,
-        "affine",
-        "conv1x1",
-        uniform_noise(),
-    )
-    np.testing.assert_allclose(flow.log_prob(images), expected, rtol=PARITY)
 
 
 # Sizes
@@ -205,11 +189,3 @@ def test_larger_kernels_in_place_of_1x1_ones(permutation, kinds, perturb):
     perturb(flow, scale=0.02)
     images = np.random.default_rng(0).integers(0, 256, (3, *SHAPE), dtype="uint8")
     assert (flow.decode(flow.encode(images)) == images).all()
-
-
-def test_before_any_size_is_known_it_is_made_and_says_what_it_needs():
-    flow = zoo.glow(levels=2, steps=1, width=8)
-    assert not flow.built
-    for call in (lambda: flow.sample(1), lambda: flow.decode(np.zeros((1, 128), "float32"))):
-        with pytest.raises(ContractError, match=r"to know the size of the data.*\.fit\(data\) first"):
-            call()

@@ -1,7 +1,5 @@
 """Real NVP for images: its levels, its couplings, and round trips."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -32,18 +30,3 @@ def test_by_default_it_has_the_published_couplings():
 def test_too_many_levels_for_the_image():
     with pytest.raises(ContractError, match="at least 2 places"):
         zoo.realnvp_images(**SMALL, levels=4)
-
-
-def test_the_weights_for_cifar10_are_those_of_residual_networks():
-    """Counted by hand, with the defaults: 3 + 3 couplings of 32x32x3 and 16x16x12, then 4 of 16x16x6."""
-
-    def size(seen, moved, width=64, blocks=8):
-        first, inner = (9 * seen + 1) * width, 2 * blocks * (9 * width + 1) * width
-        # The last one sees the edge of the image, and scales its outputs.
-        return first + inner + (9 * (width + 1) + 2) * 2 * moved
-
-    flow = zoo.realnvp_images(input_shape=(32, 32, 3))
-    networks = 3 * size(3, 3) + 3 * size(6, 6) + 4 * size(6, 6)
-    norms = 2 * (3 * 3 + 3 * 12 + 4 * 6)
-    count = sum(math.prod(weight.shape) for weight in flow.trainable_weights)
-    assert count == networks + norms == 5_998_508

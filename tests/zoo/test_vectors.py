@@ -7,13 +7,11 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from tolerance import REREAD
 
 from flowkit import zoo
 from flowkit.bijectors import Pointwise
 from flowkit.contract import ContractError
 from flowkit.distributions import Mixture, StudentT
-from flowkit.engines import engine
 from flowkit.transforms import Affine, MixtureOfLogistics
 from flowkit.zoo.family import each_domain
 
@@ -33,7 +31,6 @@ MORE = {
     "circular_nsf": {"bins": 4},
 }
 ONE_FEATURE = [name for name in zoo.VECTORS if name not in ("nsf", "realnvp", "nice", "circular_nsf")]
-on_torch = pytest.mark.skipif(engine.name != "torch", reason="what an engine compiles is tested elsewhere")
 
 
 def small(family, **options):
@@ -83,7 +80,6 @@ class TestEveryFamily:
         again = keras.saving.load_model(tmp_path / "flow.keras")
         np.testing.assert_array_equal(ops.convert_to_numpy(again(given)), scores)
 
-    @on_torch
     def test_fits_without_a_context_and_scores_its_own_draws(self, family):
         x = rows(family)
         flow = small(family, features=None)
@@ -120,25 +116,24 @@ def test_couplings_of_one_number_say_what_to_take(family, take):
 @pytest.mark.parametrize(
     ("call", "says"),
     [
-        (
-            lambda: small("nsf", linear="svd"),
-            "nsf's linear: got 'svd', expected one of 'lu', 'permutation', 'none'",
-        ),
-        (lambda: small("realnvp", scale="exp"), "scale: got 'exp', expected one of"),
-        (
-            lambda: small("planar", direction="up"),
-            "planar's direction: got 'up', expected one of 'density', 'sampling'",
-        ),
-        (lambda: small("gaussianization", components=0), "gaussianization's components"),
+        (lambda: small("nsf", linear="svd"), "nsf's linear: got 'svd', expected one of 'lu', 'permutation'"),
         (
             lambda: small("maf", hidden=[8, 9], residual=True),
             "maf's hidden: got [8, 9], expected the same width for each block, for residual=True",
         ),
-        (lambda: small("iaf", residual="no"), "iaf's residual: got 'no', expected True or False"),
+        (
+            lambda: small("nsf", hidden=[9], residual=True, domains=["circular", "real", "real"]),
+            "residual: got True and circular columns",
+        ),
         (lambda: Pointwise(Affine(), init="data"), "expected one with `fitted` for init='data'"),
+        (lambda: small("nsf", domains={"income": "positive"}), "places of columns, from 0."),
+        (
+            lambda: small("nsf", features=["a", "b"], domains={"c": "positive"}),
+            "got the column 'c', expected columns among 'a', 'b'",
+        ),
     ],
 )
-def test_words_and_numbers_of_their_own(call, says):
+def test_what_a_family_refuses(call, says):
     with pytest.raises(ValueError, match=re.escape(says)):
         call()
 
@@ -163,7 +158,7 @@ def test_contexts_far_from_0_are_read_as_others_are(perturb):
     turned = flow.log_prob(rows("nsf"), context=far[::-1].copy())
     assert np.abs(turned - scores).max() > 0.1  # the context is heard
     for other in (np.zeros(64, int), contexts(size=3), {"a": far}):
-        with pytest.raises(ContractError, match=r"broke 'context'.*embedding="):
+        with pytest.raises(ContractError, match=r"broke 'context'.*(embedding=|received shape)"):
             flow.log_prob(rows("nsf"), context=other)
 
 
@@ -182,39 +177,16 @@ def test_a_model_as_the_embedding_says_the_shapes_of_its_inputs():
     assert small("nsf", context=1, embedding=steps).built
 
 
-@pytest.mark.two_engines
-def test_samples_keep_to_the_domains_of_the_features():
-    x = np.abs(rows("maf")) / [1.0, 1.0, 1000.0]
-    flow = small("radial", domains=["positive", "real", (0, 1)]).adapt(x)
-    samples = flow.sample(200, seed=0)
-    assert samples[:, 0].min() > 0
-    assert 0 < samples[:, 2].min() <= samples[:, 2].max() < 1
-
-
-@pytest.mark.parametrize("family", ["maf", "iaf", "nsf_autoregressive"])
-def test_masked_networks_may_be_made_of_blocks(family, perturb, tmp_path):
-    flow = perturb(small(family, hidden=[9, 9], residual=True, context=2))
-    x, context = rows(family), np.random.default_rng(1).normal(size=(len(rows(family)), 2)).astype("float32")
-    back = flow.decode(flow.encode(x, context=context), context=context)
-    np.testing.assert_allclose(back, x, rtol=1e-4, atol=1e-3)
-    flow.save(tmp_path / "flow.keras")
-    loaded = keras.saving.load_model(tmp_path / "flow.keras")
-    ours, theirs = (one.log_prob(x, context=context) for one in (flow, loaded))
-    np.testing.assert_allclose(theirs, ours, rtol=REREAD)
-    plain = perturb(small(family, hidden=[9, 9], context=2))
-    assert flow.count_params() - plain.count_params() == 2 * (3 * (9 * 9 + 9))
-
-
-def test_couplings_may_be_gated_by_the_context(perturb):
-    flow, context = perturb(small("nsf", hidden=[9, 9], residual=True, context=2)), contexts()
+def test_networks_may_be_made_of_blocks_and_gated_by_the_context(perturb):
+    sizes = {"hidden": [9, 9], "context": 2}
+    masked, plain = small("maf", residual=True, **sizes), small("maf", **sizes)
+    assert masked.count_params() - plain.count_params() == 2 * (3 * (9 * 9 + 9))
+    flow, context = perturb(small("nsf", residual=True, **sizes)), contexts()
     z = np.random.default_rng(0).normal(size=rows("nsf").shape).astype("float32")  # within the splines
     x = flow.decode(z, context=context)
     np.testing.assert_allclose(flow.encode(x, context=context), z, rtol=1e-4, atol=1e-3)
     assert np.abs(flow.log_prob(x, context) - flow.log_prob(x, context + 1)).max() > 1e-3
     assert small("nsf", hidden=[9], residual=True).count_params() > 0  # no gates without a context
-    for family in ("nsf", "nsf_autoregressive"):
-        with pytest.raises(ValueError, match="residual: got True and circular columns"):
-            small(family, hidden=[9], residual=True, domains=["circular", "real", "real"])
 
 
 def test_the_cheap_direction_can_be_that_of_samples():
@@ -258,16 +230,12 @@ def test_features_of_other_domains_are_taken_by_name_and_drawn_inside():
     drawn = flow.sample(50, seed=0, temperature=3.0)
     assert (drawn[:, 0] > 0).all()
     assert ((drawn[:, 2] > 0) & (drawn[:, 2] < 1)).all()
-    with pytest.raises(ValueError, match="in row 1 of column 0"):
-        flow.log_prob(np.array([[1.0, 1e5, 0.5], [-1.0, 1e5, 0.5]]))
-
-
-def test_numbers_that_round_to_an_end_of_their_interval_stay_inside():
-    x = np.array([[1e-60, 1 - 1e-12], [1.5, 1e-12], [2.25, 0.5]])
-    flow = small("nsf", features=2, domains=["positive", (0, 1)]).adapt(x[1:])
-    assert np.isfinite(flow.log_prob(x)).all()
-    with pytest.raises(ValueError, match="in row 0 of column 1"):
-        flow.log_prob(np.array([[1.0, 1.0]]))
+    assert np.isfinite(
+        flow.log_prob(np.array([[1e-60, 1e5, 1 - 1e-12], [1.5, 1e5, 1e-12]]))
+    ).all()  # inside by a bit
+    for row, column in (([-1.0, 1e5, 0.5], 0), ([1.0, 1e5, 1.0], 2)):
+        with pytest.raises(ValueError, match=f"in row 1 of column {column}"):
+            flow.log_prob(np.array([[1.0, 1e5, 0.5], row]))
 
 
 def test_domains_use_names_of_columns_or_places_as_numbers_or_as_text():
@@ -278,28 +246,18 @@ def test_domains_use_names_of_columns_or_places_as_numbers_or_as_text():
     assert domains == [[0.0, None], [None, None], [0.0, 1.0]]
     assert named.columns.names == ("income", "2020", 7)
     assert each_domain({"2020": "positive", "0": (0, 1)}, 2, ["2019", "2020"]) == [(0, 1), "positive"]
-    with pytest.raises(ValueError, match=r"places of columns, from 0\. .*features=list\(frame.columns\)"):
-        small("nsf", domains={"income": "positive"})
-    with pytest.raises(ValueError, match="got the column 'c', expected columns among 'a', 'b'"):
-        small("nsf", features=["a", "b"], domains={"c": "positive"})
 
 
-def test_a_context_of_another_width_is_told_in_numbers():
-    flow = small("nsf", context=3)
-    with pytest.raises(ContractError, match=r"expected vectors \(batch, 3\), received shape \(9, 2\)"):
-        flow.adapt(np.ones((9, flow.event_shape[0] if flow.built else 3)), np.ones((9, 2)))
-
-
-@pytest.mark.parametrize("features", [1, 2, 500])
+@pytest.mark.parametrize("features", [1, 2, 200])
 def test_few_features_and_many_stay_finite_and_come_back(features):
-    x = np.random.default_rng(0).standard_t(2.0, (1200, features)).astype("float32")
+    x = np.random.default_rng(0).standard_t(2.0, (800, features)).astype("float32")
     keras.utils.set_random_seed(0)
     flow = zoo.VECTORS["nsf_autoregressive" if features == 1 else "nsf"](layers=4, hidden=[32])
     flow.compile(keras.optimizers.Adam(1e-3))
-    flow.fit(x[:1000], batch_size=100, verbose=0)
-    assert np.isfinite(flow.log_prob(x[1000:])).all()
+    flow.fit(x[:600], batch_size=100, verbose=0)
+    assert np.isfinite(flow.log_prob(x[600:])).all()
     assert np.isfinite(flow.sample(50, seed=0)).all()
-    assert flow.round_trip_error(x[1000:]).max() < 1e-3
+    assert flow.round_trip_error(x[600:]).max() < 1e-3
 
 
 @pytest.mark.long

@@ -107,24 +107,19 @@ VARIANTS = {
     "GlowAdamax": {"optimizer": lambda: training.GlowAdamax(1e-3, use_ema=True)},
     "AdamW": {"optimizer": lambda: keras.optimizers.AdamW(1e-3)},
     "loss scale": {"optimizer": lambda: scaled(training.GuardedOptimizer(keras.optimizers.Adam(1e-3)))},
+    "bfloat16": {"policy": "mixed_bfloat16"},
     "accumulation": {"optimizer": lambda: keras.optimizers.Adam(1e-3, gradient_accumulation_steps=2)},
 }
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_variants_train_and_invert(glow, images, variant):
+def test_variants_train_and_invert(policy, glow, images, variant):
     options = dict(VARIANTS[variant])
+    policy(options.pop("policy", "float32"))
     optimizer = options.pop("optimizer", lambda: None)()
     flow = glow(optimizer, levels=1, **options)
     flow.fit(images, batch_size=16, verbose=0)
     np.testing.assert_array_equal(flow.decode(flow.encode(images)), images)
-
-
-def test_bfloat16_networks(policy, glow, images):
-    policy("mixed_bfloat16")
-    flow = glow(levels=1)
-    flow.fit(images, batch_size=16, verbose=0)
-    assert np.isfinite(flow.log_prob(images)).all()
 
 
 def test_checkerboards_and_vectors():
@@ -153,15 +148,10 @@ def test_the_command_line(tmp_path):
     assert main(["evaluate", str(tmp_path / "run")]) == 0
 
 
-def test_the_card_counts_and_refuses_what_a_gpu_would():
+def test_the_card_refuses_what_a_gpu_would():
     import torch
 
     x = keras.ops.ones((2, 2))
-    with pretend_card.counting() as counts:
-        keras.ops.convert_to_tensor([1.0, 2.0])
-        keras.ops.convert_to_numpy(x)
-        bool(x[0, 0] > 0)
-    assert (counts.uploads.total(), counts.waits.total()) == (1, 2)
     with pytest.raises(RuntimeError, match="same device"):
         x + torch.ones(2, 2)
     with pytest.raises((RuntimeError, TypeError)):
