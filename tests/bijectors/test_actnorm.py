@@ -25,6 +25,19 @@ def test_the_weights_are_the_published_statistics(x):
     np.testing.assert_allclose(f64(layer.logs), -np.log(deviation + 1e-6) / 3, atol=atol)
 
 
+@pytest.mark.parametrize("factor", [1.0, 3.0])
+def test_the_value_and_the_log_det_by_hand(x, factor):
+    layer = ActNorm(factor)
+    layer.build(x.shape)
+    layer.shift.assign([1.0, 2.0, 3.0])
+    layer.logs.assign([0.1, -0.2, 0.3])
+    layer.flag.assign(True)
+    z, log_det = layer(x)
+    expected = (x.astype("float64") + np.arange(1, 4)) * np.exp(factor * np.array([0.1, -0.2, 0.3]))
+    np.testing.assert_allclose(f64(z), expected, rtol=16 * EPSILON, atol=16 * EPSILON * np.abs(x).max())
+    np.testing.assert_allclose(f64(log_det), [16 * factor * 0.2] * 16, rtol=16 * EPSILON)
+
+
 def test_a_channel_that_never_varies_stays_finite():
     x = np.zeros((8, 3), "float32") + np.float32([1, 2, 3])
     layer = ActNorm().adapt(x)
