@@ -94,19 +94,6 @@ def test_outside_its_box_a_uniform_density_is_0():
     assert found.tolist() == [-np.inf, 0.0]
 
 
-@pytest.mark.two_engines
-def test_heavy_tails_are_fitted_by_a_heavy_base():
-    x = np.random.default_rng(0).standard_t(2, size=(4000, 2)).astype("float32")
-    nll = {}
-    for base in (Normal(learn=True), StudentT(2.0, learn=True)):
-        flow = Flow(Shift(), base)
-        flow.compile(keras.optimizers.Adam(0.05))
-        flow.fit(x, batch_size=500, epochs=10, verbose=0)
-        nll[type(base)] = -flow.log_prob(x).mean()
-    assert nll[StudentT] < nll[Normal] - 0.3
-    assert abs(nll[StudentT] - 2 * stats.t(2).entropy()) < 0.1
-
-
 @pytest.mark.parametrize("name", ["Normal(conditioner)", "Mixture(conditioner)", "StudentT(conditioner)"])
 def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
     rng = np.random.default_rng(0)
@@ -156,19 +143,9 @@ class DrawsTooWide(Wrong):
         return 1.05 * super().standard_sample(shape, seed)
 
 
-class DrawsShifted(Wrong):
-    def standard_sample(self, shape, seed):
-        return 0.05 + super().standard_sample(shape, seed)
-
-
 class OneDrawForAllEntries(Wrong):
     def standard_sample(self, shape, seed):
         return ops.broadcast_to(super().standard_sample((shape[0], *(1,) * (len(shape) - 1)), seed), shape)
-
-
-class ForgetsTheScale(Wrong):
-    def log_prob(self, z, context=None):
-        return super().log_prob(z, context) + ops.sum(self.raw[1])
 
 
 class ReadsItsBatch(Wrong):
@@ -191,19 +168,9 @@ class Colder(Wrong):
         return super().sample(shape, temperature=1 / temperature, seed=seed, context=context)
 
 
-class VarianceForTheScale(Wrong):
-    def sample(self, shape, *, temperature=1.0, seed=None, context=None):
-        return super().sample(shape, temperature=temperature**0.5, seed=seed, context=context)
-
-
 class Underflows(Wrong):
     def standard_log_density(self, eps):
         return ops.log(ops.exp(-0.5 * ops.square(eps)) / np.sqrt(2 * np.pi))
-
-
-class StopsItsWeights(Wrong):
-    def log_prob(self, z, context=None):
-        return super().log_prob(ops.stop_gradient(z), context)
 
 
 class StopsItsDraws(Wrong):
@@ -233,11 +200,6 @@ class HeardByTheFirst(Normal):
         return super().sample(shape, temperature=temperature, seed=seed, context=first)
 
 
-class HeardByTheNeighbour(Normal):
-    def log_prob(self, z, context=None):
-        return super().log_prob(z, ops.roll(context, 1, axis=0))
-
-
 class Deaf(Distribution):
     context = "optional"
 
@@ -255,21 +217,16 @@ class Deaf(Distribution):
     [
         (NotNormalised, "mass"),
         (DrawsTooWide, "draws"),
-        (DrawsShifted, "draws"),
         (OneDrawForAllEntries, "draws"),
-        (lambda: ForgetsTheScale(learn=True), "mass"),
         (ReadsItsBatch, "batch"),
         (AlwaysTheSame, "seeds"),
         (lambda: ForgetsAnArgument(1.5), "saving"),
         (Colder, "temperature"),
         (Deaf, "draws"),
-        (VarianceForTheScale, "temperature"),
         (Underflows, "finite"),
-        (StopsItsWeights, "gradient"),
         (lambda: StopsItsDraws(learn=True), "gradient"),
         (TransposedInTheDraws, "draws"),
         (lambda: HeardByTheFirst(conditioner=MLP([8])), "rows"),
-        (lambda: HeardByTheNeighbour(conditioner=MLP([8])), "batch"),
     ],
 )
 def test_a_mistake_is_caught_by_the_clause_meant_for_it(make, clause):
@@ -277,12 +234,6 @@ def test_a_mistake_is_caught_by_the_clause_meant_for_it(make, clause):
     context = np.array([1.0, 1.0], "float32") if distribution.context != "none" else None
     with pytest.raises(ContractError, match=f"broke '{clause}'"):
         check_distribution(make, event_shape=(2,), context=context)
-
-
-@pytest.mark.one_engine
-def test_an_instance_that_loses_an_argument_is_caught_too():
-    with pytest.raises(ContractError, match=r"broke 'saving': expected df=1\.5"):
-        check_distribution(ForgetsAnArgument(1.5), draws=20_000)
 
 
 @pytest.mark.one_engine

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from flowkit import Flow, latent, zoo
-from flowkit.bijectors import Chain, Exp, Inverse, MultiScale, Scale, Shift, Squeeze
+from flowkit.bijectors import Chain, Exp, Inverse, MultiScale, Scale, Squeeze
 
 pytestmark = pytest.mark.one_engine
 
@@ -125,14 +125,6 @@ def test_a_direction_is_the_difference_of_the_means(doubling):
     np.testing.assert_array_equal(moved[0], x[has == 0])
     np.testing.assert_allclose(moved[1].mean(0), x[has == 1].mean(0), atol=8 * EPSILON)
     np.testing.assert_allclose(moved[2] - moved[0], (moved[0] - moved[1]) / 2, atol=8 * EPSILON)
-
-
-def test_latents_that_are_not_flat_have_directions_too():
-    flow, x = Flow(Shift(1.0)), numbers()
-    direction = latent.attribute_direction(flow, x, np.arange(6) < 2)
-    assert direction.shape == (4, 4, 1)
-    assert latent.manipulate(flow, x, direction, [0.0, 1.0]).shape == (2, 6, 4, 4, 1)
-    assert latent.interpolate(flow, x, x[::-1], 3, path="spherical").shape == (3, 6, 4, 4, 1)
 
 
 def test_a_direction_with_a_context(class_flow, images, labels):

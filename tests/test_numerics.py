@@ -156,12 +156,6 @@ def test_integers_and_plain_numbers_become_floats(name):
         assert float(function(2)) == float(function(2.0)) == float(function(tensor(2, "float64")))
 
 
-def test_integers_stay_integers_in_sums_and_products():
-    whole = ops.convert_to_tensor([[1, 2], [3, 4]], dtype="int32")
-    for result in (numerics.cumsum(whole, axis=0), numerics.matmul(whole, whole)):
-        assert array(result).dtype == "int32"
-
-
 def test_float64_prevails_over_float32_and_over_numbers():
     with engine.float64():
         wide, narrow = tensor([[0.1]], "float64"), tensor([[0.1]], "float32")

@@ -2,6 +2,7 @@
 
 import math
 
+from flowkit.bijectors.replay import smallest
 from flowkit.contract import ContractError
 from flowkit.contract.errors import shape_error
 from flowkit.contract.shapes import as_tuple
@@ -78,27 +79,12 @@ def _sizes(multiscale, event):
     """Return in words the nearest sizes that all scales can halve; None if there are none up to twice the image's."""
     if len(event) != 3 or any(scale.built for scale in multiscale.scales):  # built ones take a single size
         return None
+    multiples = [part.spec.event_multiple for part in smallest(multiscale.scales)]
+    multiple = math.prod(each[0] for each in multiples if each is not None)
     sides = event[:2]
-    for multiple in range(1, 2 * max(sides) + 1):
-        if not _fits(multiscale, (None, multiple, multiple, *event[2:])):
-            continue
-        smaller = tuple(side - side % multiple for side in sides)
-        larger = tuple(-(-side // multiple) * multiple for side in sides)
-        near = " or ".join("x".join(map(str, size)) for size in (smaller, larger) if min(size))
-        return f"{near} (multiples of {multiple})"
-    return None
-
-
-def _fits(multiscale, shape):
-    """Return True if all scales can halve data of `shape`."""
-    try:
-        for scale in multiscale.scales:
-            _check_scale(scale, shape)
-            shape = as_tuple(scale.compute_output_shape(shape))
-            last = scale is multiscale.scales[-1]
-            if 0 in shape[1:] or (shape[-1] % 2 and not last):
-                return False
-            shape = shape if last else (*shape[:-1], shape[-1] // 2)
-    except ContractError:
-        return False
-    return True
+    if not 1 < multiple <= 2 * max(sides):
+        return None
+    smaller = tuple(side - side % multiple for side in sides)
+    larger = tuple(-(-side // multiple) * multiple for side in sides)
+    near = " or ".join("x".join(map(str, size)) for size in (smaller, larger) if min(size))
+    return f"{near} (multiples of {multiple})"

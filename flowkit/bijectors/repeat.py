@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import keras
 import numpy as np
-from keras import ops
+from keras import ops, tree
 
 from flowkit import engines
 from flowkit.bijectors.chain import Chain, Steps
@@ -382,25 +382,14 @@ def _fresh(config, number=0):
     return left
 
 
-def _mapped(function, nest):
-    """Return a nest of dicts and lists with `function` applied to each tensor."""
-    if isinstance(nest, dict):
-        return {name: _mapped(function, value) for name, value in nest.items()}
-    if isinstance(nest, list | tuple):
-        return [_mapped(function, value) for value in nest]
-    return function(nest) if hasattr(nest, "shape") else nest
-
-
 def _tensors(nest):
     """Return the tensors of a nest."""
-    found: list[Any] = []
-    _mapped(found.append, nest)
-    return found
+    return [leaf for leaf in tree.flatten(nest) if hasattr(leaf, "shape")]
 
 
 def _filled(nest, tensors):
     """Return a nest with the next of `tensors`, an iterator, in place of each of its own."""
-    return _mapped(lambda _: next(tensors), nest)
+    return tree.map_structure(lambda leaf: next(tensors) if hasattr(leaf, "shape") else leaf, nest)
 
 
 def split_copies(derived, n):

@@ -6,7 +6,6 @@ import pytest
 from arrays import f64
 from keras import ops
 
-from flowkit import zoo
 from flowkit.bijectors import (
     ActNorm,
     Chain,
@@ -22,13 +21,11 @@ from flowkit.bijectors import (
     Tanh,
 )
 from flowkit.conditioners import MLP, ConvNet
-from flowkit.contract import Bijector, BijectorSpec, ContractError
 from flowkit.engines import engine
 from flowkit.transforms import Affine
 
 MODES = ["recompute", "reversible"]
 PROMISED = 1e-4  # of gradients in float32, relative
-EPSILON = {"float32": 2.0**-23, "bfloat16": 2.0**-7}
 
 
 def draw(*shape, seed=0):
@@ -39,10 +36,6 @@ def steps(count, context="none"):
     return [
         part for _ in range(count) for part in (ActNorm(), Conv1x1(), Coupling(MLP([8], context=context)))
     ]
-
-
-def glow_steps(count):
-    return [part for _ in range(count) for part in (ActNorm(), Conv1x1(), Coupling(ConvNet(4)))]
 
 
 def learn(layer, data, inverse=False):
@@ -84,12 +77,13 @@ def assert_same(stored, saving, tolerance):
 
 @pytest.mark.parametrize("inverse", [False, True], ids=["forward", "inverse"])
 @pytest.mark.one_engine
-def test_through_16_steps_with_context(inverse, perturb):
+def test_through_16_steps_with_context(inverse, perturb, recwarn):
     x, context = draw(64, 6), draw(64, 3, seed=1)
     chain = Chain(steps(16, context="required"))
     chain.adapt(x, context=context)
     perturb(chain, scale=0.05)
     check_modes(chain, [chain], x[:8], context[:8], inverse=inverse)
+    assert [w for w in recwarn if "rebuilt" in str(w.message)] == []
 
 
 @pytest.mark.skipif(engine.name != "jax", reason="the other engines run one block after another")
@@ -133,17 +127,6 @@ def test_through_all_kinds_of_parts(perturb):
     check_modes(chain, [chain], x[:3])
 
 
-@pytest.mark.one_engine
-def test_with_networks_in_bfloat16(perturb, policy):
-    """Rounding inputs that differ in their last bits may go another way: gradients are as exact as the networks."""
-    policy("mixed_bfloat16")
-    chain = Chain(glow_steps(3))
-    x = draw(4, 4, 4, 4)
-    chain.adapt(x)
-    perturb(chain, scale=0.05)
-    check_modes(chain, [chain], x, tolerance=4 * EPSILON["bfloat16"])
-
-
 @pytest.mark.parametrize("mode", MODES)
 def test_integer_labels_have_no_gradient(mode, perturb):
     chain = Chain([ActNorm(), Coupling(MLP([4], context="required", num_classes=3))], backprop=mode)
@@ -158,21 +141,6 @@ def test_integer_labels_have_no_gradient(mode, perturb):
     chain.backprop = "stored"
     _, expected = engine.gradients(loss, [x])
     np.testing.assert_allclose(*map(ops.convert_to_numpy, (found[0], expected[0])), rtol=PROMISED)
-
-
-@pytest.mark.parametrize("compiled", {"jax": [True], "tensorflow": [False, True]}.get(engine.name, [False]))
-def test_training_is_the_same(compiled, images):
-    """As Keras trains. (On PyTorch the compiler is slow.)"""
-    histories = {}
-    for mode in ("stored", *MODES):
-        keras.utils.set_random_seed(1)
-        flow = zoo.glow(levels=1, steps=2, width=4, backprop=mode)
-        assert {scale.backprop for scale in flow.bijector.scales} == {mode}
-        flow.compile(keras.optimizers.Adam(1e-2), jit_compile=compiled)
-        histories[mode] = flow.fit(images, batch_size=8, epochs=3, verbose=0).history["loss"]
-    assert histories["stored"][-1] < histories["stored"][0]
-    for mode in MODES:
-        np.testing.assert_allclose(histories[mode], histories["stored"], rtol=PROMISED)
 
 
 def _hear():
@@ -201,49 +169,9 @@ def test_drift_is_warned_of_once_and_says_what_to_do():
     assert len([w for w in caught if "lossy" in str(w.message)]) == 1
 
 
-@pytest.mark.one_engine
-def test_no_drift_no_warning(perturb, recwarn):
-    x = draw(64, 6)
-    chain = Chain(steps(16), backprop="reversible").adapt(x)
-    perturb(chain, scale=0.05)
-    learn(chain, [x])
-    assert [w for w in recwarn if "rebuilt" in str(w.message)] == []
-
-
 def test_nothing_but_zeros_has_not_drifted(recwarn):
     chain = Chain([Shift(0.0), Scale(0.5)], backprop="reversible")
     _, grads = engine.gradients(lambda t: ops.sum(chain(t[0])[0]), [ops.zeros((4, 3))])
     ops.convert_to_numpy(grads[0])
     _hear()
     assert [w for w in recwarn if "rebuilt" in str(w.message)] == []
-
-
-class Iterative(Bijector):
-    spec = BijectorSpec(inverse="iterative")
-
-
-class Sequential(Bijector):
-    spec = BijectorSpec(inverse="sequential")
-
-
-class Noisy(MLP):
-    def build(self, x_shape, context_shape=None):
-        super().build(x_shape)
-        self.noise = keras.layers.Dropout(0.5)
-
-
-def test_what_cannot_be_run_again_is_refused():
-    with pytest.raises(
-        ValueError,
-        match="Chain's backprop: got 'checkpoint', expected one of 'stored', 'recompute', 'reversible'",
-    ):
-        Chain([], backprop="checkpoint")
-    for part in (Iterative(), Sequential(), Inverse(Inverse(Sequential()))):
-        with pytest.raises(ContractError, match=r"inverses in closed form.*backprop='recompute'"):
-            Chain([part], backprop="reversible")
-        Chain([part], backprop="recompute")
-    Chain([Inverse(Sequential())], backprop="reversible")  # it is the forward direction that is slow
-    for mode in MODES:
-        with pytest.raises(ContractError, match=r"draws random numbers.*backprop='stored'"):
-            Chain([Coupling(Noisy([4]))], backprop=mode).build((None, 4))
-    Chain([Coupling(Noisy([4]))]).build((None, 4))

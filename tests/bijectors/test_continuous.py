@@ -8,10 +8,9 @@ from arrays import array, f64, tensor
 from keras import ops
 
 from flowkit import Flow
-from flowkit.bijectors import Chain, Continuous, Inverse, OnColumns
+from flowkit.bijectors import Chain, Continuous, Inverse
 from flowkit.bijectors.solvers import Solver, adapt_steps
 from flowkit.conditioners import Field
-from flowkit.contract import ContractError
 from flowkit.contract.call import Call
 from flowkit.engines import engine
 from flowkit.numerics import matmul
@@ -163,46 +162,6 @@ def test_penalties_are_integrals_along_the_way_in_training_alone():
     )
 
 
-class Broken(keras.Layer):
-    def call(self, x, t):
-        return ops.log(ops.minimum(x, -1 + 0 * x) + 0.5)
-
-
-@pytest.mark.one_engine
-def test_what_it_refuses(perturb):
-    with pytest.raises(
-        ContractError, match=r"a velocity of the shape of x, \(None, 3\), received .*4.* as many units"
-    ):
-        Continuous(Field([8], features=4)).build_for((None, 3))
-    with pytest.raises(
-        ContractError,
-        match=r"all samples to arrive within max_steps=3, received one that came .* Raise max_steps",
-    ):
-        built(perturb, "dopri5", max_steps=3, rtol=1e-7, atol=1e-7)(X)
-    with pytest.raises(ContractError, match="a solve that ends in numbers, received NaN for 4 samples"):
-        Continuous(Broken())(X)
-    with pytest.raises(ValueError, match=r"velocity's t: got 1\.5, expected times from 0"):
-        built(perturb).velocity(tensor(X, "float32"), 1.5)
-    for library in ("diffrax", "torchdiffeq"):
-        with pytest.raises(
-            ValueError, match=f"got '{library}', expected one of 'euler', 'midpoint', 'rk4', 'dopri5'"
-        ):
-            Continuous(Field([8]), library)
-    with pytest.raises(ValueError, match=r"guidance: got 1.0, expected 0 for a field with context='none'"):
-        Continuous(Field([8]), guidance=1)
-    with pytest.raises(ContractError, match=r"the same for the same x and t, received Dropping"):
-        Continuous(Dropping()).build_for((None, 3))
-
-
-class Dropping(keras.Layer):
-    def __init__(self):
-        super().__init__()
-        self.dropout = keras.layers.Dropout(0.5)
-
-    def call(self, x, t):
-        return self.dropout(x)
-
-
 @pytest.mark.two_engines
 def test_samples_take_as_many_steps_as_are_asked_for(perturb):
     flow = Flow(Continuous(Field([8]), "dopri5", rtol=1e-6, atol=1e-6))
@@ -250,12 +209,3 @@ def test_the_divergence_is_estimated_above_sixteen_entries(within):
     few = Flow(within(Continuous(Field([8]), "euler", steps=2)))
     few.build((None, 16))
     assert few.exact == exact.exact == "exact"
-
-
-@pytest.mark.one_engine
-def test_layers_that_need_an_exact_divergence_refuse_an_estimate():
-    x = tensor(np.ones((2, 18)), "float32")
-    with pytest.raises(ContractError, match=r"a bijector that draws nothing, .*Continuous\(trace='exact'\)"):
-        OnColumns(Continuous(Field([8])), [True] * 17 + [False])(x)
-    with pytest.raises(ContractError, match="parts without noise, for backprop='recompute'"):
-        Chain([Continuous(Field([8]))], backprop="recompute")(x)

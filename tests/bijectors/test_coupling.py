@@ -4,11 +4,9 @@ import keras
 import numpy as np
 import pytest
 from arrays import f64
-from keras import ops
 
 from flowkit.bijectors import Coupling
-from flowkit.bijectors.coupling import split_of
-from flowkit.conditioners import MLP, ConvNet
+from flowkit.conditioners import MLP
 from flowkit.contract import ContractError
 from flowkit.transforms import Affine, RationalQuadratic
 
@@ -66,19 +64,6 @@ def test_affine_by_hand(x, swap, scale, layout, order):
     np.testing.assert_array_equal(f64(log_det_back), -f64(log_det))
 
 
-@pytest.mark.parametrize("swap", [False, True])
-def test_additive_by_hand(x, swap):
-    kept, moved = (x[..., 4:], x[..., :4]) if swap else (x[..., :4], x[..., 4:])
-    layer, function = dense(kept.shape[-1], moved.shape[-1])
-    expected = moved + function(kept.astype("float64"))
-    coupling = Coupling(layer, transform="additive", swap=swap)
-    assert coupling.spec.log_det == "zero"
-    z, log_det = coupling(x)
-    whole = (expected, kept) if swap else (kept, expected)
-    np.testing.assert_allclose(f64(z), np.concatenate(whole, -1), atol=ATOL)
-    np.testing.assert_array_equal(f64(log_det), np.zeros(5))
-
-
 def test_at_the_start_the_scale_is_as_published(x):
     """sigmoid(2) = 0.880797, ln = -0.126928 for each changed entry (glow-spec)."""
     z, log_det = Coupling(MLP([8]))(x)
@@ -105,15 +90,6 @@ def test_scales_stay_in_the_documented_interval(options, low, high):
     assert ((low * (1 - 4 * EPSILON) <= factor) & (factor <= high * (1 + 4 * EPSILON))).all()
 
 
-def test_the_checkerboard_keeps_places_whose_indices_add_up_to_an_even_number():
-    for swap in (False, True):
-        mask = split_of("checkerboard", swap).mask((2, 3, 5))
-        assert mask.shape == (2, 3, 5)
-        expected = np.array([[1, 0, 1], [0, 1, 0]]) == (not swap)
-        np.testing.assert_array_equal(mask, np.broadcast_to(expected[..., None], (2, 3, 5)))
-    np.testing.assert_array_equal(split_of("checkerboard", False).mask((4,)), [1, 0, 1, 0])
-
-
 @pytest.mark.wide
 @pytest.mark.parametrize("swap", [False, True])
 def test_checkerboard_by_hand(swap):
@@ -129,28 +105,6 @@ def test_checkerboard_by_hand(swap):
     expected = np.where(kept, x, (x + h[..., :2]) * factor)
     np.testing.assert_allclose(f64(z), expected, atol=ATOL)
     np.testing.assert_allclose(f64(log_det), np.where(kept, 0, np.log(factor)).sum((1, 2, 3)), atol=ATOL)
-
-
-def test_adapt_reaches_the_network():
-    x = np.random.default_rng(0).normal(3, 2, (16, 4, 4, 4)).astype("float32")
-    net = ConvNet(8)
-    coupling = Coupling(net)
-    with pytest.raises(ContractError, match="adapted"):
-        coupling(x)
-    coupling.adapt(x)
-    h = f64(net.first(x[..., :2]))
-    # Sums of 256 convolutions with 27 terms each, normalised to the size of 1; x is up to 10.
-    np.testing.assert_allclose(h.mean((0, 1, 2)), 0, atol=256 * 27 * EPSILON)
-    np.testing.assert_allclose(h.std((0, 1, 2)), 1, atol=256 * 27 * EPSILON)
-
-
-def test_a_checkerboard_belongs_to_no_size(perturb):
-    layer = Coupling(ConvNet(4), split="checkerboard")
-    layer.build((None, 4, 4, 2))
-    perturb(layer)
-    x = np.random.default_rng(0).normal(size=(2, 6, 4, 2)).astype("float32")
-    back = layer.inverse(layer(x)[0])[0]
-    np.testing.assert_allclose(ops.convert_to_numpy(back), x, atol=64 * np.finfo("float32").eps)
 
 
 @pytest.mark.wide

@@ -6,7 +6,6 @@ from arrays import f64
 
 from flowkit.bijectors import Equalize
 from flowkit.data import Dequantize
-from flowkit.testing import check_bijector
 
 pytestmark = pytest.mark.one_engine
 
@@ -39,9 +38,3 @@ def test_levels_are_those_of_the_dequantizer():
     layer.adapt(np.repeat(f64(y).astype("float32"), 4, axis=0))
     shares = f64(layer.shares)
     np.testing.assert_allclose(shares[1:-1], shares[1], rtol=1e-5)
-
-
-@pytest.mark.every_engine
-def test_it_derives_from_the_weights_that_a_repeat_stacks():
-    """On TensorFlow `ops.convert_to_tensor(variable)` reads the variable itself, whatever stands in for it."""
-    check_bijector(lambda: Equalize(4), event_shapes=[(3,)], clauses=["derived"])

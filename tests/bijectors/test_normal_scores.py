@@ -1,13 +1,11 @@
 """Normal scores of columns in closed form: densities that are known, ties, tails, and columns that cannot be."""
 
-import keras
 import numpy as np
 import pytest
 from scipy import stats
 
 from flowkit import Flow
 from flowkit.bijectors import Chain, LinearGaussian, NormalScores
-from flowkit.contract import ContractError
 
 pytestmark = pytest.mark.two_engines
 
@@ -70,20 +68,3 @@ def test_any_column_that_varies_has_finite_densities_and_comes_back(column):
     wide = np.concatenate([x, 3 * x[-1:] - 2 * x[:1]])
     assert np.isfinite(flow.log_prob(wide)).all()
     np.testing.assert_allclose(flow.decode(flow.encode(wide)), wide, rtol=1e-3, atol=1e-3 * x.std())
-
-
-def test_training_goes_on_from_there():
-    x = draw(500, 3)[:, 1:]
-    flow = Flow(Chain([NormalScores(), LinearGaussian()])).adapt(x)
-    start = flow.log_prob(x).mean()
-    flow.compile(keras.optimizers.Adam(1e-3))
-    raw = flow.bijector.parts[0].raw.numpy()
-    flow.fit(x, batch_size=100, epochs=5, verbose=0)
-    assert start < flow.log_prob(x).mean() < start + 0.2
-    assert np.abs(flow.bijector.parts[0].raw.numpy() - raw).max() > 1e-3
-
-
-@pytest.mark.one_engine
-def test_a_column_that_does_not_vary_is_refused():
-    with pytest.raises(ContractError, match="column 1"):
-        NormalScores().adapt(np.array([[0.0, 1.0], [1.0, 1.0]]))

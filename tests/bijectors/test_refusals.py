@@ -3,18 +3,20 @@
 import keras
 import numpy as np
 import pytest
+from keras import ops
 
 from flowkit.bijectors import (
     ActNorm,
     Autoregressive,
-    BatchNorm,
     BlockAutoregressive,
     Chain,
+    Continuous,
     Coupling,
     Exp,
     Flatten,
     HouseholderRotation,
     Inverse,
+    LinearGaussian,
     Logit,
     LULinear,
     MultiScale,
@@ -35,10 +37,10 @@ from flowkit.bijectors import (
     Sylvester,
     Unconstrain,
 )
-from flowkit.conditioners import MADE, MLP, LipschitzMLP, ResidualMADE, ResidualMLP
+from flowkit.conditioners import MADE, MLP, AngularMADE, AngularMLP, Field, LipschitzMLP, ResidualMADE
 from flowkit.contract import Bijector, Domain
 from flowkit.surjections import Augment
-from flowkit.transforms import Affine, ByColumn, Transform
+from flowkit.transforms import Affine, ByColumn, CircularRationalQuadratic, RationalQuadratic, Transform
 
 pytestmark = pytest.mark.one_engine
 
@@ -70,14 +72,41 @@ def constrained():
     return keras.layers.Dense(4, kernel_constraint=keras.constraints.MaxNorm())
 
 
+def dropping():
+    return keras.Sequential([keras.layers.Dense(4), keras.layers.Dropout(0.5)])
+
+
+def normal(*shape):
+    return np.random.default_rng(0).normal(size=shape).astype("float32")
+
+
+class Velocity(keras.layers.Layer):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, x, t):
+        return self.function(x)
+
+
+def fast(x):
+    return 100 * x
+
+
+def broken(x):
+    return ops.log(-1 - ops.abs(x))
+
+
+def two():
+    return ByColumn([RationalQuadratic(4), CircularRationalQuadratic(4)])
+
+
 # (call, pattern of its message)
 BAD = [
     # shapes
     (called(Squeeze(), 5, 8, 8), r"x\[\.\.\., None\] adds one"),
     (called(Planar(), 5), r"received shape \(5,\)\. .* x\[:, None\] is one number each, x\[None\]"),
     (called(Squeeze(), 2, 7, 4, 1), "axis 1 to be a multiple of 2.*received 7.*to 6 or 8"),
-    (called(Squeeze(), 2, 1, 4, 1), r"received 1 .*resize that axis to 2\.$"),
-    (called(Squeeze(), 1, 4, 7, 1), "axis 2 to be a multiple of 2, received 7 "),
     (
         called(Chain([Squeeze(), Squeeze(name="second")]), 1, 6, 8, 1),
         "Squeeze 'second'.*axis 1 to be a multiple of 2, received 3",
@@ -89,7 +118,6 @@ BAD = [
     (lambda: Flatten().inverse(ones(2, 12)), "a first call on data, or source="),
     (lambda: built(Flatten(), 3, 4).inverse(ones(2, 11)), r"latents of event shape \(12,\)"),
     (called(Permute([0, 1, 2]), 2, 6), r"a permutation of 0\.\.5 for 6 channels"),
-    (called(Permute([0, 0, 1]), 2, 3), r"a permutation of 0\.\.2 for 3 channels"),
     (called(Shift([1.0, 2.0]), 4, 3), r"or 3 for as many, received \[1.0, 2.0\]"),
     (called(Unconstrain(["real", "positive"]), 3, 4), "2 columns, as there are domains, received shape"),
     (called(SoftBounds([(0, 1), (0, 1)]), 3, 4), "2 columns, as there are bounds"),
@@ -105,7 +133,6 @@ BAD = [
         r"\(8, 4, 2\).*received shape \(5, 4, 4, 2\)",
     ),
     (lambda: MultiScale([Squeeze()]).inverse(ones(2, 16)), r"to know the size of the data.*\.build\("),
-    (lambda: MultiScale([Squeeze()]).split_latents(ones(2, 16)), "to know the size of the data"),
     (
         lambda: built(MultiScale(TWO_SCALES), 4, 4, 2).inverse(ones(2, 31)),
         r"flat latents \(batch, 32\), received shape \(2, 31\)",
@@ -122,18 +149,13 @@ BAD = [
         lambda: Chain([Shift(1.0), keras.layers.Dense(3)]),
         "got the entry <Dense .*expected a list of bijectors",
     ),
-    (lambda: Inverse(keras.layers.Dense(2)), "got .*Dense.*, expected .*bijector"),
-    (lambda: MultiScale([keras.layers.Dense(2)]), "got .*Dense.*, expected .*bijector"),
     (lambda: Chain([shared := Shift(), Permute(), shared]), "got a part twice"),
     (
         lambda: Chain([Sigmoid(), Sigmoid()], name="mine"),
         r"Chain 'mine' broke 'domain'.*Sigmoid .*its domain Domain\.REAL, received Domain\.UNIT_INTERVAL",
     ),
     (lambda: Chain([Exp(), Logit()]), "Logit .*to receive its domain Domain"),
-    (lambda: Chain([Shift(1.0), Inverse(Exp())]), "to receive its domain Domain"),
     (lambda: Chain([Flatten(), Squeeze()]), "'event rank'.*Squeeze .*to receive events of rank 3"),
-    (lambda: Chain([Squeeze(), Reshape((16,)), Squeeze()]), "to receive events of rank 3"),
-    (lambda: MultiScale([], priors=[]), "one prior fewer than scales"),
     (lambda: MultiScale([Squeeze(), Squeeze()], priors=[None, None]), "one prior fewer than scales"),
     (lambda: OnColumns(Affine(), [True]), "expected a bijector"),
     (lambda: OnColumns(Scale(), [0, 1]), "True or False for each"),
@@ -141,8 +163,6 @@ BAD = [
     (lambda: OnColumns(Augment(1), [True]), "expected a bijector that draws nothing"),
     (lambda: ByColumn([]), r"transforms: got \[\], expected one for each column"),
     (lambda: ByColumn([ByColumn([Affine()])]), "expected one for each column"),
-    (lambda: ByColumn([Scale()]), "expected a list of transforms"),
-    (lambda: Repeat(keras.layers.Dense(2), 2), "expected a bijector"),
     (lambda: Repeat(built(Shift(), 3), 2), "is built"),
     (lambda: built(Repeat(Squeeze(), 2), 4, 4, 2), "keeps the event's shape"),
     (lambda: Repeat(Planar(), 2, backprop="reversible"), "closed form"),
@@ -152,8 +172,6 @@ BAD = [
     (called(Coupling(MLP([8])), 2, 4, 4, 1), "one to keep and one to change"),
     (lambda: Coupling(MLP([8]), split="rows"), "Coupling's split: got 'rows', expected one of "),
     (lambda: Coupling(MLP([8]), split=[True, True]), "or a boolean mask of the event"),
-    (lambda: Coupling(MLP([8]), split=[0, 1]), "or a boolean mask of the event"),
-    (lambda: Coupling(MLP([8]), split=[]), "or a boolean mask of the event"),
     (
         lambda: Coupling(MLP([8]), "linear"),
         "got 'linear', expected one of 'affine', 'additive', or a Transform ",
@@ -179,7 +197,6 @@ BAD = [
         "each of 8 entries hears all before it.*at least 8 wide",
     ),
     (lambda: MADE([8], features=6).build((None, 4)), "a multiple of 4 entries"),
-    (lambda: MADE([]), "a list of widths"),
     (
         lambda: MADE([4], features=3, degrees=[[1, 1, 1, 1]]).build((None, 3)),
         r"each of 3 entries hears all before it, received degrees \[\[1, 1",
@@ -188,10 +205,8 @@ BAD = [
         lambda: MADE([2], degrees=[[2, 1]]),
         r"degrees: got .*, expected lists that never fall, of the lengths \[2\]",
     ),
-    (lambda: MADE([2], degrees=[]), r"degrees: got .*, expected lists that never fall, of the lengths \[2\]"),
     (lambda: ResidualMADE(4, features=8).build((None, 8)), "each of 8 entries hears all .*at least 8 wide"),
     (lambda: ResidualMADE(3, degrees=[1, 2]), r"degrees: got \[1, 2\], expected lists that never fall"),
-    (lambda: ResidualMLP(8, blocks=0), "blocks: got 0, expected a whole number from 1 to 1024"),
     (
         called(Pointwise("affine", MLP([4])), 6, 1, context=np.zeros(6, "int32")),
         r"expected vectors \(batch, k\).*received shape \(6,\).*one_hot",
@@ -210,7 +225,6 @@ BAD = [
         called(Pointwise("affine", MLP([4], features=7)), 6, 1, context=ones(6, 2)),
         r"MLP to return 2 channels.*\(6, 7\).*features=, leave them out",
     ),
-    (lambda: BlockAutoregressive(conditioner=MLP([4], context="required")), "Leave context= out"),
     (
         called(BlockAutoregressive(conditioner=MLP([4])), 2, 3, context=ones(2, 3, 3)),
         "one vector for each sample",
@@ -223,29 +237,98 @@ BAD = [
         "Residual's trace: got 'all', expected one of 'exact', 'h",
     ),
     (lambda: Residual(LipschitzMLP([8]), terms=3), "terms: got 3, expected None for trace='exact'"),
+    # fields
+    (
+        lambda: built(Continuous(Field([8], features=4)), 3),
+        r"a velocity of the shape of x, \(None, 3\), received .*4.* as many units",
+    ),
+    (
+        called(Continuous(Velocity(fast), "dopri5", max_steps=3), 4, 3),
+        r"to arrive within max_steps=3, received one that came .* Raise max_steps",
+    ),
+    (called(Continuous(Velocity(broken)), 4, 3), "a solve that ends in numbers, received NaN for 4 samples"),
+    (
+        called(Continuous(Velocity(keras.layers.Dropout(0.5))), 4, 3),
+        "same for the same x and t, received V",
+    ),
+    (
+        lambda: Continuous(Field([8])).velocity(ones(4, 3), 1.5),
+        r"velocity's t: got 1\.5, expected times from 0",
+    ),
+    (
+        lambda: Continuous(Field([8]), "diffrax"),
+        "got 'diffrax', expected one of 'euler', 'midpoint', 'rk4', 'dop",
+    ),
+    (
+        lambda: Continuous(Field([8]), guidance=1),
+        "guidance: got 1.0, expected 0 for a field with context='none'",
+    ),
+    (
+        called(OnColumns(Continuous(Field([8])), [True] * 17 + [False]), 2, 18),
+        r"a bijector that draws nothing, .*Continuous\(trace='exact'\)",
+    ),
+    # what cannot run once more in the backward pass
+    (
+        called(Chain([Continuous(Field([8]))], backprop="recompute"), 2, 18),
+        "parts without noise, for backprop='rec",
+    ),
+    (
+        lambda: Chain([], backprop="checkpoint"),
+        "Chain's backprop: got 'checkpoint', expected one of 'stored', 'rec",
+    ),
+    (
+        lambda: Chain([Inverse(Inverse(Autoregressive(MADE([4]))))], backprop="reversible"),
+        "inverses in closed form.*backprop='recompute'",
+    ),
+    *(
+        (
+            lambda mode=mode: built(Chain([Coupling(dropping())], backprop=mode), 4),
+            "draws random numbers.*backprop='stored'",
+        )
+        for mode in ("recompute", "reversible")
+    ),
+    # columns and contexts
+    *(
+        (
+            lambda shape=shape: LinearGaussian(context="required").adapt(normal(6, 3), normal(6, 2))(
+                normal(6, 3), ones(*shape)
+            ),
+            r"expected vectors \(batch, 2\), received shape",
+        )
+        for shape in ((6,), (6, 3), (6, 2, 1))
+    ),
+    (lambda: built(Pointwise(two()), 3), "2 columns, one for each transform of its ByColumn, received 3.$"),
+    (lambda: built(Autoregressive(MADE([8]), two()), 3), "expected 2 columns, .* received 3.$"),
+    (
+        lambda: built(Coupling(MLP([8]), two(), split=[True, False, True]), 3),
+        "expected 2 columns, .* received 3.$",
+    ),
+    (lambda: built(Coupling(MLP([8]), two()), 3), "expected 2 columns, .* received 1. .* a mask as split"),
+    (
+        lambda: built(Coupling(MLP([8]), two(), swap=True), 3),
+        "the domain of all 3 columns, .* a mask as split",
+    ),
+    (
+        lambda: built(AngularMADE([8], angles=[3], features=3), 3),
+        "from 0 to 2, for 3 columns, received the place 3",
+    ),
+    (lambda: built(Coupling(AngularMLP([8], angles=[2])), 3), "0 to 1, for 2 columns, .* are kept alone"),
     # words and numbers
     (lambda: Permute("random"), "order: got 'random', expected one of 'reverse', 'shuffle'"),
     (lambda: LULinear(init="lu"), "LULinear's init: got 'lu', expected one of 'identity', 'random'"),
     (lambda: HouseholderRotation(3), "reflections: got 3, expected an even number"),
-    (lambda: BatchNorm(momentum=1), r"momentum: got 1, expected a number in \[0, 1\)"),
-    (lambda: LipschitzMLP([8], lipschitz=1), "lipschitz: got 1, expected a number between 0 and 1"),
     (lambda: Reshape(4), "the sizes of an event"),
-    (lambda: Reshape((-1, 2)), "the sizes of an event"),
     *(
         (lambda bounds=bounds: SoftBounds(bounds), r"bounds: got .*, expected a list of finite \(low, high\)")
-        for bounds in ([], 3, [(1, 0)], [(0, None)], [(0, np.inf)], [("a", 1)], [(0, 1, 2)])
+        for bounds in ([], [(1, 0)], [(0, None)], [("a", 1)])
     ),
     *(
         (lambda domains=domains: Unconstrain(domains), message)
         for domains, message in (
             (["real", ("circular", 0)], r"column 1: got \('circular', 0\), expected"),
-            (["real", ("circular", 0, None)], r"column 1: got \('circular', 0, None\), expected"),
-            (["real", ("square", 0, 1)], r"column 1: got \('square', 0, 1\), expected"),
             ([("circular", 2, 2)], r"got \('circular', 2, 2\), expected .* with low < high"),
             (["real", "negative"], "column 1: got 'negative', expected 'real', 'positive',"),
             ([(1, 1)], r"got \(1, 1\), expected .* with low < high"),
-            ([(0, 1, 2)], r"got \(0, 1, 2\), expected"),
-            ([("0", "1")], r"got \('0', '1'\), expected"),
             ("positive", "got 'positive', expected a list of domains"),
             ([], "got no domains, expected one for each column"),
         )

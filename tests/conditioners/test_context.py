@@ -57,8 +57,3 @@ def test_where_it_is_optional_it_may_be_left_out(name, perturb):
     without, with_zero, with_one = net(x), net(x, context=ops.zeros((2, 5))), net(x, context=context)
     np.testing.assert_allclose(f64(without), f64(with_zero), atol=16 * EPSILON)
     assert np.abs(f64(without) - f64(with_one)).max() > 1e-2
-
-
-def test_a_network_without_hidden_layers_is_refused():
-    with pytest.raises(ValueError, match="a list of widths"):
-        MLP([])

@@ -8,7 +8,6 @@ from keras import ops
 from flowkit import Flow
 from flowkit.bijectors import (
     ActNorm,
-    Autoregressive,
     Chain,
     Conv1x1,
     Coupling,
@@ -16,7 +15,7 @@ from flowkit.bijectors import (
     Shift,
     Squeeze,
 )
-from flowkit.conditioners import MADE, MLP, ConvNet
+from flowkit.conditioners import MLP, ConvNet
 from flowkit.distributions import Normal
 from flowkit.objectives import ReverseKL
 
@@ -90,31 +89,3 @@ def test_fit_adapts_to_draws_and_never_again():
     flow.fit(steps_per_epoch=1, batch_size=4, verbose=0)
     for one, other in zip(first, (numpy(w) for layer in layers(flow) for w in layer.weights), strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_a_conditional_flow_is_adapted_given_its_context():
-    flow, shape = vectors(context="required", layer=Watched)
-    flow.build({"x": shape, "context": (None, 2)})
-    off_start(flow)
-    context = np.random.default_rng(0).normal(2, 0.5, (300, 2)).astype("float32")
-    flow.compile(keras.optimizers.SGD(0.0), loss=ReverseKL(lambda x, context: standard_normal(x)))
-    flow.fit(context=context, batch_size=50, verbose=0)
-    for layer in layers(flow):
-        np.testing.assert_allclose(layer.left.std(0), 1, atol=1e-4)
-
-
-def test_a_conditioner_that_sees_data_is_adapted_to_draws():
-    class Waiting(MADE):
-        def build(self, *shapes):
-            super().build(*shapes)
-            self.flag = self.add_weight(
-                shape=(), initializer="zeros", dtype="bool", name="adapted", trainable=False
-            )
-
-        def adapt(self, x, context=None):
-            self.flag.assign(True)
-            return self
-
-    flow = Flow(Autoregressive(Waiting([8]), "affine"))
-    flow.build((None, 2))
-    assert flow.adapt().bijector.adapted

@@ -145,21 +145,6 @@ def test_layers_before_the_continuous_one_run_and_do_not_learn():
     assert all("continuous" in path for path in moved)
 
 
-def test_a_context_is_dropped_for_a_part_of_the_batch():
-    seen = []
-
-    class Counting(bijectors.Continuous):
-        def velocity(self, x, t, context=None):
-            seen.append((x.shape[0], None if context is None else context.shape[0]))
-            return super().velocity(x, t, context)
-
-    flow = Flow(Counting(Field([8], context="optional"), steps=2))
-    flow.build({"x": (None, 2), "context": (None, 3)})
-    x, context = (ops.convert_to_tensor(np.ones((20, n), "float32")) for n in (2, 3))
-    assert FlowMatching(drop_context=0.1)(flow, x, context).shape == (20,)
-    assert seen == [(2, None), (18, 18)]
-
-
 def test_the_same_part_of_a_batch_goes_without_context_on_all_backends():
     class Telling(bijectors.Continuous):
         def velocity(self, x, t, context=None):
@@ -171,18 +156,3 @@ def test_the_same_part_of_a_batch_goes_without_context_on_all_backends():
     x, context = (np.ones((20, n), "float32") for n in (2, 3))
     loss = flow.fit(x, context=context, batch_size=20, verbose=0).history["loss"][0]
     assert loss / 2e6 == pytest.approx(0.3, abs=0.01)
-
-
-def test_options_that_do_not_go_with_a_flow_are_refused():
-    with pytest.raises(
-        ValueError, match=r"drop_context: got 0\.1, expected 0 for a field with context='none'"
-    ):
-        Flow(continuous()).compile("adam", loss=FlowMatching(drop_context=0.1))
-    with pytest.raises(
-        ValueError, match="pairs: got 'optimal', expected 'independent' for a flow with a context"
-    ):
-        Flow(continuous("required")).compile("adam", loss=FlowMatching(pairs="optimal"))
-    with pytest.raises(
-        ValueError, match="FlowMatching's path: got 'curved', expected one of 'linear', 'cosine'"
-    ):
-        FlowMatching("curved")

@@ -8,9 +8,8 @@ import pytest
 from keras import ops
 
 from flowkit import BijectorSpec, Flow
-from flowkit.bijectors import ActNorm, Chain, Coupling, Inverse, MultiScale, Pointwise, Scale, Shift, Squeeze
+from flowkit.bijectors import ActNorm, Chain, Coupling, Pointwise, Scale, Shift
 from flowkit.conditioners import MLP
-from flowkit.contract import Domain
 from flowkit.contract.adaptation import adapted_flag, is_adapted
 from flowkit.distributions import Normal
 from flowkit.objectives import MaximumLikelihood, ReverseKL
@@ -107,35 +106,6 @@ def test_the_loss_of_a_bound_is_above_the_divergence(perturb):
     assert above.mean() > 5 * above.std() / math.sqrt(2000)
 
 
-@pytest.mark.one_engine
-def test_what_a_reverse_divergence_cannot_learn_is_refused():
-    def compiled(bijector, **options):
-        Flow(bijector).compile("adam", loss=ReverseKL(standard_normal, **options))
-
-    class OneWay(Shift):
-        spec = BijectorSpec(inverse="none")
-
-    class Solved(Shift):
-        spec = BijectorSpec(inverse="iterative", solver_gradients=False)
-
-    class Whole(Shift):
-        spec = BijectorSpec(domain=Domain.whole(0, 255))
-
-    with pytest.raises(
-        ValueError, match=r"log_prob is a bound, .*Use ReverseKL\(log_density, stick_the_landing=F"
-    ):
-        compiled(Augment(1))
-    compiled(Augment(1), stick_the_landing=False)
-    compiled(Slice(1))
-    with pytest.raises(ValueError, match=r"got a bijector with no inverse, .* Turn it around"):
-        compiled(OneWay())
-    with pytest.raises(ValueError, match="an inverse that is solved without gradients"):
-        compiled(Solved())
-    compiled(Inverse(Solved()))
-    with pytest.raises(ValueError, match="expected one of continuous data"):
-        compiled(Whole())
-
-
 # Adapted to draws
 
 
@@ -146,27 +116,6 @@ def test_layers_behind_noise_are_adapted_to_draws():
     assert flow.adapt().bijector.adapted
     # What reaches the first one has the deviation that its draws have got from the scales around it.
     np.testing.assert_allclose(numpy(first.logs)[:2] * first.factor, 1, atol=0.2)
-
-
-def test_scales_of_a_multi_scale_flow_are_adapted_with_their_noise():
-    scales = [Chain([ActNorm(), Squeeze(), Augment(4), Slice(4), ActNorm()]), Chain([Squeeze(), ActNorm()])]
-    flow = Flow(MultiScale(scales), Normal(learn=True))
-    flow.build((None, 4, 4, 1))
-    flow.adapt()
-    assert flow.bijector.adapted
-    x = flow.sample(1024, seed=0)
-    assert abs(x.mean()) < 0.1
-    assert abs(x.std() - 1) < 0.1
-
-
-def test_the_density_of_an_augment_is_adapted_to_its_own_draws():
-    augment = Augment(1, Chain([Scale(1.0), ActNorm(), q()]))
-    flow = Flow(augment, Normal(learn=True))
-    flow.build((None, 2))
-    flow.adapt()
-    inner = augment.density.parts[1]
-    np.testing.assert_allclose(numpy(inner.shift), 0, atol=0.3)
-    np.testing.assert_allclose(numpy(inner.logs), 0, atol=0.1)
 
 
 @keras.saving.register_keras_serializable("flowkit-tests")

@@ -60,11 +60,3 @@ def test_what_is_not_registered_does_not_cost_the_flow(tmp_path, density):
             call(X)
     again.compile("adam", loss=ReverseKL(density))
     assert fit(again, steps_per_epoch=1).keys() == {"loss"}
-
-
-def test_a_density_may_be_named_when_it_is_read(tmp_path):
-    flow = built()
-    flow.compile("adam", loss=ReverseKL(standard_normal))
-    with keras.saving.custom_object_scope({"standard_normal": standard_normal}):
-        again = reread(flow, tmp_path / "f.keras")
-    assert again.objective.log_density is standard_normal

@@ -60,16 +60,6 @@ def test_one_sigmoid_is_affine():
     np.testing.assert_allclose(log_slope, np.log(slope), atol=1e-12)
 
 
-def test_one_logistic_is_affine():
-    h = raw(MixtureOfLogistics(1), 1.0, 5)
-    x = np.linspace(-50, 50, 5)[:, None]
-    y, log_slope = run(MixtureOfLogistics(1), x, h, "float64")
-    log_slope_by_hand = np.tanh(h[:, 3]) - 7 * np.tanh(h[:, 2] / 7)
-    by_hand = (x - h[:, 1]) * np.exp(log_slope_by_hand) + h[:, 4]
-    np.testing.assert_allclose(y, by_hand, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(log_slope, log_slope_by_hand, atol=1e-12)
-
-
 def test_it_is_the_logit_of_the_mixtures_distribution():
     mixture = MixtureOfLogistics(5)
     h = raw(mixture, 1.0, 50)
@@ -84,19 +74,6 @@ def test_it_is_the_logit_of_the_mixtures_distribution():
     s, t = np.tanh(h[:, 15, 0]), h[:, 16, 0]
     np.testing.assert_allclose(y[:, 0], np.log(share / (1 - share)) * np.exp(s) + t, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(log_slope[:, 0], np.log(density / share / (1 - share)) + s, atol=1e-9)
-
-
-@pytest.mark.wide("mixture")
-@BOTH
-@pytest.mark.parametrize("scale", [0.0, 1.0, 6.0, 20.0])
-def test_the_bracket_holds_the_root(mixture, scale):
-    h, y = raw(mixture, scale, 500), np.random.default_rng(3).normal(size=(500, 1)) * 10.0
-    with engine.float64():
-        prepared = mixture.prepare(tensor(h, "float64"))
-        low, high = mixture.bracket(tensor(y, "float64"), *prepared)
-        slack = 1e-9 * (1 + np.abs(y))
-        assert np.all(array(mixture.forward(low, *prepared)[0]) <= y + slack)
-        assert np.all(array(mixture.forward(high, *prepared)[0]) >= y - slack)
 
 
 @pytest.mark.one_engine  # how well training does is not the engine's

@@ -18,7 +18,6 @@ from flowkit.transforms import (
     RationalQuadratic,
     UnconstrainedMonotone,
 )
-from flowkit.transforms.splines import bin_of
 
 pytestmark = pytest.mark.one_engine
 
@@ -63,13 +62,6 @@ def test_it_is_continuous_at_its_knots(transform, inverse):
     assert np.all(np.abs(above - below) <= 2.1e-9 * steep + 1e-13)
     if not isinstance(transform, LinearSpline):  # whose slope jumps, as its docstring says
         np.testing.assert_allclose(slope_below, slope_above, atol=1e-4)
-
-
-def test_the_slope_of_lines_jumps():
-    h = raw(LinearSpline(4), 1.0)
-    x, _ = knots_and_images(LinearSpline(4), h)
-    slopes = run(LinearSpline(4), x[1] + np.array([-1e-9, 1e-9]), h)[1]
-    assert abs(slopes[0, 0] - slopes[1, 0]) > 0.1
 
 
 @pytest.mark.wide("dtype")
@@ -150,19 +142,6 @@ def test_a_compiler_that_rounds_less_changes_no_slope(transform, inverse):
     np.testing.assert_allclose(f64(compiled), f64(log_slopes(tensor(x, "float32"))), atol=1e-3)
 
 
-def test_a_knot_is_in_the_bin_above_it_and_what_is_outside_in_the_nearest():
-    knots = np.array([-5.0, -1.0, 0.25, 5.0])
-    at = np.array([-9.0, -5.0, np.nextafter(-1, -9), -1.0, 0.0, 0.25, 4.0, 5.0, 9.0, np.nan])
-    with precision("float64"):
-        start, end = bin_of(tensor(at[:, None], "float64"), tensor(knots[None, :, None], "float64"))
-    starts, ends = array(start)[..., 0], array(end)[..., 0]
-    assert list(np.argmax(starts, axis=1)) == [0, 0, 0, 1, 1, 2, 2, 2, 2, 0]
-    for rows in (starts, ends):
-        assert set(rows.ravel()) == {0.0, 1.0}
-        np.testing.assert_array_equal(rows.sum(axis=1), 1)
-    np.testing.assert_array_equal(ends[:, 1:], starts[:, :-1])
-
-
 @pytest.mark.parametrize("transform", [QuadraticSpline(8), QuadraticSpline(8, tails="affine")], ids=repr)
 def test_a_quadratic_spline_maps_its_interval_onto_itself_and_is_never_flat(transform):
     h = raw(transform, 20.0, rows=50)
@@ -210,20 +189,6 @@ class TestOnTheCircle:
         gap = (y[0, 0] - y[1, 0]) % (2 * np.pi)
         assert 0 < gap < 1e-7
 
-    @pytest.mark.parametrize("scale", [0.0, 1.0])
-    def test_mass_is_one(self, scale):
-        """Of the density that a uniform angle has after the inverse, and after the map."""
-        h = raw(self.spline, scale)
-        for inverse, edges in zip((False, True), knots_and_images(self.spline, h), strict=True):
-            # Gauss's rule on each bin, in which the density is smooth.
-            nodes, weights = np.polynomial.legendre.leggauss(100)
-            widths = np.diff(edges)[:, None]
-            angles = edges[:-1, None] + widths * (nodes + 1) / 2 + (h[0, -1, 0] if inverse else 0.0)
-            density = np.exp(run(self.spline, angles, h, inverse=inverse)[1]).reshape(angles.shape) / (
-                2 * np.pi
-            )
-            assert abs(np.sum(density * weights * widths / 2) - 1) < 1e-6
-
     @pytest.mark.parametrize("dtype", ["float32", "float64"])
     def test_angles_stay_in_the_circle_exactly(self, dtype):
         ends = np.array([-np.pi, np.pi], dtype)
@@ -244,14 +209,6 @@ class TestOnTheCircle:
             np.testing.assert_allclose(a, b, atol=1e-12)
 
 
-@pytest.mark.parametrize("inverse", [False, True])
-def test_the_unit_interval_is_mapped_onto_itself(inverse):
-    h = raw(LinearSpline(5), 2.0)
-    y, log_slope = run(LinearSpline(5), np.linspace(0, 1, 2002)[1:-1], h, inverse=inverse)
-    assert np.all((y > 0) & (y < 1))
-    assert abs(np.mean(np.exp(log_slope)) - 1) < 5e-3
-
-
 def test_a_monotone_network_is_the_integral_of_its_slope():
     transform = UnconstrainedMonotone(3, nodes=9)
     h = raw(transform, 1.0)
@@ -265,32 +222,6 @@ def test_a_monotone_network_is_the_integral_of_its_slope():
     slopes = np.exp(run(transform, knots, h)[1][:, 0])
     np.testing.assert_allclose(np.diff(y[:, 0]), (slopes[1:] + slopes[:-1]) / 2 * np.diff(knots), rtol=1e-9)
     np.testing.assert_allclose((y[0] + y[-1]) / 2, h[0, -1], atol=1e-9)
-
-
-@pytest.mark.one_engine
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            lambda: RationalQuadratic(tails="circular"),
-            "RationalQuadratic's tails: got 'circular', expected one of 'linear', 'affine'",
-        ),
-        (
-            lambda: QuadraticSpline(tails=None),
-            "QuadraticSpline's tails: got None, expected one of 'linear', 'affine'",
-        ),
-        (lambda: QuadraticSpline(1), "bins: got 1, expected a whole number from 2 to 999"),
-        (lambda: QuadraticSpline(bound=-1.0), "bound: got -1.0, expected a finite number above 0"),
-        (lambda: LinearSpline(1), "bins: got 1, expected a whole number from 2 to 999"),
-        (lambda: LinearSpline(bound=0.0), "bound: got 0.0, expected a finite number above 0"),
-        (lambda: CircularRationalQuadratic(1000), "got 1000, expected a whole number from 2 to 999"),
-        (lambda: UnconstrainedMonotone(0), "units: got 0, expected a whole number from 1 up"),
-        (lambda: UnconstrainedMonotone(nodes=2), "nodes: got 2, expected a whole number from 3 up"),
-    ],
-)
-def test_what_it_cannot_be_is_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
 
 
 @pytest.mark.one_engine

@@ -20,6 +20,8 @@ from flowkit.transforms import (
     ScaleShift,
     SigmoidMixture,
     SoftClippedSpline,
+    Solved,
+    StraightTails,
     SumOfSquares,
     Transform,
     UnconstrainedMonotone,
@@ -122,41 +124,50 @@ def test_it_is_known_by_its_arguments(transform):
 
 
 @pytest.mark.one_engine
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (
-            lambda: Affine("exp"),
-            "Affine's scale: got 'exp', expected one of 'sigmoid', 'sigmoid2', 'tanh'",
-        ),
-        (lambda: Affine("tanh", min_scale=0.1), "got 0.1, expected 0 for scale='tanh'"),
-        (lambda: Affine(min_scale=1.0), r"min_scale: got 1.0, expected a number in \[0, 1\)"),
-        (lambda: Affine(order="shift"), "Affine's order: got 'shift', expected one of"),
-        (
-            lambda: ScaleShift("exp"),
-            "ScaleShift's scale: got 'exp', expected one of 'softclip', 'softplus', 'sigmoid'",
-        ),
-        (lambda: ScaleShift(least=0.0), "least: got 0.0, expected a number between 0 and 1"),
-        (lambda: SoftClippedSpline(least=1.0), "least: got 1.0, expected a number between 0 and 1"),
-        (lambda: Gaussian(min_scale=-1), r"min_scale: got -1, expected a number in \[0, 1\)"),
-        (lambda: RationalQuadratic(1), "bins: got 1, expected a whole number from 2 to 999"),
-        (lambda: RationalQuadratic(bound=0.0), "bound: got 0.0, expected a finite number above 0"),
-        (lambda: SigmoidMixture(spread=-1.0), "spread: got -1.0, expected a finite number from 0 up"),
-    ],
-)
-def test_what_it_cannot_be_is_refused(make, message):
-    with pytest.raises(ValueError, match=message):
-        make()
+@pytest.mark.parametrize("transform", [t for t in TRANSFORMS if isinstance(t, Solved)], ids=repr)
+@pytest.mark.parametrize("scale", [0.0, 1.0, 6.0, 20.0])
+def test_the_bracket_holds_the_root(transform, scale):
+    with engine.float64():
+        h = drawn(transform, scale, shape=(500, 1))[1]
+        y = np.random.default_rng(3).normal(size=(500, 1)) * np.array([1, 10, 1e4])[np.arange(500) % 3, None]
+        prepared = transform.prepare(h)
+        ends = transform.bracket(ops.convert_to_tensor(y), *prepared)
+        low, high = (ops.convert_to_numpy(transform.forward(end, *prepared)[0]) for end in ends)
+    slack = 1e-9 * (1 + np.abs(y))
+    assert np.all(low <= y + slack)
+    assert np.all(high >= y - slack)
 
 
 @pytest.mark.one_engine
-@pytest.mark.parametrize("method", ["prepare", "forward", "inverse"])
-def test_an_author_is_told_what_is_missing(method):
-    class Nothing(Transform):
-        pass
-
-    with pytest.raises(NotImplementedError, match=f"Nothing has no {method}"):
-        getattr(Nothing(), method)(None)
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Affine("exp"), "scale: got 'exp', expected one of 'sigmoid', 'sigmoid2', 'tanh'"),
+        (lambda: Affine("tanh", min_scale=0.1), "got 0.1, expected 0 for scale='tanh'"),
+        (lambda: Affine("sigmoid", bound=3.0), "bound: got 3.0, expected 2.0 for scale='sigmoid'"),
+        (lambda: Affine(order="shift"), "Affine's order: got 'shift', expected one of"),
+        (lambda: ScaleShift("exp"), "scale: got 'exp', expected one of 'softclip', 'softplus', 'sigmoid'"),
+        (
+            lambda: RationalQuadratic(tails="circular"),
+            "tails: got 'circular', expected one of 'linear', 'affine'",
+        ),
+        (lambda: QuadraticSpline(1000), "bins: got 1000, expected a whole number from 2 to 999"),
+        (lambda: Bernstein(65), "degree: got 65, expected a whole number from 1 to 64"),
+        (lambda: SumOfSquares(degree=33), "degree: got 33, expected a whole number from 1 to 32"),
+        (lambda: UnconstrainedMonotone(nodes=2), "nodes: got 2, expected a whole number from 3 up"),
+        *(
+            (lambda base=base, method=method: getattr(type("Nothing", (base,), {})(), method)(None), method)
+            for base, method in (
+                *((Transform, method) for method in ("prepare", "forward", "inverse")),
+                (Solved, "bracket"),
+                (StraightTails, "within"),
+            )
+        ),
+    ],
+)
+def test_what_it_cannot_be_is_refused(make, message):
+    with pytest.raises((ValueError, NotImplementedError), match=message):
+        make()
 
 
 def test_a_spline_far_from_its_start_keeps_its_digits():
