@@ -6,12 +6,8 @@ from flowkit.testing import parametrize_bijectors
 from tests.testing.drawing_layers import DRAWING
 
 
-def _clause(params):
-    return params["check"].clause
-
-
 @pytest.mark.every_engine
-@pytest.mark.wide(_clause)
+@pytest.mark.wide.with_args(lambda params: params["check"].clause)
 @parametrize_bijectors(DRAWING)
 def test_no_alarm(bijector, check):
     check(bijector)
