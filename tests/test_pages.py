@@ -40,6 +40,11 @@ def run(monkeypatch):
     matplotlib.use(before)
 
 
+def test_home(run, capsys):
+    run("index.md")
+    assert "back exactly: True" in capsys.readouterr().out
+
+
 def test_diagnostics(run):
     names = run("diagnostics.md")
     report = names["report"].numbers

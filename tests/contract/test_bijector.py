@@ -177,6 +177,8 @@ def test_within_a_chain_each_part_adapts_to_what_the_parts_before_it_give():
     z, _ = layer.adapt(x)(x)
     np.testing.assert_allclose(numpy(z)[0].mean(0), 0, atol=64 * 5 * EPSILON)
     np.testing.assert_allclose(numpy(layer.parts[2].mean)[0], 0, atol=64 * 5 * EPSILON * np.e)
+    with pytest.raises(ContractError, match="event shape"):
+        layer.adapt(np.ones((4, 5), "float32"))
 
 
 def test_a_map_that_forgets_its_log_det_is_told_for_a_batch_of_two_as_well():

@@ -102,6 +102,7 @@ def test_what_a_config_forgets_is_drawn_all_the_same():
     assert [result.verdict for result in report.results] == ["broken"]
 
 
+HALF = "got replay=.* and drawn=.*, expected both for a drawn bijector"
 BLOB = r"drawn: got b'.*', expected the blob in a report of this bijector"
 CLOSED = r"TypeError: .* unexpected keyword argument.*`super\(\).__init__\(\*\*kw"
 SUMMED = r"a log-derivative for each entry, shape \(\d+, 3\),.*received shape \(\d+,\)"
@@ -124,14 +125,8 @@ def drawn_shift(draw):
             (check_bijector, lambda: drawn_shift, {"replay": Example((2,)), "drawn": blob}, ValueError, BLOB)
             for blob in (b"", b"AXic", b"no blob at all")
         ),
-        (check_bijector, lambda: drawn_shift, {"drawn": b"AXic"}, ValueError, "drawn= without replay="),
-        (
-            check_bijector,
-            lambda: drawn_shift,
-            {"replay": Example((2,))},
-            ValueError,
-            "replay= without drawn=",
-        ),
+        (check_bijector, lambda: drawn_shift, {"drawn": b"AXic"}, ValueError, HALF),
+        (check_bijector, lambda: drawn_shift, {"replay": Example((2,))}, ValueError, HALF),
         (
             check_bijector,
             Scale,
