@@ -16,7 +16,7 @@ from flowkit.testing.subject import Subject
 from flowkit.testing.trial import Trial
 from tests.testing.awkward_bijectors import AWKWARD, Float32Inside
 
-# Log-dets that do not change with the input, so there is no gradient to compare; or too flat or too bent for differences.
+# Log-dets that do not change with the input, so that no gradient can be compared; or too flat, or too bent, to tell.
 FLAT = "LeakyReLU Negative Interval Rotation Hyperbolic ManyTerms Conditional OtherNames Steep Flat"
 FLAT += " FarShift WithArgument PartAsDefault ThereAndBack Float32Inside DeepCouplings"
 # What half precision, float32 or a solver rounds away is as large as the answer.
