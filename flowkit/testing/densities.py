@@ -136,9 +136,6 @@ class DensityTrial(Trial):
         self.draws = self.sample(count, self.seed)
         self.elsewhere = {False: self.draws[:ROWS].astype("float64")}
 
-    def way(self, inverse):
-        return "the log-density"
-
     def named(self, inverse):
         return "latent", "log-density"
 
