@@ -27,17 +27,24 @@ NEVER_JUDGED |= {(name, "mixed precision") for name in LOST.split()}
 
 
 # With a formula for both ways, solved by iteration, of conditions and dicts, rounded by the engine in a way of its own.
-ON_EACH_ENGINE = {"Cube", "Bisected", "Conditional", "Simplex", "Float32Inside"}
+AT_ONCE = {"Cube", "Bisected", "Conditional", "Simplex", "Float32Inside"}
+FIRST = [case for case in AWKWARD if case.name in AT_ONCE]
+EAGER = [name for name in CLAUSES if name != "compiled"]  # which takes seconds of a compiler
 
 
-@parametrize_bijectors([case for case in AWKWARD if case.name in ON_EACH_ENGINE], profile="full")
+@parametrize_bijectors(FIRST, clauses=EAGER, profile="full")
 def test_no_alarm(bijector, check):
     judged_and_kept(bijector, check.clause, "full")
 
 
-@pytest.mark.one_engine
-@parametrize_bijectors([case for case in AWKWARD if case.name not in ON_EACH_ENGINE], profile="full")
 @pytest.mark.long
+@parametrize_bijectors(FIRST, clauses=["compiled"], profile="full")
+def test_no_alarm_compiled(bijector, check):
+    judged_and_kept(bijector, check.clause, "full")
+
+
+@pytest.mark.long
+@parametrize_bijectors([case for case in AWKWARD if case.name not in AT_ONCE], profile="full")
 def test_no_alarm_at_others(bijector, check):
     judged_and_kept(bijector, check.clause, "full")
 
@@ -53,7 +60,7 @@ def judged_and_kept(case, clause, profile):
 
 
 def test_what_is_never_judged_names_what_is_there():
-    assert {case.name for case in AWKWARD} >= {name for name, _ in NEVER_JUDGED} | ON_EACH_ENGINE
+    assert {case.name for case in AWKWARD} >= {name for name, _ in NEVER_JUDGED} | AT_ONCE
 
 
 # Six couplings that compute in float32 on PyTorch, whatever their policy: there these points make slopes of 1e-50, or
