@@ -131,7 +131,7 @@ test-keras: .venv-test/.installed
 # `make test` draws 40 and 6; ten kills at random moments in a group of two processes, where `make test` kills once; and
 # exports that take minutes. This takes an hour and a half. `make --keep-going check` runs all parts despite failures, and
 # `make check-kills` runs one.
-CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py
+CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py tests/testing/test_drawing_layers.py
 check: $(CHECKS)
 
 # check-contracts asks more of the same layers.

@@ -9,7 +9,6 @@ import pytest
 from flowkit import BijectorSpec, ContractError, Flow, zoo
 from flowkit.bijectors import (
     ActNorm,
-    BlockAutoregressive,
     Chain,
     Conv1x1,
     Coupling,
@@ -21,7 +20,7 @@ from flowkit.bijectors import (
 from flowkit.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
 from flowkit.convert import from_zuko
 from flowkit.diagnostics import calibration, coverage, memorisation
-from flowkit.distributions import Joint, Normal, StudentT, Uniform
+from flowkit.distributions import Joint, Normal, Uniform
 from flowkit.evaluation import level_bits, rank_band, ranks, uniformity
 from flowkit.latent import resample
 from flowkit.surjections import Augment, Slice
@@ -52,24 +51,20 @@ CHECKERBOARD = (
 MANY = "got 2147483648, expected a whole number from 1 to 1024"
 SCALED = keras.optimizers.LossScaleOptimizer
 PLACES = "each column once"
+MULTI_SCALE = "expected a flow whose bijector is a MultiScale"
 
 
 def placed(places):
     return lambda: Joint([Normal(), Uniform()], places)
 
 
-# (call, error, part of its message)
+# call -> part of its message. What is no number: test_numeric_arguments.py.
 BAD = [
-    (lambda: Flow(ActNorm(), base="normal"), TypeError, "expected a base density"),
     (lambda: Flow(ActNorm(), base=Normal), TypeError, "expected a base density"),
-    (lambda: Coupling("mlp"), TypeError, "expected a Conditioner or a Keras layer"),
     (lambda: Normal(conditioner="mlp"), TypeError, "expected a Conditioner or a Keras layer"),
-    (lambda: MLP(64), ValueError, "got 64, expected a list of widths, such as [64, 64]"),
     (lambda: MADE([8]).build((None, 3)), ValueError, "a multiple of 3 entries, received None"),
     (lambda: ResidualMLP(blocks=2**31), ValueError, f"ResidualMLP's blocks: {MANY}"),
-    (lambda: BlockAutoregressive(depth=2**31), ValueError, f"depth: {MANY}"),
     (lambda: ByColumn(None), TypeError, "ByColumn's transforms: got None, expected a list of transforms"),
-    (lambda: Joint(None, [[0]]), TypeError, "Joint's parts: got None, expected a list of distributions"),
     (lambda: Joint([Affine()], [[0]]), TypeError, "expected a list of distributions"),
     (
         lambda: Joint([Normal()], None),
@@ -78,8 +73,7 @@ BAD = [
     ),
     (placed([[0]]), ValueError, "for 2 parts"),
     (placed([[0], [0]]), ValueError, PLACES),
-    (placed([[0, 1], []]), ValueError, PLACES),
-    (placed([[0], [2]]), ValueError, "once"),
+    (placed([[0], [2]]), ValueError, PLACES),
     (
         lambda: placed([[0], [1]])().build((None, 3)),
         ContractError,
@@ -91,30 +85,22 @@ BAD = [
         "got learn=True and a conditioner, expected one",
     ),
     (lambda: Normal(conditioner=MLP([4], context="required")), ContractError, "whose input is the context"),
-    (lambda: StudentT(0.0), ValueError, "StudentT's df: got 0.0, expected a finite number above 0"),
     (lambda: Uniform(1.0, 1.0), ValueError, "got 1.0 and 1.0, expected finite numbers low < high"),
     (
         lambda: Uniform().sample((2, 2), temperature=0.7),
         ValueError,
         "Uniform's temperature: got 0.7, expected 1",
     ),
-    (lambda: ActNorm(factor=0), ValueError, "ActNorm's factor: got 0, expected a finite number above 0"),
     (singular, ValueError, "a matrix that can be inverted"),
     (lambda: Coupling(MLP([4]), split="checkerboard").build((None, 1, 1, 3)), ValueError, CHECKERBOARD),
     (lambda: from_zuko({}), ValueError, "got no variables, expected some such as transform"),
     (lambda: from_zuko({"flow.x.order": [0]}), ValueError, "got flow.x.order"),
-    (lambda: Chain(ActNorm()), TypeError, "expected a list of bijectors"),
     (
         lambda: Flow(Coupling(MLP([8], context="required")), embedding=np.tanh),
         TypeError,
-        "expected a Keras layer or model",
+        "expected a Keras layer or",
     ),
     (lambda: zoo.glow(coupling="linear"), ValueError, "glow's coupling: got 'linear', expected one of "),
-    (
-        lambda: zoo.glow(permutation="rotate"),
-        ValueError,
-        "glow's permutation: got 'rotate', expected one of ",
-    ),
     (
         lambda: zoo.glow(num_classes=3, classifier_weight=0.01, class_conditioning="all_levels"),
         ValueError,
@@ -122,37 +108,24 @@ BAD = [
     ),
     (lambda: zoo.glow(input_shape=(8, 8)), ValueError, "glow's input_shape: got (8, 8), expected"),
     (lambda: check_bijector(flow()), TypeError, "Pass the bijector of a flow"),
-    (lambda: check_bijector("flow"), TypeError, "check_bijector: got 'flow', expected a Bijector"),
     (lambda: check_distribution("normal"), TypeError, "got 'normal', expected a Distribution"),
     (lambda: GuardedOptimizer("adam"), TypeError, "got 'adam', expected a keras.optimizers.Optimizer"),
     (lambda: GuardedOptimizer(SCALED(keras.optimizers.Adam())), ValueError, "got a LossScaleOptimizer"),
     (lambda: WarmUpCosine(0.1, warmup_steps=9, total_steps=9), ValueError, "got 9, expected more than the 9"),
     (lambda: Validation(np.zeros((0, 2))), ValueError, "expected at least one row or image to score"),
-    (lambda: Validation(None), ValueError, "Validation: got None, expected at least one"),
-    (lambda: image_grid(np.zeros((2, 2), "uint8")), ValueError, "got shape"),
     (lambda: image_grid(np.zeros((0, 2, 2), "uint8")), ValueError, "got shape"),
     (lambda: image_grid(np.zeros((1, 2, 2), "float32")), ValueError, "got float32"),
     (lambda: image_grid(np.full((1, 2, 2), 256)), ValueError, "in 256..256"),
     (lambda: flow().sample(2, seed="a"), ValueError, "seed: got 'a', expected a whole number"),
-    (lambda: flow().sample(2, temperature=-1), ValueError, "got -1, expected"),
     (lambda: flow().sample(2, temperature=np.nan), ValueError, "got nan, expected"),
-    (
-        lambda: flow().sample(2, temperature=[0.5, 0.5]),
-        ValueError,
-        "expected a flow whose bijector is a MultiScale",
-    ),
-    (lambda: flow().log_prob(None), ValueError, "got None, expected data as an array of numbers"),
+    (lambda: flow().sample(2, temperature=[0.5, 0.5]), ValueError, MULTI_SCALE),
     (lambda: flow().log_prob("rows"), ValueError, "got 'rows', expected data as an array of numbers"),
-    (lambda: flow().log_prob(3.0), ValueError, "got 3.0, expected data as an array of numbers"),
-    (
-        lambda: level_bits(flow(), np.zeros((2, 2))),
-        ValueError,
-        "expected a flow whose bijector is a MultiScale",
-    ),
+    (lambda: level_bits(flow(), np.zeros((2, 2))), ValueError, MULTI_SCALE),
+    (lambda: resample(flow(), ROWS, 0), ValueError, MULTI_SCALE),
     (
         lambda: ranks(flow(), ROWS, ROWS),
         ValueError,
-        "expected none, since neither its bijector nor its base reads one",
+        "expected none, since neither its bijector nor its base reads",
     ),
     (lambda: uniformity(np.array([0, 9]), draws=5), ValueError, "in 0..9, expected whole numbers in 0..5"),
     (lambda: uniformity(np.array([0.5]), draws=5), ValueError, "got float64"),
@@ -168,11 +141,15 @@ BAD = [
     ),
     (lambda: memorisation(flow(), ROWS, np.zeros((5, 3))), ValueError, "like those of x"),
     (lambda: calibration(flow(), ROWS, None), ValueError, "got no context"),
-    (lambda: resample(flow(), ROWS, 0), ValueError, "expected a flow whose bijector is a MultiScale"),
     (lambda: Slice(1, Sigmoid()), ContractError, "a density from the real numbers onto them"),
     (lambda: Augment(1, Sigmoid()), ContractError, "a density from the real numbers onto them"),
     (lambda: Chain([Slice(1)], backprop="recompute"), ContractError, "parts without noise"),
     (lambda: MultiScale([Chain([Exp(), Squeeze()]), Squeeze()]), ContractError, "codomain to be Domain.REAL"),
+    (
+        lambda: BijectorSpec(log_det="never"),
+        ValueError,
+        "BijectorSpec's log_det: got 'never', expected one of 'zero'",
+    ),
     (lambda: BijectorSpec(noise="forward"), ValueError, "got 'exact', expected 'estimated' or 'bound'"),
     (
         lambda: BijectorSpec(inverse_likelihood="bound"),
@@ -194,7 +171,7 @@ def named(name):
     return {"module": "keras.layers", "class_name": "function", "config": name, "registered_name": name}
 
 
-@pytest.mark.parametrize("network", [MLP, ResidualMLP, MADE, ResidualMADE])
+@pytest.mark.parametrize("network", [MLP, ResidualMADE])
 @pytest.mark.parametrize(
     "activation",
     [

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from test_public_classes import public_classes
+from test_public import public_classes
 
 from flowkit import BijectorSpec, transforms, zoo
 from flowkit.bijectors import ActNorm, Chain, Exp, Permute, Squeeze

@@ -13,6 +13,8 @@ from keras import ops
 
 from flowkit.engines import engine
 
+pytestmark = [pytest.mark.long, pytest.mark.one_engine]
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
@@ -38,7 +40,11 @@ def run(monkeypatch):
     matplotlib.use(before)
 
 
-@pytest.mark.one_engine
+def test_home(run, capsys):
+    run("index.md")
+    assert "back exactly: True" in capsys.readouterr().out
+
+
 def test_diagnostics(run):
     names = run("diagnostics.md")
     report = names["report"].numbers
@@ -50,7 +56,6 @@ def test_diagnostics(run):
 
 
 @pytest.mark.two_engines
-@pytest.mark.long
 def test_inference(run):
     names = run("inference.md", without=None if engine.name == "jax" else "blackjax")
     report = names["report"]
@@ -78,8 +83,6 @@ def test_inference(run):
         assert abs(np.mean(names["mapped"][:, 0] ** 2) - 1) < 0.25
 
 
-@pytest.mark.one_engine
-@pytest.mark.long
 def test_posteriors(run):
     """1,000 pairs: what is lost against the exact density is small, beside the 1.8 nats that the prior would lose."""
     names = run("posteriors.md")
@@ -114,7 +117,6 @@ def test_a_loop_on_torch(run):
 
 @pytest.mark.skipif(engine.name != "jax", reason="the page for JAX")
 @pytest.mark.two_engines
-@pytest.mark.long
 def test_a_loop_on_jax(run):
     names = run("jax-loop.md")
     assert names["nats"] < 2.4
@@ -122,13 +124,6 @@ def test_a_loop_on_jax(run):
     assert names["losses"][0] < names["losses"][1:].min()  # the weights that were learned are better
 
 
-@pytest.mark.one_engine
-@pytest.mark.parametrize("page", ["presets.md", "logging.md"])
-def test_a_page_runs(run, page):
-    run(page)
-
-
-@pytest.mark.one_engine
 def test_write_a_bijector(run, tmp_path, capsys):
     names = run("write-a-bijector.md", path=tmp_path / "flow.keras")
     assert names["caught"].clause == "log-det"
@@ -138,20 +133,12 @@ def test_write_a_bijector(run, tmp_path, capsys):
     assert "mixed precision" in printed  # the report's table
 
 
-@pytest.mark.one_engine
-def test_write_other_parts(run):
-    assert run("extend.md")["samples"].shape == (1000, 1)
-
-
-@pytest.mark.one_engine
 def test_objectives(run):
     names = run("objectives.md", without="two_moons")
     assert names["report"].effective_sample_size > 1800
     assert names["history"].history.keys() == {"loss"}
 
 
-@pytest.mark.one_engine
-@pytest.mark.long
 def test_two_moons_are_both_found(run):
     """Of a flow that has lost one of them the weights would not add up to the integral, but to half of it."""
     names = run("objectives.md", only="two_moons")

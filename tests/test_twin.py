@@ -68,22 +68,14 @@ def glow_weights(given):
 @pytest.mark.parametrize("kind", ["images", "vectors"])
 @pytest.mark.two_engines
 @pytest.mark.long
-def test_its_densities_and_samples_are_those_of_the_flow(contenders, kind):
-    flow, model, contender, _, x = contenders(kind)
+def test_its_densities_samples_and_training_step_are_those_of_the_flow(contenders, kind):
+    flow, model, contender, order, x = contenders(kind)
     np.testing.assert_allclose(array(contender.log_prob()), flow.log_prob(x), rtol=1e-5, atol=1e-4)
-    assert np.isfinite(flow.log_prob(x)).all()
     z = flow.encode(x)  # others may lie where scales are 0 in float32
     decoded = array(model.decode(contender.weights, z))
     np.testing.assert_allclose(decoded, flow.decode(z, check=None), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(decoded, x, atol=1e-2)
     assert array(contender.sample()).shape == x.shape
-
-
-@pytest.mark.parametrize("kind", ["images", "vectors"])
-@pytest.mark.two_engines
-@pytest.mark.long
-def test_a_training_step_moves_its_weights_as_those_of_the_flow(contenders, kind):
-    flow, _, contender, order, x = contenders(kind)
     flow.fit(x, batch_size=len(x), epochs=1, shuffle=False, verbose=0)
     contender.train(1, lambda: None)
     tree = importlib.import_module("jax").tree

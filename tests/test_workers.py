@@ -2,7 +2,6 @@
 
 import pytest
 
-from flowkit.app import main
 from flowkit.app.experiment import build_optimizer, for_workers
 from flowkit.app.recipe import read_recipe
 
@@ -21,8 +20,3 @@ def test_a_step_takes_the_batches_of_all_workers(name, batch, images, workers, s
     # The warm-up: 10 epochs, whatever their number of steps, to the same rate.
     rates = [float(inner._learning_rate(step)) for step in (0, 5 * steps - 1, 10 * steps - 1, 10**6)]
     assert rates == pytest.approx([1e-3 / (10 * steps), 5e-4, 1e-3, 1e-3], rel=1e-6)
-
-
-def test_no_workers_are_refused(capsys):
-    assert main(["train", "glow/cifar10", "--workers", "0"]) == 2
-    assert "Invalid value for '--workers'" in capsys.readouterr().err

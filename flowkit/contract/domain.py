@@ -156,12 +156,9 @@ class Domain:
         for name in ("REAL", "POSITIVE", "UNIT_INTERVAL", "CIRCLE", "SIMPLEX"):
             if self == getattr(Domain, name):
                 return f"Domain.{name}"
-        if isinstance(self.kind, tuple):
-            columns = [str(column) for column in self.columns or ()]
-            return f"Domain.each({', '.join(columns[:4])}{', ...' if len(columns) > 4 else ''})"
         if self.columns is not None:
-            bounds = [f"({low:g}, {high:g})" for low, high in zip(self.low, self.high, strict=True)]
-            return f"Domain.intervals({', '.join(bounds[:4])}{', ...' if len(bounds) > 4 else ''})"
+            columns = [str(column) for column in self.columns]
+            return f"Domain.each({', '.join(columns[:4])}{', ...' if len(columns) > 4 else ''})"
         return f"Domain.{self.kind}({self.low:g}, {self.high:g})"
 
 

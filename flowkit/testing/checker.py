@@ -119,17 +119,14 @@ def check_bijector(
 def _check_of(bijector, replay, drawn, options):
     """Return the `Check` of one bijector, or `_Drawn` for bijectors that Hypothesis draws."""
     strategy = _strategy(bijector)
-    if drawn is not None and replay is None:
-        raise ValueError("check_bijector: got drawn= without replay=, expected both, as reports print them.")
-    if strategy is None:
-        return Check(bijector, drawn=drawn, **options)
-    if replay is None:
-        return _Drawn(strategy, options)
-    if drawn is None:
+    if (drawn is None) != (replay is None or strategy is None):
         raise ValueError(
-            "check_bijector: got replay= without drawn= for a drawn bijector, expected both, as reports print them."
+            f"check_bijector: got replay={replay!r} and drawn={drawn!r}, expected both for a drawn bijector. Take them "
+            "from the line of its report."
         )
-    return Check(replayed(strategy, drawn), drawn=drawn, **options)
+    if strategy is not None and replay is None:
+        return _Drawn(strategy, options)
+    return Check(bijector if strategy is None else replayed(strategy, drawn), drawn=drawn, **options)
 
 
 class Check:

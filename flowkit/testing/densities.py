@@ -17,7 +17,7 @@ from flowkit.testing.clauses.gradients import Sum, first_infinite, log_det_gradi
 from flowkit.testing.clauses.weights import config, same_attributes
 from flowkit.testing.examples import ROWS, Example
 from flowkit.testing.inputs import Inputs, each, tensor
-from flowkit.testing.judging import Broken, Undecided, clause, in_all_entries, point, require
+from flowkit.testing.judging import Broken, Undecided, clause, in_all_entries, point, require, verdict
 from flowkit.testing.mass import Independent, compare_shares, require_one, uncertain
 from flowkit.testing.subject import SCALE, Subject, recreate
 from flowkit.testing.tolerances import ROUNDINGS
@@ -80,22 +80,11 @@ def check_distribution(
         example = Example(tuple(event_shape), seed=seed + turn, scales=(scale,))
         trial = DensityTrial(subject, example, draws)
         for promise in _CLAUSES:
-            found.setdefault(promise.name, _verdict(promise, trial))
+            check = functools.partial(promise.check, trial)
+            found.setdefault(promise.name, verdict(promise.name, trial.base, check, promise.hint))
         if not trial.base.trainable_variables:
             break  # no weight has moved, so the result would be the same
     return found
-
-
-def _verdict(promise, trial):
-    """Return "kept", or why the clause is not asked; raise ContractError if it is broken."""
-    try:
-        promise.check(trial)
-    except Undecided as reason:
-        return str(reason)
-    except Broken as found:
-        parts = {"expected": found.expected, "received": found.received, "hint": found.hint or promise.hint}
-        raise ContractError(promise.name, trial.base, **parts) from found.__cause__
-    return "kept"
 
 
 def _varied(context, rng, count, classes):
@@ -146,9 +135,6 @@ class DensityTrial(Trial):
         self.base = self.layer32.base
         self.draws = self.sample(count, self.seed)
         self.elsewhere = {False: self.draws[:ROWS].astype("float64")}
-
-    def way(self, inverse):
-        return "the log-density"
 
     def named(self, inverse):
         return "latent", "log-density"

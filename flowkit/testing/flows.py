@@ -13,7 +13,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.contract import ContractError
 from flowkit.contract.arguments import one_of
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
@@ -22,7 +21,7 @@ from flowkit.flow.packing import pack
 from flowkit.objectives import FlowMatching, MaximumLikelihood, ReverseKL
 from flowkit.testing.checker import ESSENTIAL, check_bijector
 from flowkit.testing.inputs import Inputs, each
-from flowkit.testing.judging import Broken, Undecided, ask_unless, judge, require
+from flowkit.testing.judging import ask_unless, judge, require, verdict
 from flowkit.testing.strategies import DrawnFlow
 from flowkit.testing.subject import nudged, randomize, recreate
 from flowkit.testing.tolerances import ROUNDINGS, STEPS, WEIGHT_STEP, measure
@@ -37,8 +36,8 @@ def check_flow(drawn: DrawnFlow, checks: Sequence[str] | None = None) -> dict[st
     Weights are adapted and moved off their start first. `checks` are names in `CHECKS`; None is all but
     "compiled". Answers must be finite, and agree up to rounding, which is measured as by `check_bijector`.
 
-    Raises ContractError with the check, the expected and the received value; and what the flow itself raises, with a
-    note of the check and the flow.
+    Raises ContractError with the check, the expected and the received value, or what the flow itself raises; either has
+    a note with the check and the flow.
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import ActNorm
@@ -60,14 +59,8 @@ def check_flow(drawn: DrawnFlow, checks: Sequence[str] | None = None) -> dict[st
                 warnings.simplefilter(
                     "ignore"
                 )  # of round trips that rounding spoils, which are measured here
-                CHECKS[name](case)
-            found[name] = "kept"
-        except Undecided as reason:
-            found[name] = str(reason) or "no digit can be told from rounding"
+                found[name] = verdict(name, case.flow, functools.partial(CHECKS[name], case))
         except Exception as error:
-            if isinstance(error, Broken):
-                parts = {"expected": error.expected, "received": error.received, "hint": f"{drawn!r}"}
-                raise ContractError(name, case.flow, **parts) from error
             error.add_note(f"check_flow ran {name!r} on {drawn!r} on {engine.name}.")
             raise
     return found

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from flowkit.contract import ContractError
+
 LEAST = 2.0**-23
 """The rounding unit of float32, in which most layers work."""
 
@@ -66,6 +68,18 @@ class Imprecise(Undecided):
 
 class NotAsked(Undecided):
     """The promise is none of this layer's; the message says why."""
+
+
+def verdict(name, layer, check, hint=None):
+    """Return "kept" if `check()` passes, or why nothing could be judged; raise ContractError if it finds `Broken`."""
+    try:
+        check()
+    except Undecided as reason:
+        return str(reason) or "no digit can be told from rounding"
+    except Broken as found:
+        parts = {"expected": found.expected, "received": found.received, "hint": found.hint or hint}
+        raise ContractError(name, layer, **parts) from found
+    return "kept"
 
 
 def ask_unless(holds, reason):

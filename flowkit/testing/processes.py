@@ -20,7 +20,6 @@ from hypothesis.strategies import SearchStrategy
 from flowkit._engine import run_on
 from flowkit.contract import Context, ContractError, FlowLayer
 from flowkit.contract.precision import rounding_unit
-from flowkit.distributions import Distribution
 from flowkit.testing.checker import check_bijector, profile_of
 from flowkit.testing.clauses.gradients import gradients
 from flowkit.testing.examples import Example
@@ -191,19 +190,14 @@ def checkable(thing, name):
                 f"def one(): return {thing.__name__}(...)"
             ) from None
         return thing
-    if isinstance(thing, (FlowLayer, SearchStrategy)):
+    takes_none = inspect.isfunction(thing) and list(inspect.signature(thing).parameters) in ([], ["draw"])
+    if takes_none or isinstance(thing, (FlowLayer, SearchStrategy)):
         return thing
-    if inspect.isfunction(thing) and list(inspect.signature(thing).parameters) in ([], ["draw"]):
-        return thing
-    if isinstance(thing, Distribution) or (inspect.isclass(thing) and issubclass(thing, Distribution)):
-        hint = "Check a distribution by flowkit.testing.check_distribution."
-    elif hasattr(thing, "bijector"):
-        hint = "Name the bijector of a flow."
-    else:
-        hint = "Write a function in a module of your own, def one(): return ..."
     kind = f"the class {thing.__name__}" if inspect.isclass(thing) else f"a {type(thing).__name__}"
     raise ValueError(
-        f"{name!r}: got {kind}, expected a Bijector or Surjection, its class or a function. {hint}"
+        f"{name!r}: got {kind}, expected a Bijector or Surjection, its class or a function. Write a function in a "
+        "module of your own, def one(): return ...; of a flow, flow.bijector. Check a distribution by "
+        "flowkit.testing.check_distribution."
     )
 
 

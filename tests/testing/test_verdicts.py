@@ -48,7 +48,6 @@ class Adds(Bijector):
     ("make", "says"),
     [
         (NoWayBack, "NoWayBack has no _inverse"),
-        (SaysSo, "density only"),
         (lambda: Chain([Shift(), SaysSo()]), "density only"),
     ],
 )
@@ -98,15 +97,12 @@ class Misspelt(Bijector):
         return z / 2.0, -math.log(2.0) * z.shape[-1]
 
 
-def test_a_hook_under_another_name_is_told():
-    report = check_bijector(Misspelt, **QUICK)
+@pytest.mark.parametrize(("make", "broken"), [(Misspelt, []), (Adds, ["log-det"])])
+def test_what_is_wrong_forward_is_found_without_an_inverse_whose_name_is_misspelt(make, broken):
+    report = check_bijector(make, clauses=["log-det", "inverse log-det"], **QUICK)
+    assert [result.clause for result in report.broken] == broken
     (note,) = report.notes
-    assert "no _inverse(self, z), but _inverese: rename that to _inverse" in note
-
-
-def test_what_is_wrong_forward_is_found_without_an_inverse():
-    report = check_bijector(Adds, **QUICK)
-    assert [result.clause for result in report.broken] == ["log-det"]
+    assert ("no _inverse(self, z), but _inverese: rename that to _inverse" in note) == (make is Misspelt)
 
 
 @pytest.mark.two_engines
@@ -115,8 +111,8 @@ def test_an_operation_that_an_engine_lacks_is_no_missing_inverse():
         def _inverse(self, z):
             return _of_a_library(), 0.0
 
-    report = check_bijector(Lacks, **QUICK)
-    assert report.broken[0].clause == "log-det shape"
+    report = check_bijector(Lacks, clauses=["log-det shape"], **QUICK)
+    assert report.broken
     assert not report.notes
 
 
@@ -130,23 +126,15 @@ class Vague(Bisected):
     spec = BijectorSpec(inverse="iterative", round_trip=1e5)
 
 
-def test_a_promise_too_weak_to_judge_is_not_asked():
-    report = check_bijector(Vague, clauses=["round trip", "inverse round trip"], **QUICK)
-    assert not report.broken, report
-    assert report["inverse round trip"].verdict == "not asked"
-    assert "the error that the spec allows" in report["inverse round trip"].reason
-
-
 def test_a_promise_that_was_not_verified_is_no_success():
-    report = check_bijector(Vague, clauses=["round trip", "inverse round trip"], **QUICK)
-    assert not report
-    assert report.as_dict()["kept"] is False
+    vague = {"clauses": ["inverse round trip"], **QUICK}
+    report = check_bijector(Vague, **vague)
+    assert (bool(report), report.as_dict()["kept"], report.broken) == (False, False, [])
+    assert "the error that the spec allows" in report["inverse round trip"].reason
     assert "NOT VERIFIED: 'inverse round trip'" in str(report).splitlines()[0]
-    assert "1 not verified" in repr(report)
     with pytest.raises(ContractError, match="the promise was not verified"):
-        check_bijector(Vague, **{**QUICK, "raises": True}, clauses=["inverse round trip"])
-    waived = {"inverse round trip": "solved to no digit"}
-    assert check_bijector(Vague, **QUICK, clauses=["inverse round trip"], waived=waived)
+        check_bijector(Vague, **{**vague, "raises": True})
+    assert check_bijector(Vague, **vague, waived={"inverse round trip": "solved to no digit"})
     with pytest.raises(ContractError, match="the promise was not verified"):
         Case("vague", Vague, ((2,),)).check("inverse round trip")
 
@@ -169,17 +157,14 @@ class Guarded(Elementwise):
 
 @pytest.mark.two_engines
 def test_an_error_that_the_layers_type_cannot_show_is_a_note():
-    report = check_bijector(Guarded, clauses=["inverse round trip"], **QUICK)
-    assert not report.broken, report
+    options = {"clauses": ["inverse round trip"], **QUICK}
+    report = check_bijector(Guarded, **options)
     assert report["inverse round trip"].verdict == "kept"
     (note,) = report.notes
     assert note.startswith("inverse round trip: expected z")
     assert "which float32 cannot show" in note
-
-
-def test_the_same_error_breaks_a_promise_in_float64():
-    report = check_bijector(lambda: Guarded(dtype="float64"), clauses=["inverse round trip"], **QUICK)
-    assert report.broken
+    assert check_bijector(lambda: Guarded(dtype="float64"), **options).broken
+    assert check_bijector(EpsilonInside, **options).broken
 
 
 class InverseOff(Elementwise):
@@ -198,11 +183,7 @@ def test_gaps_says_that_a_direction_jumps_only_if_it_does(make, jumps):
     assert ("jumps" in str(broken.error)) == jumps
 
 
-def test_an_error_that_it_can_show_is_none():
-    assert check_bijector(EpsilonInside, clauses=["inverse round trip"], **QUICK).broken
-
-
 def test_a_slip_of_the_checker_s_own_is_no_verdict_on_a_layer(monkeypatch):
     monkeypatch.delattr(maps, "difference")
     with pytest.raises(NameError, match="difference"):
-        check_bijector(Scale(2.0), **QUICK)
+        check_bijector(Scale(2.0), clauses=["round trip"], **QUICK)

@@ -183,7 +183,7 @@ def _compare(trial, inverse, of):
         eps = max(eps, float(np.max(stops / np.maximum(1, np.abs(answer)))))
     with engine.float64():
         total = _sum(trial, inverse, of, given, cotangent)
-        return total.compare(trial.way(inverse), eps, rounding, rng, trial.domain(inverse))
+        return total.compare(trial.named(inverse)[of], eps, rounding, rng, trial.domain(inverse))
 
 
 class Sum:
