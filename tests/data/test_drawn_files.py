@@ -54,6 +54,9 @@ class Payload:
         return exec, ("raise SystemExit('a file ran code')",)
 
 
+PICKLED = pickle.dumps(Payload())
+
+
 def written(save, *arguments, **options):
     """The bytes that `save(file, ...)` writes."""
     file = io.BytesIO()
@@ -180,7 +183,7 @@ KINDS = {
     ".webp": _picture("WEBP"),
     ".parquet": _parquet,
     ".pt": _saved_by_torch,
-    ".pkl": lambda draw: draw(st.just(pickle.dumps(Payload()))),
+    ".pkl": lambda draw: draw(st.just(PICKLED)),
     ".bin": lambda draw: bytes(3073) * draw(st.integers(0, 4)),
     ".keras": lambda draw: draw(st.just(_keras())),
 }
@@ -316,6 +319,8 @@ def files(draw):
 @hypothesis.settings(**SETTINGS, max_examples=600)
 @hypothesis.given(files(), st.sampled_from(sorted(READERS)))
 @hypothesis.example((".npy", Raw(_keras())), "load")  # an archive, of which NumPy makes no array
+@hypothesis.example((".pt", Raw(PICKLED)), "read_variables")
+@hypothesis.example((".npz", Raw(written(np.savez, images=np.array([Payload()])))), "load")
 @hypothesis.example((".csv", Raw(b'1,1,"\n1,",1\n')), "load_table")  # a line break in the first record
 def test_a_drawn_file_is_read_or_refused_in_one_line(tmp_path_factory, file, reader):
     path = tmp_path_factory.mktemp("drawn") / f"a{file[0]}"
