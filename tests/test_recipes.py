@@ -318,12 +318,6 @@ def images(count, channels, side=8, labels=None):
     [
         (
             images(20, 1),
-            images(4, 3),
-            [],
-            r"mine: got images of \(8, 8, 3\), expected the \(8, 8, 1\) that the flow was trained on",
-        ),
-        (
-            images(20, 1),
             images(4, 1, side=4),
             [],
             r"images of \(4, 4, 1\), expected the \(8, 8, 1\) that .* data.size and data.channels bring",

@@ -113,12 +113,6 @@ def test_an_npz_is_measured_before_it_is_read(tmp_path, most_bytes):
     assert len(read_variables(path)) == 2
     most_bytes(15_000)
     refused(path, r"got data of .* bytes, expected at most 15,000")
-    for shape in ((2**40, 2**40), (2**62, 4), (0, 10**30), (-1, 4)):
-        with zipfile.ZipFile(path, "w") as file, file.open("a.npy", "w") as member:
-            header = {"descr": "<f8", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(member, header)
-            member.write(bytes(64))
-        refused(path, r"expected an \.npz file of plain arrays")
 
 
 def test_bfloat16_of_tensorflow_is_read(tmp_path, most_bytes):
