@@ -66,25 +66,15 @@ def test_defaults_are_filled_in():
     ("old", "new", "message"),
     [
         ("steps = 1\n", "stpes = 1\n", "model.stpes is not a key of a recipe; the nearest is steps"),
-        ("batch_size", "batchsize", "training.batchsize is not a key of a recipe; the nearest are batch_size, "),
         ("[data]", "[date]", "date is not a key of a recipe; the nearest are data, model"),
         ('source = "digits"\n', "", "data.source is missing"),
-        ("width = 8", 'width = "8"', "model.width: got '8', expected a whole number from 1 to 16384"),
         ("width = 8", "width = 1979-05-27", "model.width: got datetime.date(1979, 5, 27), expected a whole number from 1 to 16384"),
-        ("epochs = 2", "epochs = 0", "training.epochs: got 0, expected a whole number from 1 up"),
-        ("ema = 0.9", "ema = [0.9]", "training.ema: got [0.9], expected 'auto' or a number in [0, 1)"),
         ("ema = 0.9", "ema = nan", "training.ema: got nan, expected 'auto' or a number in [0, 1)"),
         ('"cosine"', '"cosin"', "training.schedule: got 'cosin', expected one of 'constant', 'cosine'"),
         ('name = "glow"', 'name = "glwo"', "model.name: got 'glwo', expected a family; the nearest is glow"),
-        ('name = "glow"', "name = ['glow']", "model.name: got ['glow'], expected a family"),
-        ('name = "glow"', "", "model.name: got None, expected a family"),
-        ("clip_norm = 50", 'optimizer = "adma"', "training.optimizer: got 'adma', expected one of 'adadelta', "),
-        ("clip_norm = 50", "polyak_epochs = 0", "training.polyak_epochs: got 0, expected a finite number above 0"),
         ("limit = 80", 'augment = ["flop"]', "data.augment: got 'flop', expected one of 'shift', 'flip', 'distort'"),
-        ("limit = 80", "size = [8, 'a']", "data.size: got 'a', expected a whole number"),
         ("limit = 80", "validation = 1.5", "data.validation: got 1.5, expected a whole number, or a share between 0 and 1"),
         ("clip_norm = 50", "early_stopping = 3", "training.early_stopping: got data.validation = 0, expected a share above 0 to choose an epoch by"),
-        ("[model]", "[model", "not valid TOML: "),
         ("epochs = 2", "epochs = ", "not valid TOML: Invalid value (at line 12, column 10)"),
     ],
 )  # fmt: skip
@@ -101,12 +91,9 @@ def test_a_word_in_place_of_a_number_is_refused_before_data_are_read(family):
         assert message.startswith(f"r.toml: model.{key}: got 'x', expected ")
 
 
-def test_lists_thousands_deep_are_one_line():
+def test_lists_thousands_deep_and_numbers_of_thousands_of_digits_are_one_short_line():
     assert "not valid TOML" in refusal(GOOD + f"x = {'[' * 5000}\n")
     assert "training.seed: got '[[[[[[" in refusal(GOOD, [f"training.seed={'[' * 5000}"])
-
-
-def test_a_number_of_thousands_of_digits_is_one_short_line():
     assert "not valid TOML" in refusal(GOOD + f"seed = {'9' * 5000}\n")
     assert len(refusal(GOOD + f"seed = {'9' * 4000}\n")) < 300
     assert len(refusal(GOOD + f"{'9' * 4000} = 1\n")) < 400
@@ -137,10 +124,7 @@ def test_overrides_are_toml_or_bare_words():
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("model.stpes=3", "r.toml: model.stpes is not a key of a recipe; the nearest is steps"),
-        ("model.steps=many", "r.toml: model.steps: got 'many', expected a whole number from 1 to 1024"),
         ("steps=3", "--set: got steps, expected table.key=value"),
-        ("model.steps", "--set: got model.steps, expected table.key=value"),
         ("model.steps=[3", "r.toml: model.steps: got '[3', expected a whole number from 1 to 1024"),
     ],
 )  # fmt: skip
@@ -151,12 +135,6 @@ def test_overrides_are_validated_as_the_recipe_is(override, message):
 @pytest.mark.parametrize("name", sorted(recipe_files()))
 def test_every_recipe_that_comes_with_flowkit_is_valid(name):
     assert read_recipe(name).training.epochs > 0
-
-
-def test_binary_file_is_refused(tmp_path):
-    (tmp_path / "a.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ValueError, match="codec"):
-        read_recipe(str(tmp_path / "a.toml"))
 
 
 def test_resolved_recipe_reads_back_the_same():
@@ -308,16 +286,6 @@ def test_class_conditional_recipe_feeds_labels():
             "model.num_classes = 3, but digits has labels up to 9: --set model.num_classes=10",
         ),
         ("model.levels=7", r"\[model\] does not fit digits: "),
-        ("model.coupling=afine", r"model.coupling: got 'afine', expected one of 'affine', 'additive'"),
-        ("model.levels=99", r"model.levels: got 99, expected a whole number from 1 to 16"),
-        (
-            "model.num_classes=9999999999999999999999",
-            r"model.num_classes: got .*, expected a whole number from 1 to 1048576",
-        ),
-        (
-            "model.classifier_weight=1e300",
-            r"model.classifier_weight: got 1e\+300, expected a number from 0 to 1e\+06",
-        ),
         ("data.source=~nobody-here/x", "data.source: ~nobody-here/x: got no file or folder, expected one"),
     ],
 )
@@ -348,12 +316,6 @@ def images(count, channels, side=8, labels=None):
 @pytest.mark.parametrize(
     ("train", "test", "changes", "message"),
     [
-        (
-            images(20, 1),
-            images(4, 3),
-            [],
-            r"mine: got images of \(8, 8, 3\), expected the \(8, 8, 1\) that the flow was trained on",
-        ),
         (
             images(20, 1),
             images(4, 1, side=4),

@@ -204,7 +204,10 @@ def read_recipe(name: str, overrides: Sequence[str | tuple[str, Any]] = ()) -> R
     names the file and the key.
     """
     path = find(name)
-    text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a mark
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # editors on Windows begin a file with a mark
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: got no text in UTF-8 ({error.reason}), expected a recipe.") from None
     return parse_recipe(text, overrides, where=str(path))
 
 

@@ -119,8 +119,13 @@ class RunFolder:
         return load_file(self.flow_path)
 
     def measured(self):
-        """Return the content of `metrics.json`; {} if there is none."""
-        return json.loads(self.metrics.read_text(encoding="utf-8")) if self.metrics.is_file() else {}
+        """Return the content of `metrics.json`; {} if there is none. Raise a CommandError for a damaged one."""
+        try:
+            return json.loads(self.metrics.read_bytes()) if self.metrics.is_file() else {}
+        except ValueError as error:
+            raise CommandError(
+                f"{self.metrics}: got a damaged file ({error}), expected the numbers of a run"
+            ) from None
 
     def _exists(self):
         if not self.recipe_path.exists():

@@ -34,10 +34,12 @@ def read_variables(path: str | Path) -> dict[str, np.ndarray]:
     path = Path(path)
     if path.name.endswith((".index", ".meta")) and path.exists():
         path = path.with_suffix("")
-    if path.is_dir() or Path(f"{path}.index").exists():
+    if Path(f"{path}.index").exists() or any(path.glob("*.index")):
         return _read_by("tensorflow", read_tensorflow_checkpoint, path, "a TensorFlow checkpoint")
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: no such file, and no checkpoint {path.name}.index beside it")
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path}: got no file, expected one, or a checkpoint {path.name}.index beside it."
+        )
     if path.suffix in (".pt", ".pth"):
         kind = "a state dict, as written by torch.save(model.state_dict(), path)"
         return _read_by("torch", read_torch_state, path, kind)

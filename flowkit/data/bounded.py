@@ -82,7 +82,7 @@ def reading(name: str | Path, kind: str) -> Iterator[None]:
 def map_npy(path: Path) -> np.ndarray:
     """Return the array in an .npy file, whose entries are read from the disk when they are indexed."""
     with reading(path, _NUMPY):
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return np.lib.format.open_memmap(path, mode="r")
 
 
 class NpzFile(dict[str, int]):

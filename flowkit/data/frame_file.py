@@ -3,6 +3,7 @@
 import csv
 import importlib
 import io
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -50,14 +51,11 @@ def read_csv(path: Path, words: Iterable[str] = ()) -> tuple[Any, bool]:
             with reading(path, kind):
                 empty = _empty_lines(path, file, delimiter, count, names is not None)
             frame = frame.with_row_index("").filter(~polars.col("").is_in(empty)).drop("") if empty else frame
-    frame = frame.rename(dict(zip(frame.columns, names or _unnamed(count), strict=True)))
+    names_of_all = names or [f"column_{place}" for place in range(count)]
+    frame = frame.rename(dict(zip(frame.columns, names_of_all, strict=True)))
     return frame.with_columns(
         _stripped(series, polars) for series in frame if series.name not in words
     ), names is not None
-
-
-def _unnamed(count):
-    return [f"column_{place}" for place in range(count)]
 
 
 def _stripped(series, polars):
@@ -94,9 +92,12 @@ def _read_head(path, file):
     Raises FileError for names that name no columns or among which is a number.
     """
     with reading(path, "a table as text in UTF-8"):
-        first, second = (file.readline().decode("utf-8-sig") for _ in range(2))
+        lines = (line.decode("utf-8-sig") for line in file)
+        first = next(lines, "")
         delimiter = max(",;\t", key=first.count)
-        fields = [field.strip() for field in next(csv.reader([first], delimiter=delimiter), [])]
+        # Records and no lines: a field may hold line breaks.
+        rows = csv.reader(itertools.chain([first], lines), delimiter=delimiter)
+        fields, below = [field.strip() for field in next(rows, [])], next(rows, None)
     if len(fields) > _MOST_COLUMNS:
         raise FileError(
             f"{path}: got {len(fields):,} columns, expected at most {_MOST_COLUMNS:,}. Leave some out, or check "
@@ -106,11 +107,10 @@ def _read_head(path, file):
         raise FileError(f"{path}: got a file that is empty or begins with an empty line, expected a table.")
     if all(field in MISSING or is_number(field) for field in fields):
         # Programs write all numbers of a column alike, 2 as 2.0 if any has a fraction.
-        below = second.strip().split(delimiter)
-        if all(map(str.isdecimal, fields)) and any(below) and not any(map(str.isdecimal, below)):
+        if all(map(str.isdecimal, fields)) and any(below or []) and not any(map(str.isdecimal, below)):
             raise FileError(
-                f"{path}: got whole numbers in the first line above {second.strip()[:40]!r}, expected names or a row. "
-                "Write a letter in each name, or a point in each number of a row."
+                f"{path}: got whole numbers in the first line above {delimiter.join(below)[:40]!r}, expected names or "
+                "a row. Write a letter in each name, or a point in each number of a row."
             )
         return delimiter, len(fields), None
     if "" in fields or any(map(is_number, fields)):
@@ -122,7 +122,7 @@ def _read_head(path, file):
         names = check_names(tuple(fields))
     except ValueError as error:
         raise FileError(f"{path}: {error}") from None
-    if not second:
+    if below is None:
         raise FileError(f"{path}: got no rows, expected rows of numbers below the names of columns.")
     return delimiter, len(fields), names
 

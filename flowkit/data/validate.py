@@ -126,10 +126,7 @@ def _as_uint8(x, levels, name):
 def _unscale(low, high, levels):
     """Return how floats with fractions were probably scaled, and how to undo it."""
     top = levels - 1
-    if low >= 0 and high <= 1:
-        return f'They look scaled to 0..1: pass (x * {top}).round().astype("uint8").'
     if low >= -1 and high <= 1:
-        return f'They look scaled to -1..1: pass ((x + 1) / 2 * {top}).round().astype("uint8").'
-    if low >= 0 and high <= top:
-        return 'Resizing leaves such values: pass x.round().astype("uint8").'
+        least, x = (0, "x") if low >= 0 else (-1, "(x + 1) / 2")
+        return f'They look scaled to {least}..1: pass ({x} * {top}).round().astype("uint8").'
     return f'Bring them back to 0..{top}: x.round().clip(0, {top}).astype("uint8").'

@@ -198,7 +198,7 @@ def _content(path, name=None):
 
 def check_file(path: Path) -> None:
     """Raise PresetError if there is no .keras file at `path`."""
-    if not zipfile.is_zipfile(path):
+    if not (path.is_file() and zipfile.is_zipfile(path)):  # to open a pipe may take for ever
         got = "something else, perhaps damaged" if path.is_file() else "no file"
         raise PresetError(f"{path}: got {got}, expected a .keras file.")
 

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import zipfile
-from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -20,7 +19,6 @@ from PIL import Image
 import flowkit
 from flowkit import _shipped, data, training
 from flowkit.app import main
-from flowkit.app.images import stored_levels
 from flowkit.app.recipe import parse_recipe, read_recipe
 from flowkit.app.run_folder import RunFolder
 from flowkit.engines import engine
@@ -125,26 +123,14 @@ def test_evaluate_repeats_the_number_of_training(trained, capsys):
     metrics = json.loads((trained / "metrics.json").read_text())
     expected = f"test bits/dim {metrics['test_bits_per_dim']:.4f} +- {metrics['test_standard_error']:.4f}"
     assert capsys.readouterr().out.startswith(expected + "  (digits, 64 images, 1 draw of noise each)")
-
-
-def test_standard_error_is_of_the_mean_over_images(trained):
     flow = RunFolder(trained).load_flow()
+    assert not flow.compiled
     bits = flow.bits_per_dim(data.load("digits", "test", limit=64).images)
-    metrics = json.loads((trained / "metrics.json").read_text())
     assert metrics["test_bits_per_dim"] == pytest.approx(np.mean(bits))
     assert metrics["test_standard_error"] == pytest.approx(np.std(bits, ddof=1) / 8)
-
-
-def test_more_samples_tighten_the_bound(trained, capsys):
-    def bits(samples):
-        assert main(["evaluate", str(trained), "--samples", samples]) == 0
-        return float(capsys.readouterr().out.split()[2])
-
-    assert bits("4") < bits("1")
-
-
-def test_the_saved_flow_carries_no_optimizer(trained):
-    assert not RunFolder(trained).load_flow().compiled
+    assert main(["evaluate", str(trained), "--samples", "4"]) == 0
+    tighter = float(capsys.readouterr().out.split()[2])
+    assert tighter < metrics["test_bits_per_dim"] - 1e-4  # printed with four digits
 
 
 def test_a_file_is_sampled_without_its_recipe(trained, tmp_path, capsys):
@@ -175,8 +161,10 @@ def test_sample_repeats_with_its_seed(trained, tmp_path):
 def test_interpolation_ends_at_the_two_images(trained, tmp_path):
     images = data.load("digits", "test", limit=2).images
     ends = [(image[..., 0].astype(int) * 255 // 16).astype("uint8") for image in images]
-    for name, end in zip("ab", ends, strict=True):
-        Image.fromarray(end).save(tmp_path / f"{name}.png")
+    Image.fromarray(ends[0]).save(tmp_path / "a.png")
+    Image.fromarray(ends[1].repeat(2, axis=0).repeat(2, axis=1)).save(
+        tmp_path / "b.png"
+    )  # which is made smaller
     strip = tmp_path / "strip.png"
     arguments = [str(trained), str(tmp_path / "a.png"), str(tmp_path / "b.png"), "-o", str(strip)]
     assert main(["interpolate", *arguments, "--steps", "5"]) == 0
@@ -185,14 +173,6 @@ def test_interpolation_ends_at_the_two_images(trained, tmp_path):
     assert (strip[:, :8] == ends[0]).all()
     assert (strip[:, -8:] == ends[1]).all()
     assert (strip[:, 20:28] != ends[0]).any()
-
-
-def test_an_image_of_another_size_is_fitted(trained, tmp_path):
-    for name, side in (("small", 8), ("large", 16)):
-        Image.fromarray(np.full((side, side), 90, "uint8")).save(tmp_path / f"{name}.png")
-    ends = [str(tmp_path / f"{name}.png") for name in ("small", "large")]
-    assert main(["interpolate", str(trained), *ends, "--steps", "3", "-o", str(tmp_path / "strip.png")]) == 0
-    assert shrunk(tmp_path / "strip.png", 19).shape == (8, 3 * 8 + 2 * 2)
 
 
 def test_manipulate_moves_each_image_along_the_difference_of_two_classes(trained, tmp_path, capsys):
@@ -204,30 +184,14 @@ def test_manipulate_moves_each_image_along_the_difference_of_two_classes(trained
         names.append(str(tmp_path / f"{k}.png"))
         Image.fromarray((image[..., 0].astype(int) * 255 // 16).astype("uint8")).save(names[-1])
     strip = tmp_path / "strip.png"
-    arguments = [
-        "--from-class",
-        "1",
-        "--to-class",
-        "3",
-        "--amounts",
-        "-1,0,1",
-        "--limit",
-        "4",
-        "-o",
-        str(strip),
-    ]
-    assert main(["manipulate", str(trained), *names, *arguments]) == 0
+    arguments = ["--from-class", "1", "--to-class", "3", "--amounts", "-1,0,1", "--limit", "4", "-o"]
+    assert main(["manipulate", str(trained), *names, *arguments, str(strip)]) == 0
     assert "(direction of 8 images of digits)" in capsys.readouterr().out
     rows = np.concatenate([np.flatnonzero(train.labels == label)[:4] for label in (1, 3)])
     direction = latent.attribute_direction(flow, train.images[rows], train.labels[rows] == 3)
     moved = latent.manipulate(flow, train.images[:3], direction, [-1, 0, 1])
     expected = training.image_grid(np.swapaxes(moved, 0, 1).reshape(9, 8, 8, 1), columns=3, levels=17)
     np.testing.assert_array_equal(shrunk(strip, 19), expected)
-
-
-def test_a_dequantizer_of_ones_own_need_not_say_its_levels():
-    assert stored_levels(SimpleNamespace(dequantize=data.Dequantize(levels=17))) == 17
-    assert stored_levels(SimpleNamespace(dequantize=object())) == 256
 
 
 def test_classes_have_names():
@@ -261,16 +225,11 @@ def test_data_may_be_a_folder_of_ones_own(recipe, tmp_path, capsys):
     out = tmp_path / "run"
     arguments = ["--data", str(tmp_path / "mine"), "--epochs", "1", "--out", str(out)]
     assert main(["train", recipe, *arguments, "--set", "training.batch_size=8"]) == 0
-    assert (
-        json.loads((out / "metrics.json").read_text())["train_images"]
-        + json.loads((out / "metrics.json").read_text())["test_images"]
-        == 40
-    )
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["train_images"] + metrics["test_images"] == 40
     line = refused(capsys, "evaluate", out, "--data", "digits")
-    assert "got 17 levels" in line
     assert (
-        "expected the 256 that the flow was trained on. Bits/dim of other levels mean something else: give"
-        in line
+        "got 17 levels, expected the 256 that the flow was trained on. Bits/dim of other levels mean" in line
     )
     assert "got images of (28, 28, 1), expected the (8, 8, 1)" in refused(
         capsys, "evaluate", out, "--data", "fashion-mnist"
@@ -339,10 +298,11 @@ def test_all_recipes_and_trained_flows_are_listed_without_a_backend():
 
 def test_a_dry_run_prints_each_value_and_makes_nothing(recipe, tmp_path, capsys):
     words = ["--out", str(tmp_path / "run"), "--epochs", "7", "--set", "data.limit=none", "--dry-run"]
+    words += ["--precision", "mixed_bfloat16"]
     assert main(["train", recipe, *words]) == 0
     text = capsys.readouterr().out
     resolved = parse_recipe(text)
-    assert resolved.training.epochs == 7
+    assert (resolved.training.epochs, resolved.training.precision) == (7, "mixed_bfloat16")
     assert "# limit = none\n" in text
     assert {line.removeprefix("# ").split(" = ")[0] for line in text.splitlines() if " = " in line} == {
         key.split(".")[1] for key in resolved.flat()
@@ -393,17 +353,8 @@ def test_play_hands_on_the_run_and_names_no_folder_of_this_machine(trained, tmp_
 
 def test_a_run_is_diagnosed(trained, conditional, tmp_path, capsys):
     out = tmp_path / "found"
-    arguments = [
-        "--samples",
-        "100",
-        "--rows",
-        "40",
-        "--outside",
-        "fashion-mnist",
-        "--background",
-        str(trained),
-    ]
-    assert main(["diagnose", str(trained), *arguments, "-o", str(out)]) == 0
+    arguments = ["--samples", "100", "--rows", "40", "--outside", "fashion-mnist", "--background"]
+    assert main(["diagnose", str(trained), *arguments, str(trained), "-o", str(out)]) == 0
     told = json.loads((out / "diagnostics.json").read_text())
     assert told["findings"]["normality"]["rows"] == 40
     assert told["findings"]["outliers"]["auroc"]["likelihood_ratio"] == 0.5  # it is its own background
@@ -465,7 +416,6 @@ def test_thin_lines_of_a_picture_are_seen_in_a_comparison(trained, tmp_path):
     ("words", "told"),
     [
         ("flowkit train glow/fash", ["glow/fashion-mnist", "glow/fashion-mnist-full"]),
-        ("flowkit info nsf/", ["nsf/magic"]),
         ("flowkit evaluate runs/mine --backend to", ["torch"]),
         ("flowkit train runs/", []),  # a path, which the shell completes
     ],
@@ -479,6 +429,7 @@ def test_a_shell_is_told_commands_and_names(capsys, monkeypatch, words, told):
     assert capsys.readouterr().out.split() == told
 
 
+OTHER = ["--set", "training.batch_size=8", "--set", "model.width=9"]
 FROM_1 = ["--from-class", "1", "--to-class"]
 
 
@@ -487,40 +438,27 @@ FROM_1 = ["--from-class", "1", "--to-class"]
     [
         (["train", "glow/fashion-mnits"], "the nearest are glow/fashion-mnist"),
         (["train", "?"], "no recipe '?'; there are "),
+        (["train", "RECIPE", "--out", "TRAINED"], "holds a run already: say --resume"),
+        (["train", "RECIPE", "--out", "TRAINED", "--resume", *OTHER], "got model.width = 9, expected 8, as it was"),
         (["train", "RECIPE", "--epochs", "0"], "tiny.toml: training.epochs: got 0, expected a whole"),
-        (["train", "RECIPE", "--precision", "float8"], "tiny.toml: training.precision: got 'float8', expected "),
-        (["train", "RECIPE", "--backend", "theano"], "--backend theano: Keras already runs on another"),
         (["train", "RECIPE", "--out", "OUT", "--data", "digitz"], "the nearest is digits"),
         (["train", "RECIPE", "--out", "OUT", "--data", "no/such/folder"], "no/such/folder: got no file"),
         (["train", "RECIPE", "--out", "OUT", "--set", "model.levels=5"], "does not fit digits"),
-        (["train", "RECIPE", "--out", "OUT", "--set", "data.size=[8, 8, 1]"], "data.size: got [8, 8, 1], "),
         (["train", "RECIPE", "--out", "OUT", "--set", "data.crop=9"], "crop: got images of 8x8, expected at least 9x9"),
-        (["train", "RECIPE", "--out", "OUT", "--set", "data.limit=9"], "expected at most 9, the number of events"),
         (["train", "RECIPE", "--out", "OUT", "--set", "data.source=no/such"], "data.source: no/such: got no file"),
-        (["train", "RECIPE", "--out", "PICTURE/run"], "picture.png/run: Not a directory"),
         (["sample", "TRAINED", "-o", "grid.jpg"], "got grid.jpg, expected a name that ends in .png"),
-        (["sample", "TRAINED", "-o", "PICTURE/a.png"], "picture.png: "),
-        (["sample", "PICTURE"], "picture.png: got no recipe.toml in it, expected the folder of a run"),
         (["convert", "PICTURE.keras", "-o", "a.npz"], "picture.png.keras: got no file, expected a .keras file"),
         (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--label", "3"], "--label: got 3, expected no label, since"),
-        (["train", "."], ".: got a folder, expected a recipe file"),
-        (["evaluate", "TRAINED", "--data", "no/such"], "flowkit: no/such: got no file or folder"),
         (["trian"], "No such command 'trian'"),
-        (["sample", "no/such/run"], "no/such/run: got no recipe.toml in it, expected"),
         (["sample", "glow/cifar10"], "glow/cifar10 is a recipe: `flowkit train glow/cifar10` makes a run of it"),
         (["sample", "glow/fashion-mnits"], "expected the folder of a run; the nearest are glow/fashion-mnist, "),
-        (["sample", "./glow/digits"], "expected the folder of a run; the nearest are glow/digits, "),
         (["sample", "TRAINEDD"], "expected the folder of a run; the nearest"),
         (["diagnose", "TRAINED/flow.keras"], "a flow alone does not say what data it is of: --data SOURCE gives"),
-        (["compare", "TRAINED", "no/such/run"], "no/such/run: got no recipe.toml in it, expected"),
         (["info", "nfs"], "the nearest are nsf, naf, bnaf"),
         (["info", "--cite"], "--cite: got no NAME, expected one with a paper"),
         (["interpolate", "TRAINED", "RECIPE", "RECIPE"], "expected an image (PNG, JPEG, BMP or WEBP). Fetch"),
-        (["interpolate", "TRAINED", "PICTURE", "PICTURE", "--path", "round"], "expected one of 'linear', 'spherical'"),
         (["manipulate", "TRAINED", "PICTURE", *FROM_1, "11"], "--to-class: got '11', expected one of 0 (0), 1 (1)"),
         (["manipulate", "TRAINED", "PICTURE", *FROM_1, "1"], "expected some with, some without"),
-        (["manipulate", "TRAINED", "PICTURE", *FROM_1, "3", "--amounts", "1,x"], "not convert string to float: 'x'"),
-        (["sample", "TRAINED", "--temperature", "-1"], "temperature: got -1.0, expected a number from 0 up"),
         (["sample", "TRAINED", "--temperature", "0.5,1"], "list of 2, expected a number, or one for each of 1 levels"),
     ],
 )  # fmt: skip
@@ -537,11 +475,6 @@ def test_bad_input_is_one_line_and_code_2(arguments, message, recipe, trained, t
         message = message.replace(name, path)
     assert message in refused(capsys, *arguments)
     assert not (tmp_path / "out").exists()
-
-
-def test_version(capsys):
-    assert main(["--version"]) == 0
-    assert capsys.readouterr().out == f"flowkit {flowkit.__version__}\n"
 
 
 def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
@@ -571,11 +504,6 @@ def test_a_run_that_cannot_be_used_is_one_line(trained, tmp_path, capsys):
         "holds the class 'ActNorn' of 'mine', which is neither Keras's nor flowkit's: in Python, first"
         in line
     )
-    # The last of the members' heads says how that member is packed: in no way that there is.
-    packed = bytearray(file.read_bytes())
-    packed[packed.rindex(b"PK\1\2", 0, packed.index(b"metadata.json", packed.index(b"PK\1\2"))) + 10] = 77
-    file.write_bytes(packed)
-    assert "flow.keras: got a damaged file" in refused(capsys, "evaluate", run)
     file.unlink()
     assert "holds no flow.keras: training has not come to its end" in refused(capsys, "evaluate", run)
 
@@ -588,14 +516,6 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(trained, tmp_path, capsys, m
     picture = tmp_path / "grid.png"
     assert "No space left on device" in refused(capsys, "sample", trained, "-o", picture)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_an_existing_run_is_not_overwritten(recipe, trained, tmp_path, capsys):
-    before = (trained / "recipe.toml").read_bytes()
-    assert "holds a run already: say --resume" in refused(capsys, "train", recipe, "--out", trained)
-    assert (trained / "recipe.toml").read_bytes() == before
-    (tmp_path / "precious.txt").write_text("x")
-    assert "holds other files" in refused(capsys, "train", recipe, "--out", tmp_path)
 
 
 def test_what_a_killed_run_has_half_written_is_cleared_away(recipe, tmp_path):
@@ -615,26 +535,6 @@ def test_a_folder_that_another_process_trains_into_is_refused(recipe, trained, c
         line = refused(capsys, "train", recipe, "--out", trained, "--resume")
     assert "is training into this folder" in line
     assert (trained / "flow.keras").exists()
-
-
-def test_resume_refuses_another_recipe_and_says_where_it_differs(recipe, trained, capsys):
-    arguments = ["train", recipe, "--out", trained, "--resume"]
-    line = refused(capsys, *arguments, "--set", "training.batch_size=8", "--set", "model.width=9")
-    assert (
-        f"{trained}: got model.width = 9, expected 8, as it was trained. Also different: training.batch_size."
-        in line
-    )
-    assert "got training.epochs = 1, expected 2" in refused(capsys, *arguments, "--epochs", "1")
-
-
-def test_mixed_precision_trains_and_leaves_the_session_as_it_was(recipe, tmp_path):
-    precision = "mixed_bfloat16"
-    settings = ["--epochs", "1", "--precision", precision]
-    assert main(["train", recipe, "--out", str(tmp_path / "out"), *settings]) == 0
-    assert keras.config.dtype_policy().name == "float32"
-    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert metrics["precision"] == precision
-    assert metrics["test_bits_per_dim"] < 6
 
 
 def test_resume_of_a_finished_run_changes_no_number(recipe, trained, tmp_path):

@@ -11,7 +11,6 @@ pytestmark = pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("build", "devices", "hidden", "said"),
     [
-        ("CUDA 12.6", ["cpu (2 threads)"], None, True),
         ("CUDA 12.6", ["cpu (2 threads)"], "0,1", True),
         ("CUDA 12.6", ["cpu (2 threads)"], "", False),
         ("CUDA 12.6", ["cuda:0 (a card)", "cpu (2 threads)"], None, False),

@@ -146,21 +146,6 @@ def test_domains_by_name_of_columns(folder, tmp_path, capsys):
     assert main(["info", str(tmp_path / "elsewhere.toml")]) == 0
 
 
-def test_circular_columns_are_named_in_a_recipe_and_drawn_inside(folder, tmp_path):
-    x = np.random.default_rng(0).normal([0.0, 20.0, 50.0], [1.0, 3.0, 1.0], (200, 3)) % [1e9, 24, 1e9]
-    np.savetxt(tmp_path / "table.csv", x, delimiter=",", header="free,hour,far", comments="")
-    domains = '["real", ["circular", 0, 24], "real"]'
-    options = ["training.epochs=1", "sampling.count=300", f"model.domains={domains}"]
-    settings = [part for option in options for part in ("--set", option)]
-    run = tmp_path / "run"
-    given = ["train", str(folder / "tiny.toml"), "--data", str(tmp_path / "table.csv"), *settings]
-    assert main([*given, "--out", str(run)]) == 0
-    assert f"domains = {domains}" in (run / "recipe.toml").read_text("utf-8")
-    assert main(["sample", str(run), "-n", "300", "-o", str(tmp_path / "drawn.csv")]) == 0
-    hours = np.loadtxt(tmp_path / "drawn.csv", delimiter=",", skiprows=1)[:, 1]
-    assert 0 <= hours.min() < 6 < 18 < hours.max() < 24
-
-
 def test_columns_of_whole_numbers_are_named(folder, tmp_path, capsys):
     x = np.random.default_rng(0).integers(0, 9, (100, 2))
     (tmp_path / "whole.csv").write_text("age,sex\n" + "".join(f"{a + 0.5},{b}\n" for a, b in x))

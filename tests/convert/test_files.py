@@ -87,21 +87,6 @@ def test_tensors_that_do_not_hold_their_numbers_are_named(tmp_path):
             arrays_of({"layer.weight": tensor})
 
 
-def test_other_things_than_names_to_tensors_are_named(tmp_path):
-    torch = pytest.importorskip("torch")
-    path = tmp_path / "model.pt"
-    for contents, match in (
-        ({1: torch.ones(2)}, "1 with a Tensor"),
-        ({"model": {"a": torch.ones(2)}}, "'model' with a dict"),
-        ({"step": 3}, "'step' with a int"),
-    ):
-        torch.save(contents, path)
-        refused(path, match)
-    for text in (b"weights", b"hello world\n", b"", b"\x80\x02", b"(lp0\n.", b"PK\3\4", b"{}\n[]", b"c"):
-        path.write_bytes(text)
-        refused(path, "expected a state dict")
-
-
 def test_files_of_torch_take_no_more_than_they_hold(tmp_path, most_bytes):
     torch = pytest.importorskip("torch")
     path = tmp_path / "model.pt"
@@ -128,17 +113,10 @@ def test_an_npz_is_measured_before_it_is_read(tmp_path, most_bytes):
     assert len(read_variables(path)) == 2
     most_bytes(15_000)
     refused(path, r"got data of .* bytes, expected at most 15,000")
-    for shape in ((2**40, 2**40), (2**62, 4), (0, 10**30), (-1, 4)):
-        with zipfile.ZipFile(path, "w") as file, file.open("a.npy", "w") as member:
-            header = {"descr": "<f8", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(member, header)
-            member.write(bytes(64))
-        refused(path, r"expected an \.npz file of plain arrays")
 
 
 def test_bfloat16_of_tensorflow_is_read(tmp_path, most_bytes):
     tf = pytest.importorskip("tensorflow")
-    refused(tmp_path, "expected a TensorFlow checkpoint")  # an empty folder
     numbers = tf.constant([0.5, -3.0])
     tf.raw_ops.SaveV2(
         prefix=str(tmp_path / "model.ckpt"),
@@ -155,18 +133,6 @@ def test_bfloat16_of_tensorflow_is_read(tmp_path, most_bytes):
     numbers_of_it = tmp_path / "model.ckpt.data-00000-of-00001"
     numbers_of_it.write_bytes(numbers_of_it.read_bytes()[:-9])
     refused(tmp_path / "model.ckpt", "expected a TensorFlow checkpoint")
-
-
-def test_what_cannot_be_read_is_refused(tmp_path):
-    np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
-    np.save(tmp_path / "one.npy", np.zeros(3))
-    (tmp_path / "text.npz").write_text("weights")
-    (tmp_path / "empty.npz").touch()
-    for name in ("objects.npz", "one.npy", "text.npz", "empty.npz"):
-        with pytest.raises(ValueError, match=r"expected an \.npz file of plain arrays"):
-            read_variables(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match=r"no such file, and no checkpoint a\.ckpt\.index beside it"):
-        read_variables(tmp_path / "a.ckpt")
 
 
 @pytest.mark.parametrize(("package", "name"), [("tensorflow", "model.ckpt.index"), ("torch", "model.pt")])

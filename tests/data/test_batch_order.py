@@ -44,7 +44,7 @@ def test_indexing_changes_nothing_and_needs_no_order():
         data[5]
 
 
-@pytest.mark.parametrize("epoch_steps", [1, 3, 5, 7])
+@pytest.mark.parametrize("epoch_steps", [3, 7])
 def test_epochs_of_any_length_follow_one_another_through_the_passes(epoch_steps):
     data = batches(EVENTS, batch_size=4, epoch_steps=epoch_steps, seed=2)
     assert len(data) == data.num_batches == epoch_steps
@@ -191,7 +191,7 @@ def test_fit_is_not_disturbed_by_validation_and_peeking():
 
 
 @pytest.mark.two_engines
-@pytest.mark.parametrize("batch_size", [4, 11, 22], ids=["5 batches", "2 batches", "1 batch"])
+@pytest.mark.parametrize("batch_size", [4, 22], ids=["5 batches", "1 batch"])
 @pytest.mark.parametrize("make", [Recording, RecordingFlow])
 @pytest.mark.parametrize("built", [False, True], ids=["unbuilt", "built"])
 def test_a_fit_that_says_when_it_begins_leaves_nothing_to_guess(batch_size, make, built):
@@ -253,13 +253,6 @@ def test_flip_mirrors_half_of_the_images(rng):
     mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
     assert (mirrored | (flipped == images).all((1, 2, 3))).all()
     assert abs(mirrored.sum() - 500) < 4 * np.sqrt(250)  # four standard deviations
-
-
-def test_augmentations_repeat_with_the_generator(rng):
-    images = rng.integers(0, 256, (8, 10, 10, 1)).astype(np.uint8)
-    for function in (augment.flip(), augment.shift()):
-        once, again = (function(images, np.random.default_rng(4)) for _ in range(2))
-        assert np.array_equal(once, again)
 
 
 def test_crop_cuts_whole_squares_at_every_place(rng):

@@ -36,9 +36,3 @@ def test_absent_full_set_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setattr(source, "FULL", tmp_path / "none")
     with pytest.raises(FileNotFoundError, match="apt-get install dataset-fashion-mnist"):
         load("fashion-mnist-full")
-
-
-def test_licence_travels_with_the_images():
-    licence = source.EMBEDDED.with_name("LICENSE.fashion-mnist").read_text()
-    assert "2017 Zalando SE" in licence
-    assert "Permission is hereby granted" in licence

@@ -1,12 +1,10 @@
 """Tables from files: every kind that is read, and what is none."""
 
-import os
-
 import numpy as np
 import polars
 import pytest
 
-from flowkit.data import Columns, absolute, load, load_table
+from flowkit.data import Columns, load_table
 from flowkit.data.table import read_frame
 
 pytestmark = pytest.mark.one_engine
@@ -46,11 +44,7 @@ def test_text_with_names_and_without(tmp_path, delimiter):
     [
         ("a,b\n1,2\n3,\n", "got nan in column 'b' of row 1, counted from 0.* Drop or fill in"),
         ("a,b\n1,2\n3,g\n", "got 'g' in column 'b' of row 1, counted from 0"),
-        ("1,2\n3,Rome\n", "got 'Rome' in column 'column_1' of row 1, .* Leave the column out"),
-        ("1,2\n3,4,5\n", "got 3 entries in line 2, expected 2 .* as many in each line"),
         ("a,b\n1,0.5,0.7\n", "got 3 entries in line 2, expected 2 .*row.names=FALSE"),
-        ('"a","b"\n"1",0.5,0.7\n', "got 3 entries in line 2, expected 2"),  # R's write.table
-        ("a,b,c\n0.5,0.7\n", "got 2 entries in line 2, expected 3"),
         ("a,b,c\n1,2,3\n\n4,5\n6,7,8\n", "got 2 entries in line 4, expected 3"),
         ("# mine\na,b\n1.5,2\n", "got 2 entries in line 2, expected 1 .* and no other lines"),
         ("a;b\n1;2,5\n", "got '2,5' in column 'b' .* expected a number with a decimal point"),
@@ -61,7 +55,6 @@ def test_text_with_names_and_without(tmp_path, delimiter):
         ("2019,2020\n1.5,2e3\n", r"got whole numbers in the first line above '1\.5,2e3', expected names or"),
         ("id,2020\n1.5,2.5\n", "got 'id,2020' in the first line, expected a name for each column"),
         ("a,b\n", "got no rows, expected rows of numbers below the names of columns"),
-        ("", "got a file that is empty .*, expected a table"),
         ("\na,b\n1.5,2.5\n", "begins with an empty line"),
     ],
 )
@@ -74,17 +67,6 @@ def test_text_that_is_no_table_of_numbers(tmp_path, text, message, recwarn):
 
 def test_tabs_by_the_name_of_such_files(tmp_path):
     assert load_table(csv(tmp_path / "a.tsv", "a\tb\n" + lines(X[:, :2], "\t"))).names == ("a", "b")
-
-
-def test_what_is_no_text(tmp_path, most_bytes):
-    (tmp_path / "a.csv").write_bytes(b"\xff\xfe1\x00")
-    with pytest.raises(
-        ValueError, match=r"got a file that can't be read .*, expected a table as text in UTF-8"
-    ):
-        load_table(tmp_path / "a.csv")
-    most_bytes(10)
-    with pytest.raises(ValueError, match="at most 10, half"):
-        load_table(csv(tmp_path / "b.csv", lines(X)))
 
 
 def test_arrays(tmp_path):
@@ -120,33 +102,20 @@ def test_parquet(tmp_path):
     frame.with_columns(c=polars.lit("x")).write_parquet(tmp_path / "b.parquet")
     with pytest.raises(ValueError, match=r"got 'x' in column 'c' of row 0, .*expected a number"):
         load_table(tmp_path / "b.parquet")
-    (tmp_path / "c.parquet").write_bytes(b"PAR1, not really")
-    with pytest.raises(ValueError, match=r"got a file that can't be read .*, expected a \.parquet file"):
-        load_table(tmp_path / "c.parquet")
 
 
 @pytest.mark.parametrize(
     ("name", "array", "message"),
     [
         ("a.npy", np.zeros((4, 2, 2)), r"shape \(4, 2, 2\), expected a table of real numbers"),
-        ("a.npy", np.zeros((4, 2), "complex64"), "got complex64"),
-        ("a.npy", np.zeros((4, 0)), r"shape \(4, 0\)"),
         ("a.npy", np.zeros(4), r"shape \(4,\), .*\. Save it with rows and columns: .*x\[:, None\]"),
-        ("a.npy", np.array([["a", "b"]]), "got <U1 .*, expected a table of real numbers"),
         ("a.png", None, r"got another kind of file or a folder, .*Images take a recipe of images"),
         ("a.xlsx", None, r"got another kind of file or a folder, .*save a table as \.csv"),
-        ("a.csv.gz", None, r"got another kind of file or a folder, .*\. Unpack"),
-        ("folder", None, r"or a folder, .*Images take a recipe of images"),
     ],
 )
 def test_what_is_no_table(tmp_path, name, array, message):
     path = tmp_path / name
-    if array is not None:
-        np.save(path, array)
-    elif path.suffix:
-        path.write_bytes(b"1")
-    else:
-        path.mkdir()
+    path.touch() if array is None else np.save(path, array)
     with pytest.raises(ValueError, match=message):
         load_table(path)
 
@@ -199,34 +168,10 @@ def test_spaces_and_empty_lines_around_rows(tmp_path):
     ]
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.npy", "a.npz"])
-@pytest.mark.parametrize("kind", ["pipe", "device"])
-def test_a_file_that_never_ends(tmp_path, name, kind):
-    if kind == "pipe":
-        os.mkfifo(tmp_path / name)
-    else:
-        (tmp_path / name).symlink_to("/dev/zero")
-    for read in (load_table, load, read_frame, absolute):
-        with pytest.raises(ValueError, match="got a folder, pipe or device, expected a regular file"):
-            read(tmp_path / name)
-
-
 def test_whole_numbers_that_float64_rounds(tmp_path):
     np.save(tmp_path / "a.npy", np.array([[1, 2], [2**53 + 1, 3]]))
     with pytest.raises(ValueError, match=r"got whole numbers beyond 2\^53, which float64 rounds"):
         load_table(tmp_path / "a.npy", cut=False)
-
-
-@pytest.mark.parametrize(
-    "text", ["a,b\n1,{}\n", "{},b\n1,2\n", '"{}\n1,2\n', "1,2\n3,{}\n", "a,b\n{},1\n1,x\n"]
-)
-@pytest.mark.parametrize("filling", ["x", "1", ".", ","])
-def test_a_long_field_is_told_in_one_line(tmp_path, text, filling):
-    path = csv(tmp_path / "a.csv", text.format(filling * 200_000))
-    with pytest.raises(ValueError, match=r"a\.csv: got .* expected") as caught:
-        load_table(path)
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 600
 
 
 def test_names_of_many_columns_are_compared_at_once(tmp_path):

@@ -155,11 +155,10 @@ HARM = [
     (with_links(h5py.SoftLink("/b")), LINKED),
     (with_links(h5py.ExternalLink("other.h5", "/a")), LINKED),
     (with_metadata(**NEWER), FORMAT),
-    *((with_metadata(**other), DAMAGED) for other in ({"versions": [1]}, {"data": "noise"}, {"measured": 3})),
-    *((with_metadata(**other), DAMAGED) for other in ({"files": []}, {"files": {}}, {"preset": "1"})),
+    *((with_metadata(**other), DAMAGED) for other in ({"versions": [1]}, {"files": {}}, {"preset": "1"})),
     *(
         (lambda folder, text=text: (folder / "metadata.json").write_text(text), DAMAGED)
-        for text in ("[]", "{", '{"preset": 1}', '{"preset": 2, "files": {}, "versions": ["9.0"]}')
+        for text in ("[]", "{", '{"preset": 1}')
     ),
     *(
         (
@@ -313,9 +312,7 @@ def test_a_class_of_ones_own_is_named_when_it_is_not_registered(tmp_path):
     ("config", "message"),
     [
         ("[" * 100_000, "got something else .*, expected the config of a flow"),
-        ("no config", "got something else .*, expected the config of a flow"),
         ("[]", "got something else .*, expected the config of a flow"),
-        ("5", "got something else .*, expected the config of a flow"),
         (json.dumps({"padding": "x" * 2**23}), "at most 4194304 bytes"),
         (json.dumps({"parts": [{"class_name": "ActNorm", "config": {}}] * 20_000}), "at most 10000 parts"),
         (

@@ -80,25 +80,14 @@ def test_scores_keep_the_columns_that_the_flow_does_not_read(trained, table, tmp
 
 def test_wrong_rows_have_no_likelihood_and_the_first_is_named(trained, table, tmp_path):
     folder, _ = trained
-    rows = (
-        pl.read_csv(table)
-        .head(5)
-        .with_columns(
-            bikers=pl.Series([1, 99, 2, 3, 2]), weather=pl.Series(["rain", "rain", "clear", "snow", "rain"])
-        )
-    )
+    weather = pl.Series(["rain", "rain", "clear", "snow", "rain"])
+    rows = pl.read_csv(table).head(5).with_columns(bikers=pl.Series([1, 99, 2, 3, 2]), weather=weather)
     rows.write_csv(tmp_path / "new.csv")
     printed = run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv")
     assert "1 of 5 rows are excluded and have -inf, the first: got 99 in column 'bikers' of row 1" in printed
     assert "4 rows)" in printed
     scores = pl.read_csv(tmp_path / "scores.csv")["log_prob_bound"].to_numpy()
-    assert np.isneginf(scores).tolist() == [
-        False,
-        True,
-        False,
-        False,
-        False,
-    ]  # an unseen category has a share
+    assert np.flatnonzero(np.isneginf(scores)).tolist() == [1]  # an unseen category has a share
     found = json.loads(run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv", "--json"))
     assert (found["rows"], found["excluded"]) == (4, 1)
     assert found["first_excluded"].startswith("got 99 in column 'bikers' of row 1")

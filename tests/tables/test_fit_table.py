@@ -84,12 +84,6 @@ def test_types_are_inferred_and_printed_as_one_table(frame):
     }
 
 
-def test_a_frame_comes_back_from_its_codes(frame):
-    columns = TypedColumns.infer(frame, TYPES)
-    back = columns.frame(columns.values(frame))
-    pd.testing.assert_frame_equal(back, frame.reset_index(drop=True), check_dtype=True)
-
-
 # Densities and samples
 
 
@@ -121,19 +115,6 @@ def test_a_plot_of_one_column_of_whole_numbers():
     frame = pd.DataFrame({"n": [3, 4, 4, 5, None] * 8})
     flow = flowkit.fit_table(frame, layers=1, hidden=[4], epochs=1, verbose=0)
     assert len(flow.plot(frame, samples=20).axes) == 1
-
-
-def test_probabilities_of_all_values_sum_to_one():
-    rng = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {"kind": rng.choice(list("abc"), 400, p=[0.6, 0.3, 0.1]), "n": rng.integers(0, 3, 400)}
-    )
-    options = {"epochs": 10, "batch_size": 64, "learning_rate": 1e-2}
-    flow = flowkit.fit_table(frame, layers=2, hidden=[16], verbose=0, **options)
-    cells = pd.DataFrame([(kind, n) for kind in "abc" for n in range(3)], columns=["kind", "n"])
-    probability = np.exp(flow.log_prob(cells, samples=128))
-    assert probability.sum() == pytest.approx(1, abs=0.1)
-    assert probability.groupby(cells.kind).sum().tolist() == pytest.approx([0.6, 0.3, 0.1], abs=0.1)
 
 
 def test_a_report_compares_missing_entries_and_those_that_are_no_numbers(flow, frame):
@@ -183,13 +164,6 @@ def test_a_conditional_table_takes_whole_frames(conditional, frame):
 
 
 # Missing entries
-
-
-def test_rows_with_missing_entries_can_be_dropped(frame, capsys):
-    flow = flowkit.fit_table(frame, missing="drop", layers=1, hidden=[4], epochs=1)
-    complete = len(frame.dropna())
-    assert f"dropped {ROWS - complete} of {ROWS} rows" in capsys.readouterr().out
-    assert not any(kind.missing for kind in flow.columns.types)
 
 
 def test_nan_in_a_polars_frame_is_a_missing_entry_to_drop(capsys):
@@ -257,16 +231,15 @@ def test_an_unseen_category_has_its_share_of_the_rest_of_the_row(frame, unseen):
     assert flow.log_prob(rows).iloc[0] == pytest.approx(whole, rel=1e-5)
 
 
-def test_probabilities_of_seen_and_unseen_categories_sum_to_1():
+def test_probabilities_of_numbers_and_of_seen_and_unseen_categories_sum_to_1():
     rng = np.random.default_rng(0)
-    letters = rng.choice(list("abcdefgh"), 200, p=[0.3, 0.2, 0.2, 0.1, 0.1, 0.05, 0.04, 0.01])
-    rows = pd.DataFrame({"k": letters, "m": np.where(rng.random(200) < 0.6, "x", "y")})
+    letters = rng.choice(list("abcdef"), 200, p=[0.3, 0.3, 0.2, 0.1, 0.09, 0.01])
+    rows = pd.DataFrame({"k": letters, "n": rng.integers(0, 3, 200)})
     flow = flowkit.fit_table(rows, unseen=0.1, layers=1, hidden=[8], epochs=2, verbose=0)
-    each = pd.DataFrame(
-        list(itertools.product([*sorted(set(letters)), "new"], ["x", "y", "new"])), columns=["k", "m"]
-    )
-    assert np.exp(flow.log_prob(each, samples=500)).sum() == pytest.approx(1, abs=0.02)
-    assert np.exp(flow.log_prob(each.tail(1), samples=500)).sum() == pytest.approx(0.01, abs=1e-3)
+    each = pd.DataFrame(itertools.product([*sorted(set(letters)), "new"], range(3)), columns=["k", "n"])
+    probability = np.exp(flow.log_prob(each, samples=500))
+    assert probability.sum() == pytest.approx(1, abs=0.02)
+    assert probability[each.k == "new"].sum() == pytest.approx(0.1, abs=5e-3)
 
 
 def test_a_missing_category_is_no_unseen_one():
@@ -291,12 +264,10 @@ def test_all_columns_that_need_a_decision_are_named_at_once():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"given": ["tail"]}, "given: got 'tail', expected names of columns"),
         ({"types": {"tail": "real"}}, "types: got 'tail', expected names of columns"),
         ({"types": {"size": "odd"}}, "type 'odd', expected 'real'"),
         ({"given": ["size", "kind"]}, "all columns in given= or drop="),
         ({"validation": 1.0}, "fit_table's validation: got 1.0, expected a number in [0, 1)"),
-        ({"model": "nfs"}, "model: got 'nfs', expected one of"),
         ({"model": "glow"}, "got 'glow', expected one of"),
     ],
 )
@@ -313,13 +284,3 @@ def test_a_column_given_twice(conditional, frame):
         conditional.log_prob(frame, frame[["kind", "income", "hour"]])
     with pytest.raises(ValueError, match="got no column 'kind'"):
         conditional.log_prob(frame.drop(columns="kind"))
-
-
-def test_whole_numbers_as_names_of_columns(frame):
-    rows = frame[["size", "share", "kind"]].dropna().rename(columns={"size": 0, "share": 7, "kind": 3})
-    flow = flowkit.fit_table(rows, given=[3], missing="drop", layers=1, hidden=[4], epochs=1, verbose=0)
-    assert len(flow.log_prob(rows)) == len(rows)
-    assert flow.sample(2, rows[[3]].head(4)).columns.tolist() == [0, 7, 3]
-    gaps = rows.copy()
-    gaps.iloc[::9, 0] = None
-    assert flow.impute(gaps).notna().all(axis=None)
