@@ -231,7 +231,8 @@ def noise_of_rows(flow, shape, start, *, inverse, seed=0, draw=0):
     """
     needs = needs_for(flow.bijector, tuple(shape), inverse=inverse)
     stream = "inverse" if inverse else "forward"
-    return counted(needs, start, start + shape[0], seed=seed, draw=draw, stream=stream)
+    noise = counted(needs, start, start + shape[0], seed=seed, draw=draw, stream=stream)
+    return None if noise is None else noise.astype(flow.compute_dtype, copy=False)
 
 
 def _uniform(numbers):

@@ -26,7 +26,7 @@ from flowkit.bijectors import (
 from flowkit.conditioners import MADE, MLP, LabelDropout
 from flowkit.data import GaussianNoise
 from flowkit.distributions import Uniform
-from flowkit.surjections import Sort, StochasticPermute
+from flowkit.surjections import Augment, Sort, StochasticPermute
 from flowkit.testing import DrawnFlow, check_flow, grammar, strategies
 from flowkit.testing.flows import CHECKS
 from flowkit.transforms import ByColumn, CircularRationalQuadratic
@@ -86,6 +86,11 @@ def equalized():
     return Flow(Chain([Equalize(4), ActNorm(), Scale()]))
 
 
+def augmented():
+    """Return layers of which one alone draws noise, whose density a float64 flow must have in float64."""
+    return Flow(Chain([Augment(1), Scale()]))
+
+
 @hypothesis.settings(SETTINGS, max_examples=40 if ON_TORCH else 6, derandomize=True)
 @hypothesis.given(strategies.flows())
 @hypothesis.example(DrawnFlow(maf, (3,), seed=0))
@@ -96,6 +101,7 @@ def equalized():
 @hypothesis.example(DrawnFlow(shifted, (2,), seed=0))
 @hypothesis.example(DrawnFlow(sorted_again, (4,), seed=0))
 @hypothesis.example(DrawnFlow(equalized, (2, 2, 1), seed=208))
+@hypothesis.example(DrawnFlow(augmented, (2, 2, 1), seed=1))
 def test_a_drawn_flow_keeps_its_promises(drawn):
     check_flow(drawn, checks_for(drawn))
 
