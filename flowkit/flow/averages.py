@@ -20,9 +20,9 @@ class Averages:
     """average <- m average + (1 - m) statistic after each step, with m the optimizer's `ema_momentum`.
 
     Statistics are the weights of floats that are not trained, such as mean and variance of a `BatchNorm`. They belong
-    to the weights of the step, and would normalise with the averaged weights by wrong numbers. An average is NaN until
-    the first step. The optimizer puts these averages in place together with its own. A model that is not built, or
-    whose optimizer averages nothing, has none.
+    to the weights of the step, and would normalise with the averaged weights by wrong numbers. An average is infinite
+    until the first step. The optimizer puts these averages in place together with its own. A model that is not built,
+    or whose optimizer averages nothing, has none.
     """
 
     def __init__(self, model: keras.Model) -> None:
@@ -33,7 +33,8 @@ class Averages:
             return
         floats = [w for w in model.non_trainable_weights if keras.backend.is_float_dtype(w.dtype)]
         self._momentum, self._statistics = optimizer.ema_momentum, floats
-        unknown = keras.initializers.Constant(math.nan)
+        # Not NaN: JAX compares the values of all processes, and NaN differs from itself.
+        unknown = keras.initializers.Constant(math.inf)
         self.variables = [
             keras.Variable(unknown, tuple(w.shape), w.dtype, trainable=False, name=f"average_{number}")
             for number, w in enumerate(floats)
@@ -52,7 +53,7 @@ class Averages:
 
     def _known(self):
         both = [(a.value, s.value) for a, s in zip(self.variables, self._statistics, strict=True)]
-        return [ops.where(ops.isnan(average), statistic, average) for average, statistic in both]
+        return [ops.where(ops.isfinite(average), average, statistic) for average, statistic in both]
 
 
 def _finalize(optimizer: Any, averages: Averages, weights: Sequence[keras.Variable]) -> None:

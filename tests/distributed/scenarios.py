@@ -134,7 +134,7 @@ SETTINGS = {
     "data.limit": 80,
     "training.batch_size": 32,
     "training.adapt_batch": 32,
-    "training.ema": 0,
+    "training.ema": 0.9,
 }
 HELD_OUT = {
     "data.validation": 16,
