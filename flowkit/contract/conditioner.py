@@ -166,7 +166,8 @@ def ask(
     conditioner: Any, x: Tensor, context: Context, dtype: str, derived: dict[str, Tensor] | None = None
 ) -> Any:
     """Return a conditioner's output in the type `dtype`; `derived` is what `derive` returned, or None."""
-    more = _reads(conditioner, context)
+    # As `_reads`, without two calls on the way of each call of a flow.
+    more = {} if getattr(conditioner, "context", "none") == "none" else {"context": context}
     if derived is not None:
         more["derived"] = derived
     # `run_inside` is the same of layers that are no `Conditioner`.
