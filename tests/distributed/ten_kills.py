@@ -136,7 +136,7 @@ def supervised(tmp_path):
                 os.kill(number, signal.SIGKILL)
 
 
-@pytest.mark.timeout(3600)  # ten restarts, each of which compiles; on a busy machine each takes a minute or two
+@pytest.mark.timeout(3600)  # each of ten restarts compiles: a minute or two on a busy machine
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="who is whose child is read from /proc")
 def test_ten_kills_change_nothing(supervised):
     whole = supervised("whole")
