@@ -39,7 +39,7 @@ class Detector:
     Called on a frame, it returns a frame of the same library and index:
 
     - `score`: -log p(row) in nats, infinite for an impossible row. Where `log_prob` is a bound it is that of `samples`
-      draws of noise, the same draws for all rows, so that the same row has the same score.
+      draws of noise, the same draws for all rows, so that the same row has the same score, but for rounding.
     - `p_value`: (1 + rows of the calibration with this score or a higher one) / (1 + all of its n rows). Of a new row
       like those it is uniform, whatever the flow: P(p_value <= a) <= a, with equality for a = k / (n + 1) and no ties
       (split-conformal). The least is 1 / (n + 1).
