@@ -91,6 +91,9 @@ class Detector:
         # An outlier has a score above that of the k-th highest row, k = false_alarms (n + 1).
         self.threshold = float(self.scores[-math.floor(false_alarms * (len(scores) + 1) + 1e-9)])
 
+    def __repr__(self) -> str:
+        return f"Detector({self.flow}, false_alarms={self.false_alarms:g}, {len(self.scores):,} rows of calibration)"
+
     def __call__(self, rows: Any) -> Any:
         """Return a frame of the score, the p-value and the alarm of each row of a frame."""
         score, _ = self._scored(rows)

@@ -18,12 +18,21 @@ class PyODDetector:
     and `labels_` are those of the calibration, and scores above `threshold_` are outliers.
 
     Zhao, Nasrullah & Li, PyOD: A Python Toolbox for Scalable Outlier Detection (2019).
+
+    >>> import flowkit, pandas  # doctest: +SKIP
+    >>> rows = pandas.DataFrame({"size": [1, 3, 2] * 50, "kind": ["b", "a", "b"] * 50})  # doctest: +SKIP
+    >>> flow = flowkit.fit_table(rows[:100], layers=2, epochs=2, verbose=0)  # doctest: +SKIP
+    >>> flow.detector(rows[100:], false_alarms=0.05).as_pyod().predict(rows[:2]).shape  # doctest: +SKIP
+    (2,)
     """
 
     def __init__(self, detector: "Detector") -> None:
         self.detector, self.contamination = detector, detector.false_alarms
         self.decision_scores_, self.threshold_ = detector.scores, detector.threshold
         self.labels_ = self._labels(detector.scores)
+
+    def __repr__(self) -> str:
+        return f"PyODDetector({self.detector})"
 
     def _labels(self, scores):
         return (scores > self.threshold_).astype(int)
