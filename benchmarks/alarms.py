@@ -116,13 +116,17 @@ def peers(train, scored, odd, seed):
     x, y = coded[: len(train)], coded[len(train) :]
     mean, std = x.mean(axis=0), np.where(x.std(axis=0) > 0, x.std(axis=0), 1.0)
     x, y = (x - mean) / std, (y - mean) / std
-    return {
-        peer: float(roc_auc_score(odd, maker.fit(x).decision_function(y)))
-        for peer, maker in zip(PEERS, makers, strict=True)
-    }
+    found = {}
+    for peer, maker in zip(PEERS, makers, strict=True):
+        maker.fit(x)
+        # ECOD ranks a row among those that it is scored with, too, so that many anomalies would be no rare rows.
+        parts = [y[[row]] for row in range(len(y))] if peer == "ECOD" else [y]
+        score = np.concatenate([maker.decision_function(part) for part in parts])
+        found[peer] = float(roc_auc_score(odd, score))
+    return found
 
 
-def as_markdown(records, tables=tuple(TABLES), seeds=3):
+def as_markdown(records, tables=tuple(TABLES), seeds=2):
     """Return the table of what was measured, means over seeds, and their mean over tables."""
     lines = [
         f"| table | rows | columns | anomalies | `detector` | {' | '.join(PEERS)} | alarms |",
@@ -146,7 +150,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
     add("--tables", nargs="+", choices=TABLES, default=list(TABLES), metavar="NAME")
-    add("--seeds", type=int, default=3)
+    add("--seeds", type=int, default=2)
     add("--data", default="data")
     add("--out", default=str(Path(__file__).parent / "alarms.jsonl"))
     add("--print", action="store_true")

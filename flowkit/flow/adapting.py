@@ -65,6 +65,8 @@ def by_weight(flow: "Flow", x: Any, context: Any, weights: np.ndarray) -> tuple[
 
     Whole weights are repetitions, if these are no more rows than the flow asks for.
     """
+    if not weights.any():  # those of a first batch
+        return x, context
     total, most = weights.sum(), _most(flow, x) or len(x)
     count = total if total <= most and (weights == np.rint(weights)).all() else most
     times = np.diff(np.rint(np.cumsum(weights) * (count / total)), prepend=0).astype(int)
