@@ -11,6 +11,7 @@ from flowkit.bijectors import Chain, SoftBounds
 from flowkit.conditioners import StandardizedContext
 from flowkit.contract.arguments import Between0And1, Count, Positive, checked, one_of, whole, words
 from flowkit.flow.flow import Flow
+from flowkit.flow.inputs import row_weights
 from flowkit.flow.seeding import fit_in_order, seeded
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
@@ -50,6 +51,7 @@ def posterior(
     batch_size: Count = 200,
     learning_rate: Positive = 1e-3,
     validation: Between0And1 = 0.1,
+    sample_weight: ArrayLike | None = None,
     seed: int = 0,
     verbose: int = 1,
     model: str = "nsf",
@@ -64,6 +66,8 @@ def posterior(
       n -> n rows. Draws of the posterior never leave the bounds of a prior that has any.
     - `pairs`: (theta, x), simulated before, in place of the first round's simulations. For one round neither simulator
       nor prior is needed then.
+    - `sample_weight`: a number from 0 up for each of the `pairs`, such as prior / proposal. By it a pair counts in
+      training and in held-out scores; simulations of later rounds count 1.
     - `simulations`: the number of all rounds together.
     - `method`: "npe" learns p(theta | x), neural posterior estimation; "nle" learns p(x | theta), neural likelihood
       estimation, for x that are vectors and a prior of known density, see `LikelihoodPosterior`.
@@ -94,16 +98,20 @@ def posterior(
     ((100, 2), True)
     """
     known = None if prior is None else as_prior(prior, features)
-    _refuse_missing(simulator, known, pairs, method, rounds, observation, embedding)
+    _refuse_missing(simulator, known, pairs, sample_weight, method, rounds, observation, embedding)
     rng = np.random.default_rng(seed)
-    size = simulations // rounds
+    size, weights = simulations // rounds, None
     if pairs is None:
         theta = known.draw(size, rng)
         x = simulated(simulator, theta)
     else:
         theta, x = given_pairs(pairs, None if known is None else known.features)
+        if sample_weight is not None:
+            weights = row_weights(sample_weight, len(theta), "posterior's sample_weight")
+            theta, x, weights = theta[weights > 0], x[weights > 0], weights[weights > 0]
         if known is None:  # a prior of which only these draws are known
-            known = Prior(theta.shape[1], lambda n, rng: theta[rng.integers(len(theta), size=n)])
+            first, share = theta, None if weights is None else weights / weights.sum()
+            known = Prior(theta.shape[1], lambda n, rng: first[rng.choice(len(first), size=n, p=share)])
     kind = Posterior if method == "npe" else LikelihoodPosterior
     what = "p(theta | x)" if method == "npe" else "p(x | theta)"
     found = None
@@ -111,6 +119,9 @@ def posterior(
         if found is not None:
             more = found.proposals(size, rng)
             theta, x = np.concatenate([theta, more]), np.concatenate([x, simulated(simulator, more)])
+            weights = None if weights is None else np.concatenate([weights, np.ones(size)])
+        if weights is not None:
+            weights = weights[np.isfinite(x).reshape(len(x), -1).all(axis=1)]
         theta, x = finite_pairs(theta, x, leave_out=method == "npe")
         with seeded(seed + number):
             flow = _flow(theta, x, known, method, embedding, model, options)
@@ -121,7 +132,10 @@ def posterior(
         order = rng.permutation(len(events))
         held = min(max(1, round(validation * len(events))), len(events) - 1)
         held, rows = order[:held], order[held:]
-        best = Validation(events[held], context[held], early_stopping=patience, keep_best=True)
+        own, others = (None, None) if weights is None else (weights[rows], weights[held])
+        best = Validation(
+            events[held], context[held], sample_weight=others, early_stopping=patience, keep_best=True
+        )
         batch = min(batch_size, len(rows))
         steps = -(-len(rows) // batch)
         decay = _DECAY / (learning_rate * steps)  # AdamW multiplies it by the rate in each step
@@ -133,6 +147,7 @@ def posterior(
             flow,
             events[rows],
             context[rows],
+            sample_weight=own,
             batch_size=batch,
             seed=seed + number,
             epochs=epochs,
@@ -148,8 +163,12 @@ def posterior(
     return found
 
 
-def _refuse_missing(simulator, prior, pairs, method, rounds, observation, embedding):
+def _refuse_missing(simulator, prior, pairs, weights, method, rounds, observation, embedding):
     """Raise ValueError for a call that lacks what its method and rounds need."""
+    if pairs is None and weights is not None:
+        raise ValueError(
+            "posterior: got sample_weight= without pairs, expected one with it. Pass pairs=(theta, x)."
+        )
     if pairs is None and (simulator is None or prior is None):
         raise ValueError(
             "posterior: got no pairs, expected a simulator and a prior. Pass both, or pairs=(theta, x)."
