@@ -71,7 +71,7 @@ def _filled(file, cells, filled, right):
         if not absent.any():
             continue
         gone, entries = right[absent].tolist(), filled[name].filter(polars.Series(absent))
-        if cells is not file.frame:
+        if cells[name].dtype == polars.String:
             entries = like_cells(entries, file.frame[name], cells[name], file.formats.get(name))
         column = np.asarray(cells[name].to_list(), object)
         column[gone] = list(entries)

@@ -10,7 +10,7 @@ from typing import Any
 from flowkit.data.written_numbers import NumberFormat, formats_of
 
 _DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d-%m-%Y", "%d/%m/%Y", "%d.%m.%Y")
-_TIMES = tuple(map("".join, product(" T", ("%H:%M:%S", "%H:%M", "%H:%M:%S.%f"), ("", "Z"))))
+_TIMES = tuple(map("".join, product(" T", ("%H:%M:%S", "%H:%M"), ("", "Z"))))
 
 
 def like_cells(
@@ -35,7 +35,8 @@ def like_cells(
     for entry in entries:
         kind = type(entry)
         if kind not in write:
-            write[kind] = _writer(kind, pairs, form)
+            alike = {entry: cell for entry, cell in pairs.items() if isinstance(entry, str) == (kind is str)}
+            write[kind] = _writer(kind, alike, form)
         found.append(None if entry is None else pairs.get(entry) or write[kind](entry))
     return found
 

@@ -199,7 +199,8 @@ def read_table(source: str | Path, known: Iterable[TypedColumns | None] = ()) ->
     """Return the mixed table in a .csv, .tsv or .parquet file.
 
     Words of `known` columns stay words, also those that are numbers, such as the zip code 12; of the others some
-    entries may be words, which are wrong. The first line of text holds names of columns, unless all of its entries are numbers: the names are then column_0, column_1, ...
+    entries may be words, which are wrong. The first line of text holds names of columns, unless all of its entries are
+    numbers: the names are then column_0, column_1, ...
 
     Raises FileNotFoundError if there is none, and FileError for a file that cannot be read or takes too much memory,
     and for names among which is a number.
