@@ -187,7 +187,7 @@ def _report(path, cells, formats, unclear):
     if unclear:
         listed = ", ".join(f"{name!r} ({example(name)!r})" for name in unclear)
         said.append(f"left as words, since a mark may stand between thousands or before decimals: {listed}")
-    warnings.warn(f"{path}: {'; '.join(said)}.", stacklevel=4)
+    warnings.warn(f"{path.name}: {'; '.join(said)}.", stacklevel=4)
 
 
 def _stripped(series, polars):
