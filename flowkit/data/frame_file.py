@@ -76,30 +76,32 @@ def read_table_file(path: Path, known: Mapping[str, str] | None = None) -> Table
     polars, known = importlib.import_module("polars"), known or {}
     words = [name for name, held in known.items() if held == "words"]
     how = {"infer_schema_length": None, "null_values": list(MISSING), "try_parse_dates": True}
-    how["schema_overrides"] = dict.fromkeys(words, polars.String)
+    how |= {"schema_overrides": dict.fromkeys(words, polars.String)}
     frame, named, delimiter = _read_text(path, how)
     frame = frame.with_columns(_stripped(series, polars) for series in frame if series.name not in words)
     texts = [series for series in frame if series.dtype == polars.String and series.name not in words]
+    new, formats = _written_numbers(path, frame, texts, known, delimiter)
+    mixed = [series for series in texts if series.name in known and series.name not in formats]
+    new += [_as_held(series, _reader(series, known[series.name], polars)) for series in mixed]
+    return TableFile(path, frame.with_columns(new), named, delimiter, formats)
+
+
+def _written_numbers(path, frame, texts, known, delimiter):
+    """Return (the columns of text that are numbers as people write them, as numbers, {name: format})."""
+    held = {series.name: known.get(series.name, "numbers") for series in texts}
     found = {
-        series.name: _formats_in(series, some=known.get(series.name) == "numbers")
+        series.name: _formats_in(series, some=series.name in known)
         for series in texts
-        if known.get(series.name, "numbers") == "numbers"
+        if held[series.name] == "numbers"
     }
     found = {name: formats for name, formats in found.items() if formats and not formats[0].plain}
-    formats = {}
-    if found:
-        cells = _read_text(path, {"infer_schema": False, "null_values": list(MISSING)})[0]
-        pointed = {
-            series.name: _formats_in(cells[series.name]) for series in frame if series.dtype.is_float()
-        }
-        formats, unclear = _settled(found, pointed, delimiter)
-        _report(path, cells, formats, unclear)
-        frame = frame.with_columns(_as_held(cells[name], form.read, polars) for name, form in formats.items())
-    mixed = [series for series in texts if series.name in known and series.name not in formats]
-    frame = frame.with_columns(
-        _as_held(series, _reader(series, known[series.name], polars), polars) for series in mixed
-    )
-    return TableFile(path, frame, named, delimiter, formats)
+    if not found:
+        return [], {}
+    cells = _read_text(path, {"infer_schema": False, "null_values": list(MISSING)})[0]
+    pointed = {series.name: _formats_in(cells[series.name]) for series in frame if series.dtype.is_float()}
+    formats, unclear = _settled(found, pointed, delimiter)
+    _report(path, cells, formats, unclear)
+    return [_as_held(cells[name], form.read) for name, form in formats.items()], formats
 
 
 def _reader(series, held, polars):
@@ -115,8 +117,9 @@ def _reader(series, held, polars):
     return lambda entry: float(entry) if is_number(entry) else None
 
 
-def _as_held(series, read, polars):
+def _as_held(series, read):
     """Return a column of text as what `read` makes of its entries; as objects if it returns None for some of them."""
+    polars = importlib.import_module("polars")
     entries = [None if entry is None else read(entry) for entry in series]
     odd = [entry if new is None else new for entry, new in zip(series, entries, strict=True)]
     if any(new is None and entry is not None for entry, new in zip(series, entries, strict=True)):

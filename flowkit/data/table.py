@@ -166,7 +166,7 @@ def _numbers(file):
 
     Raises FileError for what rounds, and for columns that hold neither numbers nor words.
     """
-    columns, words = list(file.frame), {}
+    columns, words = list(file.frame), dict[tuple[int, int], str]()
     for place, series in enumerate(columns):
         if str(series.dtype) == "String":
             odd = {row: entry for row, entry in enumerate(series) if entry and not is_number(entry)}
@@ -207,7 +207,7 @@ def read_table(source: str | Path, known: Iterable[TypedColumns | None] = ()) ->
     """
     path, _ = existing_path(source)
     kinds = [pair for columns in known if columns for pair in zip(columns.names, columns.types, strict=True)]
-    return read_table_file(path, {name: _held(kind) for name, kind in kinds})
+    return read_table_file(path, {str(name): _held(kind) for name, kind in kinds})
 
 
 def _held(kind):

@@ -63,7 +63,9 @@ def files(tmp_path_factory):
     rows.drop("size").write_parquet(folder / "less.parquet")
     written = rows.select("id", "kind", size="$" + pl.col("size").cast(str), wide="wide", gap="gap")
     written[0, "wide"] = None
-    written.with_columns(pl.col("wide").cast(str).fill_null("odd")).write_csv(folder / "written.csv", separator=";")
+    written.with_columns(pl.col("wide").cast(str).fill_null("odd")).write_csv(
+        folder / "written.csv", separator=";"
+    )
     np.save(folder / "numbers.npy", rng.normal(size=(60, 3)))
     (folder / "empty.csv").touch()
     os.mkfifo(folder / "pipe.csv")
@@ -206,7 +208,9 @@ def command_lines(draw):
     some = [
         param
         for param in COMMANDS[name]
-        if param.required or draw(st.integers(0, 4)) == 0 or (param.name in needed and draw(st.integers(0, 4)))
+        if param.required
+        or draw(st.integers(0, 4)) == 0
+        or (param.name in needed and draw(st.integers(0, 4)))
     ]
     wrong, words = draw(st.integers(0, 2 * len(some))), [name]
     for place, param in enumerate(some):
