@@ -1,11 +1,11 @@
 """Files of tables and images that commands write: .csv, .tsv, .parquet and .npz, each in a single step."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 
 from flowkit.app.failure import CommandError
-from flowkit.training.atomic import atomic_path
 
 TABLES = (".csv", ".tsv", ".parquet", ".npz")
 
@@ -31,6 +31,8 @@ def write_table(path, frame, delimiter=None, header=True):
 
     A .csv has semicolons if `delimiter` is one, otherwise commas. `header`: False leaves the names of columns out.
     """
+    from flowkit.training.atomic import atomic_path
+
     suffix = path.suffix.lower()
     if suffix == ".npz":
         write_arrays(path, {series.name: _array(series) for series in frame})
@@ -45,7 +47,7 @@ def write_table(path, frame, delimiter=None, header=True):
 
 def write_arrays(path, arrays):
     """Write an .npz file of {name: array}, whatever the names."""
-    import zipfile
+    from flowkit.training.atomic import atomic_path
 
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():

@@ -35,10 +35,15 @@ def like_cells(
     for entry in entries:
         kind = type(entry)
         if kind not in write:
-            alike = {entry: cell for entry, cell in pairs.items() if isinstance(entry, str) == (kind is str)}
+            alike = {old: cell for old, cell in pairs.items() if _family(type(old)) is _family(kind)}
             write[kind] = _writer(kind, alike, form)
         found.append(None if entry is None else pairs.get(entry) or write[kind](entry))
     return found
+
+
+def _family(kind):
+    """Return the class of entries that are written alike: words, truth values, dates or numbers."""
+    return next(family for family in (str, bool, date, object) if issubclass(kind, family))
 
 
 def _writer(kind, pairs, form):

@@ -114,7 +114,9 @@ def _reader(series, held, polars):
         days = (entries.str.to_date(pattern, strict=False) for pattern in patterns(time=False))
         best = min(itertools.chain(days, moments), key=lambda read: read.null_count())
         return dict(zip(series, best, strict=True)).get
-    return lambda entry: float(entry) if is_number(entry) else None
+    return lambda entry: (
+        int(entry) if entry.strip().isdecimal() else float(entry) if is_number(entry) else None
+    )
 
 
 def _as_held(series, read):
@@ -124,7 +126,7 @@ def _as_held(series, read):
     odd = [entry if new is None else new for entry, new in zip(series, entries, strict=True)]
     if any(new is None and entry is not None for entry, new in zip(series, entries, strict=True)):
         return polars.Series(series.name, odd, polars.Object)
-    whole = all(isinstance(entry, int | None) and abs(entry or 0) < 2**63 for entry in entries)
+    whole = all(entry is None or (type(entry) is int and abs(entry) < 2**63) for entry in entries)
     return polars.Series(series.name, entries, polars.Int64 if whole else None, strict=False)
 
 
