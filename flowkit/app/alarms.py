@@ -62,8 +62,7 @@ def alarm_columns(
         name: [first.get(row, {}).get(name, "") for row in range(len(rows))]
         for name in ("column", "expected")
     }
-    p_values = [f"{value:.6g}" for value in found["p_value"]]
-    return {"p_value": p_values, "is_outlier": found["is_outlier"].to_list(), **words}
+    return {"p_value": found["p_value"].to_list(), "is_outlier": found["is_outlier"].to_list(), **words}
 
 
 def _held_out(folder, rows_of):

@@ -4,12 +4,14 @@ import contextlib
 import ctypes
 import os
 import sys
+import threading
 import warnings
 
 from flowkit._engine import require_engine
 from flowkit.app import failure, interrupt
-from flowkit.app.failure import CommandError, say
+from flowkit.app.failure import CommandError, note
 
+_LONG = 2  # seconds without a word
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's mallopt
 _HIDE_GPUS = ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES")
 
@@ -31,9 +33,27 @@ def use(backend, *, trains=False, shares=False):
     # By default threads of PyTorch spin after each small operation: nine times the processor time on two busy cores.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     require_engine()
-    if "keras" not in sys.modules and os.environ.get("RANK", "0") in ("0", ""):  # which takes some seconds
-        say(f"starting {os.environ['KERAS_BACKEND']}")
     keep_freed_memory()
+    with _announced(f"starting {os.environ['KERAS_BACKEND']}"):
+        _start(trains, shares)
+    interrupt.check()  # an exception may have been dropped meanwhile
+
+
+@contextlib.contextmanager
+def _announced(message):
+    """Print `message` in the main process if the block takes long."""
+    timer = threading.Timer(_LONG, note, [message])
+    timer.daemon = True
+    if os.environ.get("RANK", "0") in ("0", ""):
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _start(trains, shares):
+    """Import the backend and start it, in a group of processes after joining it."""
     from flowkit.engines import engine, spare_tensorflow
 
     spare_tensorflow()
@@ -48,7 +68,6 @@ def use(backend, *, trains=False, shares=False):
     elif not shares:
         main_alone()
     engine.devices()  # starts the backend
-    interrupt.check()  # an exception may have been dropped meanwhile
 
 
 def _launch():
@@ -68,7 +87,7 @@ def main_alone():
         return
     if launch.rank:
         raise CommandError("", 0)
-    say(
+    note(
         f"note: this command works in one process: of the {launch.processes} that {launch.launcher} has started the "
         "others have nothing to do"
     )
@@ -95,7 +114,7 @@ def note_missed_gpu():
     build = engine.gpu_build()
     hidden = any(os.environ.get(name) in ("", "-1") for name in _HIDE_GPUS)
     if build is not None and not hidden and all(device.startswith("cpu") for device in engine.devices()):
-        say(
+        note(
             f"note: training is on CPU: {engine.name} {engine.version()} is built for {build}, and finds no "
             "GPU; CUDA_VISIBLE_DEVICES= in the environment says that none is wanted"
         )

@@ -13,6 +13,7 @@ from typer import Argument, Option
 
 from flowkit._engine import installed, pip_install, run_on
 from flowkit.app.backend import main_alone
+from flowkit.app.commands import Json
 from flowkit.app.failure import CommandError, debugging
 
 _WORKER = "import sys; from flowkit.testing.processes import report; report(*sys.argv[1:])"
@@ -25,13 +26,16 @@ def _shapes(text):
 
 def check(
     target: Annotated[str, Argument(metavar="MODULE:NAME", help="A bijector, as mypkg.twist:Twist.")],
-    backends: Annotated[str | None, Option(help="With commas between them. Default: the one in use.")] = None,
+    backends: Annotated[
+        str | None,
+        Option("--backends", "--backend", help="With commas between them. Default: the one in use."),
+    ] = None,
     examples: Annotated[int | None, Option(min=1, help="Examples for each clause.")] = None,
     event_shapes: Annotated[
         Any, Option(parser=_shapes, metavar="3;8,8,3", help="Event shapes. Default: found by trial.")
     ] = None,
     profile: Annotated[str, Option(help="How much is asked: fast, full or thorough.")] = "full",
-    json_: Annotated[bool, Option("--json", help="Print JSON in place of a table.")] = False,
+    json_: Json = False,
 ):
     """Hold a bijector to its contract: exit code 1 if a promise is broken."""
     chosen = backends.split(",") if backends else [os.environ.get("KERAS_BACKEND") or "jax"]

@@ -3,7 +3,10 @@
 Each command is a function in a file of its name.
 """
 
+import functools
 import importlib
+import inspect
+import warnings
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +16,8 @@ from typer import Argument, Option
 import flowkit
 from flowkit._engine import ENGINES
 from flowkit._shipped import preset_folders, recipe_files
+from flowkit.app import failure
+from flowkit.app.failure import CommandError
 
 COMMANDS = (
     *("list", "train", "sample", "play", "evaluate", "score", "impute", "diagnose"),
@@ -22,11 +27,37 @@ COMMANDS = (
 
 def command_line(first: str | None) -> typer.Typer:
     """Return the command line; with the command `first` alone if there is one of that name, to import no others."""
-    app = typer.Typer(name="flowkit", no_args_is_help=True, pretty_exceptions_enable=False)
+    app = typer.Typer(
+        name="flowkit",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
     app.callback()(_options)
     for name in [first] if first in COMMANDS else COMMANDS:
-        app.command(name)(getattr(importlib.import_module(f"flowkit.app.{name}"), name))
+        app.command(name)(_with_quiet(getattr(importlib.import_module(f"flowkit.app.{name}"), name)))
     return app
+
+
+def _with_quiet(command):
+    """Return a command with --quiet, which all commands have."""
+
+    @functools.wraps(command)
+    def run(*arguments, quiet=False, **options):
+        with warnings.catch_warnings():
+            if quiet:
+                warnings.simplefilter("ignore")
+            failure.quiet = quiet
+            try:
+                return command(*arguments, **options)
+            finally:
+                failure.quiet = False
+
+    signature = inspect.signature(command)
+    last = inspect.Parameter("quiet", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Quiet)
+    run.__signature__ = signature.replace(parameters=[*signature.parameters.values(), last])
+    run.__annotations__ = {**command.__annotations__, "quiet": Quiet}
+    return run
 
 
 def _show_version(wanted: bool):
@@ -55,6 +86,23 @@ recipe_names = complete(recipe_files)
 def new_file(help):
     """Return the option -o for a file to write."""
     return Option("-o", "--output", help=help, dir_okay=False)
+
+
+def new_folder(help, *names):
+    """Return the option -o, or one of the older `names`, for a folder to write."""
+    return Option(*names, "-o", "--output", help=help, file_okay=False)
+
+
+def one_of_both(argument, option, name, expected=None):
+    """Return the value of an argument, or of the option --`name` in place of it.
+
+    Raises a CommandError for both, and for neither if one is `expected`.
+    """
+    if argument is not None and option is not None:
+        raise CommandError(f"--{name}: got {argument} and --{name} {option}, expected one of them")
+    if argument is None and option is None and expected is not None:
+        raise CommandError(f"--{name}: got none, expected {expected}")
+    return option if argument is None else argument
 
 
 def numbers(text):
@@ -90,8 +138,10 @@ Json = Annotated[bool, Option("--json", help="Print JSON.")]
 Label = Annotated[
     str | None, Option(help="A class of a class-conditional flow, by number from 0 or by name.")
 ]
-Table = Annotated[str, Argument(help="A table with the columns that the flow was trained on.")]
+Quiet = Annotated[bool, Option("--quiet", "-q", help="Print results and errors alone.")]
+Force = Annotated[bool, Option("--force", help="Replace what was written there before.")]
+Seed = Annotated[int, Option(min=0, help="The same seed gives the same draws.")]
 Draws = Annotated[int, Option(min=1, help="Draws of noise: more give a tighter bound.")]
-Data = Annotated[
-    str | None, Option(help="A data set by name, a folder or file of images, or a table.", metavar="SOURCE")
-]
+_SOURCE = "A data set by name, a folder or file of images, or a table."
+Source = Annotated[str | None, Argument(help=_SOURCE, metavar="DATA", show_default=False)]
+Data = Annotated[str | None, Option("--data", help=f"{_SOURCE} The same as DATA.", metavar="SOURCE")]

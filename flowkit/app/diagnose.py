@@ -8,27 +8,26 @@ from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.commands import Backend, Data, Json, Run
+from flowkit.app.commands import Backend, Data, Json, Run, Seed, Source, new_folder, one_of_both
 
 
 def diagnose(
     run: Run,
-    data: Data = None,
-    output: Annotated[
-        Path | None,
-        Option("-o", "--output", help="Folder to write. Default: RUN/diagnostics.", file_okay=False),
-    ] = None,
+    data: Source = None,
+    data_: Data = None,
+    output: Annotated[Path | None, new_folder("Folder to write. Default: RUN/diagnostics.")] = None,
     rows: Annotated[int, Option(min=2, help="At most so many test images, or rows of a table.")] = 1000,
     samples: Annotated[int, Option(min=100, help="Samples to compare with.")] = 1000,
     outside: Annotated[str | None, Option(metavar="SOURCE", help="Data of another kind.")] = None,
     background: Annotated[
         str | None, Option(metavar="RUN", help="A flow of more general data, to compare likelihoods with.")
     ] = None,
-    seed: Annotated[int, Option(min=0, help="The same seed gives the same numbers.")] = 0,
+    seed: Seed = 0,
     json_: Json = False,
     backend: Backend = None,
 ):
     """Report whether a flow is any good: latents, coverage, round trips, memorisation, other data."""
+    data = one_of_both(data, data_, "data")
     use(backend)
     from flowkit.app.trained import data_of, kind_of_flow, loaded
 

@@ -6,24 +6,31 @@ from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.commands import Backend, Data, Draws, Json, Run, print_json
+from flowkit.app.commands import Backend, Data, Draws, Json, Run, Source, one_of_both, print_json
 from flowkit.app.failure import together
+from flowkit.app.wrong_rows import Strict, right_rows
 
 _COUNTED = 64  # rows for which evaluations of a velocity field are counted
 
 
 def evaluate(
     run: Run,
-    data: Data = None,
+    data: Source = None,
+    data_: Data = None,
     samples: Draws = 1,
     levels: Annotated[bool, Option("--levels", help="Also print the bits of each level.")] = False,
+    strict: Strict = False,
     json_: Json = False,
     backend: Backend = None,
 ):
     """Print bits per dimension on the test split, with the standard error over images; of a table, nats.
 
+    Rows of a table with an entry that the flow excludes, or a missing one in a column that had none in training, are
+    skipped: the mean is that of the others.
+
     In several processes, torchrun -m flowkit evaluate ..., each scores its part.
     """
+    data = one_of_both(data, data_, "data")
     use(backend, shares=True)
     from flowkit.app.trained import data_of, kind_of_flow, loaded
 
@@ -32,10 +39,16 @@ def evaluate(
         kind = kind_of_flow(flow, folder.name)
         # The test rows of the training data, wherever they lie now; of another table all rows, unless it has its own.
         test = kind.rows == "images" or data is None or _same_data(folder, flow, kind, data)
-        rows = data_of(folder, flow, "test", data) if test else kind.of_source(flow, data, "test", cut=False)
+        if test:
+            rows, wrong = data_of(folder, flow, "test", data), {}
+        else:
+            rows, wrong = kind.rows_of(flow, data)
+            rows = rows.take(right_rows(wrong, len(rows), data, strict))
         x, context = kind.given(flow, rows)  # raises for other data
     mean, error = kind.mean_score(flow, x, context, samples)
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
+    if wrong:
+        found["skipped"] = len(wrong)
     if not flowkit.distributed.is_main():
         return
     if (evaluations := _evaluations(flow, x, context)) is not None:

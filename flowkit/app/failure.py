@@ -9,6 +9,7 @@ from flowkit._printable import printable
 
 BAD_INPUT, FAILED = 2, 1
 
+quiet = False  # True if only results and errors are printed
 process = None  # the number of this process in a group
 told_to_all = False  # True if all processes of the group end for the same reason
 
@@ -82,6 +83,18 @@ def say(message):
     """Print one line on standard error, after the program's name, and the process's if it is not the main one."""
     who = f"process {process}: " if process else ""
     print(f"flowkit: {who}{_in_one_line(message)}", file=sys.stderr, flush=True)
+
+
+def note(message):
+    """Print one line as `say` does, unless --quiet."""
+    if not quiet:
+        say(message)
+
+
+def progress(*lines):
+    """Print lines about what a command does, unless --quiet."""
+    if not quiet:
+        print(*lines, sep="\n", flush=True)
 
 
 def _in_one_line(message):

@@ -6,28 +6,36 @@ from typing import Annotated
 from typer import Option
 
 from flowkit.app.backend import use
-from flowkit.app.commands import Backend, Run, Table, new_file
+from flowkit.app.commands import Backend, Data, Run, Seed, Source, new_file, one_of_both
 from flowkit.app.failure import CommandError
-from flowkit.app.sample import refuse_overwriting, save_frame
+from flowkit.app.write import TABLES, cells_for, check_output, write_table
+from flowkit.app.wrong_rows import Strict, right_rows
 
 
 def impute(
     run: Run,
-    data: Table,
-    output: Annotated[Path, new_file("The .csv file to write.")] = Path("filled.csv"),
+    data: Source = None,
+    data_: Data = None,
+    output: Annotated[Path, new_file("The .csv, .tsv, .parquet or .npz file to write.")] = Path("filled.csv"),
     sweeps: Annotated[
         int,
         Option(min=1, help="Sweeps over the missing entries; with more, draws depend less on their start."),
     ] = 5,
-    seed: Annotated[int, Option(min=0, help="Other seeds give other draws.")] = 0,
+    seed: Seed = 0,
+    strict: Strict = False,
     backend: Backend = None,
 ):
-    """Fill the missing entries of a table by draws from their density given the other entries of the row."""
-    refuse_overwriting(output, data)
+    """Fill the missing entries of a table by draws from their density given the other entries of the row.
+
+    All other entries stay as the file has them, and draws are written as the others of their column. A row with an
+    entry that the flow excludes, such as a number out of its range, is skipped, and keeps its missing entries.
+    """
+    source = one_of_both(data, data_, "data", "a table with the columns that the flow was trained on")
+    check_output(output, TABLES, source)
     use(backend)
+    from flowkit.app.tables import columns_read
     from flowkit.app.trained import loaded
-    from flowkit.data.column_types import absent_of
-    from flowkit.data.table import read_frame
+    from flowkit.data.table import coded_rows, read_table
     from flowkit.tables import TableFlow
 
     _, flow = loaded(run)
@@ -36,17 +44,41 @@ def impute(
             f"{run}: got another flow, expected a flow of a table whose columns have types. Train one by "
             "flowkit train table."
         )
-    known = [columns for columns in (flow.columns, flow.context_columns) if columns]
-    frame = read_frame(data, known)
-    names = {name for columns in known for name in columns.names}
+    known = [flow.columns, flow.context_columns]
+    file = read_table(source, known)
     try:
-        filled = flow.impute(
-            frame[[name for name in frame.columns if name in names]], sweeps=sweeps, seed=seed
-        )
+        _, wrong = coded_rows(file.frame, *known, source, gaps=True)
+        right = right_rows(wrong, len(file.frame), source, strict)
+        filled = flow.impute(file.rows(right, columns_read(flow)), sweeps=sweeps, seed=seed)
     except ValueError as error:
-        raise CommandError(f"{data}: {error}") from error
-    modelled = list(flow.columns.names)
-    count = sum(int(absent_of(series).sum()) for series in flow.columns.in_order(frame[modelled]))
-    save_frame(output, frame.with_columns(filled[modelled]))
-    print(f"filled {count:,} missing entries of {len(frame):,} rows")
+        raise CommandError(f"{source}: {error}") from error
+    cells = cells_for(file, output)
+    table, count = _filled(file, cells, filled[list(flow.columns.names)], right)
+    write_table(output, table, file.delimiter, file.named)
+    print(f"filled {count:,} missing entries of {len(right):,} rows")
     print(f"table {output}")
+
+
+def _filled(file, cells, filled, right):
+    """Return (the cells of a file with those of `filled` in place of missing ones in `right` rows, their number)."""
+    import numpy as np
+    import polars
+
+    from flowkit.data.cells import like_cells
+    from flowkit.data.column_types import absent_of
+    from flowkit.data.frame import Columns
+
+    count = 0
+    for series in Columns.of(filled).in_order(file.frame[filled.columns]):
+        name, absent = series.name, absent_of(series)[right]
+        if not absent.any():
+            continue
+        gone, entries = right[absent].tolist(), filled[name].filter(polars.Series(absent))
+        if cells[name].dtype == polars.String:
+            entries = like_cells(entries, file.frame[name], cells[name], file.formats.get(name))
+        column = np.asarray(cells[name].to_list(), object)
+        column[gone] = list(entries)
+        dtype = filled[name].dtype if cells[name].dtype == polars.Null else cells[name].dtype
+        cells = cells.with_columns(polars.Series(name, column.tolist(), dtype, strict=False))
+        count += len(gone)
+    return cells, count

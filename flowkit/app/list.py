@@ -1,20 +1,20 @@
-"""`flowkit list`: the recipes and trained flows that come with flowkit, with a line about each. Loads no backend."""
+"""`flowkit list`: the trained flows and recipes that come with flowkit, with a line about each. Loads no backend."""
 
 import json
 
 from flowkit._shipped import preset_folders, recipe_files
-from flowkit.app.commands import Json
+from flowkit.app.commands import Backend, Json
 from flowkit.presets.card import shown
 
-_USES = {"recipes": "flowkit train NAME", "trained": "flowkit sample NAME, and other commands"}
+_USES = {"trained": "flowkit sample NAME, and other commands", "recipes": "flowkit train NAME"}
 _UNITS = {"test_bits_per_dim": "bits/dim", "test_log_prob": "nats"}
 
 
-def list(json_: Json = False):
-    """List the recipes and the trained flows that come with flowkit."""
+def list(json_: Json = False, backend: Backend = None):
+    """List the trained flows and the recipes that come with flowkit."""
     found = {
-        "recipes": {name: _purpose(path) for name, path in recipe_files().items()},
         "trained": {name: _reached(folder) for name, folder in preset_folders().items()},
+        "recipes": {name: _purpose(path) for name, path in recipe_files().items()},
     }
     if json_:
         print(json.dumps(found, indent=2))

@@ -12,7 +12,8 @@ from typing import Annotated, Any, ClassVar
 from typer import Option
 
 from flowkit.app.backend import use
-from flowkit.app.commands import Backend, Data, Run
+from flowkit.app.commands import Backend, Data, Run, Source, new_folder, one_of_both
+from flowkit.app.failure import progress
 from flowkit.app.preset import without_folder
 
 _CONNECTIONS = 32  # at once: a browser opens six
@@ -22,19 +23,20 @@ _BEST, _ITS_DATA = "glow/fashion-mnist-full", "fashion-mnist"  # some of the ima
 
 def play(
     run: Run = _BEST,
-    out: Annotated[
-        Path | None,
-        Option(help="A folder to write, for any server. Default: serve it at once.", file_okay=False),
+    data: Source = None,
+    data_: Data = None,
+    output: Annotated[
+        Path | None, new_folder("A folder to write, for any server. Default: serve it at once.", "--out")
     ] = None,
     port: Annotated[int, Option(min=0, max=65535, help="Where to serve it; 0 takes a free one.")] = 8000,
     ort: Annotated[
         Path | None,
         Option(metavar="DIR", exists=True, file_okay=False, help="onnxruntime-web/dist. Default: download."),
     ] = None,
-    data: Data = None,
     backend: Backend = None,
 ):
     """Make a page on which the flow runs in the browser: mix images or scale draws, move latents, read log p."""
+    data = one_of_both(data, data_, "data")
     use(backend)
     from flowkit import play
     from flowkit.app.tables import Tables
@@ -54,12 +56,13 @@ def play(
         test = kind.ordered(flow, test)
     temperature = 0.7 if recipe is None else recipe.sampling.temperature
     name = without_folder(run)  # others may see the page
-    print(f"exporting {name} to ONNX and reading its data, which takes a minute or so", flush=True)
+    progress(f"exporting {name} to ONNX and reading its data, which takes a minute or so")
     write = functools.partial(
         play.write_page, flow, train=train, test=test, name=name, temperature=temperature, ort=ort
     )
-    if out is not None:
-        print(f"page {write(out) / 'index.html'}  (for any static server: python -m http.server -d {out})")
+    if output is not None:
+        page = write(output) / "index.html"
+        print(f"page {page}  (for any static server: python -m http.server -d {output})")
         return
     with tempfile.TemporaryDirectory() as place, serving(write(Path(place) / "page"), port) as server:
         print(f"play http://127.0.0.1:{server.server_port}/  (Ctrl-C ends it)", flush=True)

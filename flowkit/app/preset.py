@@ -1,5 +1,6 @@
 """`flowkit preset RUN FOLDER`: a finished run becomes a preset, with the run's own numbers."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Annotated
@@ -8,7 +9,7 @@ import numpy as np
 from typer import Argument, Option
 
 from flowkit.app.backend import use
-from flowkit.app.commands import Backend
+from flowkit.app.commands import Backend, Force, new_folder, one_of_both
 
 _ROWS = 16  # kept with what log_prob says of them
 _PLACES = {"platform", "python", "numpy"}  # which describe the machine and not the flow
@@ -16,17 +17,23 @@ _PLACES = {"platform", "python", "numpy"}  # which describe the machine and not 
 
 def preset(
     run: Annotated[Path, Argument(metavar="RUN", help="The folder of a finished run.")],
-    folder: Annotated[Path, Argument(metavar="FOLDER", help="The preset, a new folder.", file_okay=False)],
+    folder: Annotated[
+        Path | None, Argument(metavar="FOLDER", help="The preset, a new folder.", file_okay=False)
+    ] = None,
+    output: Annotated[Path | None, new_folder("The same as FOLDER.")] = None,
     license_: Annotated[
         str | None, Option("--license", help="License of the weights, such as apache-2.0.")
     ] = None,
     description: Annotated[str | None, Option(help="The first lines of the README.")] = None,
+    force: Force = False,
     backend: Backend = None,
 ):
     """Make a preset of a run: a folder with flow, recipe, numbers and a model card, to be shared."""
+    folder = one_of_both(folder, output, "output", "a new folder")
     use(backend)
     from flowkit.app.recipe import dumps
     from flowkit.app.run_folder import RunFolder
+    from flowkit.presets.folder import is_preset
 
     source = RunFolder(run)
     recipe, flow = source.recipe(), source.load_flow()
@@ -46,7 +53,12 @@ def preset(
     }
     rows, context = _rows(flow, recipe.sampling.temperature)
     about = {key: value for key, value in about.items() if value is not None}
-    flow.save_to_preset(folder, rows=rows, context=context, about=about, extra=extra)
+    replaced = force and is_preset(folder)
+    new = folder.with_name(f".{folder.name}.partial-preset") if replaced else folder
+    flow.save_to_preset(new, rows=rows, context=context, about=about, extra=extra)
+    if replaced:
+        shutil.rmtree(folder)
+        new.rename(folder)
     print(f"preset {folder}")
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 from flowkit.app.failure import CommandError
@@ -62,25 +63,28 @@ class RunFolder:
             if descriptor is not None:
                 os.close(descriptor)
 
-    def check(self, recipe, resume):
-        """Raise a CommandError if the folder is taken: by other files, by a run if `resume` is
-        not given, or by a run of another recipe. More epochs than the run's own are no difference.
+    def check(self, recipe, resume, force=False):
+        """Raise a CommandError if the folder is taken: by other files, by a run without `resume` or `force`, or with
+        `resume` by a run of another recipe. More epochs than the run's own are no difference.
         """
         if self.recipe_path.exists():
-            if not resume:
+            if not (resume or force):
                 raise CommandError(
-                    f"{self.path} holds a run already: say --resume to go on with it, or choose another "
-                    "folder with --out"
+                    f"{self.path} holds a run already: say --resume to go on with it, --force to replace it, or choose "
+                    "another folder with --out"
                 )
-            self._check_same(recipe)
+            if resume:
+                self._check_same(recipe)
         elif self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir()):
             raise CommandError(f"{self.path} holds other files: choose another folder with --out")
 
-    def begin(self, recipe):
-        """Write the recipe with all its values, and clear away what a killed run has half written.
+    def begin(self, recipe, force=False):
+        """Write the recipe with all its values, and clear away what a killed run has half written, with `force` all.
 
         Call after all checks pass: until then, nothing in the folder changes.
         """
+        for path in self.path.iterdir() if force else ():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         for folder in (self.path, self.samples_folder):
             remove_leftovers(folder)
         with atomic_path(self.recipe_path) as temporary:

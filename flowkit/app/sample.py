@@ -1,15 +1,18 @@
-"""`flowkit sample`: a picture of what a flow has learned; for a table, more rows of it."""
+"""`flowkit sample`: images that a flow has learned, as one picture or each alone; for a table, more rows of it."""
 
-import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from typer import Option
 
 import flowkit
 from flowkit.app.backend import use
-from flowkit.app.commands import Backend, Label, Run, new_file, numbers
+from flowkit.app.commands import Backend, Label, Run, Seed, numbers
 from flowkit.app.failure import CommandError, on_main, together
+from flowkit.app.write import TABLES, cells_for, check_output, write_arrays, write_table
+from flowkit.app.wrong_rows import Strict, right_rows
 
 
 def sample(
@@ -19,15 +22,24 @@ def sample(
         Any,
         Option(parser=numbers, metavar="T", help="Spread of latents, or by level. Default: the recipe's."),
     ] = None,
-    output: Annotated[Path | None, new_file("The .png file to write; of a table, .csv.")] = None,
+    output: Annotated[
+        Path | None,
+        Option(
+            "-o",
+            "--output",
+            help="Of a table a .csv, .tsv, .parquet or .npz file. Of images one picture, a .png; all of them, an .npz; "
+            "or a folder, for a .png of each, in a folder of its class.",
+        ),
+    ] = None,
     label: Label = None,
-    seed: Annotated[int, Option(min=0, help="The same seed gives the same samples.")] = 0,
+    seed: Seed = 0,
     given: Annotated[str | None, Option(metavar="FILE", help="A table of the given columns.")] = None,
     where: Annotated[
         list[str] | None,
         Option(metavar="COLUMN=ENTRY", help="Of a table: draw rows with this entry. May be repeated."),
     ] = None,
-    zoom: Annotated[int | None, Option(min=1, max=64, help="Width of each pixel of an image.")] = None,
+    zoom: Annotated[int | None, Option(min=1, max=64, help="Width of each pixel of a picture.")] = None,
+    strict: Strict = False,
     backend: Backend = None,
 ):
     """Draw samples of a trained flow, as one picture; of a table, as one more table.
@@ -36,57 +48,46 @@ def sample(
     """
     use(backend, shares=True)
     from flowkit.app.trained import given_label, kind_of_flow, loaded
-    from flowkit.training import save_png
 
     folder, flow = loaded(run)
     recipe = folder.recipe()
     with together():
         kind = kind_of_flow(flow, run)
         images, output = kind.rows == "images", output or folder.path / kind.samples
-        _check(run, flow, kind, output, zoom)
-        context = _rows(flow, given, output)
+        _check(run, flow, images, output, zoom, given)
+        rows = None if given is None else _given_rows(flow, given, output, strict)
         fixed = _fixed(flow, where or [], temperature)
-        if label is not None:
-            context = given_label(flow, label, folder)
+        context = None if label is None else given_label(flow, label, folder)
     spread = temperature[0] if temperature and len(temperature) == 1 else temperature
     if spread is None:
         spread = 1.0 if recipe is None else recipe.sampling.temperature
     how = {"seed": seed, "where": fixed} if fixed else {"temperature": spread, "seed": seed, "spread": True}
     if images:
-        picture = _picture(flow, count, context, zoom, how)
-        on_main(lambda: save_png(output, picture))
+        save = _drawn_images(flow, count, context, output, zoom, how)
     else:
-        drawn = flow.sample(count, context, **how)
-        on_main(lambda: _save_rows(output, flow, drawn))
+        save = _drawn_rows(flow, count, rows, output, how)
+    on_main(save)
     if flowkit.distributed.is_main():
         print(f"samples {output}")
 
 
-def _check(run, flow, kind, output, zoom):
+def _check(run, flow, images, output, zoom, given):
     """Raise a CommandError for a flow without samples to save, and for options that do not fit it."""
-    wanted, images = Path(kind.samples).suffix, kind.rows == "images"
     if images and flow.dequantize is None:
         raise CommandError(f"{run}: got a flow of other values, expected one of stored images or of tables")
-    if output.suffix.lower() != wanted:
-        raise CommandError(f"--output: got {output}, expected a name that ends in {wanted}")
+    check_output(output, (".png", ".npz", "") if images else TABLES, given)
+    if images and not output.suffix and output.is_dir() and any(output.iterdir()):
+        raise CommandError(f"--output: got {output}, a folder with files in it, expected a new one")
     if zoom is not None and not images:
         raise CommandError(f"--zoom: got a flow of tables, {run}, expected a flow of images")
-
-
-def _rows(flow, given, output):
-    """Return the frame of --given for a flow of a conditional table, None for another flow."""
-    from flowkit.data.table import read_frame
-
+    if zoom is not None and output.suffix.lower() == ".npz":
+        raise CommandError(f"--zoom: got {output}, expected pictures, a .png or a folder")
     known = getattr(flow, "context_columns", None)
     if (known is None) != (given is None):
         expected = (
             "no table" if known is None else f"a table of the columns {', '.join(map(str, known.names))}"
         )
         raise CommandError(f"--given: got {given or 'no table'}, expected {expected}")
-    if given is None:
-        return None
-    refuse_overwriting(output, given)
-    return read_frame(given, [known])[list(known.names)]
 
 
 def _fixed(flow, words, temperature):
@@ -115,56 +116,68 @@ def _fixed(flow, words, temperature):
     return found
 
 
-def _picture(flow, count, context, zoom, how):
-    """Return the picture of samples, each class beside its number unless the class is given."""
+def _given_rows(flow, path, output, strict):
+    """Return (right rows of the table of --given, the same as they are written to `output`, the table's delimiter)."""
+    from flowkit.data.table import read_table
+
+    known = flow.context_columns
+    file, names = read_table(path, [known]), list(known.names)
+    frame = file.frame[[name for name in file.frame.columns if name in names]]
+    rows = right_rows(known.coded(frame)[1], len(frame), path, strict).tolist()
+    return file.rows(rows, names), cells_for(file, output)[rows][names], file.delimiter
+
+
+def _drawn_rows(flow, count, given, output, how):
+    """Draw rows; return a function that writes them, with as many digits as their numbers differ in."""
+    import polars
+
+    frame, cells, delimiter = given or (None, None, None)
+    if flow.columns is not None:
+        names = tuple(map(str, flow.columns.names))
+        flow.columns = replace(flow.columns, names=names, library="polars")
+    drawn = flow.sample(count, frame, **how)
+    named = flow.columns is not None
+    table = drawn if named else polars.DataFrame(np.asarray(drawn))
+    if given is not None:
+        table = table.with_columns(list(polars.concat([cells] * count)))
+    return lambda: write_table(output, table, delimiter, named)
+
+
+def _drawn_images(flow, count, context, output, zoom, how):
+    """Draw images; return a function that writes them, as one picture unless `output` is an .npz file or a folder."""
     from flowkit import training
     from flowkit.app.images import stored_levels
     from flowkit.training.pictures import class_places, titled
 
-    levels = stored_levels(flow)
-    if context is not None:
-        images = flow.sample(count, context, **how)[:, 0]
-        return training.enlarged(training.image_grid(images, levels=levels), zoom)
-    grid = training.sample_grid(flow, count, classes=flow.num_classes, levels=levels, **how)
-    picture = training.enlarged(grid, zoom)
-    if not flow.num_classes:
-        return picture
-    return titled(picture, [str(label) for label in class_places(count, flow.num_classes)[:, 0]])
-
-
-def _save_rows(path, flow, drawn):
-    """Write samples of a table: a frame, or an array with as many digits as its numbers differ in."""
-    import numpy as np
-
-    from flowkit.data.frame import is_frame
-
-    if is_frame(drawn):
-        save_frame(path, drawn)
+    levels, classes = stored_levels(flow), flow.num_classes if context is None else None
+    if output.suffix.lower() == ".png":
+        if context is None:
+            grid = training.sample_grid(flow, count, classes=classes, levels=levels, **how)
+        else:
+            grid = training.image_grid(flow.sample(count, context, **how)[:, 0], levels=levels)
+        picture = training.enlarged(grid, zoom)
+        if classes:
+            picture = titled(picture, [str(label) for label in class_places(count, classes)[:, 0]])
+        return lambda: training.save_png(output, picture)
+    if classes:
+        labels = np.arange(count) * classes // count
+        images = flow.sample(1, labels, **how)[0]
     else:
-        save_table(path, flow.columns and flow.columns.names, np.asarray(drawn).astype(str))
+        images = flow.sample(count, context, **how)
+        images = images if context is None else images[:, 0]
+        labels = None if context is None else np.repeat(context, count)
+    if output.suffix:
+        return lambda: write_arrays(
+            output, {"images": images} | ({} if labels is None else {"labels": labels})
+        )
+    return lambda: _save_folder(output, images, labels, levels, zoom)
 
 
-def refuse_overwriting(output, table):
-    """Raise a CommandError if a file to write is the table that is read."""
-    if output.resolve() == Path(table).resolve():
-        raise CommandError(f"--output: got the table {table} itself, expected another file.")
+def _save_folder(folder, images, labels, levels, zoom):
+    """Write each image as a .png file, in a folder of its class if it has one."""
+    from flowkit import training
 
-
-def save_frame(path, frame):
-    """Write a frame as .csv in a single step."""
-    import narwhals
-
-    from flowkit.training import atomic_path
-
-    with atomic_path(path) as temporary:
-        narwhals.from_native(frame).write_csv(temporary)
-
-
-def save_table(path, names, rows):
-    """Write rows as .csv, their names in the first line, in a single step."""
-    from flowkit.training import atomic_path
-
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerows([] if names is None else [names])
-        writer.writerows(rows)
+    for place, image in enumerate(images):
+        part = folder if labels is None else folder / str(labels[place])
+        picture = training.image_grid(image[None], levels=levels)
+        training.save_png(part / f"{place:05}.png", training.enlarged(picture, zoom or 1))

@@ -11,8 +11,8 @@ from flowkit.app.failure import RecipeError
 from flowkit.app.images import mean_and_error
 from flowkit.data.dataset import split_rows
 from flowkit.data.frame import is_frame
-from flowkit.data.table import SUFFIXES, read_frame, right_rows, typed_columns
-from flowkit.data.typed_columns import require_columns, wrong_entry
+from flowkit.data.table import SUFFIXES, coded_rows, read_frame, read_numbers, read_table, typed_columns
+from flowkit.data.typed_columns import refuse, require_columns, wrong_entry
 from flowkit.flow import inputs, scoring
 from flowkit.plots import types_of
 from flowkit.tables import TableFlow, table_flow
@@ -50,7 +50,9 @@ class Tables:
             columns, given = typed_columns(frame, table.types or {}, table.given, table.drop)
         except ValueError as error:
             raise RecipeError(f"{table.source}: {error}") from error
-        return _cut(right_rows(frame, columns, given, table.source), split, True, table.limit)
+        rows, wrong = coded_rows(frame, columns, given, table.source)
+        refuse(wrong, f"{table.source}: ")
+        return _cut(rows, split, table.limit)
 
     def trimmed(self, recipe, table):
         """Return the table as it is."""
@@ -124,37 +126,46 @@ class Tables:
 
     # A trained flow and data
 
-    def of_source(self, flow, source, split, *, cut=True, limit=None):
+    def of_source(self, flow, source, split, *, limit=None):
         """Return the table `source`; of a mixed one its first `limit` rows, in the codes of the flow's columns."""
         if not isinstance(flow, TableFlow):
-            return data.load_table(source, split, cut=cut, limit=limit)
-        known = flow.columns, flow.context_columns
-        table = right_rows(read_frame(source, known), *known, str(source))
-        return _cut(table, split, cut, limit)
+            return data.load_table(source, split, limit=limit)
+        table, wrong = self.rows_of(flow, source)
+        refuse(wrong, f"{source}: ")
+        return _cut(table, split, limit)
 
-    def scored(self, flow, source, samples):
-        """Return the log-likelihood of each row of `source`, the rows with -inf, and the columns that are not read.
-
-        Rows are {row: a wrong entry, in words}, columns {name: entries}.
-        """
+    def rows_of(self, flow, source):
+        """Return (all rows of `source` as the flow takes them, {row: its first wrong entry, in words})."""
         if isinstance(flow, TableFlow):
             known = flow.columns, flow.context_columns
-            frame = read_frame(source, known)
-            own, given = ([] if columns is None else list(columns.names) for columns in known)
-            unread = {name: frame[name].to_list() for name in frame.columns if name not in {*own, *given}}
-            rows, context = (frame[[name for name in frame.columns if name in some]] for some in (own, given))
-            return *flow.scored(rows, context if given else None, samples=samples), unread
-        table = self.ordered(flow, self.of_source(flow, source, "test", cut=False))
-        x, domain = table.values, flow.bijector.spec.domain
-        outside = inputs.outside(x, domain)
-        names, wrong = table.names or range(x.shape[1]), {}
-        for row, place in reversed(np.argwhere(outside).tolist()):
+            return coded_rows(read_frame(source, known), *known, str(source))
+        table, entries = read_numbers(source, "test", cut=False)
+        table, wrong = self.ordered(flow, table), {}
+        for row, entry in entries:
+            wrong.setdefault(row, entry)
+        domain = flow.bijector.spec.domain
+        names = table.names or range(table.values.shape[1])
+        for row, place in np.argwhere(inputs.outside(table.values, domain)).tolist():
             expected = f"one in {domain if domain.columns is None else domain.columns[place]}"
-            wrong[row] = wrong_entry(f"{x[row, place]:.10g}", names[place], row, expected)
-        scores, right = np.full(len(x), -np.inf), ~outside.any(axis=1)
-        if right.any():
-            scores[right] = flow.log_prob(x[right], samples=samples)
-        return scores, wrong, {}
+            entry = f"{table.values[row, place]:.10g}"
+            wrong.setdefault(row, wrong_entry(entry, names[place], row, expected))
+        return table, wrong
+
+    def scored(self, flow, source, samples):
+        """Return (log-likelihoods of the rows of `source`, {row: its wrong entry} of those with -inf, the file).
+
+        The file is None for a flow of numbers.
+        """
+        if isinstance(flow, TableFlow):
+            own, given = flow.columns, flow.context_columns
+            file = read_table(source, [own, given])
+            context = None if given is None else _some(file.frame, given)
+            return *flow.scored(_some(file.frame, own), context, samples=samples), file
+        table, wrong = self.rows_of(flow, source)
+        scores, right = np.full(len(table), -np.inf), np.setdiff1d(np.arange(len(table)), list(wrong))
+        if len(right):
+            scores[right] = flow.log_prob(table.values[right], samples=samples)
+        return scores, wrong, None
 
     def given(self, flow, table):
         """Return (entries in the order of the flow's columns, what it is conditioned on or None)."""
@@ -187,6 +198,15 @@ class Tables:
         return mean_and_error(-scoring.score_in_a_group(flow, x, context, samples)[1])
 
 
+def columns_read(flow):
+    """Return the names of the columns that a flow of a mixed table models or is conditioned on."""
+    return [name for columns in (flow.columns, flow.context_columns) if columns for name in columns.names]
+
+
+def _some(frame, columns):
+    return frame[[name for name in frame.columns if name in columns.names]]
+
+
 def has_types(recipe):
     """Return True if columns of the recipe's table have types: `data.types`."""
     table, name = recipe.data, recipe.model["name"]
@@ -204,6 +224,5 @@ def has_types(recipe):
     return asked or (table.types is not None and misfit is None)
 
 
-def _cut(table, split, cut, limit):
-    table = table.take(split_rows(len(table), split, Path(table.name))) if cut else table
-    return table if limit is None else table.take(np.arange(min(limit, len(table))))
+def _cut(table, split, limit):
+    return table.take(split_rows(len(table), split, Path(table.name))[:limit])

@@ -6,33 +6,41 @@ import re
 from pathlib import Path
 from typing import Annotated
 
+import rich.console
 from typer import Argument, Option
 
 import flowkit
-from flowkit.app import interrupt
+from flowkit.app import failure, interrupt
 from flowkit.app.backend import note_missed_gpu, use
-from flowkit.app.commands import Backend, Data, recipe_names
-from flowkit.app.failure import FAILED, CommandError, on_main, printable, say, together
+from flowkit.app.commands import Backend, Data, Force, Source, new_folder, one_of_both, recipe_names
+from flowkit.app.failure import FAILED, CommandError, note, on_main, printable, progress, together
 from flowkit.app.find import OWN, find
 
 
 def train(
     recipe: Annotated[str, Argument(help="A recipe, by file or name.", autocompletion=recipe_names)],
-    data: Data = None,
+    data: Source = None,
+    data_: Data = None,
     backend: Backend = None,
     epochs: Annotated[int | None, Option(help="Epochs in all, in place of the recipe's.")] = None,
+    seed: Annotated[
+        int | None, Option(min=0, help="Of weights, order and noise, in place of the recipe's.")
+    ] = None,
     precision: Annotated[str | None, Option(help="Of the networks: float32 or mixed_bfloat16.")] = None,
-    out: Annotated[
-        Path | None,
-        Option(help="The folder to write. Default: runs/ and the recipe's name.", file_okay=False),
+    output: Annotated[
+        Path | None, new_folder("The folder to write. Default: runs/ and the recipe's name.", "--out")
     ] = None,
     workers: Annotated[int, Option(min=1, help="Workers whose batches make one step.")] = 1,
     resume: Annotated[bool, Option("--resume", help="Go on from the run's checkpoint.")] = False,
+    force: Force = False,
     set_: Annotated[
         list[str] | None, Option("--set", metavar="KEY=VALUE", help="A value of the recipe: model.steps=8.")
     ] = None,
     dry_run: Annotated[
-        bool, Option("--dry-run", help="Print the recipe with each value that --set may change, and stop.")
+        bool,
+        Option(
+            "--dry-run", help="Print the recipe with each value that --set may change, and types, and stop."
+        ),
     ] = False,
     columns: Annotated[str | None, Option(help="Columns of a table to use: age,price.")] = None,
     drop: Annotated[str | None, Option(help="Columns of a table to leave out.")] = None,
@@ -48,9 +56,12 @@ def train(
 
     In several processes: torchrun --nproc-per-node 8 -m flowkit train ...
     """
+    data = one_of_both(data, data_, "data")
     find(recipe)  # a mistyped name is refused before the engine is loaded
     if recipe in OWN and data is None:
         raise CommandError(f"train {recipe}: got no --data, expected {OWN[recipe]}")
+    if resume and force:
+        raise CommandError("--force: got --resume too, expected one of them")
     use(backend, trains=True)
     from flowkit.app.experiment import for_workers, load
     from flowkit.app.images import Images
@@ -63,10 +74,11 @@ def train(
     for target in log or []:
         require(one_of("--log", target, tuple(TARGETS)))
     own_name = Path(recipe).stem if Path(recipe).suffix == ".toml" else recipe.replace("/", "-")
-    folder = RunFolder(out or Path("runs") / own_name)
+    folder = RunFolder(output or Path("runs") / own_name)
     # The path is absolute, so that the run can go on from another folder.
     source = data and flowkit.data.absolute(data)
     values = {"data.source": source, "training.epochs": epochs, "training.precision": precision}
+    values["training.seed"] = seed
     lists = {"data.columns": columns, "data.drop": drop, "data.given": given}
     values |= {key: value and value.split(",") for key, value in lists.items()}
     each = [part for text in types or [] for part in _parts(text)]
@@ -77,14 +89,22 @@ def train(
     chosen = for_workers(read_recipe(recipe, [*own.items(), *(set_ or []), *by_option]), workers)
     if dry_run:
         if flowkit.distributed.is_main():
-            if recipe == "table":
-                load(chosen, "train")  # raises for columns that are not there or have no type
             print(dumps(chosen), end="")
+            if recipe == "table":
+                print("", *(f"# {line}" for line in _types(load(chosen, "train"))), sep="\n")
         return
     if own and flowkit.distributed.is_main():
         values = ", ".join(f"{key} = {toml_value(chosen.flat()[key])}" for key in own)
-        print(f"chosen by the data: {values}; --set changes them", flush=True)
-    _train(chosen, folder, resume, log or [])
+        progress(f"chosen by the data: {values}; --set changes them")
+    _train(chosen, folder, resume, force, log or [])
+
+
+def _types(table):
+    """Return the lines of the table of the types of columns; none of a table without types."""
+    lines = [] if table.typed is None else str(table.typed).splitlines()
+    if table.given is not None:
+        lines.append(f"given: {', '.join(map(str, table.given.names))}")
+    return map(printable, lines)
 
 
 def _parts(text):
@@ -93,20 +113,17 @@ def _parts(text):
     return parts if all("=" in part for part in parts) else [text]
 
 
-def _train(recipe, folder, resume, logs):
+def _train(recipe, folder, resume, force, logs):
     from flowkit.app.experiment import build_flow, prepare
 
     main = flowkit.distributed.is_main()
     with contextlib.ExitStack() as held:
-        on_main(lambda: folder.check(recipe, resume))
+        on_main(lambda: folder.check(recipe, resume, force))
         if main:
-            print("reading the data and adapting the flow to them", flush=True)
+            progress("reading the data and adapting the flow to them")
         experiment = prepare(recipe)
         if main and getattr(experiment.train, "typed", None):
-            lines = str(experiment.train.typed).splitlines()
-            if experiment.train.given is not None:
-                lines.append(f"given: {', '.join(map(str, experiment.train.given.names))}")
-            print(*map(printable, lines), sep="\n", flush=True)
+            progress(*_types(experiment.train))
         held_out = _validation(experiment)
         checkpoint = flowkit.training.Resume(
             folder.path / "checkpoint.npz",
@@ -119,16 +136,17 @@ def _train(recipe, folder, resume, logs):
         with together():
             if main:
                 held.enter_context(folder.held())
-                folder.check(recipe, resume)  # again: another process may have trained meanwhile
-            checkpoint.load(experiment.flow)
+                folder.check(recipe, resume, force)  # again: another process may have trained meanwhile
+            if not force:
+                checkpoint.load(experiment.flow)
         # Nothing in the folder has changed so far, since each of these may raise.
-        on_main(lambda: folder.begin(recipe))
+        on_main(lambda: folder.begin(recipe, force))
         if main:
             note_missed_gpu()
-        progress = _fit(experiment, folder, checkpoint, resume, logs)
+        bar = _fit(experiment, folder, checkpoint, resume, logs)
         if main and held_out is not None and held_out.stopped_epoch:
             best = f"epoch {held_out.best_epoch + 1}" if held_out.best_epoch >= 0 else "the start"
-            print(f"stopped early: no better validation score since {best}", flush=True)
+            progress(f"stopped early: no better validation score since {best}")
         kind, trained = experiment.kind, experiment.flow
         scores = {
             split: kind.mean_score(trained, *kind.given(trained, rows))
@@ -137,7 +155,7 @@ def _train(recipe, folder, resume, logs):
         # A flow that was not compiled: the optimizer's moments would make the file three times the size.
         flow = build_flow(recipe, experiment.train)
         flow.set_weights(trained.get_weights())
-        on_main(lambda: _save(experiment, folder, flow, progress, held_out, scores))
+        on_main(lambda: _save(experiment, folder, flow, bar, held_out, scores))
         drawn = kind.drawn(experiment)  # last, since it may take more memory than there is
         flowkit.distributed.stop()
         if main:
@@ -167,11 +185,12 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
     done, step = checkpoint.epochs_done, experiment.batches.step
     if main and (done or step):
         place = f"step {step} of epoch {done + 1}" if step else f"epoch {done}"
-        print(f"going on from {place} of {folder.path}", flush=True)
+        progress(f"going on from {place} of {folder.path}")
     elif main and resumed:
-        say(f"note: {folder.path} holds no checkpoint yet: from the start")
+        note(f"note: {folder.path} holds no checkpoint yet: from the start")
     table = recipe.training
-    progress = flowkit.training.ProgressBar(table.batch_size, of=kind.rows)
+    console = rich.console.Console(quiet=True) if failure.quiet else None
+    bar = flowkit.training.ProgressBar(table.batch_size, of=kind.rows, console=console)
     shown = {"batch_size": table.batch_size, "config": recipe.flat(), **kind.live(experiment)} if logs else {}
     live = [flowkit.training.Log(name, folder.path / "logs" / name, **shown) for name in dict.fromkeys(logs)]
     callbacks = [
@@ -179,7 +198,7 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
         *checkpoint.callbacks,
         *kind.pictures(experiment, folder),
         flowkit.training.CSVLog(folder.log),
-        progress,
+        bar,
         *live,
     ]
     try:
@@ -196,11 +215,11 @@ def _fit(experiment, folder, checkpoint, resumed, logs):
         ended.told_to_all = bool(place)
         raise ended from None
     finally:
-        progress.close()
+        bar.close()
         for logger in live:
             logger.close()
     interrupt.check()
-    return progress
+    return bar
 
 
 def _share_signal():
@@ -211,7 +230,7 @@ def _share_signal():
             interrupt.hear_of(int(heard) or None)
 
 
-def _save(experiment, folder, flow, progress, held_out, scores):
+def _save(experiment, folder, flow, bar, held_out, scores):
     """Save the flow, its curves and its numbers, and print its test score."""
     from flowkit.app.info import facts
     from flowkit.training.atomic import atomic_path, json_text
@@ -248,8 +267,8 @@ def _save(experiment, folder, flow, progress, held_out, scores):
         "skipped_steps": sum(row.get("skipped") or 0 for row in log),
         "parameters": sum(math.prod(weight.shape) for weight in flow.trainable_weights),
         "seconds": round(sum(row.get("seconds") or 0 for row in log), 3),
-        f"{kind.rows}_per_second": round(progress.images_per_second, 1),
-        "first_step_seconds": progress.first_step and round(progress.first_step, 3),
+        f"{kind.rows}_per_second": round(bar.images_per_second, 1),
+        "first_step_seconds": bar.first_step and round(bar.first_step, 3),
         **facts(),
         "precision": training.precision,
     }

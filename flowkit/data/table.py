@@ -1,7 +1,8 @@
 """Tables from files: numbers from .csv, .tsv, .parquet, .npy and .npz; mixed ones, read by polars, as codes."""
 
+import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,18 +11,19 @@ import numpy as np
 
 from flowkit.contract.arguments import checked, shown
 from flowkit.data.bounded import FileError, NpzFile, check_bytes, map_npy
-from flowkit.data.column_types import Category
+from flowkit.data.column_types import Category, Date
 from flowkit.data.dataset import Limit, Split, split_rows
 from flowkit.data.frame import Columns
-from flowkit.data.frame_file import is_number, read_named
+from flowkit.data.frame_file import TableFile, is_number, read_table_file
 from flowkit.data.source import existing_path
-from flowkit.data.typed_columns import ContextColumns, TypedColumns, refuse, split_names
+from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names, wrong_entry
 
 SUFFIXES = (".csv", ".tsv", ".parquet")  # of files that may hold mixed tables
 _PAIRS = (("train", "test"), ("x_train", "x_test"))
 _READ = "a table, .csv, .tsv, .parquet, .npy or .npz"
+_FINITE = "finite numbers. Drop or fill in these rows, or leave the column out."
 _WORDS = (
-    "expected a number with a decimal point. Leave the column out, as pandas' frame.drop(columns=[...]) does, or train "
+    "a number with a decimal point. Leave the column out, as pandas' frame.drop(columns=[...]) does, or train "
     "a mixed table by flowkit train table."
 )
 _ROUNDED = "Subtract the least from all, or leave the column out if it numbers the rows."
@@ -108,8 +110,18 @@ def load_table(
         >>> load_table(path).names
         ('age', 'height')
     """
+    table, wrong = read_numbers(source, split, cut=cut, limit=limit)
+    for _, entry in wrong:
+        raise FileError(f"{table.name}: got {entry}")
+    return table
+
+
+def read_numbers(
+    source: str | os.PathLike, split: str, *, cut: bool = True, limit: int | None = None
+) -> tuple[Table, Iterator[tuple[int, str]]]:
+    """Return (the table, as `load_table` does, and (row, what is wrong, in words) of each entry that is not finite)."""
     path, key = existing_path(source)
-    values, names, whole = _read(path, split, key)
+    values, names, words, whole = _read(path, split, key)
     if values.ndim != 2 or 0 in values.shape or values.dtype.kind not in "iuf":
         raise FileError(
             f"{path}: got {values.dtype} of shape {values.shape}, expected a table of real numbers, (rows, columns). "
@@ -122,67 +134,87 @@ def load_table(
     if values.dtype.kind in "iu" and (values.max() > 2**53 or values.min() < -(2**53)):
         raise FileError(f"{path}: got whole numbers beyond 2^53, which float64 rounds. {_ROUNDED}")
     table = Table(np.asarray(values, "float64"), names, str(source))
-    if len(wrong := np.argwhere(~np.isfinite(table.values))):
-        row, column = map(int, wrong[0])
-        raise FileError(  # with the row in the file, which is not that in the split
-            f"{path}: got {table.values[row, column]} in column "
-            f"{column if names is None else repr(names[column])} of row {rows[row]}, counted from 0, expected finite "
-            "numbers. Drop or fill in these rows, or leave the column out."
-        )
-    return table
+    return table, _wrong_numbers(table, rows, words)
+
+
+def _wrong_numbers(table, rows, words):
+    """Yield (row, what is wrong) of each entry that is not finite; `rows` are those of the file, unlike in a split."""
+    for row, column in np.argwhere(~np.isfinite(table.values)).tolist():
+        place = int(rows[row])
+        word = words.get((place, column))
+        received = f"{table.values[row, column]}" if word is None else shown(word)
+        name = column if table.names is None else table.names[column]
+        yield row, wrong_entry(received, name, place, _FINITE if word is None else _WORDS)
 
 
 def _read(path, split, key):
-    """Return (entries, names of columns or None, True if the entries are those of both splits)."""
+    """Return (entries, names of columns or None, words among them by place, True if they are of both splits)."""
     suffix = path.suffix.lower()
     if suffix in SUFFIXES:
-        frame, named = read_named(path)
-        return _numbers(frame, path), tuple(frame.columns) if named else None, True
+        return *_numbers(read_table_file(path)), True
     if suffix == ".npy":
-        return map_npy(path), None, True
+        return map_npy(path), None, {}, True
     if suffix == ".npz":
         arrays = NpzFile(path)
         chosen, whole = arrays.choose(_PAIRS, split, key)
-        return arrays.read(chosen), None, whole
+        return arrays.read(chosen), None, {}, whole
     raise FileError(f"{path}: got another kind of file or a folder, expected {_READ}. {_ADVICE}")
 
 
-def _numbers(frame, path):
-    """Return the entries of a frame as float64, NaN for missing ones; raise FileError for words and what rounds."""
-    for series in frame:
-        name = series.name
-        words = series if str(series.dtype) == "String" else ()
-        found = ((row, entry) for row, entry in enumerate(words) if entry and not is_number(entry))
-        for row, entry in found:
-            raise FileError(
-                f"{path}: got {shown(entry)} in column {name!r} of row {row}, counted from 0, {_WORDS}"
-            )
+def _numbers(file):
+    """Return (entries of a file as float64, names or None, {(row, column): word}); NaN for missing ones and words.
+
+    Raises FileError for what rounds, and for columns that hold neither numbers nor words.
+    """
+    columns, words = list(file.frame), dict[tuple[int, int], str]()
+    for place, series in enumerate(columns):
+        if str(series.dtype) == "String":
+            odd = {row: entry for row, entry in enumerate(series) if entry and not is_number(entry)}
+            words |= {(row, place): entry for row, entry in odd.items()}
+            numbers = [
+                float(entry) if entry and row not in odd else math.nan for row, entry in enumerate(series)
+            ]
+            columns[place] = type(series)(series.name, numbers)
         if series.dtype.is_integer() and max(abs(series.max() or 0), abs(series.min() or 0)) > 2**53:
             raise FileError(
-                f"{path}: got whole numbers beyond 2^53 in column {name!r}, which float64 rounds. {_ROUNDED}"
+                f"{file.path}: got whole numbers beyond 2^53 in column {series.name!r}, which float64 rounds. "
+                f"{_ROUNDED}"
             )
     try:
-        return Columns.of(frame).values(frame)
+        values = Columns.of(file.frame).values(file.frame.with_columns(columns))
     except ValueError as error:
-        raise FileError(f"{path}: {error}") from None
+        raise FileError(f"{file.path}: {error}") from None
+    return values, tuple(file.frame.columns) if file.named else None, words
 
 
 # Mixed tables
 
 
 def read_frame(source: str | Path, known: Iterable[TypedColumns | None] = ()) -> Any:
-    """Return the polars frame of a .csv, .tsv or .parquet file, dates among its types.
+    """Return the polars frame of a .csv, .tsv or .parquet file, dates among its types: see `read_table`."""
+    return read_table(source, known).frame
 
-    Words of `known` columns stay words, also those that are numbers, such as the zip code 12. The first line of text
-    holds names of columns, unless all of its entries are numbers: the names are then column_0, column_1, ...
+
+def read_table(source: str | Path, known: Iterable[TypedColumns | None] = ()) -> TableFile:
+    """Return the mixed table in a .csv, .tsv or .parquet file.
+
+    Words of `known` columns stay words, also those that are numbers, such as the zip code 12; of the others some
+    entries may be words, which are wrong. The first line of text holds names of columns, unless all of its entries are
+    numbers: the names are then column_0, column_1, ...
 
     Raises FileNotFoundError if there is none, and FileError for a file that cannot be read or takes too much memory,
     and for names among which is a number.
     """
     path, _ = existing_path(source)
     kinds = [pair for columns in known if columns for pair in zip(columns.names, columns.types, strict=True)]
-    words = [name for name, kind in kinds if isinstance(kind, Category) and isinstance(kind.values[0], str)]
-    return read_named(path, words)[0]
+    return read_table_file(path, {str(name): _held(kind) for name, kind in kinds})
+
+
+def _held(kind):
+    """Return what a column of a type holds, in the words of `read_table_file`."""
+    if isinstance(kind, Category):
+        return {str: "words", bool: "truth"}.get(type(kind.values[0]), "numbers")
+    return "dates" if isinstance(kind, Date) else "numbers"
 
 
 def typed_columns(
@@ -197,16 +229,19 @@ def typed_columns(
     return inferred.some(names), inferred.some(given, ContextColumns)
 
 
-def right_rows(frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str) -> Table:
-    """Return the rows of a frame as a `Table` of codes. Columns that are not known are left out.
+def coded_rows(
+    frame: Any, columns: TypedColumns, given: ContextColumns | None, name: str, *, gaps: bool = False
+) -> tuple[Table, dict[int, str]]:
+    """Return (the rows of a frame as a `Table` of codes, {row: its first wrong entry, in words}).
 
-    Raises ValueError for a column that is not there, and for a wrong entry.
+    Columns that are not known are left out. With `gaps`, missing entries of `columns` are right and have the code NaN.
+    Raises ValueError for a column that is not there.
     """
 
     def of(kind):
-        return kind.coded(frame[[column for column in frame.columns if column in kind.names]])
+        known = frame[[column for column in frame.columns if column in kind.names]]
+        return kind.coded(known, gaps=gaps and kind is columns)
 
     values, wrong = of(columns)
     context, wrong_given = (None, {}) if given is None else of(given)
-    refuse(wrong_given | wrong, f"{name}: ")
-    return Table(values, columns.names, name, columns, context, given)
+    return Table(values, columns.names, name, columns, context, given), wrong_given | wrong

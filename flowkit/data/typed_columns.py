@@ -238,10 +238,14 @@ def _shown(entry):
 def refuse(wrong: Mapping[int, str], where: str = "") -> None:
     """Raise ValueError, with `where` and the first of them, for rows that the types of columns exclude."""
     if wrong:
-        raise ValueError(
-            f"{where}got {wrong[min(wrong)]}. Leave the row out, or train with another type of the column, types= "
-            "(--types)."
-        )
+        raise ValueError(where + refusal(wrong))
+
+
+def refusal(wrong: Mapping[int, str]) -> str:
+    """Return what is wrong with the first of {row: wrong entry, in words}, and what to do, unless the words say it."""
+    first = f"got {wrong[min(wrong)]}"
+    cure = ". Leave the row out, or train with another type of the column, types= (--types)."
+    return first if first.endswith(".") else first + cure
 
 
 def wrong_entry(received: str, column: Any, row: int, expected: str) -> str:

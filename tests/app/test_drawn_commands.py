@@ -61,6 +61,11 @@ def files(tmp_path_factory):
     rows.head(3).write_csv(folder / "few.csv")
     rows.with_columns(kind=pl.lit("new"), size=pl.lit(-9)).write_csv(folder / "new.csv")
     rows.drop("size").write_parquet(folder / "less.parquet")
+    written = rows.select("id", "kind", size="$" + pl.col("size").cast(str), wide="wide", gap="gap")
+    written[0, "wide"] = None
+    written.with_columns(pl.col("wide").cast(str).fill_null("odd")).write_csv(
+        folder / "written.csv", separator=";"
+    )
     np.save(folder / "numbers.npy", rng.normal(size=(60, 3)))
     (folder / "empty.csv").touch()
     os.mkfifo(folder / "pipe.csv")
@@ -168,27 +173,30 @@ NO_RUNS = [
 POOLS = {
     "run": (RUNS, NO_RUNS),
     "background": (RUNS, NO_RUNS),
-    "data": ([*TABLES, "digits", "pictures"], NO_TABLES),
+    **dict.fromkeys(["data", "data_"], ([*TABLES, "written.csv", "digits", "pictures"], NO_TABLES)),
     "given": (TABLES, NO_TABLES),
     "outside": ([*TABLES, "pictures"], NO_TABLES),
     "output": (
-        ["out.csv", "out.png", "out", "out.onnx"],
+        ["out.csv", "out.tsv", "out.parquet", "out.npz", "out.png", "out", "out.onnx"],
         ["none/out.csv", "few.csv", "picture.png/a.png", "images", ""],
     ),
     "count": (["1", "3"], ["0", "x"]),
     "samples": (["1", "100"], ["0", "x"]),
     "sweeps": (["1"], ["0", "x"]),
     "rows": (["2"], ["1", "x"]),
+    "folder": (["out"], ["images", "picture.png", ""]),
     "seed": (["0", "3", "99999999999999999999999"], ["-1", "1.5", "x", ""]),
     "temperature": (["0", "0.5"], ["1,2", "-1", "x", "nan", "inf", ""]),
     "zoom": (["1", "3"], ["0", "65", "x"]),
     "label": (["3"], ["x", "", "-1", "99"]),
+    "license_": (["mit"], [""]),
+    "description": (["One."], [""]),
     "what": (["encode", "log_prob"], ["x", ""]),
     "backend": (["torch"], ["theano", ""]),
 }
 COMMANDS = {
     name: get_command(command_line(name)).commands[name].params
-    for name in ("score", "impute", "sample", "evaluate", "diagnose", "export")
+    for name in ("score", "impute", "sample", "evaluate", "diagnose", "export", "preset")
 }
 
 
@@ -196,7 +204,14 @@ COMMANDS = {
 def command_lines(draw):
     """The words of a command: its arguments and some of its options, of which at most one is never right."""
     name = draw(st.sampled_from(sorted(COMMANDS)))
-    some = [param for param in COMMANDS[name] if param.required or draw(st.integers(0, 4)) == 0]
+    needed = ("data", "folder") if name in ("score", "impute", "preset") else ()
+    some = [
+        param
+        for param in COMMANDS[name]
+        if param.required
+        or draw(st.integers(0, 4)) == 0
+        or (param.name in needed and draw(st.integers(0, 4)))
+    ]
     wrong, words = draw(st.integers(0, 2 * len(some))), [name]
     for place, param in enumerate(some):
         if param.param_type_name == "option":
@@ -246,6 +261,11 @@ OPTIONS = [
     "--columns size,gap",
     "--given kind",
     "--resume",
+    "--force",
+    "--quiet",
+    "--seed 3",
+    "--seed x",
+    "-o out",
 ]
 OPTIONS += [
     "--types size=real,gap=[0,9]",
@@ -262,7 +282,7 @@ OPTIONS += [
     "--out pictures",
     "--out table.csv/run",
 ]
-OPTIONS += ["--out images", "--out images --resume"]
+OPTIONS += ["--out images", "--out images --resume", "--out images --force", "few.csv"]
 
 
 @st.composite

@@ -1,11 +1,17 @@
 """Tables from files: every kind that is read, and what is none."""
 
+import datetime
+
+import hypothesis
 import numpy as np
 import polars
 import pytest
+from hypothesis import strategies as st
 
 from flowkit.data import Columns, load_table
-from flowkit.data.table import read_frame
+from flowkit.data.cells import like_cells
+from flowkit.data.table import read_frame, read_table
+from flowkit.data.written_numbers import NumberFormat, formats_of
 
 pytestmark = pytest.mark.one_engine
 
@@ -47,7 +53,7 @@ def test_text_with_names_and_without(tmp_path, delimiter):
         ("a,b\n1,0.5,0.7\n", "got 3 entries in line 2, expected 2 .*row.names=FALSE"),
         ("a,b,c\n1,2,3\n\n4,5\n6,7,8\n", "got 2 entries in line 4, expected 3"),
         ("# mine\na,b\n1.5,2\n", "got 2 entries in line 2, expected 1 .* and no other lines"),
-        ("a;b\n1;2,5\n", "got '2,5' in column 'b' .* expected a number with a decimal point"),
+        ("a;b\n1;2,5 kg\n", "got '2,5 kg' in column 'b' .* expected a number with a decimal point"),
         ("a,b\n9007199254740993,1\n", "got whole numbers beyond 2\\^53 in column 'a', .* Subtract"),
         (",".join(f"c{i}" for i in range(10**5)) + "\n", "got 100,000 columns, expected at most 65,536"),
         ("a,b,a\n1,2,3\n", r"got 'a' more than once, expected a name of its own for each column\. Rename"),
@@ -180,3 +186,88 @@ def test_names_of_many_columns_are_compared_at_once(tmp_path):
     table = load_table(path, cut=False)
     assert table.values.shape == (1, 40_000)
     assert table.columns.names == tuple(names)
+
+
+# Numbers as people write them, and cells as they are written
+
+FORMATS = st.builds(
+    lambda marks, places, affix, inside: NumberFormat(*affix, *marks, places, inside and bool(affix[0])),
+    st.sampled_from([(",", "."), (".", ","), (" ", ","), ("\u202f", ","), ("'", "."), ("", ","), ("", ".")]),
+    st.integers(0, 4),
+    st.sampled_from([("", ""), ("$", ""), ("€ ", ""), ("", " %"), ("", "%"), ("", "\u00a0€")]),
+    st.booleans(),
+)
+NUMBERS = st.lists(st.integers(-(10**12), 10**12), min_size=1, max_size=20)
+
+
+@pytest.mark.filterwarnings("ignore:.*(read as numbers|left as words)")
+@hypothesis.settings(deadline=None, database=None, derandomize=True, max_examples=200)
+@hypothesis.given(FORMATS, NUMBERS, st.sampled_from(",;\t"))
+def test_written_numbers_are_read_exactly(tmp_path_factory, form, units, delimiter):
+    numbers = [unit / 10**form.places for unit in units] if form.places else units
+    cells = [form.write(number) for number in numbers]
+    assert any([read.read(cell) for cell in cells] == numbers for read in formats_of(cells))
+    path = tmp_path_factory.mktemp("written") / "a.csv"
+    path.write_text("".join(f'"{cell}"{delimiter}x\n' for cell in ["a", *cells]), encoding="utf-8")
+    file = read_table(path)
+    if len(formats_of(cells)) == 1:
+        assert file.frame["a"].to_list() == numbers
+    assert file.cells()["a"].to_list() == cells
+    assert like_cells(numbers, numbers, cells, None) == cells
+
+
+@pytest.mark.filterwarnings("ignore:.*(read as numbers|left as words)")
+@pytest.mark.parametrize(
+    ("text", "entries"),
+    [
+        ('a,b\n"1,234",x\n"12,345",y\n', [1234, 12345]),  # commas stand between columns
+        ("a;b\n1,234;x\n12,345;y\n", [1.234, 12.345]),
+        ("a\tb\n1,234\tx\n12,345\ty\n", ["1,234", "12,345"]),  # either
+        ("a\tb\n1,234\t0,5\n12,345\t1,5\n", [1.234, 12.345]),  # by the other column
+        ("a\tb\n1,234\t0.5\n12,345\t1.5\n", [1234, 12345]),
+        ("a;b\n1.234;0,5\n12.345;1,5\n", [1234, 12345]),
+        ("a;b\n1.234;0.5\n12.345;1.5\n", [1.234, 12.345]),
+        ("a,b\n$1.50,x\n2.50,y\n", ["$1.50", "2.50"]),  # not all in one format
+        ("a,b\nQ1,x\nQ2,y\n", ["Q1", "Q2"]),
+        ("a,b\n192.168.0.1,x\n10.0.0.1,y\n", ["192.168.0.1", "10.0.0.1"]),
+    ],
+)
+def test_marks_that_may_stand_for_thousands_or_decimals(tmp_path, text, entries):
+    assert read_frame(csv(tmp_path / "a.csv", text))["a"].to_list() == entries
+
+
+def test_written_numbers_are_reported_in_one_line(tmp_path):
+    path = csv(tmp_path / "a.csv", "p\ts\tn\n$5.15\t40.9 %\t1,234\n-$6.00\t3 %\t5,678\n")
+    with pytest.warns(UserWarning, match=r"'p' \('\$5.15' is 5.15\), 's' \('40.9 %' is 40.9\)") as caught:
+        assert read_frame(path)["p"].to_list() == [5.15, -6.0]
+    assert [str(warning.message).count("\n") for warning in caught] == [0]
+    np.testing.assert_array_equal(
+        load_table(csv(tmp_path / "b.csv", "1,5;2,25\n3;4\n"), cut=False).values, [[1.5, 2.25], [3, 4]]
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "cells", "entry", "cell"),
+    [
+        ([47.2767, 1.5], ["47.276700", "1.500000"], 2.25, "2.250000"),
+        ([datetime.date(2023, 9, 26)], ["26/09/2023"], datetime.date(2024, 1, 2), "02/01/2024"),
+        ([datetime.date(2023, 9, 6)], ["6.9.2023"], datetime.date(2024, 1, 2), "2.1.2024"),
+        (
+            [datetime.datetime(2023, 9, 6, 10)],
+            ["2023-09-06T10:00"],
+            datetime.datetime(2024, 1, 2),
+            "2024-01-02T00:00",
+        ),
+        ([True], ["TRUE"], False, "FALSE"),
+        ([True], ["True"], False, "False"),
+        ([7], ["007"], 7, "007"),
+        ([1234], ["1,234"], 1234567, "1,234,567"),
+        ([1, None], ["1", "NA"], 2.5, "2.5"),
+    ],
+)
+def test_a_new_cell_is_written_as_the_others_of_its_column(known, cells, entry, cell):
+    assert like_cells([entry, *known], known, cells, None) == [
+        cell,
+        *(c for c, k in zip(cells, known, strict=True) if k is not None),
+        *[None] * known.count(None),
+    ]

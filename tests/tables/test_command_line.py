@@ -3,12 +3,15 @@
 import contextlib
 import io
 import json
+import re
+import tomllib
 
 import numpy as np
 import polars as pl
 import pytest
 
 from flowkit.app import main
+from flowkit.data.table import read_frame
 
 pytestmark = pytest.mark.one_engine
 SMALL = [
@@ -78,13 +81,14 @@ def test_scores_keep_the_columns_that_the_flow_does_not_read(trained, table, tmp
     assert np.isfinite(scores["log_prob_bound"].to_numpy()).all()
 
 
-def test_wrong_rows_have_no_likelihood_and_the_first_is_named(trained, table, tmp_path):
+def test_wrong_rows_have_no_likelihood_and_the_first_is_named(trained, table, tmp_path, capsys):
     folder, _ = trained
     weather = pl.Series(["rain", "rain", "clear", "snow", "rain"])
     rows = pl.read_csv(table).head(5).with_columns(bikers=pl.Series([1, 99, 2, 3, 2]), weather=weather)
     rows.write_csv(tmp_path / "new.csv")
     printed = run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv")
-    assert "1 of 5 rows are excluded and have -inf, the first: got 99 in column 'bikers' of row 1" in printed
+    skipped = "1 of 5 rows are skipped and have -inf, the first: got 99 in column 'bikers' of row 1"
+    assert skipped in capsys.readouterr().err
     assert "4 rows)" in printed
     scores = pl.read_csv(tmp_path / "scores.csv")["log_prob_bound"].to_numpy()
     assert np.flatnonzero(np.isneginf(scores)).tolist() == [1]  # an unseen category has a share
@@ -93,7 +97,8 @@ def test_wrong_rows_have_no_likelihood_and_the_first_is_named(trained, table, tm
     assert found["first_excluded"].startswith("got 99 in column 'bikers' of row 1")
     assert found["log_prob_bound"] == pytest.approx(scores[np.isfinite(scores)].mean(), rel=1e-4)
     rows[1:2].write_csv(tmp_path / "new.csv")
-    assert "1 of 1 rows" in run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv")
+    run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv")
+    assert "1 of 1 rows" in capsys.readouterr().err
 
 
 def test_alarms_say_which_column(trained, table, tmp_path, capsys):
@@ -182,10 +187,17 @@ def test_samples_are_a_table_of_the_same_types(trained, table, tmp_path):
     assert set(drawn["weather"]) <= {"clear", "rain"}
 
 
-def test_a_conditional_table(table, tmp_path, capsys):
-    folder, output = tmp_path / "run", tmp_path / "samples.csv"
-    words = ["--data", table, "--out", folder, "--columns", "bikers,wind", "--given", "weather,humidity"]
-    run("train", "table", *words, *SMALL)
+@pytest.fixture(scope="module")
+def conditional(table, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "conditional"
+    words = [table, "-o", folder, "--columns", "bikers,wind", "--given", "weather,humidity", "--seed", 3]
+    assert run("train", "table", *words, *SMALL, "--quiet").startswith("test log-likelihood")
+    assert "seed = 3" in (folder / "recipe.toml").read_text()
+    return folder
+
+
+def test_a_conditional_table(conditional, table, tmp_path, capsys):
+    folder, output = conditional, tmp_path / "samples.csv"
     run("score", folder, table, "-o", tmp_path / "scores.csv")
     few = tmp_path / "few.csv"
     pl.read_csv(table).head(3).write_csv(few)
@@ -219,3 +231,109 @@ def test_missing_entries_are_filled_beside_columns_that_the_flow_does_not_read(
     assert "got 99 in column 'bikers' of row 0" in capsys.readouterr().err
     assert main(["impute", "glow/digits", str(tmp_path / "gaps.csv"), "-o", str(output)]) == 2
     assert "expected a flow of a table" in capsys.readouterr().err
+
+
+def written(path, *lines, delimiter=","):
+    path.write_text("\n".join(["id,weather,bikers,humidity,day,wind".replace(",", delimiter), *lines]) + "\n")
+    return path
+
+
+@pytest.mark.parametrize("command", ["score", "impute", "evaluate", "sample"])
+def test_wrong_rows_are_skipped_or_refused_alike(command, trained, conditional, tmp_path, capsys):
+    right = "TRUE,rain,4,0.50,26/03/2026,1.5"
+    rows = [right, right.replace("0.50", "wet"), right.replace("26/03/2026", "32/03/2026"), right]
+    gap = right.replace("4", "")
+    data = written(tmp_path / "new.csv", *rows, gap)
+    words = {
+        "score": ["score", trained[0], data, "-o", tmp_path / "out.csv"],
+        "impute": ["impute", trained[0], "--data", data, "-o", tmp_path / "out.csv"],
+        "evaluate": ["evaluate", trained[0], data],
+        "sample": ["sample", conditional, "-n", 2, "--given", data, "-o", tmp_path / "out.csv"],
+    }[command]
+    wrong = {"score": 3, "impute": 2, "evaluate": 3, "sample": 1}[
+        command
+    ]  # a gap is wrong if it is not filled
+    printed, said = run(*words), capsys.readouterr().err
+    assert f"new.csv: {wrong} of 5 rows are skipped" in said
+    assert (
+        "the first: got 'wet' in column 'humidity' of row 1, counted from 0, expected a number in (0, "
+        in said
+    )
+    assert "Leave the row out" in said
+    out = tmp_path / "out.csv"
+    if command == "evaluate":
+        assert "2 rows)" in printed
+    else:
+        assert len(out.read_text().splitlines()) == 1 + (5 if command != "sample" else 2 * 4)
+        out.unlink()
+    assert main([*map(str, words), "--strict"]) == 2
+    assert "got 'wet' in column 'humidity' of row 1" in capsys.readouterr().err
+    assert not out.exists()
+    written(data, rows[1])
+    assert main(list(map(str, words))) == (0 if command == "score" else 2)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";"])
+def test_cells_that_are_not_filled_stay_as_they_are_and_others_are_written_alike(
+    delimiter, trained, tmp_path
+):
+    lines = [
+        "TRUE,rain,04,0.5000,26/03/2026,1.5",
+        "FALSE,,,0.276700,06/04/2026,",
+        ",clear,7,,,2.0",
+        "TRUE,rain,7,0.2500,,odd",  # a wrong row
+    ]
+    if delimiter == ";":
+        lines = [line.replace(",", ";").replace(".", ",") for line in lines]
+    data = written(tmp_path / "gaps.csv", *lines, delimiter=delimiter)
+    run("impute", trained[0], data, "-o", tmp_path / "filled.csv", "--sweeps", 1)
+    given, filled = (
+        [line.split(delimiter) for line in path.read_text().splitlines()]
+        for path in (data, tmp_path / "filled.csv")
+    )
+    assert filled[4] == given[4]
+    for before, after in zip(given, filled, strict=True):
+        assert all(old in ("", new) for old, new in zip(before, after, strict=True))
+    assert [row[0] for row in filled] == [row[0] for row in given]
+    assert all("" not in row[1:] for row in filled[:4])
+    assert re.fullmatch(r"\d\d/\d\d/2026", filled[3][4])
+    assert re.fullmatch(r"0[.,]\d+", filled[3][3])
+    run("score", trained[0], data, "-o", tmp_path / "scores.csv")
+    scores = [line.split(delimiter) for line in (tmp_path / "scores.csv").read_text().splitlines()]
+    assert [row[0] for row in scores] == [row[0] for row in given]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npz"])
+def test_tables_are_written_by_the_ending_of_their_name(suffix, trained, table, tmp_path):
+    path = tmp_path / f"out{suffix}"
+    run("sample", trained[0], "-n", 5, "-o", path)
+    if suffix == ".npz":
+        with np.load(path) as arrays:
+            drawn = pl.DataFrame({name: arrays[name] for name in arrays})
+    else:
+        drawn = pl.read_parquet(path) if suffix == ".parquet" else read_frame(path)
+    assert drawn.columns == pl.read_csv(table).drop("id").columns
+    assert drawn["day"].dtype.is_temporal()
+    assert len(drawn) == 5
+    for command in ("score", "impute"):
+        run(command, trained[0], table, "-o", path)
+        assert path.stat().st_size
+
+
+def test_a_run_is_replaced_by_force_alone(conditional, table, tmp_path, capsys):
+    words = ["train", "table", str(table), "-o", str(conditional), "--drop", "id", *SMALL]
+    assert main(words) == 2
+    assert "--force to replace it" in capsys.readouterr().err
+    assert main([*words, "--force", "--resume"]) == 2
+    assert main([*words, "--data", str(table)]) == 2
+    assert "expected one of them" in capsys.readouterr().err
+    (conditional / "mine.txt").touch()
+    assert main([*words, "--force", "--quiet"]) == 0
+    assert "given = []" in (conditional / "recipe.toml").read_text()
+    assert not (conditional / "mine.txt").exists()
+
+
+def test_a_dry_run_prints_the_types(table):
+    printed = run("train", "table", table, "--dry-run", "--drop", "id")
+    assert "# weather   category" in printed
+    assert tomllib.loads(printed)["data"]["drop"] == ["id"]

@@ -1,0 +1,64 @@
+"""Files of tables and images that commands write: .csv, .tsv, .parquet and .npz, each in a single step."""
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from flowkit.app.failure import CommandError
+
+TABLES = (".csv", ".tsv", ".parquet", ".npz")
+
+
+def check_output(output: Path, endings: tuple[str, ...], table: str | None = None) -> None:
+    """Raise a CommandError if a file to write has another ending, or is the `table` that is read."""
+    if output.suffix.lower() not in endings:
+        raise CommandError(f"--output: got {output}, expected a name that ends in {', '.join(endings)}")
+    if table is not None and output.resolve() == Path(table).resolve():
+        raise CommandError(f"--output: got the table {table} itself, expected another file.")
+
+
+def cells_for(file, output):
+    """Return the frame of a `TableFile` whose cells go to `output`: as they are written there, or with their types."""
+    if output.suffix.lower() in (".csv", ".tsv"):
+        return file.cells()
+    mixed = [series.name for series in file.frame if series.dtype.is_object()]
+    return file.frame.with_columns(file.cells()[mixed]) if mixed else file.frame
+
+
+def write_table(path, frame, delimiter=None, header=True):
+    """Write a polars frame, by the name's ending: .csv, .tsv, .parquet, or .npz with an array for each column.
+
+    A .csv has semicolons if `delimiter` is one, otherwise commas. `header`: False leaves the names of columns out.
+    """
+    from flowkit.training.atomic import atomic_path
+
+    suffix = path.suffix.lower()
+    if suffix == ".npz":
+        write_arrays(path, {series.name: _array(series) for series in frame})
+        return
+    with atomic_path(path) as temporary:
+        if suffix == ".parquet":
+            frame.write_parquet(temporary)
+        else:
+            mark = "\t" if suffix == ".tsv" else ";" if delimiter == ";" else ","
+            frame.write_csv(temporary, separator=mark, include_header=header)
+
+
+def write_arrays(path, arrays):
+    """Write an .npz file of {name: array}, whatever the names."""
+    from flowkit.training.atomic import atomic_path
+
+    with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+
+
+def _array(series):
+    """Return a column as an array without objects: "" for a missing word, NaN for a missing number."""
+    if series.dtype.is_numeric() or series.dtype.is_temporal():
+        return series.to_numpy()
+    if str(series.dtype) == "Boolean":
+        return (series.cast(int).cast(float) if series.null_count() else series).to_numpy()
+    return np.asarray(series.cast(str).fill_null("").to_list(), str)
