@@ -9,7 +9,7 @@ from keras import ops
 
 from flowkit.conditioners.context import StandardizedContext
 from flowkit.contract import Context, Shape, Tensor
-from flowkit.contract.arguments import Count, Widths, Wholes, words
+from flowkit.contract.arguments import Count, Wholes, Widths, words
 from flowkit.contract.configured import Configured
 
 _POOLING = ("mean", "sum", "max")

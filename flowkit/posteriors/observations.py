@@ -39,7 +39,7 @@ class Observations:
         ValueError for data of another shape, infinite ones, and NaN where no simulation has any.
         """
         if self.sizes is not None and _is_list_of_sets(x):
-            sets = [self._set(as_float32(each, "an observation"), x) for each in x]  # type: ignore[union-attr]
+            sets = [self._set(as_float32(each, "an observation")) for each in x]  # type: ignore[union-attr]
             rows, one = np.concatenate(sets), False
         else:
             array = as_float32(x, "an observation")
@@ -48,7 +48,7 @@ class Observations:
                 rows = array[None] if one else array
             else:
                 one = array.ndim < 3
-                rows = self._set(array, x)
+                rows = self._set(array)
         if rows.shape[1:] != self.event:
             raise ValueError(
                 f"observation: got an array of shape {rows.shape}, expected {self.event}, or (b, "
@@ -57,14 +57,14 @@ class Observations:
         self._check_entries(rows)
         return rows, one
 
-    def _set(self, array, given):
+    def _set(self, array):
         """Return one set or several of a size, (b, n, k), filled up with rows of NaN."""
-        most, width = self.event
+        (most, width), shape = self.event, array.shape
         array = array[:, None] if array.ndim == 1 and width == 1 else array
         array = array[None] if array.ndim == 2 else array
         if array.ndim != 3 or array.shape[2] != width or not self.sizes[0] <= array.shape[1] <= most:
             raise ValueError(
-                f"observation: got an array of shape {np.shape(given) if array.ndim != 3 else array.shape[1:]}, "
+                f"observation: got an array of shape {shape}, "
                 f"expected (n, {width}) with n from {self.sizes[0]} to {most}, the sizes of training; (b, n, {width}), "
                 "or a list of arrays, for several data sets."
             )

@@ -66,9 +66,9 @@ def posterior(
     - `pairs`: (theta, x), simulated before, in place of the first round's simulations. For one round neither simulator
       nor prior is needed then.
     - `names`: of the parameters, for draws and plots.
-    - `sizes`: (low, high) learns the posteriors of data sets of low to high observations, in any order, each a draw given
-      theta. The simulator returns the largest ones, (n, high) or (n, high, k). Training takes random parts of them, of
-      sizes whose logarithms are uniform. NaN is a missing entry, or for all k an observation that is not there.
+    - `sizes`: (low, high) learns the posteriors of data sets of low to high observations, in any order, each a draw
+      given theta. The simulator returns the largest ones, (n, high) or (n, high, k). Training takes random parts of
+      them, of sizes whose logarithms are uniform. NaN is a missing entry; if all k are, the observation is not there.
     - `missing`: "drop" leaves out simulations that hold NaN, as failed; "model" takes NaN as a missing entry, that
       observations may have where some simulation has it. With `sizes` it always is one.
     - `simulations`: the number of all rounds together.
