@@ -156,8 +156,8 @@ def _of_columns(prior):
             return np.full(len(theta), -np.log(high - low).sum())
         return sum(column.logpdf(theta[:, i].astype("float64")) for i, column in enumerate(columns))
 
-    domains = [Domain.interval(*pair) for pair in ends]
-    domains = None if all(domain == Domain.REAL for domain in domains) else domains
+    sets = [Domain.interval(*pair) for pair in ends]
+    domains = None if all(domain == Domain.REAL for domain in sets) else sets
     described = [_described(entry) for entry in entries]
     first, last = first_and_last(low, high, "float32")
     return _in_float32(
