@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowkit import zoo
-from flowkit.bijectors import Chain, SoftBounds
-from flowkit.conditioners import DeepSet, ObservedContext, RandomSizes, StandardizedContext
+from flowkit.bijectors import Chain, Pointwise, SoftBounds
+from flowkit.conditioners import MLP, DeepSet, ObservedContext, RandomSizes, StandardizedContext
 from flowkit.contract.arguments import Between0And1, Count, Positive, checked, one_of, shown, whole, words
 from flowkit.flow.flow import Flow
 from flowkit.flow.seeding import fit_in_order, seeded
@@ -20,6 +20,7 @@ from flowkit.posteriors.observations import Observations
 from flowkit.posteriors.prior import PriorLike, as_prior, of_draws
 from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated
 from flowkit.training import Validation
+from flowkit.transforms import Affine
 
 # The share of each weight that an epoch takes away. Without it flows of few simulations memorise them; more of it keeps
 # flows from narrow posteriors.
@@ -235,11 +236,14 @@ def _flow(theta, x, prior, data, method, embedding, model, options):
     inner = zoo.VECTORS[model](
         features=event.shape[1], context=context.shape[-1], embedding=embedding, **options
     )
-    if not boxed:
+    layers = [*([SoftBounds(ends)] if boxed else []), inner.bijector]
+    if data.sizes is not None:
+        # Posteriors of many observations are narrow: a scale of the context keeps all draws near, where splines alone
+        # would leave a few far away.
+        layers.append(Pointwise(Affine("tanh", bound=5.0), MLP((64, 64))))
+    if len(layers) == 1:
         return inner
-    flow = Flow(
-        Chain([SoftBounds(ends), inner.bijector]), inner.base, embedding=inner.embedding, name="posterior"
-    )
+    flow = Flow(Chain(layers), inner.base, embedding=inner.embedding, name="posterior")
     flow.build({"x": (None, *event.shape[1:]), "context": (None, *context.shape[1:])})
     return flow
 
