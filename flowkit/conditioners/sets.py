@@ -122,10 +122,8 @@ class ObservedContext(StandardizedContext):
         self._set(np.concatenate([mean, np.zeros(width)]), np.concatenate([std, np.ones(width)]))
 
     def call(self, context: Context, mask: Tensor = None) -> Tensor:
-        values = super().call(context)
-        width = values.shape[-1] // 2
-        there = values[..., width:]
-        return ops.concatenate([values[..., :width] * there, there], axis=-1)
+        values, there = ops.split(super().call(context), 2, axis=-1)
+        return ops.concatenate([ops.where(there > 0, values, ops.zeros_like(values)), there], axis=-1)
 
     def compute_mask(self, context: Context, mask: Tensor = None) -> Tensor:
         """Return which places of sets and series have a value, (batch, n); None for other contexts."""
