@@ -7,10 +7,9 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable
+from importlib.metadata import metadata
 from pathlib import Path
 
-# The wheel leaves out large weights; this address has them.
-ADDRESS = "https://github.com/OWNER/flowkit/raw/main/zoo"
 WEIGHTS = "model.weights.h5"
 
 
@@ -36,7 +35,8 @@ def shipped_preset(name: str) -> Path | None:
     folder = preset_folders().get(name)
     if folder is None or (folder / WEIGHTS).is_file():
         return folder
-    if "/owner/" in ADDRESS.lower():
+    address = address_of_weights()
+    if "/owner/" in address.lower():
         raise ConnectionError(
             f"{name}: got no weights in this installation, and no address to download them from, because the "
             "repository is not public yet. Install flowkit from a clone, which holds them: pip install -e CLONE."
@@ -44,8 +44,14 @@ def shipped_preset(name: str) -> Path | None:
     sha256 = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))["files"][WEIGHTS]
     copy = cache_folder() / "presets" / name / sha256
     shutil.copytree(folder, copy, dirs_exist_ok=True)
-    download(f"{ADDRESS}/{name}/{WEIGHTS}", copy / WEIGHTS, sha256)
+    download(f"{address}/{name}/{WEIGHTS}", copy / WEIGHTS, sha256)
     return copy
+
+
+def address_of_weights() -> str:
+    """Return the address of the large weights that the wheel leaves out: the folder `zoo` of the repository."""
+    known = (one.partition(", ") for one in metadata("keras-flowkit").get_all("Project-URL", []))
+    return next(f"{url}/raw/main/zoo" for label, _, url in known if label == "Repository")
 
 
 def cache_folder() -> Path:

@@ -212,6 +212,11 @@ def of_small_tables():
     return module.as_markdown(records(module, "small_data.jsonl"))
 
 
+def of_alarms():
+    module = bench("alarms")
+    return module.as_markdown(records(module, "alarms.jsonl"))
+
+
 def of_image_steps():
     module = bench("image_steps")
     return module.as_markdown(records(module, "image_steps.jsonl"))
@@ -231,6 +236,7 @@ TABLES = [
     ("docs/inference.md", lambda: bench("inference").table()),
     ("docs/tutorials/mixed-table.md", of_mixed_tables),
     ("docs/own-tables.md", of_small_tables),
+    ("docs/own-tables.md", of_alarms),
     ("benchmarks/README.md", of_image_steps),
     ("benchmarks/README.md", of_memory),
     ("zoo/glow/README.md", lambda: bench("permutations").as_markdown(read("benchmarks/permutations.json"))),

@@ -86,6 +86,7 @@ NEEDED = {
 HANDED_OUT = {
     "Columns",
     "Dataset",
+    "Detector",
     "DrawnFlow",
     "Example",
     "InferenceReport",
@@ -93,6 +94,7 @@ HANDED_OUT = {
     "LazyImages",
     "LikelihoodPosterior",
     "Posterior",
+    "PyODDetector",
     "Table",
 }
 # Where these make sense: no entry, an event that is a single number, a number below 0.

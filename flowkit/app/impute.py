@@ -15,7 +15,10 @@ def impute(
     run: Run,
     data: Table,
     output: Annotated[Path, new_file("The .csv file to write.")] = Path("filled.csv"),
-    sweeps: Annotated[int, Option(min=1, help="More sweeps forget better where the draws began.")] = 5,
+    sweeps: Annotated[
+        int,
+        Option(min=1, help="Sweeps over the missing entries; with more, draws depend less on their start."),
+    ] = 5,
     seed: Annotated[int, Option(min=0, help="Other seeds give other draws.")] = 0,
     backend: Backend = None,
 ):

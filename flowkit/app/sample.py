@@ -23,6 +23,10 @@ def sample(
     label: Label = None,
     seed: Annotated[int, Option(min=0, help="The same seed gives the same samples.")] = 0,
     given: Annotated[str | None, Option(metavar="FILE", help="A table of the given columns.")] = None,
+    where: Annotated[
+        list[str] | None,
+        Option(metavar="COLUMN=ENTRY", help="Of a table: draw rows with this entry. May be repeated."),
+    ] = None,
     zoom: Annotated[int | None, Option(min=1, max=64, help="Width of each pixel of an image.")] = None,
     backend: Backend = None,
 ):
@@ -41,12 +45,13 @@ def sample(
         images, output = kind.rows == "images", output or folder.path / kind.samples
         _check(run, flow, kind, output, zoom)
         context = _rows(flow, given, output)
+        fixed = _fixed(flow, where or [], temperature)
         if label is not None:
             context = given_label(flow, label, folder)
     spread = temperature[0] if temperature and len(temperature) == 1 else temperature
     if spread is None:
         spread = 1.0 if recipe is None else recipe.sampling.temperature
-    how = {"temperature": spread, "seed": seed, "spread": True}
+    how = {"seed": seed, "where": fixed} if fixed else {"temperature": spread, "seed": seed, "spread": True}
     if images:
         picture = _picture(flow, count, context, zoom, how)
         on_main(lambda: save_png(output, picture))
@@ -82,6 +87,32 @@ def _rows(flow, given, output):
         return None
     refuse_overwriting(output, given)
     return read_frame(given, [known])[list(known.names)]
+
+
+def _fixed(flow, words, temperature):
+    """Return {column: entry} of --where; raise a CommandError for a flow, a column or an entry that does not fit."""
+    from flowkit.data.column_types import Category
+    from flowkit.tables import TableFlow
+    from flowkit.tables.fixed_entries import fixed_codes
+
+    if words and not isinstance(flow, TableFlow):
+        raise CommandError("--where: got another flow, expected one of a table whose columns have types")
+    if words and temperature is not None:
+        raise CommandError("--temperature: got one with --where, expected none beside fixed entries")
+    found = {}
+    for word in words:
+        name, equals, entry = word.partition("=")
+        if not equals:
+            raise CommandError(f"--where: got {word!r}, expected COLUMN=ENTRY, such as segment=premium")
+        kinds = dict(zip(flow.columns.names, flow.columns.types, strict=True))
+        values = getattr(kinds.get(name), "values", ()) if isinstance(kinds.get(name), Category) else ()
+        found[name] = {str(value): value for value in values}.get(entry, entry)
+    try:
+        if found:
+            fixed_codes(flow, found)
+    except ValueError as error:
+        raise CommandError(f"--{error}") from error
+    return found
 
 
 def _picture(flow, count, context, zoom, how):

@@ -99,6 +99,8 @@ class _Masked(keras.Layer):
     `before` and `after` are the degrees. No `keras.layers.Dense`: what Keras quantises would lose its mask.
     """
 
+    bias_initializer = "zeros"
+
     def __init__(self, units, kernel_initializer, **kwargs):
         super().__init__(**kwargs)
         self.units, self.kernel_initializer = units, kernel_initializer
@@ -106,7 +108,7 @@ class _Masked(keras.Layer):
     def build(self, x_shape):
         shape = (x_shape[-1], self.units)
         self.kernel = self.add_weight(shape=shape, initializer=self.kernel_initializer, name="kernel")
-        self.bias = self.add_weight(shape=shape[1:], initializer="zeros", name="bias")
+        self.bias = self.add_weight(shape=shape[1:], initializer=self.bias_initializer, name="bias")
 
     def derive(self):
         dtype = self.compute_dtype

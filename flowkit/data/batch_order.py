@@ -18,7 +18,8 @@ from flowkit.data.dataset import as_rows, fingerprint
 class Batches(Configured, keras.utils.PyDataset):
     """Batches of `x` for `fit`, shuffled anew in each epoch in an order fixed by `seed`. `batches` is the same class.
 
-    A `keras.utils.PyDataset` of `({"x": ..., "context": ...},)`, or of `(x,)` without a context. Batch `index` of epoch
+    A `keras.utils.PyDataset` of `({"x": ..., "context": ...},)`, or of `(x,)` without a context; with weights
+    `(..., zeros, weights)`, since Keras drops weights without a target. Batch `index` of epoch
     `epoch` is a pure function of the two and the seed.
 
     `Flow.fit` and `Resume.fit` take these batches as they are. Other Keras models need `fit(..., shuffle=False)`, since
@@ -34,6 +35,7 @@ class Batches(Configured, keras.utils.PyDataset):
         epoch_steps: batches in an epoch; None is one pass over the data. With another number, epochs
             follow one another through the passes without a gap.
         seed: a whole number from 0 up.
+        sample_weight: array of `n` numbers, by which the losses of events count.
         augment: `f(batch_of_x, rng)`, such as `flowkit.data.augment.flip()`, or a list of them.
 
     Attributes:
@@ -61,6 +63,7 @@ class Batches(Configured, keras.utils.PyDataset):
         batch_size: Count,
         epoch_steps: Count | None = None,
         seed: Seed = 0,
+        sample_weight: np.ndarray | None = None,
         augment: Callable[..., Any] | Sequence[Callable[..., Any]] | None = None,
     ) -> None:
         # One worker: with more, Keras 3.15 carries batches left in its queue into the next epoch.
@@ -71,11 +74,13 @@ class Batches(Configured, keras.utils.PyDataset):
             self.context = {name: np.asarray(array) for name, array in context.items()}
         else:
             self.context = None if context is None else np.asarray(context)
-        for array in [] if context is None else tree.flatten(self.context):
-            if array.ndim == 0 or len(array) != count:
+        self.sample_weight = None if sample_weight is None else np.asarray(sample_weight, "float32")
+        beside = {"context": self.context, "sample_weight": self.sample_weight}
+        for name, array in [(name, array) for name, nest in beside.items() for array in tree.flatten(nest)]:
+            if array is not None and (array.ndim == 0 or len(array) != count):
                 raise ValueError(
-                    f"context: got shape {array.shape}, expected one per event, {count} in all. Check that x and "
-                    "context come from the same split."
+                    f"{name}: got shape {array.shape}, expected one per event, {count} in all. Check that x and "
+                    f"{name} come from the same split."
                 )
         self.batch_size, self.epoch_steps, self.seed = batch_size, epoch_steps, seed
         self.processes, self.rank = distributed.world(), distributed.rank()
@@ -98,7 +103,8 @@ class Batches(Configured, keras.utils.PyDataset):
     @cached_property
     def fingerprint(self) -> str:
         """Return letters that are equal for the same events and contexts in the same order."""
-        return fingerprint(self.x, *([] if self.context is None else tree.flatten(self.context)))
+        beside = tree.flatten((self.context, self.sample_weight))
+        return fingerprint(self.x, *(array for array in beside if array is not None))
 
     @property
     def epoch(self) -> int:
@@ -139,9 +145,11 @@ class Batches(Configured, keras.utils.PyDataset):
             rng = np.random.default_rng((self.seed, epoch, index + 1, *own))
             for function in self._augment:
                 x = function(x, rng)
-        if self.context is None:
+        if self.context is not None:
+            x = {"x": x, "context": tree.map_structure(lambda array: array[rows], self.context)}
+        if self.sample_weight is None:
             return (x,)
-        return ({"x": x, "context": tree.map_structure(lambda array: array[rows], self.context)},)
+        return x, np.zeros(len(rows), "float32"), self.sample_weight[rows]
 
     def _permutation(self, round_):
         """Return the order of one pass over the data."""

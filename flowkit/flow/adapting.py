@@ -60,11 +60,26 @@ def _adapt_parts(flow, y, seen, again):
         adapt_layer(base, lambda: base.adapt(z, seen), lambda: base.log_prob(z, context=seen), again)
 
 
-def adapt_for_fit(flow: "Flow", data: packing.Packed, options: dict[str, Any]) -> None:
+def by_weight(flow: "Flow", x: Any, context: Any, weights: np.ndarray) -> tuple[Any, Any]:
+    """Return rows that repeat in proportion to their weights, so that a flow adapts to them by weight.
+
+    Whole weights are repetitions, if these are no more rows than the flow asks for.
+    """
+    if not weights.any():  # those of a first batch
+        return x, context
+    total, most = weights.sum(), _most(flow, x) or len(x)
+    count = total if total <= most and (weights == np.rint(weights)).all() else most
+    times = np.diff(np.rint(np.cumsum(weights) * (count / total)), prepend=0).astype(int)
+    return map_leaves(lambda rows: np.repeat(rows, times, axis=0), (x, context))
+
+
+def adapt_for_fit(
+    flow: "Flow", data: packing.Packed, options: dict[str, Any], sample_weight: Any = None
+) -> None:
     """Adapt what was not adapted before to the first batch, or to more rows of `data` if the flow asks for them.
 
-    Of arrays those that are trained on. Of a data set as many batches as it takes, or the first alone if it can be read
-    only once.
+    Of arrays those that are trained on, by their weights. Of a data set as many batches as it takes, or the first alone
+    if it can be read only once.
     """
     x, context = data.first(options["batch_size"])
     if x is None:
@@ -76,6 +91,9 @@ def adapt_for_fit(flow: "Flow", data: packing.Packed, options: dict[str, Any]) -
         x, context = head(data.rows, int(len(data.rows[0]) * share))
     elif most and not hasattr(data.x, "__next__"):
         x, context = _rows_of_set(flow, data.x, most)
+    if sample_weight is not None and data.arrays:
+        weights = inputs.row_weights(sample_weight, len(data.rows[0]), "sample_weight")[: len(x)]
+        x, context = by_weight(flow, x, context, weights)
     adapt(flow, x, context, again=False)
 
 

@@ -98,6 +98,16 @@ def real_numbers(given: Any, what: str = "data", hint: str = "") -> np.ndarray:
     raise ValueError(f"Flow: got {got}, expected {what} as an array of numbers, batch first.{hint}")
 
 
+def row_weights(given: Any, rows: int, what: str) -> np.ndarray:
+    """Return weights of rows, float64. Raises ValueError unless they are finite, from 0 up and not all 0."""
+    weights = np.asarray(ops.convert_to_numpy(given), "float64")
+    if weights.shape != (rows,) or not np.isfinite(weights).all() or (weights < 0).any() or not weights.any():
+        raise ValueError(
+            f"{what}: got {shown(given)}, expected a number from 0 up for each of {rows:,} rows, not all of them 0."
+        )
+    return weights
+
+
 def _check_rows(flow, x):
     x = real_numbers(x)
     if flow.dequantize is not None:

@@ -157,6 +157,7 @@ class FlowModel(keras.Model):
         `({"x": ..., "context": ...},)`. `y`, the labels of `fit(images, labels)`, is another name for the
         context, ignored by a flow that takes none; `context=` is then a ContractError. `validation_data` is x, or
         (x, context), or (x, context, sample_weight). The first batch of a data set is checked, as arrays are.
+        `sample_weight`: a number for each row, by which its loss counts, and in what adapts to data.
         Layers with `rows_to_adapt`, such as `Standardize`, adapt to up to 10,000 rows: a fixed draw of those of an
         array, or as many batches of a data set that can be read twice.
 
@@ -174,7 +175,7 @@ class FlowModel(keras.Model):
             if engine.processes() > 1:
                 check_same_work(data.x, data.first(batch_size)[0], options)
             if not is_adapted(self):
-                adapting.adapt_for_fit(self, data, options)
+                adapting.adapt_for_fit(self, data, options, sample_weight)
             if not self.objective.needs_data:
                 with engine.no_grad():
                     self.objective.check_draws(self, map_leaves(ops.convert_to_tensor, data.rows[1]))

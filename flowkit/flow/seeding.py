@@ -10,7 +10,7 @@ import numpy as np
 
 from flowkit.data.batch_order import Batches
 from flowkit.engines import engine
-from flowkit.flow import inputs, packing
+from flowkit.flow import adapting, inputs, packing
 from flowkit.flow.flow import Flow
 
 _lock = threading.RLock()
@@ -38,12 +38,27 @@ def own_draws(seed: int) -> contextlib.AbstractContextManager[None]:
 
 
 def fit_in_order(
-    flow: Flow, x: np.ndarray, context: Any = None, *, batch_size: int, seed: int, **options: Any
+    flow: Flow,
+    x: np.ndarray,
+    context: Any = None,
+    *,
+    sample_weight: np.ndarray | None = None,
+    batch_size: int,
+    seed: int,
+    **options: Any,
 ) -> Any:
-    """Run `flow.fit` on arrays, in an order that follows from `seed`: Keras shuffles by the global generators."""
+    """Run `flow.fit` on arrays, in an order that follows from `seed`: Keras shuffles by the global generators.
+
+    A flow adapts to the rows by their weights `sample_weight`.
+    """
     packing.refuse_whole(flow, x)
     x, context = inputs.checked(flow, x, context)
+    if sample_weight is not None:
+        flow.adapt(*adapting.by_weight(flow, x, context, sample_weight), again=False)
+        sample_weight = sample_weight / sample_weight.mean()
     steps = -(-len(x) // batch_size)
-    batches = Batches(x, context, batch_size=batch_size, epoch_steps=steps, seed=seed)
+    batches = Batches(
+        x, context, sample_weight=sample_weight, batch_size=batch_size, epoch_steps=steps, seed=seed
+    )
     with own_draws(seed):
         return flow.fit(batches, **options)

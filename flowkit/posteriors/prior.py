@@ -305,9 +305,11 @@ def flow_draws(flow: Flow, n: int, rng: np.random.Generator, context: np.ndarray
     return decoded(flow, z, context)
 
 
-def of_draws(drawn: np.ndarray, domains: list[Domain] | None = None) -> Prior:
-    """Return a prior of which only draws are known."""
-    return Prior(drawn.shape[1], lambda n, rng: drawn[rng.integers(len(drawn), size=n)], None, domains)
+def of_draws(
+    drawn: np.ndarray, domains: list[Domain] | None = None, share: np.ndarray | None = None
+) -> Prior:
+    """Return a prior of which only draws are known, each with its share of all, or the same."""
+    return Prior(drawn.shape[1], lambda n, rng: drawn[rng.choice(len(drawn), size=n, p=share)], None, domains)
 
 
 def _of_function(function):

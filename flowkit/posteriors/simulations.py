@@ -60,6 +60,12 @@ def given_pairs(
     return theta, _shaped(x, sizes)
 
 
+def usable(x: np.ndarray, gaps: bool) -> np.ndarray:
+    """Return which rows of data are finite, (n,); with `gaps` also those with NaN in some entries, but not in all."""
+    flat = x.reshape(len(x), -1)
+    return ~np.isinf(flat).any(axis=1) & ~(np.isnan(flat).all(axis=1) if gaps else np.isnan(flat).any(axis=1))
+
+
 def finite_pairs(
     theta: np.ndarray, x: np.ndarray, leave_out: bool, gaps: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -72,10 +78,7 @@ def finite_pairs(
     if not np.isfinite(theta).all():
         row = int(np.argmin(np.isfinite(theta).all(axis=1)))
         raise ValueError(f"posterior: got {theta[row]} as parameters in row {row}, expected finite numbers.")
-    flat = x.reshape(len(x), -1)
-    finite = np.isfinite(flat).all(axis=1)
-    if gaps:
-        finite = ~np.isinf(flat).any(axis=1) & ~np.isnan(flat).all(axis=1)
+    finite = usable(x, gaps)
     failed = len(x) - int(finite.sum())
     if not failed:
         return theta, x

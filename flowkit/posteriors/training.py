@@ -13,12 +13,13 @@ from flowkit.bijectors import Chain, Pointwise, SoftBounds
 from flowkit.conditioners import MLP, DeepSet, ObservedContext, RandomSizes, StandardizedContext
 from flowkit.contract.arguments import Between0And1, Count, Positive, checked, one_of, shown, whole, words
 from flowkit.flow.flow import Flow
+from flowkit.flow.inputs import row_weights
 from flowkit.flow.seeding import fit_in_order, seeded
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
 from flowkit.posteriors.observations import Observations
 from flowkit.posteriors.prior import PriorLike, as_prior, of_draws
-from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated
+from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated, usable
 from flowkit.training import Validation
 from flowkit.transforms import Affine
 
@@ -51,6 +52,7 @@ def posterior(
     batch_size: Count = 200,
     learning_rate: Positive = 1e-3,
     validation: Between0And1 = 0.1,
+    sample_weight: ArrayLike | None = None,
     seed: int = 0,
     verbose: int = 1,
     model: str = "nsf",
@@ -66,6 +68,8 @@ def posterior(
       n -> n rows. Draws of the posterior never leave the bounds of a prior that has any.
     - `pairs`: (theta, x), simulated before, in place of the first round's simulations. For one round neither simulator
       nor prior is needed then.
+    - `sample_weight`: a number from 0 up for each of the `pairs`, such as prior / proposal. By it a pair counts in
+      training and in held-out scores; simulations of later rounds count 1.
     - `names`: of the parameters, for draws and plots.
     - `sizes`: (low, high) learns the posteriors of data sets of low to high observations, in any order, each a draw
       given theta. The simulator returns the largest ones, (n, high) or (n, high, k). Training takes random parts of
@@ -103,16 +107,20 @@ def posterior(
     ((100, 2), True)
     """
     known = None if prior is None else as_prior(prior, features)
-    _refuse_missing(simulator, known, pairs, method, rounds, observation, embedding)
+    _refuse_missing(simulator, known, pairs, sample_weight, method, rounds, observation, embedding)
     sizes = _sizes(sizes, missing, method)
     rng = np.random.default_rng(seed)
-    size = simulations // rounds
+    size, weights = simulations // rounds, None
     if pairs is None:
         theta = known.draw(size, rng)
         x = simulated(simulator, theta, sizes)
     else:
         theta, x = given_pairs(pairs, None if known is None else known.features, sizes)
-        known = of_draws(theta) if known is None else known
+        if sample_weight is not None:
+            weights = row_weights(sample_weight, len(theta), "posterior's sample_weight")
+            theta, x, weights = theta[weights > 0], x[weights > 0], weights[weights > 0]
+        if known is None:
+            known = of_draws(theta, share=None if weights is None else weights / weights.sum())
     known = known.named(names)
     kind = Posterior if method == "npe" else LikelihoodPosterior
     gaps = sizes is not None or missing == "model"
@@ -122,6 +130,8 @@ def posterior(
         if found is not None:
             more = found.proposals(size, rng)
             theta, x = np.concatenate([theta, more]), np.concatenate([x, simulated(simulator, more, sizes)])
+            weights = None if weights is None else np.concatenate([weights, np.ones(size)])
+        weights = None if weights is None else weights[usable(x, gaps)]
         theta, x = finite_pairs(theta, x, leave_out=method == "npe", gaps=gaps)
         data = Observations.of(x, sizes, missing)
         with seeded(seed + number):
@@ -131,11 +141,13 @@ def posterior(
         order = rng.permutation(len(x))
         held = min(max(1, round(validation * len(x))), len(x) - 1)
         named = f"round {number + 1} of {rounds}"
-        _train(found, order[held:], order[:held], seed=seed + number, name=named, verbose=verbose, **fit)
+        _train(
+            found, order[held:], order[:held], weights, seed=seed + number, name=named, verbose=verbose, **fit
+        )
     return found
 
 
-def _train(found, rows, held, *, seed, name, verbose, epochs, patience, batch_size, learning_rate):
+def _train(found, rows, held, weights, *, seed, name, verbose, epochs, patience, batch_size, learning_rate):
     """Train the flow of a posterior on `rows` of its pairs until the score of those `held` out stops to improve."""
     what = "p(x | theta)" if isinstance(found, LikelihoodPosterior) else "p(theta | x)"
     if verbose:
@@ -145,7 +157,8 @@ def _train(found, rows, held, *, seed, name, verbose, epochs, patience, batch_si
     fixed, its_context = found.events(found.theta[held], found.data.cut(found.x[held], seed))
     if found.data.sizes is not None:  # to sizes as in training
         flow.adapt(events[:_ADAPT], found.data.context(found.data.cut(found.x[rows[:_ADAPT]], seed + 1)))
-    best = Validation(fixed, its_context, early_stopping=patience, keep_best=True)
+    own, others = (None, None) if weights is None else (weights[rows], weights[held])
+    best = Validation(fixed, its_context, sample_weight=others, early_stopping=patience, keep_best=True)
     batch = min(batch_size, len(rows))
     steps = -(-len(rows) // batch)
     decay = _DECAY / (learning_rate * steps)  # AdamW multiplies it by the rate in each step
@@ -154,6 +167,7 @@ def _train(found, rows, held, *, seed, name, verbose, epochs, patience, batch_si
         flow,
         events,
         context,
+        sample_weight=own,
         batch_size=batch,
         seed=seed,
         epochs=epochs,
@@ -188,8 +202,12 @@ def _sizes(sizes, missing, method):
     return low, high
 
 
-def _refuse_missing(simulator, prior, pairs, method, rounds, observation, embedding):
+def _refuse_missing(simulator, prior, pairs, weights, method, rounds, observation, embedding):
     """Raise ValueError for a call that lacks what its method and rounds need."""
+    if pairs is None and weights is not None:
+        raise ValueError(
+            "posterior: got sample_weight= without pairs, expected one with it. Pass pairs=(theta, x)."
+        )
     if pairs is None and (simulator is None or prior is None):
         raise ValueError(
             "posterior: got no pairs, expected a simulator and a prior. Pass both, or pairs=(theta, x)."

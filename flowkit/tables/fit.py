@@ -16,8 +16,11 @@ from flowkit.conditioners import MLP
 from flowkit.contract.arguments import Count, Fraction, checked, one_of, words
 from flowkit.data.column_types import absent_of
 from flowkit.data.frame import Columns, is_frame
-from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
+from flowkit.data.typed_columns import ContextColumns, TypedColumns, require_columns, split_names
 from flowkit.distributions import MixtureOfFlows
+from flowkit.flow import inputs
+from flowkit.flow.adapting import by_weight
+from flowkit.flow.rows import map_leaves
 from flowkit.flow.seeding import fit_in_order, seeded
 from flowkit.surjections import DequantizeColumns
 from flowkit.tables.table_flow import TableFlow
@@ -89,6 +92,7 @@ def fit_table(
     batch_size: Count = 256,
     learning_rate: float = 1e-3,
     validation: Fraction = 0.1,
+    sample_weight: Any = None,
     seed: int = 0,
     verbose: int = 1,
     model: str = "nsf",
@@ -109,6 +113,9 @@ def fit_table(
     - `epochs`: None trains for some 4,000 steps. The weights that are best on a share `validation` of the rows, which
       are not trained on, are kept; they may be those of the start, a Gaussian copula of the columns. Below 1,000 rows a
       second flow is then trained on all rows for as many epochs, and returned; the score printed is that of the first.
+    - `sample_weight`: a number from 0 up for each row, as an array or the name of a column, which is then not modelled.
+      By it a row counts in the start, in training and in held-out scores: a row of weight 2 as two of them. Inferred
+      types and quantiles count each row once.
     - `effort`: "quick" trains for some 1,000 steps, and once. "thorough" trains four more flows, from other starts and
       with other rows held out, and returns the mixture of the five, a `flowkit.distributions.MixtureOfFlows`: it takes
       five times as long, and its held-out likelihood is higher on almost any table, most on small ones.
@@ -132,13 +139,18 @@ def fit_table(
     """
     if not is_frame(frame):
         raise TypeError(f"fit_table: got {type(frame).__name__}, expected a pandas or polars DataFrame.")
+    weights, drop = _weights(frame, sample_weight, drop)
     names, given = split_names(Columns.of(frame).names, given, drop)
     frame = frame[[*names, *given]]
+    kept = np.ones(len(frame), bool) if weights is None else weights > 0
     if missing == "drop":
-        complete = _complete(frame)
+        complete = ~np.any([absent_of(series) for series in Columns.of(frame).in_order(frame)], axis=0)
         if verbose:
-            print(f"dropped {len(frame) - len(complete):,} of {len(frame):,} rows with missing entries")
-        frame = complete
+            print(f"dropped {np.sum(~complete):,} of {len(frame):,} rows with missing entries")
+        kept &= complete
+    if not kept.all():
+        frame = nw.from_native(frame, eager_only=True).filter(kept.tolist()).to_native()
+        weights = None if weights is None else weights[kept]
     if len(frame) < 2:
         raise ValueError(
             f"fit_table: got a table of {len(frame)} row{'s' * (len(frame) != 1)}, expected at least 2."
@@ -162,6 +174,7 @@ def fit_table(
         make,
         x,
         given_columns.values(frame[given]) if given else None,
+        weights,
         held=min(round(validation * len(x)), len(x) - 1),
         epochs=epochs or min(_EPOCHS, -(-_STEPS[effort] // -(-len(x) // batch_size))),
         batch_size=batch_size,
@@ -178,10 +191,14 @@ def fit_table(
     return _mixture([flow, *(training.member(number, flow, again) for number in range(1, _MEMBERS))])
 
 
-def _complete(frame):
-    """Return the rows of a frame without missing entries."""
-    absent = np.any([absent_of(series) for series in Columns.of(frame).in_order(frame)], axis=0)
-    return nw.from_native(frame, eager_only=True).filter((~absent).tolist()).to_native()
+def _weights(frame, given, drop):
+    """Return (the weights of rows or None, the columns to leave out, that of the weights among them)."""
+    if given is None:
+        return None, drop
+    if isinstance(given, str | int):
+        require_columns("sample_weight", [given], frame.columns)
+        given, drop = frame[given].to_numpy(), [*drop, given]
+    return inputs.row_weights(given, len(frame), "sample_weight"), drop
 
 
 @dataclass
@@ -191,6 +208,7 @@ class _Training:
     make: Callable[..., TableFlow]
     x: np.ndarray
     context: np.ndarray | None
+    weights: np.ndarray | None
     held: int
     epochs: int
     batch_size: int
@@ -204,8 +222,12 @@ class _Training:
         held, rows = self.split(0)
         best = self.fit(flow, 0, rows, held)
         if self.verbose and self.held:
-            scores = flow.log_prob(*held)
-            mean, error = scores.mean(), scores.std() / self.held**0.5
+            scores, weights = flow.log_prob(*held[:2]), held[2]
+            mean = np.average(scores, weights=weights)
+            error = (
+                np.average((scores - mean) ** 2, weights=weights) ** 0.5
+                / (self.held if weights is None else weights.sum() ** 2 / np.sum(weights**2)) ** 0.5
+            )
             what = "log p" if flow.exact == "exact" else "log p, at least"
             print(f"{what}: {mean:.3f} +- {error:.3f} nats on {self.held:,} rows held out")
         return flow, best
@@ -213,7 +235,7 @@ class _Training:
     def on_all_rows(self, number, epochs, like=None):
         """Return a flow that is trained on all rows for so many epochs."""
         flow = self.make(number, like)
-        self.fit(flow, number, (self.x, self.context), None, epochs)
+        self.fit(flow, number, (self.x, self.context, self.weights), None, epochs)
         return flow
 
     def member(self, number, like, epochs):
@@ -226,30 +248,35 @@ class _Training:
         return flow
 
     def split(self, number):
-        """Return (the rows held out, the others), each as (rows, context): others for each `number`."""
+        """Return (the rows held out, the others), each as (rows, context, weights): others for each `number`."""
         order = np.roll(np.random.default_rng(self.seed).permutation(len(self.x)), -number * self.held)
         parts = order[: self.held], order[self.held :]
-        return [(self.x[some], None if self.context is None else self.context[some]) for some in parts]
+        return [map_leaves(lambda of: of[some], (self.x, self.context, self.weights)) for some in parts]  # noqa: B023
 
     def fit(self, flow, number, rows, held, until=None):
         """Train by Adam, with a rate that falls to 0; end after `until` of the epochs, None for all.
 
         Keep the weights that are best on what is held out, and return after how many epochs they were found.
         """
-        batch_size = min(self.batch_size, len(rows[0]))
+        x, context, weights = rows
+        batch_size = min(self.batch_size, len(x))
         rate = keras.optimizers.schedules.CosineDecay(
-            self.learning_rate, self.epochs * -(-len(rows[0]) // batch_size)
+            self.learning_rate, self.epochs * -(-len(x) // batch_size)
         )
         flow.compile(optimizer=keras.optimizers.Adam(rate, global_clipnorm=5.0))
         if until == 0:
-            flow.adapt(*rows)
+            flow.adapt(*((x, context) if weights is None else by_weight(flow, *rows)))
             return 0
         best = None
         if held is not None and len(held[0]):
-            best = Validation(*held, early_stopping=max(5, self.epochs // 5), keep_best=True)
+            best = Validation(
+                *held[:2], sample_weight=held[2], early_stopping=max(5, self.epochs // 5), keep_best=True
+            )
         fit_in_order(
             flow,
-            *rows,
+            x,
+            context,
+            sample_weight=weights,
             batch_size=batch_size,
             seed=self.seed + number,
             epochs=self.epochs if until is None else until,

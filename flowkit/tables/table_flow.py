@@ -1,6 +1,7 @@
 """A flow of the rows of a mixed table: frames in, frames out."""
 
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any
 
@@ -9,12 +10,17 @@ import narwhals as nw
 import numpy as np
 
 from flowkit.contract import Context, Tensor
-from flowkit.contract.arguments import Count, checked, whole
+from flowkit.contract.arguments import Between0And1, Count, checked, whole, whole_number
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow import inputs
 from flowkit.flow.flow import Flow
+from flowkit.flow.inputs import check_context
 from flowkit.flow.rows import in_batches, noise_of_rows, run
+from flowkit.flow.sampling import entropy
+from flowkit.tables.detector import Detector
+from flowkit.tables.fixed_entries import fixed_codes, rows_with
+from flowkit.tables.gibbs import sweep
 
 Candidates = Annotated[int, whole(2)]
 
@@ -50,7 +56,7 @@ class TableFlow(Flow):
         set, if an entry is missing in a column without missing ones in training, or if a given column has an entry that
         it excludes, also an unseen category. `log_prob` warns of such rows, with the first wrong entry.
         """
-        rows, context = self._split(x, context)
+        rows, context = self.split(x, context)
         if not is_frame(x):
             return super().log_prob(rows, context, **options)
         log_prob, impossible = self.scored(rows, context, **options)
@@ -65,11 +71,15 @@ class TableFlow(Flow):
         index = nw.maybe_get_index(nw.from_native(x, eager_only=True))
         return series if index is None else series.set_axis(index)
 
-    def scored(self, rows: Any, context: Any = None, **options: Any) -> tuple[np.ndarray, dict[int, str]]:
+    def scored(
+        self, rows: Any, context: Any = None, *, density: Callable[..., Any] | None = None, **options: Any
+    ) -> tuple[np.ndarray, dict[int, str]]:
         """Return (log p of each row of a frame, {row: a wrong entry, in words} of those that have -inf).
 
-        `context` has the given columns: a frame, or what the flow takes.
+        `context` has the given columns: a frame, or what the flow takes. `density(codes, context, **options)` is log p
+        of codes, in place of `Flow.log_prob`.
         """
+        density = density or super().log_prob
         codes, wrong = self.columns.coded(rows)
         completed = self.columns.completed(rows) if wrong else {}
         if is_frame(context):
@@ -78,30 +88,72 @@ class TableFlow(Flow):
             completed = {row: of for row, of in completed.items() if row not in wrong_given}
         log_prob = np.full(len(codes), -np.inf, self.compute_dtype)
         if len(wrong) < len(codes):  # a wrong row has the codes of a right one
-            log_prob = super().log_prob(codes, context, **options) + self.columns.log_seen
+            log_prob = density(codes, context, **options) + self.columns.log_seen
             log_prob[list(wrong)] = -np.inf
         if completed:
             parts = [each for each, _ in completed.values()]
             sizes = [len(each) for each in parts]
             its = None if context is None else context[np.repeat(list(completed), sizes)]
-            found = super().log_prob(np.concatenate(parts), its, **options)
+            found = density(np.concatenate(parts), its, **options)
             starts = np.cumsum([0, *sizes[:-1]])
             shares = [log_share for _, log_share in completed.values()]
             log_prob[list(completed)] = np.logaddexp.reduceat(found, starts) + shares
         return log_prob, {row: entry for row, entry in wrong.items() if row not in completed}
 
-    def sample(self, n: int, context: Context = None, **options: Any) -> Tensor:
+    def sample(
+        self,
+        n: int,
+        context: Context = None,
+        *,
+        where: Mapping[Any, Any] | None = None,
+        seed: int | None = None,
+        **options: Any,
+    ) -> Tensor:
         """Return `n` rows as a frame; given a frame of b rows, n for each of them, with the given columns.
 
         The rows of a conditional table are n times the b rows in their order. See `Flow.sample`.
+
+        `where` fixes entries, {column: entry}, whatever was declared at training: rows are draws of p(row | these
+        entries), by importance resampling of at least 8,192 draws of the flow, and five sweeps as of `impute`. A mean
+        over n rows is off by some standard deviation * sqrt(1 / n + 1 / e), where e is the effective number of draws;
+        a warning says so if e is below 20. Such rows take no options but `seed`.
+
+        Raises ValueError for a column in `where` that is unknown or given, and an entry that its column cannot hold.
         """
-        drawn = super().sample(n, context, **options)
+        if where:
+            drawn = self._sample_where(n, context, where, seed, options)
+        else:
+            drawn = super().sample(n, context, seed=seed, **options)
         if not is_frame(context):
             return drawn
         rows = self._columns_like(context).frame(drawn.reshape(-1, drawn.shape[-1]))
         given = nw.from_native(context, eager_only=True)[np.tile(np.arange(len(context)), n).tolist()]
         given = nw.maybe_reset_index(given)
         return nw.concat([nw.from_native(rows, eager_only=True), given], how="horizontal").to_native()
+
+    def _sample_where(self, n, context, where, seed, options):
+        """Return `sample` with fixed entries: a frame without a context, codes (n, b, columns) with one of b rows."""
+        n = whole_number(n, "sample's n", least=0)
+        if options:
+            raise ValueError(
+                f"sample: got {next(iter(options))}= and where=, expected seed= alone beside where=."
+            )
+        fixed = fixed_codes(self, where)
+        inputs.check_adapted(self)
+        context = check_context(self, context)
+        if context is None:
+            return self.columns.frame(rows_with(self, n, fixed, None, seed))
+        seeds = np.random.SeedSequence(entropy(self.sampler if seed is None else seed)).generate_state(
+            len(context)
+        )
+        drawn = [rows_with(self, n, fixed, context[[row]], int(own)) for row, own in enumerate(seeds)]
+        return np.stack(drawn, axis=1)
+
+    def detector(
+        self, calibration: Any, *, false_alarms: Between0And1 = 0.01, samples: Count = 8
+    ) -> Detector:
+        """Return a detector of unusual rows, calibrated on a frame of rows that were not trained on: see `Detector`."""
+        return Detector(self, calibration, false_alarms=false_alarms, samples=samples)
 
     @checked
     def impute(
@@ -125,7 +177,7 @@ class TableFlow(Flow):
 
         Raises ValueError for an entry that is there and cannot be, with its column and row.
         """
-        rows, context = self._split(x, context)
+        rows, context = self.split(x, context)
         codes = self.columns.values(rows, gaps=True)
         absent, rng = np.isnan(codes), np.random.default_rng(seed)
         for place, kind in enumerate(self.columns.types):
@@ -133,25 +185,7 @@ class TableFlow(Flow):
             codes[gone, place] = kind.proposals((int(gone.sum()),), rng)
         seen = None if context is None else np.asarray(self.context_columns.values(context))
         noise = noise_of_rows(self, codes.shape, 0, inverse=False, seed=seed)
-        for sweep in range(sweeps):
-            for place in np.flatnonzero(absent.any(axis=0)).tolist():
-                gone = np.flatnonzero(absent[:, place])
-                kind = self.columns.types[place]
-                values = kind.proposals((len(gone), candidates), rng)
-                values[:, 0] = codes[gone, place]
-                tried = np.repeat(codes[gone], candidates, axis=0)
-                tried[:, place] = values.reshape(-1)
-                its = None if seen is None else np.repeat(seen[gone], candidates, axis=0)
-                draw = 1 + sweep * len(self.columns.types) + place
-                new = noise_of_rows(self, tried.shape, 0, inverse=False, seed=seed, draw=draw)
-                if noise is not None:
-                    new[::candidates] = noise[gone]
-                weights = self._log_prob_with(new, tried, its).reshape(values.shape) - kind.log_share(values)
-                chosen = np.argmax(weights + rng.gumbel(size=weights.shape), axis=1)
-                chosen += candidates * np.arange(len(gone))
-                codes[gone, place] = tried[chosen, place]
-                if noise is not None:
-                    noise[gone] = new[chosen]
+        sweep(self, codes, noise, absent, seen, sweeps=sweeps, candidates=candidates, seed=seed, rng=rng)
         drawn = self.columns.in_order(self._columns_like(x).frame(codes))
         filled = [
             _filled(series, drawn[place], absent[:, place])
@@ -160,8 +194,8 @@ class TableFlow(Flow):
         ]
         return nw.from_native(x, eager_only=True).with_columns(*filled).to_native()
 
-    def _log_prob_with(self, noise, codes, context):
-        """Return log_prob of rows with their noise, float64; -inf for a row that overflows on its way."""
+    def log_prob_of_codes(self, codes: np.ndarray, context: Any, noise: np.ndarray | None) -> np.ndarray:
+        """Return log_prob of rows of codes with their noise, float64; -inf for a row that overflows on its way."""
 
         def score(start, stop, piece):
             return run(self, self._log_density, *piece)
@@ -175,7 +209,7 @@ class TableFlow(Flow):
         """Return the columns, whose frames are of the library of `frame`."""
         return replace(self.columns, library=Columns.of(frame).library)
 
-    def _split(self, x, context):
+    def split(self, x: Any, context: Any = None) -> tuple[Any, Any]:
         """Return (the table's columns, those it is conditioned on) of a frame that holds both; others as they are.
 
         Raises ValueError for a column in the frame and in the context, and for given columns that are nowhere.

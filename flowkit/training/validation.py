@@ -9,6 +9,7 @@ import numpy as np
 from flowkit.contract import Context, Tensor
 from flowkit.contract.arguments import Count, shown
 from flowkit.contract.configured import Configured
+from flowkit.flow.inputs import row_weights
 from flowkit.flow.scoring import score_in_a_group
 from flowkit.training.optimizing import averaged_weights
 
@@ -25,6 +26,7 @@ class Validation(Configured, keras.callbacks.Callback):
 
     Args:
         x: events as `Flow.log_prob` takes them, with their `context`.
+        sample_weight: a number for each event, by which its score counts.
         early_stopping: stop training after this number of epochs in a row without a better score, in the second at the
             earliest; None never stops.
         keep_best: end `fit` with the weights of the best epoch, those that were scored, instead of the last ones. The
@@ -53,13 +55,16 @@ class Validation(Configured, keras.callbacks.Callback):
         x: Tensor,
         context: Context = None,
         *,
+        sample_weight: Tensor | None = None,
         early_stopping: Count | None = None,
         keep_best: bool = False,
     ) -> None:
         super().__init__()
         if not (np.shape(x) or (0,))[0]:
             raise ValueError(f"Validation: got {shown(x)}, expected at least one row or image to score.")
-        self.x, self.context = x, context
+        self.x, self.context, self.sample_weight = x, context, None
+        if sample_weight is not None:
+            self.sample_weight = row_weights(sample_weight, len(x), "Validation's sample_weight")
         self.early_stopping, self.keep_best = early_stopping, keep_best
         self._forget()
 
@@ -101,4 +106,4 @@ class Validation(Configured, keras.callbacks.Callback):
 
     def _score(self):
         name, scores = score_in_a_group(self.model, self.x, self.context)
-        return name, float(scores.mean())
+        return name, float(np.average(scores, weights=self.sample_weight))

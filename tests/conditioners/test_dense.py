@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit.conditioners import ResidualMLP
+from flowkit.conditioners import MADE, MLP, ResidualMADE, ResidualMLP
 from flowkit.conditioners.mlp import Dense
 from flowkit.engines import engine
 
@@ -73,3 +73,17 @@ def test_gates_of_the_context_and_no_activation_before_the_last_layer(perturb):
     assert ResidualMLP.from_config(net.get_config()).get_config() == net.get_config()
     with pytest.raises(ValueError, match="expected a context to make the gates of"):
         ResidualMLP(5, gated=True)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: MLP([64]), lambda: ResidualMLP(64), lambda: MADE([64]), lambda: ResidualMADE(64)]
+)
+@pytest.mark.parametrize("size", [2, 5])
+def test_units_of_the_first_layer_bend_on_both_sides_of_zero(make, size):
+    """Where all bend at 0, a MAF of a checkerboard stays a normal for 150 steps."""
+    net = make()
+    net.features = size
+    net.build((None, size))
+    first = net.hidden_layers[0]
+    bends = -ops.convert_to_numpy(first.bias) / ops.convert_to_numpy(first.kernel)[0]
+    assert np.all(np.histogram(bends, [-1, -0.5, 0, 0.5, 1])[0] > 2)

@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 from flowkit import Flow, zoo
-from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Shift, Squeeze
+from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Shift, Squeeze, Standardize
 from flowkit.conditioners import MLP, ConvNet, ScaledConv
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.adaptation import adapted_flag, is_adapted
@@ -234,3 +234,25 @@ def test_an_error_on_the_way_leaves_no_trace(maps):
         flow.adapt(maps)
     assert "call" not in vars(first)
     assert not is_adapted(first)
+
+
+@pytest.mark.one_engine
+@pytest.mark.parametrize("batch_size", [4, 40])
+def test_fit_adapts_to_rows_by_their_weights(batch_size):
+    """Also if those of the first batch are all 0."""
+    rng = np.random.default_rng(0)
+    x, weights = rng.normal(size=(40, 2)).astype("float32"), np.repeat([0, 3, 1], [4, 6, 30])
+
+    def started(make, x, sample_weight=None):
+        flow = make()
+        flow.compile(keras.optimizers.SGD(0.0))
+        flow.fit(x, sample_weight=sample_weight, batch_size=batch_size, verbose=0)
+        return flow.log_prob(np.full((1, 2), 0.3))
+
+    def table():
+        return Flow(Standardize())
+
+    assert started(table, x, weights) == pytest.approx(
+        started(table, np.repeat(x, weights, axis=0)), abs=1e-5
+    )
+    assert np.isfinite(started(lambda: Flow(ActNorm()), x, weights)).all()

@@ -328,3 +328,16 @@ def test_without_observation_or_simulator_one_has_to_be_passed():
         found.sample(3)
     with pytest.raises(ValueError, match="got no pairs and no simulator"):
         found.check()
+
+
+def test_pairs_count_by_their_weights():
+    rng = np.random.default_rng(0)
+    theta = rng.choice([-1.0, 1.0], (600, 1)) + 0.1 * rng.normal(size=(600, 1))
+    x = rng.normal(size=(600, 1))  # says nothing
+    options = {"pairs": (theta, x), "epochs": 40, "layers": 2, "hidden": [8], "verbose": 0}
+    found = flowkit.posterior(sample_weight=np.where(theta[:, 0] > 0, 1.0, 0.0), **options)
+    assert (found.sample(500, np.array([0.0]), seed=0) > 0).mean() > 0.95
+    with pytest.raises(ValueError, match="expected a number from 0 up for each of 600 rows"):
+        flowkit.posterior(sample_weight=np.ones(3), **options)
+    with pytest.raises(ValueError, match="sample_weight= without pairs"):
+        flowkit.posterior(lambda theta: theta, [(0, 1)], sample_weight=np.ones(3))

@@ -342,7 +342,7 @@ def installed(tmp_path, monkeypatch):
     ignore = shutil.ignore_patterns("model.weights.h5")
     shutil.copytree(zoo_of_checkout / "glow/digits", tmp_path / "zoo/glow/digits", ignore=ignore)
     monkeypatch.setattr(_shipped, "_zoo", lambda: tmp_path / "zoo")
-    monkeypatch.setattr(_shipped, "ADDRESS", zoo_of_checkout.as_uri())
+    monkeypatch.setattr(_shipped, "address_of_weights", zoo_of_checkout.as_uri)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path
 
@@ -351,14 +351,16 @@ def test_weights_that_the_wheel_lacks_are_downloaded_once(installed, monkeypatch
     flow = Flow.from_preset("glow/digits")
     kept = np.load(installed / "zoo/glow/digits/check.npz")
     np.testing.assert_allclose(flow.log_prob(kept["rows"]), kept["log_prob"], rtol=1e-5)
-    monkeypatch.setattr(_shipped, "ADDRESS", "file:///nowhere")
+    monkeypatch.setattr(_shipped, "address_of_weights", lambda: "file:///nowhere")
     folder = presets.find_preset("glow/digits")
     assert zoo.load("glow/digits").count_params() == flow.count_params()
     assert folder.is_relative_to(installed / "cache")
 
 
 def test_without_a_public_repository_the_error_names_the_clone(installed, monkeypatch):
-    monkeypatch.setattr(_shipped, "ADDRESS", "https://github.com/OWNER/flowkit")
+    monkeypatch.setattr(
+        _shipped, "address_of_weights", lambda: "https://github.com/OWNER/flowkit/raw/main/zoo"
+    )
     with pytest.raises(ConnectionError, match=r"glow/digits: got no weights .* pip install -e CLONE"):
         presets.find_preset("glow/digits")
 
@@ -367,7 +369,7 @@ def test_other_weights_than_the_metadata_names_are_refused(installed, monkeypatc
     wrong = installed / "wrong/glow/digits/model.weights.h5"
     wrong.parent.mkdir(parents=True)
     wrong.write_bytes(b"others")
-    monkeypatch.setattr(_shipped, "ADDRESS", (installed / "wrong").as_uri())
+    monkeypatch.setattr(_shipped, "address_of_weights", (installed / "wrong").as_uri)
     with pytest.raises(ConnectionError, match=r"got a file with SHA-256 .*, expected .*Put the file at"):
         presets.find_preset("glow/digits")
     assert main(["info", "glow/digits"]) == 2

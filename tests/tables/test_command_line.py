@@ -96,6 +96,40 @@ def test_wrong_rows_have_no_likelihood_and_the_first_is_named(trained, table, tm
     assert "1 of 1 rows" in run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv")
 
 
+def test_alarms_say_which_column(trained, table, tmp_path, capsys):
+    folder, output = trained[0], tmp_path / "scores.csv"
+    rows = pl.read_csv(table).with_columns(bikers=pl.Series([99, *pl.read_csv(table)["bikers"][1:]]))
+    rows.write_csv(tmp_path / "new.csv")
+    printed = run("score", folder, tmp_path / "new.csv", "--alarms", 0.1, "-o", output)
+    found = pl.read_csv(output)
+    assert found.columns == ["id", "log_prob_bound", "p_value", "is_outlier", "column", "expected"]
+    odd = found.filter(pl.col("is_outlier"))
+    assert f"{len(odd):,} of 300 rows are unusual" in printed
+    assert (found["is_outlier"] == (found["p_value"] <= 0.1)).all()
+    assert odd.row(0, named=True)["column"] == "bikers"
+    assert odd["expected"].str.contains("expected|98 %").all()
+    assert main(["score", str(folder), str(table), "--alarms", "0.01", "-o", str(output)]) == 2
+    assert "expected at least 99" in (error := capsys.readouterr().err)
+    assert "--calibration FILE gives other rows" in error
+    run("score", folder, table, "--alarms", 0.01, "--calibration", table, "-o", output)
+    assert main(["score", str(folder), str(table), "--calibration", str(table), "-o", str(output)]) == 2
+    assert "without --alarms, expected both" in capsys.readouterr().err
+
+
+def test_samples_with_fixed_entries(trained, tmp_path, capsys):
+    folder, output = trained[0], tmp_path / "samples.csv"
+    run("sample", folder, "-n", 20, "--where", "weather=rain", "--where", "day=2026-03-09", "-o", output)
+    drawn = pl.read_csv(output)
+    assert (set(drawn["weather"]), set(drawn["day"])) == ({"rain"}, {"2026-03-09"})
+    for word, message in [
+        ("weather=snow", "--where: got 'snow' for column 'weather'"),
+        ("wether=rain", "the nearest is weather"),
+        ("weather", "expected COLUMN=ENTRY"),
+    ]:
+        assert main(["sample", str(folder), "--where", word, "-o", str(output)]) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_names_that_are_no_columns_name_the_nearest(table, tmp_path, capsys):
     words = ["train", "table", "--data", str(table), "--dry-run"]
     for option in (

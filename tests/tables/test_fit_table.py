@@ -284,3 +284,49 @@ def test_a_column_given_twice(conditional, frame):
         conditional.log_prob(frame, frame[["kind", "income", "hour"]])
     with pytest.raises(ValueError, match="got no column 'kind'"):
         conditional.log_prob(frame.drop(columns="kind"))
+
+
+# Weights of rows
+
+
+def test_whole_weights_start_as_repeated_rows():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.normal(size=(60, 2)), columns=["a", "b"])
+    weights = rng.integers(0, 4, 60)
+    options = {"layers": 1, "hidden": [8], "epochs": 1, "learning_rate": 0.0, "verbose": 0}
+    options |= {"validation": 0.0, "effort": "quick"}
+    weighted = flowkit.fit_table(frame, sample_weight=weights, **options)
+    named = flowkit.fit_table(frame.assign(times=weights), sample_weight="times", **options)
+    times = np.repeat(np.arange(60), weights)
+    repeated = flowkit.fit_table(
+        frame.iloc[times], types={"a": "real", "b": "real"}, batch_size=len(times), **options
+    )
+    alike = flowkit.fit_table(frame, **options)
+    found = [flow.log_prob(frame).to_numpy() for flow in (weighted, named, repeated, alike)]
+    assert found[1].tolist() == found[0].tolist()
+    assert found[2] == pytest.approx(found[0], abs=1e-4)
+    assert np.abs(found[3] - found[0]).max() > 0.1
+
+
+def test_training_and_scores_count_rows_by_their_weights(capsys):
+    rng = np.random.default_rng(0)
+    kind = rng.choice(list("ab"), 800)
+    frame = pd.DataFrame({"kind": kind, "x": rng.normal(size=800), "w": np.where(kind == "a", 4.0, 1.0)})
+    flow = flowkit.fit_table(frame, sample_weight="w", layers=1, hidden=[8], epochs=15)
+    assert flow.columns.names == ("kind", "x")
+    assert (flow.sample(2000, seed=0).kind == "a").mean() == pytest.approx(0.8, abs=0.06)
+    assert "80 rows held out" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        (np.ones(3), "expected a number from 0 up for each of 200 rows, not all of them 0"),
+        (-np.ones(ROWS), "expected a number from 0 up"),
+        (np.zeros(ROWS), "not all of them 0"),
+        ("wieght", "got 'wieght', expected names of columns"),
+    ],
+)
+def test_bad_weights_raise_one_error(frame, weights, message):
+    with pytest.raises(ValueError, match=message):
+        flowkit.fit_table(frame, sample_weight=weights)
