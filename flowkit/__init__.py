@@ -36,6 +36,7 @@ _PUBLIC = {
     "Flow": "flowkit.flow",
     "TableFlow": "flowkit.tables",
     "fit_table": "flowkit.tables",
+    "load_posterior": "flowkit.posteriors",
     "posterior": "flowkit.posteriors",
     "LabelledFlow": "flowkit.zoo",
     "PresetError": "flowkit.presets",

@@ -29,6 +29,7 @@ from flowkit.contract import Domain as Domain
 from flowkit.contract import Surjection as Surjection
 from flowkit.diagnostics import inference_report as inference_report
 from flowkit.flow import Flow as Flow
+from flowkit.posteriors import load_posterior as load_posterior
 from flowkit.posteriors import posterior as posterior
 from flowkit.presets import PresetError as PresetError
 from flowkit.presets import upload_preset as upload_preset

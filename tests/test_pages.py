@@ -83,8 +83,9 @@ def test_inference(run):
         assert abs(np.mean(names["mapped"][:, 0] ** 2) - 1) < 0.25
 
 
-def test_posteriors(run):
+def test_posteriors(run, tmp_path, monkeypatch):
     """1,000 pairs: what is lost against the exact density is small, beside the 1.8 nats that the prior would lose."""
+    monkeypatch.chdir(tmp_path)  # for the file that it saves
     names = run("posteriors.md")
     assert -0.05 < names["lost"].mean() < 0.5
     exact = np.sqrt(np.diag(names["covariance"]))
@@ -104,6 +105,8 @@ def test_posteriors(run):
     by_both = names["by_both"].sample(500, given, seed=0).mean(axis=0)[:, 0]
     for means in (by_label, by_both):
         np.testing.assert_allclose(means, [0, 5, 10], atol=1.0)
+    assert names["again"].names == ("size", "rate")
+    assert names["by_all"].std() < names["by_two"].std()
     assert 0 < names["few"].min() <= names["few"].max() < 1
     assert 0.03 < names["few"].mean() < 0.25  # 1/12, if exact; 1/2, if the context were not heard
 

@@ -8,13 +8,14 @@ in. One that has `adapt(x)` takes part in data-dependent initialisation.
 import keras
 
 from flowkit.conditioners.causal import CausalConvNet
-from flowkit.conditioners.context import DeepSet, LabelDropout, StandardizedContext
+from flowkit.conditioners.context import LabelDropout, StandardizedContext
 from flowkit.conditioners.convnets import ConvNet, GatedAttention, GatedConvNet, ResidualConvNet
 from flowkit.conditioners.fields import Field, UNet
 from flowkit.conditioners.made import MADE, AngularMADE, ResidualMADE
 from flowkit.conditioners.mlp import MLP, AngularMLP, LipschitzMLP, ResidualMLP
 from flowkit.conditioners.priors import PlacePrior, SplitPrior, TopPrior
 from flowkit.conditioners.scaled import ScaledConv, ScaledDense
+from flowkit.conditioners.sets import DeepSet, ObservedContext, RandomSizes
 from flowkit.conditioners.transformer import CausalTransformer, ViT
 
 __all__ = [
@@ -31,7 +32,9 @@ __all__ = [
     "GatedConvNet",
     "LabelDropout",
     "LipschitzMLP",
+    "ObservedContext",
     "PlacePrior",
+    "RandomSizes",
     "ResidualConvNet",
     "ResidualMADE",
     "ResidualMLP",

@@ -100,6 +100,18 @@ def proposals(
     return x, log_q
 
 
+def decoded(flow: "Flow", z: np.ndarray, context: Any = None) -> np.ndarray:
+    """Return the data of latents, of which row i has row i % b of b rows of context; each of them is embedded once."""
+    context = inputs.seen_context(flow, context, None)
+    parts = np.array_split(np.arange(len(z)), max(1, -(-len(z) // flow.rows_of_a_block)))
+    with flow.lock:
+        pieces = [_denoised(flow, z[part], _repeated(context, part), None, 0, 0) for part in parts]
+    x, finite = map(np.concatenate, zip(*pieces, strict=True))
+    if not finite.all():
+        warn_of_overflow(finite)
+    return x
+
+
 def as_frame(columns: Any, x: np.ndarray) -> Any:
     """Return rows as a frame of the columns; rows for each row of a context as they are."""
     return columns.frame(x) if x.ndim == 2 else x

@@ -4,6 +4,7 @@ It is drawn from by tempering: from the prior to the posterior in steps, with mo
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -28,6 +29,14 @@ class LikelihoodPosterior(Posterior):
     >>> flowkit.posterior(simulator, [(0, 1), (0, 2)], method="nle", **options)
     LikelihoodPosterior(2 parameters given data of shape (2,), from 200 simulations)
     """
+
+    method = "nle"
+
+    def refine(self, *given: Any, **options: Any) -> Any:
+        """Raise ValueError: draws of prior x likelihood have no density that weighs them."""
+        raise ValueError(
+            "refine: got a posterior of method='nle', expected one of method='npe', whose density is known."
+        )
 
     def _sample(self, n, rows, seed):
         rng = np.random.default_rng(seed)

@@ -1,16 +1,23 @@
 """A posterior that is a flow of the parameters, given data: neural posterior estimation."""
 
 import warnings
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keras import ops
+from numpy.lib import recfunctions
 from numpy.typing import ArrayLike
 
 from flowkit.contract.arguments import whole_number
-from flowkit.diagnostics import Report, report
+from flowkit.diagnostics import InferenceReport, Report, inference_report, report
 from flowkit.flow.flow import Flow
 from flowkit.plots import pair_plot
-from flowkit.posteriors.simulations import Prior, Simulator, as_float32, finite_pairs, simulated
+from flowkit.posteriors import saving
+from flowkit.posteriors.observations import Observations
+from flowkit.posteriors.prior import Prior, as_float32, flow_draws
+from flowkit.posteriors.simulations import Simulator, finite_pairs, simulated
 
 _MASS = 1e-4  # of a posterior that a truncated prior may leave out
 _DRAWS = 10_000  # to find the density that the rest of it exceeds
@@ -20,12 +27,14 @@ _TRIES = 2_000  # draws of the prior for each one that is kept
 class Posterior:
     """p(parameters | data), learned as a flow of the parameters: what `flowkit.posterior` returns.
 
-    - `flow`: the `flowkit.Flow` itself, conditional on data: save it by `flow.save`.
+    - `flow`: the `flowkit.Flow` itself, conditional on data, or on `data.context(data)` with masks of what is missing.
     - `theta`, `x`: the pairs that it was trained on, those held out among them.
     - `observation`: the data that `sample`, `log_prob` and `plot` take if they receive none. After several `rounds` the
       posterior is that of this observation only.
+    - `names`: of the parameters, or None; `data`: the shape of the data; `report`: what `check` last returned, or None.
 
-    Data are (*event), one observation, or (b, *event), several.
+    Data are (*event), one observation, or (b, *event), several. After training with `sizes` an observation is a set of
+    n rows, (n, k), or (n,) for k = 1; several are (b, n, k) or a list of arrays.
 
     >>> import flowkit
     >>> rng = np.random.default_rng(0)
@@ -35,6 +44,8 @@ class Posterior:
     >>> posterior.sample(5, np.array([0.5, 0.5])).shape, posterior.sample(5, np.ones((3, 2))).shape
     ((5, 2), (5, 3, 2))
     """
+
+    method = "npe"
 
     def __init__(
         self,
@@ -46,10 +57,15 @@ class Posterior:
         simulator: Simulator | None = None,
         observation: ArrayLike | None = None,
         rounds: int = 1,
+        data: Observations | None = None,
     ) -> None:
         self.flow, self.prior, self.theta, self.x, self.simulator = flow, prior, theta, x, simulator
         self.observation, self.rounds = observation, rounds
-        self._low, self._high = x.min(axis=0), x.max(axis=0)
+        self.data = Observations(x.shape[1:]) if data is None else data
+        self.report: Report | None = None
+        axes, gone = (0,) if self.data.sizes is None else (0, 1), np.isnan(x)
+        self._low = np.where(gone, np.inf, x).min(axis=axes)
+        self._high = np.where(gone, -np.inf, x).max(axis=axes)
 
     def __repr__(self) -> str:
         return (
@@ -57,18 +73,41 @@ class Posterior:
             f"{len(self.theta):,} simulations)"
         )
 
-    def sample(self, n: int, x: ArrayLike | None = None, *, seed: int | None = None) -> np.ndarray:
-        """Return `n` draws of the parameters, (n, features); for b observations (n, b, features)."""
+    @property
+    def names(self) -> tuple[str, ...] | None:
+        """The names of the parameters, or None."""
+        return self.prior.names
+
+    def sample(
+        self, n: int, x: ArrayLike | None = None, *, seed: int | None = None, names: bool = False
+    ) -> np.ndarray:
+        """Return `n` draws of the parameters, (n, features); for b observations (n, b, features).
+
+        With `names` a structured array, (n,) or (n, b), with a field of each name: `draws["mass"]`, and
+        `pandas.DataFrame(draws)` for one observation. Raises ValueError for parameters without names.
+
+        The same seed draws the same on all backends, but for rounding, if the base of the flow is standard normal.
+        """
+        if names and self.names is None:
+            raise ValueError(
+                "sample: got names=True for parameters without names, expected names. Pass names= to posterior, or a "
+                "prior {name: ...}."
+            )
         rows, one = self._observed(x)
         drawn = self._sample(whole_number(n, "sample's n", least=0), rows, seed)
-        return drawn[:, 0] if one else drawn
+        drawn = drawn[:, 0] if one else drawn
+        if not names:
+            return drawn
+        fields = np.dtype([(name, drawn.dtype) for name in self.names or ()])
+        return recfunctions.unstructured_to_structured(drawn, fields)
 
     def log_prob(self, theta: ArrayLike, x: ArrayLike | None = None) -> np.ndarray:
         """Return log p(theta | x) in nats, (n,): of rows of parameters, given one observation or a row for each.
 
-        Outside of the prior's bounds it is -inf.
+        Outside of the prior's bounds it is -inf. A structured array with the names of the parameters may have them in
+        any order.
         """
-        theta = as_float32(theta, "parameters")
+        theta = as_float32(self._columns(theta), "parameters")
         rows, one = self._observed(x)
         if theta.ndim != 2 or theta.shape[1] != self.prior.features or not (one or len(rows) == len(theta)):
             raise ValueError(
@@ -86,6 +125,17 @@ class Posterior:
             answer[possible] = self._log_prob(theta[possible], rows)
         return answer
 
+    def _columns(self, theta):
+        """Return parameters as rows; a structured array by the names of its fields."""
+        fields = getattr(getattr(theta, "dtype", None), "names", None)
+        if fields is None:
+            return theta
+        if {*fields} != {*(self.names or ())}:
+            raise ValueError(
+                f"log_prob: got parameters named {list(fields)}, expected {list(self.names or ()) or 'plain rows'}."
+            )
+        return np.stack([theta[name] for name in self.names], axis=-1)
+
     def plot(
         self, x: ArrayLike | None = None, *, true: ArrayLike | None = None, samples: int = 1000, seed: int = 0
     ) -> Any:
@@ -98,7 +148,7 @@ class Posterior:
             raise ValueError(f"plot: got {drawn.shape[1]} observations, expected one.")
         features = self.prior.features
         before = self.prior.draw(samples, np.random.default_rng(seed))
-        names = self.prior.names or [f"parameter {i}" for i in range(features)]
+        names = self.names or [f"parameter {i}" for i in range(features)]
         return pair_plot(before, drawn, list(names), labels=("prior", "posterior"), mark=true)
 
     def check(
@@ -114,6 +164,7 @@ class Posterior:
 
         `theta`, `x`: new pairs from the prior; without them `pairs` are simulated. Calibration, coverage, TARP and
         recovery among them: are the posteriors of these data right, and what do the data say about each parameter?
+        Simulated data sets have random sizes, if `sizes` does. The report is kept as `report`.
 
         Raises ValueError after several rounds, since the posterior of other observations was not learned.
         """
@@ -127,34 +178,85 @@ class Posterior:
                 raise ValueError("check: got no pairs and no simulator. Pass new pairs, check(theta, x).")
             pairs = whole_number(pairs, "check's pairs", least=2)
             theta = self.prior.draw(pairs, np.random.default_rng([seed, 1]))  # others than those of training
-            theta, x = finite_pairs(theta, simulated(self.simulator, theta), leave_out=True)
+            x = simulated(self.simulator, theta, self.data.sizes)
+            theta, x = finite_pairs(theta, x, leave_out=True, gaps=self.data.gaps is not None)
+            x = self.data.cut(x, seed)
+        elif self.data.gaps is not None:
+            x, _ = self.data.rows(x)
         found = report(self.flow, *self.events(theta, x), draws=draws, seed=seed)
         for name in ("levels", "memorisation", "outliers"):  # which say nothing about posteriors
             found.left_out.pop(name, None)
+        self.report = found
         return found
+
+    def refine(
+        self,
+        x: ArrayLike | None,
+        log_likelihood: Callable[[np.ndarray, np.ndarray], ArrayLike],
+        *,
+        draws: int = 10_000,
+        seed: int = 0,
+    ) -> InferenceReport:
+        """Weigh draws of the posterior of one observation by prior x likelihood, for a likelihood that is known.
+
+        w = p(theta) p(x | theta) / q(theta | x): means under the smoothed weights are those of the exact posterior, and
+        the mean of w is the evidence p(x). The `InferenceReport` has the draws, `samples`, `weights` and
+        `effective_sample_size`; `k_hat` and `trusted` say if the weights are reliable; `log_normaliser` is log p(x)
+        with a `standard_error`; `resample(n)` draws from the exact posterior. See `flowkit.inference_report`.
+
+        `log_likelihood(theta, x)` returns log p(x | theta) in nats, (n,), of parameters (n, features) and the
+        observation as it was passed, both numpy arrays; -infinity is allowed. Raises ValueError for a prior without a
+        density and for several observations, and what `inference_report` raises.
+
+        Dax et al., Neural Importance Sampling for Rapid and Reliable Gravitational-Wave Inference (2023).
+        """
+        if self.prior.density is None:
+            raise ValueError(
+                "refine: got a prior of unknown density, expected bounds, distributions or a Flow as prior."
+            )
+        rows, one = self._observed(x)
+        if not one and len(rows) != 1:
+            raise ValueError(f"refine: got {len(rows)} observations, expected one. Call it for each.")
+        seen = np.asarray(self.observation if x is None else x)
+
+        def log_density(theta, context):
+            theta = ops.convert_to_numpy(theta)
+            log_p = self.prior.log_prob(theta)
+            possible = np.isfinite(log_p)
+            if possible.any():
+                found = np.asarray(log_likelihood(theta[possible], seen), "float64")
+                if found.shape != (int(possible.sum()),):
+                    raise ValueError(
+                        f"log_likelihood: got shape {found.shape}, expected {(int(possible.sum()),)}: one number for "
+                        "each row of theta."
+                    )
+                log_p[possible] += found
+            return log_p
+
+        return inference_report(self.flow, log_density, self.data.context(rows), draws=draws, seed=seed)
+
+    def save(self, path: str | Path) -> None:
+        """Write the posterior into one file, which `flowkit.load_posterior` reads on any backend.
+
+        A .keras file of the flow, so that `keras.saving.load_model` reads the flow alone, that holds the prior, names,
+        pairs, observation, rounds and the numbers of `report` too. The simulator is not saved. Of a prior that is a
+        function, or a distribution that is not of scipy.stats, it holds 10,000 draws. It replaces an older file once it
+        is written. Raises ValueError for another suffix, and for a likelihood whose prior no file can hold.
+        """
+        saving.save(self, path)
 
     def _observed(self, x):
         """Return observations (b, *event), and if a single one came without a batch axis."""
         x = self.observation if x is None else x
-        event = self.x.shape[1:]
         if x is None:
             raise ValueError("posterior: got no observation. Pass x, or observation= when it is made.")
-        x = as_float32(x, "an observation")
-        one = x.shape == event
-        rows = x.reshape(1, *event) if one else x
-        if rows.shape[1:] != event:
-            raise ValueError(
-                f"observation: got an array of shape {x.shape}, expected {event}, or (b, {', '.join(map(str, event))}) "
-                "for b observations: that of the simulations."
-            )
-        if not np.isfinite(rows).all():
-            raise ValueError("observation: got NaN or infinity, expected finite numbers.")
+        rows, one = self.data.rows(x)
         self._warn_of_strange(rows)
         return rows, one
 
     def _warn_of_strange(self, rows):
         """Warn of observations far outside the simulations, of whose posterior the flow has learned nothing."""
-        low, high = self._low, self._high
+        low, high = (np.broadcast_to(end, self.data.event) for end in (self._low, self._high))
         far = (rows < low - (high - low)) | (rows > high + (high - low))
         if far.any():
             place = np.argwhere(far)[0]
@@ -166,14 +268,15 @@ class Posterior:
             )
 
     def _sample(self, n, rows, seed):
-        return self.flow.sample(n, rows, seed=seed)
+        drawn = flow_draws(self.flow, n, np.random.default_rng(seed), self.data.context(rows))
+        return drawn.reshape(n, len(rows), -1)
 
     def _log_prob(self, theta, rows):
-        return self.flow.log_prob(theta, rows)
+        return self.flow.log_prob(theta, self.data.context(rows))
 
     def events(self, theta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (events, context) of pairs, as the flow takes them."""
-        return theta, x
+        return theta, self.data.context(x)
 
     def proposals(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return `n` draws of the prior where the posterior of the observation is, but for 1e-4 of its mass.

@@ -1,5 +1,7 @@
 """From a simulator and a prior to a posterior: simulate, train, and simulate again where the posterior is."""
 
+import operator
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import keras
@@ -7,28 +9,24 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from flowkit import zoo
-from flowkit.bijectors import Chain, SoftBounds
-from flowkit.conditioners import StandardizedContext
-from flowkit.contract.arguments import Between0And1, Count, Positive, checked, one_of, whole, words
+from flowkit.bijectors import Chain, Pointwise, SoftBounds
+from flowkit.conditioners import MLP, DeepSet, ObservedContext, RandomSizes, StandardizedContext
+from flowkit.contract.arguments import Between0And1, Count, Positive, checked, one_of, shown, whole, words
 from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import row_weights
 from flowkit.flow.seeding import fit_in_order, seeded
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
-from flowkit.posteriors.simulations import (
-    Prior,
-    PriorLike,
-    Simulator,
-    as_prior,
-    finite_pairs,
-    given_pairs,
-    simulated,
-)
+from flowkit.posteriors.observations import Observations
+from flowkit.posteriors.prior import PriorLike, as_prior, of_draws
+from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated, usable
 from flowkit.training import Validation
+from flowkit.transforms import Affine
 
 # The share of each weight that an epoch takes away. Without it flows of few simulations memorise them; more of it keeps
 # flows from narrow posteriors.
 _DECAY = 0.001
+_ADAPT = 10_000  # rows of sets, of random sizes
 # Splines are the identity beyond `bound`. Beyond 3 a normal base has 0.3 % of its mass, which would stay far from
 # narrow posteriors; beyond 5 it has next to none.
 _NETWORK = {"layers": 8, "hidden": (50, 50), "bins": 10, "bound": 5.0, "residual": True, "marginals": False}
@@ -46,6 +44,9 @@ def posterior(
     method: Annotated[str, words("npe", "nle")] = "npe",
     embedding: keras.Layer | None = None,
     features: int | None = None,
+    names: Sequence[str] | None = None,
+    sizes: tuple[int, int] | None = None,
+    missing: Annotated[str, words("drop", "model")] = "drop",
     epochs: Count = 1000,
     patience: Count = 20,
     batch_size: Count = 200,
@@ -61,20 +62,28 @@ def posterior(
 
     - `simulator`: x = simulator(theta), from n rows of parameters at once, (n, features), numpy float32, to n data,
       (n, *event).
-    - `prior`: a list of (low, high), one for each parameter, or a dict {name: (low, high)}, uniform; a
+    - `prior`: a list of one entry for each parameter, or a dict {name: entry}: (low, high), uniform, or a frozen
+      distribution such as `scipy.stats.gamma(2.0)`; `scipy.stats.multivariate_normal(mean, cov)` or `multivariate_t`; a
       `flowkit.distributions.Distribution`, with `features=` the number of parameters; a `flowkit.Flow`; or a function
       n -> n rows. Draws of the posterior never leave the bounds of a prior that has any.
     - `pairs`: (theta, x), simulated before, in place of the first round's simulations. For one round neither simulator
       nor prior is needed then.
     - `sample_weight`: a number from 0 up for each of the `pairs`, such as prior / proposal. By it a pair counts in
       training and in held-out scores; simulations of later rounds count 1.
+    - `names`: of the parameters, for draws and plots.
+    - `sizes`: (low, high) learns the posteriors of data sets of low to high observations, in any order, each a draw
+      given theta. The simulator returns the largest ones, (n, high) or (n, high, k). Training takes random parts of
+      them, of sizes whose logarithms are uniform. NaN is a missing entry; if all k are, the observation is not there.
+    - `missing`: "drop" leaves out simulations that hold NaN, as failed; "model" takes NaN as a missing entry, that
+      observations may have where some simulation has it. With `sizes` it always is one.
     - `simulations`: the number of all rounds together.
     - `method`: "npe" learns p(theta | x), neural posterior estimation; "nle" learns p(x | theta), neural likelihood
       estimation, for x that are vectors and a prior of known density, see `LikelihoodPosterior`.
     - `observation`: the data of interest. With `rounds` above 1 later rounds simulate only where its posterior is.
     - `embedding`: a Keras layer that makes a vector of x; a copy of it is trained with the flow. Take
       `flowkit.conditioners.DeepSet()` for sets, `keras.layers.GRU(32)` for series, a convolution for images. It
-      receives x standardised.
+      receives x standardised; with `sizes` or missing="model" (..., 2k), with 0 for what is missing, then a mask, and
+      Keras's mask of places. With `sizes` the default is `DeepSet(32, size=True)`.
     - `epochs`: at most. Training ends after `patience` epochs without a better score on a share `validation` of the
       pairs, which are not trained on, and keeps the weights of the best.
     - `verbose`: 1 prints the score of held-out pairs after epochs 1, 2, 4, 8, ... and each round; 0 prints nothing.
@@ -99,68 +108,98 @@ def posterior(
     """
     known = None if prior is None else as_prior(prior, features)
     _refuse_missing(simulator, known, pairs, sample_weight, method, rounds, observation, embedding)
+    sizes = _sizes(sizes, missing, method)
     rng = np.random.default_rng(seed)
     size, weights = simulations // rounds, None
     if pairs is None:
         theta = known.draw(size, rng)
-        x = simulated(simulator, theta)
+        x = simulated(simulator, theta, sizes)
     else:
-        theta, x = given_pairs(pairs, None if known is None else known.features)
+        theta, x = given_pairs(pairs, None if known is None else known.features, sizes)
         if sample_weight is not None:
             weights = row_weights(sample_weight, len(theta), "posterior's sample_weight")
             theta, x, weights = theta[weights > 0], x[weights > 0], weights[weights > 0]
-        if known is None:  # a prior of which only these draws are known
-            first, share = theta, None if weights is None else weights / weights.sum()
-            known = Prior(theta.shape[1], lambda n, rng: first[rng.choice(len(first), size=n, p=share)])
+        if known is None:
+            known = of_draws(theta, share=None if weights is None else weights / weights.sum())
+    known = known.named(names)
     kind = Posterior if method == "npe" else LikelihoodPosterior
-    what = "p(theta | x)" if method == "npe" else "p(x | theta)"
+    gaps = sizes is not None or missing == "model"
+    fit = {"epochs": epochs, "patience": patience, "batch_size": batch_size, "learning_rate": learning_rate}
     found = None
     for number in range(rounds):
         if found is not None:
             more = found.proposals(size, rng)
-            theta, x = np.concatenate([theta, more]), np.concatenate([x, simulated(simulator, more)])
+            theta, x = np.concatenate([theta, more]), np.concatenate([x, simulated(simulator, more, sizes)])
             weights = None if weights is None else np.concatenate([weights, np.ones(size)])
-        if weights is not None:
-            weights = weights[np.isfinite(x).reshape(len(x), -1).all(axis=1)]
-        theta, x = finite_pairs(theta, x, leave_out=method == "npe")
+        weights = None if weights is None else weights[usable(x, gaps)]
+        theta, x = finite_pairs(theta, x, leave_out=method == "npe", gaps=gaps)
+        data = Observations.of(x, sizes, missing)
         with seeded(seed + number):
-            flow = _flow(theta, x, known, method, embedding, model, options)
-        found = kind(flow, known, theta, x, simulator=simulator, observation=observation, rounds=number + 1)
-        if verbose:
-            print(f"round {number + 1} of {rounds}: training on {len(theta):,} simulations", flush=True)
-        events, context = found.events(theta, x)
-        order = rng.permutation(len(events))
-        held = min(max(1, round(validation * len(events))), len(events) - 1)
-        held, rows = order[:held], order[held:]
-        own, others = (None, None) if weights is None else (weights[rows], weights[held])
-        best = Validation(
-            events[held], context[held], sample_weight=others, early_stopping=patience, keep_best=True
+            flow = _flow(theta, x, known, data, method, embedding, model, options)
+        about = {"simulator": simulator, "observation": observation, "rounds": number + 1, "data": data}
+        found = kind(flow, known, theta, x, **about)
+        order = rng.permutation(len(x))
+        held = min(max(1, round(validation * len(x))), len(x) - 1)
+        named = f"round {number + 1} of {rounds}"
+        _train(
+            found, order[held:], order[:held], weights, seed=seed + number, name=named, verbose=verbose, **fit
         )
-        batch = min(batch_size, len(rows))
-        steps = -(-len(rows) // batch)
-        decay = _DECAY / (learning_rate * steps)  # AdamW multiplies it by the rate in each step
-        optimizer = keras.optimizers.AdamW(
-            learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True
-        )
-        flow.compile(optimizer)
-        done = fit_in_order(
-            flow,
-            events[rows],
-            context[rows],
-            sample_weight=own,
-            batch_size=batch,
-            seed=seed + number,
-            epochs=epochs,
-            callbacks=[best, *([_Lines(what)] if verbose else [])],
-            verbose=0,
-        )
-        if verbose:
-            score = np.inf if best.best is None else best.best
-            print(
-                f"round {number + 1} of {rounds}: {len(theta):,} simulations, {len(done.epoch)} epochs, "
-                f"log {what} = {-score:.3f} nats on average over pairs held out"
-            )
     return found
+
+
+def _train(found, rows, held, weights, *, seed, name, verbose, epochs, patience, batch_size, learning_rate):
+    """Train the flow of a posterior on `rows` of its pairs until the score of those `held` out stops to improve."""
+    what = "p(x | theta)" if isinstance(found, LikelihoodPosterior) else "p(theta | x)"
+    if verbose:
+        print(f"{name}: training on {len(found.theta):,} simulations", flush=True)
+    flow = found.flow
+    events, context = found.events(found.theta[rows], found.x[rows])
+    fixed, its_context = found.events(found.theta[held], found.data.cut(found.x[held], seed))
+    if found.data.sizes is not None:  # to sizes as in training
+        flow.adapt(events[:_ADAPT], found.data.context(found.data.cut(found.x[rows[:_ADAPT]], seed + 1)))
+    own, others = (None, None) if weights is None else (weights[rows], weights[held])
+    best = Validation(fixed, its_context, sample_weight=others, early_stopping=patience, keep_best=True)
+    batch = min(batch_size, len(rows))
+    steps = -(-len(rows) // batch)
+    decay = _DECAY / (learning_rate * steps)  # AdamW multiplies it by the rate in each step
+    flow.compile(keras.optimizers.AdamW(learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True))
+    done = fit_in_order(
+        flow,
+        events,
+        context,
+        sample_weight=own,
+        batch_size=batch,
+        seed=seed,
+        epochs=epochs,
+        callbacks=[best, *([_Lines(what)] if verbose else [])],
+        verbose=0,
+    )
+    if verbose:
+        score = np.inf if best.best is None else best.best
+        print(
+            f"{name}: {len(found.theta):,} simulations, {len(done.epoch)} epochs, "
+            f"log {what} = {-score:.3f} nats on average over pairs held out"
+        )
+
+
+def _sizes(sizes, missing, method):
+    """Return sizes of sets as (low, high), or None. Raises ValueError for others, and for a likelihood."""
+    if method == "nle" and (sizes is not None or missing == "model"):
+        raise ValueError(
+            "posterior: got method='nle' with sizes= or missing='model', expected method='npe': a likelihood is of "
+            "data of one shape without gaps."
+        )
+    if sizes is None:
+        return None
+    try:
+        low, high = map(operator.index, sizes)
+    except (TypeError, ValueError):
+        low = high = 0
+    if not 1 <= low <= high:
+        raise ValueError(
+            f"posterior's sizes: got {shown(sizes)}, expected whole numbers (low, high), 1 <= low <= high."
+        )
+    return low, high
 
 
 def _refuse_missing(simulator, prior, pairs, weights, method, rounds, observation, embedding):
@@ -189,23 +228,21 @@ def _refuse_missing(simulator, prior, pairs, weights, method, rounds, observatio
         )
 
 
-def _flow(theta, x, prior, method, embedding, model, options):
+def _flow(theta, x, prior, data, method, embedding, model, options):
     """Return an untrained flow of parameters given data, or of data given parameters."""
     one_of("posterior's model", model, sorted(zoo.VECTORS))
+    embedding = DeepSet(32, size=True) if embedding is None and data.sizes is not None else embedding
     if embedding is None and x.ndim > 2:
         raise ValueError(
             f"posterior: got data of shape {x.shape[1:]}, expected vectors. Take method='npe' and pass an embedding= "
             "that makes one of them: flowkit.conditioners.DeepSet() for a set, keras.layers.GRU(32) for a series, or a "
             "convolution."
         )
-    event, context, domains = (theta, x, prior.domains) if method == "npe" else (x, theta, None)
-    if embedding is not None:
-        # A copy: what is passed stays as it is, so that no later round or call trains the layer of this flow.
-        own = type(embedding).from_config(embedding.get_config())
-        inside = keras.Sequential([keras.Input(x.shape[1:]), StandardizedContext(), own], name="embedding")
-        if embedding.built:
-            own.set_weights(embedding.get_weights())
-        embedding = inside
+    event, context = (theta, data.context(x[:1])) if method == "npe" else (x, theta)
+    domains = prior.domains if method == "npe" else None
+    embedding = _reader(embedding, data, context.shape[1:])
+    if embedding is not None and embedding.trainable_weights:
+        options = {"start": "standardized"} | options
     if model == "nsf":
         options = _NETWORK | options
         if event.shape[1] == 1:
@@ -217,13 +254,32 @@ def _flow(theta, x, prior, method, embedding, model, options):
     inner = zoo.VECTORS[model](
         features=event.shape[1], context=context.shape[-1], embedding=embedding, **options
     )
-    if not boxed:
+    layers = [*([SoftBounds(ends)] if boxed else []), inner.bijector]
+    if data.sizes is not None:
+        # Posteriors of many observations are narrow: a scale of the context keeps all draws near, where splines alone
+        # would leave a few far away.
+        layers.append(Pointwise(Affine("tanh", bound=5.0), MLP((64, 64))))
+    if len(layers) == 1:
         return inner
-    flow = Flow(
-        Chain([SoftBounds(ends), inner.bijector]), inner.base, embedding=inner.embedding, name="posterior"
-    )
+    flow = Flow(Chain(layers), inner.base, embedding=inner.embedding, name="posterior")
     flow.build({"x": (None, *event.shape[1:]), "context": (None, *context.shape[1:])})
     return flow
+
+
+def _reader(embedding, data, shape):
+    """Return the embedding of a flow: data standardised, sets cut to random sizes before, a copy of `embedding` after.
+
+    A copy: what is passed stays as it is, so that no later round or call trains the layer of this flow.
+    """
+    if embedding is None and data.gaps is None:
+        return None
+    parts = [] if data.sizes is None else [RandomSizes(data.sizes)]
+    parts += [StandardizedContext() if data.gaps is None else ObservedContext()]
+    parts += [] if embedding is None else [type(embedding).from_config(embedding.get_config())]
+    inside = keras.Sequential([keras.Input(shape), *parts], name="embedding")
+    if embedding is not None and embedding.built:
+        parts[-1].set_weights(embedding.get_weights())
+    return inside
 
 
 class _Lines(keras.callbacks.Callback):

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from scipy import stats
 
 import flowkit
 from flowkit.distributions import Normal
@@ -71,6 +72,51 @@ def test_later_rounds_simulate_where_the_posterior_is(linear):
     assert (theta.std(axis=0) > 1.2 * drawn.std(axis=0)).all()
 
 
+def test_a_known_likelihood_refines_it(linear):
+    """Means, deviations and the evidence N(x; 0, 1 + s^2) of the exact posterior, for a flow that is a little off."""
+    x, calls = np.array([1.0, -1.0]), []
+
+    def log_likelihood(theta, seen):
+        calls.append(seen)
+        return stats.norm(theta, NOISE).logpdf(seen).sum(axis=1)
+
+    found = linear.refine(None, log_likelihood, draws=4000)
+    np.testing.assert_array_equal(calls[0], x)
+    assert found.trusted
+    evidence = stats.norm(0, (1 + NOISE**2) ** 0.5).logpdf(x).sum()
+    assert abs(found.log_normaliser - evidence) < 5 * found.standard_error < 0.2
+    mean = found.weights @ found.samples
+    np.testing.assert_allclose(mean, x / (1 + NOISE**2), atol=0.04)
+    variance = found.weights @ (found.samples - mean) ** 2
+    np.testing.assert_allclose(variance, NOISE**2 / (1 + NOISE**2), rtol=0.1)
+
+
+def test_names_are_those_of_draws_and_pictures():
+    prior = {"rate": stats.gamma(2.0), "size": (-2.0, 2.0)}
+    found = flowkit.posterior(noisy, prior, simulations=100, epochs=1, observation=[1.0, 0.0], **SMALL)
+    plain, named = (found.sample(5, seed=0, names=names) for names in (False, True))
+    assert named.dtype.names == found.names == ("rate", "size")
+    np.testing.assert_array_equal(named["size"], plain[:, 1])
+    assert found.sample(5, np.ones((3, 2)), names=True).shape == (5, 3)
+    np.testing.assert_array_equal(found.log_prob(named[["size", "rate"]]), found.log_prob(plain))
+    assert [axes.get_xlabel() for axes in found.plot().axes[2:]] == ["rate", "size"]
+
+
+def test_a_prior_of_scipy_follows_the_seed_alone():
+    np.random.seed(1)
+    before = np.random.get_state()[1].copy()
+    options = {"simulations": 50, "epochs": 1, **SMALL}
+    first, second = (
+        flowkit.posterior(noisy, [stats.gamma(2.0), stats.beta(2.0, 3.0)], seed=4, **options)
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first.theta, second.theta)
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
+    drawn = first.sample(500, [4.0, -1.0], seed=0)
+    assert (drawn > 0).all()
+    assert (drawn[:, 1] < 1).all()
+
+
 @pytest.mark.parametrize("method", ["npe", "nle"])
 def test_two_rounds(method, capsys):
     options = SMALL | {"simulations": 400, "epochs": 2, "verbose": 1}
@@ -116,6 +162,8 @@ def test_a_likelihood_makes_a_posterior():
     assert abs(drawn.mean() - mean) < 0.15
     assert found.log_prob([[3.0]], [1.8])[0] == -np.inf
     assert found.check(pairs=50, draws=9).rows == 50
+    with pytest.raises(ValueError, match="got a posterior of method='nle'"):
+        found.refine([1.8], lambda theta, x: theta[:, 0])
 
 
 @pytest.mark.parametrize(
@@ -203,6 +251,16 @@ BAD = [
         {"pairs": (ROWS, np.zeros((9, 4, 2)))},
         r"data of shape \(4, 2\), expected vectors. .* pass an embedding=",
     ),
+    ({"prior": [stats.poisson(2.0)]}, "got poisson, a discrete distribution.* Take a continuous one"),
+    ({"prior": [stats.norm([0.0, 1.0])]}, "got norm with an array as argument"),
+    ({"prior": stats.dirichlet([1.0, 1.0])}, "got <scipy.*expected a list of"),
+    ({"prior": stats.multivariate_normal([0, 0], 0, allow_singular=True)}, "no finite density in float32"),
+    ({"prior": BOX, "names": ["a"]}, r"names: got \['a'\], expected 2 different words"),
+    ({"prior": BOX, "names": ["a", "a"]}, "expected 2 different words"),
+    (
+        {"prior": {"a": (0, 1)}, "names": ["b"]},
+        r"names: got \['b'\] and a prior that names its parameters \['a'\]",
+    ),
     ({**PAIRS, "method": "nle"}, "a prior of unknown density"),
     ({**PAIRS, "rounds": 2}, "got 2, expected 1 without a simulator, a prior and an observation"),
     ({"prior": BOX, "method": "nle", "embedding": keras.layers.Dense(2)}, "and an embedding, expected none"),
@@ -243,6 +301,19 @@ def test_a_simulator_may_change_its_parameters_in_place_and_is_told_of_rows():
         (lambda found: found.sample(3, [np.nan, 0.0]), "got NaN or infinity"),
         (lambda found: found.log_prob([0.0, 0.0]), r"parameters of shape \(2,\) and 1 observations"),
         (lambda found: found.log_prob([[0.0, 0.0], [0.0, np.nan]]), "got NaN in row 1, expected numbers"),
+        (lambda found: found.sample(3, names=True), "names=True for parameters without names"),
+        (
+            lambda found: found.log_prob(np.zeros(3, [("a", "f4")])),
+            r"parameters named \['a'\], expected plain rows",
+        ),
+        (
+            lambda found: found.refine(np.zeros((2, 2)), lambda theta, x: theta[:, 0]),
+            "got 2 observations, expected",
+        ),
+        (
+            lambda found: found.refine(None, lambda theta, x: theta),
+            r"log_likelihood: got shape \(\d+, 2\), expected",
+        ),
         (lambda found: found.plot(np.zeros((2, 2))), "got 2 observations, expected one"),
     ],
 )
