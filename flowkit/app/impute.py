@@ -23,7 +23,7 @@ def impute(
     refuse_overwriting(output, data)
     use(backend)
     from flowkit.app.trained import loaded
-    from flowkit.data.column_types import absent_of
+    from flowkit.data.entries import absent_of
     from flowkit.data.table import read_frame
     from flowkit.tables import TableFlow
 

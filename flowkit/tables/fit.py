@@ -14,7 +14,7 @@ from flowkit import zoo
 from flowkit.bijectors import Chain
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import Count, Fraction, checked, one_of, words
-from flowkit.data.column_types import absent_of
+from flowkit.data.entries import absent_of
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, split_names
 from flowkit.distributions import MixtureOfFlows
@@ -53,8 +53,10 @@ def table_flow(
     front = None
     if like is not None:
         front = _front_of(like)
-    elif coded or columns.missing:
-        front = DequantizeColumns(columns.codings, missing=columns.missing, conditioner=MLP([64, 64]))
+    elif coded or columns.missing or columns.atoms:
+        front = DequantizeColumns(
+            columns.codings, missing=columns.missing, atoms=columns.atoms, conditioner=MLP([64, 64])
+        )
     domains = columns.codings if front is None else front.coordinates
     if model == "nsf" and len(domains) == 1:
         model = "nsf_autoregressive"  # a coupling needs two
@@ -143,7 +145,7 @@ def fit_table(
         raise ValueError(
             f"fit_table: got a table of {len(frame)} row{'s' * (len(frame) != 1)}, expected at least 2."
         )
-    inferred = TypedColumns.infer(frame, types)
+    inferred = TypedColumns.infer(frame, types, given)
     if unseen is not None:
         inferred = inferred.with_unseen(unseen)
     columns, given_columns = inferred.some(names), inferred.some(given, ContextColumns)
