@@ -99,10 +99,13 @@ def fit_table(
     """Return a flow trained on the rows of a mixed table, a pandas or polars frame.
 
     Columns may hold real, positive, bounded or circular numbers, whole numbers and other numbers in steps, categories,
-    dates and missing entries. Their types are inferred, and printed as one table.
+    dates and missing entries, and atoms: a number that occurs far more often than others allow, such as 0 of rain or a
+    sensor's -999, is one, with a probability of its own. Their types are inferred, and printed as one table. Columns
+    that only number or name the rows are left out, unless they are in `types` or `given`.
 
     - `types`: {column: type} in place of what is inferred: "real", "positive", (low, high), "circular" (an angle),
-      ("circular", low, high), "whole", ("whole", low, high), "category" or "date".
+      ("circular", low, high), "whole", ("whole", low, high), "category" or "date". Atoms follow: "positive|0",
+      "real|-999|0", (0, 100, "|0"); without them, the column has none.
     - `drop`: columns to leave out. `given`: columns that the others are conditioned on.
     - `missing`: "model" models which entries are missing beside what is there; "drop" leaves such rows out.
     - `unseen`: the share of new rows whose category in a column is none of the data's, for `log_prob`. By default it is
