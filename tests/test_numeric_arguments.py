@@ -104,6 +104,7 @@ FINE = {
     *(("Reshape", name, "[]") for name in ("target", "source")),
     ("Flatten", "source", "[]"),
     ("DequantizeColumns", "missing", "[]"),
+    ("DequantizeColumns", "atoms", "[]"),
     ("Uniform", "low", "-1"),
     ("ReverseKL", "alpha", "-1"),
 }

@@ -1,7 +1,7 @@
 """Sets that bijectors map from and onto."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -20,6 +20,7 @@ class Domain:
     that sum to 1), `Domain.whole(a, b)` (the whole numbers from a to b), `Domain.circle(a, b)` (a circle on which b is
     a again), `Domain.intervals((a, b), (c, d))` (an interval for each entry of the last axis: the columns of a table),
     `Domain.each(Domain.REAL, Domain.CIRCLE)` (an interval, a circle or whole numbers for each). Intervals are open.
+    `Domain.POSITIVE.also(0.0)` is a set and single numbers.
 
     >>> Domain.POSITIVE.contains(ops.convert_to_tensor([[1.0, -1.0]]))
     False
@@ -30,6 +31,7 @@ class Domain:
     kind: Any = "interval"  # a word; a tuple of one for each entry of the last axis, if some are circles
     low: Any = -math.inf  # one number, or a tuple of one for each entry of the last axis
     high: Any = math.inf
+    atoms: Any = ()  # single numbers beside the interval; a tuple of them for each entry of the last axis, if any has
 
     REAL: ClassVar["Domain"]
     POSITIVE: ClassVar["Domain"]
@@ -72,11 +74,20 @@ class Domain:
                 f"Domain.each: got {columns or 'no columns'}, expected an interval, a circle or whole numbers for each "
                 "column."
             )
-        low, high = (tuple(getattr(c, end) for c in columns) for end in ("low", "high"))
+        low, high, atoms = (tuple(getattr(c, end) for c in columns) for end in ("low", "high", "atoms"))
         if len(set(columns)) == 1:
             return columns[0]
         kinds = tuple(c.kind for c in columns)
-        return cls("interval" if set(kinds) == {"interval"} else kinds, low, high)
+        atoms = atoms if any(atoms) else ()
+        return cls("interval" if set(kinds) == {"interval"} else kinds, low, high, atoms)
+
+    def also(self, *atoms: float) -> "Domain":
+        """Return the set of each entry with single numbers besides, which `from_real` does not draw.
+
+        >>> Domain.POSITIVE.also(0.0).contains(ops.convert_to_tensor([[1.0, 0.0]]))
+        True
+        """
+        return replace(self, atoms=tuple(map(float, atoms)))
 
     @property
     def columns(self) -> "list[Domain] | None":
@@ -84,7 +95,8 @@ class Domain:
         if not isinstance(self.low, tuple):
             return None
         kinds = self.kind if isinstance(self.kind, tuple) else ("interval",) * len(self.low)
-        return [Domain(*column) for column in zip(kinds, self.low, self.high, strict=True)]
+        atoms = self.atoms or ((),) * len(self.low)
+        return [Domain(*column) for column in zip(kinds, self.low, self.high, atoms, strict=True)]
 
     @classmethod
     def whole(cls, low: float, high: float) -> "Domain":
@@ -114,7 +126,11 @@ class Domain:
         above = np.where(self.kinds == "interval", x > low - slack, x >= low - slack)
         below = np.where(whole, x <= high + slack, x < high + slack)
         with np.errstate(invalid="ignore"):  # infinity has no fraction
-            return above & below & (~whole | (np.abs(x - np.round(x)) <= slack))
+            found = above & below & (~whole | (np.abs(x - np.round(x)) <= slack))
+        for place, column in enumerate((self.columns or [self]) if self.atoms else ()):
+            some = (..., place) if self.columns else ...
+            found[some] |= np.isin(x[some], np.asarray(column.atoms, x.dtype))
+        return found
 
     def from_real(self, t: Tensor) -> Tensor:
         """Return points of the domain, one for each real tensor `t` of the same shape: how checkers draw."""
@@ -126,7 +142,7 @@ class Domain:
         if self.kind == "whole":
             steps = self.high - self.low
             return self.low + ops.minimum(ops.floor((steps + 1) * ops.sigmoid(t)), steps)
-        if self == Domain.REAL:
+        if math.isinf(self.low) and math.isinf(self.high):
             return t
         if math.isinf(self.high):
             return self.low + ops.softplus(t)
@@ -144,7 +160,9 @@ class Domain:
         if self.columns is not None:
             columns = [column.constraint(0, constraints) for column in self.columns]
             return constraints.independent(constraints.cat(columns, dim=-1), rank)
-        if math.isfinite(self.low) and math.isfinite(self.high):
+        if self.atoms:
+            entry = constraints.real  # which holds them too
+        elif math.isfinite(self.low) and math.isfinite(self.high):
             entry = constraints.interval(self.low, self.high)
         elif math.isfinite(self.low):
             entry = constraints.greater_than(self.low)
@@ -159,6 +177,8 @@ class Domain:
         if self.columns is not None:
             columns = [str(column) for column in self.columns]
             return f"Domain.each({', '.join(columns[:4])}{', ...' if len(columns) > 4 else ''})"
+        if self.atoms:
+            return f"{replace(self, atoms=())}.also({', '.join(f'{atom:g}' for atom in self.atoms)})"
         return f"Domain.{self.kind}({self.low:g}, {self.high:g})"
 
 

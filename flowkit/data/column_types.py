@@ -5,11 +5,23 @@ A code is a real number, a whole number from 0 up, or NaN for a missing entry: w
 
 import math
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import narwhals as nw
 import numpy as np
+
+from flowkit.data.entries import (
+    absent_of,
+    as_native,
+    microseconds,
+    moment_in,
+    moments_of,
+    number_in,
+    numbers_of,
+    read_entries,
+    series_of,
+    type_named,
+)
 
 UNITS = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 
@@ -31,6 +43,9 @@ class Number:
     - `distinct`: True if no whole number occurs twice, as in a column that numbers the rows.
     - `measured`: True if new rows are likely to hold other numbers than the data. Between two steps below 1 a number
       then has the code of the nearest.
+    - `atoms`: single numbers with a probability of their own beside the others, such as 0 of rain. The code of a real
+      one is itself, above `low`; in steps, atoms are no levels, and have the codes `levels`, `levels + 1`, ...
+      `shares`: of the entries that are not missing, for each atom. The other fields leave atoms out.
     """
 
     domain: Any
@@ -45,6 +60,8 @@ class Number:
     rounded: int | None = None
     distinct: bool = False
     measured: bool = False
+    atoms: tuple[float, ...] = ()
+    shares: tuple[float, ...] = ()
 
     @property
     def coding(self) -> Any:
@@ -62,15 +79,33 @@ class Number:
     def step(self) -> float:
         return 10.0**-self.decimals if self.decimals else 1
 
+    @property
+    def atom_codes(self) -> tuple[float, ...]:
+        if self.decimals is None:
+            return tuple(float(atom - self.low) for atom in self.atoms)
+        return tuple(float(self.levels + place) for place in range(len(self.atoms)))
+
     def codes(self, series: Any) -> np.ndarray:
         """Return codes, NaN for missing entries and infinity for those that the type excludes."""
         values = self._numbers(series)
-        if self.decimals is None:
-            low, high = (end - self.low for end in bounds_of(self.domain))
-            right = (values > low) & (values < high)
-            if _is_circular(self.domain):
-                right |= (values == low) | (values == high)
-            return np.where(np.isnan(values) | right, values, math.inf)
+        codes, right = self._real_codes(values) if self.decimals is None else self._whole_codes(values)
+        codes = np.where(np.isnan(values), math.nan, np.where(right, codes, math.inf))
+        scaled, near = values / self.step, 0 if self.decimals is None else 1e-3
+        nearest = np.round(scaled) if self.measured and self.decimals else scaled
+        for step, code in zip(self._atom_steps, self.atom_codes, strict=True):
+            codes[(np.abs(scaled - step) <= near) | (nearest == step)] = code
+        return codes
+
+    def _real_codes(self, values):
+        """Return (codes of numbers above `low`, which of them are in the domain)."""
+        low, high = (end - self.low for end in bounds_of(self.domain))
+        right = (values > low) & (values < high)
+        if _is_circular(self.domain):
+            right |= (values == low) | (values == high)
+        return values, right
+
+    def _whole_codes(self, values):
+        """Return (codes of numbers above `low`, which of them are on a step of the range)."""
         with np.errstate(invalid="ignore"):  # infinite entries are off all steps
             scaled = values / self.step
             codes = np.round(scaled)
@@ -78,32 +113,66 @@ class Number:
             right = np.isfinite(scaled) if between else np.abs(scaled - codes) < 1e-3
         if self.domain == "circular":
             codes = np.where(codes == self.levels, 0.0, codes)
-        right &= (codes >= 0) & (codes < self.levels)
+        gaps = self._gaps
+        right &= (codes >= 0) & (codes < self.levels + len(gaps))
         if self.listed:
             right &= np.isin(codes, self.listed)
-            codes = np.searchsorted(self.listed, codes)
-        return np.where(np.isnan(values), math.nan, np.where(right, codes, math.inf))
+            return np.searchsorted(self.listed, codes), right
+        return codes - np.searchsorted(gaps, codes), right
 
     @property
     def expected(self) -> str:
         """Return in words what an entry may be."""
+        either = "".join(f", or {atom:.10g}" for atom in self.atoms)
         if self.decimals is None:
             low, high = bounds_of(self.domain)
-            return f"a number in ({low:g}, {high:g})"
+            return f"a number in ({low:g}, {high:g}){either}"
         if self.listed:
             return f"one of the {len(self.listed)} values of the training data, {self.span}"
-        return f"{self._span(0, self.levels - 1)} in steps of {self.step:g}, the range of the column"
+        return f"{self._span(0, self.levels - 1)} in steps of {self.step:g}, the range of the column{either}"
 
     def _steps(self, codes):
         """Return the steps above `low` of codes."""
+        if self.atoms and self.decimals is not None:
+            gaps = self._gaps
+            return codes + np.searchsorted(gaps - np.arange(len(gaps)), codes, side="right")
         if not self.listed:
             return codes
         places = np.clip(np.nan_to_num(codes), 0, len(self.listed) - 1).astype(int)
         return np.where(np.isnan(codes), math.nan, np.asarray(self.listed)[places])
 
+    @property
+    def _atom_steps(self):
+        """Return the steps above `low` of atoms, which may lie between steps; of real atoms their codes."""
+        steps = [float(atom - self.low) / self.step for atom in self.atoms]
+        on = [self.decimals is not None and abs(step - round(step)) < 1e-3 for step in steps]
+        return [round(step) if whole else step for step, whole in zip(steps, on, strict=True)]
+
+    @property
+    def _gaps(self):
+        """Return the steps of atoms that lie among the levels, in order."""
+        steps = sorted(step for step in self._atom_steps if isinstance(step, int) and step >= 0)
+        return np.array([step for place, step in enumerate(steps) if step - place < self.levels], int)
+
+    def _atoms_at(self, codes):
+        """Return the place in `atoms` of each code, -1 for numbers and missing entries."""
+        found = np.full(np.shape(codes), -1)
+        for place, code in enumerate(self.atom_codes):
+            found[np.asarray(codes, "float32") == np.float32(code)] = place
+        return found
+
+    def numbers_among(self, codes: np.ndarray) -> np.ndarray:
+        """Return the codes that are numbers: neither atoms nor missing."""
+        return codes[~np.isnan(codes) & (self._atoms_at(codes) < 0)]
+
+    def _with_atoms(self, numbers, codes):
+        """Return numbers with atoms in place of those whose codes are atoms."""
+        places = self._atoms_at(codes)
+        return np.where(places < 0, numbers, np.array([*self.atoms, 0.0])[places])
+
     def drawable(self, codes: np.ndarray) -> np.ndarray:
         """Return codes as numbers on an axis."""
-        return self.low + self._steps(codes) * self.step
+        return self._with_atoms(self.low + self._steps(codes) * self.step, codes)
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         """Return the column's entries of codes, as a narwhals series without a name."""
@@ -111,29 +180,35 @@ class Number:
         if self.decimals is not None:
             values = np.round(values) * self.step
         if "Int" in self.dtype:
-            return _series(
-                [None if math.isnan(value) else self._whole(value) for value in values], self, library
-            )
+            pairs = zip(values, self._atoms_at(codes), strict=True)
+            whole = [None if math.isnan(value) else self._whole(value, atom) for value, atom in pairs]
+            return series_of(whole, self, library)
         values = values + self.low
         if self.decimals is not None:
             values = np.round(values, self.decimals)
         elif self.rounded is not None:
             values = self._with_few_digits(values)
+        values = self._with_atoms(values, codes)
         found = nw.new_series("", values, nw.Float64(), backend=library)
         if library == "polars":
-            return found.fill_nan(None).cast(_dtype(self.dtype))
+            return found.fill_nan(None).cast(type_named(self.dtype))
         if self.native:
-            return _as_native(found, self.native)
-        return found if np.isnan(values).any() else found.cast(_dtype(self.dtype))
+            return as_native(found, self.native)
+        return found if np.isnan(values).any() else found.cast(type_named(self.dtype))
 
     def _with_few_digits(self, values):
         """Return real numbers with as many decimals as the data, except those that rounding moves out of the domain."""
         low, high = bounds_of(self.domain)
         near = np.round(values, self.rounded)
-        return np.where((near > low) & (near < high), near, values)
+        return np.where((near > low) & (near < high) & ~np.isin(near, self.atoms), near, values)
 
-    def _whole(self, code):
-        """Return the whole number nearest to `low + code` in the domain that a column of `dtype` holds."""
+    def _whole(self, code, atom):
+        """Return the whole number nearest to `low + code` in the domain that a column of `dtype` holds.
+
+        `atom`: the place of the atom that it is instead, or -1.
+        """
+        if atom >= 0:
+            return int(self.atoms[atom])
         bits, signed = int(self.dtype.partition("Int")[2]), self.dtype.startswith("Int")
         least, most = -(2 ** (bits - 1)) * signed, 2 ** (bits - signed) - 1
         low, high = (-math.inf, math.inf) if self.decimals is not None else bounds_of(self.domain)
@@ -144,24 +219,36 @@ class Number:
         return min(max(int(self.low) + round(code), least), most)
 
     def features(self, codes: np.ndarray) -> list[np.ndarray]:
-        """Return what networks see of codes that are a context: numbers, angles as cosine and sine, an indicator."""
+        """Return what networks see of codes that are a context: numbers, angles as cosine and sine, indicators."""
         absent, middle = np.isnan(codes), self.quantiles[len(self.quantiles) // 2]
-        filled = self._steps(np.where(absent, middle, codes))
+        places = self._atoms_at(codes)
+        filled = self._steps(np.where(absent | (places >= 0), middle, codes))
         if _is_circular(self.domain):
             low, high = (0, self.levels) if self.decimals is not None else bounds_of(self.coding)
             angle = 2 * math.pi * (filled - low) / (high - low)
             found = [np.cos(angle), np.sin(angle)]
         else:
             found = [np.log(filled)] if self.domain == "positive" else [filled]
-        return [*found, absent.astype("float64")] if self.missing else found
+        cases = [absent] * self.missing + [places == place for place in range(len(self.atoms))]
+        return [*found, *(case.astype("float64") for case in cases)]
 
     def proposals(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-        """Return codes drawn from those that were seen, but for their order: by their quantiles."""
+        """Return codes drawn from those that were seen, but for their order: atoms by shares, others by quantiles."""
         codes = np.interp(rng.random(shape), np.linspace(0, 1, len(self.quantiles)), self.quantiles)
-        return codes if self.decimals is None else np.floor(codes)
+        codes = codes if self.decimals is None else np.floor(codes)
+        if self.atoms:
+            places = np.searchsorted(np.cumsum(self.shares), rng.random(shape), side="right")
+            codes = np.where(places < len(self.atoms), np.array([*self.atom_codes, 0.0])[places], codes)
+        return codes
 
     def log_share(self, codes: np.ndarray) -> np.ndarray:
-        """Return the log-density of `proposals`; of whole numbers the logarithm of their probability."""
+        """Return the log-density of `proposals`; of atoms and whole numbers the logarithm of their probability."""
+        places = self._atoms_at(codes)
+        shares = np.array([*self.shares, 1 - sum(self.shares)])
+        return np.log(shares)[places] + np.where(places < 0, self._log_share(codes), 0.0)
+
+    def _log_share(self, codes):
+        """Return the log-density of numbers that `proposals` draws by quantiles."""
         ends = np.asarray(self.quantiles)
         ends = np.maximum.accumulate(ends + np.arange(len(ends)) * 1e-9 * max(np.ptp(ends), 1e-9))
         grid = np.linspace(0, 1, len(ends))
@@ -174,14 +261,14 @@ class Number:
         """Return numbers above `low`, NaN for missing entries and infinity for words."""
         if series.dtype.is_numeric() or series.dtype == nw.Boolean:
             return numbers_of(series, self.low)
-        return _read(series, lambda entry: float(_number(entry) - self.low))
+        return read_entries(series, lambda entry: float(number_in(entry) - self.low))
 
     @property
     def span(self) -> str:
         """Return the range in words."""
         if self.decimals is None:
             low, high = bounds_of(self.domain)
-            return "" if isinstance(self.domain, str) else f"{low:g} to {high:g}"
+            return f"{low:g} to {high:g}" if math.isfinite(high - low) and self.domain != "circular" else ""
         if self.measured:  # the range of the data
             first, last = (
                 math.floor(min(end, self.levels - 1)) for end in (self.quantiles[0], self.quantiles[-1])
@@ -190,19 +277,30 @@ class Number:
         return self._span(0, self.levels - 1)
 
     def _span(self, first, last):
-        first, last = (self.low + code * self.step for code in (first, last))
+        first, last = (self.low + self._steps(np.float64(code)) * self.step for code in (first, last))
         comma = "," if max(-first, last) >= 10_000 else ""  # none in years
         return f"{first:{comma}.{self.decimals}f} to {last:{comma}.{self.decimals}f}"
 
     @property
     def word(self) -> str:
-        """Return the type in a word or two."""
+        """Return the type in a few words."""
+        shares = (f"{100 * share:.{int(share < 0.01)}f} %" for share in self.shares)
+        atoms = ", ".join(f"{atom:.10g} ({share})" for atom, share in zip(self.atoms, shares, strict=True))
+        return self._word + (f", or {atoms}" if atoms else "")
+
+    @property
+    def _word(self):
         circular = "circular, " if _is_circular(self.domain) else ""
         if self.listed:
             return f"{len(self.listed)} values"
         if self.decimals is not None:
             return circular + ("whole" if self.decimals == 0 else f"steps of {self.step:g}")
-        return circular.rstrip(", ") or (self.domain if isinstance(self.domain, str) else "bounded")
+        if circular or isinstance(self.domain, str):
+            return "circular" if circular else self.domain
+        low, high = bounds_of(self.domain)
+        return (
+            "bounded" if math.isfinite(high - low) else f"above {low:g}" if low > -high else f"below {high:g}"
+        )
 
 
 @dataclass(frozen=True)
@@ -218,7 +316,9 @@ class Date(Number):
 
     def _numbers(self, series):
         if series.dtype not in (nw.Datetime, nw.Date):
-            return _read(series, lambda entry: self._since(_moment(entry, aware=self.zone is not None)))
+            return read_entries(
+                series, lambda entry: self._since(moment_in(entry, aware=self.zone is not None))
+            )
         zone = getattr(series.dtype, "time_zone", None)
         if (zone is None) != (self.zone is None):
             cure = "tz_localize" if zone is None else "tz_convert('UTC').dt.tz_localize(None)"
@@ -243,24 +343,24 @@ class Date(Number):
 
     def drawable(self, codes: np.ndarray) -> np.ndarray:
         origin = (np.datetime64(self.origin, "us") - np.datetime64(0, "us")) / np.timedelta64(1, "D")
-        return origin + (self.low + self._steps(codes)) * _microseconds(self.unit) / _microseconds("D")
+        return origin + (self.low + self._steps(codes)) * microseconds(self.unit) / microseconds("D")
 
     def entries(self, codes: np.ndarray, library: str) -> Any:
         absent = np.isnan(codes)
         number = np.where(absent, 0.0, self._steps(codes.astype("float64")))
-        since = np.rint((number + self.low) * _microseconds(self.unit))
+        since = np.rint((number + self.low) * microseconds(self.unit))
         moments = np.datetime64(self.origin, "us") + since.astype("int64").astype("timedelta64[us]")
         moments[absent] = np.datetime64("NaT")
         found = nw.new_series("", moments, backend=library)
         if self.dtype == "Date":  # which pandas has in columns of pyarrow alone
-            return found.cast(nw.Date()) if library == "polars" else _as_native(found, self.native)
+            return found.cast(nw.Date()) if library == "polars" else as_native(found, self.native)
         found = found.cast(nw.Datetime(self.dtype))
         if self.zone is None:
             return found
         return found.dt.replace_time_zone("UTC").dt.convert_time_zone(self.zone)
 
     def _moment(self, number):
-        micro = np.timedelta64(int(number * _microseconds(self.unit)), "us")
+        micro = np.timedelta64(int(number * microseconds(self.unit)), "us")
         return (np.datetime64(self.origin, "us") + micro).astype(f"datetime64[{self.unit}]")
 
     @property
@@ -333,7 +433,7 @@ class Category:
         found = [None if gone else self.values[place] for place, gone in zip(places, absent, strict=True)]
         if self.dtype == "Enum":
             return nw.new_series("", found, nw.String(), backend=library).cast(nw.Enum(self.values))
-        series = _series(found, self, library)
+        series = series_of(found, self, library)
         if self.native != "category":
             return series
         return nw.from_native(series.to_native().cat.set_categories(self.values), series_only=True)
@@ -380,87 +480,6 @@ def bounds_of(domain: Any) -> tuple[float, float]:
 
 def _is_circular(domain):
     return domain == "circular" or (not isinstance(domain, str) and domain[0] == "circular")
-
-
-def absent_of(series: Any) -> np.ndarray:
-    """Return which entries of a column are missing: null or NaN."""
-    absent = series.is_null().to_numpy()
-    if series.dtype.is_float():
-        absent = absent | np.isnan(series.fill_null(math.nan).to_numpy())
-    return np.asarray(absent, bool)
-
-
-def _read(series, read):
-    """Return numbers, `read` from entries, NaN for missing entries and infinity for those it raises for."""
-    entries, found = series.to_list(), np.full(len(series), math.nan)
-    for row in np.flatnonzero(~absent_of(series)).tolist():
-        try:
-            found[row] = read(entries[row])
-        except (TypeError, ValueError, OverflowError):
-            found[row] = math.inf
-    return found
-
-
-def numbers_of(series: Any, low: float = 0) -> np.ndarray:
-    """Return the numbers of a column above `low`, float64, NaN for missing entries."""
-    if series.dtype.is_integer() and abs(low) > 2**52:  # float64 would round the entries themselves
-        entries = series.to_list()
-        return np.asarray(
-            [
-                math.nan if gone else entry - int(low)
-                for entry, gone in zip(entries, absent_of(series), strict=True)
-            ],
-            "float64",
-        )
-    return np.asarray(series.cast(nw.Float64()).fill_null(math.nan).to_numpy(), "float64") - low
-
-
-def _number(entry):
-    """Return the number that a word writes, as an int if it is whole."""
-    try:
-        return int(str(entry))
-    except ValueError:
-        return float(entry)
-
-
-def moments_of(series):
-    """Return the dates of a column as datetime64, in UTC if it has a time zone."""
-    if getattr(series.dtype, "time_zone", None) is not None:
-        series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    return series.to_numpy()
-
-
-def _moment(entry, aware):
-    """Return the moment that a word writes, in UTC if it has a time zone; ValueError unless it has one if `aware`."""
-    moment = datetime.fromisoformat(str(entry))
-    if (moment.tzinfo is not None) != aware:
-        raise ValueError
-    return np.datetime64(moment.astimezone(UTC).replace(tzinfo=None) if aware else moment, "us")
-
-
-def _microseconds(unit):
-    return np.timedelta64(1, unit) / np.timedelta64(1, "us")
-
-
-def _dtype(name):
-    """Return the narwhals type of a name, which may come from a file."""
-    found = getattr(nw, name, None)
-    if not (isinstance(found, type) and issubclass(found, nw.dtypes.DType)):
-        raise ValueError(f"got the column type {name!r}, expected a type of narwhals such as 'Int64'.")
-    return found()
-
-
-def _series(entries, kind, library):
-    """Return a list of entries, None if missing, as a series of a column type."""
-    if library == "polars":
-        return nw.new_series("", entries, _dtype(kind.dtype), backend=library)
-    pandas = nw.Implementation.PANDAS.to_native_namespace()
-    return nw.from_native(pandas.Series(entries, dtype=kind.native or None), series_only=True)
-
-
-def _as_native(series, native):
-    """Return a series of pandas as one of the type `native`; as it is for ""."""
-    return nw.from_native(series.to_native().astype(native), series_only=True) if native else series
 
 
 # Files

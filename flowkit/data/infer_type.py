@@ -9,16 +9,8 @@ import narwhals as nw
 import numpy as np
 
 from flowkit.contract.arguments import shown
-from flowkit.data.column_types import (
-    UNITS,
-    Category,
-    ColumnType,
-    Date,
-    Number,
-    absent_of,
-    moments_of,
-    numbers_of,
-)
+from flowkit.data.column_types import UNITS, Category, ColumnType, Date, Number
+from flowkit.data.entries import absent_of, moments_of, number_in, numbers_of
 from flowkit.data.frame_file import is_number
 
 MOST_LEVELS = 2**20  # of a column of whole numbers; one with more is real
@@ -27,20 +19,51 @@ _ENUMERATED = 256  # levels, at most, of a column whose values are listed
 _BEYOND = 4  # times the range of measured numbers, on both sides, in which other rows may lie
 _SPARSE = 4  # levels for each that occurs, at least, of a column whose values are listed
 _DECIMALS = 6  # at most, of a column that is recorded in steps of 0.1, 0.01, ...
+_ATOMS = 3  # of a column, at most
+_OFTEN = 8  # times as often as its neighbours occurs an atom, at least
+_LEAST = 11  # rows, above which a number may be an atom
+_FEW = 16  # numbers beside atoms, below which their levels hold all shares
 _FAR = (
     1000  # standard deviations from 0, beyond which the logarithm, or float32, would lose digits of a column
 )
+
+
+class Identifier(ValueError):
+    """Error for a column that names or numbers the rows; `kind` is its type as numbers, None for words."""
+
+    def __init__(self, message: str, kind: ColumnType | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def infer_type(series: Any, asked: Any = None) -> ColumnType:
     """Return the type of a column, a narwhals series: inferred, or `asked` for.
 
     `asked` is "real", "positive", (low, high), "circular", ("circular", low, high), "whole", ("whole", low, high),
-    "category" or "date". Raises ValueError, with what is the matter, for a column that has no type.
+    "category" or "date". "positive|0" and "real|-999|0" have atoms, single numbers with a probability of their own; so
+    have (low, high, "|0") and ("whole", low, high, "|0"), and "|0", whose other numbers have the type that is inferred.
+    A number that occurs far more often than others allow is inferred to be an atom: see `_atoms`. A type without "|"
+    has none. Raises ValueError, with what is the matter, for a column that has no type, and `Identifier` for one that
+    has none but for names or numbers of the rows, unless a type is `asked` for.
     """
     native = series.to_native()
     own = nw.dependencies.is_pandas_series(native) and not series.dtype.is_decimal()
-    return replace(_inferred(series, asked), native=str(native.dtype) if own else "")
+    kind = replace(_inferred(series, asked), native=str(native.dtype) if own else "")
+    if isinstance(kind, Number) and kind.distinct and _numbers_rows(kind.codes(series)):
+        raise Identifier("whole numbers, all different", kind)
+    return kind
+
+
+def _numbers_rows(codes):
+    """Return True if different whole numbers only number the rows: others would repeat or be spread less evenly.
+
+    By chance none of n numbers in a range of w occurs twice with a probability of exp(-n^2 / 2w) at most, here 0.001.
+    Evenly means a Kolmogorov-Smirnov distance from the uniform distribution below 1.36 / sqrt(n).
+    """
+    codes = np.sort(codes[~np.isnan(codes)])
+    count, width = len(codes), np.ptp(codes) + 1
+    distance = np.abs((codes - codes[0]) / width - np.arange(count) / count).max()
+    return count**2 > 14 * width or distance < 1.36 / math.sqrt(count)
 
 
 def _inferred(series, asked):
@@ -63,14 +86,79 @@ def _inferred(series, asked):
     values = numbers_of(series)[~absent]
     if not np.isfinite(values).all():
         raise ValueError("infinite entries")
-    word, origin = str(dtype) if not dtype.is_decimal() else "Float64", _origin(values)
-    origin = int(origin) if dtype.is_integer() else origin
+    word, whole = str(dtype) if not dtype.is_decimal() else "Float64", dtype.is_integer()
+    base, atoms = _parted(asked)
+    atoms = _atoms(values) if asked is None else atoms
+    numbers = ~np.isin(values, atoms)
+    if not numbers.any():
+        raise ValueError(f"no numbers besides those after '|' in type {shown(asked)}, expected some")
+    origin = _origin(values[numbers])
+    origin = int(origin) if whole else origin
     values = numbers_of(series, origin)[~absent]
     if asked is None and len(np.unique(values)) == 1:
         value = values[0].item()
-        value = origin + (int(value) if dtype.is_integer() else value)
+        value = origin + (int(value) if whole else value)
         return Category((value,), False, word, some, (1 - absent.mean(), absent.mean()))
-    return _finished(_number(values, origin, asked, word, some), series, asked)
+    kind = _number(values[numbers], origin, base, word, some, _ends(values[numbers] + origin, atoms))
+    kind = replace(kind, atoms=tuple(int(atom) if whole else atom for atom in atoms))
+    return _finished(kind, series, asked)
+
+
+def _parted(asked):
+    """Return (a type without its atoms, its atoms) of a type that a user asks for."""
+    words = (
+        asked if isinstance(asked, str) else asked[-1] if isinstance(asked, list | tuple) and asked else ""
+    )
+    if not isinstance(words, str) or "|" not in words:
+        return asked, []
+    word, *atoms = words.split("|")
+    try:
+        found = sorted({float(number_in(atom)) for atom in atoms})
+    except ValueError:
+        found = [math.nan]
+    if not np.isfinite(found).all() or (word and words is not asked):
+        raise ValueError(f"type {shown(asked)}, expected numbers after '|', such as 'positive|0'")
+    return (word or None if words is asked else tuple(asked[:-1])), found
+
+
+def _atoms(values):
+    """Return the numbers that have a probability of their own: no rain, a sensor's -999, ages clipped at 18.
+
+    An atom holds at least 12 rows and more than 0.5 % of them, and occurs more than 8 times as often as the second most
+    frequent of the three nearest numbers on each side. If more than three do, as of incomes that people round, only
+    those count that occur twice as often as the next. The others are at least 16 numbers of which new rows are likely
+    to have more, or more than 256. Rounded draws of a density as smooth as the normal or the exponential one have no
+    atoms.
+    """
+    numbers, counts = np.unique(values, return_counts=True)
+    if len(numbers) <= _FEW or np.abs(numbers).max() > 2**53:  # float64 has rounded these
+        return []
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(counts, 3), 7)
+    second = np.sort(np.delete(around, 3, axis=1), axis=1)[:, -2]
+    often = np.flatnonzero(counts > np.maximum(_OFTEN * second, max(_LEAST, len(values) / 200)))
+    often = often[np.argsort(-counts[often], kind="stable")]
+    if len(often) > _ATOMS:
+        apart = np.flatnonzero(counts[often[:_ATOMS]] >= 2 * counts[often[1 : _ATOMS + 1]])
+        often = often[: max(apart + 1, default=0)]
+    others = np.delete(counts, often)
+    likely = len(others) > _ENUMERATED or np.count_nonzero(others == 1) > others.sum() / 1000
+    return sorted(numbers[often].tolist()) if len(others) >= _FEW and likely else []
+
+
+def _ends(numbers, atoms):
+    """Return (the largest atom below all numbers, the smallest above all), infinite unless numbers come close to it.
+
+    So the numbers of a clipped column end there, and a sentinel far away is no end: 90 % of the numbers are farther
+    from the nearest number than the atom.
+    """
+    low, high = -math.inf, math.inf
+    for atom in atoms:
+        least, first, last, most = np.quantile(numbers, [0, 0.1, 0.9, 1])
+        if least - atom <= max(first - least, 0) and atom < least:
+            low = max(low, atom)
+        if atom - most <= max(most - last, 0) and atom > most:
+            high = min(high, atom)
+    return low, high
 
 
 def _origin(values):
@@ -80,8 +168,8 @@ def _origin(values):
         return middle if abs(middle) > _FAR * np.std(values) else 0.0
 
 
-def _number(values, origin, asked, dtype, missing):
-    """Return the type of numbers of which `values` are the differences from `origin`."""
+def _number(values, origin, asked, dtype, missing, ends):
+    """Return the type of numbers of which `values` are the differences from `origin`; they lie between `ends`."""
     word, low, high = _wanted(asked)
     low, high = low - origin, high - origin
     # Numbers are recorded in steps if these repeat.
@@ -103,6 +191,8 @@ def _number(values, origin, asked, dtype, missing):
             measured = asked in (None, "whole") and bool(_others_likely(values))
             if measured:
                 below, levels = _widened(round((low + origin) / step), levels)
+                if asked is None:
+                    below, levels = _between(ends, origin + low, step, below, levels)
             low = origin + type(origin)(low - below * step)
             return Number(circular, low, levels, decimals, dtype, missing, measured=measured)
     if word == "whole":
@@ -114,8 +204,11 @@ def _number(values, origin, asked, dtype, missing):
             f"numbers whose spread is below 1/{_FAR:,} of their size, type 'positive', expected 'real', which keeps "
             "their digits"
         )
-    domain = asked if asked is not None else "positive" if values.min() > 0 and not origin else "real"
-    domain = tuple(domain) if isinstance(domain, list) else domain
+    if asked is None:
+        low, high = max(ends[0], 0 if values.min() > 0 and not origin else -math.inf), ends[1]
+        names = {(0, math.inf): "positive", (-math.inf, math.inf): "real"}
+        asked = names.get((low, high), (low, high))
+    domain = tuple(asked) if isinstance(asked, list) else asked
     return Number(domain, origin, dtype=dtype, missing=missing, rounded=decimals or None)
 
 
@@ -130,6 +223,13 @@ def _widened(first, levels):
     start = first - more if first < 0 else max(first - more, min(first, 1))
     stop = last + more if last > 0 else min(last + more, max(last, -1))
     return first - start, stop - start + 1
+
+
+def _between(ends, low, step, below, levels):
+    """Return (steps below `low`, levels) that stay between the ends, which are no levels."""
+    first, last = (min(max((end - low) / step, -MOST_LEVELS), MOST_LEVELS) for end in ends)
+    start, stop = max(-below, math.floor(first + 1e-3) + 1), min(levels - below, math.ceil(last - 1e-3))
+    return -start, stop - start
 
 
 def _wanted(asked):
@@ -208,17 +308,22 @@ def _finished(kind, series, asked):
     Unless a type was `asked` for, also with the list of steps that occur, if these are few and others are unlikely in
     new rows.
     """
-    codes = kind.codes(series)  # all are right
+    codes = kind.codes(series)
     codes = codes[~np.isnan(codes)]
+    if np.isinf(codes).any():
+        raise ValueError(f"numbers outside of the type {shown(asked)}, expected {kind.expected}")
+    everything, codes = codes, kind.numbers_among(codes)
+    shares = [float(np.mean(everything == code)) for code in kind.atom_codes]
     steps, places = np.unique(codes, return_inverse=True)
     few = 2 <= len(steps) <= min(_ENUMERATED, kind.levels / _SPARSE)
-    if asked is None and few and not _others_likely(codes):
+    if asked is None and few and not kind.atoms and not _others_likely(codes):
         kind, codes = replace(kind, listed=tuple(map(int, steps))), places
     if asked is None and type(kind) is Number and len(steps) == len(codes) > _ENUMERATED:
         kind = replace(kind, distinct=kind.decimals == 0 or (kind.decimals is None and _digits(codes) == 0))
     if kind.decimals is not None:
         codes = codes + np.random.default_rng(0).random(len(codes))
-    return replace(kind, quantiles=tuple(np.quantile(codes, np.linspace(0, 1, 65)).tolist()))
+    quantiles = np.quantile(codes, np.linspace(0, 1, 65))
+    return replace(kind, quantiles=tuple(quantiles.tolist()), shares=tuple(shares))
 
 
 def _others_likely(numbers):
@@ -248,6 +353,8 @@ def _category(series, absent, asked):
         if 0 < len(words) < len(values) / 2:
             row = series.to_list().index(words[0])
             raise ValueError(f"numbers, except {shown(words[0])} in row {row}, counted from 0")
+        if len(values) == len(entries) == len(words) and all(any(map(str.isalpha, word)) for word in words):
+            raise Identifier("words, all different")
         raise ValueError(
             f"text, {len(values):,} different entries in {len(entries):,} rows (parse dates first, as "
             "pandas.to_datetime does)"

@@ -225,7 +225,7 @@ def typed_columns(
     Raises ValueError for columns without a type, and for names that are no columns.
     """
     names, given = split_names(list(frame.columns), given, drop)
-    inferred = TypedColumns.infer(frame[[*names, *given]], types)
+    inferred = TypedColumns.infer(frame[[*names, *given]], types, given)
     return inferred.some(names), inferred.some(given, ContextColumns)
 
 

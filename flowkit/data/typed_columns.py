@@ -14,7 +14,7 @@ from flowkit._shipped import closest
 from flowkit.contract.arguments import shown
 from flowkit.data.column_types import Category, ColumnType, restored_type, stored_type
 from flowkit.data.frame import Columns
-from flowkit.data.infer_type import infer_type
+from flowkit.data.infer_type import Identifier, infer_type
 
 _COMBINATIONS = 4096  # of categories in place of unseen ones
 
@@ -37,21 +37,31 @@ class TypedColumns(Columns):
     """
 
     types: tuple[ColumnType, ...] = ()
+    left_out: tuple[Any, ...] = ()  # names of columns that frames may have, and that are not read
 
     @classmethod
-    def infer(cls, frame: Any, types: Mapping[Any, Any] | None = None) -> Any:
+    def infer(cls, frame: Any, types: Mapping[Any, Any] | None = None, given: Sequence[Any] = ()) -> Any:
         """Return the columns of a frame, their types inferred but for those in `types`, {name: type}.
 
-        Raises ValueError with the names of *all* columns that need a decision, and for names that are no columns.
+        Columns that only name or number the rows are left out, unless they are `given` or all are such. Raises
+        ValueError with the names of *all* columns that need a decision, and for names that are no columns.
         """
         columns, types = Columns.of(frame), dict(types or {})
         require_columns("types", types, columns.names)
-        found, undecided = [], []
+        found, undecided, identifiers = {}, [], {}
         for name, series in zip(columns.names, columns.in_order(frame), strict=True):
             try:
-                found.append(infer_type(series, types.get(name)))
+                found[name] = infer_type(series, types.get(name))
+            except Identifier as error:
+                identifiers[name] = error
             except ValueError as error:
                 undecided.append((name, str(error)))
+        kept = set(given) if found else set(identifiers)
+        undecided += [
+            (name, f"text: {identifiers[name]}")
+            for name in kept
+            if name in identifiers and not identifiers[name].kind
+        ]
         if undecided:
             listed = "; ".join(f"{name!r}: {why}" for name, why in undecided)
             names = [name for name, _ in undecided]
@@ -65,14 +75,23 @@ class TypedColumns(Columns):
                 f"got {len(names)} column{'s' * (len(names) > 1)} without a type: {listed}. Leave them out, "
                 f"drop={names} (--drop '{','.join(map(str, names))}'){advice}."
             )
-        return cls(columns.names, columns.library, tuple(found))
+        found |= {name: error.kind for name, error in identifiers.items() if name in kept}
+        names = tuple(name for name in columns.names if name in found)
+        left_out = tuple(name for name in identifiers if name not in kept)
+        return cls(names, columns.library, tuple(found[name] for name in names), left_out)
 
     def some(self, names: Sequence[Any], kind: Any = None) -> Any:
         """Return the columns of some names, as `kind`, a class like this one; None for no names."""
         if not names:
             return None
-        types = dict(zip(self.names, self.types, strict=True))
-        return (kind or type(self))(tuple(names), self.library, tuple(types[name] for name in names))
+        types, names = (
+            dict(zip(self.names, self.types, strict=True)),
+            [n for n in names if n not in self.left_out],
+        )
+        return (kind or type(self))(tuple(names), self.library, tuple(types[n] for n in names), self.left_out)
+
+    def in_order(self, frame: Any) -> list[Any]:
+        return super().in_order(frame[[name for name in frame.columns if name not in self.left_out]])
 
     def with_unseen(self, share: float) -> Any:
         """Return the columns with this share of unseen categories in each that has categories."""
@@ -83,6 +102,12 @@ class TypedColumns(Columns):
     def missing(self) -> tuple[int, ...]:
         kinds = enumerate(self.types)
         return tuple(place for place, kind in kinds if kind.missing and math.isnan(kind.missing_code))
+
+    @property
+    def atoms(self) -> list[tuple[int, float]]:
+        """Return (place, code) of each atom."""
+        kinds = enumerate(self.types)
+        return [(place, code) for place, kind in kinds for code in getattr(kind, "atom_codes", ())]
 
     @property
     def codings(self) -> list[Any]:
@@ -181,6 +206,7 @@ class TypedColumns(Columns):
             "library": self.library,
             "types": [stored_type(kind) for kind in self.types],
             "context": isinstance(self, ContextColumns),
+            "left_out": list(self.left_out),
         }
 
     def __str__(self):
@@ -195,6 +221,11 @@ class TypedColumns(Columns):
                     f"{name}: no value occurs twice. If it numbers the rows, leave it out, drop=[{name!r}] "
                     f"(--drop '{name}')."
                 )
+        for name in self.left_out:
+            lines.append(
+                f"{name}: left out, since its values are all different and only tell rows apart. A type keeps it, "
+                f"types={{{name!r}: 'real'}}, of words 'category' (--types '{name}=real')."
+            )
         return "\n".join(printable(line, most=None) for line in lines)
 
 
@@ -225,7 +256,7 @@ def restored_columns(stored: Any) -> Columns | None:
         return Columns(tuple(stored[0]), stored[1])
     kind = ContextColumns if stored["context"] else TypedColumns
     types = tuple(restored_type(entry) for entry in stored["types"])
-    return kind(tuple(stored["names"]), stored["library"], types)
+    return kind(tuple(stored["names"]), stored["library"], types, tuple(stored.get("left_out", ())))
 
 
 def _shown(entry):

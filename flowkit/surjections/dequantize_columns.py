@@ -11,7 +11,7 @@ from keras import ops
 from flowkit.bijectors.unconstrain import Unconstrain, domain_of_column
 from flowkit.contract import BijectorSpec, Context, Domain, Shape, Surjection, Tensor, sum_event
 from flowkit.contract.adaptation import adapted_flag
-from flowkit.contract.arguments import shown, whole_number, whole_numbers
+from flowkit.contract.arguments import is_number, shown, whole_number, whole_numbers
 from flowkit.contract.columns import check_count, join, pick
 from flowkit.contract.conditioner import Network, adapt_conditioner, ask, build_conditioner, split_parameters
 from flowkit.contract.errors import shape_error
@@ -36,15 +36,17 @@ class DequantizeColumns(Surjection):
       anything in (0, 2): so each y is recorded as one category, and none is left over.
     - a domain as for `flowkit.bijectors.Unconstrain`, such as "real", "positive" or (0, 1): real numbers, as they are.
 
-    Columns at the places `missing`, which are no categories, may hold NaN for a missing entry. Each has an indicator
-    more, whose cell in (0, 2) is (1, 2) if the entry is missing; the coordinate of a missing entry may then be anywhere
-    in its domain. So log p(x) of a row with missing entries is the probability that they are missing, and the density
-    of what is there. A category that may be missing is one category more.
+    Columns at the places `missing`, which are no categories, may hold NaN for a missing entry. `atoms` has (place,
+    value) of single values that a column may have besides its numbers, such as (2, 0.0) for no rain in column 2; those
+    of ("whole", n) are n, n + 1, ... Each such column has an indicator more, which is a category: a number, a missing
+    entry, or one of the atoms. Unless it is a number, the coordinate of the number may be anywhere in its domain. So
+    log p(x) of a row with missing entries or atoms is the probability of these, and the density of what is there. A
+    category that may be missing is one category more.
 
     q draws e ~ N(m, s^2) for each coordinate that is drawn, and y = low + width * sigmoid(1.7 e) in its cell. m and s
     are what `conditioner` answers for x, standardised, which training makes close to the flow's own posterior
     (variational dequantisation); None is m = 0, s = 1, nearly uniform. Coordinates come in the order bits, whole
-    numbers, indicators, real columns; `codomain` of the spec has their intervals.
+    numbers, bits of indicators, real columns; `codomain` of the spec has their intervals.
 
     Raises ValueError for other words, numbers or places. Ho et al., Flow++ (2019); Hoogeboom, Nielsen, Jaini, Forre &
     Welling, Argmax Flows and Multinomial Diffusion (2021); Nielsen et al., SurVAE Flows (2020).
@@ -57,6 +59,16 @@ class DequantizeColumns(Surjection):
     [[1.5, 1.5, 7.5, 0.5]]
     >>> ops.convert_to_numpy(layer.inverse(y)[0]).tolist()
     [[7.0, 2.0, 0.5]]
+
+    Rain and its zeros:
+
+    >>> layer = DequantizeColumns(["positive"], atoms=[(0, 0.0)])
+    >>> x = ops.convert_to_tensor([[0.0], [2.0]])
+    >>> y, log_det = layer.adapt(x, noise=ops.zeros((2, 2)))(x, noise=ops.zeros((2, 2)))
+    >>> ops.convert_to_numpy(y).tolist()  # the indicator, and a number that is not in use in the first row
+    [[1.5, 2.0], [0.5, 2.0]]
+    >>> ops.convert_to_numpy(layer.inverse(y)[0]).tolist()
+    [[0.0], [2.0]]
     """
 
     rows_to_adapt = 10_000
@@ -66,12 +78,14 @@ class DequantizeColumns(Surjection):
         columns: Iterable[Any],
         *,
         missing: Sequence[int] = (),
+        atoms: Iterable[tuple[int, float]] = (),
         conditioner: Network = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.columns, self.conditioner = list(columns), conditioner
         self.missing = whole_numbers(missing, "DequantizeColumns's missing")
+        self.atoms = [tuple(atom) for atom in atoms]
         kinds = [_kind(column, place) for place, column in enumerate(self.columns)]
         self._categories, self._whole, self._real = (
             [place for place, (own, _) in enumerate(kinds) if own == word]
@@ -83,7 +97,16 @@ class DequantizeColumns(Surjection):
                 "that are no categories. Give a category that may be missing one category more."
             )
         sets = [kind for _, kind in kinds]
+        # Columns with an indicator, and the values that it may stand for beside a number.
+        self._cases = {place: [math.nan] for place in self.missing}
+        for place, value in _checked_atoms(self.atoms, kinds):
+            self._cases.setdefault(place, []).append(value)
         counts = [int(sets[place].high) for place in self._categories]
+        self._bit_count = sum(map(_bits, counts))  # of categories, before those of indicators
+        self._coded = self._categories + [len(kinds) + number for number in range(len(self._cases))]
+        most = max(map(len, self._cases.values()), default=0)
+        self._values = tuple((*values, *[math.inf] * (most - len(values))) for values in self._cases.values())
+        counts += [1 + len(values) for values in self._cases.values()]
         self._bits = tuple((number, n, bit) for number, n in enumerate(counts) for bit in range(_bits(n)))
         # How many categories have a bit less, the first ones: for each category, and for each bit.
         self._shorts = tuple(2 ** _bits(n) - n for n in counts)
@@ -91,9 +114,10 @@ class DequantizeColumns(Surjection):
         self._power = tuple(2**bit for _, _, bit in self._bits)
         ranges = [sets[place] for place in self._whole]
         self._levels = tuple(kind.high for kind in ranges)
-        self._fills = [place for place in self._real if place in self.missing]
+        self._fills = [place for place in self._real if place in self._cases]
         binary = Domain.interval(0, 2)
-        cells = [binary] * len(self._bits) + ranges + [binary] * len(self.missing)
+        indicator_bits = len(self._bits) - self._bit_count
+        cells = [binary] * self._bit_count + ranges + [binary] * indicator_bits
         self._cells, self._drawn = len(cells), len(cells) + len(self._fills)
         self._tops = tuple(cell.high - 1 for cell in cells)  # the last whole number of each
         self.coordinates = cells + [sets[place] for place in self._real]
@@ -102,7 +126,7 @@ class DequantizeColumns(Surjection):
         self.spec = BijectorSpec(
             event_rank=1,
             domain=Domain.each(
-                *(kind if word == "real" else Domain.whole(0, kind.high - 1) for word, kind in kinds)
+                *(_recorded_as(*kind, self._cases.get(place, ())) for place, kind in enumerate(kinds))
             ),
             codomain=Domain.each(*self.coordinates),
             noise="forward",
@@ -133,7 +157,7 @@ class DequantizeColumns(Surjection):
         return self._drawn
 
     def _forward(self, x, noise):
-        eps = ops.reshape(noise, (-1, self._drawn))
+        eps, x = ops.reshape(noise, (-1, self._drawn)), self._with_cases(x)
         mean, log_scale = self._posterior(x)
         y, log_slope, in_use = self._draw(x, mean + ops.exp(log_scale) * eps)
         return y, sum_event(in_use * (log_slope + log_scale - _log_normal(eps)))
@@ -143,13 +167,46 @@ class DequantizeColumns(Surjection):
         mean, log_scale = self._posterior(x)
         e = self._drawn_as(x, y)
         _, log_slope, in_use = self._draw(x, e)
-        return x, sum_event(in_use * (_log_normal((e - mean) * ops.exp(-log_scale)) - log_scale - log_slope))
+        log_det = sum_event(in_use * (_log_normal((e - mean) * ops.exp(-log_scale)) - log_scale - log_slope))
+        return self._without_cases(x), log_det
+
+    # Rows with one column more for each indicator: the number of its case, 0 for a number. Others are NaN in the column
+    # itself. All methods below take and return such rows.
+
+    def _with_cases(self, x):
+        if not self._cases:
+            return x
+        values, own = engine.constant(np.asarray, self._values, like=x), pick(x, list(self._cases))
+        same = ops.cast(ops.expand_dims(own, -1) == values, x.dtype)
+        case = ops.sum(same * engine.constant(np.arange, 1, 1 + len(self._values[0]), like=x), axis=-1)
+        case = ops.where(
+            ops.isnan(own), ops.ones_like(own), case
+        )  # the first of a column that may miss entries
+        return self._hidden(ops.concatenate([x, case], axis=-1))
+
+    def _hidden(self, x):
+        """Return rows with NaN for numbers that are not in use."""
+        case = x[..., len(self.columns) :]
+        cases = [case, ops.zeros_like(x[..., : x.shape[-1] - len(self._cases)])]
+        others = [place for place in range(x.shape[-1]) if place not in self._cases]
+        return ops.where(join(cases, [list(self._cases), others]) > 0, math.nan, x)
+
+    def _without_cases(self, x):
+        if not self._cases:
+            return x
+        case = ops.expand_dims(x[..., len(self.columns) :], -1)
+        values = engine.constant(np.asarray, self._values, like=x)
+        here = case == engine.constant(np.arange, 1, 1 + len(self._values[0]), like=x)
+        value = ops.sum(ops.where(here, values, ops.zeros_like(values)), axis=-1)
+        own = ops.where(case[..., 0] > 0, value, pick(x, list(self._cases)))
+        others = [place for place in range(len(self.columns)) if place not in self._cases]
+        return join([own, pick(x, others)], [list(self._cases), others])
 
     # The cells of bits, whole numbers and indicators
 
     def _starts(self, x):
         """Return (start, width) of the cell of each bit, whole number and indicator, (batch, cells)."""
-        code = pick(x, [self._categories[number] for number, _, _ in self._bits])
+        code = pick(x, [self._coded[number] for number, _, _ in self._bits])
         short, power = (
             engine.constant(np.asarray, numbers, like=x) for numbers in (self._short, self._power)
         )
@@ -157,31 +214,29 @@ class DequantizeColumns(Surjection):
         free = ops.cast(ops.logical_and(code < short, power < 2), x.dtype)  # the bit that is not needed
         number = pick(x, self._whole)
         gone, levels = ops.isnan(number), engine.constant(np.asarray, self._levels, like=x)
-        indicator = ops.cast(ops.isnan(pick(x, self.missing)), x.dtype)
-        starts = [
-            (1 - free) * (pattern - 2 * ops.floor(pattern / 2)),
+        of_bits = (1 - free) * (pattern - 2 * ops.floor(pattern / 2)), 1 + free
+        of_numbers = (
             ops.where(gone, ops.zeros_like(number), number),
-            indicator,
-        ]
-        widths = [1 + free, ops.where(gone, levels, ops.ones_like(number)), ops.ones_like(indicator)]
-        return ops.concatenate(starts, axis=-1), ops.concatenate(widths, axis=-1)
+            ops.where(gone, levels, ops.ones_like(number)),
+        )
+        first = self._bit_count
+        return tuple(
+            ops.concatenate([bits[..., :first], numbers, bits[..., first:]], axis=-1)
+            for bits, numbers in zip(of_bits, of_numbers, strict=True)
+        )
 
     def _recorded(self, y):
         """Return the x in whose cell each row y is."""
         number = maximum(ops.floor(y[..., : self._cells]), ops.zeros_like(y[..., : self._cells]))
         number = minimum(number, engine.constant(np.asarray, self._tops, like=y))
-        whole = len(self._bits)
-        indicators = whole + len(self._levels)
+        whole, after = self._bit_count, self._bit_count + len(self._levels)
+        bits = ops.concatenate([number[..., :whole], number[..., after:]], axis=-1)
         short = engine.constant(np.asarray, self._shorts, like=y)
-        pattern = matmul(
-            number[..., :whole], engine.constant(_weights, self._bits, len(self._categories), like=y)
-        )
+        pattern = matmul(bits, engine.constant(_weights, self._bits, len(self._coded), like=y))
         code = ops.where(pattern < 2 * short, ops.floor(pattern / 2), pattern - short)
-        parts = [code, number[..., whole:indicators], y[..., self._cells :]]
-        x = join(parts, [self._categories, self._whole, self._real])
-        others = [place for place in range(len(self.columns)) if place not in self.missing]
-        gone = join([number[..., indicators:], ops.zeros_like(pick(x, others))], [self.missing, others])
-        return ops.where(gone > 0, math.nan, x)
+        parts = [code, number[..., whole:after], y[..., self._cells :]]
+        x = join(parts, [self._coded, self._whole, self._real])
+        return self._hidden(x) if self._cases else x
 
     # Draws
 
@@ -250,7 +305,7 @@ class DequantizeColumns(Surjection):
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         if again or not self.flag.value:
-            z = ops.convert_to_numpy(self._middles(x)).astype("float64")
+            z = ops.convert_to_numpy(self._middles(self._with_cases(x))).astype("float64")
             present = np.isfinite(z)
             count = np.maximum(present.sum(axis=0), 1)
             mean = np.where(present, z, 0.0).sum(axis=0) / count
@@ -258,7 +313,7 @@ class DequantizeColumns(Surjection):
             self.mean.assign(mean.astype(self.variable_dtype))
             self.std.assign(np.where(std > 1e-6, std, 1.0).astype(self.variable_dtype))
             self.flag.assign(True)
-        adapt_conditioner(self.conditioner, self._seen(x), None, again)
+        adapt_conditioner(self.conditioner, self._seen(self._with_cases(x)), None, again)
 
 
 def _kind(column, place):
@@ -270,6 +325,27 @@ def _kind(column, place):
             return "whole", Domain.circle(0, count)
         return column[0], Domain.interval(0, count)
     return "real", domain_of_column(column, place)
+
+
+def _checked_atoms(atoms, kinds):
+    """Return pairs (place, value); ValueError for other things, for categories and for levels of whole numbers."""
+    tops = {place: domain.high for place, (word, domain) in enumerate(kinds) if word == "whole"}
+    for atom in atoms:
+        place, value = atom if len(atom) == 2 else (None, None)
+        right = place in range(len(kinds)) and kinds[place][0] != "category" and is_number(value)
+        if not right or value != tops.get(place, value):
+            raise ValueError(
+                f"DequantizeColumns's atoms: got {shown(atom)}, expected (place, number) of columns that are no "
+                "categories. The atoms of ('whole', n) are n, n + 1, ...; give a category one category more."
+            )
+        tops |= {place: tops[place] + 1} if place in tops else {}
+    return atoms
+
+
+def _recorded_as(word, domain, cases):
+    """Return the set of recorded entries of a column."""
+    atoms = [value for value in cases if not math.isnan(value)]
+    return domain.also(*atoms) if word == "real" else Domain.whole(0, domain.high - 1 + len(atoms))
 
 
 def _opened(domain):

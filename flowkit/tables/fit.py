@@ -14,7 +14,7 @@ from flowkit import zoo
 from flowkit.bijectors import Chain
 from flowkit.conditioners import MLP
 from flowkit.contract.arguments import Count, Fraction, checked, one_of, words
-from flowkit.data.column_types import absent_of
+from flowkit.data.entries import absent_of
 from flowkit.data.frame import Columns, is_frame
 from flowkit.data.typed_columns import ContextColumns, TypedColumns, require_columns, split_names
 from flowkit.distributions import MixtureOfFlows
@@ -56,8 +56,10 @@ def table_flow(
     front = None
     if like is not None:
         front = _front_of(like)
-    elif coded or columns.missing:
-        front = DequantizeColumns(columns.codings, missing=columns.missing, conditioner=MLP([64, 64]))
+    elif coded or columns.missing or columns.atoms:
+        front = DequantizeColumns(
+            columns.codings, missing=columns.missing, atoms=columns.atoms, conditioner=MLP([64, 64])
+        )
     domains = columns.codings if front is None else front.coordinates
     if model == "nsf" and len(domains) == 1:
         model = "nsf_autoregressive"  # a coupling needs two
@@ -101,10 +103,13 @@ def fit_table(
     """Return a flow trained on the rows of a mixed table, a pandas or polars frame.
 
     Columns may hold real, positive, bounded or circular numbers, whole numbers and other numbers in steps, categories,
-    dates and missing entries. Their types are inferred, and printed as one table.
+    dates and missing entries, and atoms: a number that occurs far more often than others allow, such as 0 of rain or a
+    sensor's -999, is one, with a probability of its own. Their types are inferred, and printed as one table. Columns
+    that only number or name the rows are left out, unless they are in `types` or `given`.
 
     - `types`: {column: type} in place of what is inferred: "real", "positive", (low, high), "circular" (an angle),
-      ("circular", low, high), "whole", ("whole", low, high), "category" or "date".
+      ("circular", low, high), "whole", ("whole", low, high), "category" or "date". Atoms follow: "positive|0",
+      "real|-999|0", (0, 100, "|0"); without them, the column has none.
     - `drop`: columns to leave out. `given`: columns that the others are conditioned on.
     - `missing`: "model" models which entries are missing beside what is there; "drop" leaves such rows out.
     - `unseen`: the share of new rows whose category in a column is none of the data's, for `log_prob`. By default it is
@@ -155,7 +160,7 @@ def fit_table(
         raise ValueError(
             f"fit_table: got a table of {len(frame)} row{'s' * (len(frame) != 1)}, expected at least 2."
         )
-    inferred = TypedColumns.infer(frame, types)
+    inferred = TypedColumns.infer(frame, types, given)
     if unseen is not None:
         inferred = inferred.with_unseen(unseen)
     columns, given_columns = inferred.some(names), inferred.some(given, ContextColumns)

@@ -149,11 +149,12 @@ class _Entry:
     """A density on the domain of one entry: uniform on a bounded one, else normal in a coordinate on the real line.
 
     That is the entry itself, or the logarithm of its distance from the end of a half-line. With `points`, it is a
-    Cauchy density about them, whose tails are heavier than those of most.
+    Cauchy density about them, whose tails are heavier than those of most. Half the mass is on atoms of the domain.
     """
 
     def __init__(self, domain, points=None, mean=0.3):
-        self.whole = domain.kind == "whole"
+        self.whole, self.atoms = domain.kind == "whole", np.array(domain.atoms)
+        points = points[~np.isin(points, self.atoms)] if points is not None else None
         self.end, self.sign = None, 1  # of a half-line, and its direction from there
         bounds = np.isfinite([domain.low, domain.high])
         if bounds.any() and not bounds.all():
@@ -178,9 +179,14 @@ class _Entry:
     def draw(self, rng, count):
         t = self.line.rvs(count, random_state=rng)
         if self.end is None:
-            return np.round(t) if self.whole else t
-        return self.end + self.sign * np.exp(np.clip(t, -80, 80))
+            x = np.round(t) if self.whole else t
+        else:
+            x = self.end + self.sign * np.exp(np.clip(t, -80, 80))
+        return np.where(rng.random(count) < 0.5, rng.choice(self.atoms, count), x) if len(self.atoms) else x
 
     def log_prob(self, x):
         t, log_slope = self._coordinate(x)
-        return np.where(np.isnan(t), -np.inf, self.line.logpdf(t) + log_slope)
+        log_density = np.where(np.isnan(t), -np.inf, self.line.logpdf(t) + log_slope)
+        if not len(self.atoms):
+            return log_density
+        return np.where(np.isin(x, self.atoms), -np.log(2 * len(self.atoms)), log_density - np.log(2))

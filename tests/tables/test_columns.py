@@ -2,11 +2,13 @@
 
 import json
 
+import hypothesis
 import narwhals as nw
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import strategies as st
 
 from flowkit.data.table import read_frame
 from flowkit.data.typed_columns import TypedColumns, restored_columns
@@ -101,7 +103,7 @@ def test_steps_are_taken_if_the_ends_lie_on_them(asked, word):
 )
 def test_a_range_of_measured_numbers_is_widened_on_both_sides_but_not_across_0(low, high, asked, ends):
     values = np.round(np.linspace(low, high, 400), 2)
-    values[::3] = np.round(low + (high - low) / 2, 1) + 0.01  # which repeats
+    values[1::3] = values[:-1:3]  # so that steps repeat
     values[[0, -1]] = low, high
     (kind,) = TypedColumns.infer(pd.DataFrame({"a": values}), asked and {"a": asked}).types
     assert kind.decimals == 2
@@ -194,13 +196,30 @@ def test_samples_of_real_numbers_have_the_decimals_of_the_data(library):
     assert columns.frame(columns.values(frame))["rent"].to_list() == frame["rent"].to_list()
 
 
-def test_a_column_without_two_equal_whole_numbers_is_pointed_out():
-    days = pd.date_range("2026-01-01", periods=300)
-    frame = pd.DataFrame({"id": range(300), "key": np.arange(300) * 10**9, "size": [1, 2] * 150, "day": days})
+def test_columns_that_only_number_or_name_the_rows_are_left_out_unless_a_type_or_given_keeps_them():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {
+            "id": range(300),
+            "key": rng.permutation(10**8)[:300],
+            "name": [f"row {number}" for number in range(300)],
+            "people": rng.permutation(np.exp(np.linspace(8, 16, 300)).astype(int)),  # different by chance
+            "day": pd.date_range("2026-01-01", periods=300),
+            "size": [1, 2] * 150,
+        }
+    )
     columns = TypedColumns.infer(frame)
-    assert [kind.distinct for kind in columns.types] == [True, True, False, False]
-    assert "id: no value occurs twice. If it numbers the rows, leave it out, drop=['id']" in str(columns)
-    assert "no value occurs twice" not in str(TypedColumns.infer(frame[["id"]], {"id": "whole"}))
+    assert columns.names == ("people", "day", "size")
+    assert columns.left_out == ("id", "key", "name")
+    assert "id: left out, since its values are all different" in str(columns)
+    assert "people: no value occurs twice. If it numbers the rows, leave it out" in str(columns)
+    assert columns.values(frame).shape == (300, 3)
+    assert restored_columns(json.loads(json.dumps(columns.stored()))) == columns
+    assert TypedColumns.infer(frame, {"id": "whole"}, given=["key"]).left_out == ("name",)
+    assert TypedColumns.infer(frame[["id"]]).names == ("id",)
+    days = frame.assign(day=frame["day"].astype(str))
+    with pytest.raises(ValueError, match=r"'day': text, 300 different entries .*parse dates first"):
+        TypedColumns.infer(days)
 
 
 def test_tiny_numbers_are_not_whole():
@@ -214,6 +233,106 @@ def test_rounding_errors_near_0_leave_steps_as_they_are():
     values = np.round(np.random.default_rng(0).normal(size=200), 1)
     values[0] = 0.1 + 0.2 - 0.3  # 5.6e-17
     assert "steps of 0.1" in str(TypedColumns.infer(pd.DataFrame({"x": values})))
+
+
+# Atoms
+
+DENSITIES = {
+    "normal": lambda rng, scale, rows: rng.normal(0, scale, rows),
+    "exponential": lambda rng, scale, rows: rng.exponential(scale, rows),
+    "uniform": lambda rng, scale, rows: rng.uniform(0, scale, rows),
+    "integers": lambda rng, scale, rows: rng.integers(0, 10, rows) * scale,
+}
+
+
+def inferred(values, asked=None):
+    return TypedColumns.infer(pd.DataFrame({"a": values}), asked and {"a": asked}).types[0]
+
+
+@hypothesis.settings(deadline=None, database=None, derandomize=True, max_examples=200)
+@hypothesis.given(
+    st.sampled_from(sorted(DENSITIES)),
+    st.integers(0, 2**32),
+    st.integers(40, 5000),
+    st.sampled_from([1, 3, 10, 100]),
+    st.integers(0, 6),
+)
+def test_smooth_densities_have_no_atoms_however_they_are_rounded_and_zeros_are_one(
+    name, seed, rows, scale, decimals
+):
+    rng = np.random.default_rng(seed)
+    values = np.round(DENSITIES[name](rng, scale, rows), decimals)
+    assert not getattr(inferred(values), "atoms", ())
+    if rows > 100 and decimals > 2 and name != "integers":
+        values[rng.random(rows) < 0.6] = 0
+        kind = inferred(values)
+        assert kind.atoms == (0,)
+        assert kind.shares == pytest.approx(((values == 0).mean(),))
+
+
+RNG = np.random.default_rng(0)
+NORMAL, RAIN = RNG.normal(20, 3, 1000), RNG.exponential(5, 1000)
+DRY = RNG.random(1000) < 0.6
+
+
+@pytest.mark.parametrize(
+    ("values", "asked", "words", "domain"),
+    [
+        (np.where(DRY, 0, RAIN), None, "positive, or 0 (", "positive"),
+        (np.where(DRY, 0, RAIN), "real", "real", "real"),
+        (np.where(DRY, 0, RAIN), "real|0", "real, or 0 (", "real"),
+        (np.where(DRY, 0, RAIN), (0, 100, "|0"), "bounded, or 0 (", (0, 100)),
+        (np.where(DRY, 0, -RAIN), None, "below 0, or 0 (", (-np.inf, 0)),
+        (np.where(DRY, -999, np.where(RAIN < 1, 0, RAIN)), None, "positive, or -999 (", "positive"),
+        (np.where(RAIN < 1, -999, NORMAL - 20), None, "real, or -999 (", "real"),
+        (np.maximum(18, NORMAL), None, "above 18, or 18 (", (18, np.inf)),
+        (np.clip(NORMAL, 18, 22), None, "bounded, or 18 (", (18, 22)),
+        (np.where(DRY, 0, np.round(RAIN + 0.01, 2)), None, "steps of 0.01, or 0 (", "real"),
+        (np.where(DRY, 0, np.round(50 * (NORMAL - 20))).astype(int), None, "whole, or 0 (", "real"),
+        (np.where(DRY, 0, RAIN + 1e-3), "|0", "positive, or 0 (", "positive"),
+    ],
+)
+@pytest.mark.parametrize("library", [pl, pd], ids=["polars", "pandas"])
+def test_atoms_their_words_and_the_numbers_beside_them(values, asked, words, domain, library):
+    frame = library.DataFrame({"a": values})
+    columns = TypedColumns.infer(frame, asked and {"a": asked})
+    (kind,) = columns.types
+    assert kind.word.startswith(words)
+    assert kind.domain == domain
+    assert columns.frame(columns.values(frame)).equals(frame)
+    assert restored_columns(json.loads(json.dumps(columns.stored()))) == columns
+    narrow = columns.values(frame).astype("float32").astype("float64")  # as a flow draws them
+    drawn = columns.frame(narrow)["a"].to_numpy()
+    for atom in kind.atoms:
+        np.testing.assert_array_equal(drawn == atom, values == atom)
+    np.testing.assert_allclose(columns.drawable(narrow)[:, 0], values, rtol=1e-5, atol=1e-5)
+    seen = kind.proposals((4000,), np.random.default_rng(1))
+    shares = [np.mean(seen == code) for code in kind.atom_codes]
+    assert shares == pytest.approx(list(kind.shares), abs=0.03)
+    np.testing.assert_allclose(np.exp(kind.log_share(np.array(kind.atom_codes))), kind.shares)
+
+
+def test_whole_numbers_beside_an_atom_skip_it_and_end_at_it():
+    kind = inferred(np.where(DRY, 0, np.round(50 * (NORMAL - 20))).astype(int))
+    steps = kind.drawable(np.arange(kind.levels))
+    assert len(steps) == len(set(steps))
+    assert 0 not in steps
+    assert {-1, 1} <= set(steps)
+    clipped = inferred(np.maximum(1800, np.round(100 * NORMAL)).astype(int))
+    assert clipped.atoms == (1800,)
+    assert clipped.drawable(np.zeros(1)).item() == 1801
+    with pytest.raises(ValueError, match="'a': numbers outside of the type 'positive', expected a number in"):
+        inferred(np.where(DRY, 0, RAIN), "positive")
+    with pytest.raises(ValueError, match=r"expected numbers after '\|'"):
+        inferred(RAIN, "positive|x")
+
+
+def test_networks_see_an_atom_of_a_given_column_beside_a_number():
+    kind = inferred(np.where(DRY, 0, RAIN))
+    number, indicator = kind.features(np.array([0.0, 2.0]))
+    assert np.isfinite(number).all()
+    assert number[1] == np.log(2.0)
+    assert indicator.tolist() == [1, 0]
 
 
 # Numbers far from 0

@@ -31,6 +31,8 @@ KINDS = {
         + rng.integers(0, 50, ROWS) * np.timedelta64(1, "D")
     ),
     "time": lambda rng, far: DAY + rng.integers(0, 10**11, ROWS),
+    "rain": lambda rng, far: np.where(np.arange(ROWS) % 2, 0.0, rng.exponential(size=ROWS)),
+    "clipped": lambda rng, far: far + np.maximum(0, rng.permutation(2 * ROWS)[:ROWS] - ROWS),
     "constant": lambda rng, far: np.full(ROWS, far),
 }
 

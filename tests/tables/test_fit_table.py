@@ -145,6 +145,57 @@ def test_thorough_is_the_mixture_of_five_flows(frame, given, tmp_path):
     pd.testing.assert_series_equal(loaded.log_prob(frame), flow.log_prob(frame))
 
 
+# Atoms
+
+
+def test_zeros_and_a_sentinel_keep_their_shares_their_sides_and_what_they_depend_on():
+    rng = np.random.default_rng(0)
+    temperature = rng.normal(15, 6, 2000)
+    dry = rng.random(2000) < 1 / (1 + np.exp((12.6 - temperature) / 4))
+    rain = np.where(dry, 0, rng.exponential(5, 2000))
+    sensor = np.where(rng.random(2000) < 0.03, -999, rng.normal(20, 3, 2000))
+    frame = pd.DataFrame({"temperature": temperature, "rain": rain, "sensor": sensor})
+    flow = flowkit.fit_table(frame, layers=2, hidden=[32, 32], epochs=60, verbose=0)
+    drawn = flow.sample(4000, seed=0)
+    for name, atom in (("rain", 0), ("sensor", -999)):
+        share, seen = (drawn[name] == atom).mean(), (frame[name] == atom).mean()
+        assert abs(share - seen) < 2 * (seen * (1 - seen) * (1 / 2000 + 1 / 4000)) ** 0.5 + 0.01
+    assert (drawn["rain"] >= 0).all()
+    assert (drawn["sensor"][drawn["sensor"] != -999] > 0).all()
+    for cold, warm in ((5, 10), (20, 25)):
+        shares = [
+            (table["rain"] == 0)[table["temperature"].between(cold, warm)].mean() for table in (frame, drawn)
+        ]
+        assert shares[1] == pytest.approx(shares[0], abs=0.12)
+    gaps = frame.head(500).assign(rain=None)
+    filled = flow.impute(gaps, seed=0)
+    assert abs((filled["rain"] == 0).mean() - (rain[:500] == 0).mean()) < 0.08
+    assert (filled["rain"] >= 0).all()
+
+
+@pytest.mark.parametrize("values", [(0, 8), (-9, 0)], ids=["one", "two"])
+def test_probabilities_of_atoms_and_the_density_of_numbers_sum_to_1(values):
+    rng = np.random.default_rng(0)
+    rain = np.where(rng.random(300) < 0.5, rng.choice(values, 300), rng.uniform(1, 7, 300))
+    frame = pd.DataFrame({"rain": rain})
+    types = {"rain": (0, 8, f"|{values[0]}|{values[1]}")}
+    flow = flowkit.fit_table(frame, types=types, layers=1, hidden=[8], epochs=20, verbose=0)
+    grid = np.linspace(0, 8, 402)[1:-1]
+    log_prob = flow.log_prob(pd.DataFrame({"rain": [*values, *grid]}), samples=200).to_numpy()
+    atoms = np.exp(log_prob[:2])
+    assert atoms == pytest.approx([(rain == value).mean() for value in values], abs=0.08)
+    assert atoms.sum() + np.exp(log_prob[2:]).sum() * (grid[1] - grid[0]) == pytest.approx(1, abs=0.03)
+
+
+def test_a_frame_with_a_column_that_numbers_the_rows_is_scored_without_it():
+    frame = pd.DataFrame({"id": range(300), "size": [1, 2, 3] * 100, "kind": ["a", "b"] * 150})
+    flow = flowkit.fit_table(frame, given=["kind"], layers=1, hidden=[4], epochs=1, verbose=0)
+    scores = flow.log_prob(frame)
+    pd.testing.assert_series_equal(scores, flow.log_prob(frame.drop(columns="id")))
+    filled = flow.impute(frame.assign(size=[None, *frame["size"][1:]]), sweeps=1)
+    assert filled["id"].tolist() == list(range(300))
+
+
 # Given columns
 
 

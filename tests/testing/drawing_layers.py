@@ -93,6 +93,11 @@ DRAWING = [
         lambda: DequantizeColumns([("whole", 3), ("category", 3), "positive"], conditioner=MLP([4])),
         ((3,),),
     ),
+    Case(
+        "DequantizeColumns(atoms)",
+        lambda: DequantizeColumns([("whole", 3)], atoms=[(0, 3), (0, 4)]),
+        ((1,),),
+    ),
     Case("DequantizeColumns(uniform)", lambda: DequantizeColumns([("category", 5), ("cycle", 4)]), ((2,),)),
     Case("Inverse(Slice)", lambda: fb.Inverse(SliceOf3(1, density())), ((1,),)),
     Case("Inverse(Augment)", lambda: fb.Inverse(Augment(1, density())), ((3,),)),
