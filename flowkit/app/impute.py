@@ -65,7 +65,7 @@ def _filled(file, cells, filled, right):
     import polars
 
     from flowkit.data.cells import like_cells
-    from flowkit.data.column_types import absent_of
+    from flowkit.data.entries import absent_of
     from flowkit.data.frame import Columns
 
     count = 0

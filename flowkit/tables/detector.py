@@ -9,7 +9,7 @@ import narwhals as nw
 import numpy as np
 
 from flowkit.contract.arguments import Between0And1, Count, checked
-from flowkit.data.column_types import absent_of
+from flowkit.data.entries import absent_of
 from flowkit.data.frame import is_frame
 from flowkit.flow.rows import likelihoods, noise_of_rows
 from flowkit.tables.conditionals import conditional
