@@ -53,6 +53,7 @@ NEEDED = {
     "PatchCoupling": lambda: {"conditioner": MLP([4])},
     "Pointwise": lambda: {"transform": "affine"},
     "ProgressBar": lambda: {"batch_size": 4},
+    "RandomSizes": lambda: {"sizes": (1, 4)},
     "Repeat": lambda: {"block": ActNorm(), "n": 2},
     "Reshape": lambda: {"target": (4,)},
     "Residual": lambda: {"conditioner": LipschitzMLP([4])},

@@ -43,6 +43,7 @@ EXCLUDED = {
     ),
     **dict.fromkeys(("Elementwise", "Transform", "Solved", "StraightTails"), "a base class"),
     **dict.fromkeys(("Distribution", "LocationScale"), "a base class"),
+    **dict.fromkeys(("ObservedContext", "RandomSizes"), "a layer before the network of a posterior's data"),
     "GatedConvNet": "an embedding of whole images, which tests of GatedAttention cover",
 }
 """Public classes that are not drawn, and why."""
