@@ -9,7 +9,7 @@ from keras import ops
 
 from flowkit.conditioners.context import StandardizedContext
 from flowkit.contract import Context, Shape, Tensor
-from flowkit.contract.arguments import Count, Wholes, Widths, words
+from flowkit.contract.arguments import Count, Seed, Wholes, Widths, words
 from flowkit.contract.configured import Configured
 
 _POOLING = ("mean", "sum", "max")
@@ -145,7 +145,7 @@ class RandomSizes(Configured, keras.Layer):
     (True, True)
     """
 
-    def __init__(self, sizes: Wholes, *, seed: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, sizes: Wholes, *, seed: Seed | None = None, **kwargs: Any) -> None:
         super().__init__(**{"autocast": False, **kwargs})
         if len(sizes) != 2 or not 1 <= sizes[0] <= sizes[1]:
             raise ValueError(f"RandomSizes's sizes: got {sizes}, expected (low, high) with 1 <= low <= high.")
