@@ -127,11 +127,11 @@ def fit_table(
     - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=4`. Below 1,000 rows it has 4
       layers, and `nsf` networks of widths (64, 64), if these do not say otherwise.
 
-    Samples are frames with the types and categories of the data. Numbers of which new rows are likely to hold others
-    than the data, since some occur once, may lie beyond them, but not across 0. If all numbers or dates occur often,
-    others have no probability, and if they are few of the steps between their ends, such as the firsts of months,
-    samples are among them, unless `types` has the column.
-    `TableFlow` explains `log_prob`.
+    Samples are frames with the types and categories of the data. If some numbers of a column occur once, new rows
+    probably hold others: samples may lie beyond the data, on the same side of 0. If each number or date occurs often,
+    samples lie between the least and the greatest of the data; if the data take few of the steps between the two, such
+    as the firsts of months, samples are among the data's. All others have no probability. `types` changes that for a
+    column. `TableFlow` explains `log_prob`.
 
     Raises TypeError for what is no frame, and ValueError for fewer than two rows, for columns without a type, all named
     at once, and for column names that are not there.

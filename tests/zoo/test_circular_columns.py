@@ -117,15 +117,17 @@ def turning(count):
 @pytest.mark.long
 def test_angles_are_learned_better_on_a_circle_than_on_an_interval():
     train, test = np.split(turning(22_000), [2000])
-    scores = {}
-    for domain in ("circular", (-math.pi, math.pi)):
-        keras.utils.set_random_seed(0)
+
+    def score(domain, seed):
+        keras.utils.set_random_seed(seed)
         flow = small(domains=["real", domain, domain], hidden=[16], bins=8)
         flow.compile(keras.optimizers.Adam(1e-2))
         flow.fit(train, batch_size=100, epochs=6, verbose=0)
-        scores[domain] = flow.log_prob(test)
-    gain = scores["circular"] - scores[-math.pi, math.pi]
-    assert gain.mean() > 3 * gain.std() / math.sqrt(len(gain))
+        return flow.log_prob(test).mean()
+
+    # Scores differ by 0.04 nats between seeds, and by some 0.08 between the domains.
+    gains = [score("circular", seed) - score((-math.pi, math.pi), seed) for seed in range(5)]
+    assert np.mean(gains) > 2 * np.std(gains, ddof=1) / math.sqrt(len(gains))
 
 
 @pytest.mark.one_engine
