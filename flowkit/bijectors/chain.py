@@ -127,7 +127,7 @@ class Chain(Replayed):
 
     >>> from flowkit.bijectors import Exp, Shift
     >>> Chain([Shift(1.0), Exp()]).spec.codomain
-    Domain(kind='interval', low=0.0, high=inf)
+    Domain.POSITIVE
     """
 
     def __init__(

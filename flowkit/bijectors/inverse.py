@@ -21,7 +21,7 @@ class Inverse(Bijector):
     >>> from keras import ops
     >>> from flowkit.bijectors import Exp
     >>> Inverse(Exp()).spec.domain
-    Domain(kind='interval', low=0.0, high=inf)
+    Domain.POSITIVE
     """
 
     runs_hooks = False

@@ -11,7 +11,7 @@ from keras import ops
 from flowkit.contract.shapes import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Domain:
     """A set of events: an interval, whole numbers or the circle for each entry, or the simplex.
 
@@ -170,7 +170,7 @@ class Domain:
             entry = constraints.less_than(self.high) if math.isfinite(self.high) else constraints.real
         return constraints.independent(entry, rank) if rank else entry
 
-    def __str__(self):
+    def __repr__(self):
         for name in ("REAL", "POSITIVE", "UNIT_INTERVAL", "CIRCLE", "SIMPLEX"):
             if self == getattr(Domain, name):
                 return f"Domain.{name}"

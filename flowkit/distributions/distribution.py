@@ -36,7 +36,7 @@ class Distribution(Configured, keras.Layer):
     ...     def log_prob(self, z, context=None):
     ...         return keras.ops.sum(0.0 * z, axis=-1) - 0.693 * z.shape[-1]
     >>> Coin().domain
-    Domain(kind='interval', low=-inf, high=inf)
+    Domain.REAL
     """
 
     context = "none"
