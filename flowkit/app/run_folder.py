@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 from pathlib import Path
 
 from flowkit.app.failure import CommandError
@@ -18,6 +17,13 @@ except ImportError:  # Windows: there nothing stops a second process
     fcntl = None
 
 _FREE = {"training.checkpoint_minutes"}  # what may differ when a run is resumed: it changes no number
+
+
+_WRITTEN = (
+    *("log.csv", "flow.keras", "metrics.json", "checkpoint*.npz", "logs/**/*"),
+    *("loss.png", "pairs.png", "quantiles.png", "samples.png", "samples/*.png"),
+)
+"""Patterns of the files that training writes beside the recipe."""
 
 
 class RunFolder:
@@ -75,16 +81,24 @@ class RunFolder:
                 )
             if resume:
                 self._check_same(recipe)
+            elif not any((self.path / name).exists() for name in ("log.csv", "flow.keras", "checkpoint.npz")):
+                raise CommandError(
+                    f"{self.path} holds a recipe.toml and nothing else of a run: choose another folder with --out"
+                )
         elif self.path.is_dir() and any(not path.name.startswith(".") for path in self.path.iterdir()):
             raise CommandError(f"{self.path} holds other files: choose another folder with --out")
 
     def begin(self, recipe, force=False):
-        """Write the recipe with all its values, and clear away what a killed run has half written, with `force` all.
+        """Write the recipe with all its values, and delete what a killed run has half written.
+
+        With `force` delete all that a run writes; other files in the folder stay.
 
         Call after all checks pass: until then, nothing in the folder changes.
         """
-        for path in self.path.iterdir() if force else ():
-            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        for pattern in _WRITTEN if force else ():
+            for path in self.path.glob(pattern):
+                if path.is_file():
+                    path.unlink()
         for folder in (self.path, self.samples_folder):
             remove_leftovers(folder)
         with atomic_path(self.recipe_path) as temporary:

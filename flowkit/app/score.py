@@ -32,7 +32,7 @@ def score(
     most surprising column, with what was expected.
     """
     source = one_of_both(data, data_, "data", "a table with the columns that the flow was trained on")
-    check_output(output, TABLES, source)
+    check_output(output, TABLES, source, calibration)
     use(backend)
     import numpy as np
     import polars

@@ -1,5 +1,6 @@
 """Files of tables and images that commands write: .csv, .tsv, .parquet and .npz, each in a single step."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -10,12 +11,14 @@ from flowkit.app.failure import CommandError
 TABLES = (".csv", ".tsv", ".parquet", ".npz")
 
 
-def check_output(output: Path, endings: tuple[str, ...], table: str | None = None) -> None:
-    """Raise a CommandError if a file to write has another ending, or is the `table` that is read."""
+def check_output(output: Path, endings: tuple[str, ...], *tables: str | None) -> None:
+    """Raise a CommandError if a file to write has another ending, or is one of the `tables` that are read."""
     if output.suffix.lower() not in endings:
         raise CommandError(f"--output: got {output}, expected a name that ends in {', '.join(endings)}")
-    if table is not None and output.resolve() == Path(table).resolve():
-        raise CommandError(f"--output: got the table {table} itself, expected another file.")
+    for table in filter(None, tables):
+        file = re.sub(r"(\.npz):[^:/]+$", r"\1", table, flags=re.IGNORECASE)  # x.npz:array
+        if output.resolve() == Path(file).expanduser().resolve():
+            raise CommandError(f"--output: got the table {file} itself, expected another file.")
 
 
 def cells_for(file, output):

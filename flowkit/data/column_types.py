@@ -241,6 +241,12 @@ class Number:
             codes = np.where(places < len(self.atoms), np.array([*self.atom_codes, 0.0])[places], codes)
         return codes
 
+    def proposed(self, codes: np.ndarray) -> np.ndarray:
+        """Return which codes are among those that `proposals` draws."""
+        atoms = np.array([*self.shares, 0.0])[self._atoms_at(codes)] > 0
+        low = self.quantiles[0] if self.decimals is None else math.floor(self.quantiles[0])
+        return atoms | ((codes >= low) & (codes < self.quantiles[-1]))
+
     def log_share(self, codes: np.ndarray) -> np.ndarray:
         """Return the log-density of `proposals`; of atoms and whole numbers the logarithm of their probability."""
         places = self._atoms_at(codes)
@@ -442,6 +448,10 @@ class Category:
         """Return codes of categories, each drawn as often as it was seen."""
         shares = np.asarray(self.shares[:-1])
         return rng.choice(len(shares), size=shape, p=shares / shares.sum()).astype("float64")
+
+    def proposed(self, codes: np.ndarray) -> np.ndarray:
+        """Return which codes are among those that `proposals` draws."""
+        return codes < len(self.values)
 
     def log_share(self, codes: np.ndarray) -> np.ndarray:
         """Return the logarithm of the probability of `proposals`, but for a constant."""

@@ -21,9 +21,10 @@ _GAP = 0.01  # of the mass, at least, is between two runs
 class Conditional:
     """p(entry of a column | the others of the row) of several rows, as masses at values.
 
-    - `values`: codes in rising order, (rows, k), a missing entry, NaN, last. `log_density`: their log-densities, which
-      are log-probabilities for what is no real number. `mass`: of each, (rows, k), which sum to 1.
-    - `own`: log p of the row's entry, (rows,). `absent`: which are missing.
+    - `values`: codes, (rows, k): `numbers` of them in rising order, then single ones, which have a probability beside
+      numbers: those of atoms, and NaN for a missing entry. `log_density`: their log-densities, which are
+      log-probabilities for what is no real number. `mass`: of each, (rows, k), which sum to 1.
+    - `own`: log p of the row's entry, (rows,). `single`: which rows have a single value.
     """
 
     kind: ColumnType
@@ -31,40 +32,40 @@ class Conditional:
     log_density: np.ndarray
     mass: np.ndarray
     own: np.ndarray
-    absent: np.ndarray
+    single: np.ndarray
+    numbers: int
 
     @property
     def surprise(self) -> np.ndarray:
         """Return E[log p(entry)] - log p(the row's entry), (rows,): how many nats the entry is below the average one.
 
-        Of an entry that may be missing it is that of "missing or not", and that of the entry among those that are
-        there. So it does not depend on the unit of the column.
+        Beside single values it is that of "which of them, or a number", and that of the number among numbers. So it
+        does not depend on the unit of the column.
         """
-        there = ~np.isnan(self.values)
-        share = np.sum(self.mass * there, axis=1)
+        terms = np.where(self.mass > 0, self.mass * self.log_density, 0.0)
+        share = np.sum(self.mass[:, : self.numbers], axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
-            log_share, log_gone = np.log(share), np.log1p(-share)
-            entropy = (
-                np.sum(np.where(there & (self.mass > 0), self.mass * self.log_density, 0.0), axis=1) / share
-            )
-        gone = share < 1
-        average = share * log_share + np.where(gone, (1 - share) * np.where(gone, log_gone, 0.0), 0.0)
-        return np.where(self.absent, average - self.own, average - self.own + entropy - log_share)
+            log_share = np.log(share)
+            entropy = np.sum(terms[:, : self.numbers], axis=1) / share
+            average = np.where(share > 0, share * log_share, 0.0) + np.sum(terms[:, self.numbers :], axis=1)
+        return np.where(self.single, average - self.own, average - self.own + entropy - log_share)
 
     def runs(self, row: int, share: float) -> list[tuple[float, float, float]]:
         """Return (first value, last value, mass) of the fewest values of a row that have a share of the mass.
 
         Values side by side are one run, at most three of numbers; they come in order of the values, of categories in
-        order of the mass.
+        order of the mass. Single values are runs of their own, and come last.
         """
-        values, mass = self.values[row], self.mass[row]
-        order = np.argsort(-self.log_density[row], kind="stable")
+        values, mass, height = self.values[row], self.mass[row], self.log_density[row].copy()
+        # A probability is no density: likely single values come before all numbers, others after them.
+        height[self.numbers :] = np.where(mass[self.numbers :] > 1 - share, math.inf, -math.inf)
+        order = np.argsort(-height, kind="stable")
         count = 1 + int(np.searchsorted(np.cumsum(mass[order]), share * mass.sum()))
         chosen = np.sort(order[:count])
         if isinstance(self.kind, Category):
             return [(values[at], values[at], mass[at]) for at in sorted(chosen, key=lambda at: -mass[at])]
-        gone = [(math.nan, math.nan, mass[at]) for at in chosen if np.isnan(values[at])]
-        chosen = chosen[~np.isnan(values[chosen])]
+        single = [(values[at], values[at], mass[at]) for at in chosen if at >= self.numbers]
+        chosen = chosen[chosen < self.numbers]
         runs = np.split(chosen, 1 + np.flatnonzero(np.diff(chosen) > 1)) if len(chosen) else []
         ends = [[int(run[0]), int(run[-1])] for run in runs]
         while len(ends) > 1:
@@ -73,7 +74,7 @@ class Conditional:
             if len(ends) <= _RUNS and gaps[least] >= _GAP:
                 break
             ends[least : least + 2] = [[ends[least][0], ends[least + 1][1]]]
-        return [(values[a], values[b], mass[a : b + 1].sum()) for a, b in ends] + gone
+        return [(values[a], values[b], mass[a : b + 1].sum()) for a, b in ends] + single
 
 
 def conditional(
@@ -83,26 +84,34 @@ def conditional(
 
     `log_density(values)` is log p of the rows with each of their values, (rows, k), in place of the column. All values
     of a column that has few are tried. Of others those at quantiles of the data and beyond, then those where the
-    density is, three times; the integral is that of the polygon through them.
+    density is, three times; the integral is that of the polygon through them. Single values are tried beside numbers.
     """
-    whole, every, grid = _grid(kind, own)
-    logs = log_density(grid)
+    atoms = list(getattr(kind, "atom_codes", ()))
+    singles = [*atoms, math.nan] if kind.missing and math.isnan(kind.missing_code) else atoms
+    single = np.isin(own, atoms) | np.isnan(own)
+    whole, every, grid = _grid(kind, np.where(single, math.nan, own))
+
+    def of_numbers(values):
+        return np.where(np.isin(values, atoms), -np.inf, log_density(values))
+
+    logs = of_numbers(grid)
     for _ in range(0 if every else _ROUNDS):
         more = _between(grid, logs)
         more = np.floor(more + 0.5) if whole else more
-        grid, logs = np.concatenate([grid, more], axis=1), np.concatenate([logs, log_density(more)], axis=1)
+        grid, logs = np.concatenate([grid, more], axis=1), np.concatenate([logs, of_numbers(more)], axis=1)
         order = np.argsort(grid, axis=1, kind="stable")
         grid, logs = np.take_along_axis(grid, order, axis=1), np.take_along_axis(logs, order, axis=1)
     log_mass = logs if every else logs + _log_widths(grid, whole)
-    if kind.missing and math.isnan(kind.missing_code):
-        gone = np.full((len(grid), 1), math.nan)
-        log_gone = log_density(gone)
-        grid = np.concatenate([grid, gone], axis=1)
-        logs, log_mass = (np.concatenate([part, log_gone], axis=1) for part in (logs, log_mass))
+    numbers = grid.shape[1]
+    if singles:
+        beside = np.tile(np.array(singles), (len(grid), 1))
+        log_beside = log_density(beside)
+        grid = np.concatenate([grid, beside], axis=1)
+        logs, log_mass = (np.concatenate([part, log_beside], axis=1) for part in (logs, log_mass))
     total = np.logaddexp.reduce(log_mass, axis=1, keepdims=True)
     same = (grid == own[:, None]) | (np.isnan(grid) & np.isnan(own)[:, None])
     log_own = np.where(same, logs, -np.inf).max(axis=1) - total[:, 0]
-    return Conditional(kind, grid, logs - total, np.exp(log_mass - total), log_own, np.isnan(own))
+    return Conditional(kind, grid, logs - total, np.exp(log_mass - total), log_own, single, numbers)
 
 
 def _grid(kind: Any, own: np.ndarray) -> tuple[bool, bool, np.ndarray]:

@@ -11,6 +11,7 @@ import numpy as np
 from flowkit.contract.arguments import Between0And1, Count, checked
 from flowkit.data.entries import absent_of
 from flowkit.data.frame import is_frame
+from flowkit.data.typed_columns import ContextColumns
 from flowkit.flow.rows import likelihoods, noise_of_rows
 from flowkit.tables.conditionals import conditional
 from flowkit.tables.expectation import entry_in_words, expected
@@ -34,7 +35,7 @@ class Line(NamedTuple):
 
 
 class Detector:
-    """Alarms for unusual rows of a table, at most so many of them false: what `TableFlow.detector` returns.
+    """Alarms for unusual rows of a table, few of them false: what `TableFlow.detector` returns.
 
     Called on a frame, it returns a frame of the same library and index:
 
@@ -159,7 +160,7 @@ class Detector:
         codes, completed = columns.coded(own)[0], columns.completed(own)
         several = [completed[row][0] if row in completed else codes[[row]] for row in rows.tolist()]
         sizes = np.array([len(each) for each in several])
-        its = None if context is None else self.flow.context_columns.values(context)[np.repeat(rows, sizes)]
+        its = None if context is None else self.flow.context_columns.coded(context)[0][np.repeat(rows, sizes)]
         parts = np.concatenate(several)
         kinds = zip(columns.names, columns.types, columns.in_order(own), strict=True)
         for place, (name, kind, series) in enumerate(kinds):
@@ -170,9 +171,10 @@ class Detector:
                 kind, parts[starts, place], functools.partial(self._log_prob_with, parts, its, sizes, place)
             )
             log_prob, surprise = _with_unseen(found, np.isinf(kind.codes(series))[rows])
+            entries, absent = series.to_list(), absent_of(series)
             for number, row in enumerate(rows.tolist()):
                 value, words = (
-                    entry_in_words(series[row]),
+                    entry_in_words(entries[row], absent[row]),
                     expected(found, number, columns.library or "polars"),
                 )
                 lines.append(
@@ -207,13 +209,13 @@ def _impossible(columns, frame):
     """Return the lines of entries that the types of columns exclude."""
     if columns is None:
         return []
-    lines = []
+    lines, given = [], isinstance(columns, ContextColumns)
     for name, kind, series in zip(columns.names, columns.types, columns.in_order(frame), strict=True):
         absent = absent_of(series)
-        unknown = np.isinf(kind.codes(series)) & (getattr(kind, "unseen", 0.0) == 0)
+        unknown = np.isinf(kind.codes(series)) & (given or getattr(kind, "unseen", 0.0) == 0)
         for row in np.flatnonzero(unknown | (absent & (not kind.missing))).tolist():
             words = "no missing entry, as in training" if absent[row] else kind.expected
-            value = entry_in_words(series[row])
+            value = entry_in_words(series.to_list()[row], absent[row])
             lines.append(Line(row, str(name), value, -math.inf, math.inf, f"expected {words}"))
     return lines
 

@@ -20,12 +20,16 @@ def expected(found: Conditional, row: int, library: str) -> str:
         if len(parts) > _WORDS:
             parts = [*parts[:_WORDS], f"one of {len(parts) - _WORDS} others"]
     else:
-        gone = any(math.isnan(first) for first, _, _ in runs)
-        ends = [end for first, last, _ in runs if not math.isnan(first) for end in (first, last)]
+        runs = [(first, last, first in found.kind.atom_codes) for first, last, _ in runs]
+        ends = [
+            end for first, last, single in runs if not (single or math.isnan(first)) for end in (first, last)
+        ]
         written = numbers(found.kind, np.array(ends), library)
         pairs = zip(written[::2], written[1::2], strict=True)
         parts = [first if first == last else f"{first} to {last}" for first, last in pairs]
-        parts += ["a missing entry"] * gone
+        atoms = np.array([first for first, _, single in runs if single])
+        parts += [entry_in_words(entry) for entry in found.kind.entries(atoms, library).to_list()]
+        parts += ["a missing entry"] * any(math.isnan(first) for first, _, _ in runs)
     listed = ", ".join(parts[:-1]) + " or " * (len(parts) > 1) + parts[-1]
     return f"{_SHARE:.0%} of such rows have {listed}".replace("%", " %")
 
@@ -46,9 +50,9 @@ def numbers(kind: Number, codes: np.ndarray, library: str) -> list[str]:
     return [f"{round(entry, digits):{comma}.{max(0, digits)}f}" for entry in entries]
 
 
-def entry_in_words(entry: Any) -> str:
-    """Return an entry of a frame in words; "missing" for none."""
-    if entry is None or entry != entry:
+def entry_in_words(entry: Any, absent: bool = False) -> str:
+    """Return an entry of a frame in words; "missing" for one that is `absent`."""
+    if absent:
         return "missing"
     if isinstance(entry, bool) or not isinstance(entry, int | float):
         return str(entry).removesuffix(" 00:00:00")

@@ -81,7 +81,7 @@ def rows_with(flow: "TableFlow", n: int, fixed: np.ndarray, context: Any, seed: 
     codes, noise = codes[chosen], noise[chosen]
     if effective < _ENOUGH * n:
         kinds = enumerate(flow.columns.types)
-        free = np.stack([_proposed(kind, codes[:, place]) for place, kind in kinds], axis=1) & np.isnan(fixed)
+        free = np.stack([kind.proposed(codes[:, place]) for place, kind in kinds], axis=1) & np.isnan(fixed)
         context = None if context is None else np.repeat(context, n, axis=0)
         sweep(flow, codes, noise, free, context, sweeps=_SWEEPS, candidates=_CANDIDATES, seed=own, rng=rng)
     return codes
@@ -142,10 +142,3 @@ def _see_enough(effective, n, draws):
             "too much alike.",
             stacklevel=5,
         )
-
-
-def _proposed(kind, codes):
-    """Return which entries are among the proposals of a column; a sweep leaves the others as they are."""
-    if isinstance(kind, Category):
-        return codes < len(kind.values)
-    return (codes >= kind.quantiles[0]) & (codes < kind.quantiles[-1])

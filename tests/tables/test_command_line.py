@@ -11,6 +11,8 @@ import polars as pl
 import pytest
 
 from flowkit.app import main
+from flowkit.app.failure import CommandError
+from flowkit.app.write import TABLES, check_output
 from flowkit.data.table import read_frame
 
 pytestmark = pytest.mark.one_engine
@@ -330,7 +332,17 @@ def test_a_run_is_replaced_by_force_alone(conditional, table, tmp_path, capsys):
     (conditional / "mine.txt").touch()
     assert main([*words, "--force", "--quiet"]) == 0
     assert "given = []" in (conditional / "recipe.toml").read_text()
-    assert not (conditional / "mine.txt").exists()
+    assert (conditional / "mine.txt").exists()
+    for file in ("log.csv", "flow.keras", "checkpoint.npz"):  # as of a recipe of one's own, beside a thesis
+        (conditional / file).unlink()
+    assert main([*words, "--force"]) == 2
+    assert "nothing else of a run" in capsys.readouterr().err
+
+
+def test_no_file_that_is_read_is_written_over(tmp_path):
+    for output, table in (("x.npz", "x.npz:data"), ("x.csv", "x.csv"), ("x.npz", "x.npz")):
+        with pytest.raises(CommandError, match="itself, expected another file"):
+            check_output(tmp_path / output, TABLES, None, str(tmp_path / table))
 
 
 def test_a_dry_run_prints_the_types(table):

@@ -10,6 +10,9 @@ from scipy import stats
 from sklearn import datasets
 
 import flowkit
+from flowkit.data.typed_columns import TypedColumns
+from flowkit.tables.conditionals import conditional
+from flowkit.tables.expectation import expected
 
 pytestmark = pytest.mark.one_engine
 
@@ -170,3 +173,37 @@ def test_pyods_methods(detector, covariance):
     assert as_pyod.labels_.tolist() == (as_pyod.decision_scores_ > as_pyod.threshold_).tolist()
     assert as_pyod.labels_.sum() == 9  # the tenth is the threshold
     assert as_pyod.contamination == 0.05
+
+
+def test_a_conditional_of_a_column_with_atoms_has_their_probabilities_beside_a_density():
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({"x": np.where(rng.random(500) < 0.4, -999.0, rng.normal(size=500))})
+    (kind,) = TypedColumns.infer(frame).types
+    assert kind.atoms == (-999,)
+
+    def log_density(values):
+        return np.where(values == -999, np.log(0.4), np.log(0.6) + stats.norm.logpdf(values)) + 7.0
+
+    found = conditional(kind, np.array([-999.0, 0.5]), log_density)
+    np.testing.assert_allclose(found.own, [np.log(0.4), np.log(0.6) + stats.norm.logpdf(0.5)], atol=0.01)
+    case = 0.4 * np.log(0.4) + 0.6 * np.log(0.6)
+    wanted = [case - np.log(0.4), case - np.log(0.6) + (0.5**2 - 1) / 2]
+    np.testing.assert_allclose(found.surprise, wanted, atol=0.01)
+    words = expected(found, 0, "pandas")
+    assert words.startswith("98 % of such rows have -2.")
+    assert words.endswith(" or -999")
+
+
+def test_codes_that_a_column_proposes_are_among_those_that_it_says_it_proposes():
+    rng = np.random.default_rng(0)
+    zeros = rng.random(500) < 0.4
+    frame = pd.DataFrame(
+        {
+            "rain": np.where(zeros, 0, rng.exponential(size=500)),
+            "count": np.where(zeros, -1, rng.integers(0, 5000, 500)),
+            "kind": rng.choice(["a", "b"], 500),
+        }
+    )
+    for kind in TypedColumns.infer(frame, {"count": "whole|-1"}).types:
+        assert kind.proposed(kind.proposals((1000,), rng)).all()
+    assert not kind.proposed(np.array([2.0, np.nan])).any()
