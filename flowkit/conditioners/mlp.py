@@ -100,11 +100,6 @@ class DenseNetwork(ContextNetwork):
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         refuse_dict(self, x_shape)
         width = len(self._places_seen(x_shape[-1]))
-        # Units of the first layer bend at places spread over the data. With biases of zero all would bend at 0, and
-        # data that are symmetric there leave a flow for a hundred steps where it starts.
-        first, limit = self.hidden_layers[0], max(width, 1) ** -0.5
-        first.kernel_initializer = keras.initializers.RandomUniform(-limit, limit)
-        first.bias_initializer = keras.initializers.RandomUniform(-limit, limit)
         for layer in self.hidden_layers:
             layer.build((*x_shape[:-1], width))
             width = layer.units
