@@ -4,7 +4,7 @@ A code is a real number, a whole number from 0 up, or NaN for a missing entry: w
 """
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import narwhals as nw
@@ -490,17 +490,3 @@ def bounds_of(domain: Any) -> tuple[float, float]:
 
 def _is_circular(domain):
     return domain == "circular" or (not isinstance(domain, str) and domain[0] == "circular")
-
-
-# Files
-
-
-def stored_type(kind: ColumnType) -> dict[str, Any]:
-    """Return a type as JSON can hold it."""
-    return {"type": type(kind).__name__, **asdict(kind)}
-
-
-def restored_type(stored: dict[str, Any]) -> ColumnType:
-    """Return the type that `stored_type` returned."""
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
-    return {"Number": Number, "Date": Date, "Category": Category}[fields.pop("type")](**fields)

@@ -231,7 +231,7 @@ def _read_head(path, file):
     with reading(path, "a table as text in UTF-8"):
         lines = (line.decode("utf-8-sig") for line in file)
         first = next(lines, "")
-        # Of numbers with decimal commas, there are more commas than semicolons.
+        # Numbers with decimal commas hold more commas than semicolons.
         parted = (mark for mark in ";\t" if mark in first and all(map(_is_written, first.split(mark))))
         delimiter = next(parted, None) or max(",;\t", key=first.count)
         # Records and no lines: a field may hold line breaks.

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import narwhals as nw
@@ -12,7 +12,7 @@ import numpy as np
 from flowkit._printable import printable
 from flowkit._shipped import closest
 from flowkit.contract.arguments import shown
-from flowkit.data.column_types import Category, ColumnType, restored_type, stored_type
+from flowkit.data.column_types import Category, ColumnType, Date, Number
 from flowkit.data.frame import Columns
 from flowkit.data.infer_type import Identifier, infer_type
 
@@ -204,7 +204,7 @@ class TypedColumns(Columns):
         return {
             "names": list(self.names),
             "library": self.library,
-            "types": [stored_type(kind) for kind in self.types],
+            "types": [{"type": type(kind).__name__, **asdict(kind)} for kind in self.types],
             "context": isinstance(self, ContextColumns),
             "left_out": list(self.left_out),
         }
@@ -255,8 +255,14 @@ def restored_columns(stored: Any) -> Columns | None:
     if not isinstance(stored, dict):
         return Columns(tuple(stored[0]), stored[1])
     kind = ContextColumns if stored["context"] else TypedColumns
-    types = tuple(restored_type(entry) for entry in stored["types"])
+    types = tuple(map(_restored, stored["types"]))
     return kind(tuple(stored["names"]), stored["library"], types, tuple(stored.get("left_out", ())))
+
+
+def _restored(stored):
+    """Return the type of a column from the fields in a file."""
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()}
+    return {"Number": Number, "Date": Date, "Category": Category}[fields.pop("type")](**fields)
 
 
 def _shown(entry):

@@ -19,7 +19,7 @@ _MARKS = tuple(
 
 @dataclass(frozen=True)
 class NumberFormat:
-    """How the numbers of a column are written.
+    """A way to write the numbers of a column.
 
     - `before`, `after`: a sign of money, or %, with its space. A percentage is the number that stands there.
     - `thousands`, `decimal`: the marks between digits; "" for none.

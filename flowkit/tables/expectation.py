@@ -1,4 +1,4 @@
-"""What would have been expected in a column, in words."""
+"""Say in words what would have been expected in a column."""
 
 import math
 from typing import Any
