@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 from typer import Option
 
 from flowkit.app.failure import CommandError
+
+ALARMS = ("p_value", "is_outlier", "column", "expected")  # columns that `alarm_columns` returns
+EXPLAINED = 1000  # rows, at most
 
 Alarms = Annotated[
     float | None,
@@ -17,14 +21,13 @@ Calibration = Annotated[
 ]
 
 
-def alarm_columns(
-    folder: Any, flow: Any, data: str, rate: float | None, calibration: str | None
-) -> dict[str, list]:
-    """Return {name: entries} of p-values, alarms, and of rows with an alarm the first column and what was expected.
+def detector_of(folder: Any, flow: Any, rate: float | None, calibration: str | None, samples: int) -> Any:
+    """Return the `Detector` of the flow of a `Trained`, with a rate of false alarms; None without a rate.
 
-    Nothing without a rate. `folder` is the `Trained` of the flow. Raises a CommandError for another flow, and if the
-    calibration is too small or not known.
+    Raises a CommandError for another flow, and if the calibration is too small or not known.
     """
+    from flowkit.app.tables import columns_read
+    from flowkit.data.dataset import split_rows
     from flowkit.data.table import read_frame
     from flowkit.tables import TableFlow
 
@@ -33,28 +36,29 @@ def alarm_columns(
             raise CommandError(
                 "--calibration: got a table without --alarms, expected both. Pass --alarms 0.01"
             )
-        return {}
+        return None
     if not isinstance(flow, TableFlow):
         raise CommandError(
             f"--alarms: got {folder.name}, another flow, expected one of a table whose columns have types. Train one "
             "by flowkit train table"
         )
-    known = [columns for columns in (flow.columns, flow.context_columns) if columns]
-    names = {name for columns in known for name in columns.names}
-
-    def rows_of(source):
-        frame = read_frame(source, known)
-        return frame[[name for name in frame.columns if name in names]]
-
-    held_out = _held_out(folder, rows_of) if calibration is None else rows_of(calibration)
+    source = calibration or _trained_on(folder)
+    frame = read_frame(source, (flow.columns, flow.context_columns))
+    if calibration is None:
+        frame = frame[split_rows(len(frame), "test", Path(source))]
+    draws = {} if samples == 1 else {"samples": samples}
     try:
-        detector = flow.detector(held_out, false_alarms=rate)
+        return flow.detector(frame[columns_read(flow)], false_alarms=rate, **draws)
     except ValueError as error:
         advice = "" if calibration else " --calibration FILE gives other rows"
         raise CommandError(f"--alarms: {error}{advice}") from error
-    rows = rows_of(data)
+
+
+def alarm_columns(detector: Any, rows: Any) -> dict[str, list]:
+    """Return {name: entries} of `ALARMS`: of the most unusual rows also the first column, and what was expected."""
     found = detector(rows)
-    odd = found["is_outlier"].to_numpy().nonzero()[0].tolist()
+    odd = found["is_outlier"].to_numpy().nonzero()[0]
+    odd = np.sort(odd[np.argsort(-found["score"].to_numpy()[odd], kind="stable")[:EXPLAINED]]).tolist()
     first: dict[int, Any] = {}
     for line in detector.explain(rows[odd]).iter_rows(named=True) if odd else ():
         first.setdefault(odd[line["row"]], line)
@@ -65,15 +69,12 @@ def alarm_columns(
     return {"p_value": found["p_value"].to_list(), "is_outlier": found["is_outlier"].to_list(), **words}
 
 
-def _held_out(folder, rows_of):
-    """Return the rows of the test split of the data that a flow was trained on."""
-    from flowkit.data.dataset import split_rows
-
+def _trained_on(folder):
+    """Return the path of the data that a flow was trained on."""
     recipe = folder.recipe()
     if recipe is None:
         raise CommandError(
             f"--alarms: got {folder.name}, which does not say what data it is of, expected rows that it was not "
             "trained on. --calibration FILE gives them"
         )
-    rows = rows_of(recipe.data.source)
-    return rows[split_rows(len(rows), "test", Path(recipe.data.source))]
+    return recipe.data.source

@@ -26,12 +26,13 @@ def evaluate(
     """Print bits per dimension on the test split, with the standard error over images; of a table, nats.
 
     Rows of a table with an entry that the flow excludes, or a missing one in a column that had none in training, are
-    skipped: the mean is that of the others.
+    skipped: the mean is that of the others, as flowkit score gives them.
 
     In several processes, torchrun -m flowkit evaluate ..., each scores its part.
     """
     data = one_of_both(data, data_, "data")
     use(backend, shares=True)
+    from flowkit.app.images import mean_and_error
     from flowkit.app.trained import data_of, kind_of_flow, loaded
 
     folder, flow = loaded(run)
@@ -42,10 +43,12 @@ def evaluate(
         if test:
             rows, wrong = data_of(folder, flow, "test", data), {}
         else:
-            rows, wrong = kind.rows_of(flow, data)
-            rows = rows.take(right_rows(wrong, len(rows), data, strict))
+            rows, _ = kind.rows_of(flow, data)
+            scores, wrong = kind.scored(flow, data, kind.file_of(flow, data), samples)
+            right = right_rows(wrong, len(scores), data, strict)
+            rows, scores = rows.take(right), scores[right].astype("float64")
         x, context = kind.given(flow, rows)  # raises for other data
-    mean, error = kind.mean_score(flow, x, context, samples)
+    mean, error = kind.mean_score(flow, x, context, samples) if test else mean_and_error(scores)
     found = {"data": rows.name, kind.rows: len(rows), kind.score: mean, "standard_error": error}
     if wrong:
         found["skipped"] = len(wrong)

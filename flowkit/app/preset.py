@@ -10,6 +10,7 @@ from typer import Argument, Option
 
 from flowkit.app.backend import use
 from flowkit.app.commands import Backend, Force, new_folder, one_of_both
+from flowkit.app.failure import CommandError
 
 _ROWS = 16  # kept with what log_prob says of them
 _PLACES = {"platform", "python", "numpy"}  # which describe the machine and not the flow
@@ -33,8 +34,14 @@ def preset(
     use(backend)
     from flowkit.app.recipe import dumps
     from flowkit.app.run_folder import RunFolder
-    from flowkit.presets.folder import is_preset
+    from flowkit.presets.folder import FILES, is_preset
 
+    replaced = force and is_preset(folder)
+    paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()] if replaced else []
+    if others := [path for path in paths if not any(path.match(pattern) for pattern in FILES)]:
+        raise CommandError(
+            f"{folder}: got {others[0]} in it, expected the files of a preset alone. Move it away."
+        )
     source = RunFolder(run)
     recipe, flow = source.recipe(), source.load_flow()
     measured = {name: value for name, value in source.measured().items() if name not in _PLACES}
@@ -53,7 +60,6 @@ def preset(
     }
     rows, context = _rows(flow, recipe.sampling.temperature)
     about = {key: value for key, value in about.items() if value is not None}
-    replaced = force and is_preset(folder)
     new = folder.with_name(f".{folder.name}.partial-preset") if replaced else folder
     flow.save_to_preset(new, rows=rows, context=context, about=about, extra=extra)
     if replaced:

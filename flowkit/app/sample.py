@@ -107,6 +107,7 @@ def _fixed(flow, words, temperature):
             raise CommandError(f"--where: got {word!r}, expected COLUMN=ENTRY, such as segment=premium")
         kinds = dict(zip(flow.columns.names, flow.columns.types, strict=True))
         values = getattr(kinds.get(name), "values", ()) if isinstance(kinds.get(name), Category) else ()
+        entry = entry.title() if bool in map(type, values) else entry  # true and TRUE are True
         found[name] = {str(value): value for value in values}.get(entry, entry)
     try:
         if found:

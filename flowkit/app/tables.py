@@ -151,21 +151,23 @@ class Tables:
             wrong.setdefault(row, wrong_entry(entry, names[place], row, expected))
         return table, wrong
 
-    def scored(self, flow, source, samples):
-        """Return (log-likelihoods of the rows of `source`, {row: its wrong entry} of those with -inf, the file).
+    def file_of(self, flow, source):
+        """Return the mixed table `source` as a `TableFile`; None for a flow of numbers."""
+        known = flow.columns, getattr(flow, "context_columns", None)
+        return read_table(source, known) if isinstance(flow, TableFlow) else None
 
-        The file is None for a flow of numbers.
+    def scored(self, flow, source, file, samples):
+        """Return (log-likelihoods of the rows of `source`, {row: its wrong entry} of those with -inf).
+
+        `file`: what `file_of` returns.
         """
-        if isinstance(flow, TableFlow):
-            own, given = flow.columns, flow.context_columns
-            file = read_table(source, [own, given])
-            context = None if given is None else _some(file.frame, given)
-            return *flow.scored(_some(file.frame, own), context, samples=samples), file
+        if file is not None:
+            return flow.scored(*flow.split(file.frame[columns_read(flow)]), samples=samples)
         table, wrong = self.rows_of(flow, source)
         scores, right = np.full(len(table), -np.inf), np.setdiff1d(np.arange(len(table)), list(wrong))
         if len(right):
             scores[right] = flow.log_prob(table.values[right], samples=samples)
-        return scores, wrong, None
+        return scores, wrong
 
     def given(self, flow, table):
         """Return (entries in the order of the flow's columns, what it is conditioned on or None)."""
@@ -195,16 +197,13 @@ class Tables:
 
     def mean_score(self, flow, x, context, samples=1):
         """Return the mean log-likelihood in nats, and its standard error; each process scores its part."""
-        return mean_and_error(-scoring.score_in_a_group(flow, x, context, samples)[1])
+        unseen = flow.columns.log_seen if isinstance(flow, TableFlow) else 0.0
+        return mean_and_error(unseen - scoring.score_in_a_group(flow, x, context, samples)[1])
 
 
 def columns_read(flow):
     """Return the names of the columns that a flow of a mixed table models or is conditioned on."""
     return [name for columns in (flow.columns, flow.context_columns) if columns for name in columns.names]
-
-
-def _some(frame, columns):
-    return frame[[name for name in frame.columns if name in columns.names]]
 
 
 def has_types(recipe):

@@ -59,8 +59,20 @@ def write_arrays(path, arrays):
 
 
 def _array(series):
-    """Return a column as an array without objects: "" for a missing word, NaN for a missing number."""
-    if series.dtype.is_numeric() or series.dtype.is_temporal():
+    """Return a column as an array without objects: "" for a missing word, NaN for a missing number.
+
+    Numbers that numpy would round, decimal ones and those beyond 2^53 beside missing ones, and times of day are words.
+    """
+    kind = series.dtype
+    # numpy has no decimal numbers and no times of day, and no missing whole numbers: NaN needs float64, which rounds.
+    rounded = (
+        kind.is_integer()
+        and series.null_count()
+        and max(abs(series.min() or 0), abs(series.max() or 0)) > 2**53
+    )
+    if (kind.is_numeric() or kind.is_temporal()) and not (
+        kind.is_decimal() or str(kind) == "Time" or rounded
+    ):
         return series.to_numpy()
     if str(series.dtype) == "Boolean":
         return (series.cast(int).cast(float) if series.null_count() else series).to_numpy()

@@ -4,7 +4,7 @@ A code is a real number, a whole number from 0 up, or NaN for a missing entry: w
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import narwhals as nw
@@ -232,6 +232,23 @@ class Number:
         cases = [absent] * self.missing + [places == place for place in range(len(self.atoms))]
         return [*found, *(case.astype("float64") for case in cases)]
 
+    @property
+    def recorded(self) -> "Number":
+        """Return the type without proposals of sentinels, atoms farther from the numbers than these are apart."""
+        if not self.atoms:
+            return self
+        first, last = (self.low + self._steps(np.float64(end)) * self.step for end in self._ends)
+        far = (max(first - atom, atom - last) > last - first for atom in self.atoms)
+        shares = (0.0 if away else share for away, share in zip(far, self.shares, strict=True))
+        return replace(self, shares=tuple(shares))
+
+    @property
+    def _ends(self):
+        """Return the least and the largest code of a number that was seen."""
+        if self.decimals is None:
+            return self.quantiles[0], self.quantiles[-1]
+        return math.floor(self.quantiles[0]), math.ceil(self.quantiles[-1]) - 1
+
     def proposals(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Return codes drawn from those that were seen, but for their order: atoms by shares, others by quantiles."""
         codes = np.interp(rng.random(shape), np.linspace(0, 1, len(self.quantiles)), self.quantiles)
@@ -244,14 +261,13 @@ class Number:
     def proposed(self, codes: np.ndarray) -> np.ndarray:
         """Return which codes are among those that `proposals` draws."""
         atoms = np.array([*self.shares, 0.0])[self._atoms_at(codes)] > 0
-        low = self.quantiles[0] if self.decimals is None else math.floor(self.quantiles[0])
-        return atoms | ((codes >= low) & (codes < self.quantiles[-1]))
+        return atoms | ((codes >= self._ends[0]) & (codes < self.quantiles[-1]))
 
     def log_share(self, codes: np.ndarray) -> np.ndarray:
         """Return the log-density of `proposals`; of atoms and whole numbers the logarithm of their probability."""
         places = self._atoms_at(codes)
         shares = np.array([*self.shares, 1 - sum(self.shares)])
-        return np.log(shares)[places] + np.where(places < 0, self._log_share(codes), 0.0)
+        return np.log(np.maximum(shares, 1e-300))[places] + np.where(places < 0, self._log_share(codes), 0.0)
 
     def _log_share(self, codes):
         """Return the log-density of numbers that `proposals` draws by quantiles."""
@@ -443,6 +459,11 @@ class Category:
         if self.native != "category":
             return series
         return nw.from_native(series.to_native().cat.set_categories(self.values), series_only=True)
+
+    @property
+    def recorded(self) -> "Category":
+        """Return the type."""
+        return self
 
     def proposals(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Return codes of categories, each drawn as often as it was seen."""

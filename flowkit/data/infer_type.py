@@ -89,6 +89,8 @@ def _inferred(series, asked):
     word, whole = str(dtype) if not dtype.is_decimal() else "Float64", dtype.is_integer()
     base, atoms = _parted(asked)
     atoms = _atoms(values) if asked is None else atoms
+    if gone := [atom for atom in atoms if atom not in values]:
+        raise ValueError(f"no entry {gone[0]:g}, type {shown(asked)}, expected numbers after '|' that occur")
     numbers = ~np.isin(values, atoms)
     if not numbers.any():
         raise ValueError(f"no numbers besides those after '|' in type {shown(asked)}, expected some")

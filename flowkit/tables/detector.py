@@ -20,7 +20,7 @@ from flowkit.tables.pyod_detector import PyODDetector
 if TYPE_CHECKING:
     from flowkit.tables.table_flow import TableFlow
 
-_ROWS = 256  # that are explained at a time
+_ROWS = 256  # of codes, that are explained at a time
 
 
 class Line(NamedTuple):
@@ -139,29 +139,29 @@ class Detector:
         - `expected`: what 98 % of the rows have that are like this one in all other columns, in words.
 
         A row with an entry that is impossible has lines for such entries alone, with -inf. A constant column has none.
-        Each column of a row takes some 90 evaluations of the density for each draw of noise.
+        Each column of a row takes up to a hundred evaluations of the density for each draw of noise; of a row with
+        unseen categories as many for each combination of seen ones in their place.
         """
         _require_frame("explain", rows)
         index = nw.maybe_get_index(nw.from_native(rows, eager_only=True))
         own, context = self.flow.split(rows)
         lines = _impossible(self.flow.columns, own) + _impossible(self.flow.context_columns, context)
         right = np.setdiff1d(np.arange(len(rows)), [line.row for line in lines])
-        for start in range(0, len(right), _ROWS):
-            lines += self._explained(own, context, right[start : start + _ROWS])
+        codes, completed = self.flow.columns.coded(own)[0], self.flow.columns.completed(own)
+        several = {row: completed[row][0] if row in completed else codes[[row]] for row in right.tolist()}
+        lines += [line for block in _blocks(several) for line in self._explained(own, context, block)]
         lines.sort(key=lambda line: (line.row, -line.surprise))
         found: dict[str, list[Any]] = {name: [getattr(line, name) for line in lines] for name in Line._fields}
         if index is not None:
             found["row"] = [index[row] for row in found["row"]]
         return nw.from_dict(found, backend=nw.get_native_namespace(rows)).to_native()
 
-    def _explained(self, own, context, rows):
-        """Return the lines of some possible rows of a frame, by their numbers."""
-        columns, lines = self.flow.columns, []
-        codes, completed = columns.coded(own)[0], columns.completed(own)
-        several = [completed[row][0] if row in completed else codes[[row]] for row in rows.tolist()]
-        sizes = np.array([len(each) for each in several])
+    def _explained(self, own, context, several):
+        """Return the lines of some possible rows of a frame: {number: codes, several of one with unseen categories}."""
+        columns, lines, rows = self.flow.columns, [], np.array(list(several))
+        sizes = np.array([len(each) for each in several.values()])
         its = None if context is None else self.flow.context_columns.coded(context)[0][np.repeat(rows, sizes)]
-        parts = np.concatenate(several)
+        parts = np.concatenate(list(several.values()))
         kinds = zip(columns.names, columns.types, columns.in_order(own), strict=True)
         for place, (name, kind, series) in enumerate(kinds):
             if getattr(kind, "count", 2) == 1:  # a constant
@@ -193,6 +193,19 @@ class Detector:
     def as_pyod(self) -> PyODDetector:
         """Return the detector with the methods and attributes of PyOD's, for code that takes those."""
         return PyODDetector(self)
+
+
+def _blocks(several):
+    """Yield parts of {row: codes} with at most _ROWS rows of codes, or a single row."""
+    block, count = {}, 0
+    for row, codes in several.items():
+        if block and count + len(codes) > _ROWS:
+            yield block
+            block, count = {}, 0
+        block[row] = codes
+        count += len(codes)
+    if block:
+        yield block
 
 
 def _with_unseen(found, new):

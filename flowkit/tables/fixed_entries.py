@@ -83,7 +83,8 @@ def rows_with(flow: "TableFlow", n: int, fixed: np.ndarray, context: Any, seed: 
         kinds = enumerate(flow.columns.types)
         free = np.stack([kind.proposed(codes[:, place]) for place, kind in kinds], axis=1) & np.isnan(fixed)
         context = None if context is None else np.repeat(context, n, axis=0)
-        sweep(flow, codes, noise, free, context, sweeps=_SWEEPS, candidates=_CANDIDATES, seed=own, rng=rng)
+        how = {"sweeps": _SWEEPS, "candidates": _CANDIDATES, "seed": own, "rng": rng}
+        sweep(flow, flow.columns.types, codes, noise, free, context, **how)
     return codes
 
 

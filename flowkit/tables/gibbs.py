@@ -1,9 +1,11 @@
 """Sweeps over the free entries of rows: iterated sampling-importance resampling within Gibbs."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from flowkit.data.column_types import ColumnType
 from flowkit.flow.rows import noise_of_rows
 
 if TYPE_CHECKING:
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
 
 def sweep(
     flow: "TableFlow",
+    kinds: Sequence[ColumnType],
     codes: np.ndarray,
     noise: Any,
     free: np.ndarray,
@@ -24,20 +27,20 @@ def sweep(
 ) -> None:
     """Draw the `free` entries of `codes`, (rows, columns), from p(entry | the others of the row), in place.
 
-    A column after another, the entry competes with `candidates - 1` proposals of its type, each with the weight
+    A column after another, the entry competes with `candidates - 1` proposals of its type in `kinds`, with the weight
     p(row) / q(proposal). `noise` is that of each row's density, or None for an exact flow; the present entry keeps its
     own, so that p(free entries | the others) stays as it is. Andrieu, Lee & Vihola (2018).
     """
     for number in range(sweeps):
         for place in np.flatnonzero(free.any(axis=0)).tolist():
             rows = np.flatnonzero(free[:, place])
-            kind = flow.columns.types[place]
+            kind = kinds[place]
             values = kind.proposals((len(rows), candidates), rng)
             values[:, 0] = codes[rows, place]
             tried = np.repeat(codes[rows], candidates, axis=0)
             tried[:, place] = values.reshape(-1)
             its = None if context is None else np.repeat(context[rows], candidates, axis=0)
-            draw = 1 + number * len(flow.columns.types) + place
+            draw = 1 + number * len(kinds) + place
             new = noise_of_rows(flow, tried.shape, 0, inverse=False, seed=seed, draw=draw)
             if new is not None:
                 new[::candidates] = noise[rows]

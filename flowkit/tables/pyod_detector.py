@@ -42,7 +42,13 @@ class PyODDetector:
         if not is_frame(X):
             columns, given = self.detector.flow.columns, self.detector.flow.context_columns
             names = [*columns.names, *([] if given is None else given.names)]
-            parts = dict(zip(names, np.asarray(X).T, strict=True))
+            X = np.asarray(X)
+            if X.ndim != 2 or X.shape[1] != len(names):
+                raise ValueError(
+                    f"detector: got an array of shape {X.shape}, expected (rows, {len(names)}), the columns "
+                    f"{', '.join(map(str, names))} in this order."
+                )
+            parts = dict(zip(names, X.T, strict=True))
             library: Any = columns.library or "pandas"
             X = nw.from_dict(parts, backend=library).to_native()
         return np.asarray(self.detector(X)["score"])

@@ -58,7 +58,7 @@ class TableFlow(Flow):
         """
         rows, context = self.split(x, context)
         if not is_frame(x):
-            return super().log_prob(rows, context, **options)
+            return super().log_prob(rows, context, **options) + self.columns.log_seen
         log_prob, impossible = self.scored(rows, context, **options)
         if impossible:
             warnings.warn(
@@ -167,12 +167,14 @@ class TableFlow(Flow):
     ) -> Any:
         """Return a frame with its missing entries drawn from p(missing entries | the others of the row).
 
-        A missing entry is taken as one that was not recorded, whatever its value in the range of the data. Each of the
-        `sweeps` draws the missing entries of a row one after another: `candidates` values, one of them the present one
-        and the others as often as the data have them, are weighed by the flow's density of the row with each (iterated
-        sampling-importance resampling within Gibbs; Andrieu, Lee & Vihola, 2018). This Markov chain leaves the
-        conditional density as it is, and forgets where it began with more sweeps and candidates. So it does where
-        `log_prob` is a bound: one draw of p is unbiased, and the present value keeps its draw (Andrieu & Roberts,
+        A missing entry is taken as one that was not recorded, whatever its value in the range of the data. Sentinels
+        such as -999, single values farther from the numbers of their column than these are apart, are not drawn.
+
+        Each of the `sweeps` draws the missing entries of a row one after another: `candidates` values, one of them the
+        present one and the others as often as the data have them, are weighed by the flow's density of the row with
+        each (iterated sampling-importance resampling within Gibbs; Andrieu, Lee & Vihola, 2018). This Markov chain
+        leaves the conditional density as it is, and forgets where it began with more sweeps and candidates. So it does
+        where `log_prob` is a bound: one draw of p is unbiased, and the present value keeps its draw (Andrieu & Roberts,
         2009). Different seeds give different draws, for multiple imputation.
 
         Raises ValueError for an entry that is there and cannot be, with its column and row.
@@ -180,12 +182,15 @@ class TableFlow(Flow):
         rows, context = self.split(x, context)
         codes = self.columns.values(rows, gaps=True)
         absent, rng = np.isnan(codes), np.random.default_rng(seed)
-        for place, kind in enumerate(self.columns.types):
+        kinds = [kind.recorded for kind in self.columns.types]
+        for place, kind in enumerate(kinds):
             gone = absent[:, place]
             codes[gone, place] = kind.proposals((int(gone.sum()),), rng)
         seen = None if context is None else np.asarray(self.context_columns.values(context))
         noise = noise_of_rows(self, codes.shape, 0, inverse=False, seed=seed)
-        sweep(self, codes, noise, absent, seen, sweeps=sweeps, candidates=candidates, seed=seed, rng=rng)
+        sweep(
+            self, kinds, codes, noise, absent, seen, sweeps=sweeps, candidates=candidates, seed=seed, rng=rng
+        )
         drawn = self.columns.in_order(self._columns_like(x).frame(codes))
         filled = [
             _filled(series, drawn[place], absent[:, place])

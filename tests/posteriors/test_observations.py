@@ -7,8 +7,6 @@ from scipy import stats
 import flowkit
 from flowkit.posteriors.observations import Observations
 
-pytestmark = pytest.mark.two_engines
-
 SMALL = {"simulations": 200, "epochs": 1, "layers": 2, "hidden": (8,), "verbose": 0}
 
 
@@ -27,6 +25,7 @@ def sets():
     )
 
 
+@pytest.mark.two_engines
 def test_neither_order_nor_padding_counts(sets):
     x = gappy(np.ones((1, 1)))[0][:4]
     x[1, 1] = np.nan

@@ -325,6 +325,18 @@ def test_whole_numbers_beside_an_atom_skip_it_and_end_at_it():
         inferred(np.where(DRY, 0, RAIN), "positive")
     with pytest.raises(ValueError, match=r"expected numbers after '\|'"):
         inferred(RAIN, "positive|x")
+    for asked in ("real|7.5", "whole|1.5"):
+        with pytest.raises(ValueError, match=r"no entry .*, expected numbers after '\\|' that occur"):
+            inferred(np.arange(40), asked)
+
+
+def test_sentinels_are_no_proposals_for_missing_entries_and_other_atoms_are():
+    kind = inferred(np.where(DRY, -999, np.where(RAIN < 2, 0, RAIN)), "positive|0|-999")
+    drawn = kind.recorded.proposals((4000,), np.random.default_rng(0))
+    assert (drawn >= 0).all()
+    assert np.mean(drawn == 0) == pytest.approx(kind.shares[kind.atoms.index(0)], abs=0.03)
+    clipped = inferred(np.maximum(18, NORMAL))
+    assert clipped.recorded == clipped
 
 
 def test_networks_see_an_atom_of_a_given_column_beside_a_number():

@@ -5,6 +5,8 @@ import io
 import json
 import re
 import tomllib
+from datetime import time
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
@@ -12,7 +14,7 @@ import pytest
 
 from flowkit.app import main
 from flowkit.app.failure import CommandError
-from flowkit.app.write import TABLES, check_output
+from flowkit.app.write import TABLES, check_output, write_table
 from flowkit.data.table import read_frame
 
 pytestmark = pytest.mark.one_engine
@@ -98,6 +100,9 @@ def test_wrong_rows_have_no_likelihood_and_the_first_is_named(trained, table, tm
     assert (found["rows"], found["excluded"]) == (4, 1)
     assert found["first_excluded"].startswith("got 99 in column 'bikers' of row 1")
     assert found["log_prob_bound"] == pytest.approx(scores[np.isfinite(scores)].mean(), rel=1e-4)
+    evaluated = json.loads(run("evaluate", folder, tmp_path / "new.csv", "--json"))
+    assert (evaluated["rows"], evaluated["skipped"]) == (4, 1)
+    assert evaluated["log_prob"] == pytest.approx(found["log_prob_bound"], rel=1e-6)
     rows[1:2].write_csv(tmp_path / "new.csv")
     run("score", folder, tmp_path / "new.csv", "-o", tmp_path / "scores.csv")
     assert "1 of 1 rows" in capsys.readouterr().err
@@ -121,6 +126,10 @@ def test_alarms_say_which_column(trained, table, tmp_path, capsys):
     run("score", folder, table, "--alarms", 0.01, "--calibration", table, "-o", output)
     assert main(["score", str(folder), str(table), "--calibration", str(table), "-o", str(output)]) == 2
     assert "without --alarms, expected both" in capsys.readouterr().err
+    pl.read_csv(table).rename({"id": "expected"}).write_csv(tmp_path / "new.csv")
+    run("score", folder, tmp_path / "new.csv", "-o", output)
+    assert main(["score", str(folder), str(tmp_path / "new.csv"), "--alarms", "0.1", "-o", str(output)]) == 2
+    assert "got a column 'expected'" in capsys.readouterr().err
 
 
 def test_samples_with_fixed_entries(trained, tmp_path, capsys):
@@ -320,6 +329,18 @@ def test_tables_are_written_by_the_ending_of_their_name(suffix, trained, table, 
     for command in ("score", "impute"):
         run(command, trained[0], table, "-o", path)
         assert path.stat().st_size
+
+
+def test_arrays_keep_all_digits_of_numbers(tmp_path):
+    whole, price = [2**53 + 1, None, 3], [Decimal("12345678901234567.89"), None, Decimal(3)]
+    hour = [time(12, 30), None, time(1)]
+    frame = pl.DataFrame({"whole": whole, "price": price, "time": hour, "some": [1, None, 3]})
+    write_table(tmp_path / "x.npz", frame)
+    with np.load(tmp_path / "x.npz") as arrays:
+        assert arrays["whole"].tolist() == ["9007199254740993", "", "3"]
+        assert list(map(Decimal, arrays["price"][[0, 2]])) == [price[0], price[2]]
+        assert arrays["time"][0].startswith("12:30")
+        np.testing.assert_array_equal(arrays["some"], [1, np.nan, 3])
 
 
 def test_a_run_is_replaced_by_force_alone(conditional, table, tmp_path, capsys):

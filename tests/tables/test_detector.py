@@ -173,6 +173,8 @@ def test_pyods_methods(detector, covariance):
     assert as_pyod.labels_.tolist() == (as_pyod.decision_scores_ > as_pyod.threshold_).tolist()
     assert as_pyod.labels_.sum() == 9  # the tenth is the threshold
     assert as_pyod.contamination == 0.05
+    with pytest.raises(ValueError, match=r"got an array of shape \(40, 2\), expected \(rows, 3\)"):
+        as_pyod.predict(rows.to_numpy()[:, :2])
 
 
 def test_a_conditional_of_a_column_with_atoms_has_their_probabilities_beside_a_density():

@@ -126,7 +126,6 @@ def test_a_report_compares_missing_entries_and_those_that_are_no_numbers(flow, f
     assert numbers["singled_out"] < 0.1
 
 
-@pytest.mark.two_engines
 @pytest.mark.parametrize("given", [[], ["kind"]])
 def test_thorough_is_the_mixture_of_five_flows(frame, given, tmp_path):
     options = {"layers": 1, "hidden": [4], "epochs": 2, "validation": 0.0, "verbose": 0, "given": given}
