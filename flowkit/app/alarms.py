@@ -27,9 +27,9 @@ def detector_of(folder: Any, flow: Any, rate: float | None, calibration: str | N
     Raises a CommandError for another flow, and if the calibration is too small or not known.
     """
     from flowkit.app.tables import columns_read
+    from flowkit.app.trained import require_types
     from flowkit.data.dataset import split_rows
     from flowkit.data.table import read_frame
-    from flowkit.tables import TableFlow
 
     if rate is None:
         if calibration is not None:
@@ -37,11 +37,7 @@ def detector_of(folder: Any, flow: Any, rate: float | None, calibration: str | N
                 "--calibration: got a table without --alarms, expected both. Pass --alarms 0.01"
             )
         return None
-    if not isinstance(flow, TableFlow):
-        raise CommandError(
-            f"--alarms: got {folder.name}, another flow, expected one of a table whose columns have types. Train one "
-            "by flowkit train table"
-        )
+    require_types(flow, f"--alarms: {folder.name}")
     source = calibration or _trained_on(folder)
     frame = read_frame(source, (flow.columns, flow.context_columns))
     if calibration is None:

@@ -34,16 +34,11 @@ def impute(
     check_output(output, TABLES, source)
     use(backend)
     from flowkit.app.tables import columns_read
-    from flowkit.app.trained import loaded
+    from flowkit.app.trained import loaded, require_types
     from flowkit.data.table import coded_rows, read_table
-    from flowkit.tables import TableFlow
 
     _, flow = loaded(run)
-    if not isinstance(flow, TableFlow):
-        raise CommandError(
-            f"{run}: got another flow, expected a flow of a table whose columns have types. Train one by "
-            "flowkit train table."
-        )
+    require_types(flow, run)
     known = [flow.columns, flow.context_columns]
     file = read_table(source, known)
     try:

@@ -92,12 +92,12 @@ def _check(run, flow, images, output, zoom, given):
 
 def _fixed(flow, words, temperature):
     """Return {column: entry} of --where; raise a CommandError for a flow, a column or an entry that does not fit."""
+    from flowkit.app.trained import require_types
     from flowkit.data.column_types import Category
-    from flowkit.tables import TableFlow
     from flowkit.tables.fixed_entries import fixed_codes
 
-    if words and not isinstance(flow, TableFlow):
-        raise CommandError("--where: got another flow, expected one of a table whose columns have types")
+    if words:
+        require_types(flow, "--where")
     if words and temperature is not None:
         raise CommandError("--temperature: got one with --where, expected none beside fixed entries")
     found = {}

@@ -86,6 +86,15 @@ def kind_of_flow(flow, name):
     return Tables() if flow.dequantize is None and len(flow.event_shape) == 1 else Images()
 
 
+def require_types(flow, what):
+    """Raise a CommandError that begins with `what` unless a flow is one of a table whose columns have types."""
+    if not isinstance(flow, TableFlow):
+        raise CommandError(
+            f"{what}: got another flow, expected a flow of a table whose columns have types. Train one by "
+            "flowkit train table."
+        )
+
+
 def classes_of(flow):
     """Return how many classes a class-conditional flow knows, None for another flow."""
     return flow.num_classes if flow.context_kind == "required" else None
