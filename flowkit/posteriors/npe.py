@@ -3,14 +3,14 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from keras import ops
 from numpy.lib import recfunctions
 from numpy.typing import ArrayLike
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Seed, checked, whole, whole_number
 from flowkit.diagnostics import InferenceReport, Report, inference_report, report
 from flowkit.flow.flow import Flow
 from flowkit.plots import pair_plot
@@ -107,17 +107,8 @@ class Posterior:
         Outside of the prior's bounds it is -inf. A structured array with the names of the parameters may have them in
         any order.
         """
-        theta = as_float32(self._columns(theta), "parameters")
         rows, one = self._observed(x)
-        if theta.ndim != 2 or theta.shape[1] != self.prior.features or not (one or len(rows) == len(theta)):
-            raise ValueError(
-                f"log_prob: got parameters of shape {theta.shape} and {len(rows)} observations, expected "
-                f"(n, {self.prior.features}) and one observation, or n."
-            )
-        if np.isnan(theta).any():
-            raise ValueError(
-                f"log_prob: got NaN in row {np.argwhere(np.isnan(theta))[0, 0]}, expected numbers."
-            )
+        theta = self._parameters(theta, len(rows), one)
         answer = np.full(len(theta), -np.inf, "float32")
         possible = self.prior.inside(theta)
         if possible.any():
@@ -125,16 +116,34 @@ class Posterior:
             answer[possible] = self._log_prob(theta[possible], rows)
         return answer
 
-    def _columns(self, theta):
-        """Return parameters as rows; a structured array by the names of its fields."""
+    def _parameters(self, theta, observations, one):
+        """Return parameters as rows in float32: of a structured array those of its names.
+
+        Raises ValueError for NaN, and unless there is a row for each of the observations, of which `one` takes any.
+        """
+        names = self.names or ()
         fields = getattr(getattr(theta, "dtype", None), "names", None)
-        if fields is None:
-            return theta
-        if {*fields} != {*(self.names or ())}:
+        if fields is not None:
+            if {*fields} != {*names}:
+                raise ValueError(
+                    f"posterior: got parameters named {list(fields)}, expected {list(names) or 'plain rows'}."
+                )
+            theta = np.stack([theta[name] for name in names], axis=-1)
+        theta = as_float32(theta, "parameters")
+        if (
+            theta.ndim != 2
+            or theta.shape[1] != self.prior.features
+            or not (one or observations == len(theta))
+        ):
             raise ValueError(
-                f"log_prob: got parameters named {list(fields)}, expected {list(self.names or ()) or 'plain rows'}."
+                f"posterior: got parameters of shape {theta.shape} and {observations} observations, expected "
+                f"(n, {self.prior.features}) and n observations, or one for log_prob."
             )
-        return np.stack([theta[name] for name in self.names], axis=-1)
+        if np.isnan(theta).any():
+            raise ValueError(
+                f"parameters: got NaN in row {np.argwhere(np.isnan(theta))[0, 0]}, expected numbers."
+            )
+        return theta
 
     def plot(
         self, x: ArrayLike | None = None, *, true: ArrayLike | None = None, samples: int = 1000, seed: int = 0
@@ -151,14 +160,15 @@ class Posterior:
         names = self.names or [f"parameter {i}" for i in range(features)]
         return pair_plot(before, drawn, list(names), labels=("prior", "posterior"), mark=true)
 
+    @checked
     def check(
         self,
         theta: ArrayLike | None = None,
         x: ArrayLike | None = None,
         *,
-        pairs: int = 500,
-        draws: int = 99,
-        seed: int = 0,
+        pairs: Annotated[int, whole(2)] = 500,
+        draws: Annotated[int, whole(2)] = 99,
+        seed: Seed = 0,
     ) -> Report:
         """Return the diagnostics of the flow on pairs that it was not trained on: `flowkit.diagnostics.report`.
 
@@ -174,15 +184,27 @@ class Posterior:
                 "Train one with rounds=1."
             )
         if theta is None:
+            if x is not None:
+                raise ValueError("check: got x alone, expected pairs. Pass check(theta, x), or neither.")
             if self.simulator is None:
                 raise ValueError("check: got no pairs and no simulator. Pass new pairs, check(theta, x).")
-            pairs = whole_number(pairs, "check's pairs", least=2)
             theta = self.prior.draw(pairs, np.random.default_rng([seed, 1]))  # others than those of training
             x = simulated(self.simulator, theta, self.data.sizes)
             theta, x = finite_pairs(theta, x, leave_out=True, gaps=self.data.gaps is not None)
             x = self.data.cut(x, seed)
-        elif self.data.gaps is not None:
+        else:
+            if x is None:
+                raise ValueError("check: got theta alone, expected pairs. Pass check(theta, x), or neither.")
             x, _ = self.data.rows(x)
+            theta = self._parameters(theta, len(x), one=False)
+            if len(theta) < 2:
+                raise ValueError(f"check: got {len(theta)} pairs, expected at least 2.")
+            if not (inside := self.prior.inside(theta)).all():
+                row = int(np.argmin(inside))
+                raise ValueError(
+                    f"check: got {theta[row]} as parameters in row {row}, expected draws of the prior, within its "
+                    "bounds."
+                )
         found = report(self.flow, *self.events(theta, x), draws=draws, seed=seed)
         for name in ("levels", "memorisation", "outliers"):  # which say nothing about posteriors
             found.left_out.pop(name, None)
@@ -210,10 +232,6 @@ class Posterior:
 
         Dax et al., Neural Importance Sampling for Rapid and Reliable Gravitational-Wave Inference (2023).
         """
-        if self.prior.density is None:
-            raise ValueError(
-                "refine: got a prior of unknown density, expected bounds, distributions or a Flow as prior."
-            )
         rows, one = self._observed(x)
         if not one and len(rows) != 1:
             raise ValueError(f"refine: got {len(rows)} observations, expected one. Call it for each.")

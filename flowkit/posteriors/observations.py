@@ -72,20 +72,24 @@ class Observations:
 
     def _check_entries(self, rows):
         if np.isinf(rows).any():
-            raise ValueError("observation: got NaN or infinity, expected finite numbers.")
+            row, *entry = np.argwhere(np.isinf(rows))[0].tolist()
+            raise ValueError(
+                f"observation: got {rows[row, *entry]} in entry {', '.join(map(str, entry))} of row {row}, expected "
+                "finite numbers. Repair the observation."
+            )
         gone = np.isnan(rows)
         known = np.zeros(self.event, bool) if self.gaps is None else self.gaps
         if self.sizes is not None:
             gone &= _present(rows)[..., None]
         if (gone & ~known).any():
-            place = tuple(np.argwhere(gone & ~known)[0][1:].tolist())
+            row, *place = np.argwhere(gone & ~known)[0].tolist()
             cure = (
                 "have the simulator return NaN there as often as it is missing"
                 if self.gaps is not None
                 else "train with missing='model' on simulations that have such gaps"
             )
             raise ValueError(
-                f"observation: got NaN or infinity in entry {', '.join(map(str, place))}, expected finite numbers, "
+                f"observation: got NaN in entry {', '.join(map(str, place))} of row {row}, expected a number, "
                 f"since no simulation has a gap there. To take missing entries, {cure}."
             )
         few = 1 if self.sizes is None else self.sizes[0]

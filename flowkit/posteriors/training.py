@@ -12,6 +12,7 @@ from flowkit import zoo
 from flowkit.bijectors import Chain, Pointwise, SoftBounds
 from flowkit.conditioners import MLP, DeepSet, ObservedContext, RandomSizes, StandardizedContext
 from flowkit.contract.arguments import Between0And1, Count, Positive, checked, one_of, shown, whole, words
+from flowkit.distributions import Distribution
 from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import row_weights
 from flowkit.flow.seeding import fit_in_order, seeded
@@ -106,6 +107,11 @@ def posterior(
     >>> theta.shape, bool((theta > 0).all() and (theta < [1, 2]).all())
     ((100, 2), True)
     """
+    if features is not None and not isinstance(prior, Distribution):
+        raise ValueError(
+            f"posterior: got features={features} without a Distribution as prior, expected it with one alone. Leave "
+            "features out."
+        )
     known = None if prior is None else as_prior(prior, features)
     _refuse_missing(simulator, known, pairs, sample_weight, method, rounds, observation, embedding)
     sizes = _sizes(sizes, missing, method)
@@ -134,6 +140,11 @@ def posterior(
         weights = None if weights is None else weights[usable(x, gaps)]
         theta, x = finite_pairs(theta, x, leave_out=method == "npe", gaps=gaps)
         data = Observations.of(x, sizes, missing)
+        if observation is not None and not data.rows(observation)[1] and rounds > 1:
+            raise ValueError(
+                f"posterior's observation: got a batch with rounds={rounds}, expected one without a batch axis: later "
+                "rounds simulate where its posterior is."
+            )
         with seeded(seed + number):
             flow = _flow(theta, x, known, data, method, embedding, model, options)
         about = {"simulator": simulator, "observation": observation, "rounds": number + 1, "data": data}
