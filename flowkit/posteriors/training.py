@@ -85,8 +85,9 @@ def posterior(
       `flowkit.conditioners.DeepSet()` for sets, `keras.layers.GRU(32)` for series, a convolution for images. It
       receives x standardised; with `sizes` or missing="model" (..., 2k), with 0 for what is missing, then a mask, and
       Keras's mask of places. With `sizes` the default is `DeepSet(32, size=True)`.
-    - `epochs`: at most. Training ends after `patience` epochs without a better score on a share `validation` of the
-      pairs, which are not trained on, and keeps the weights of the best.
+    - `epochs`: at most. After `patience` epochs without a better score on a share `validation` of the pairs, which are
+      not trained on, the learning rate falls to 0 in as many more, from the best weights; at the latest in the last
+      third of all. The weights with the best score are kept.
     - `verbose`: 1 prints the score of held-out pairs after epochs 1, 2, 4, 8, ... and each round; 0 prints nothing.
     - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=8`.
 
@@ -172,6 +173,7 @@ def _train(found, rows, held, weights, *, seed, name, verbose, epochs, patience,
     best = Validation(fixed, its_context, sample_weight=others, early_stopping=patience, keep_best=True)
     batch = min(batch_size, len(rows))
     steps = -(-len(rows) // batch)
+    cooling = _Cooling(best, learning_rate, epochs, min(patience, epochs // 3))
     decay = _DECAY / (learning_rate * steps)  # AdamW multiplies it by the rate in each step
     flow.compile(keras.optimizers.AdamW(learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True))
     done = fit_in_order(
@@ -182,7 +184,7 @@ def _train(found, rows, held, weights, *, seed, name, verbose, epochs, patience,
         batch_size=batch,
         seed=seed,
         epochs=epochs,
-        callbacks=[best, *([_Lines(what)] if verbose else [])],
+        callbacks=[best, cooling, *([_Lines(what)] if verbose else [])],
         verbose=0,
     )
     if verbose:
@@ -291,6 +293,33 @@ def _reader(embedding, data, shape):
     if embedding is not None and embedding.built:
         parts[-1].set_weights(embedding.get_weights())
     return inside
+
+
+class _Cooling(keras.callbacks.Callback):
+    """Let the rate fall to 0 in `last` epochs, from the best weights: the last ones, or those after `best` would stop.
+
+    At a constant rate the weights jitter, and posteriors of many observations, which are narrow, end too wide.
+    """
+
+    def __init__(self, best, rate, epochs, last):
+        super().__init__()
+        self.best, self.rate, self.start, self.last = best, rate, epochs - last, last
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.model.stop_training:
+            self.start = min(self.start, epoch + 1)
+        done = epoch + 1 - self.start
+        self.model.stop_training = done >= self.last
+        if done == 0 and self.best.best_weights is not None:
+            self.model.set_weights(self.best.best_weights)
+            self.model.optimizer.iterations.assign(0)  # so that the average of the weights begins anew
+        if 0 <= done < self.last:
+            self.model.optimizer.learning_rate = (
+                self.rate * (1 + np.cos(np.pi * (done + 0.5) / self.last)) / 2
+            )
+
+    def on_train_end(self, logs=None):
+        self.model.optimizer.learning_rate = self.rate  # for a later `fit`
 
 
 class _Lines(keras.callbacks.Callback):

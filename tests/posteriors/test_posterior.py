@@ -1,5 +1,7 @@
 """A simulator and a prior in, a posterior out: known answers, bounds, rounds, and what is refused."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from scipy import stats
 
 import flowkit
 from flowkit.distributions import Normal
+from flowkit.posteriors.training import _Cooling
 
 SMALL = {"layers": 2, "hidden": (16, 16), "verbose": 0}
 NOISE = 0.5
@@ -130,6 +133,21 @@ def test_two_rounds(method, capsys):
         ValueError, match=r"after 2 rounds, expected one of all data. Train one with rounds=1"
     ):
         found.check()
+
+
+@pytest.mark.parametrize(("stop", "epochs"), [(99, 30), (7, 18), (25, 30)])
+def test_the_rate_falls_to_0_at_the_end_or_after_the_score_stops(stop, epochs):
+    model = SimpleNamespace(stop_training=False, optimizer=SimpleNamespace(learning_rate=2.0))
+    cooling, rates = _Cooling(SimpleNamespace(best_weights=None), 2.0, 30, 10), []
+    cooling.set_model(model)
+    while not model.stop_training and len(rates) < 30:
+        rates.append(model.optimizer.learning_rate)
+        model.stop_training = len(rates) > stop
+        cooling.on_epoch_end(len(rates) - 1)
+    assert len(rates) == epochs
+    assert set(rates[:-10]) == {2.0}
+    assert (np.diff([2.0, *rates[-10:], 0.0]) < 0).all()
+    assert rates[-1] < 0.02
 
 
 def test_draws_and_densities_keep_within_the_prior():
