@@ -62,6 +62,9 @@ class LikelihoodPosterior(Posterior):
     def _log_prob(self, theta, rows):
         return self.prior.log_prob(theta) + self._likelihood(theta, rows)
 
+    def _summaries(self, rows):
+        return rows
+
     def events(self, theta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return x, theta
 

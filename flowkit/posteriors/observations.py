@@ -93,11 +93,9 @@ class Observations:
                 f"since no simulation has a gap there. To take missing entries, {cure}."
             )
         few = 1 if self.sizes is None else self.sizes[0]
-        count = (
-            (~np.isnan(rows)).reshape(len(rows), -1).any(axis=1)
-            if self.sizes is None
-            else _present(rows).sum(1)
-        )
+        count = self.counts(rows)
+        if self.sizes is None:
+            count = (~np.isnan(rows)).reshape(len(rows), -1).any(axis=1)
         if (count < few).any():
             raise ValueError(
                 f"observation: got {int(count.min())} entries that are there, expected at least {few}."
@@ -109,6 +107,18 @@ class Observations:
             return rows
         there = ~np.isnan(rows)
         return np.concatenate([np.where(there, rows, 0), there], axis=-1, dtype="float32")
+
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Return the number of observations of each set, (b,): 1 of other data."""
+        return np.ones(len(rows), int) if self.sizes is None else _present(rows).sum(axis=1)
+
+    def of_size(self, rows: np.ndarray, count: int) -> np.ndarray:
+        """Return the first `count` observations of each set, without sets that have fewer; other data as they are."""
+        if self.sizes is None:
+            return rows
+        there = _present(rows)
+        kept = there & (np.cumsum(there, axis=1) <= count)
+        return np.where(kept[..., None], rows, np.float32(np.nan))[kept.sum(axis=1) == count]
 
     def cut(self, rows: np.ndarray, seed: int) -> np.ndarray:
         """Return sets of random sizes out of `rows`; other data as they are."""

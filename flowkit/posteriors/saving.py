@@ -25,6 +25,8 @@ def save(posterior: "Posterior", path: str | Path) -> None:
         raise ValueError(f"posterior.save: got {str(path)!r}, expected a path that ends in .keras.")
     prior, data = posterior.prior, posterior.data
     arrays = {"theta": posterior.theta, "x": posterior.x}
+    if posterior.held is not None:
+        arrays["held"] = posterior.held
     if posterior.observation is not None:
         rows, one = data.rows(posterior.observation)
         arrays["observation"] = rows[0] if one else rows

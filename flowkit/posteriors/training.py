@@ -16,6 +16,7 @@ from flowkit.distributions import Distribution
 from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import row_weights
 from flowkit.flow.seeding import fit_in_order, seeded
+from flowkit.flow.weighted import resampled
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
 from flowkit.posteriors.observations import Observations
@@ -149,13 +150,13 @@ def posterior(
         with seeded(seed + number):
             flow = _flow(theta, x, known, data, method, embedding, model, options)
         about = {"simulator": simulator, "observation": observation, "rounds": number + 1, "data": data}
-        found = kind(flow, known, theta, x, **about)
         order = rng.permutation(len(x))
-        held = min(max(1, round(validation * len(x))), len(x) - 1)
+        count = min(max(1, round(validation * len(x))), len(x) - 1)
+        held, rows = order[:count], order[count:]
+        alike = held if weights is None else held[resampled(weights[held], count, rng)]
+        found = kind(flow, known, theta, x, held=alike, **about)
         named = f"round {number + 1} of {rounds}"
-        _train(
-            found, order[held:], order[:held], weights, seed=seed + number, name=named, verbose=verbose, **fit
-        )
+        _train(found, rows, held, weights, seed=seed + number, name=named, verbose=verbose, **fit)
     return found
 
 

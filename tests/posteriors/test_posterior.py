@@ -133,6 +133,8 @@ def test_two_rounds(method, capsys):
         ValueError, match=r"after 2 rounds, expected one of all data. Train one with rounds=1"
     ):
         found.check()
+    with pytest.raises(ValueError, match="misspecified: got a posterior of one observation, after 2 rounds"):
+        found.misspecified()
 
 
 @pytest.mark.parametrize(("stop", "epochs"), [(99, 30), (7, 18), (25, 30)])
@@ -374,6 +376,7 @@ def test_pairs_count_by_their_weights():
     options = {"pairs": (theta, x), "epochs": 40, "layers": 2, "hidden": [8], "verbose": 0}
     found = flowkit.posterior(sample_weight=np.where(theta[:, 0] > 0, 1.0, 0.0), **options)
     assert (found.sample(500, np.array([0.0]), seed=0) > 0).mean() > 0.95
+    assert (found.theta[found.held] > 0).all()
     with pytest.raises(ValueError, match="expected a number from 0 up for each of 600 rows"):
         flowkit.posterior(sample_weight=np.ones(3), **options)
     with pytest.raises(ValueError, match="sample_weight= without pairs"):
