@@ -94,6 +94,7 @@ def test_posteriors(run, tmp_path, monkeypatch):
     assert np.all(np.abs(np.log(names["draws"].std(axis=0) / exact)) < 0.6)
     assert names["learned"] > 1.0
     assert {"calibration", "coverage", "tarp", "recovery"} <= names["report"].findings.keys()
+    assert (names["unlikely"] < 0.05).mean() > 0.7
     assert names["later"].mean() < 0.4  # 1/2, if the second round did not look at the observation
     assert 0.3 < (names["signs"] > 0).mean() < 0.7
     assert abs(np.abs(names["signs"]).mean() - 1) < 0.1

@@ -50,12 +50,10 @@ def write_table(path, frame, delimiter=None, header=True):
 
 def write_arrays(path, arrays):
     """Write an .npz file of {name: array}, whatever the names."""
-    from flowkit.training.atomic import atomic_path
+    from flowkit.training.atomic import add_arrays, atomic_path
 
     with atomic_path(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
+        add_arrays(archive, arrays)
 
 
 def _array(series):

@@ -19,6 +19,7 @@ from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import check_context, outside
 from flowkit.flow.rows import count, in_batches
 from flowkit.flow.sampling import proposals
+from flowkit.flow.weighted import effective
 
 _FEWEST = 100  # draws: a tail of fewer has no shape
 _PRIOR = 10  # draws that the prior of k-hat, 0.5, counts as
@@ -177,7 +178,7 @@ def inference_report(
         samples=samples,
         log_weights=log_weights,
         weights=weights,
-        effective_sample_size=float(1 / np.sum(weights**2)),
+        effective_sample_size=effective(weights),
         k_hat=k_hat,
         log_normaliser=float(log_total - math.log(draws)),
         standard_error=math.hypot(of_weights, math.log1p(-missed)) if trusted else math.inf,

@@ -75,15 +75,19 @@ def _posterior(flow, file):
         prior,
         theta,
         x,
-        observation=_array(file, "observation") if "observation.npy" in file.namelist() else None,
+        observation=_array(file, "observation"),
         rounds=about["rounds"],
         data=Observations.of(x, sizes, about["missing"]),
+        held=_array(file, "held"),
     )
     found.report = _report(about["report"])
     return found
 
 
 def _array(file, name):
+    """Return an array of a file; None if it does not hold it."""
+    if f"{name}.npy" not in file.namelist():
+        return None
     with file.open(f"{name}.npy") as member:
         return np.lib.format.read_array(member, allow_pickle=False)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from flowkit.flow.weighted import effective, resampled
 from flowkit.posteriors.npe import Posterior
 
 _LEAST = 1000  # draws that are tempered together
@@ -61,6 +62,9 @@ class LikelihoodPosterior(Posterior):
     def _log_prob(self, theta, rows):
         return self.prior.log_prob(theta) + self._likelihood(theta, rows)
 
+    def _summaries(self, rows):
+        return rows
+
     def events(self, theta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return x, theta
 
@@ -104,7 +108,7 @@ def tempered(
     while power < 1.0:
         step = _step(likelihood, 1.0 - power)
         power = min(power + step, 1.0)
-        kept = _resampled(_weights(step * likelihood), rng)
+        kept = resampled(_weights(step * likelihood), len(theta), rng)
         theta, prior, likelihood = theta[kept], prior[kept], likelihood[kept]
         for _ in range(_LAST_MOVES if power == 1.0 else _MOVES):
             _move(theta, prior, likelihood, power, log_prior, log_likelihood, rng)
@@ -115,8 +119,7 @@ def _step(likelihood, most):
     """Return the largest step, up to `most`, after which half of the draws are effective."""
 
     def enough(step):
-        weights = _weights(step * likelihood)
-        return 2 * weights.sum() ** 2 >= len(weights) * np.square(weights).sum()
+        return 2 * effective(_weights(step * likelihood)) >= len(likelihood)
 
     if enough(most):
         return most
@@ -130,13 +133,6 @@ def _step(likelihood, most):
 def _weights(log_weights):
     """Return weights of which the largest is 1."""
     return np.exp(log_weights - log_weights.max())
-
-
-def _resampled(weights, rng):
-    """Return places drawn by `weights`, systematically."""
-    n = len(weights)
-    total = np.cumsum(weights)
-    return np.minimum(np.searchsorted(total, (rng.uniform() + np.arange(n)) * total[-1] / n), n - 1)
 
 
 def _move(theta, prior, likelihood, power, log_prior, log_likelihood, rng):

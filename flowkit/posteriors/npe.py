@@ -3,24 +3,27 @@
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from keras import ops
 from numpy.lib import recfunctions
 from numpy.typing import ArrayLike
 
-from flowkit.contract.arguments import whole_number
+from flowkit.contract.arguments import Seed, checked, whole, whole_number
 from flowkit.diagnostics import InferenceReport, Report, inference_report, report
 from flowkit.flow.flow import Flow
+from flowkit.flow.inputs import seen_context
 from flowkit.plots import pair_plot
 from flowkit.posteriors import saving
+from flowkit.posteriors.misspecification import p_values
 from flowkit.posteriors.observations import Observations
 from flowkit.posteriors.prior import Prior, as_float32, flow_draws
 from flowkit.posteriors.simulations import Simulator, finite_pairs, simulated
 
 _MASS = 1e-4  # of a posterior that a truncated prior may leave out
 _DRAWS = 10_000  # to find the density that the rest of it exceeds
+_REFERENCE, _HELD = 5_000, 2_000  # simulations that an observation is compared with, at most
 _TRIES = 2_000  # draws of the prior for each one that is kept
 
 
@@ -28,7 +31,7 @@ class Posterior:
     """p(parameters | data), learned as a flow of the parameters: what `flowkit.posterior` returns.
 
     - `flow`: the `flowkit.Flow` itself, conditional on data, or on `data.context(data)` with masks of what is missing.
-    - `theta`, `x`: the pairs that it was trained on, those held out among them.
+    - `theta`, `x`: the pairs that it was trained on; `held`: the places of those held out among them, or None.
     - `observation`: the data that `sample`, `log_prob` and `plot` take if they receive none. After several `rounds` the
       posterior is that of this observation only.
     - `names`: of the parameters, or None; `data`: the shape of the data; `report`: what `check` last returned, or None.
@@ -58,9 +61,10 @@ class Posterior:
         observation: ArrayLike | None = None,
         rounds: int = 1,
         data: Observations | None = None,
+        held: np.ndarray | None = None,
     ) -> None:
         self.flow, self.prior, self.theta, self.x, self.simulator = flow, prior, theta, x, simulator
-        self.observation, self.rounds = observation, rounds
+        self.observation, self.rounds, self.held = observation, rounds, held
         self.data = Observations(x.shape[1:]) if data is None else data
         self.report: Report | None = None
         axes, gone = (0,) if self.data.sizes is None else (0, 1), np.isnan(x)
@@ -107,17 +111,8 @@ class Posterior:
         Outside of the prior's bounds it is -inf. A structured array with the names of the parameters may have them in
         any order.
         """
-        theta = as_float32(self._columns(theta), "parameters")
         rows, one = self._observed(x)
-        if theta.ndim != 2 or theta.shape[1] != self.prior.features or not (one or len(rows) == len(theta)):
-            raise ValueError(
-                f"log_prob: got parameters of shape {theta.shape} and {len(rows)} observations, expected "
-                f"(n, {self.prior.features}) and one observation, or n."
-            )
-        if np.isnan(theta).any():
-            raise ValueError(
-                f"log_prob: got NaN in row {np.argwhere(np.isnan(theta))[0, 0]}, expected numbers."
-            )
+        theta = self._parameters(theta, len(rows), one)
         answer = np.full(len(theta), -np.inf, "float32")
         possible = self.prior.inside(theta)
         if possible.any():
@@ -125,16 +120,34 @@ class Posterior:
             answer[possible] = self._log_prob(theta[possible], rows)
         return answer
 
-    def _columns(self, theta):
-        """Return parameters as rows; a structured array by the names of its fields."""
+    def _parameters(self, theta, observations, one):
+        """Return parameters as rows in float32: of a structured array those of its names.
+
+        Raises ValueError for NaN, and unless there is a row for each of the observations, of which `one` takes any.
+        """
+        names = self.names or ()
         fields = getattr(getattr(theta, "dtype", None), "names", None)
-        if fields is None:
-            return theta
-        if {*fields} != {*(self.names or ())}:
+        if fields is not None:
+            if {*fields} != {*names}:
+                raise ValueError(
+                    f"posterior: got parameters named {list(fields)}, expected {list(names) or 'plain rows'}."
+                )
+            theta = np.stack([theta[name] for name in names], axis=-1)
+        theta = as_float32(theta, "parameters")
+        if (
+            theta.ndim != 2
+            or theta.shape[1] != self.prior.features
+            or not (one or observations == len(theta))
+        ):
             raise ValueError(
-                f"log_prob: got parameters named {list(fields)}, expected {list(self.names or ()) or 'plain rows'}."
+                f"posterior: got parameters of shape {theta.shape} and {observations} observations, expected "
+                f"(n, {self.prior.features}) and n observations, or one for log_prob."
             )
-        return np.stack([theta[name] for name in self.names], axis=-1)
+        if np.isnan(theta).any():
+            raise ValueError(
+                f"parameters: got NaN in row {np.argwhere(np.isnan(theta))[0, 0]}, expected numbers."
+            )
+        return theta
 
     def plot(
         self, x: ArrayLike | None = None, *, true: ArrayLike | None = None, samples: int = 1000, seed: int = 0
@@ -151,14 +164,15 @@ class Posterior:
         names = self.names or [f"parameter {i}" for i in range(features)]
         return pair_plot(before, drawn, list(names), labels=("prior", "posterior"), mark=true)
 
+    @checked
     def check(
         self,
         theta: ArrayLike | None = None,
         x: ArrayLike | None = None,
         *,
-        pairs: int = 500,
-        draws: int = 99,
-        seed: int = 0,
+        pairs: Annotated[int, whole(2)] = 500,
+        draws: Annotated[int, whole(2)] = 99,
+        seed: Seed = 0,
     ) -> Report:
         """Return the diagnostics of the flow on pairs that it was not trained on: `flowkit.diagnostics.report`.
 
@@ -168,26 +182,86 @@ class Posterior:
 
         Raises ValueError after several rounds, since the posterior of other observations was not learned.
         """
-        if self.rounds > 1:
-            raise ValueError(
-                f"check: got a posterior of one observation, after {self.rounds} rounds, expected one of all data. "
-                "Train one with rounds=1."
-            )
+        self._refuse_rounds("check")
         if theta is None:
+            if x is not None:
+                raise ValueError("check: got x alone, expected pairs. Pass check(theta, x), or neither.")
             if self.simulator is None:
                 raise ValueError("check: got no pairs and no simulator. Pass new pairs, check(theta, x).")
-            pairs = whole_number(pairs, "check's pairs", least=2)
             theta = self.prior.draw(pairs, np.random.default_rng([seed, 1]))  # others than those of training
             x = simulated(self.simulator, theta, self.data.sizes)
             theta, x = finite_pairs(theta, x, leave_out=True, gaps=self.data.gaps is not None)
             x = self.data.cut(x, seed)
-        elif self.data.gaps is not None:
+        else:
+            if x is None:
+                raise ValueError("check: got theta alone, expected pairs. Pass check(theta, x), or neither.")
             x, _ = self.data.rows(x)
+            theta = self._parameters(theta, len(x), one=False)
+            if len(theta) < 2:
+                raise ValueError(f"check: got {len(theta)} pairs, expected at least 2.")
+            if not (inside := self.prior.inside(theta)).all():
+                row = int(np.argmin(inside))
+                raise ValueError(
+                    f"check: got {theta[row]} as parameters in row {row}, expected draws of the prior, within its "
+                    "bounds."
+                )
         found = report(self.flow, *self.events(theta, x), draws=draws, seed=seed)
         for name in ("levels", "memorisation", "outliers"):  # which say nothing about posteriors
             found.left_out.pop(name, None)
         self.report = found
         return found
+
+    def misspecified(self, x: ArrayLike | None = None) -> float | np.ndarray:
+        """Return a p-value for "the simulator, with its prior, does not make such data"; for b observations (b,).
+
+        Small ones say that the observation is unlike all simulations, so that its posterior cannot be trusted. If the
+        data come from the simulator p is uniform between 0 and 1: below 0.05 once in 20. It is the share of simulations
+        held out from training that are as far from those of training as the observation is. Far is the mean distance to
+        the 10 nearest, of what the flow's embedding makes of data, or of the data themselves, in coordinates in which
+        simulations are uncorrelated. Sets are compared with simulated sets of their size.
+
+        An embedding keeps what tells of parameters: it may miss a fault that leaves the parameters alone. p is at least
+        1 / (1 + held), with at most 2,000 held out. Weights of pairs count as in training, as well as resampling can.
+
+        Raises ValueError after several rounds, whose simulations depend on the observation, for a posterior that does
+        not know which pairs were held out, and for fewer than 10 of them.
+
+        Schmitt, Buerkner, Koethe & Radev, Detecting Model Misspecification in Amortized Bayesian Inference with Neural
+        Networks (2023), who compare embedded data by another distance.
+
+        >>> import flowkit
+        >>> rng = np.random.default_rng(0)
+        >>> def simulator(theta):
+        ...     return theta + 0.1 * rng.normal(size=(len(theta), 5))
+        >>> options = {"simulations": 1000, "epochs": 1, "layers": 2, "hidden": [8], "verbose": 0}
+        >>> posterior = flowkit.posterior(simulator, [(0, 1)], **options)
+        >>> right, wrong = posterior.misspecified([[0.5, 0.4, 0.6, 0.5, 0.5], [0.5, 0.5, 0.0, 0.5, 0.5]])
+        >>> bool(right > 0.1), bool(wrong < 0.02)
+        (True, True)
+        """
+        self._refuse_rounds("misspecified")
+        if self.held is None:
+            raise ValueError(
+                "misspecified: got a posterior without held-out pairs, expected one of flowkit.posterior."
+            )
+        rows, one = self._observed(x)
+        others = np.delete(self.x, self.held, axis=0)[:_REFERENCE]
+        counts, found = self.data.counts(rows), np.empty(len(rows))
+        for count in np.unique(counts):
+            parts = (rows[counts == count], others, self.x[self.held[:_HELD]])
+            found[counts == count] = p_values(*(self._summaries(self.data.of_size(x, count)) for x in parts))
+        return float(found[0]) if one else found
+
+    def _summaries(self, rows):
+        """Return what posteriors of data depend on, (b, k)."""
+        return seen_context(self.flow, self.data.context(rows)).reshape(len(rows), -1)
+
+    def _refuse_rounds(self, what):
+        if self.rounds > 1:
+            raise ValueError(
+                f"{what}: got a posterior of one observation, after {self.rounds} rounds, expected one of all data. "
+                "Train one with rounds=1."
+            )
 
     def refine(
         self,
@@ -210,10 +284,6 @@ class Posterior:
 
         Dax et al., Neural Importance Sampling for Rapid and Reliable Gravitational-Wave Inference (2023).
         """
-        if self.prior.density is None:
-            raise ValueError(
-                "refine: got a prior of unknown density, expected bounds, distributions or a Flow as prior."
-            )
         rows, one = self._observed(x)
         if not one and len(rows) != 1:
             raise ValueError(f"refine: got {len(rows)} observations, expected one. Call it for each.")

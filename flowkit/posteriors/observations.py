@@ -72,28 +72,30 @@ class Observations:
 
     def _check_entries(self, rows):
         if np.isinf(rows).any():
-            raise ValueError("observation: got NaN or infinity, expected finite numbers.")
+            row, *entry = np.argwhere(np.isinf(rows))[0].tolist()
+            raise ValueError(
+                f"observation: got {rows[row, *entry]} in entry {', '.join(map(str, entry))} of row {row}, expected "
+                "finite numbers. Repair the observation."
+            )
         gone = np.isnan(rows)
         known = np.zeros(self.event, bool) if self.gaps is None else self.gaps
         if self.sizes is not None:
             gone &= _present(rows)[..., None]
         if (gone & ~known).any():
-            place = tuple(np.argwhere(gone & ~known)[0][1:].tolist())
+            row, *place = np.argwhere(gone & ~known)[0].tolist()
             cure = (
                 "have the simulator return NaN there as often as it is missing"
                 if self.gaps is not None
                 else "train with missing='model' on simulations that have such gaps"
             )
             raise ValueError(
-                f"observation: got NaN or infinity in entry {', '.join(map(str, place))}, expected finite numbers, "
+                f"observation: got NaN in entry {', '.join(map(str, place))} of row {row}, expected a number, "
                 f"since no simulation has a gap there. To take missing entries, {cure}."
             )
         few = 1 if self.sizes is None else self.sizes[0]
-        count = (
-            (~np.isnan(rows)).reshape(len(rows), -1).any(axis=1)
-            if self.sizes is None
-            else _present(rows).sum(1)
-        )
+        count = self.counts(rows)
+        if self.sizes is None:
+            count = (~np.isnan(rows)).reshape(len(rows), -1).any(axis=1)
         if (count < few).any():
             raise ValueError(
                 f"observation: got {int(count.min())} entries that are there, expected at least {few}."
@@ -105,6 +107,18 @@ class Observations:
             return rows
         there = ~np.isnan(rows)
         return np.concatenate([np.where(there, rows, 0), there], axis=-1, dtype="float32")
+
+    def counts(self, rows: np.ndarray) -> np.ndarray:
+        """Return the number of observations of each set, (b,): 1 of other data."""
+        return np.ones(len(rows), int) if self.sizes is None else _present(rows).sum(axis=1)
+
+    def of_size(self, rows: np.ndarray, count: int) -> np.ndarray:
+        """Return the first `count` observations of each set, without sets that have fewer; other data as they are."""
+        if self.sizes is None:
+            return rows
+        there = _present(rows)
+        kept = there & (np.cumsum(there, axis=1) <= count)
+        return np.where(kept[..., None], rows, np.float32(np.nan))[kept.sum(axis=1) == count]
 
     def cut(self, rows: np.ndarray, seed: int) -> np.ndarray:
         """Return sets of random sizes out of `rows`; other data as they are."""

@@ -63,9 +63,13 @@ class Prior:
         return ((theta > low) & (theta < high)).all(axis=1)
 
     def log_prob(self, theta: np.ndarray) -> np.ndarray:
-        """Return log p in nats, (n,), in float64: -inf outside of the domains."""
+        """Return log p in nats, (n,), in float64: -inf outside of the domains. Raises ValueError if it is unknown."""
+        if self.density is None:
+            raise ValueError(
+                "posterior's prior: got one of unknown density, expected bounds, distributions or a Flow as prior."
+            )
         answer, inside = np.full(len(theta), -np.inf), self.inside(theta)
-        if self.density is not None and inside.any():
+        if inside.any():
             answer[inside] = self.density(theta[inside].astype("float32"))
         return answer
 
@@ -114,11 +118,6 @@ def as_prior(prior: PriorLike, features: int | None = None) -> Prior:
     """
     if isinstance(prior, Distribution):
         return _of_distribution(prior, features)
-    if features is not None:
-        raise ValueError(
-            f"posterior: got features={features} with a prior that has its own number of parameters, expected it for a "
-            "Distribution alone. Leave features out."
-        )
     if isinstance(prior, Flow):
         return of_flow(prior)
     for name, kind in _FROZEN.items():

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from flowkit.training.atomic import atomic_path
+from flowkit.training.atomic import add_arrays, atomic_path
 
 if TYPE_CHECKING:
     from flowkit.posteriors.npe import Posterior
@@ -25,6 +25,8 @@ def save(posterior: "Posterior", path: str | Path) -> None:
         raise ValueError(f"posterior.save: got {str(path)!r}, expected a path that ends in .keras.")
     prior, data = posterior.prior, posterior.data
     arrays = {"theta": posterior.theta, "x": posterior.x}
+    if posterior.held is not None:
+        arrays["held"] = posterior.held
     if posterior.observation is not None:
         rows, one = data.rows(posterior.observation)
         arrays["observation"] = rows[0] if one else rows
@@ -49,9 +51,7 @@ def save(posterior: "Posterior", path: str | Path) -> None:
     with atomic_path(path) as temporary, tempfile.TemporaryDirectory() as folder:
         posterior.flow.save(temporary)
         with zipfile.ZipFile(temporary, "a") as file:  # stored as they are, as Keras does
-            for name, array in arrays.items():
-                with file.open(f"{name}.npy", "w", force_zip64=True) as member:
-                    np.lib.format.write_array(member, array, allow_pickle=False)
+            add_arrays(file, arrays)
             if prior.flow is not None:
                 prior.flow.save(Path(folder, PRIOR))
                 file.write(Path(folder, PRIOR), PRIOR)

@@ -12,9 +12,11 @@ from flowkit import zoo
 from flowkit.bijectors import Chain, Pointwise, SoftBounds
 from flowkit.conditioners import MLP, DeepSet, ObservedContext, RandomSizes, StandardizedContext
 from flowkit.contract.arguments import Between0And1, Count, Positive, checked, one_of, shown, whole, words
+from flowkit.distributions import Distribution
 from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import row_weights
 from flowkit.flow.seeding import fit_in_order, seeded
+from flowkit.flow.weighted import resampled
 from flowkit.posteriors.nle import LikelihoodPosterior
 from flowkit.posteriors.npe import Posterior
 from flowkit.posteriors.observations import Observations
@@ -84,8 +86,9 @@ def posterior(
       `flowkit.conditioners.DeepSet()` for sets, `keras.layers.GRU(32)` for series, a convolution for images. It
       receives x standardised; with `sizes` or missing="model" (..., 2k), with 0 for what is missing, then a mask, and
       Keras's mask of places. With `sizes` the default is `DeepSet(32, size=True)`.
-    - `epochs`: at most. Training ends after `patience` epochs without a better score on a share `validation` of the
-      pairs, which are not trained on, and keeps the weights of the best.
+    - `epochs`: at most. After `patience` epochs without a better score on a share `validation` of the pairs, which are
+      not trained on, the learning rate falls to 0 in as many more, from the best weights; at the latest in the last
+      third of all. The weights with the best score are kept.
     - `verbose`: 1 prints the score of held-out pairs after epochs 1, 2, 4, 8, ... and each round; 0 prints nothing.
     - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=8`.
 
@@ -106,6 +109,11 @@ def posterior(
     >>> theta.shape, bool((theta > 0).all() and (theta < [1, 2]).all())
     ((100, 2), True)
     """
+    if features is not None and not isinstance(prior, Distribution):
+        raise ValueError(
+            f"posterior: got features={features} without a Distribution as prior, expected it with one alone. Leave "
+            "features out."
+        )
     known = None if prior is None else as_prior(prior, features)
     _refuse_missing(simulator, known, pairs, sample_weight, method, rounds, observation, embedding)
     sizes = _sizes(sizes, missing, method)
@@ -134,16 +142,21 @@ def posterior(
         weights = None if weights is None else weights[usable(x, gaps)]
         theta, x = finite_pairs(theta, x, leave_out=method == "npe", gaps=gaps)
         data = Observations.of(x, sizes, missing)
+        if observation is not None and not data.rows(observation)[1] and rounds > 1:
+            raise ValueError(
+                f"posterior's observation: got a batch with rounds={rounds}, expected one without a batch axis: later "
+                "rounds simulate where its posterior is."
+            )
         with seeded(seed + number):
             flow = _flow(theta, x, known, data, method, embedding, model, options)
         about = {"simulator": simulator, "observation": observation, "rounds": number + 1, "data": data}
-        found = kind(flow, known, theta, x, **about)
         order = rng.permutation(len(x))
-        held = min(max(1, round(validation * len(x))), len(x) - 1)
+        count = min(max(1, round(validation * len(x))), len(x) - 1)
+        held, rows = order[:count], order[count:]
+        alike = held if weights is None else held[resampled(weights[held], count, rng)]
+        found = kind(flow, known, theta, x, held=alike, **about)
         named = f"round {number + 1} of {rounds}"
-        _train(
-            found, order[held:], order[:held], weights, seed=seed + number, name=named, verbose=verbose, **fit
-        )
+        _train(found, rows, held, weights, seed=seed + number, name=named, verbose=verbose, **fit)
     return found
 
 
@@ -161,6 +174,7 @@ def _train(found, rows, held, weights, *, seed, name, verbose, epochs, patience,
     best = Validation(fixed, its_context, sample_weight=others, early_stopping=patience, keep_best=True)
     batch = min(batch_size, len(rows))
     steps = -(-len(rows) // batch)
+    cooling = _Cooling(best, learning_rate, epochs, min(patience, epochs // 3))
     decay = _DECAY / (learning_rate * steps)  # AdamW multiplies it by the rate in each step
     flow.compile(keras.optimizers.AdamW(learning_rate, weight_decay=decay, global_clipnorm=5.0, use_ema=True))
     done = fit_in_order(
@@ -171,7 +185,7 @@ def _train(found, rows, held, weights, *, seed, name, verbose, epochs, patience,
         batch_size=batch,
         seed=seed,
         epochs=epochs,
-        callbacks=[best, *([_Lines(what)] if verbose else [])],
+        callbacks=[best, cooling, *([_Lines(what)] if verbose else [])],
         verbose=0,
     )
     if verbose:
@@ -280,6 +294,33 @@ def _reader(embedding, data, shape):
     if embedding is not None and embedding.built:
         parts[-1].set_weights(embedding.get_weights())
     return inside
+
+
+class _Cooling(keras.callbacks.Callback):
+    """Let the rate fall to 0 in `last` epochs, from the best weights: the last ones, or those after `best` would stop.
+
+    At a constant rate the weights jitter, and posteriors of many observations, which are narrow, end too wide.
+    """
+
+    def __init__(self, best, rate, epochs, last):
+        super().__init__()
+        self.best, self.rate, self.start, self.last = best, rate, epochs - last, last
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.model.stop_training:
+            self.start = min(self.start, epoch + 1)
+        done = epoch + 1 - self.start
+        self.model.stop_training = done >= self.last
+        if done == 0 and self.best.best_weights is not None:
+            self.model.set_weights(self.best.best_weights)
+            self.model.optimizer.iterations.assign(0)  # so that the average of the weights begins anew
+        if 0 <= done < self.last:
+            self.model.optimizer.learning_rate = (
+                self.rate * (1 + np.cos(np.pi * (done + 0.5) / self.last)) / 2
+            )
+
+    def on_train_end(self, logs=None):
+        self.model.optimizer.learning_rate = self.rate  # for a later `fit`
 
 
 class _Lines(keras.callbacks.Callback):

@@ -22,6 +22,7 @@ from flowkit.flow import inputs
 from flowkit.flow.adapting import by_weight
 from flowkit.flow.rows import map_leaves
 from flowkit.flow.seeding import fit_in_order, seeded
+from flowkit.flow.weighted import effective
 from flowkit.surjections import DequantizeColumns
 from flowkit.tables.table_flow import TableFlow
 from flowkit.training import Validation
@@ -229,10 +230,8 @@ class _Training:
         if self.verbose and self.held:
             scores, weights = flow.log_prob(*held[:2]), held[2]
             mean = np.average(scores, weights=weights)
-            error = (
-                np.average((scores - mean) ** 2, weights=weights) ** 0.5
-                / (self.held if weights is None else weights.sum() ** 2 / np.sum(weights**2)) ** 0.5
-            )
+            count = self.held if weights is None else effective(weights)
+            error = (np.average((scores - mean) ** 2, weights=weights) / count) ** 0.5
             what = "log p" if flow.exact == "exact" else "log p, at least"
             print(f"{what}: {mean:.3f} +- {error:.3f} nats on {self.held:,} rows held out")
         return flow, best

@@ -13,6 +13,7 @@ from flowkit.data.typed_columns import require_columns
 from flowkit.flow import inputs
 from flowkit.flow.rows import noise_of_rows
 from flowkit.flow.sampling import entropy, proposals
+from flowkit.flow.weighted import effective, resampled
 from flowkit.tables.gibbs import sweep
 
 if TYPE_CHECKING:
@@ -69,17 +70,13 @@ def rows_with(flow: "TableFlow", n: int, fixed: np.ndarray, context: Any, seed: 
         pool = more if pool is None else [np.concatenate(pair) for pair in zip(pool, more, strict=True)]
         drawn, log_ratio, codes, noise = pool
         weights = _weights(flow, drawn, log_ratio, fixed)
-        effective = _effective(weights)
-        if effective >= _ENOUGH * n:
+        worth = effective(weights)
+        if worth >= _ENOUGH * n:
             break
-    _see_enough(effective, n, len(weights))
-    ends = np.cumsum(weights) / weights.sum()
-    chosen = np.searchsorted(
-        ends, (np.arange(n) + rng.random()) / max(1, n)
-    )  # each as often as its weight says
-    chosen = rng.permutation(np.minimum(chosen, len(weights) - 1))
+    _see_enough(worth, n, len(weights))
+    chosen = rng.permutation(resampled(weights, n, rng))
     codes, noise = codes[chosen], noise[chosen]
-    if effective < _ENOUGH * n:
+    if worth < _ENOUGH * n:
         kinds = enumerate(flow.columns.types)
         free = np.stack([kind.proposed(codes[:, place]) for place, kind in kinds], axis=1) & np.isnan(fixed)
         context = None if context is None else np.repeat(context, n, axis=0)
@@ -123,23 +120,18 @@ def _weights(flow, drawn, log_ratio, fixed):
         logs = log_ratio + (np.where(squares > 0, -np.inf, 0.0) if width == 0 else -squares / width / 2)
         if np.isfinite(most := logs.max()):
             found.append(np.exp(logs - most))
-    return max(found, key=_effective)
+    return max(found, key=effective)
 
 
-def _effective(weights):
-    """Return the effective number of weighted draws."""
-    return weights.sum() ** 2 / max(np.square(weights).sum(), 1e-300)
-
-
-def _see_enough(effective, n, draws):
+def _see_enough(worth, n, draws):
     """Raise ValueError if no draw can have the fixed entries; warn if rows would rest on few of them."""
-    if not effective:
+    if not worth:
         raise ValueError(
             "where: got entries that the flow excludes together, expected a possible combination."
         )
-    if effective < min(_FEW, n):
+    if worth < min(_FEW, n):
         warnings.warn(
-            f"where: got entries near {effective:.0f} of {draws:,} draws of the flow, expected {_FEW}. The rows may be "
+            f"where: got entries near {worth:.0f} of {draws:,} draws of the flow, expected {_FEW}. The rows may be "
             "too much alike.",
             stacklevel=5,
         )

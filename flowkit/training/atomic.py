@@ -5,9 +5,12 @@ import glob
 import json
 import os
 import uuid
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 
 @contextlib.contextmanager
@@ -43,6 +46,13 @@ def atomic_path(path: str | Path, *, keep: str | Path | None = None) -> Iterator
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def add_arrays(archive: zipfile.ZipFile, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write {name: array} into an open zip file as members NAME.npy, as in an .npz file, without pickles."""
+    for name, array in arrays.items():
+        with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+            np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
 
 
 def json_text(content: Any) -> str:

@@ -52,4 +52,4 @@ def test_means_and_deviations_follow_the_number_of_observations(model):
         drawn = found.sample(1000, x[..., None], seed=1)[..., 0]
         mean, deviation = np.array([exact(row) for row in x]).T
         assert np.sqrt(np.mean((drawn.mean(axis=0) - mean) ** 2) / np.mean(mean**2)) < 0.12, n
-        assert abs(np.median(drawn.std(axis=0) / deviation) - 1) < (0.15 if n <= 30 else 0.4), n
+        assert abs(np.median(drawn.std(axis=0) / deviation) - 1) < 0.15, n

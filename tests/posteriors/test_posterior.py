@@ -1,5 +1,7 @@
 """A simulator and a prior in, a posterior out: known answers, bounds, rounds, and what is refused."""
 
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from scipy import stats
 
 import flowkit
 from flowkit.distributions import Normal
+from flowkit.posteriors.training import _Cooling
 
 SMALL = {"layers": 2, "hidden": (16, 16), "verbose": 0}
 NOISE = 0.5
@@ -130,6 +133,23 @@ def test_two_rounds(method, capsys):
         ValueError, match=r"after 2 rounds, expected one of all data. Train one with rounds=1"
     ):
         found.check()
+    with pytest.raises(ValueError, match="misspecified: got a posterior of one observation, after 2 rounds"):
+        found.misspecified()
+
+
+@pytest.mark.parametrize(("stop", "epochs"), [(99, 30), (7, 18), (25, 30)])
+def test_the_rate_falls_to_0_at_the_end_or_after_the_score_stops(stop, epochs):
+    model = SimpleNamespace(stop_training=False, optimizer=SimpleNamespace(learning_rate=2.0))
+    cooling, rates = _Cooling(SimpleNamespace(best_weights=None), 2.0, 30, 10), []
+    cooling.set_model(model)
+    while not model.stop_training and len(rates) < 30:
+        rates.append(model.optimizer.learning_rate)
+        model.stop_training = len(rates) > stop
+        cooling.on_epoch_end(len(rates) - 1)
+    assert len(rates) == epochs
+    assert set(rates[:-10]) == {2.0}
+    assert (np.diff([2.0, *rates[-10:], 0.0]) < 0).all()
+    assert rates[-1] < 0.02
 
 
 def test_draws_and_densities_keep_within_the_prior():
@@ -262,6 +282,9 @@ BAD = [
         r"names: got \['b'\] and a prior that names its parameters \['a'\]",
     ),
     ({**PAIRS, "method": "nle"}, "a prior of unknown density"),
+    ({**PAIRS, "features": 2}, "got features=2 without a Distribution as prior"),
+    ({**PAIRS, "observation": [0.0]}, r"observation: got an array of shape \(1,\), expected \(2,\)"),
+    ({"prior": BOX, "rounds": 2, "observation": ROWS}, "got a batch with rounds=2, expected one without"),
     ({**PAIRS, "rounds": 2}, "got 2, expected 1 without a simulator, a prior and an observation"),
     ({"prior": BOX, "method": "nle", "embedding": keras.layers.Dense(2)}, "and an embedding, expected none"),
 ]
@@ -298,7 +321,11 @@ def test_a_simulator_may_change_its_parameters_in_place_and_is_told_of_rows():
             lambda found: found.sample(3, np.zeros(3)),
             r"got an array of shape \(3,\), expected \(2,\), or \(b, 2\)",
         ),
-        (lambda found: found.sample(3, [np.nan, 0.0]), "got NaN or infinity"),
+        (lambda found: found.sample(3, [np.nan, 0.0]), "got NaN in entry 0 of row 0, expected a number"),
+        (
+            lambda found: found.sample(3, [[0, 0], [0, np.inf]]),
+            "got inf in entry 1 of row 1, expected finite",
+        ),
         (lambda found: found.log_prob([0.0, 0.0]), r"parameters of shape \(2,\) and 1 observations"),
         (lambda found: found.log_prob([[0.0, 0.0], [0.0, np.nan]]), "got NaN in row 1, expected numbers"),
         (lambda found: found.sample(3, names=True), "names=True for parameters without names"),
@@ -315,6 +342,16 @@ def test_a_simulator_may_change_its_parameters_in_place_and_is_told_of_rows():
             r"log_likelihood: got shape \(\d+, 2\), expected",
         ),
         (lambda found: found.plot(np.zeros((2, 2))), "got 2 observations, expected one"),
+        (lambda found: found.check(ROWS), "got theta alone"),
+        (lambda found: found.check(x=ROWS), "got x alone"),
+        (lambda found: found.check(ROWS, ROWS[:5]), r"shape \(9, 2\) and 5 observations, expected \(n, 2\)"),
+        (lambda found: found.check(ROWS[:, :1], ROWS), r"shape \(9, 1\) and 9 observations"),
+        (lambda found: found.check(ROWS, ROWS[:, :1]), r"got an array of shape \(9, 1\), expected \(2,\)"),
+        (lambda found: found.check(ROWS * np.nan, ROWS), "parameters: got NaN in row 0"),
+        (lambda found: found.check(ROWS, ROWS * np.nan), "got NaN in entry 0 of row 0"),
+        (lambda found: found.check(ROWS[:1], ROWS[:1]), "got 1 pairs, expected at least 2"),
+        (lambda found: found.check(draws=1), "check's draws: got 1, expected a whole number from 2 up"),
+        (lambda found: found.check(seed=-1), "check's seed: got -1, expected a whole number from 0 up"),
     ],
 )
 def test_observations_that_do_not_fit_are_refused(linear, ask, message):
@@ -328,6 +365,8 @@ def test_without_observation_or_simulator_one_has_to_be_passed():
         found.sample(3)
     with pytest.raises(ValueError, match="got no pairs and no simulator"):
         found.check()
+    with pytest.raises(ValueError, match="prior: got one of unknown density"):
+        found.refine([0.0, 0.0], lambda theta, x: theta[:, 0])
 
 
 def test_pairs_count_by_their_weights():
@@ -337,6 +376,7 @@ def test_pairs_count_by_their_weights():
     options = {"pairs": (theta, x), "epochs": 40, "layers": 2, "hidden": [8], "verbose": 0}
     found = flowkit.posterior(sample_weight=np.where(theta[:, 0] > 0, 1.0, 0.0), **options)
     assert (found.sample(500, np.array([0.0]), seed=0) > 0).mean() > 0.95
+    assert (found.theta[found.held] > 0).all()
     with pytest.raises(ValueError, match="expected a number from 0 up for each of 600 rows"):
         flowkit.posterior(sample_weight=np.ones(3), **options)
     with pytest.raises(ValueError, match="sample_weight= without pairs"):

@@ -48,6 +48,7 @@ def test_it_comes_back_whole(found, tmp_path):
     np.testing.assert_array_equal(again.theta, found.theta)
     np.testing.assert_array_equal(again.x, found.x)
     np.testing.assert_allclose(again.sample(9, seed=3), found.sample(9, seed=3), atol=1e-5)
+    assert again.misspecified() == pytest.approx(found.misspecified(), abs=0.1)
     assert str(again.report) == str(found.report)
     assert again.report.numbers == found.report.numbers
     assert again.report.figures["tarp"].axes  # none in the file, and a line that says so
