@@ -22,7 +22,9 @@ from small_data import DRAWS, table_of
 
 from flowkit.diagnostics.verdict import copula
 
-TEST = 5000
+KEY = ("table", "rows", "effort")
+TEST = 5000  # rows held out
+TABLE, ROWS = "diamonds", (100, 300, 1000, 3000, 10_000)
 
 
 def measured(frame, rows, effort, seed=0):
@@ -47,16 +49,14 @@ def measured(frame, rows, effort, seed=0):
     }
 
 
-def as_markdown(records, options):
+def as_markdown(records, table=TABLE, row_counts=ROWS):
     """Return the table of what was measured."""
     lines = [
-        "| rows | copula | `quick` | `default` | ahead | error | refused | seconds |",
+        '| rows | copula | `effort="quick"` | `"default"` | ahead | error | refused | seconds |',
         "|---|---|---|---|---|---|---|---|",
     ]
-    for rows in options.rows:
-        found = [
-            records.find(table=options.table, rows=rows, effort=effort) for effort in ("quick", "default")
-        ]
+    for rows in row_counts:
+        found = [records.find(table=table, rows=rows, effort=effort) for effort in ("quick", "default")]
         if all(found):
             quick, row = found
             nats = (row["copula"], quick["flow"], row["flow"], row["ahead_of_copula"], row["standard_error"])
@@ -73,14 +73,14 @@ def as_markdown(records, options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
-    add("--table", default="diamonds")
-    add("--rows", type=int, nargs="+", default=[100, 300, 1000, 3000, 10_000])
+    add("--table", default=TABLE)
+    add("--rows", type=int, nargs="+", default=list(ROWS))
     add("--efforts", nargs="+", default=["quick", "default"])
     add("--data", default="data")
     add("--out", default="runs/learning_curve.jsonl")
     add("--print", action="store_true")
     options = parser.parse_args()
-    records = Records(options.out, key=("table", "rows", "effort"))
+    records = Records(options.out, key=KEY)
     for rows in options.rows if not options.print else []:
         for effort in options.efforts:
             if records.find(table=options.table, rows=rows, effort=effort) is None:
@@ -88,7 +88,7 @@ def main():
                 row = measured(frame, rows, effort)
                 records.add(table=options.table, rows=rows, effort=effort, **row)
                 print(rows, effort, row, flush=True)
-    print(as_markdown(records, options))
+    print(as_markdown(records, options.table, options.rows))
 
 
 if __name__ == "__main__":

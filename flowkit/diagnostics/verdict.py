@@ -11,6 +11,7 @@ from flowkit.data.frame import is_frame
 from flowkit.data.typed_columns import ContextColumns, TypedColumns
 from flowkit.diagnostics.columns import features, told_apart, worst_column, worst_pair
 from flowkit.diagnostics.finding import Finding, histograms
+from flowkit.distributions import MixtureOfFlows
 from flowkit.flow import Flow, inputs
 from flowkit.flow.seeding import seeded
 from flowkit.tables import TableFlow, table_flow
@@ -220,7 +221,12 @@ def _next(flow, numbers, found, column, pair):
     told = numbers["c2st"] >= max(_TOLD, numbers["c2st_by_chance"])
     if told or (pair is not None and pair.real and pair.size >= _OFF):
         if few:
-            return "give more rows; in Python effort='thorough' gains most on few."
+            more = (
+                ""
+                if isinstance(flow.base, MixtureOfFlows)
+                else "; in Python effort='thorough' gains most on few"
+            )
+            return f"give more rows{more}."
         return "train longer, epochs= (--epochs), then with more layers, layers= (--set model.layers=)."
     if numbers["rows"] < _FEW // 10:
         return f"nothing to mend that {numbers['rows']} held-out rows show; hold out 100 or more to see less."
