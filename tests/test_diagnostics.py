@@ -148,9 +148,10 @@ def independent(frame, types=None, given=()):
 
 
 def test_a_verdict_on_a_mixed_table_says_which_type_is_wrong():
-    train, test = weather(1500, 0), weather(500, 1)
+    train, test = (weather(n, seed).assign(station="north") for n, seed in ((1500, 0), (500, 1)))
     found = diagnostics.verdict(independent(train), test, train=train)
     assert found.passed
+    assert found.numbers["worst_column"]["columns"] != ["station"]  # a constant is right
     assert found.numbers["ahead_of_copula"] == pytest.approx(0, abs=1e-3)  # it is one
     found = diagnostics.verdict(independent(train, {"rain": "real"}), test, train=train)
     assert found.numbers["worst_column"]["columns"] == ["rain"]

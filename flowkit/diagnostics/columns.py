@@ -122,7 +122,7 @@ def worst_column(found: Features, modelled: int, seed: int = 0) -> Difference:
         shares = [part[:, at].mean() for part in (within[:n], within[n:])]
         rows.append((place, grid[at], *shares, np.abs(signs @ less / n).max(axis=1)))
     limits = _limits(np.stack([row[-1] for row in rows], axis=1))
-    worst = int(np.argmax([abs(row[2] - row[3]) - limit for row, limit in zip(rows, limits, strict=True)]))
+    worst = _worst(np.array([abs(row[2] - row[3]) for row in rows]), limits)
     place, limit, data, draws, _ = rows[worst]
     words, kind = found.words[place], found.kinds[place]
     if kind:
@@ -155,7 +155,7 @@ def worst_pair(found: Features, modelled: int, seed: int = 0) -> Difference | No
 
     limits = _limits(np.stack([by_column(differences(swap)[1]) for swap in _swaps(len(data), seed)]))
     both, difference = differences(np.zeros(len(data), bool))
-    worst = int(np.argmax(by_column(difference) - limits))
+    worst = _worst(by_column(difference), limits)
     pair = [places[side[worst]] for side in np.nonzero(allowed)]
     inside = np.ix_(*(np.flatnonzero(found.places == place) for place in pair))
     first, second = np.unravel_index(np.argmax(difference[inside]), difference[inside].shape)
@@ -178,6 +178,12 @@ def _limits(by_chance):
     mean, deviation = by_chance.mean(axis=0), by_chance.std(axis=0)
     farthest = ((by_chance - mean) / np.maximum(deviation, 1e-9)).max()
     return mean + deviation * farthest
+
+
+def _worst(sizes, limits):
+    """Return the place of the difference that is farthest beyond chance; if none is, of the most unlikely one."""
+    unlikely = sizes / np.maximum(limits, 1e-9)
+    return int(np.argmax(np.where(unlikely > 1, 1 + sizes - limits, unlikely)))
 
 
 def _standardized(rows):

@@ -229,7 +229,7 @@ def _next(flow, numbers, found, column, pair):
             return f"give more rows{more}."
         return "train longer, epochs= (--epochs), then with more layers, layers= (--set model.layers=)."
     if numbers["rows"] < _FEW // 10:
-        return f"nothing to mend that {numbers['rows']} held-out rows show; hold out 100 or more to see less."
+        return f"nothing to mend that {numbers['rows']} held-out rows show; small faults need 100 or more to be seen."
     return "nothing to mend."
 
 
