@@ -71,15 +71,15 @@ MOST = 5000  # rows of a table
 DRAWS = 8  # of the noise on whole codes
 
 
-def table_of(name, folder):
-    """Return the rows of a table that are complete, without names of rows."""
+def table_of(name, folder, most=MOST):
+    """Return at most so many rows of a table that are complete, without names of rows; all for None."""
     if name in FROM_SKLEARN:
         more = {"scaled": False} if name == "diabetes" else {}
         return getattr(datasets, f"load_{name}")(as_frame=True, **more).frame
     path = Path(folder, "resources", "rdata", "csv", FROM_R[name], f"{name}.csv")
     frame = pd.read_csv(path, index_col=0).dropna().reset_index(drop=True)
     frame = frame.drop(columns=[column for column in frame if column in NOT_COLUMNS])
-    return frame.sample(min(len(frame), MOST), random_state=0).reset_index(drop=True)
+    return frame.sample(min(len(frame), most or len(frame)), random_state=0).reset_index(drop=True)
 
 
 def closed_forms(flow, train, test):

@@ -3,13 +3,16 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import flowkit
 from flowkit import Flow, diagnostics
 from flowkit.bijectors import Scale, Shift
 from flowkit.conditioners import MLP
+from flowkit.data.typed_columns import ContextColumns, TypedColumns
 from flowkit.distributions import Normal, StudentT
+from flowkit.tables import table_flow
 
 pytestmark = pytest.mark.one_engine
 
@@ -35,6 +38,7 @@ def test_a_right_flow_stays_within_the_band_and_a_wrong_scale_leaves_it_to_its_s
             found = diagnostics.coverage(flow, x, seed=seed)
             assert not found.passed
             assert side * found.numbers["largest_difference"] > 0.02
+            assert ("Train it longer" if side > 0 else "more rows") in found.sentence
     assert within >= 18
 
 
@@ -77,6 +81,105 @@ def test_equal_densities_are_ordered_by_chance():
     box.build((None, 2))
     x = np.random.default_rng(0).uniform(size=(500, 2)).astype("float32")
     assert diagnostics.coverage(box, x).passed
+
+
+def test_a_right_flow_gets_a_good_verdict_and_a_wrong_one_names_the_column_or_the_pair():
+    good, right = 0, scaled(features=3)
+    right.columns = flowkit.data.Columns(("a", "b", "c"), None)
+    for seed in range(10):
+        x = normal(500, 3, seed)
+        good += diagnostics.verdict(right, x, seed=seed).passed is True
+        found = diagnostics.verdict(right, x + np.array([0, 0.5, 0], "float32"), seed=seed)
+        assert found.passed is not True
+        assert found.numbers["worst_column"]["columns"] == ["b"]
+        mixed = x @ np.array([[1, 0, 0.8], [0, 1, 0], [0, 0, 0.6]], "float32")  # N(0, 1) each
+        found = diagnostics.verdict(right, mixed, seed=seed)
+        assert found.numbers["worst_pair"]["columns"] == ["a", "c"]
+        assert found.numbers["worst_pair"]["data"] > 0.7
+        assert str(found) == found.sentence
+        assert found.figure.axes
+    assert good >= 9
+
+
+def test_a_verdict_compares_with_the_copula_in_nats():
+    """log p under N(0, 1) and under the true N(0, 2^2) of columns differ by E = 2 (ln 2 - 3 / 2) nats for two."""
+    x, train = 2 * normal(1000), 2 * normal(4000, seed=1)
+    found = diagnostics.verdict(scaled(), x, train=train)
+    assert found.numbers["ahead_of_copula"] == pytest.approx(2 * (np.log(2) - 1.5), abs=0.25)
+    assert found.numbers["log_prob"] == pytest.approx(float(np.mean(scaled().log_prob(x))), abs=1e-4)
+    assert found.passed is False
+
+
+def test_a_classifier_sees_what_correlations_do_not():
+    x = normal(1000)
+    bent = np.stack([x[:, 0], (x[:, 0] ** 2 - 1) / np.sqrt(2) * 0.95 + 0.3 * x[:, 1]], axis=1)
+    found = diagnostics.verdict(scaled(), bent).numbers
+    assert found["c2st"] > 0.7 > found["c2st_by_chance"]
+    assert diagnostics.verdict(scaled(), x).numbers["c2st"] < 0.54
+
+
+def test_a_verdict_follows_the_context(unheard):
+    x, context = normal(400), normal(400, 1, seed=1)
+    assert diagnostics.verdict(unheard, x, context, train=x, train_context=context).passed
+    found = diagnostics.verdict(unheard, 0.6 * x + 0.8 * context, context)
+    assert "context 0" in found.numbers["worst_pair"]["columns"]
+    assert found.passed is not True
+    assert "ahead_of_copula" not in diagnostics.verdict(unheard, x, context, train=x).numbers
+
+
+def weather(n, seed):
+    """Rain is 0 on half of the days, and a tenth of the temperatures are missing."""
+    rng = np.random.default_rng(seed)
+    rain = np.where(rng.random(n) < 0.5, 0.0, rng.exponential(5, n))
+    frame = pd.DataFrame(
+        {"temperature": rng.normal(15, 6, n), "rain": rain, "kind": rng.choice(["a", "b"], n)}
+    )
+    frame.loc[rng.random(n) < 0.1, "temperature"] = np.nan
+    return frame
+
+
+def independent(frame, types=None, given=()):
+    """The flow at its start, a Gaussian copula."""
+    inferred = TypedColumns.infer(frame, types, given)
+    names = [name for name in frame if name not in given]
+    columns, conditions = inferred.some(names), inferred.some(given, ContextColumns)
+    seen = None if conditions is None else conditions.values(frame[given])
+    return table_flow(columns, conditions, layers=1, hidden=[8]).adapt(columns.values(frame[names]), seen)
+
+
+def test_a_verdict_on_a_mixed_table_says_which_type_is_wrong():
+    train, test = (weather(n, seed).assign(station="north") for n, seed in ((1500, 0), (500, 1)))
+    found = diagnostics.verdict(independent(train), test, train=train)
+    assert found.passed
+    assert found.numbers["worst_column"]["columns"] != ["station"]  # a constant is right
+    assert found.numbers["ahead_of_copula"] == pytest.approx(0, abs=1e-3)  # it is one
+    found = diagnostics.verdict(independent(train, {"rain": "real"}), test, train=train)
+    assert found.numbers["worst_column"]["columns"] == ["rain"]
+    assert "types={'rain': '|0'}" in found.sentence
+
+
+def test_a_verdict_on_a_conditional_table_counts_rows_that_it_excludes():
+    train, test = weather(1500, 0), weather(500, 1)
+    flow = independent(train, given=["kind"])
+    test.loc[3, "kind"] = "unseen"
+    found = diagnostics.verdict(flow, test, train=train)
+    assert (found.numbers["rows"], found.numbers["refused"]) == (499, 1)
+    test["rain"] = np.where(test.kind == "a", test.rain + 5.0, test.rain)
+    assert "kind" in diagnostics.verdict(flow, test).numbers["worst_pair"]["columns"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "context", "received"),
+    [(normal(4), None, "4 rows"), (normal(9), np.zeros(9), "a context that is no table")],
+)
+def test_rows_without_a_verdict_are_refused(rows, context, received):
+    with pytest.raises(ValueError, match=f"verdict: got {received}"):
+        diagnostics.verdict(scaled(), rows, context)
+
+
+def test_a_density_that_diverged_is_poor():
+    flow = scaled(100.0)  # e^100 is infinite in float32
+    assert diagnostics.verdict(flow, normal()).passed is False
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +306,7 @@ def test_raw_density_fails_where_the_other_scores_hold_up():
 def test_a_report_of_images_is_saved_whole(images, tmp_path):
     flow = flowkit.zoo.glow(levels=2, steps=1, width=4).adapt(images)
     found = diagnostics.report(flow, images, train=images, outside=images[:, ::-1], samples=100)
-    assert found.left_out.keys() == {"calibration", "recovery", "tarp"}
+    assert found.left_out.keys() == {"calibration", "recovery", "tarp", "verdict"}
     assert found.numbers["memorisation"]["test_copies"] == len(images)
     found.save(tmp_path / "new")
     names = {path.name for path in (tmp_path / "new").iterdir()}

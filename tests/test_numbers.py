@@ -212,6 +212,11 @@ def of_small_tables():
     return module.as_markdown(records(module, "small_data.jsonl"))
 
 
+def of_rows():
+    module = bench("learning_curve")
+    return module.as_markdown(records(module, "learning_curve.jsonl"))
+
+
 def of_alarms():
     module = bench("alarms")
     return module.as_markdown(records(module, "alarms.jsonl"))
@@ -237,6 +242,7 @@ TABLES = [
     ("docs/tutorials/mixed-table.md", of_mixed_tables),
     ("docs/own-tables.md", of_small_tables),
     ("docs/own-tables.md", of_alarms),
+    ("docs/right-for-my-table.md", of_rows),
     ("benchmarks/README.md", of_image_steps),
     ("benchmarks/README.md", of_memory),
     ("zoo/glow/README.md", lambda: bench("permutations").as_markdown(read("benchmarks/permutations.json"))),

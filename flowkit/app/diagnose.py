@@ -42,6 +42,7 @@ def diagnose(
         x,
         context,
         train=None if folder.recipe() is None else train[0],
+        train_context=train[1],
         outside=strange,
         outside_context=labels,
         background=other,

@@ -159,6 +159,7 @@ def _train(recipe, folder, resume, force, logs):
         drawn = kind.drawn(experiment)  # last, since it may take more memory than there is
         flowkit.distributed.stop()
         if main:
+            _judge(experiment, folder, flow)
             kind.draw(experiment, folder, flow, drawn)
         if main and not math.isfinite(mean := scores["test"][0]):
             raise CommandError(
@@ -233,7 +234,7 @@ def _share_signal():
 def _save(experiment, folder, flow, bar, held_out, scores):
     """Save the flow, its curves and its numbers, and print its test score."""
     from flowkit.app.info import facts
-    from flowkit.training.atomic import atomic_path, json_text
+    from flowkit.training.atomic import atomic_path
 
     kind, training = experiment.kind, experiment.recipe.training
     log = flowkit.training.read_log(folder.log)
@@ -272,7 +273,27 @@ def _save(experiment, folder, flow, bar, held_out, scores):
         **facts(),
         "precision": training.precision,
     }
-    with atomic_path(folder.metrics) as temporary:
-        temporary.write_text(json_text(metrics) + "\n", encoding="utf-8")
+    _write(folder, metrics)
     mean, error = scores["test"]
     print(f"test {kind.in_print} {mean:.4f} +- {error:.4f}{kind.unit}")
+
+
+def _write(folder, metrics):
+    from flowkit.training.atomic import atomic_path, json_text
+
+    with atomic_path(folder.metrics) as temporary:
+        temporary.write_text(json_text(metrics) + "\n", encoding="utf-8")
+
+
+def _judge(experiment, folder, flow):
+    """Print if a flow of rows is any good, and add it to metrics.json."""
+    from flowkit.diagnostics.verdict import no_verdict, verdict
+
+    if len(flow.event_shape) != 1:
+        return
+    test, train = (experiment.kind.given(flow, split) for split in (experiment.test, experiment.train))
+    if no_verdict(flow, *test) is None:
+        found = verdict(flow, *test, train=train[0], train_context=train[1])
+        stored = {"sentence": found.sentence, "passed": found.passed, **found.numbers}
+        _write(folder, folder.measured() | {"verdict": stored})
+        print(f"verdict: {found}")

@@ -6,6 +6,7 @@ from flowkit.diagnostics.inference import InferenceReport, inference_report
 from flowkit.diagnostics.latents import level_shares, normality, round_trip
 from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.outliers import likelihood_ratio, outliers, typicality
+from flowkit.diagnostics.verdict import verdict
 from flowkit.diagnostics.whole_report import Report, report
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "round_trip",
     "tarp",
     "typicality",
+    "verdict",
 ]

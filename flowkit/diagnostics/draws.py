@@ -82,7 +82,7 @@ def coverage(
         "coverage",
         f"Regions of highest density that should hold {u[worst]:.0%} of the data hold {share[worst]:.1%}, which is the "
         f"largest difference; {'all are' if passed else f'{outside.mean():.0%} of levels are not'} within the "
-        f"{level:.0%} band.",
+        f"{level:.0%} band.{'' if passed else _cure(share[worst] > u[worst])}",
         {
             "rows": len(found),
             "draws": number,
@@ -121,6 +121,19 @@ def band(n: int, samples: int, level: float) -> Band:
     u = places[1:] / (samples + 1)
     deviation = np.sqrt(u * (1 - u) * (1 / n + 1 / samples))
     return chance_band(u, deviation, counts, level)
+
+
+def _cure(wide):
+    """Return what to do about a curve that leaves the band."""
+    if wide:
+        return (
+            " Many draws are less likely than any data: the flow is too wide, or puts mass where there are no data. "
+            "Train it longer, and compare columns of draws and data: a wrong type or bound of one is enough."
+        )
+    return (
+        " Data are less likely than draws: the flow is too narrow, or has learned its training rows by heart. Train on "
+        "more rows, or a smaller flow, and keep the epoch that is best on rows held out."
+    )
 
 
 def _ranks(found, drawn, seed):

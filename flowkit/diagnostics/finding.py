@@ -31,6 +31,8 @@ class Finding:
     >>> found = Finding("two", "There are 2.", {"count": 2}, None, Figure)
     >>> found
     Finding('two': There are 2.)
+    >>> print(found)
+    There are 2.
     >>> found.figure.get_axes()
     []
     """
@@ -50,6 +52,9 @@ class Finding:
     def verdict(self) -> str:
         """`passed` in words."""
         return _WORDS[self.passed]
+
+    def __str__(self):
+        return self.sentence
 
     def __repr__(self):
         return f"Finding({self.name!r}: {self.sentence})"

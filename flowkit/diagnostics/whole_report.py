@@ -12,6 +12,7 @@ from flowkit.diagnostics.finding import Finding
 from flowkit.diagnostics.latents import level_shares, normality, round_trip
 from flowkit.diagnostics.memorisation import memorisation
 from flowkit.diagnostics.outliers import outliers
+from flowkit.diagnostics.verdict import no_verdict, verdict
 from flowkit.evaluation import check_scored_by_level
 from flowkit.flow import Flow, inputs
 from flowkit.training.atomic import atomic_path, json_text
@@ -106,6 +107,7 @@ def report(
     context: Context = None,
     *,
     train: Tensor | None = None,
+    train_context: Context = None,
     outside: Tensor | None = None,
     outside_context: Context = None,
     background: Flow | None = None,
@@ -117,7 +119,7 @@ def report(
     """Run all diagnostics of a flow that apply, on `x`, rows that it was not trained on.
 
     - `context`: that of `x`, for a conditional flow.
-    - `train`: the rows trained on, for `memorisation`; they are only compared with.
+    - `train`, with its context: the rows trained on, for `verdict` and `memorisation`; they are only compared with.
     - `outside`, with its context: data of another kind, for `outliers`; `background`: a flow to compare with there.
     - `samples`: the number drawn for `coverage` and `memorisation`; `draws`: for each row of a conditional flow.
 
@@ -131,14 +133,15 @@ def report(
     >>> flow.build((None, 2))
     >>> x, train = np.random.default_rng(0).normal(size=(2, 500, 2))
     >>> found = report(flow, x, train=train)
-    >>> found
-    Report(normality='as expected', coverage='as expected', round_trip='as expected', memorisation='as expected')
+    >>> list(found.findings)
+    ['verdict', 'normality', 'coverage', 'round_trip', 'memorisation']
     >>> sorted(found.left_out)
     ['calibration', 'levels', 'outliers', 'recovery', 'tarp']
     """
     inputs.checked(flow, x, context)  # before any work
     how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     runs = {
+        "verdict": lambda: verdict(flow, x, context, train=train, train_context=train_context, **how),
         "normality": lambda: normality(flow, x, context, **how),
         "coverage": lambda: coverage(flow, x, context, samples=samples, draws=draws, **how),
         "calibration": lambda: calibration(flow, x, context, draws=draws, **how),
@@ -151,13 +154,15 @@ def report(
             flow, x, outside, context, outside_context=outside_context, background=background, **how
         ),
     }
-    left_out = _left_out(flow, context, train, outside)
+    left_out = _left_out(flow, x, context, train, outside)
     return Report({name: run() for name, run in runs.items() if name not in left_out}, left_out, len(x))
 
 
-def _left_out(flow, context, train, outside):
+def _left_out(flow, x, context, train, outside):
     """Return name -> reason of the diagnostics that do not apply."""
     reasons, entries = {}, math.prod(flow.event_shape)
+    if reason := no_verdict(flow, x, context):
+        reasons["verdict"] = f"got {reason}".removesuffix(".")
     if entries > most_entries(LEVEL):
         reasons["calibration"] = (
             f"of {entries} entries none could fail a test of so many: flowkit.evaluation.ranks has their ranks"

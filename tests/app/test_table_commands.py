@@ -62,6 +62,8 @@ def test_a_run_leaves_pictures_and_numbers(trained):
     metrics = json.loads((trained / "metrics.json").read_text())
     assert (metrics["train_rows"], metrics["test_rows"], metrics["columns"]) == (180, 20, 3)
     assert np.isfinite(metrics["test_log_prob"])
+    assert metrics["verdict"]["log_prob"] == pytest.approx(metrics["test_log_prob"], rel=1e-5)
+    assert metrics["verdict"]["sentence"].endswith(metrics["verdict"]["next"])
     # In the data's own units: the columns' scales are in it.
     assert metrics["test_log_prob"] > -3 * 1.5 - np.log(1e-3 * 2.0) - 3
 
