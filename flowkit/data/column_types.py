@@ -235,12 +235,9 @@ class Number:
     @property
     def recorded(self) -> "Number":
         """Return the type without proposals of sentinels, atoms farther from the numbers than these are apart."""
-        if not self.atoms:
-            return self
-        first, last = (self.low + self._steps(np.float64(end)) * self.step for end in self._ends)
-        far = (max(first - atom, atom - last) > last - first for atom in self.atoms)
-        shares = (0.0 if away else share for away, share in zip(far, self.shares, strict=True))
-        return replace(self, shares=tuple(shares))
+        first, last = self.low + self._steps(np.array(self._ends)) * self.step
+        far = [max(first - atom, atom - last) > last - first for atom in self.atoms]
+        return replace(self, shares=tuple(np.where(far, 0.0, self.shares).tolist()))
 
     @property
     def _ends(self):
@@ -292,10 +289,7 @@ class Number:
             low, high = bounds_of(self.domain)
             return f"{low:g} to {high:g}" if math.isfinite(high - low) and self.domain != "circular" else ""
         if self.measured:  # the range of the data
-            first, last = (
-                math.floor(min(end, self.levels - 1)) for end in (self.quantiles[0], self.quantiles[-1])
-            )
-            return f"{self._span(first, last)}, or beyond"
+            return f"{self._span(*self._ends)}, or beyond"
         return self._span(0, self.levels - 1)
 
     def _span(self, first, last):
@@ -460,11 +454,6 @@ class Category:
             return series
         return nw.from_native(series.to_native().cat.set_categories(self.values), series_only=True)
 
-    @property
-    def recorded(self) -> "Category":
-        """Return the type."""
-        return self
-
     def proposals(self, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
         """Return codes of categories, each drawn as often as it was seen."""
         shares = np.asarray(self.shares[:-1])
@@ -503,9 +492,7 @@ def bounds_of(domain: Any) -> tuple[float, float]:
     ((0.0, inf), (0.0, 24.0))
     """
     words = {"real": (-math.inf, math.inf), "positive": (0.0, math.inf), "circular": (-math.pi, math.pi)}
-    if isinstance(domain, str):
-        return words[domain]
-    low, high = domain[-2:]
+    low, high = words[domain] if isinstance(domain, str) else domain[-2:]
     return float(low), float(high)
 
 

@@ -182,7 +182,7 @@ class TableFlow(Flow):
         rows, context = self.split(x, context)
         codes = self.columns.values(rows, gaps=True)
         absent, rng = np.isnan(codes), np.random.default_rng(seed)
-        kinds = [kind.recorded for kind in self.columns.types]
+        kinds = [getattr(kind, "recorded", kind) for kind in self.columns.types]
         for place, kind in enumerate(kinds):
             gone = absent[:, place]
             codes[gone, place] = kind.proposals((int(gone.sum()),), rng)
