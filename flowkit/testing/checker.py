@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -9,8 +10,9 @@ from dataclasses import dataclass, replace
 
 import hypothesis
 import hypothesis.strategies as st
+import numpy as np
 
-from flowkit.contract import Context, ContractError, FlowLayer
+from flowkit.contract import Context, ContractError, Domain, FlowLayer
 from flowkit.contract.arguments import one_of
 from flowkit.contract.errors import label
 from flowkit.contract.precision import rounding_unit
@@ -19,7 +21,7 @@ from flowkit.testing.causes import Raised, cause_of, slip_of_the_checker
 from flowkit.testing.clauses import CLAUSES, known
 from flowkit.testing.examples import Example, drawn_from, failing, replayed, standard, strategy_for
 from flowkit.testing.judging import SIDES, Broken, Imprecise, NotAsked, Undecided
-from flowkit.testing.report import BrokenPromise, Report, Result
+from flowkit.testing.report import CONSEQUENCE, BrokenPromise, Report, Result
 from flowkit.testing.subject import Subject
 from flowkit.testing.tolerances import log_abs_det
 from flowkit.testing.trial import Trial
@@ -30,6 +32,10 @@ ESSENTIAL = ("round trip", "inverse round trip", "log-det", "inverse log-det")
 _CLOSE, _LOOKS = 16, 4  # an error of less than _CLOSE times what is allowed is looked at again _LOOKS times
 _UNCLEAR = "no digit can be told from rounding, or from the error that the spec allows, at any example"
 _SHRINKS = 120  # evaluations spent on making a failing example smaller
+_OCTAVES = 10  # by which its numbers may shrink at the end
+_COORDINATE = dict(zip(ESSENTIAL, ("x", "z", "x", "z"), strict=True))
+_FOLLOWS = {"inverse round trip": "round trip", "gaps": "round trip", "inverse log-det": "log-det"}
+"""The clauses that hardly hold where another one is broken: one wrong answer breaks both."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +100,7 @@ def check_bijector(
     A round trip or log-det that no example could judge, for lack of precision, is not verified: it raises, and a report
     of it is False. Raises ValueError for an unknown profile or clause.
     """
+    begin = time.perf_counter()
     names = chosen(clauses, profile)
     waived = {known(name): reason for name, reason in (waived or {}).items()}
     if replay is not None and event_shapes is None:
@@ -102,6 +109,7 @@ def check_bijector(
     check = _check_of(bijector, replay, drawn, {**options, "profile": profile, "seed": seed})
     results: list[Result] = []
     causes: dict[object, str] = {}  # of errors that several clauses meet: the first one that reports each
+    broken: set[str] = set()
     for name in names:
         start = time.perf_counter()
         result = check.run(name, replay, causes)
@@ -112,8 +120,12 @@ def check_bijector(
             raise result.error
         elif result.cause is not None:
             causes.setdefault(result.cause, name)
+        if result.verdict == "broken":
+            broken.add(name)
+            if _FOLLOWS.get(name) in broken:
+                result.reason += f"; {CONSEQUENCE} {_FOLLOWS[name]!r} is broken"
         results.append(result)
-    return Report(str(check), engine.name, results, list(check.notes))
+    return Report(str(check), engine.name, results, list(check.notes), time.perf_counter() - begin)
 
 
 def _check_of(bijector, replay, drawn, options):
@@ -269,13 +281,49 @@ class Check:
         def fails(candidate):
             if candidate not in found:
                 found[candidate] = self._fault(clause, candidate) if len(found) < _SHRINKS else None
-            other = found[candidate]
-            return isinstance(other, Broken) and other.cause == fault.cause
+            return _same(found[candidate], fault)
 
         if not hypothesis.currently_in_test_context():  # Hypothesis refuses a search within another
             failing(strategy_for(self.subject.events), fails, examples=40, seed=self.seed)
         simplest = min(filter(fails, list(found)), key=Example.weight)
-        return simplest, found[simplest]
+        return self._shrink(clause, simplest, found[simplest])
+
+    def _shrink(self, clause, example, fault):
+        """Return the example with its numbers as small as they still fail, and its fault, which says how small.
+
+        A promise that breaks near zero too keeps the example: its plain numbers read better.
+        """
+        found = {}
+
+        def fails(candidate):
+            found[candidate] = self._fault(clause, candidate)
+            return _same(found[candidate], fault)
+
+        largest = self._largest(clause, example, fault)
+        if largest and fails(plain := replace(example, noise=0.0, values=(math.ceil(largest),))):
+            example, fault = plain, found[plain]
+        least = 0.5**_OCTAVES
+        if example.times(least) == example or fails(example.times(least)):
+            return example, fault
+        low, high = least, 1.0
+        while high > 1.01 * low:
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if fails(example.times(middle)) else (middle, high)
+        size = max(map(abs, example.values))
+        few_digits = example.times(float(f"{high * size:.1e}") / size if size else high)
+        smallest = few_digits if fails(few_digits) else example.times(high)
+        fault = found.get(smallest, fault)
+        if largest := self._largest(clause, smallest, fault):
+            fault.received += f", first wrong near |{_COORDINATE[clause.name]}| = {largest:.2g}"
+        return smallest, fault
+
+    def _largest(self, clause, example, fault):
+        """Return the largest absolute entry of the sample that fails, None unless all real numbers may be entries."""
+        inverse = _COORDINATE.get(clause.name) == "z"
+        trial = self.trial(example)
+        if clause.name not in _COORDINATE or fault.sample is None or trial.domain(inverse) != Domain.REAL:
+            return None
+        return float(np.abs(trial.points(inverse)[fault.sample]).max())
 
     # Errors of a broken promise, and of one that was not verified
 
@@ -323,6 +371,11 @@ class Check:
             return float(log_abs_det(*trial.jacobians, trial.eps)[2][sample])
         except Exception:  # the layer is broken, so anything may go wrong on the way to a mere detail
             return None
+
+
+def _same(found, fault):
+    """Return True if a promise is broken in the same way."""
+    return isinstance(found, Broken) and found.cause == fault.cause
 
 
 def _other_shape(trial):

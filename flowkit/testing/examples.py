@@ -3,7 +3,7 @@
 import ast
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import hypothesis
 import hypothesis.strategies as st
@@ -63,6 +63,11 @@ class Example:
         size = ROWS * int(np.prod(shape))
         t = np.resize(np.asarray(self.values, "float64"), size) + self.noise * rng.normal(size=size)
         return t.reshape(ROWS, *shape)
+
+    def times(self, factor: float) -> "Example":
+        """Return the example with all its numbers times `factor`."""
+        values = tuple(round(factor * value, 12) for value in self.values)
+        return replace(self, values=values, noise=factor * self.noise)
 
     def weight(self) -> Tensor:
         """Return a key that sorts examples: simpler ones first."""

@@ -48,10 +48,13 @@ class Broken(Exception):
     def __init__(
         self, expected, received, *, measured=None, allowed=None, sample=None, hint=None, size=1.0, cause=None
     ):
-        super().__init__(f"expected {expected}, received {received}")
+        super().__init__(expected, received)
         self.expected, self.received = expected, received
         self.measured, self.allowed, self.sample, self.hint = measured, allowed, sample, hint
         self.size, self.cause = size, cause
+
+    def __str__(self):
+        return f"expected {self.expected}, received {self.received}"
 
     def negligible(self, unit):
         """Return True if the error is below one rounding of a number of that size, in precision `unit`."""

@@ -1,4 +1,4 @@
-"""What a check found, as an object that prints as a table."""
+"""What a check found, as an object that prints."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,6 +6,9 @@ from typing import Any
 
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.testing.causes import Cause
+
+CONSEQUENCE = "probably because"
+"""The words in the reason of a clause that is broken because another one is."""
 
 
 class BrokenPromise(ContractError):
@@ -67,9 +70,10 @@ class Result:
 
 @dataclass
 class Report:
-    """All clauses of one bijector on one engine. True if nothing is broken or unverified; prints as a table.
+    """All clauses of one bijector on one engine. True if nothing is broken or unverified.
 
-    `notes` say what the verdicts do not: that there is no inverse, or what could not be judged in float64.
+    Prints the broken clauses first, and of those that are kept only how many. `notes` say what the verdicts do not:
+    that there is no inverse, or what could not be judged in float64. `seconds` is the time of the whole check.
 
     >>> Report("Exp()", "jax", [Result("round trip", "kept", 20), Result("noise", "not asked", reason="none is drawn")])
     Report(Exp() on jax: 1 kept, 1 not asked)
@@ -79,6 +83,7 @@ class Report:
     engine: str
     results: list[Result]
     notes: list[str] = field(default_factory=list)
+    seconds: float = field(default=0.0, compare=False)
 
     def __post_init__(self):
         self.notes = [*self.notes, *(f"{r.clause}: {r.note}" for r in self.results if r.note)]
@@ -87,10 +92,7 @@ class Report:
         return not self.broken and not self.unverified
 
     def __repr__(self):
-        unsure = self.unverified
-        counts = Counter("not verified" if r in unsure else r.verdict for r in self.results)
-        verdicts = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
-        return f"Report({self.bijector} on {self.engine}: {verdicts})"
+        return f"Report({self.bijector} on {self.engine}: {self._counts()})"
 
     @property
     def broken(self) -> list[Result]:
@@ -100,30 +102,33 @@ class Report:
     @property
     def unverified(self) -> list[Result]:
         """Return the results of round trips and log-dets that no example could judge, for lack of precision."""
-        return [
-            result for result in self.results if result.verdict == "not asked" and result.error is not None
-        ]
+        return [result for result in self.results if _word(result) == "NOT VERIFIED"]
 
     def __getitem__(self, clause):
         return next(result for result in self.results if result.clause == clause)
 
     def __str__(self):
-        width = max(len(result.clause) for result in self.results)
-        unsure = ", ".join(repr(result.clause) for result in self.unverified)
-        lines = [f"{self.bijector} on {self.engine}" + (f": NOT VERIFIED: {unsure}" if unsure else "")]
+        rows = [("broken", result.clause, result.reason) for result in sorted(self.broken, key=_follows)]
+        others: dict[tuple[str, str], list[str]] = {}  # clauses of one verdict and reason share a line
         for result in self.results:
-            count = f"{result.examples} examples" if result.verdict == "kept" else result.reason
-            lines.append(f"  {result.clause:<{width}}  {result.verdict:<9}  {count}")
+            if result.verdict in ("waived", "not asked"):
+                others.setdefault((_word(result), result.reason), []).append(result.clause)
+        order = ["NOT VERIFIED", "waived", "not asked"]
+        for verdict, reason in sorted(others, key=lambda pair: order.index(pair[0])):
+            rows.append((verdict, ", ".join(others[verdict, reason]), reason))
+        lines = [f"{self.bijector} on {self.engine}: {self._counts()}"]
+        width = max((len(verdict) for verdict, *_ in rows), default=0)
+        lines += [f"  {verdict:<{width}}  {clauses}: {reason}" for verdict, clauses, reason in rows]
         lines += [f"  note: {note}" for note in self.notes]
         slowest = sorted(self.results, key=lambda result: -result.seconds)[:3]
         named = ", ".join(f"{result.clause} {result.seconds:.1f} s" for result in slowest)
         lines.append(f"  took {self.seconds:.1f} s; the slowest: {named}")
         return "\n".join(lines)
 
-    @property
-    def seconds(self) -> float:
-        """Return the time that the whole check took."""
-        return sum(result.seconds for result in self.results)
+    def _counts(self):
+        counts = Counter(_word(result) for result in self.results)
+        words = "broken", "NOT VERIFIED", "kept", "waived", "not asked"
+        return ", ".join(f"{counts[word]} {word}" for word in words if counts[word])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as plain data, for JSON."""
@@ -141,3 +146,14 @@ class Report:
             "notes": self.notes,
             "clauses": rows,
         }
+
+
+def _word(result):
+    """Return the verdict on a clause, or "NOT VERIFIED" if a bijector must keep it and no example could be judged."""
+    unverified = result.verdict == "not asked" and result.error is not None
+    return "NOT VERIFIED" if unverified else result.verdict
+
+
+def _follows(result):
+    """Return True for a clause that is broken because another one is, probably."""
+    return CONSEQUENCE in result.reason

@@ -75,11 +75,11 @@ def test_an_error_has_the_evidence_and_a_line_that_replays_it(make, event):
         assert getattr(again, name) == getattr(once, name)
 
 
-def test_a_failure_shrinks_to_the_smallest_event_and_plain_values_and_no_other_example_breaks_it():
+def test_a_failure_shrinks_to_the_smallest_event_and_numbers_and_no_other_example_breaks_it():
     example = _raised(WrongFarOut, event_shapes=[(1,), (2,), (5,)], examples=12).example
     assert example.event == (1,)
     assert example.noise == 0
-    assert all(value == int(value) for value in example.values)
+    assert 4 < max(map(abs, example.values)) < 4.1  # it is right up to 4
     assert check_bijector(WrongFarOut, clauses=["log-det"], replay=Example((2,), values=(1.0,)))
 
 
