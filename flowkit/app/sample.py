@@ -65,7 +65,7 @@ def sample(
     if images:
         save = _drawn_images(flow, count, context, output, zoom, how)
     else:
-        save = _drawn_rows(flow, count, rows, output, how)
+        save = _drawn_rows(flow, count, rows, output, how, folder.about.get("written", {}))
     on_main(save)
     if flowkit.distributed.is_main():
         print(f"samples {output}")
@@ -128,17 +128,27 @@ def _given_rows(flow, path, output, strict):
     return file.rows(rows, names), cells_for(file, output)[rows][names], file.delimiter
 
 
-def _drawn_rows(flow, count, given, output, how):
-    """Draw rows; return a function that writes them, with as many digits as their numbers differ in."""
+def _drawn_rows(flow, count, given, output, how, written):
+    """Draw rows; return a function that writes them, as text in the form of the file that the flow was trained on.
+
+    `written` has the delimiter and the formats of that file, as metrics.json stores them.
+    """
     import polars
 
-    frame, cells, delimiter = given or (None, None, None)
+    from flowkit.data.cells import CellFormat
+
+    frame, cells, delimiter = given or (None, None, written.get("delimiter"))
     if flow.columns is not None:
         names = tuple(map(str, flow.columns.names))
         flow.columns = replace(flow.columns, names=names, library="polars")
     drawn = flow.sample(count, frame, **how)
     named = flow.columns is not None
     table = drawn if named else polars.DataFrame(np.asarray(drawn))
+    if output.suffix.lower() in (".csv", ".tsv"):
+        for name, stored in written.get("cells", {}).items():
+            if name in table.columns:
+                form = CellFormat.from_dict(stored)
+                table = table.with_columns(polars.Series(name, map(form.write, table[name]), polars.String))
     if given is not None:
         table = table.with_columns(list(polars.concat([cells] * count)))
     return lambda: write_table(output, table, delimiter, named)

@@ -1,5 +1,6 @@
 """Tables: what recipes, runs and flows of rows do in their own way. `Images` has the same methods."""
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,8 +122,13 @@ class Tables:
         training.save_quantiles(folder.path / "quantiles.png", latents, keras.ops.convert_to_numpy(base))
 
     def more_metrics(self, experiment, flow):
-        """Return what metrics.json says of tables alone."""
-        return {"columns": experiment.train.values.shape[1]}
+        """Return what metrics.json says of tables alone: the number of columns, and how the file writes its cells."""
+        metrics = {"columns": experiment.train.values.shape[1]}
+        if isinstance(flow, TableFlow):
+            file = read_table(experiment.recipe.data.source)
+            cells = {name: dataclasses.asdict(form) for name, form in file.cell_formats().items()}
+            metrics["written"] = {"delimiter": file.delimiter, "cells": cells}
+        return metrics
 
     # A trained flow and data
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from flowkit.data.bounded import FileError, open_file, reading
-from flowkit.data.cells import patterns
+from flowkit.data.cells import CellFormat, patterns
 from flowkit.data.frame import check_names
 from flowkit.data.written_numbers import NumberFormat, formats_of
 
@@ -49,6 +49,16 @@ class TableFile:
     def cells(self) -> Any:
         """Return the frame of the cells as the file has them, as words, null if empty; the frame itself of .parquet."""
         return self.frame if self.delimiter is None else _read_text(self.path, {"infer_schema": False})[0]
+
+    def cell_formats(self) -> dict[str, CellFormat]:
+        """Return {name: how its cells are written} of the columns of text; {} for .parquet."""
+        if self.delimiter is None:
+            return {}
+        cells = self.cells()
+        return {
+            series.name: CellFormat.of(series, cells[series.name], self.formats.get(series.name))
+            for series in self.frame
+        }
 
     def rows(self, places: Iterable[int], names: Iterable[str]) -> Any:
         """Return some rows of some columns as a frame, whose columns have the types of these rows alone."""

@@ -65,6 +65,7 @@ def load_file(path: Path) -> Any:
 
 def _loaded(folder, kind, name):
     """Return the flow of a checked folder; errors call it `name`."""
+    register_layers()
     try:
         count = count_weights(folder / "model.weights.h5", name)
         with _at_most(_MOST_COPIES * count + _FEW, name):

@@ -68,12 +68,12 @@ def shown(measured: Mapping[str, Any]) -> dict[str, str]:
         error = measured.get(f"{split}_standard_error")
         if kind in ("bits_per_dim", "log_prob") and isinstance(value, float):
             texts[name] = f"{value:.4f}" + (f" +- {error:.4f}" if isinstance(error, float) else "")
-        elif value is not None and kind != "standard_error":
+        elif value is not None and kind != "standard_error" and name != "written":  # which is for programs
             texts[name] = f"{value:,.6g}" if isinstance(value, float) else _text(value)
     return texts
 
 
 def _text(value):
     if isinstance(value, dict):
-        return ", ".join(f"{key} {part}" for key, part in value.items())
+        return value.get("sentence") or ", ".join(f"{key} {part}" for key, part in value.items())
     return f"{value:,}" if isinstance(value, int) else str(value)

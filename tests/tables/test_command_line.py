@@ -4,6 +4,8 @@ import contextlib
 import io
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from datetime import time
 from decimal import Decimal
@@ -63,6 +65,25 @@ def trained(table, tmp_path_factory):
     words = ["--data", table, "--out", folder, "--drop", "id", "--types", "humidity=[0,1]"]
     limit = ["--set", "data.limit=25", "--set", "training.batch_size=20"]
     return folder, run("train", "table", *words, *SMALL, *limit)
+
+
+@pytest.mark.filterwarnings("ignore:.*read as numbers")
+def test_samples_are_written_as_the_file_was_also_from_a_preset(tmp_path):
+    rng, n = np.random.default_rng(0), 60
+    days = [f"{day:02}/{month:02}/2026" for day, month in rng.integers(1, [29, 13], (n, 2))]
+    prices = [f"{v:.2f} €".replace(".", ",") for v in rng.gamma(2, 9, n)]
+    entries = {"day": days, "price": prices, "member": rng.choice(["TRUE", "FALSE"], n)}
+    pl.DataFrame(entries).write_csv(tmp_path / "sales.csv", separator=";")
+    run("train", "table", tmp_path / "sales.csv", "-o", tmp_path / "run", *SMALL)
+    command = [sys.executable, "-m", "flowkit", "preset", tmp_path / "run", tmp_path / "preset"]
+    subprocess.run(command, check=True)  # in a process that has loaded no table
+    for source in ("run", "preset"):
+        run("sample", tmp_path / source, "-n", 20, "-o", tmp_path / "drawn.csv")
+        first, *lines = (tmp_path / "drawn.csv").read_text(encoding="utf-8").splitlines()
+        assert first == "day;price;member"
+        assert len(lines) == 20
+        for line in lines:
+            assert re.fullmatch(r"\d\d/\d\d/\d{4};-?\d+,\d\d €;(TRUE|FALSE)", line)
 
 
 def test_training_prints_the_types_and_writes_pictures(trained):
