@@ -45,7 +45,7 @@ help:
 	@echo "make bench                 compare speed and memory with other libraries on JAX and PyTorch, and with the last release;"
 	@echo "                           writes runs/bench (ARGS=--keep: also benchmarks/released.json)"
 	@echo "make docs                  build the documentation into site/; runs every block and picture, on JAX (or BACKEND=torch)"
-	@echo "                           (FLOWKIT_DOCS_SLOWER=3 allows each picture three times 20 s, for a busy machine)"
+	@echo "                           (FLOWKIT_DOCS_SLOWER=3 allows each picture three times 20 s, for a slow machine)"
 	@echo "make lock                  write backends/*/lock.txt, the versions that the tests run with and container files install"
 	@echo "make clean                 remove environments and caches; keep runs/"
 
