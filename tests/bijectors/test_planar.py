@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 import pytest
-from arrays import array, precision, tensor
+from arrays import array, tensor
 from keras import ops
 
 from flowkit.bijectors import Planar, Radial, Sylvester
@@ -14,32 +14,12 @@ pytestmark = pytest.mark.one_engine
 
 EPSILON, DOUBLE = np.finfo("float32").eps, np.finfo("float64").eps
 X = np.random.default_rng(0).normal(size=(40, 4)) * 3
-ALL = [Planar, Radial, functools.partial(Sylvester, units=3)]
-each = pytest.mark.parametrize("make", ALL, ids=["Planar", "Radial", "Sylvester"])
 
 
 def built(make, perturb, size=4, scale=0.7, **options):
     layer = make(seed=1, **options)
     layer.build_for((None, size))
     return perturb(layer, scale=scale)
-
-
-@pytest.mark.wide("make", "dtype")
-@each
-@pytest.mark.parametrize("scale", [0.5, 3.0, 30.0])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_it_can_be_inverted_whatever_the_weights(make, scale, dtype, perturb):
-    """The slope is nowhere below 0.001, so that rounding of z is magnified a thousand times at most."""
-    with precision(dtype):
-        layer = built(make, perturb, scale=scale)
-        x = tensor(X, dtype)
-        z, log_det = layer(x)
-        back, log_back = layer.inverse(z)
-        unit = np.finfo(dtype).eps
-        size = max(np.abs(array(z)).max(), np.abs(X).max(), scale**2)
-        np.testing.assert_allclose(array(back), array(x), atol=64 * 1e3 * unit * size)
-        assert np.isfinite(array(log_det)).all()
-        assert np.isfinite(array(log_back)).all()
 
 
 def test_a_sylvester_layer_with_one_unit_is_planar(perturb):
