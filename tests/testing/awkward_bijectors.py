@@ -42,18 +42,6 @@ class Cube(Elementwise):
         return ops.exp(log_x), -np.log(3.0) - 2 * log_x
 
 
-class Reciprocal(Elementwise):
-    """1 / x: decreasing."""
-
-    spec = BijectorSpec(domain=Domain.POSITIVE, codomain=Domain.POSITIVE)
-
-    def _forward(self, x):
-        return 1 / x, -2 * ops.log(x)
-
-    def _inverse(self, z):
-        return 1 / z, -2 * ops.log(z)
-
-
 class Negative(Elementwise):
     """-x: the determinant is negative for an odd number of entries."""
 
@@ -214,7 +202,6 @@ VECTOR = ((1,), (3,))
 AWKWARD = [
     Case("LeakyReLU", LeakyReLU, VECTOR),
     Case("Cube", Cube, VECTOR),
-    Case("Reciprocal", Reciprocal, VECTOR),
     Case("Negative", Negative, VECTOR),
     Case("Interval", Interval, VECTOR),
     Case("Below", Below, VECTOR),
