@@ -29,6 +29,13 @@ class EndsBeforeItsBound(Pieces):
     slopes = (0.999,)
 
 
+@breaks("gaps")
+class EndsPastItsBound(Pieces):
+    """What lies between 3 and 3.003 is reached from two sides."""
+
+    slopes = (1.001,)
+
+
 @breaks("gaps", (2,))
 class OneColumnEndsBefore(Pieces):
     """The second column alone."""
