@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit.bijectors import Chain, OnColumns, Pointwise, Scale, Standardize
-from flowkit.conditioners import AngularMADE
+from flowkit.bijectors import Autoregressive, Chain, OnColumns, Pointwise, Scale, Standardize
+from flowkit.conditioners import MADE, AngularMADE
 from flowkit.contract import ContractError
 from flowkit.transforms import Affine, ByColumn, CircularRationalQuadratic, RationalQuadratic
 
@@ -45,6 +45,16 @@ def test_each_column_is_moved_by_its_own_transform(perturb):
         np.testing.assert_allclose(z[:, place], y[:, 0], rtol=1e-6)
         total = total + np.broadcast_to(log_slope, y.shape)[:, 0]
     np.testing.assert_allclose(log_det, total, rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_that_could_answer_in_turn_leaves_each_entry_its_transform(perturb):
+    """To a MADE that answers one entry after another the transform would be one for all."""
+    kinds = [RationalQuadratic(4), CircularRationalQuadratic(4), Affine("tanh")]
+    layer = Autoregressive(MADE([8]), ByColumn(kinds), order=[2, 0, 1])
+    x = np.random.default_rng(0).normal(size=(6, 3)).astype("float32")
+    layer(x)
+    perturb(layer)
+    np.testing.assert_allclose(ops.convert_to_numpy(layer.inverse(layer(x)[0])[0]), x, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("angles", [None, [], [1], [0, 2]])
