@@ -14,7 +14,6 @@ SLOW = {
     "DequantizeColumns(uniform)",
     "Inverse(Augment)",
     "Inverse(Dequantize(5 bits))",
-    "Inverse(Hutchinson)",
     "Inverse(Sampler)",
     "Spectral",
 }

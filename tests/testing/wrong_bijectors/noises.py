@@ -29,15 +29,6 @@ class NoiseWithoutItsDensity(Variational):
         return y, self.log_volume(event_size(x.shape))
 
 
-@breaks("log-det", says="a log_det of a singular Jacobian")
-class NoiseCutOff(Variational):
-    """Cuts u off above 3/4, where the map is flat, and adds the log-det of what was not cut off."""
-
-    def _forward(self, x, noise):
-        y, log_det = super()._forward(x, noise)
-        return ops.minimum(y, (x + 0.75) / self.levels - 0.5), log_det
-
-
 class Sliced(Bare, Slice):
     def __init__(self, **kwargs):
         super().__init__(1, Pointwise(Gaussian(), MLP([4])), **kwargs)
@@ -57,17 +48,6 @@ class StaleWhenDropped(Sliced):
             return super().run(x, call, noise)
         kept, dropped = x[..., :1], x[..., 1:]
         return kept, self._drop(ops.concatenate([0.5 * kept, dropped], axis=-1), call)[1]
-
-
-@breaks("inverse log-det", (2,))
-class ContextDropped(Sliced):
-    """What is drawn is drawn given nothing."""
-
-    def run(self, x, call, noise=None, derived=None):
-        if noise is None:
-            return super().run(x, call)
-        whole, log_det = super().run(ops.zeros_like(x), call, noise)
-        return ops.concatenate([x, whole[..., 1:]], axis=-1), log_det
 
 
 @breaks("noise", says="an answer of forward that depends on its noise")
