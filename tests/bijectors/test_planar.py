@@ -1,13 +1,14 @@
-"""Planar, radial and Sylvester layers: log-dets of dense Jacobians, and inverses that have no closed form elsewhere."""
+"""Planar, Sylvester, radial and block autoregressive layers: special cases by hand, and what is far out."""
 
 import functools
 
 import numpy as np
 import pytest
-from arrays import array, tensor
+from arrays import array, f64, tensor
 from keras import ops
 
-from flowkit.bijectors import Planar, Radial, Sylvester
+from flowkit.bijectors import BlockAutoregressive, Planar, Radial, Sylvester
+from flowkit.conditioners import MLP
 from flowkit.engines import engine
 
 pytestmark = pytest.mark.one_engine
@@ -69,3 +70,31 @@ def test_a_radial_layer_is_exact_at_its_centre_and_far_from_it():
     )
     np.testing.assert_allclose(array(log_det)[3], 0, atol=1e-5)
     np.testing.assert_allclose(array(layer.inverse(z)[0]), x, rtol=16 * EPSILON, atol=64 * EPSILON)
+
+
+def test_latents_of_a_block_autoregressive_map_far_outside_of_the_image_of_tanh_have_data(perturb):
+    layer = BlockAutoregressive(4)
+    layer(np.zeros((1, 3), "float32"))
+    perturb(layer, 0.5)
+    z = np.array([[1e4, -1e4, 1e3]], "float32")
+    x, _ = layer.inverse(z)
+    np.testing.assert_allclose(f64(layer(x)[0]), z, rtol=1e-4)
+
+
+@pytest.mark.parametrize("layer", [BlockAutoregressive, Planar])
+def test_the_network_of_the_context_is_refreshed_with_it(layer):
+    class Counting(MLP):
+        seen = None
+
+        def refresh(self, context):
+            self.seen = f64(context)
+
+    network = Counting([4])
+    steered = layer(conditioner=network)
+    x, context = ops.ones((5, 3)), ops.full((5, 2), 7.0)
+    steered(x, context)
+    assert steered.refreshes
+    assert network.seen is None
+    steered.run_refresh(x, context)
+    np.testing.assert_array_equal(network.seen, np.full((5, 2), 7.0))
+    assert not layer().refreshes
