@@ -18,18 +18,20 @@ def _clause(params):
     return params["check"].clause
 
 
-# Seconds each, and unlike a case of `make test` only by a context, a weight of the series, a transform that a coupling
-# has too, or copies, which test_repeat.py compares. `make check` runs them.
+# Seconds each, and unlike a case of `make test` only by a context, an estimate of which test_residual.py and
+# test_continuous.py take the mean, a transform that a coupling has too, or copies, which test_repeat.py compares.
+# `make check` runs them.
 SLOW = {
+    "Residual(hutchinson)",
     "Residual(roulette)",
     "BlockAutoregressive(context)",
     "Sylvester(context)",
     "Continuous(rademacher)",
     "Autoregressive(mixture)",
-    "Repeat(glow step)",
     "Repeat(NormalScores)",
     "Repeat(LinearGaussian)",
     "MultiScale(place priors)",
+    "Autoregressive(places, sequence)",
 }
 
 
