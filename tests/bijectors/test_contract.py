@@ -25,7 +25,6 @@ SLOW = {
     "Residual(hutchinson)",
     "Residual(roulette)",
     "BlockAutoregressive(context)",
-    "Sylvester(context)",
     "Continuous(rademacher)",
     "Autoregressive(mixture)",
     "Repeat(NormalScores)",
