@@ -18,14 +18,12 @@ def _clause(params):
     return params["check"].clause
 
 
-# Seconds each, and unlike a case of `make test` only by a context, an estimate of which test_residual.py and
-# test_continuous.py take the mean, a transform that a coupling has too, or copies, which test_repeat.py compares.
-# `make check` runs them.
+# Seconds each, and unlike a case of `make test` only by a context, an estimate whose mean test_residual.py takes,
+# a transform that a coupling has too, or copies, which test_repeat.py compares. `make check` runs them.
 SLOW = {
     "Residual(hutchinson)",
     "Residual(roulette)",
     "BlockAutoregressive(context)",
-    "Continuous(rademacher)",
     "Autoregressive(mixture)",
     "Repeat(NormalScores)",
     "Repeat(LinearGaussian)",
