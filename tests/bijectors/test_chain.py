@@ -1,4 +1,4 @@
-"""Chain: its order, the spec it derives, the parts it refuses."""
+"""Chain: its order, the spec it derives, the parts it refuses. Inverse: the data for which its part is built."""
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from flowkit.bijectors import (
     Inverse,
     Logit,
     Permute,
+    Repeat,
     Reshape,
     Scale,
     Shift,
@@ -73,3 +74,23 @@ def test_every_part_checks_the_shapes_of_later_calls_too():
     with pytest.raises(ContractError, match=r"axis 1 to be a multiple of 2, received 5"):
         chain(np.zeros((4, 5, 4, 1), "float32"))
     assert tuple(chain(np.zeros((4, 6, 4, 1), "float32"))[0].shape) == (4, 3, 2, 4)
+
+
+@pytest.mark.one_engine
+def test_what_an_inverse_holds_is_built_for_its_own_data():
+    inner = Chain([Shift(), Squeeze()])
+    Inverse(inner)(np.ones((2, 2, 2, 8), "float32"))
+    assert tuple(inner.parts[0].shift.shape) == (2,)
+
+
+@pytest.mark.one_engine
+def test_what_an_inverse_holds_adapts_to_standard_normal_numbers():
+    x = np.random.default_rng(0).normal(5, 2, (4096, 3)).astype("float32")
+    z, _ = Inverse(Chain([Scale(2.0), ActNorm()])).adapt(x)(x)
+    np.testing.assert_allclose(f64(z), x, rtol=0.2, atol=0.5)  # what it is given is scaled, and scaled back
+
+
+@pytest.mark.one_engine
+def test_copies_of_an_inverse_adapt():
+    layer = Repeat(Inverse(ActNorm()), 2)
+    assert layer.adapt(np.ones((8, 3), "float32")).adapted

@@ -1,12 +1,10 @@
-"""What a layer derives from its weights is what its hooks receive, and never outlives a change of the weights."""
+"""What a layer derives from its weights never outlives a change of the weights."""
 
 import keras
 import numpy as np
 import pytest
-from keras import ops
 
 from flowkit import zoo
-from flowkit.bijectors import Scale
 
 pytestmark = pytest.mark.two_engines
 
@@ -15,34 +13,12 @@ def data(*shape):
     return np.random.default_rng(0).normal(size=shape).astype("float32")
 
 
-def test_hooks_that_declare_no_derived_receive_none(perturb):
-    class Older(Scale):
-        """A hook of its own that takes no `derived`."""
-
-        def _forward(self, x):
-            return super()._forward(x)
-
-    layer = perturb(Older(0.5))
-    assert Older.takes_derived == (False, True)
-    x = data(5, 3)
-    z, log_det = layer(x)
-    back, back_log_det = layer.inverse(z)
-    np.testing.assert_allclose(ops.convert_to_numpy(back), x, atol=1e-5)
-    np.testing.assert_allclose(ops.convert_to_numpy(log_det), -ops.convert_to_numpy(back_log_det), rtol=1e-5)
-
-
 ROADS = {}
 
 
 def road(function):
     ROADS[function.__name__] = function
     return function
-
-
-@road
-def assign(flow, other, folder):
-    for weight, value in zip(flow.weights, other.get_weights(), strict=True):
-        weight.assign(value)
 
 
 @road

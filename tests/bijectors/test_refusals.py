@@ -18,7 +18,6 @@ from flowkit.bijectors import (
     Inverse,
     LinearGaussian,
     Logit,
-    LULinear,
     MultiScale,
     NormalScores,
     OnColumns,
@@ -37,7 +36,7 @@ from flowkit.bijectors import (
     Sylvester,
     Unconstrain,
 )
-from flowkit.conditioners import MADE, MLP, AngularMADE, AngularMLP, Field, LipschitzMLP, ResidualMADE
+from flowkit.conditioners import MADE, MLP, AngularMADE, AngularMLP, Field, LipschitzMLP
 from flowkit.contract import Bijector, Domain
 from flowkit.surjections import Augment
 from flowkit.transforms import Affine, ByColumn, CircularRationalQuadratic, RationalQuadratic, Transform
@@ -112,7 +111,6 @@ BAD = [
         "Squeeze 'second'.*axis 1 to be a multiple of 2, received 3",
     ),
     (lambda: Squeeze().inverse(ones(1, 2, 2, 6)), r"c a multiple of 4, received shape \(1, 2, 2, 6\)"),
-    (called(built(Inverse(Squeeze()), 4, 4, 4), 2, 4, 4, 6), r"c a multiple of 4, received shape"),
     (lambda: built(Inverse(Squeeze()), 4, 4, 4).inverse(ones(4, 5, 4, 1)), "a multiple of 2, received 5"),
     (called(Reshape((10,)), 2, 3, 4), r"an event of 10 entries to make \(10,\) of, received \(3, 4\)"),
     (lambda: Flatten().inverse(ones(2, 12)), "a first call on data, or source="),
@@ -170,17 +168,11 @@ BAD = [
     # networks
     (lambda: built(Coupling(keras.layers.Dense(5)), 7), r"Dense to return 6 channels.*\(None, 5\)"),
     (called(Coupling(MLP([8])), 2, 4, 4, 1), "one to keep and one to change"),
-    (lambda: Coupling(MLP([8]), split="rows"), "Coupling's split: got 'rows', expected one of "),
     (lambda: Coupling(MLP([8]), split=[True, True]), "or a boolean mask of the event"),
-    (
-        lambda: Coupling(MLP([8]), "linear"),
-        "got 'linear', expected one of 'affine', 'additive', or a Transform ",
-    ),
     (
         lambda: Coupling(MLP([8]), Affine),
         r"transform: got <class .*, expected a flowkit.transforms.Transform",
     ),
-    (lambda: Coupling(MADE([8]), Log()), r"onto itself.*Log\(\), from Domain.POSITIVE onto Domain.REAL"),
     (
         lambda: Autoregressive(MADE([8]), Log()),
         r"onto itself.*Log\(\), from Domain.POSITIVE onto Domain.REAL",
@@ -205,8 +197,6 @@ BAD = [
         lambda: MADE([2], degrees=[[2, 1]]),
         r"degrees: got .*, expected lists that never fall, of the lengths \[2\]",
     ),
-    (lambda: ResidualMADE(4, features=8).build((None, 8)), "each of 8 entries hears all .*at least 8 wide"),
-    (lambda: ResidualMADE(3, degrees=[1, 2]), r"degrees: got \[1, 2\], expected lists that never fall"),
     (
         called(Pointwise("affine", MLP([4])), 6, 1, context=np.zeros(6, "int32")),
         r"expected vectors \(batch, k\).*received shape \(6,\).*one_hot",
@@ -230,12 +220,7 @@ BAD = [
         "one vector for each sample",
     ),
     (lambda: Planar(3), "Planar's conditioner: got 3, expected a Conditioner or a Keras layer"),
-    (lambda: Planar(MLP([8], context="optional")), "received one with context='optional'"),
     (lambda: Residual(MLP([8])), "an attribute `lipschitz` between 0 and 1, received MLP.*LipschitzMLP"),
-    (
-        lambda: Residual(LipschitzMLP([8]), trace="all"),
-        "Residual's trace: got 'all', expected one of 'exact', 'h",
-    ),
     (lambda: Residual(LipschitzMLP([8]), terms=3), "terms: got 3, expected None for trace='exact'"),
     # fields
     (
@@ -256,10 +241,6 @@ BAD = [
         r"velocity's t: got 1\.5, expected times from 0",
     ),
     (
-        lambda: Continuous(Field([8]), "diffrax"),
-        "got 'diffrax', expected one of 'euler', 'midpoint', 'rk4', 'dop",
-    ),
-    (
         lambda: Continuous(Field([8]), guidance=1),
         "guidance: got 1.0, expected 0 for a field with context='none'",
     ),
@@ -273,19 +254,12 @@ BAD = [
         "parts without noise, for backprop='rec",
     ),
     (
-        lambda: Chain([], backprop="checkpoint"),
-        "Chain's backprop: got 'checkpoint', expected one of 'stored', 'rec",
-    ),
-    (
         lambda: Chain([Inverse(Inverse(Autoregressive(MADE([4]))))], backprop="reversible"),
         "inverses in closed form.*backprop='recompute'",
     ),
-    *(
-        (
-            lambda mode=mode: built(Chain([Coupling(dropping())], backprop=mode), 4),
-            "draws random numbers.*backprop='stored'",
-        )
-        for mode in ("recompute", "reversible")
+    (
+        lambda: built(Chain([Coupling(dropping())], backprop="recompute"), 4),
+        "draws random numbers.*backprop='stored'",
     ),
     # columns and contexts
     *(
@@ -298,11 +272,6 @@ BAD = [
         for shape in ((6,), (6, 3), (6, 2, 1))
     ),
     (lambda: built(Pointwise(two()), 3), "2 columns, one for each transform of its ByColumn, received 3.$"),
-    (lambda: built(Autoregressive(MADE([8]), two()), 3), "expected 2 columns, .* received 3.$"),
-    (
-        lambda: built(Coupling(MLP([8]), two(), split=[True, False, True]), 3),
-        "expected 2 columns, .* received 3.$",
-    ),
     (lambda: built(Coupling(MLP([8]), two()), 3), "expected 2 columns, .* received 1. .* a mask as split"),
     (
         lambda: built(Coupling(MLP([8]), two(), swap=True), 3),
@@ -314,8 +283,6 @@ BAD = [
     ),
     (lambda: built(Coupling(AngularMLP([8], angles=[2])), 3), "0 to 1, for 2 columns, .* are kept alone"),
     # words and numbers
-    (lambda: Permute("random"), "order: got 'random', expected one of 'reverse', 'shuffle'"),
-    (lambda: LULinear(init="lu"), "LULinear's init: got 'lu', expected one of 'identity', 'random'"),
     (lambda: HouseholderRotation(3), "reflections: got 3, expected an even number"),
     (lambda: Reshape(4), "the sizes of an event"),
     *(

@@ -39,14 +39,12 @@ pytestmark = pytest.mark.two_engines
 IMAGE, VECTOR = (4, 4, 2), (3,)
 BLOCKS = {
     "glow step": (lambda: Chain([ActNorm(), Conv1x1(), Coupling(ConvNet(4), Affine("tanh"))]), IMAGE),
-    "plain matrix": (lambda: Conv1x1(lu=False), IMAGE),
     "table": (lambda: Chain([Permute("shuffle"), LULinear(bias=True), Coupling(MLP([6]))]), VECTOR),
     "autoregressive": (lambda: Autoregressive(MADE([8])), VECTOR),
     "inverse": (lambda: Inverse(Autoregressive(MADE([8]), order="reversed")), VECTOR),
     "reads its weights when it runs": (lambda: Planar(), VECTOR),
     "repeat in a repeat": (lambda: Chain([Shift(), Repeat(Chain([Scale(), ActNorm()]), 2)]), VECTOR),
     "a network of Keras": (lambda: Coupling(keras.layers.Dense(2), "additive"), (4,)),
-    "exact trace": (lambda: Residual(LipschitzMLP([8])), VECTOR),
     "noise": (lambda: Residual(LipschitzMLP([8]), trace="hutchinson", terms=2), VECTOR),
     "context": (lambda: Coupling(MLP([4], context="required")), VECTOR),
 }

@@ -6,7 +6,9 @@ import pytest
 from keras import ops
 
 from flowkit.conditioners import MADE, ResidualMADE, ResidualMLP
+from flowkit.conditioners.context import ContextBias
 from flowkit.conditioners.mlp import Dense
+from flowkit.conditioners.scaled import ScaledDense
 from flowkit.engines import engine
 
 EPSILON = np.finfo("float32").eps
@@ -35,12 +37,21 @@ def test_it_has_the_values_of_kerass_layer(perturb, shape):
     same(layer.call(ops.convert_to_tensor(x)), own, 16)
 
 
-def test_it_keeps_float64(perturb):
+@pytest.mark.parametrize("make", [Dense, ScaledDense, ContextBias])
+def test_dense_layers_keep_float64(make, perturb):
+    x = np.random.default_rng(0).normal(size=(4, 3))
     with engine.float64():
-        layer, x = dense(perturb), numbers(7, 5).astype("float64")
-        kernel, bias = (ops.convert_to_numpy(w) for w in layer.weights)
-        answer = ops.convert_to_numpy(layer.call(ops.convert_to_tensor(x)))
-    np.testing.assert_allclose(answer, x @ kernel + bias, rtol=0, atol=1e-14)
+        layer = make(5)
+        layer.build(x.shape)
+        perturb(layer)
+        given = ops.convert_to_tensor(x, dtype="float64")
+        y = ops.convert_to_numpy(layer(given, rank=2) if make is ContextBias else layer(given))
+    kernel, bias, logs = (
+        ops.convert_to_numpy(w)
+        for w in (*layer.weights, *(np.zeros(5) for _ in range(3 - len(layer.weights))))
+    )
+    expected = (x @ kernel + bias) * np.exp(3 * logs)
+    np.testing.assert_allclose(y, expected, rtol=64 * np.finfo("float64").eps)
 
 
 def test_low_rank_weights_count(perturb):

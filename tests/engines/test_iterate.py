@@ -1,6 +1,7 @@
-"""Loops that end early."""
+"""Loops that end early, and loops that fill up rows step by step, also those of steps that have none."""
 
 import numpy as np
+import pytest
 from arrays import array
 from keras import ops
 
@@ -34,3 +35,18 @@ def test_each_entry_goes_on_as_long_as_it_must_and_at_most_the_times_asked():
     np.testing.assert_array_equal(halved(x), [[0.5, 0.75], [0, 4]])
     x = ops.convert_to_tensor(np.array([2.0**30], "float32"))
     np.testing.assert_array_equal(halved(x), [[2.0**10], [20]])
+
+
+@pytest.mark.parametrize("ends", [[2, 4, 6], [0, 3, 4, 4, 7]])
+def test_a_loop_fills_up_what_it_reads(ends):
+    rows = engine.StepWindows(ends)
+    given = np.arange(2.0 * ends[-1]).reshape(-1, 2).astype("float32")
+    padded = ops.convert_to_tensor(np.concatenate([np.zeros((rows.padding, 2), "float32"), given]))
+    cut = rows.cut(padded)
+
+    def step(state):
+        k, x = state
+        return k + 1, rows.written(x, k, 2 * rows.at(cut, k))
+
+    _, found = engine.iterate(step, len(ends), (0, ops.zeros_like(padded)))
+    np.testing.assert_array_equal(array(found)[rows.padding :], 2 * given)

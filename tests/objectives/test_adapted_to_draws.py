@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from arrays import array
 from keras import ops
 
 from flowkit import Flow
@@ -20,10 +21,6 @@ from flowkit.distributions import Normal
 from flowkit.objectives import ReverseKL
 
 
-def numpy(tensor):
-    return ops.convert_to_numpy(ops.stop_gradient(tensor))
-
-
 def standard_normal(x):
     return -0.5 * ops.sum(ops.reshape(ops.square(x), (ops.shape(x)[0], -1)), axis=-1)
 
@@ -33,7 +30,7 @@ class Watched(ActNorm):
 
     def _adapt(self, x):
         super()._adapt(x)
-        self.left = numpy(self(x)[0])
+        self.left = array(self(x)[0])
 
 
 def layers(flow):
@@ -45,7 +42,7 @@ def off_start(flow, seed=0):
     rng = np.random.default_rng(seed)
     for weight in flow.trainable_variables:
         if not any(weight is own for layer in layers(flow) for own in layer.weights):
-            weight.assign(numpy(weight) + rng.normal(0, 0.3, tuple(weight.shape)).astype("float32"))
+            weight.assign(array(weight) + rng.normal(0, 0.3, tuple(weight.shape)).astype("float32"))
     return flow
 
 
@@ -85,7 +82,7 @@ def test_fit_adapts_to_draws_and_never_again():
     flow.compile(keras.optimizers.SGD(0.0), loss=ReverseKL(standard_normal))
     off_start(flow)
     flow.fit(steps_per_epoch=1, batch_size=4, verbose=0)
-    first = [numpy(w) for layer in layers(flow) for w in layer.weights]
+    first = [array(w) for layer in layers(flow) for w in layer.weights]
     flow.fit(steps_per_epoch=1, batch_size=4, verbose=0)
-    for one, other in zip(first, (numpy(w) for layer in layers(flow) for w in layer.weights), strict=True):
+    for one, other in zip(first, (array(w) for layer in layers(flow) for w in layer.weights), strict=True):
         np.testing.assert_array_equal(one, other)

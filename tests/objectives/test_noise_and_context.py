@@ -5,20 +5,17 @@ import math
 import keras
 import numpy as np
 import pytest
+from arrays import f64
 from keras import ops
 
-from flowkit import BijectorSpec, Flow
+from flowkit import Bijector, BijectorSpec, Flow
 from flowkit.bijectors import ActNorm, Chain, Coupling, Pointwise, Scale, Shift
 from flowkit.conditioners import MLP
 from flowkit.contract.adaptation import adapted_flag, is_adapted
 from flowkit.distributions import Normal
-from flowkit.objectives import MaximumLikelihood, ReverseKL
+from flowkit.objectives import FlowMatching, MaximumLikelihood, ReverseKL
 from flowkit.surjections import Augment, Slice
 from flowkit.transforms import Gaussian
-
-
-def numpy(tensor):
-    return ops.convert_to_numpy(ops.stop_gradient(tensor)).astype("float64")
 
 
 def rows(*shape, seed=0):
@@ -41,14 +38,14 @@ def test_draws_are_given_their_noise_and_log_q_is_their_density(perturb):
     flow.build((None, 3))
     perturb(flow)
     x, log_q = flow.draw(200, seed=0)
-    np.testing.assert_allclose(flow.log_prob(numpy(x)), numpy(log_q), rtol=1e-4, atol=1e-5)
-    np.testing.assert_array_equal(numpy(flow.draw(200, seed=0)[0]), numpy(x))
+    np.testing.assert_allclose(flow.log_prob(f64(x)), f64(log_q), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(f64(flow.draw(200, seed=0)[0]), f64(x))
     plain = Flow(Slice(1))
     plain.build((None, 2))
-    x = numpy(plain.draw(2000, seed=0)[0])
+    x = f64(plain.draw(2000, seed=0)[0])
     # The noise is not the latents once more.
     assert abs(np.corrcoef(x[:, 0], x[:, 1])[0, 1]) < 5 / math.sqrt(2000)
-    assert not np.array_equal(numpy(plain.draw(5)[0]), numpy(plain.draw(5)[0]))
+    assert not np.array_equal(f64(plain.draw(5)[0]), f64(plain.draw(5)[0]))
 
 
 @keras.saving.register_keras_serializable("flowkit-tests")
@@ -88,9 +85,9 @@ def test_a_flow_with_noise_learns_a_density(parts, stick, spread):
     flow = Flow(Chain([Scale(-math.log(2.0)), *parts()]))
     flow.build((None, 2))
     loss = ReverseKL(log_density, stick_the_landing=stick)
-    flow.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.05, 300)), loss=loss)
-    flow.fit(steps_per_epoch=300, batch_size=64, verbose=0)
-    drawn = numpy(loss(flow, ops.zeros((4000, 0)), None))
+    flow.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 150)), loss=loss)
+    flow.fit(steps_per_epoch=150, batch_size=64, verbose=0)
+    drawn = f64(loss(flow, ops.zeros((4000, 0)), None))
     assert abs(drawn.mean() + math.log(8 * math.pi)) < 0.02
     assert drawn.std() < spread
 
@@ -101,8 +98,8 @@ def test_the_loss_of_a_bound_is_above_the_divergence(perturb):
     flow.build((None, 1))
     perturb(flow, scale=0.3)
     x, log_q = flow.draw(2000, seed=0)
-    exact = -flow.bits_per_dim(numpy(x), samples=400) * math.log(2)
-    above = numpy(log_q) - exact
+    exact = -flow.bits_per_dim(f64(x), samples=400) * math.log(2)
+    above = f64(log_q) - exact
     assert above.mean() > 5 * above.std() / math.sqrt(2000)
 
 
@@ -115,7 +112,7 @@ def test_layers_behind_noise_are_adapted_to_draws():
     flow.build((None, 3))
     assert flow.adapt().bijector.adapted
     # What reaches the first one has the deviation that its draws have got from the scales around it.
-    np.testing.assert_allclose(numpy(first.logs)[:2] * first.factor, 1, atol=0.2)
+    np.testing.assert_allclose(f64(first.logs)[:2] * first.factor, 1, atol=0.2)
 
 
 @keras.saving.register_keras_serializable("flowkit-tests")
@@ -151,7 +148,7 @@ def test_the_embedding_is_adapted_where_there_are_no_data():
     flow, context = conditional(), rows(50, 3) + 5
     flow.adapt(context=context)
     assert is_adapted(flow)
-    np.testing.assert_allclose(numpy(flow.embedding.mean), context.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(f64(flow.embedding.mean), context.mean(0), rtol=1e-5)
 
 
 @pytest.mark.one_engine
@@ -179,11 +176,56 @@ def test_the_target_is_given_the_context_as_it_is():
     flow = Flow(Coupling(MLP([8], context="required")), Normal(conditioner=MLP([16])), embedding=dense)
     flow.build({"x": (None, 2), "context": (None, 3)})
     flow.compile(
-        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.02, 300)),
+        keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.04, 150)),
         loss=ReverseKL(lambda x, context: standard_normal(x - context[:, :2])),
     )
-    context, before = rows(64, 3), numpy(dense.kernel)
-    flow.fit(context=context, epochs=300, batch_size=64, verbose=0)
-    assert np.abs(numpy(dense.kernel) - before).max() > 0.01
+    context, before = rows(64, 3), f64(dense.kernel)
+    flow.fit(context=context, epochs=150, batch_size=64, verbose=0)
+    assert np.abs(f64(dense.kernel) - before).max() > 0.01
     x = flow.sample(500, context=context[:5], seed=0)
     np.testing.assert_allclose(x.mean(0), context[:5, :2], atol=0.3)
+
+
+# What is refreshed
+
+
+@keras.saving.register_keras_serializable("flowkit-tests")
+class CountsSteps(Bijector):
+    """z = x, with a velocity; counts how often it is refreshed, and keeps the mean that it saw."""
+
+    def build(self, x_shape):
+        self.steps = self.add_weight(shape=(), initializer="zeros", name="steps", trainable=False)
+        self.seen = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="seen", trainable=False)
+        self.rate = self.add_weight(shape=(x_shape[-1],), initializer="zeros", name="rate")
+
+    def _forward(self, x):
+        return x + 0.0 * self.rate, 0.0
+
+    def _inverse(self, z):
+        return z + 0.0 * self.rate, 0.0
+
+    def velocity(self, x, t, context=None):
+        return x * self.rate
+
+    def _refresh(self, x):
+        self.steps.assign(self.steps + 1)
+        self.seen.assign(ops.mean(x, axis=0))
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [MaximumLikelihood(), FlowMatching(), ReverseKL(standard_normal), ReverseKL(standard_normal, False)],
+)
+def test_a_step_refreshes_once_on_data_or_on_draws(loss):
+    flow = Flow(CountsSteps(), Normal(learn=True))
+    flow.build((None, 2))
+    flow.base.raw.assign(np.float32([[7, 7], [0, 0]]))
+    flow.compile(keras.optimizers.SGD(0.0), loss=loss)
+    x = np.random.default_rng(0).normal(5, 1, (64, 2)).astype("float32")
+    given = {"x": x, "epochs": 3} if loss.needs_data else {"steps_per_epoch": 6}
+    flow.fit(**given, batch_size=32, shuffle=False, verbose=0)
+    assert float(f64(flow.bijector.steps)) == 6
+    if loss.needs_data:
+        np.testing.assert_allclose(f64(flow.bijector.seen), x[32:].mean(0), atol=1e-5)
+    else:
+        np.testing.assert_allclose(f64(flow.bijector.seen), 7, atol=5 / math.sqrt(32))

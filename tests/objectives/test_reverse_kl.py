@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from arrays import f64
 from keras import ops
 
 from flowkit import Flow
@@ -12,16 +13,12 @@ from flowkit.engines import engine
 from flowkit.objectives import ReverseKL
 
 
-def numpy(tensor):
-    return ops.convert_to_numpy(ops.stop_gradient(tensor)).astype("float64")
-
-
 @pytest.mark.one_engine
 def test_rows_of_a_context_are_dealt_out_all_of_them_before_one_comes_again():
     dealt = []
 
     def watched(x, context):
-        dealt.append(numpy(context)[:, 0].astype(int))
+        dealt.append(f64(context)[:, 0].astype(int))
         return -ops.sum(ops.square(x), axis=-1)
 
     flow = Flow(Coupling(MLP([4], context="required")))
@@ -39,9 +36,9 @@ def test_the_normalised_normal_is_reached_and_its_loss_is_minus_the_log_of_its_i
     flow = Flow(Chain([Scale(), Shift()]))
     flow.build((None, 1))
     target = ReverseKL(lambda x: -0.5 * ops.sum(ops.square((x - 2.0) / 3.0), axis=-1))
-    flow.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.1, 300)), loss=target)
-    flow.fit(steps_per_epoch=300, batch_size=64, verbose=0)
-    loss = numpy(target(flow, ops.zeros((1000, 0)), None))
+    flow.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(0.2, 150)), loss=target)
+    flow.fit(steps_per_epoch=150, batch_size=64, verbose=0)
+    loss = f64(target(flow, ops.zeros((1000, 0)), None))
     np.testing.assert_allclose(loss, -np.log(3 * np.sqrt(2 * np.pi)), atol=0.01)
 
 
@@ -56,8 +53,8 @@ def gradients_of(objective, flow, start, rows=256):
         with keras.StatelessScope(state_mapping=[*own, (flow.sampler.state, start)]):
             return ops.mean(objective(flow, ops.zeros((rows, 1)), None))
 
-    value, gradients = engine.gradients(mean, [numpy(w) for w in flow.trainable_variables])
-    return float(numpy(value)), np.concatenate([numpy(g).ravel() for g in gradients])
+    value, gradients = engine.gradients(mean, [f64(w) for w in flow.trainable_variables])
+    return float(f64(value)), np.concatenate([f64(g).ravel() for g in gradients])
 
 
 def moved():
@@ -75,7 +72,7 @@ def wide(x):
 @pytest.mark.parametrize("alpha", [0.0, 0.5])
 def test_the_loss_is_the_bound_of_its_order(alpha):
     flow = moved()
-    start = numpy(flow.sampler.state).astype("uint32")
+    start = f64(flow.sampler.state).astype("uint32")
     losses = -losses_of(ReverseKL(wide), flow, start)
     bound = np.log(np.mean(np.exp((1 - alpha) * losses))) / (1 - alpha)
     for stick in (True, False):
@@ -85,10 +82,10 @@ def test_the_loss_is_the_bound_of_its_order(alpha):
 
 def losses_of(objective, flow, start):
     with keras.StatelessScope(state_mapping=[(flow.sampler.state, start)]):
-        return numpy(objective(flow, ops.zeros((256, 1)), None))
+        return f64(objective(flow, ops.zeros((256, 1)), None))
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0, 2.0])
 def test_both_gradients_of_an_order_agree_in_the_mean(alpha):
     """The plain gradient is that of the loss by automatic differentiation; the other leaves out a part of mean 0."""
     flow, both = moved(), []
@@ -103,11 +100,11 @@ def test_both_gradients_of_an_order_agree_in_the_mean(alpha):
 def test_the_gradient_of_an_order_is_that_of_its_loss():
     """By finite differences, with the same draws: Renyi's bound without sticking the landing."""
     flow = moved()
-    start = numpy(flow.sampler.state).astype("uint32")
+    start = f64(flow.sampler.state).astype("uint32")
     objective = ReverseKL(wide, False, alpha=0.5)
     _, gradient = gradients_of(objective, flow, start)
     for i, weight in enumerate(flow.trainable_variables):
-        middle, ends = numpy(weight), []
+        middle, ends = f64(weight), []
         for step in (0.01, -0.01):
             weight.assign(middle + step)
             ends.append(gradients_of(objective, flow, start)[0])
@@ -121,18 +118,18 @@ def test_an_annealed_density_grows_to_itself():
 
     class Watched(ReverseKL):
         def __call__(self, flow, x, context):
-            seen.append(float(numpy(x)[0, 0]))
+            seen.append(float(f64(x)[0, 0]))
             return super().__call__(flow, x, context)
 
     flow = moved()
     flow.compile("sgd", loss=Watched(wide, anneal=0.5), run_eagerly=True)
     flow.fit(steps_per_epoch=4, epochs=2, batch_size=8, verbose=0)
     np.testing.assert_allclose(seen, np.arange(8) / 8)
-    rows, start = ops.ones((64, 1)), numpy(flow.sampler.state).astype("uint32")
+    rows, start = ops.ones((64, 1)), f64(flow.sampler.state).astype("uint32")
     losses = {}
     for done, anneal in ((0.0, 0.5), (0.25, 0.5), (0.5, 0.5), (1.0, 0.5), (0.0, 0.0)):
         with keras.StatelessScope(state_mapping=[(flow.sampler.state, start)]):
-            losses[done, anneal] = numpy(ReverseKL(wide, anneal=anneal)(flow, done * rows, None))
+            losses[done, anneal] = f64(ReverseKL(wide, anneal=anneal)(flow, done * rows, None))
     plain = losses[0.0, 0.0]
     for done in (0.5, 1.0):
         np.testing.assert_allclose(losses[done, 0.5], plain, rtol=1e-6)

@@ -1,7 +1,5 @@
 """What an objective cannot train gets one error that says what was expected, when it is compiled or fitted."""
 
-import math
-
 import numpy as np
 import pytest
 from keras import ops
@@ -77,7 +75,6 @@ BAD = [
         lambda: compiled(FlowMatching(pairs="optimal"), continuous("required")),
         "pairs: got 'optimal', expected 'independent' for a flow with a context",
     ),
-    (lambda: FlowMatching("curved"), "FlowMatching's path: got 'curved', expected one of 'linear', 'cosine'"),
     (lambda: compiled(reverse(), base=Mixture(2)), "got a Mixture as base, expected one whose draws"),
     (lambda: compiled(reverse(), dequantize=Dequantize()), "got a flow with dequantize"),
     (lambda: compiled(reverse(), Whole()), "expected one of continuous data"),
@@ -93,8 +90,6 @@ BAD = [
         lambda: fitted(ReverseKL(lambda x: -ops.square(x[:, :1])), steps_per_epoch=1),
         r"log_density: got shape \((256|None), 1\), expected \((256|None),\)",
     ),
-    (lambda: reverse(alpha=math.inf), "alpha"),
-    (lambda: reverse(anneal=1.0), "anneal"),
     (
         lambda: fitted(
             ReverseKL(lambda x, c: standard_normal(x), alpha=0.5),
@@ -103,6 +98,7 @@ BAD = [
         ),
         "alpha=0.5 with a context, expected 1",
     ),
+    (lambda: reverse(anneal=1.0), "anneal"),
     (lambda: fitted(Mean(), X, batch_size=64), r"Mean: got shape \(\), expected \((64|None),\)"),
     # data
     (lambda: fitted(MaximumLikelihood(), steps_per_epoch=3), "got no data, expected an array"),
@@ -112,10 +108,6 @@ BAD = [
         "train_on_batch: got ndarray, expected no data for ReverseKL",
     ),
     (lambda: fitted(reverse()), "fit: got no steps_per_epoch=, expected one for ReverseKL"),
-    (
-        lambda: fitted(reverse(), steps_per_epoch=1, batch_size=0),
-        "batch_size: got 0, expected a whole number",
-    ),
     (lambda: fitted(reverse(), flow=Flow(Shift()), steps_per_epoch=1), r"Call .build\(\(None, d\)\)"),
     # draws
     (lambda: Flow(Shift()).draw(3), r"Call .build\(\(None, d\)\)"),

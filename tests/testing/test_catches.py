@@ -7,7 +7,7 @@ from flowkit.testing.clauses import CLAUSES
 from tests.testing.wrong_bijectors import WRONG
 
 # A second or two of a compiler each, or many solved equations: others of their clauses take less.
-LONG = {"CountsByAValue", "EstimatedAtTheLatent", "PythonNumber"}
+LONG = {"CountsByAValue", "DivergenceAtTheWrongPoint", "EstimatedAtTheLatent", "PythonNumber"}
 MARKED = [pytest.param(one, marks=pytest.mark.long if str(one) in LONG else ()) for one in WRONG]
 
 

@@ -32,11 +32,14 @@ QUICK = {"event_shapes": [(2,)], "examples": 4}
 
 @pytest.mark.two_engines
 def test_a_report_names_every_clause_and_is_true_where_all_is_kept():
-    layer = Scale()
-    report = check_bijector(layer, **QUICK)
+    """Also where warnings are errors, which break no promise."""
+    layer = ActNorm()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = check_bijector(layer, **QUICK)
     assert report
     assert [result.clause for result in report.results] == list(CLAUSES)
-    assert "Scale 'scale" in str(report)
+    assert "ActNorm 'act_norm" in str(report)
     assert json.loads(json.dumps(report.as_dict()))["kept"] is True
     assert not layer.built  # copies were checked
 
@@ -170,15 +173,10 @@ def test_an_error_is_reported_once_with_its_line(make):
     assert [result.verdict for result in report.results] == ["waived", "broken"]
 
 
-def test_warnings_that_are_errors_break_no_promise():
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert check_bijector(ActNorm, **QUICK)
-
-
 @pytest.mark.two_engines
 def test_an_error_in_one_direction_hides_no_other_promise():
-    report = check_bijector(things.SlipInInverse, raises=False, **QUICK)
+    clauses = [name for name in CLAUSES if name != "compiled"]
+    report = check_bijector(things.SlipInInverse, raises=False, clauses=clauses, **QUICK)
     assert report["codomain"].verdict == "kept"
     assert [result.clause for result in report.broken] == ["log-det shape", "log-det"]
 

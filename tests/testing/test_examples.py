@@ -1,33 +1,7 @@
 """Points of domains, and event shapes."""
 
-import hypothesis
-import hypothesis.strategies as st
-import numpy as np
-import pytest
-from keras import ops
-
 from flowkit.contract import BijectorSpec, Domain
 from flowkit.testing.examples import evenly, event_shapes
-from flowkit.testing.inputs import points_of
-
-DOMAINS = [
-    Domain.REAL,
-    Domain.POSITIVE,
-    Domain.UNIT_INTERVAL,
-    Domain.interval(-3, 2),
-    Domain.CIRCLE,
-    Domain.SIMPLEX,
-    Domain.each(Domain.REAL, Domain.CIRCLE, Domain.circle(0, 24)),
-]
-
-
-@pytest.mark.parametrize("domain", DOMAINS, ids=str)
-@hypothesis.settings(deadline=None, derandomize=True, database=None, max_examples=20)
-@hypothesis.given(st.lists(st.floats(-8, 8, width=32), min_size=6, max_size=6))
-def test_points_lie_in_their_domain(domain, numbers):
-    x = points_of(domain, np.reshape(numbers, (2, 3))).astype("float32")
-    assert x.shape == (2, 3)
-    assert domain.contains(ops.convert_to_tensor(x))
 
 
 def test_event_shapes_fit_the_spec():

@@ -17,7 +17,7 @@ from flowkit.testing.trial import Trial
 from tests.testing.awkward_bijectors import AWKWARD, Float32Inside
 
 # Log-dets that do not change with the input, so that no gradient can be compared; or too flat, or too bent, to tell.
-FLAT = "LeakyReLU Negative Interval Rotation Hyperbolic ManyTerms Conditional OtherNames Steep Flat"
+FLAT = "Hyperbolic ManyTerms Conditional OtherNames Steep Flat"
 FLAT += " FarShift WithArgument PartAsDefault ThereAndBack Float32Inside DeepCouplings"
 # What half precision, float32 or a solver rounds away is as large as the answer.
 LOST = "FarShift ThereAndBack Bisected"
@@ -97,4 +97,4 @@ def test_points_that_miss_a_peak_verify_nothing():
     """Twelve entries, each with nearly all its mass within a millionth of a bound."""
     layers = [SoftBounds([(-2.0, 3.0)] * 3, softness=0.1), Absolute(), Unconstrain([(0.0, None)] * 3)]
     with pytest.raises(ContractError, match="peak that few points hit"):
-        check_bijector(Chain(layers), event_shapes=[(2, 2, 3)], clauses=["log-det"])
+        check_bijector(Chain(layers), event_shapes=[(2, 2, 3)], clauses=["log-det"], examples=4)

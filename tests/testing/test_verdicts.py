@@ -52,7 +52,8 @@ class Adds(Bijector):
     ],
 )
 def test_a_layer_without_an_inverse_is_told_once_and_the_rest_is_judged(make, says):
-    report = check_bijector(make, **QUICK)
+    clauses = [name for name in CLAUSES if name != "compiled"]
+    report = check_bijector(make, clauses=clauses, **QUICK)
     assert not report.broken, report
     for result in report.results:
         if result.clause in NEEDS_INVERSE:

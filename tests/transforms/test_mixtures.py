@@ -89,7 +89,7 @@ def test_units_that_start_apart_are_told_apart(mixture):
             return ops.mean(0.5 * y * y - log_slope)
 
         raw = ops.zeros((1, transform.parameters, 1))
-        for _ in range(200):
+        for _ in range(120):
             value, (gradient,) = engine.gradients(loss, [raw])
             raw = ops.convert_to_tensor(array(raw) - 0.1 * array(gradient))
         return float(array(value))

@@ -142,15 +142,8 @@ def test_the_bracket_holds_the_root(transform, scale):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Affine("exp"), "scale: got 'exp', expected one of 'sigmoid', 'sigmoid2', 'tanh'"),
         (lambda: Affine("tanh", min_scale=0.1), "got 0.1, expected 0 for scale='tanh'"),
         (lambda: Affine("sigmoid", bound=3.0), "bound: got 3.0, expected 2.0 for scale='sigmoid'"),
-        (lambda: Affine(order="shift"), "Affine's order: got 'shift', expected one of"),
-        (lambda: ScaleShift("exp"), "scale: got 'exp', expected one of 'softclip', 'softplus', 'sigmoid'"),
-        (
-            lambda: RationalQuadratic(tails="circular"),
-            "tails: got 'circular', expected one of 'linear', 'affine'",
-        ),
         (lambda: QuadraticSpline(1000), "bins: got 1000, expected a whole number from 2 to 999"),
         (lambda: Bernstein(65), "degree: got 65, expected a whole number from 1 to 64"),
         (lambda: SumOfSquares(degree=33), "degree: got 33, expected a whole number from 1 to 32"),
@@ -168,17 +161,3 @@ def test_the_bracket_holds_the_root(transform, scale):
 def test_what_it_cannot_be_is_refused(make, message):
     with pytest.raises((ValueError, NotImplementedError), match=message):
         make()
-
-
-def test_a_spline_far_from_its_start_keeps_its_digits():
-    """Where the usual quadratic formula cancels: discriminants below 0, and errors of a twentieth."""
-    spline = RationalQuadratic()
-    x, h = drawn(spline, 6.0, shape=(4000, 2), dtype="float32")
-    x = ops.clip(x, -4.9, 4.9)
-    prepared = spline.prepare(h)
-    y, _ = spline.forward(x, *prepared)
-    back, log_slope = spline.inverse(y, *prepared)
-    assert np.isfinite(ops.convert_to_numpy(log_slope)).all()
-    again, _ = spline.forward(back, *prepared)
-    # x itself is lost in a bin that is flat; its image is not.
-    np.testing.assert_allclose(ops.convert_to_numpy(again), ops.convert_to_numpy(y), atol=2e-4)

@@ -49,12 +49,6 @@ class NotAskedFor(Conditional):
         return 0.0 if context is None else super()._shift(context)
 
 
-@breaks("round trip")
-class NegatedInTheInverse(Conditional):
-    def _inverse(self, z, context):
-        return z + self._shift(context), 0.0
-
-
 @breaks("batch independence")
 class FirstContextForAll(Conditional):
     def _shift(self, context):
@@ -77,18 +71,6 @@ class DroppedInACoupling(Coupling):
 
     def _prepare(self, kept, call, *more):
         return super()._prepare(kept, call._replace(context=None), *more)
-
-
-@breaks("log-det kind")
-class SaysConstantForEachContext(Conditional):
-    spec = BijectorSpec(log_det="constant", context="required")
-
-    def _forward(self, x, context):
-        return ops.exp(x) + self._shift(context), ops.sum(x, axis=-1)
-
-    def _inverse(self, z, context):
-        x = ops.log(ops.abs(z - self._shift(context)))
-        return x, -ops.sum(x, axis=-1)
 
 
 @breaks("output gradient")

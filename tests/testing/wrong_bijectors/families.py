@@ -21,15 +21,6 @@ class DivergenceAtTheWrongPoint(Solved):
         return lambda x, t: (rate(x, t)[0], rate(0.5 * x, t)[1])
 
 
-@breaks("round trip", (2,))
-class TimeNotTurned(Solved):
-    """The way back runs through the same times as the way there: right where the field does not depend on time."""
-
-    def _rate(self, given, call, integrate=True):
-        rate = super()._rate(given, call, integrate)
-        return (lambda x, t: rate(x, 1 - t)) if call.inverse else rate
-
-
 @breaks("wrong size", (3, 2), says="from weights made for 3")
 class AnyNumberOfTokens(Bijector):
     """Its places are repeated for more tokens than it was built for, though it says that all axes are fixed."""

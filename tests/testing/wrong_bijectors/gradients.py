@@ -72,12 +72,6 @@ class Tilted(Bijector):
         return self._tilt(q, -self.w)
 
 
-@breaks("output gradient")
-class StoppedTotal(Tilted):
-    def _total(self, q):
-        return ops.stop_gradient(super()._total(q))
-
-
 @breaks("log-det gradient")
 class StoppedTilt(Tilted):
     """The log-det forgets one of the weights' two ways into it."""

@@ -3,7 +3,7 @@
 from keras import ops
 
 from flowkit.bijectors import Elementwise, Scale
-from flowkit.contract import Bijector, BijectorSpec, Domain
+from flowkit.contract import BijectorSpec, Domain
 from tests.testing.wrong_bijectors.registry import breaks
 
 
@@ -12,17 +12,6 @@ class SignFlip(Scale):
     def _forward(self, x):
         z, log_det = super()._forward(x)
         return z, -log_det
-
-
-@breaks("log-det", (2, 3, 2))
-class ForgottenPlaces(Scale):
-    """No factor height * width."""
-
-    def _forward(self, x):
-        return x * ops.exp(self.log_scale), ops.sum(self.log_scale)
-
-    def _inverse(self, z):
-        return z * ops.exp(-self.log_scale), -ops.sum(self.log_scale)
 
 
 @breaks("log-det")
@@ -47,34 +36,6 @@ class InverseNotNegated(Scale):
     def _inverse(self, z):
         x, log_det = super()._inverse(z)
         return x, -log_det
-
-
-@breaks("inverse log-det")
-class InverseLogDetAtZ(Elementwise):
-    """The slope is taken at the wrong end."""
-
-    def _forward(self, x):
-        return _sinh(x), ops.log(_cosh(x))
-
-    def _inverse(self, z):
-        return ops.log(z + ops.sqrt(z * z + 1)), -ops.log(_cosh(z))
-
-
-@breaks("log-det")
-class MatrixSum(Bijector):
-    """sum(log|diag W|) of a full matrix."""
-
-    spec = BijectorSpec(log_det="constant")
-
-    def build(self, x_shape):
-        c = x_shape[-1]
-        self.kernel = self.add_weight(shape=(c, c), name="W", initializer="identity")
-
-    def _forward(self, x):
-        return ops.matmul(x, self.kernel), ops.sum(ops.log(ops.abs(ops.diagonal(self.kernel))))
-
-    def _inverse(self, z):
-        return ops.matmul(z, ops.inv(self.kernel)), -ops.sum(ops.log(ops.abs(ops.diagonal(self.kernel))))
 
 
 @breaks("log-det")
@@ -110,11 +71,3 @@ class ClampedForward(Elementwise):
 
     def _inverse(self, z):
         return z, ops.zeros_like(z)
-
-
-def _sinh(x):
-    return (ops.exp(x) - ops.exp(-x)) / 2
-
-
-def _cosh(x):
-    return (ops.exp(x) + ops.exp(-x)) / 2

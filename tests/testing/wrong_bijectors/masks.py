@@ -37,12 +37,3 @@ class MaskOnTheDiagonal(Autoregressive):
     """Each entry sees itself."""
 
     diagonal = 0
-
-
-@breaks("round trip", (4,))
-class OnePassTooFew(Autoregressive):
-    def _inverse(self, z):
-        x = z
-        for _ in range(z.shape[-1] - 2):
-            x = z * ops.exp(-self._log_scale(x))
-        return x, -ops.sum(self._log_scale(x), axis=-1)

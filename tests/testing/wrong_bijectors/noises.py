@@ -8,7 +8,7 @@ from flowkit.bijectors import Pointwise
 from flowkit.conditioners import MLP
 from flowkit.contract.shapes import event_size
 from flowkit.data import Dequantize, VariationalDequantize
-from flowkit.surjections import Absolute, Augment, DequantizeColumns, MaxPool, Slice, Sort
+from flowkit.surjections import Absolute, Augment, Slice
 from flowkit.transforms import Gaussian
 from tests.testing.drawing_layers import Signed
 from tests.testing.residual_layers import Hutchinson
@@ -29,15 +29,6 @@ class NoiseWithoutItsDensity(Variational):
         return y, self.log_volume(event_size(x.shape))
 
 
-@breaks("log-det", says="a log_det of a singular Jacobian")
-class NoiseCutOff(Variational):
-    """Cuts u off above 3/4, where the map is flat, and adds the log-det of what was not cut off."""
-
-    def _forward(self, x, noise):
-        y, log_det = super()._forward(x, noise)
-        return ops.minimum(y, (x + 0.75) / self.levels - 0.5), log_det
-
-
 class Sliced(Bare, Slice):
     def __init__(self, **kwargs):
         super().__init__(1, Pointwise(Gaussian(), MLP([4])), **kwargs)
@@ -46,42 +37,6 @@ class Sliced(Bare, Slice):
 class Augmented(Bare, Augment):
     def __init__(self, **kwargs):
         super().__init__(1, Pointwise(Gaussian(), MLP([4])), **kwargs)
-
-
-class MixedColumns(Bare, DequantizeColumns):
-    def __init__(self, **kwargs):
-        super().__init__([("whole", 3), ("category", 3), "positive"], conditioner=MLP([4]), **kwargs)
-
-
-@breaks("log-det", (3,))
-class CellsOfOneWidth(MixedColumns):
-    """The bit that a category does not need may be anything in (0, 2): a cell of width 2."""
-
-    def _draw(self, x, e):
-        y, log_slope, in_use = super()._draw(x, e)
-        _, width = self._starts(x)
-        return y, log_slope - ops.log(width), in_use
-
-
-@breaks("log-det")
-class NormOfOneEntry(Slice):
-    """-ln(2 pi) / 2 once, not for each entry that is drawn."""
-
-    def __init__(self, keep=1, density=None, **kwargs):
-        super().__init__(keep, density, **kwargs)
-
-    def run(self, x, call, noise=None, derived=None):
-        y, log_det = super().run(x, call, noise)
-        return y, log_det if noise is None else log_det - 0.5 * math.log(2 * math.pi) * (noise.shape[-1] - 1)
-
-
-@breaks("log-det", (2,))
-class StaleDensity(Sliced):
-    """The density is taken at the noise, not at what was made of it."""
-
-    def run(self, x, call, noise=None, derived=None):
-        y, log_det = super().run(x, call, noise)
-        return y, log_det if noise is None else -self._drop(ops.concatenate([x, noise], axis=-1), call)[1]
 
 
 @breaks("inverse log-det", (2,))
@@ -93,17 +48,6 @@ class StaleWhenDropped(Sliced):
             return super().run(x, call, noise)
         kept, dropped = x[..., :1], x[..., 1:]
         return kept, self._drop(ops.concatenate([0.5 * kept, dropped], axis=-1), call)[1]
-
-
-@breaks("inverse log-det", (2,))
-class ContextDropped(Sliced):
-    """What is drawn is drawn given nothing."""
-
-    def run(self, x, call, noise=None, derived=None):
-        if noise is None:
-            return super().run(x, call)
-        whole, log_det = super().run(ops.zeros_like(x), call, noise)
-        return ops.concatenate([x, whole[..., 1:]], axis=-1), log_det
 
 
 @breaks("noise", says="an answer of forward that depends on its noise")
@@ -157,14 +101,6 @@ class SaysItForgetsNothing(Sliced):
         return False
 
 
-@breaks("log-det")
-class WrongVolume(Dequantize):
-    """The logarithm of the largest level, not of how many there are."""
-
-    def log_volume(self, size):
-        return -size * math.log(self.levels - 1)
-
-
 @breaks("inverse log-det")
 class VolumeOfOneEntry(Dequantize):
     """The way back takes one entry's volume."""
@@ -180,17 +116,6 @@ class HalfALevelOff(Dequantize):
     def _inverse(self, y):
         level = ops.clip(ops.round((y + 0.5) * self.levels), 0, self.levels - 1)
         return level * self.step, -self.log_volume(event_size(y.shape))
-
-
-@breaks("log-det")
-class SignsForgotten(Absolute):
-    """Both signs of each entry have the same density, and log 2 for that is missing in both directions."""
-
-    def _forward(self, x):
-        return super()._forward(x)[0], 0.0
-
-    def _inverse(self, z, noise):
-        return super()._inverse(z, noise)[0], 0.0
 
 
 @breaks("log-det")
@@ -210,11 +135,6 @@ class Wide(Hutchinson):
     bound, steps, terms = 0.8, 60, 30
 
 
-@breaks("log-det", (1,))
-class TooFewTerms(Wide):
-    terms = 1
-
-
 @breaks("log-det")
 class ProbeOfWrongVariance(Wide):
     """Uniform numbers between -1 and 1 have a variance of 1/3."""
@@ -229,22 +149,6 @@ class ProbeOfWrongVariance(Wide):
 class EstimatedAtTheLatent(Wide):
     def _inverse(self, z, noise):
         return self._solve(z), -self._series(z, noise)
-
-
-@breaks("log-det", (2, 2, 1))
-class DistancesWithoutTheirDensity(MaxPool):
-    """Only which entry is the largest counts."""
-
-    def _log_density(self, distances):
-        return ops.zeros_like(distances[:, 0, 0, 0, 0]) - math.log(4)
-
-
-@breaks("log-det", (2,))
-class OrderedGapsAsTheyAre(Sort):
-    """Forgets that the logarithm of a gap has a slope."""
-
-    def _volume(self, log_gaps, shape):
-        return 0.0 * ops.sum(log_gaps, axis=-1) + math.lgamma(shape[-1] + 1)
 
 
 @breaks("log-det")

@@ -2,15 +2,8 @@
 
 from keras import ops
 
-from flowkit.bijectors import Chain, Elementwise, Logit, Sigmoid, Softplus
+from flowkit.bijectors import Elementwise, Softplus
 from tests.testing.wrong_bijectors.registry import breaks
-
-
-@breaks("finite", says="a finite output and log-det from forward")
-class NaiveSigmoid(Sigmoid):
-    def _forward(self, x):
-        y = ops.exp(x) / (1 + ops.exp(x))
-        return y, ops.log(y) + ops.log(1 - y)
 
 
 @breaks("finite", says="a finite output and log-det from inverse")
@@ -26,9 +19,3 @@ class ZeroTimesInfinity(Elementwise):
 
     def _inverse(self, z):
         return z, ops.zeros_like(z)
-
-
-@breaks("finite", says="a finite output and log-det from forward")
-def sigmoid_then_logit():
-    """The identity by way of (0, 1): 1 - 1e-8 is 1 in float32, and its logit infinite."""
-    return Chain([Sigmoid(), Logit()])

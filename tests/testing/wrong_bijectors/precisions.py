@@ -78,15 +78,6 @@ class LowMaths(Shift):
         return (ops.cast(ops.cast(z, "bfloat16"), z.dtype) if self._low else z), 0.0
 
 
-@breaks("log-det")
-class RoundedLogDet(Scale):
-    """The log-det is rounded to bfloat16 on the way."""
-
-    def _forward(self, x):
-        z, log_det = super()._forward(x)
-        return z, ops.cast(ops.cast(log_det, "bfloat16"), x.dtype)
-
-
 @breaks("inverse round trip")
 class Float32InFloat64(Shift):
     """Made for float64, with float32 on the way."""

@@ -12,14 +12,6 @@ class JacobianAtTheLatent(Residual):
         return self._solve(z), -self._log_det(z)
 
 
-@breaks("output gradient")
-class StoppedInTheSolver(Residual):
-    """The fixed point is found outside of what is differentiated, and no step is taken inside."""
-
-    def _solve(self, z):
-        return ops.stop_gradient(super()._solve(z))
-
-
 @breaks("log-det gradient")
 class StoppedAfterTheSolver(Residual):
     """The output has its gradients, the log-det is taken at a point without."""

@@ -28,12 +28,6 @@ class NoisyForward(Shift):
         return x + self.shift + ops.convert_to_tensor(noise, dtype=x.dtype), 0.0
 
 
-@breaks("purity", says="the same log_det of inverse each time")
-class NoisyLogDet(Shift):
-    def _inverse(self, z):
-        return z - self.shift, float(np.random.normal()) * 1e-4
-
-
 @breaks("purity", says="from a fresh layer and from one that was called before")
 class AnswersFromMemory(Scale):
     """The first answer for a shape is the answer for ever."""
