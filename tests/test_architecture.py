@@ -136,33 +136,6 @@ def test_imports_make_no_cycle():
     graphlib.TopologicalSorter(graph).prepare()  # raises CycleError, which shows the cycle
 
 
-def test_nothing_is_called_utils():
-    names = [path.stem for folder in (PACKAGE, ROOT / "tests") for path in folder.rglob("*.py")]
-    assert not {"utils", "util", "helpers", "misc", "common"} & set(names)
-
-
-def test_each_folder_of_zoo_is_named_after_what_the_package_builds():
-    folders = {path.name for path in (ROOT / "zoo").iterdir() if path.is_dir()}
-    defined = {
-        node.name
-        for name, (_, tree) in MODULES.items()
-        if room(name) == "zoo"
-        for node in tree.body
-        if isinstance(node, ast.FunctionDef)
-    }
-    assert folders <= defined
-
-
-def test_each_engine_that_trains_has_a_folder_that_says_how_to_install_it():
-    folders = {path.name for path in (ROOT / "backends").iterdir() if path.is_dir()}
-    assert folders == {name for name in ENGINES if f"flowkit.engines.{name}" in MODULES}
-
-
-def test_the_twins_of_the_package_hold_no_python():
-    for folder in ("zoo", "backends"):
-        assert list((ROOT / folder).rglob("*.py")) == []
-
-
 def methods(name, title):
     """{name: arguments} of the methods of an engine's class; None for a function of another file."""
     _, tree = MODULES[f"flowkit.engines.{name}"]

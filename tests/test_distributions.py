@@ -94,24 +94,6 @@ def test_outside_its_box_a_uniform_density_is_0():
     assert found.tolist() == [-np.inf, 0.0]
 
 
-@pytest.mark.parametrize("name", ["Normal(conditioner)", "Mixture(conditioner)", "StudentT(conditioner)"])
-def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
-    rng = np.random.default_rng(0)
-    c = rng.uniform(-1, 1, (400, 2)).astype("float32")
-    x = (3 * c + rng.normal(size=(400, 2))).astype("float32")
-    flow = Flow(Shift(), EVERY[name]())
-    flow.compile(keras.optimizers.Adam(0.03))
-    flow.fit(x, context=c, batch_size=50, epochs=20, verbose=0)
-    # Without the context, x has a standard deviation of 2.
-    assert -flow.log_prob(x, context=c).mean() < 2 * stats.norm(scale=2).entropy() - 0.5
-    flow.save(tmp_path / "f.keras")
-    again = keras.saving.load_model(tmp_path / "f.keras")
-    np.testing.assert_array_equal(again.log_prob(x, context=c), flow.log_prob(x, context=c))
-    np.testing.assert_array_equal(again.sample(3, context=c, seed=1), flow.sample(3, context=c, seed=1))
-    with pytest.raises(ContractError, match="context"):
-        flow.sample(3)
-
-
 @pytest.mark.one_engine
 @pytest.mark.parametrize("base", [Normal, functools.partial(Mixture, 2)])
 def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
