@@ -1,6 +1,7 @@
 """Who may import whom, by the table of docs/architecture.md, and the twins."""
 
 import ast
+import functools
 import graphlib
 import re
 import sys
@@ -60,13 +61,15 @@ def executed(tree):
         waiting += ast.iter_child_nodes(node)
 
 
+@functools.cache
 def imported(name):
     """The full names of what a module imports anywhere in it: a.b for `from a import b`, b a module."""
     path, tree = MODULES[name]
+    found = []
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     for node in executed(tree):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             base = node.module or ""
             if node.level:
@@ -74,7 +77,8 @@ def imported(name):
                 base = ".".join([*above, *filter(None, [node.module])])
             for alias in node.names:
                 deeper = f"{base}.{alias.name}"
-                yield deeper if deeper in MODULES else base
+                found.append(deeper if deeper in MODULES else base)
+    return found
 
 
 def room(name):
