@@ -24,7 +24,7 @@ from flowkit.presets.folder import check_config, read_preset
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory):
     """A compiled and trained flow, and the folder that it was saved to."""
-    flow = zoo.nsf(features=2, layers=2, hidden=[8])
+    flow = zoo.nsf(features=2, layers=1, hidden=[8])
     x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
     flow.compile(keras.optimizers.Adam(1e-2))
     flow.fit(x, epochs=1, verbose=0)
