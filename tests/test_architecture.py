@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.one_engine
-
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "flowkit"
 ENGINES = {"torch", "jax", "jaxlib", "tensorflow"}

@@ -28,8 +28,6 @@ from flowkit.testing import check_bijector, check_distribution
 from flowkit.training import GuardedOptimizer, Validation, WarmUpCosine, image_grid
 from flowkit.transforms import Affine, ByColumn
 
-pytestmark = pytest.mark.one_engine
-
 ROWS = np.zeros((5, 2), "float32")
 
 

@@ -9,8 +9,6 @@ from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
 from flowkit.evaluation import c2st, rank_band, ranks, uniformity
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.fixture(scope="module")
 def truth():

@@ -8,8 +8,6 @@ import pytest
 
 import flowkit
 
-pytestmark = pytest.mark.one_engine
-
 ROOT = Path(__file__).parents[1]
 BASES = {"Elementwise", "Solved", "StraightTails", "Transform"}  # of which others are made
 TESTS = {

@@ -94,7 +94,6 @@ def test_outside_its_box_a_uniform_density_is_0():
     assert found.tolist() == [-np.inf, 0.0]
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("base", [Normal, functools.partial(Mixture, 2)])
 def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
     """Labels of a batch passed for one vector, of which all rows had their density."""
@@ -193,7 +192,6 @@ class Deaf(Distribution):
         return mean + temperature * keras.random.normal(shape, seed=seed)
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "clause"),
     [
@@ -218,13 +216,11 @@ def test_a_mistake_is_caught_by_the_clause_meant_for_it(make, clause):
         check_distribution(make, event_shape=(2,), context=context)
 
 
-@pytest.mark.one_engine
 def test_a_density_on_a_circle_is_judged_within_it():
     report = check_distribution(Cosine(), draws=20_000)
     assert report["mass"] == report["draws"] == "kept"
 
 
-@pytest.mark.one_engine
 def test_whole_numbers_have_no_volume():
     report = check_distribution(Die(), draws=1000)
     assert (
@@ -232,7 +228,6 @@ def test_whole_numbers_have_no_volume():
     )
 
 
-@pytest.mark.one_engine
 def test_a_log_density_too_low_for_its_numbers_may_be_infinite():
     report = check_distribution(Gumbel(), event_shape=(2,), draws=20_000)
     assert report["finite"] == report["mass"] == report["draws"] == "kept"

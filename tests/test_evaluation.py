@@ -13,8 +13,6 @@ from flowkit.data import Dequantize
 from flowkit.distributions import Normal
 from flowkit.evaluation import level_bits
 
-pytestmark = pytest.mark.one_engine
-
 EPSILON = np.finfo("float32").eps
 
 

@@ -4,8 +4,6 @@ import pytest
 
 from flowkit._engine import ENGINES, installed
 
-pytestmark = pytest.mark.one_engine
-
 INSTALLED = [engine for engine in ENGINES if installed(engine)]
 
 

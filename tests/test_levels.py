@@ -9,8 +9,6 @@ from flowkit import Flow
 from flowkit.bijectors import Chain, MultiScale, Scale, Shift, Squeeze
 from flowkit.bijectors.levels import find_levels, level_sizes
 
-pytestmark = pytest.mark.one_engine
-
 
 def built(bijector, shape=(None, 4, 4, 1)):
     flow = Flow(bijector)

@@ -15,8 +15,6 @@ from flowkit.app.experiment import load as load_data
 from flowkit.app.failure import RecipeError
 from flowkit.app.recipe import dumps, parse_recipe, read_recipe
 
-pytestmark = pytest.mark.one_engine
-
 GOOD = """\
 [model]
 name = "glow"

@@ -25,8 +25,6 @@ from flowkit.app.trained import class_number
 from flowkit.engines import engine
 from flowkit.training import checkpoint
 
-pytestmark = pytest.mark.one_engine
-
 TINY = """\
 [model]
 name = "glow"

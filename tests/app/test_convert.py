@@ -8,8 +8,6 @@ import flowkit
 from flowkit import convert, zoo
 from flowkit.app import main
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.fixture(scope="module")
 def flow(perturb):

@@ -22,7 +22,6 @@ from flowkit.app import failure, main
 from flowkit.app.commands import command_line
 from flowkit.app.recipe import dumps, read_recipe
 
-pytestmark = pytest.mark.one_engine
 SETTINGS = {
     "deadline": None,
     "database": None,

@@ -3,12 +3,8 @@
 import json
 import re
 
-import pytest
-
 from flowkit import training
 from flowkit.app import main
-
-pytestmark = pytest.mark.one_engine
 
 SETTINGS = {
     "model.levels": 1,

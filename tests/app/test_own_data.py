@@ -11,8 +11,6 @@ from flowkit.app.images import Images, likeliest_classes
 from flowkit.app.recipe import read_recipe
 from flowkit.app.tables import Tables
 
-pytestmark = pytest.mark.one_engine
-
 
 def pictures(folder, sizes, *, classes=(".",), mode="RGB"):
     """Write pictures of some sizes, (width, height), in turn into a folder for each class."""

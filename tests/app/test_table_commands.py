@@ -9,8 +9,6 @@ from PIL import Image
 
 from flowkit.app import main
 
-pytestmark = pytest.mark.one_engine
-
 TINY = """\
 [model]
 name = "nsf"

@@ -12,8 +12,6 @@ from flowkit import Flow, bijectors, zoo
 from flowkit.conditioners import MLP
 from flowkit.convert import from_openai, to_openai
 
-pytestmark = pytest.mark.one_engine
-
 SHAPE = (8, 8, 2)
 CONDITIONING = {
     "nothing": {"learn_top": False},

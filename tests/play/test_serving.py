@@ -8,8 +8,6 @@ import pytest
 
 from flowkit.app.play import Handler, serving
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.fixture
 def server(tmp_path):

@@ -5,11 +5,7 @@ import re
 import runpy
 from pathlib import Path
 
-import pytest
-
 from flowkit import zoo
-
-pytestmark = pytest.mark.one_engine
 
 ROOT = Path(__file__).parents[2]
 COMPARISON = runpy.run_path(str(ROOT / "benchmarks" / "measuring" / "comparison.py"))

@@ -20,7 +20,6 @@ PUBLISHED = sorted(name for name in recipe_files() if re.search("glow/(cifar10|i
 TRIED = ("cifar10-conditional", "cifar10", "imagenet32-conditional", "lsun-128", "celeba-hq-256", "digits")
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_it_is_trained_as_published(name):
     recipe = read_recipe(name)

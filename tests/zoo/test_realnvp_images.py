@@ -1,11 +1,8 @@
 """Real NVP for images: its levels, its couplings, and round trips."""
 
 import numpy as np
-import pytest
 
 from flowkit import zoo
-
-pytestmark = pytest.mark.one_engine
 
 SMALL = {"input_shape": (8, 8, 2), "width": 4, "blocks": 1}
 

@@ -15,8 +15,6 @@ from flowkit.distributions import Mixture, StudentT
 from flowkit.transforms import Affine, MixtureOfLogistics
 from flowkit.zoo.family import each_domain
 
-pytestmark = pytest.mark.one_engine
-
 SMALL = {"features": 3, "layers": 2, "hidden": [8]}
 MORE = {
     "nsf": {"bins": 4},
