@@ -28,8 +28,6 @@ from flowkit.testing import check_bijector, check_distribution
 from flowkit.training import GuardedOptimizer, Validation, WarmUpCosine, image_grid
 from flowkit.transforms import Affine, ByColumn
 
-pytestmark = pytest.mark.one_engine
-
 ROWS = np.zeros((5, 2), "float32")
 
 
@@ -66,40 +64,20 @@ BAD = [
     (lambda: ResidualMLP(blocks=2**31), ValueError, f"ResidualMLP's blocks: {MANY}"),
     (lambda: ByColumn(None), TypeError, "ByColumn's transforms: got None, expected a list of transforms"),
     (lambda: Joint([Affine()], [[0]]), TypeError, "expected a list of distributions"),
-    (
-        lambda: Joint([Normal()], None),
-        ValueError,
-        "Joint's places: got None, expected a list of whole numbers",
-    ),
+    (lambda: Joint([Normal()], None), ValueError, "Joint's places: got None, expected a list of whole numbers"),
     (placed([[0]]), ValueError, "for 2 parts"),
     (placed([[0], [0]]), ValueError, PLACES),
     (placed([[0], [2]]), ValueError, PLACES),
-    (
-        lambda: placed([[0], [1]])().build((None, 3)),
-        ContractError,
-        "expected vectors of 2 columns, received shape",
-    ),
-    (
-        lambda: Normal(learn=True, conditioner=MLP([4])),
-        ValueError,
-        "got learn=True and a conditioner, expected one",
-    ),
+    (lambda: placed([[0], [1]])().build((None, 3)), ContractError, "expected vectors of 2 columns, received shape"),
+    (lambda: Normal(learn=True, conditioner=MLP([4])), ValueError, "got learn=True and a conditioner, expected one"),
     (lambda: Normal(conditioner=MLP([4], context="required")), ContractError, "whose input is the context"),
     (lambda: Uniform(1.0, 1.0), ValueError, "got 1.0 and 1.0, expected finite numbers low < high"),
-    (
-        lambda: Uniform().sample((2, 2), temperature=0.7),
-        ValueError,
-        "Uniform's temperature: got 0.7, expected 1",
-    ),
+    (lambda: Uniform().sample((2, 2), temperature=0.7), ValueError, "Uniform's temperature: got 0.7, expected 1"),
     (singular, ValueError, "a matrix that can be inverted"),
     (lambda: Coupling(MLP([4]), split="checkerboard").build((None, 1, 1, 3)), ValueError, CHECKERBOARD),
     (lambda: from_zuko({}), ValueError, "got no variables, expected some such as transform"),
     (lambda: from_zuko({"flow.x.order": [0]}), ValueError, "got flow.x.order"),
-    (
-        lambda: Flow(Coupling(MLP([8], context="required")), embedding=np.tanh),
-        TypeError,
-        "expected a Keras layer or",
-    ),
+    (lambda: Flow(Coupling(MLP([8], context="required")), embedding=np.tanh), TypeError, "expected a Keras layer or"),
     (lambda: zoo.glow(coupling="linear"), ValueError, "glow's coupling: got 'linear', expected one of "),
     (
         lambda: zoo.glow(num_classes=3, classifier_weight=0.01, class_conditioning="all_levels"),
@@ -122,41 +100,21 @@ BAD = [
     (lambda: flow().log_prob("rows"), ValueError, "got 'rows', expected data as an array of numbers"),
     (lambda: level_bits(flow(), np.zeros((2, 2))), ValueError, MULTI_SCALE),
     (lambda: resample(flow(), ROWS, 0), ValueError, MULTI_SCALE),
-    (
-        lambda: ranks(flow(), ROWS, ROWS),
-        ValueError,
-        "expected none, since neither its bijector nor its base reads",
-    ),
+    (lambda: ranks(flow(), ROWS, ROWS), ValueError, "expected none, since neither its bijector nor its base reads"),
     (lambda: uniformity(np.array([0, 9]), draws=5), ValueError, "in 0..9, expected whole numbers in 0..5"),
     (lambda: uniformity(np.array([0.5]), draws=5), ValueError, "got float64"),
-    (
-        lambda: rank_band(10, draws=5, level=95),
-        ValueError,
-        "level: got 95, expected a number between 0 and 1",
-    ),
-    (
-        lambda: coverage(flow(), ROWS, level=99),
-        ValueError,
-        "level: got 99, expected a number between 0 and 1",
-    ),
+    (lambda: rank_band(10, draws=5, level=95), ValueError, "level: got 95, expected a number between 0 and 1"),
+    (lambda: coverage(flow(), ROWS, level=99), ValueError, "level: got 99, expected a number between 0 and 1"),
     (lambda: memorisation(flow(), ROWS, np.zeros((5, 3))), ValueError, "like those of x"),
     (lambda: calibration(flow(), ROWS, None), ValueError, "got no context"),
     (lambda: Slice(1, Sigmoid()), ContractError, "a density from the real numbers onto them"),
     (lambda: Augment(1, Sigmoid()), ContractError, "a density from the real numbers onto them"),
     (lambda: Chain([Slice(1)], backprop="recompute"), ContractError, "parts without noise"),
     (lambda: MultiScale([Chain([Exp(), Squeeze()]), Squeeze()]), ContractError, "codomain to be Domain.REAL"),
-    (
-        lambda: BijectorSpec(log_det="never"),
-        ValueError,
-        "BijectorSpec's log_det: got 'never', expected one of 'zero'",
-    ),
+    (lambda: BijectorSpec(log_det="never"), ValueError, "BijectorSpec's log_det: got 'never', expected one of 'zero'"),
     (lambda: BijectorSpec(noise="forward"), ValueError, "got 'exact', expected 'estimated' or 'bound'"),
-    (
-        lambda: BijectorSpec(inverse_likelihood="bound"),
-        ValueError,
-        "inverse_likelihood: got 'bound', expected 'exact'",
-    ),
-]
+    (lambda: BijectorSpec(inverse_likelihood="bound"), ValueError, "inverse_likelihood: got 'bound', expected 'exact'"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("call", "error", "says"), BAD)

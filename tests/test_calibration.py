@@ -9,8 +9,6 @@ from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
 from flowkit.evaluation import c2st, rank_band, ranks, uniformity
 
-pytestmark = pytest.mark.two_engines
-
 
 @pytest.fixture(scope="module")
 def truth():
@@ -34,7 +32,6 @@ def test_ranks_of_the_right_density_are_uniform(truth):
     assert uniformity(found, draws=19)[0] > 0.01
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("wrong", "lowest", "middle", "highest"),
     [
@@ -54,7 +51,6 @@ def test_wrong_densities_are_told_by_their_shape(truth, wrong, lowest, middle, h
     ]
 
 
-@pytest.mark.one_engine
 def test_ranks_are_counts_of_the_flows_own_draws_in_pieces_too(truth, monkeypatch):
     x, context = (rows[:50] for rows in truth)
     flow = posterior()
@@ -73,7 +69,6 @@ def test_ranks_are_counts_of_the_flows_own_draws_in_pieces_too(truth, monkeypatc
     np.testing.assert_array_equal(found, (np.concatenate(asked) < x).sum(axis=0))
 
 
-@pytest.mark.one_engine
 def test_ties_are_broken_by_chance(monkeypatch):
     """Of pixels that are all 0 ranks are uniform: each is as likely to come first."""
     flow, dark = posterior(), np.zeros((2_000, 1), "float32")
@@ -81,7 +76,6 @@ def test_ties_are_broken_by_chance(monkeypatch):
     assert uniformity(ranks(flow, dark, dark, draws=9, seed=0), draws=9)[0] > 0.01
 
 
-@pytest.mark.one_engine
 def test_the_band_holds_as_often_as_it_says():
     """Of sets of uniform ranks that it was not made from, 95 percent stay within for all k: 3 deviations of 2,000."""
     n, draws = 300, 20
@@ -97,7 +91,6 @@ def test_the_band_holds_as_often_as_it_says():
     assert abs((p < 0.5).mean() - 0.5) < 0.05
 
 
-@pytest.mark.one_engine
 def test_a_classifier_tells_samples_apart_that_differ():
     rows, other = np.random.default_rng(0).normal(size=(2, 400, 2))
     assert abs(c2st(rows, other, folds=2, epochs=10) - 0.5) < 0.1

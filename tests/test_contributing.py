@@ -1,6 +1,5 @@
 """The checklists of CONTRIBUTING.md: what a new transform, bijector or zoo entry must not lack."""
 
-import ast
 import re
 from pathlib import Path
 
@@ -8,9 +7,6 @@ import keras
 import pytest
 
 import flowkit
-from tests import engines_asked
-
-pytestmark = pytest.mark.one_engine
 
 ROOT = Path(__file__).parents[1]
 BASES = {"Elementwise", "Solved", "StraightTails", "Transform"}  # of which others are made
@@ -53,25 +49,3 @@ def test_the_citation_is_of_this_version():
     cited = (ROOT / "CITATION.cff").read_text("utf-8")
     assert f"version: {flowkit.__version__}\n" in cited
     cffconvert.Citation(cited).validate()
-
-
-@pytest.mark.long
-def test_what_one_backend_alone_can_answer_runs_there():
-    """A test that is skipped on all other backends needs the mark by which JAX or TensorFlow selects it."""
-    nowhere, seen = [], 0
-    for path in sorted((ROOT / "tests").rglob("test_*.py")):
-        body = ast.parse(path.read_text("utf-8")).body
-        named = {ast.unparse(n.targets[0]): ast.unparse(n.value) for n in body if isinstance(n, ast.Assign)}
-        for test in (
-            node for node in body if isinstance(node, ast.FunctionDef) and node.name.startswith("test")
-        ):
-            marks = [named.get(text, text) for text in map(ast.unparse, test.decorator_list)]
-            marks.append(named.get("pytestmark", ""))
-            near = [word for mark in marks for word in engines_asked.ASKED if f"mark.{word}" in mark]
-            backends = engines_asked.count(path.relative_to(ROOT / "tests").parts[0], near)
-            for backend, least in (("jax", 2), ("tensorflow", 3)):
-                if any(f"engine.name != '{backend}'" in mark for mark in marks):
-                    seen += 1
-                    nowhere += [f"{path.name}::{test.name}"] if backends < least else []
-    assert seen >= 5
-    assert nowhere == []

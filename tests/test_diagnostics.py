@@ -14,8 +14,6 @@ from flowkit.data.typed_columns import ContextColumns, TypedColumns
 from flowkit.distributions import Normal, StudentT
 from flowkit.tables import table_flow
 
-pytestmark = pytest.mark.one_engine
-
 
 def scaled(log_scale=0.0, base=None, features=2):
     """z = exp(log_scale) x."""

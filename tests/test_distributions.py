@@ -94,25 +94,6 @@ def test_outside_its_box_a_uniform_density_is_0():
     assert found.tolist() == [-np.inf, 0.0]
 
 
-@pytest.mark.parametrize("name", ["Normal(conditioner)", "Mixture(conditioner)", "StudentT(conditioner)"])
-def test_a_base_that_reads_the_context_travels_in_a_file(name, tmp_path):
-    rng = np.random.default_rng(0)
-    c = rng.uniform(-1, 1, (400, 2)).astype("float32")
-    x = (3 * c + rng.normal(size=(400, 2))).astype("float32")
-    flow = Flow(Shift(), EVERY[name]())
-    flow.compile(keras.optimizers.Adam(0.03))
-    flow.fit(x, context=c, batch_size=50, epochs=20, verbose=0)
-    # Without the context, x has a standard deviation of 2.
-    assert -flow.log_prob(x, context=c).mean() < 2 * stats.norm(scale=2).entropy() - 0.5
-    flow.save(tmp_path / "f.keras")
-    again = keras.saving.load_model(tmp_path / "f.keras")
-    np.testing.assert_array_equal(again.log_prob(x, context=c), flow.log_prob(x, context=c))
-    np.testing.assert_array_equal(again.sample(3, context=c, seed=1), flow.sample(3, context=c, seed=1))
-    with pytest.raises(ContractError, match="context"):
-        flow.sample(3)
-
-
-@pytest.mark.one_engine
 @pytest.mark.parametrize("base", [Normal, functools.partial(Mixture, 2)])
 def test_a_base_asks_its_network_with_a_context_for_each_sample(base):
     """Labels of a batch passed for one vector, of which all rows had their density."""
@@ -211,7 +192,6 @@ class Deaf(Distribution):
         return mean + temperature * keras.random.normal(shape, seed=seed)
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "clause"),
     [
@@ -236,13 +216,11 @@ def test_a_mistake_is_caught_by_the_clause_meant_for_it(make, clause):
         check_distribution(make, event_shape=(2,), context=context)
 
 
-@pytest.mark.one_engine
 def test_a_density_on_a_circle_is_judged_within_it():
     report = check_distribution(Cosine(), draws=20_000)
     assert report["mass"] == report["draws"] == "kept"
 
 
-@pytest.mark.one_engine
 def test_whole_numbers_have_no_volume():
     report = check_distribution(Die(), draws=1000)
     assert (
@@ -250,7 +228,6 @@ def test_whole_numbers_have_no_volume():
     )
 
 
-@pytest.mark.one_engine
 def test_a_log_density_too_low_for_its_numbers_may_be_infinite():
     report = check_distribution(Gumbel(), event_shape=(2,), draws=20_000)
     assert report["finite"] == report["mass"] == report["draws"] == "kept"

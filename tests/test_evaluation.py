@@ -13,8 +13,6 @@ from flowkit.data import Dequantize
 from flowkit.distributions import Normal
 from flowkit.evaluation import level_bits
 
-pytestmark = pytest.mark.two_engines
-
 EPSILON = np.finfo("float32").eps
 
 
@@ -25,8 +23,7 @@ class Cube(Normal):
         return ops.where(ops.all(ops.logical_and(z >= -0.5, z < 0.5), axis=-1), 0.0, -math.inf)
 
 
-@pytest.mark.wide
-@pytest.mark.parametrize("bits", [8, 1, 5])
+@pytest.mark.parametrize("bits", [pytest.param(8, marks=pytest.mark.two_engines), 1, 5])
 def test_uniform_data_over_2_to_the_b_levels_have_b_bits_in_each_entry_of_each_level(bits):
     flow = Flow(MultiScale([Squeeze(), Squeeze(), Chain([])]), Cube(), dequantize=Dequantize(bits))
     images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 1), dtype="uint8")
@@ -61,8 +58,6 @@ def test_one_scale_for_all_leaves_the_levels_alike():
     assert first == pytest.approx(second, abs=16 * float(EPSILON))
 
 
-@pytest.mark.one_engine
-@pytest.mark.wide
 @pytest.mark.parametrize("options", [{}, {"n_bits": 5}, {"n_bits": None}, {"num_classes": 3}, {"levels": 3}])
 def test_levels_add_up(perturb, images, labels, options):
     flow = perturb(zoo.glow(**{"levels": 2, "steps": 1, "width": 4, "input_shape": (8, 8, 1), **options}))

@@ -4,8 +4,6 @@ import pytest
 
 from flowkit._engine import ENGINES, installed
 
-pytestmark = pytest.mark.one_engine
-
 INSTALLED = [engine for engine in ENGINES if installed(engine)]
 
 
@@ -22,24 +20,16 @@ def test_importing_flowkit_imports_nothing_beyond_the_standard_library(run_pytho
     assert run_python(source, hidden=["keras", "numpy", *ENGINES]) == run_python(source)
 
 
-def test_what_is_heavy_is_imported_when_it_is_asked_for(run_python):
+def test_the_front_door_has_its_names_and_imports_what_is_heavy_when_it_is_asked_for(run_python):
     """By layers and a flow of them not even then, but for Keras, which brings its own, and the engine."""
     others = [engine for engine in ENGINES if engine != INSTALLED[0]]
     heavy = [*others, "hypothesis", "pytest", "matplotlib", "PIL", "typer", "scipy", "pandas", "polars"]
     source = f"""
-        import sys
-        import flowkit, keras
+        import sys, flowkit, keras
         before = set(sys.modules)
         flowkit.Flow(flowkit.bijectors.Scale(0.0)).build((None, 2))
         flowkit.zoo, flowkit.data, flowkit.training
         print([name for name in {heavy!r} if name in set(sys.modules) - before])
-    """
-    assert run_python(source) == "[]"
-
-
-def test_the_names_of_the_front_door_are_those_of_the_design(run_python):
-    source = """
-        import sys, flowkit
         assert set(flowkit.__all__) <= set(dir(flowkit))
         for name in flowkit.__all__:
             getattr(flowkit, name)
@@ -51,6 +41,7 @@ def test_the_names_of_the_front_door_are_those_of_the_design(run_python):
     """
     first = INSTALLED[0]
     assert run_python(source).splitlines() == [
+        "[]",
         f"{first} {first}",  # named, and no other engine imported
         "module 'flowkit' has no attribute 'Flwo'",
     ]

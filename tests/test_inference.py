@@ -40,7 +40,6 @@ def built(bijector=None, event=1, **options):
 # The tail
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("shape", [-0.3, 0.2, 0.5, 0.9])
 def test_k_hat_is_the_shape_of_the_tail(shape):
     """Weights 1 + u^(-k), u uniform: the largest 3 sqrt(n) of them are generalised Pareto numbers of shape k."""
@@ -52,7 +51,6 @@ def test_k_hat_is_the_shape_of_the_tail(shape):
     )  # four estimates from 300 numbers, drawn towards 0.5
 
 
-@pytest.mark.one_engine
 def test_smoothing_keeps_the_order_and_all_but_the_tail():
     log_weights = np.random.default_rng(0).standard_t(3, 1000)
     smooth, _ = pareto_smoothed(log_weights)
@@ -63,7 +61,6 @@ def test_smoothing_keeps_the_order_and_all_but_the_tail():
     assert reliable(100) == pytest.approx(0.5)
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("shape", [0.2, 0.4, 0.6])
 def test_the_stated_error_holds_for_heavy_tails(shape):
     """Weights 1 + (u^(-k) - 1) / k have the mean 1 + 1 / (1 - k), and from k = 0.5 up an infinite variance."""
@@ -100,7 +97,6 @@ def missed(log_p, log_q, samples):
     return missed_mass(samples, log_p(samples) - log_q(samples), log_p, log_q, seed=0)
 
 
-@pytest.mark.one_engine
 def test_walks_find_the_neck_of_a_funnel_in_which_no_draw_falls():
     """Draws at v = -6 are too far from y = 0 for its scale of e^(v / 2) = 0.05."""
     deviation = np.array([3.0, 100.0])
@@ -112,7 +108,6 @@ def test_walks_find_the_neck_of_a_funnel_in_which_no_draw_falls():
     assert share < 0.1
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("deviation", [0.7, 1.0, 1.2])
 def test_walks_find_nothing_where_weights_have_a_variance(deviation):
     samples = np.random.default_rng(0).normal(size=(20_000, 2))
@@ -161,7 +156,6 @@ def test_the_target_itself_is_reported_as_perfect(perturb):
     assert found.effective_sample_size == pytest.approx(500, rel=1e-4)
 
 
-@pytest.mark.one_engine
 def test_a_bound_still_gives_the_normaliser(perturb):
     """x together with what Augment adds: the weights of pairs have the mean Z."""
     flow = perturb(built(Chain([Augment(1), Coupling(MLP([8])), Coupling(MLP([8]), swap=True)])))
@@ -171,7 +165,6 @@ def test_a_bound_still_gives_the_normaliser(perturb):
     assert found.standard_error < 0.01
 
 
-@pytest.mark.one_engine
 def test_a_conditional_flow_is_reported_for_one_row(perturb):
     flow = flowkit.Flow(Coupling(MLP([8], context="required")))
     flow.build({"x": (None, 2), "context": (None, 1)})
@@ -188,7 +181,6 @@ def test_a_conditional_flow_is_reported_for_one_row(perturb):
         flowkit.inference_report(flow, log_density)
 
 
-@pytest.mark.one_engine
 def test_bad_densities_and_flows_are_named():
     for log_density, message in (
         (lambda x: x, r"log_density: got shape \(200, 1\), expected \(200,\)"),
@@ -208,7 +200,6 @@ def test_bad_densities_and_flows_are_named():
         flowkit.inference_report(built(dequantize=Dequantize()), normal)
 
 
-@pytest.mark.one_engine
 def test_a_density_that_is_zero_somewhere_keeps_its_weights():
     found = flowkit.inference_report(
         built(), lambda x: ops.where(x[:, 0] > 0, normal(x), -np.inf), draws=4000
@@ -218,7 +209,6 @@ def test_a_density_that_is_zero_somewhere_keeps_its_weights():
     assert found.plot().axes[0].get_xlabel() == "draws, by weight"
 
 
-@pytest.mark.one_engine
 def test_a_report_does_not_trust_weights_that_miss_a_part():
     """The funnel again: k-hat alone would trust these weights."""
     flow = built(Scale([-math.log(3.0), -math.log(100.0)]), event=2)
@@ -233,7 +223,6 @@ def test_a_report_does_not_trust_weights_that_miss_a_part():
     assert found.trusted
 
 
-@pytest.mark.one_engine
 def test_a_stated_error_holds_wherever_walks_find_what_draws_miss():
     """A normal with a narrow one of mass 0.15 beside it: draws miss 13% of the mass, and walks find a part of that."""
 
@@ -260,7 +249,6 @@ def benchmark(monkeypatch):
     return importlib.import_module("inference")
 
 
-@pytest.mark.one_engine
 def test_the_normaliser_of_a_mixture_is_found_within_the_stated_error(benchmark):
     log_density = benchmark.mixture([(-1.0, -1.0), (1.0, 0.5)], [0.4, 0.6], 0.8)
     flow = benchmark.trained(log_density, 2, steps=80, batch=128, seed=0, layers=2, hidden=16, rate=1e-2)
@@ -270,7 +258,6 @@ def test_the_normaliser_of_a_mixture_is_found_within_the_stated_error(benchmark)
 
 
 @pytest.mark.long
-@pytest.mark.one_engine
 def test_the_logistic_regression_is_found_within_the_stated_error(benchmark):
     pytest.importorskip("sklearn")
     features, log_density, truth = benchmark.target("logistic")

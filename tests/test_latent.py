@@ -8,8 +8,6 @@ import pytest
 from flowkit import Flow, latent, zoo
 from flowkit.bijectors import Chain, Exp, Inverse, MultiScale, Scale, Squeeze
 
-pytestmark = pytest.mark.one_engine
-
 EPSILON = np.finfo("float32").eps
 
 

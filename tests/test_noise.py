@@ -25,8 +25,6 @@ from flowkit.flow.rows import counted
 from flowkit.surjections import Augment, Slice
 from flowkit.transforms import Gaussian
 
-pytestmark = pytest.mark.one_engine
-
 
 def q():
     return Pointwise(Gaussian(), MLP([8]))
@@ -43,7 +41,6 @@ def perturbed(layer, seed=0, scale=0.3):
     return layer
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("parts", "noise", "likelihood"),
     [
@@ -177,7 +174,6 @@ def test_a_layer_is_refreshed_once_in_a_training_step_and_never_otherwise(where)
     assert float(layer.steps.value) == 6
 
 
-@pytest.mark.one_engine
 def test_the_words_of_a_spec_add_up():
     from flowkit.contract.spec import composed
 
@@ -210,7 +206,6 @@ class Estimated(Bijector):
 PARTS = {"slice": lambda: Slice(1), "augment": lambda: Augment(1), "estimated": Estimated, "silent": ActNorm}
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("names", list(itertools.product(PARTS, repeat=2)), ids="-".join)
 def test_reading_a_chain_backwards_is_a_chain_of_parts_read_backwards(names):
     whole = Inverse(Chain([PARTS[name]() for name in names])).spec
@@ -272,7 +267,6 @@ def test_the_density_of_what_is_drawn_is_refreshed_too(make):
     assert float(counts.steps.value) == 4
 
 
-@pytest.mark.one_engine
 def test_latents_of_another_width_are_refused():
     kept, added = Slice(1), Augment(3)
     for layer in (kept, added):

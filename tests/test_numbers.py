@@ -17,8 +17,6 @@ from flowkit.app.experiment import load as load_data
 from flowkit.app.recipe import read_recipe
 from flowkit.presets.folder import read_preset
 
-pytestmark = pytest.mark.one_engine
-
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("[!_a]*/*.md")])
 PRESETS = {

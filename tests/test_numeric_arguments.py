@@ -20,8 +20,6 @@ from flowkit.bijectors import ActNorm, Chain, Exp, Permute, Squeeze
 from flowkit.conditioners import MADE, MLP, LipschitzMLP
 from flowkit.distributions import Normal
 
-pytestmark = pytest.mark.one_engine
-
 NAN = float("nan")
 WHOLE = ("a", [], NAN, -1, True, 1.5)
 REAL = ("a", [], NAN, -1, True, float("inf"))

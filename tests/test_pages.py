@@ -13,7 +13,7 @@ from keras import ops
 
 from flowkit.engines import engine
 
-pytestmark = [pytest.mark.long, pytest.mark.one_engine]
+pytestmark = pytest.mark.long
 
 DOCS = Path(__file__).parents[1] / "docs"
 

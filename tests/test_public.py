@@ -15,8 +15,6 @@ import pytest
 import flowkit
 from flowkit import data, training
 
-pytestmark = pytest.mark.one_engine
-
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 

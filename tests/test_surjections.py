@@ -3,7 +3,6 @@
 import math
 
 import numpy as np
-import pytest
 from arrays import f64, tensor
 
 from flowkit.bijectors import Pointwise
@@ -11,8 +10,6 @@ from flowkit.conditioners import MLP
 from flowkit.data import VariationalDequantize
 from flowkit.surjections import Absolute, Augment, MaxPool, Sort, StochasticPermute
 from flowkit.transforms import Gaussian
-
-pytestmark = pytest.mark.one_engine
 
 RNG = np.random.default_rng(0)
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

@@ -5,8 +5,6 @@ import pytest
 from flowkit.app.experiment import build_optimizer, for_workers
 from flowkit.app.recipe import read_recipe
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.mark.parametrize(("name", "batch", "images"), [("cifar10", 64, 50_000), ("imagenet64", 16, 12_500)])
 @pytest.mark.parametrize(("workers", "steps"), [(1, 782), (8, 98), (40, 20)])

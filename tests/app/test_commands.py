@@ -21,10 +21,9 @@ from flowkit import _shipped, data, training
 from flowkit.app import main
 from flowkit.app.recipe import parse_recipe, read_recipe
 from flowkit.app.run_folder import RunFolder
+from flowkit.app.trained import class_number
 from flowkit.engines import engine
 from flowkit.training import checkpoint
-
-pytestmark = pytest.mark.one_engine
 
 TINY = """\
 [model]
@@ -110,12 +109,10 @@ def test_a_run_holds_everything(trained):
     assert metrics["train_bits_per_dim"] == log[-1]["bits_per_dim"]
     assert metrics["backend"].startswith(engine.name)
     assert metrics["test_images"] == 64
-
-
-def test_the_last_grid_is_the_final_picture(trained):
-    """Both show the averaged weights: the one of the last epoch, and those that were saved."""
-    assert (pixels(trained / "samples" / "epoch-002.png") == pixels(trained / "samples.png")).all()
-    assert (pixels(trained / "samples" / "epoch-001.png") != pixels(trained / "samples.png")).any()
+    first, last = (pixels(trained / "samples" / f"epoch-00{epoch}.png") for epoch in (1, 2))
+    final = pixels(trained / "samples.png")  # of the averaged weights, as the last grid
+    assert (last == final).all()
+    assert (first != final).any()
 
 
 def test_evaluate_repeats_the_number_of_training(trained, capsys):
@@ -131,16 +128,6 @@ def test_evaluate_repeats_the_number_of_training(trained, capsys):
     assert main(["evaluate", str(trained), "--samples", "4"]) == 0
     tighter = float(capsys.readouterr().out.split()[2])
     assert tighter < metrics["test_bits_per_dim"] - 1e-4  # printed with four digits
-
-
-def test_a_file_is_sampled_without_its_recipe(trained, tmp_path, capsys):
-    file, grid = shutil.copy(trained / "flow.keras", tmp_path / "mine.keras"), tmp_path / "grid.png"
-    assert main(["sample", str(file), "-n", "4", "-o", str(grid)]) == 0
-    assert pixels(grid).any()
-    assert main(["evaluate", str(file)]) == 2
-    assert "a flow alone does not say what data it is of" in capsys.readouterr().err
-    assert main(["evaluate", str(file), "--data", "digits"]) == 0
-    assert capsys.readouterr().out.startswith("test bits/dim")
 
 
 def test_sample_repeats_with_its_seed(trained, tmp_path):
@@ -194,13 +181,6 @@ def test_manipulate_moves_each_image_along_the_difference_of_two_classes(trained
     np.testing.assert_array_equal(shrunk(strip, 19), expected)
 
 
-def test_classes_have_names():
-    from flowkit.app.trained import class_number
-
-    fashion = data.load("fashion-mnist", limit=50)
-    assert class_number(fashion, "trouser", "--to-class") == class_number(fashion, "1", "--to-class") == 1
-
-
 def test_class_conditional_runs_sample_evaluate_and_interpolate(conditional, tmp_path, capsys):
     assert shrunk(conditional / "samples.png", 6).shape == (10 * 8 + 9 * 2, 2 * 8 + 2)
     assert main(["evaluate", str(conditional)]) == 0
@@ -212,27 +192,20 @@ def test_class_conditional_runs_sample_evaluate_and_interpolate(conditional, tmp
     assert main(["interpolate", str(conditional), *map(str, ends), "--label", "3"]) == 0
     assert shrunk(conditional / "strip.png", 6).shape == (8, 9 * 8 + 8 * 2)
     assert main(["evaluate", str(conditional), "--levels"]) == 0
+    fashion = data.load("fashion-mnist", limit=50)
+    assert class_number(fashion, "trouser", "--to-class") == class_number(fashion, "1", "--to-class") == 1
+    every, threes = tmp_path / "every.png", tmp_path / "threes.png"
+    assert main(["sample", str(conditional), "-n", "13", "--zoom", "8", "-o", str(every)]) == 0
+    height, width = pixels(every).shape
+    assert height == 8 * (10 * 8 + 9 * 2)
+    assert width > 8 * (2 * 8 + 2)  # for the titles
+    assert main(["sample", str(conditional), "-n", "4", "--label", "3", "-o", str(threes)]) == 0
+    assert pixels(threes).shape[0] == pixels(threes).shape[1]
+    assert "--label: got '10', expected one of 0 (0), 1 (1)" in refused(
+        capsys, "sample", conditional, "--label", 10
+    )
     assert "the flow is class-conditional" in refused(
         capsys, "manipulate", conditional, ends[0], "--from-class", "1", "--to-class", "3"
-    )
-
-
-def test_data_may_be_a_folder_of_ones_own(recipe, tmp_path, capsys):
-    (tmp_path / "mine").mkdir()
-    for k in range(40):
-        image = np.random.default_rng(k).integers(0, 256, (8, 8)).astype("uint8")
-        Image.fromarray(image).save(tmp_path / "mine" / f"{k}.png")
-    out = tmp_path / "run"
-    arguments = ["--data", str(tmp_path / "mine"), "--epochs", "1", "--out", str(out)]
-    assert main(["train", recipe, *arguments, "--set", "training.batch_size=8"]) == 0
-    metrics = json.loads((out / "metrics.json").read_text())
-    assert metrics["train_images"] + metrics["test_images"] == 40
-    line = refused(capsys, "evaluate", out, "--data", "digits")
-    assert (
-        "got 17 levels, expected the 256 that the flow was trained on. Bits/dim of other levels mean" in line
-    )
-    assert "got images of (28, 28, 1), expected the (8, 8, 1)" in refused(
-        capsys, "evaluate", out, "--data", "fashion-mnist"
     )
 
 
@@ -281,19 +254,8 @@ def test_what_is_reported_is_json_if_asked_for(trained, conditional, tmp_path, c
     assert about["parts"][0]["part"] == "Dequantize(levels=17)"
     both = printed("compare", str(trained), str(conditional), "-o", str(tmp_path / "beside.png"))
     assert both[str(trained)] == metrics
-    found = printed("diagnose", str(trained), "--rows", "20", "--samples", "100", "-o", str(tmp_path / "d"))
-    assert found["findings"]["normality"]["rows"] == 20
-
-
-def test_all_recipes_and_trained_flows_are_listed_without_a_backend():
-    program = (
-        "import sys; from flowkit.app import main; code = main(['list', *sys.argv[1:]]); "
-        "sys.exit(code + bool({'keras', 'torch', 'jax', 'tensorflow'} & sys.modules.keys()))"
-    )
-    done = run_python(program)
-    assert done.returncode == 0
-    for name in (*_shipped.recipe_files(), *_shipped.preset_folders()):
-        assert re.search(rf"^  {name} +[^ ]", done.stdout, re.MULTILINE)
+    few = ["--samples", "100", "--rows", "10", "-o", str(tmp_path / "given")]
+    assert printed("diagnose", str(conditional), *few)["findings"]["coverage"]["draws"] == 99
 
 
 def test_a_dry_run_prints_each_value_and_makes_nothing(recipe, tmp_path, capsys):
@@ -308,20 +270,6 @@ def test_a_dry_run_prints_each_value_and_makes_nothing(recipe, tmp_path, capsys)
         key.split(".")[1] for key in resolved.flat()
     }
     assert not (tmp_path / "run").exists()
-
-
-def test_one_class_is_sampled(conditional, tmp_path, capsys):
-    grid = tmp_path / "threes.png"
-    every = tmp_path / "all.png"
-    assert main(["sample", str(conditional), "-n", "13", "--zoom", "8", "-o", str(every)]) == 0
-    height, width = pixels(every).shape
-    assert height == 8 * (10 * 8 + 9 * 2)
-    assert width > 8 * (2 * 8 + 2)  # for the titles
-    assert main(["sample", str(conditional), "-n", "4", "--label", "3", "-o", str(grid)]) == 0
-    assert pixels(grid).shape[0] == pixels(grid).shape[1]
-    assert "--label: got '10', expected one of 0 (0), 1 (1)" in refused(
-        capsys, "sample", conditional, "--label", 10
-    )
 
 
 def test_a_run_is_exported(trained, tmp_path, capsys, monkeypatch):
@@ -351,7 +299,7 @@ def test_play_hands_on_the_run_and_names_no_folder_of_this_machine(trained, tmp_
     assert (asked[1]["name"], asked[1]["test"].name) == ("glow/fashion-mnist-full", "fashion-mnist")
 
 
-def test_a_run_is_diagnosed(trained, conditional, tmp_path, capsys):
+def test_a_run_is_diagnosed(trained, tmp_path, capsys):
     out = tmp_path / "found"
     arguments = ["--samples", "100", "--rows", "40", "--outside", "fashion-mnist", "--background"]
     assert main(["diagnose", str(trained), *arguments, str(trained), "-o", str(out)]) == 0
@@ -366,10 +314,6 @@ def test_a_run_is_diagnosed(trained, conditional, tmp_path, capsys):
     few = ["--samples", "100", "--rows", "20", "-o", str(tmp_path / "lone")]
     assert main(["diagnose", str(lone), "--data", "digits", *few]) == 0
     assert "memorisation (left out)" in capsys.readouterr().out
-    few = ["--samples", "100", "--rows", "10", "-o", str(tmp_path / "given")]
-    assert main(["diagnose", str(conditional), *few]) == 0
-    found = json.loads((tmp_path / "given" / "diagnostics.json").read_text())["findings"]
-    assert found["coverage"]["draws"] == 99
 
 
 def test_a_flow_of_continuous_images_is_given_no_stored_ones(tmp_path, capsys):
@@ -381,29 +325,19 @@ def test_a_flow_of_continuous_images_is_given_no_stored_ones(tmp_path, capsys):
         assert "the flow takes continuous values" in said
 
 
-def test_runs_are_compared_side_by_side(trained, conditional, tmp_path, capsys):
-    picture = tmp_path / "beside.png"
-    assert main(["compare", str(trained), str(conditional), "-o", str(picture)]) == 0
-    assert pixels(picture).ndim == 3
-    bits = json.loads((trained / "metrics.json").read_text())["test_bits_per_dim"]
-    said = capsys.readouterr().out
-    assert f"{bits:.4f} +-" in said
-    assert "other data" not in said
-    other = shutil.copytree(trained, tmp_path / "other")
-    metrics = json.loads((other / "metrics.json").read_text()) | {"data_sha256": "another"}
-    (other / "metrics.json").write_text(json.dumps(metrics))
-    assert main(["compare", str(trained), str(other), "-o", str(picture)]) == 0
-    assert "* other data than the first run" in capsys.readouterr().out
-
-
-def test_thin_lines_of_a_picture_are_seen_in_a_comparison(trained, tmp_path):
+def test_runs_are_compared_side_by_side(trained, tmp_path, capsys):
     """A picture that is made smaller keeps its thin rows: here one pixel in 40 is dark."""
     run = shutil.copytree(trained, tmp_path / "lined")
+    metrics = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").write_text(json.dumps(metrics | {"data_sha256": "another"}))
     lined = np.full((2000, 2000), 255, "uint8")
     lined[20::40] = 0
     Image.fromarray(lined).save(run / "samples.png")
     beside = tmp_path / "beside.png"
-    assert main(["compare", str(run), str(run), "-o", str(beside)]) == 0
+    assert main(["compare", str(run), str(trained), "-o", str(beside)]) == 0
+    said = capsys.readouterr().out
+    assert f"{metrics['test_bits_per_dim']:.4f} +-" in said
+    assert "* other data than the first run" in said
     picture = pixels(beside).astype(int)[..., :3].min(axis=-1)
     height, width = picture.shape
     # The left of the two pictures, of which a line goes all the way, as no letter of its title does.
@@ -453,6 +387,7 @@ FROM_1 = ["--from-class", "1", "--to-class"]
         (["sample", "glow/cifar10"], "glow/cifar10 is a recipe: `flowkit train glow/cifar10` makes a run of it"),
         (["sample", "glow/fashion-mnits"], "expected the folder of a run; the nearest are glow/fashion-mnist, "),
         (["sample", "TRAINEDD"], "expected the folder of a run; the nearest"),
+        (["evaluate", "TRAINED", "--data", "fashion-mnist"], "got 256 levels, expected the 17 that the flow was"),
         (["diagnose", "TRAINED/flow.keras"], "a flow alone does not say what data it is of: --data SOURCE gives"),
         (["info", "nfs"], "the nearest are nsf, naf, bnaf"),
         (["info", "--cite"], "--cite: got no NAME, expected one with a paper"),
@@ -598,17 +533,6 @@ def test_a_refused_resume_changes_nothing(recipe, trained, tmp_path, capsys):
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
-def test_a_control_c_between_two_commands_is_none_of_the_second():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        assert main(["--version"]) == 0
-        with contextlib.suppress(KeyboardInterrupt):
-            signal.raise_signal(signal.SIGINT)
-        assert main(["info"]) == 0
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def test_a_failure_that_control_c_led_to_is_code_130(trained, capsys, monkeypatch):
     def interrupted(*_, **__):
         with contextlib.suppress(KeyboardInterrupt):  # as a callback of XLA's does
@@ -619,6 +543,10 @@ def test_a_failure_that_control_c_led_to_is_code_130(trained, capsys, monkeypatc
     # A process of its own has Python's handler; in this one, what ran before may have left another.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        assert main(["--version"]) == 0
+        with contextlib.suppress(KeyboardInterrupt):  # between two commands: none of the second
+            signal.raise_signal(signal.SIGINT)
+        assert main(["info"]) == 0
         assert refused(capsys, "sample", trained, code=130) == "flowkit: interrupted\n"
     finally:
         signal.signal(signal.SIGINT, before)
@@ -649,23 +577,35 @@ def run_python(code, **environment):
     )
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "word"),
-    [
-        ([], 2, "train"),
-        (["train", "--help"], 0, "--epochs"),
-        (["train", "glow/digit"], 2, "nearest"),
-        (["train", "maf"], 2, "family"),
-    ],
-)
-def test_help_and_a_mistyped_recipe_load_no_engine(arguments, code, word):
-    program = (
-        f"import sys; from flowkit.app import main; code = main({arguments}); "
-        "sys.exit(100 * bool({'keras', 'torch', 'jax', 'tensorflow'} & sys.modules.keys()) + code)"
-    )
-    done = run_python(program)
-    assert done.returncode == code
-    assert word in done.stdout + done.stderr
+def test_what_needs_no_engine_loads_none():
+    """Help, lists and mistyped names; then an engine that is not installed is one line."""
+    code = """
+import contextlib, io, json, sys
+import flowkit._engine
+from flowkit.app import main
+said = []
+for words in ([], ["train", "--help"], ["train", "glow/digit"], ["train", "maf"], ["list"], None):
+    if words is None:
+        flowkit._engine.installed = lambda name: False
+        words = ["info", "--backend", "torch"]
+    text = io.StringIO()
+    with contextlib.redirect_stdout(text), contextlib.redirect_stderr(text):
+        code = main(words)
+    said.append([code, text.getvalue()])
+print(json.dumps([said, sorted({"keras", "torch", "jax", "tensorflow"} & sys.modules.keys())]))
+"""
+    said, loaded = json.loads(run_python(code).stdout)
+    assert loaded == []
+    wanted = [(2, "train"), (0, "--epochs"), (2, "nearest"), (2, "family"), (0, "glow/digits")]
+    for (code, text), (expected, word) in zip(said, wanted, strict=False):
+        assert code == expected
+        assert word in text
+    for name in (*_shipped.recipe_files(), *_shipped.preset_folders()):
+        assert re.search(rf"^  {name} +[^ ]", said[4][1], re.MULTILINE)
+    code, missing = said[5]
+    assert code == 2
+    assert missing.startswith("flowkit: KERAS_BACKEND='torch', but torch is not installed.")
+    assert missing.count("\n") == 1
 
 
 @pytest.mark.long
@@ -678,17 +618,6 @@ def test_backend_goes_before_the_environment():
     )
     done = run_python(code, KERAS_BACKEND=other)
     assert done.stdout.split() == [engine.name]
-
-
-def test_an_engine_that_is_not_there_is_one_line():
-    code = (
-        "import sys; import flowkit._engine as e; e.installed = lambda name: False; "
-        "from flowkit.app import main; sys.exit(main(['info', '--backend', 'torch']))"
-    )
-    done = run_python(code)
-    assert done.returncode == 2
-    assert done.stderr.startswith("flowkit: KERAS_BACKEND='torch', but torch is not installed.")
-    assert done.stderr.count("\n") == 1
 
 
 def test_check_holds_a_bijector_to_its_contract(capsys, tmp_path, monkeypatch):

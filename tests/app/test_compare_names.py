@@ -10,8 +10,6 @@ from flowkit.app import compare
 from flowkit.app.images import Images
 from flowkit.app.tables import Tables
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.mark.parametrize("kind", [Images(), Tables()])
 def test_long_names_neither_overlap_nor_leave_the_picture(kind, tmp_path):

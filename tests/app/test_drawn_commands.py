@@ -22,7 +22,6 @@ from flowkit.app import failure, main
 from flowkit.app.commands import command_line
 from flowkit.app.recipe import dumps, read_recipe
 
-pytestmark = pytest.mark.one_engine
 SETTINGS = {
     "deadline": None,
     "database": None,
@@ -145,30 +144,12 @@ def _copied(source, target):
 
 TABLES = ["table.csv", "few.csv", "new.csv", "less.parquet"]
 NO_TABLES = [
-    "numbers.npy",
-    "empty.csv",
-    "pipe.csv",
-    "none.csv",
-    "pictures",
-    "picture.png",
-    "digits",
-    ".",
-    "",
-    "x.npz:a",
-]
+    "numbers.npy", "empty.csv", "pipe.csv", "none.csv", "pictures", "picture.png", "digits", ".", "", "x.npz:a",
+]  # fmt: skip
 RUNS = ["table", "given", "images", "preset", "images/flow.keras", "table/flow.keras"]
 NO_RUNS = [
-    "damaged",
-    "pipe.keras",
-    "pictures",
-    "picture.png",
-    "glow/digit",
-    "nsf",
-    ".",
-    "",
-    "table.csv",
-    "hf://",
-]
+    "damaged", "pipe.keras", "pictures", "picture.png", "glow/digit", "nsf", ".", "", "table.csv", "hf://",
+]  # fmt: skip
 # Of each option values that may be right, and some that never are.
 POOLS = {
     "run": (RUNS, NO_RUNS),
@@ -228,61 +209,18 @@ def test_a_drawn_command_ends_well_or_in_one_line(files, words):
     judged(files, words)
 
 
-VALUES = [0, 1, 2, -1, 0.5, 1.5, 1e300, float("nan"), float("inf"), True, "", "x", "auto", [], [1], [[0, 1]]]
-VALUES += [
-    ["x"],
-    ["kind"],
-    ["size", "gap"],
-    {},
-    {"kind": "category"},
-    {"size": [0, 1]},
-    {"x": "real"},
-    {"gap": "odd"},
-]
-VALUES += [
-    "none.csv",
-    "few.csv",
-    "numbers.npy",
-    "pictures",
-    "digits",
-    "cosine",
-    "glow",
-    "maf",
-    "flow_matching",
-    "\x1b[2J",
-]
-
-
+VALUES = [
+    0, 1, 2, -1, 0.5, 1.5, 1e300, float("nan"), float("inf"), True, "", "x", "auto", [], [1], [[0, 1]], ["x"],
+    ["kind"], ["size", "gap"], {}, {"kind": "category"}, {"size": [0, 1]}, {"x": "real"}, {"gap": "odd"},
+    "none.csv", "few.csv", "numbers.npy", "pictures", "digits", "cosine", "glow", "maf", "flow_matching", "\x1b[2J",
+]  # fmt: skip
 OPTIONS = [
-    "--dry-run",
-    "--epochs 0",
-    "--precision x",
-    "--drop x,size",
-    "--columns size,gap",
-    "--given kind",
-    "--resume",
-    "--force",
-    "--quiet",
-    "--seed 3",
-    "--seed x",
-    "-o out",
-]
-OPTIONS += [
-    "--types size=real,gap=[0,9]",
-    "--types size",
-    "--set training.epoch_steps=1",
-    "--set x",
-    "--set model.x={",
-]
-OPTIONS += [
-    "--workers 2",
-    "--log x",
-    "--data pictures",
-    "--data few.csv",
-    "--out pictures",
-    "--out table.csv/run",
-]
-OPTIONS += ["--out images", "--out images --resume", "--out images --force", "few.csv"]
+    "--dry-run", "--epochs 0", "--precision x", "--drop x,size", "--columns size,gap", "--given kind", "--resume",
+    "--force", "--quiet", "--seed 3", "--seed x", "-o out", "--types size=real,gap=[0,9]", "--types size",
+    "--set training.epoch_steps=1", "--set x", "--set model.x={", "--workers 2", "--log x", "--data pictures",
+    "--data few.csv", "--out pictures", "--out table.csv/run", "--out images", "--out images --resume",
+    "--out images --force", "few.csv",
+]  # fmt: skip
 
 
 @st.composite

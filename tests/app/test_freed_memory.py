@@ -5,8 +5,6 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.one_engine
-
 SOURCE = """
 import os, sys
 import numpy as np

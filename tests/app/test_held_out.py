@@ -10,8 +10,6 @@ from flowkit.app import main
 from flowkit.app.experiment import load as load_data
 from flowkit.app.run_folder import RunFolder
 
-pytestmark = pytest.mark.one_engine
-
 IMAGES = """\
 [model]
 name = "glow"

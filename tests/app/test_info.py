@@ -6,8 +6,6 @@ from flowkit import presets, zoo
 from flowkit.app import main
 from flowkit.zoo.papers import PAPERS
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.mark.parametrize("family", zoo.ARCHITECTURES)
 def test_each_family_has_a_paper_in_words_and_in_bibtex(family):

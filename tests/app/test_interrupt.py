@@ -10,8 +10,6 @@ import pytest
 
 from flowkit.app import entry, failure, info, interrupt, main
 
-pytestmark = pytest.mark.one_engine
-
 
 def end_of(code):
     """The exit code of a program, and what it says on standard error."""

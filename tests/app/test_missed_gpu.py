@@ -5,8 +5,6 @@ import pytest
 from flowkit.app.backend import note_missed_gpu
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.mark.parametrize(
     ("build", "devices", "hidden", "said"),

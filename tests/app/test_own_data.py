@@ -11,8 +11,6 @@ from flowkit.app.images import Images, likeliest_classes
 from flowkit.app.recipe import read_recipe
 from flowkit.app.tables import Tables
 
-pytestmark = pytest.mark.one_engine
-
 
 def pictures(folder, sizes, *, classes=(".",), mode="RGB"):
     """Write pictures of some sizes, (width, height), in turn into a folder for each class."""
@@ -78,6 +76,7 @@ def test_a_folder_of_pictures_is_trained_on(tmp_path, capsys):
     assert (recipe.model["num_classes"], recipe.data.size) == (2, (8, 8))
     assert recipe.model["class_conditioning"] == "all_levels"
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert sum(metrics[f"{split}_images"] for split in ("train", "validation", "test")) == 40
     share, count = metrics["test_class_accuracy"], metrics["test_images"]
     assert f"test class by likelihood right for {share:.1%} of {count} images, by chance for 50.0%" in said
 

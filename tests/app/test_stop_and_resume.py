@@ -135,7 +135,6 @@ def test_all_numbers_and_pictures_are_the_same(runs):
         assert (runs[0] / name).read_bytes() == (runs[1] / name).read_bytes()
 
 
-@pytest.mark.one_engine
 def test_sigterm_while_a_checkpoint_is_written_does_not_cut_it(tmp_path, monkeypatch, capsys):
     """As launchers and clusters send it again, and again."""
     recipe, run, write = tmp_path / "r.toml", tmp_path / "run", np.savez

@@ -9,8 +9,6 @@ from PIL import Image
 
 from flowkit.app import main
 
-pytestmark = pytest.mark.one_engine
-
 TINY = """\
 [model]
 name = "nsf"
@@ -31,6 +29,7 @@ count = 50
 temperature = 1.0
 """
 NAMES = ["offset", "small", "other"]
+FAST = ["--set", "sampling.count=0", "--set", "training.epochs=1"]  # draws no pictures
 
 
 @pytest.fixture(scope="module")
@@ -45,14 +44,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def trained(folder):
-    assert train(folder) == 0
+    words = ["--data", str(folder / "table.csv"), "--out", str(folder / "run")]
+    assert main(["train", str(folder / "tiny.toml"), *words]) == 0
     return folder / "run"
-
-
-def train(folder, *more, data="table.csv", out="run"):
-    return main(
-        ["train", str(folder / "tiny.toml"), "--data", str(folder / data), "--out", str(folder / out), *more]
-    )
 
 
 def test_a_run_leaves_pictures_and_numbers(trained):
@@ -72,10 +66,18 @@ def test_it_does_not_go_on_with_another_table(folder, tmp_path, capsys):
     table = tmp_path / "table.csv"
     lines = (folder / "table.csv").read_text().splitlines(keepends=True)
     table.write_text("".join(lines))
-    arguments = [str(folder / "tiny.toml"), "--data", str(table), "--out", str(tmp_path / "run"), "--epochs"]
-    assert main(["train", *arguments, "1"]) == 0
+    arguments = [
+        "train",
+        str(folder / "tiny.toml"),
+        "--data",
+        str(table),
+        "--out",
+        str(tmp_path / "run"),
+        *FAST,
+    ]
+    assert main(arguments) == 0
     table.write_text("".join([*lines[:-1], "10001.0,0.001,2.0\n"]))
-    assert main(["train", *arguments, "2", "--resume"]) != 0
+    assert main([*arguments, "--epochs", "2", "--resume"]) != 0
     assert "got rows with fingerprint" in capsys.readouterr().err
 
 
@@ -137,7 +139,7 @@ def test_of_another_file_all_rows_are_scored_and_of_the_same_data_those_to_test_
 
 
 def test_domains_by_name_of_columns(folder, tmp_path, capsys):
-    arguments = ["--data", str(folder / "table.csv"), "--set", "training.epochs=1"]
+    arguments = ["--data", str(folder / "table.csv"), *FAST]
     known = ["--set", 'model.domains={offset = "positive"}', "--out", str(tmp_path / "run")]
     assert main(["train", str(folder / "tiny.toml"), *arguments, *known]) == 0
     wrong = ["--set", 'model.domains={weight = "positive"}', "--out", str(tmp_path / "none")]
@@ -192,10 +194,12 @@ def test_a_continuous_flow_learns_a_table_and_has_a_page(family, folder, tmp_pat
         str(folder / "table.csv"),
         "--out",
         str(tmp_path / "run"),
+        *FAST,
     ]
     assert main(["train", *told]) == 0
     assert np.isfinite(json.loads((tmp_path / "run" / "metrics.json").read_text())["test_log_prob"])
-    assert main(["train", *told[:-1], str(tmp_path / "other"), "--set", "data.drop=['small']"]) != 0
+    told[4] = str(tmp_path / "other")
+    assert main(["train", *told, "--set", "data.drop=['small']"]) != 0
     assert f"got {family}, expected a family of mixed tables, such as nsf" in capsys.readouterr().err
     pages = []
     monkeypatch.setattr(play, "write_page", lambda flow, folder, **how: pages.append(how) or folder)

@@ -8,8 +8,6 @@ from test_rosinality import random_state
 
 from flowkit.convert import from_nflows, from_rosinality, from_zuko
 
-pytestmark = pytest.mark.one_engine
-
 torch = pytest.importorskip("torch")
 
 

@@ -9,8 +9,6 @@ from tolerance import PARITY
 
 from flowkit.convert import from_normflows
 
-pytestmark = pytest.mark.one_engine
-
 torch = pytest.importorskip("torch")
 nf = pytest.importorskip("normflows")
 

@@ -7,8 +7,6 @@ from arrays import array
 from flowkit.convert import from_nflows, from_zuko
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.one_engine
-
 torch = pytest.importorskip("torch")
 ALIKE = {"rtol": 1e-9, "atol": 1e-9}
 

@@ -9,8 +9,6 @@ import pytest
 from flowkit.app import entry, failure
 from flowkit.distributed import ProcessFailed, ProcessLost, failed
 
-pytestmark = pytest.mark.one_engine
-
 
 class Exited(Exception):
     """What `os._exit` is here; its argument is the code."""

@@ -9,8 +9,6 @@ from flowkit.distributed import ProcessFailed, ProcessLost, gather
 from flowkit.distributed.failed import failing_together
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.fixture
 def group(in_threads):

@@ -16,7 +16,6 @@ from flowkit.training.checkpoint import assign_metrics, means, metrics
 TORCHRUN = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "1"}
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
@@ -51,7 +50,6 @@ def test_the_environment_says_who_this_is(environment, expected):
     assert launched(environment) == expected
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("environment", "match"),
     [
@@ -64,7 +62,6 @@ def test_an_environment_that_does_not_fit_together_is_refused(environment, match
         launched(environment)
 
 
-@pytest.mark.one_engine
 def test_start_comes_before_the_model(monkeypatch):
     Flow(Shift())
     monkeypatch.setattr(group, "_started", False)
@@ -74,7 +71,6 @@ def test_start_comes_before_the_model(monkeypatch):
         distributed.start()
 
 
-@pytest.mark.one_engine
 def test_a_command_that_such_an_engine_is_given_in_a_group_is_refused_in_one_line(
     monkeypatch, capsys, tmp_path
 ):
@@ -108,7 +104,6 @@ OF_ONE = {
 }
 
 
-@pytest.mark.one_engine
 def test_a_command_of_one_process_is_left_to_the_main_one(monkeypatch, capsys, tmp_path):
     assert {*COMMANDS} == {*OF_ONE, "train", "sample", "evaluate", "list"}
     monkeypatch.chdir(tmp_path)
@@ -126,7 +121,6 @@ def test_a_command_of_one_process_is_left_to_the_main_one(monkeypatch, capsys, t
     assert "keras" in said.out
 
 
-@pytest.mark.one_engine
 def test_processes_that_have_not_joined_do_not_train_apart(monkeypatch):
     monkeypatch.setattr(group, "_started", False)
     for name, value in TORCHRUN.items():
@@ -137,7 +131,6 @@ def test_processes_that_have_not_joined_do_not_train_apart(monkeypatch):
         flow.fit(np.ones((4, 2), "float32"), verbose=0)
 
 
-@pytest.mark.one_engine
 def test_processes_with_other_numbers_of_rows_are_refused_before_they_wait(monkeypatch):
     flow = Flow(Shift())
     flow.compile("sgd")
@@ -150,7 +143,6 @@ def test_processes_with_other_numbers_of_rows_are_refused_before_they_wait(monke
             ask(np.ones((4, 2), "float32"), verbose=0)
 
 
-@pytest.mark.one_engine
 def test_processes_share_each_batch_without_overlap(monkeypatch):
     whole = [batch.tolist() for (batch,) in data.batches(np.arange(12), batch_size=6, seed=1)]
     parts = []
@@ -163,7 +155,6 @@ def test_processes_share_each_batch_without_overlap(monkeypatch):
         data.batches(np.arange(12), batch_size=4)
 
 
-@pytest.mark.one_engine
 def test_processes_augment_their_rows_in_ways_of_their_own(monkeypatch):
     monkeypatch.setattr(distributed, "world", lambda: 2)
     drawn = []

@@ -39,7 +39,6 @@ def test_start_raises_in_time_if_nobody_is_there_or_a_stranger_who_says_nothing(
         assert time.monotonic() - begin < 20
 
 
-@pytest.mark.one_engine
 def test_a_process_alone_is_seeded_once(monkeypatch):
     seeds = []
     monkeypatch.setattr(keras.utils, "set_random_seed", seeds.append)

@@ -16,8 +16,6 @@ from flowkit.flow import export
 from flowkit.play import write_page
 from flowkit.play.folder import RUNTIME
 
-pytestmark = pytest.mark.one_engine
-
 CHROMIUM = shutil.which("chromium")
 
 

@@ -24,7 +24,7 @@ from flowkit.presets.folder import check_config, read_preset
 @pytest.fixture(scope="module")
 def preset(tmp_path_factory):
     """A compiled and trained flow, and the folder that it was saved to."""
-    flow = zoo.nsf(features=2, layers=2, hidden=[8])
+    flow = zoo.nsf(features=2, layers=1, hidden=[8])
     x = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
     flow.compile(keras.optimizers.Adam(1e-2))
     flow.fit(x, epochs=1, verbose=0)
@@ -62,7 +62,6 @@ def test_it_comes_back_with_the_same_likelihoods_and_without_its_optimizer(prese
     np.testing.assert_allclose(kept["log_prob"], flow.log_prob(x[:4]), rtol=REREAD)
 
 
-@pytest.mark.one_engine
 def test_the_card_is_what_the_metadata_say_and_a_header_that_yaml_reads(preset):
     text = (preset[2] / "README.md").read_text()
     assert text == presets.card(read_preset(preset[2]).metadata)
@@ -72,7 +71,6 @@ def test_the_card_is_what_the_metadata_say_and_a_header_that_yaml_reads(preset):
     assert (data.license, data.library_name) == ("cc0-1.0", "flowkit")
 
 
-@pytest.mark.one_engine
 def test_a_folder_that_is_taken_and_a_save_that_fails_leave_nothing_behind(preset, tmp_path, monkeypatch):
     flow, x, folder = preset
     with pytest.raises(PresetError, match="got a folder with files, expected a new folder"):
@@ -179,7 +177,6 @@ HARM = [
 ]
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(("change", "message"), HARM)
 def test_what_was_changed_is_refused_and_runs_no_code(preset, tmp_path, monkeypatch, change, message):
     """A file beside the weights can be imported if the preset lies below the working folder. Keras may run code."""
@@ -198,7 +195,6 @@ def test_what_was_changed_is_refused_and_runs_no_code(preset, tmp_path, monkeypa
         keras.src.backend.common.global_state.set_global_attribute("safe_mode_saving", True)
 
 
-@pytest.mark.one_engine
 def test_what_is_no_preset_is_named(preset, tmp_path):
     (tmp_path / "recipe.toml").touch()
     (tmp_path / "flow.keras").touch()
@@ -216,7 +212,6 @@ def test_what_is_no_preset_is_named(preset, tmp_path):
         Flow.from_config({**Flow.from_preset(preset[2]).get_config(), "columns": [NAMES, PAYLOAD]})
 
 
-@pytest.mark.one_engine
 def test_damaged_weights_are_refused_in_one_line(copy, capsys):
     weights = copy / "model.weights.h5"
     whole = weights.read_bytes()
@@ -240,7 +235,6 @@ def test_damaged_weights_are_refused_in_one_line(copy, capsys):
     assert refused > 6
 
 
-@pytest.mark.one_engine
 def test_text_of_others_reaches_the_terminal_escaped_and_cut(copy, capsys):
     path = copy / "metadata.json"
     about = {"license": "mit\x1b[2J" + "x" * 1_000_000, "data": {"name": "\x1b]0;title\x07"}}
@@ -263,7 +257,6 @@ def test_text_of_others_reaches_the_terminal_escaped_and_cut(copy, capsys):
     assert r"flowkit 9\x1b[2J" in err
 
 
-@pytest.mark.one_engine
 def test_a_path_is_a_path_and_a_name_a_name(preset, tmp_path, monkeypatch):
     flow, x, folder = preset
     monkeypatch.chdir(tmp_path)
@@ -289,7 +282,6 @@ def test_a_path_is_a_path_and_a_name_a_name(preset, tmp_path, monkeypatch):
         assert presets.find_preset(name).resolve() == tmp_path / "glow" / "digits"
 
 
-@pytest.mark.one_engine
 def test_a_class_of_ones_own_is_named_when_it_is_not_registered(tmp_path):
     class Twist(Scale):
         pass
@@ -307,7 +299,6 @@ def test_a_class_of_ones_own_is_named_when_it_is_not_registered(tmp_path):
         Flow.from_preset(tmp_path / "mine")
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("config", "message"),
     [
@@ -383,7 +374,6 @@ def _kerased(path, folder, compression=zipfile.ZIP_STORED):
     return path
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("inside", [False, True], ids=["zip", "HDF5"])
 def test_weights_that_take_far_more_than_their_file_are_refused_before_they_are_unpacked(
     copy, tmp_path, inside

@@ -11,8 +11,6 @@ from hub_stub import hub
 
 from flowkit import PresetError, presets, upload_preset
 
-pytestmark = pytest.mark.one_engine
-
 SCRIPT = """
 import json, sys
 sys.modules["tensorflow"] = None  # as if it were not installed

@@ -11,8 +11,6 @@ from flowkit import zoo
 from flowkit.app import main
 from flowkit.objectives import FlowMatching
 
-pytestmark = pytest.mark.two_engines
-
 RNG = np.random.default_rng(0)
 CONTEXT = RNG.normal(size=(512, 2)).astype("float32")
 X = (20 + 3 * (CONTEXT + 0.3 * RNG.normal(size=(512, 2)))).astype("float32")
@@ -22,9 +20,9 @@ BENT = X + (X[:, ::-1] - 20) ** 2 * [0, 0.3]  # X alone is normal, which leaves 
 @pytest.mark.parametrize(
     ("family", "loss"),
     [
-        ("ffjord", None),
+        pytest.param("ffjord", None, marks=pytest.mark.two_engines),
         ("flow_matching", FlowMatching()),
-        pytest.param("flow_matching", FlowMatching("cosine", pairs="optimal"), marks=pytest.mark.one_engine),
+        ("flow_matching", FlowMatching("cosine", pairs="optimal")),
     ],
 )
 def test_it_learns_and_scores_its_own_draws(family, loss):
@@ -38,7 +36,6 @@ def test_it_learns_and_scores_its_own_draws(family, loss):
     assert flow.exact == "exact"
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("family", ["ffjord", "flow_matching"])
 def test_it_hears_a_context_and_is_saved(family, perturb, tmp_path):
     options = {"optional": True, "guidance": 1.0} if family == "flow_matching" else {"layers": 2}
@@ -54,7 +51,6 @@ def test_it_hears_a_context_and_is_saved(family, perturb, tmp_path):
     np.testing.assert_array_equal(ops.convert_to_numpy(again({"x": X[:8], "context": CONTEXT[:8]})), given)
 
 
-@pytest.mark.one_engine
 def test_many_features_are_estimated():
     assert zoo.ffjord(features=17, hidden=[8]).exact == "estimate"
     assert zoo.flow_matching(features=17, hidden=[8], trace="exact").exact == "exact"
@@ -63,7 +59,6 @@ def test_many_features_are_estimated():
 IMAGES = (RNG.random((64, 4, 4, 1)) * 256).astype("uint8")
 
 
-@pytest.mark.one_engine
 def test_images_are_matched_scored_and_drawn():
     keras.utils.set_random_seed(0)
     flow = zoo.flow_matching(input_shape=(4, 4, 1), hidden=[8, 8], solver="midpoint", steps=4)
@@ -79,7 +74,6 @@ def test_images_are_matched_scored_and_drawn():
     assert 5 < flow.bits_per_dim(IMAGES[:8]).mean() < 12
 
 
-@pytest.mark.one_engine
 def test_probabilities_of_all_images_add_up(perturb):
     """Bits per dimension by the solver are right: those of 16 images add up to the part of draws that are in range."""
     solved = {"trace": "exact", "solver": "midpoint", "steps": 4}
@@ -93,7 +87,6 @@ def test_probabilities_of_all_images_add_up(perturb):
     assert np.exp(log_prob).sum() == pytest.approx(inside, abs=0.04)  # four standard errors of the draws
 
 
-@pytest.mark.one_engine
 def test_labels_guide_images():
     flow = zoo.flow_matching(
         input_shape=(4, 4, 1), num_classes=3, hidden=[8], steps=2, optional=True, guidance=2.0
@@ -112,7 +105,6 @@ def test_labels_guide_images():
             zoo.flow_matching(**wrong)
 
 
-@pytest.mark.one_engine
 def test_a_teacher_pairs_data_with_its_latents():
     """Reflow: with the field of a teacher whose lines are straight, the loss is 0."""
     flows = [zoo.flow_matching(features=2, hidden=[8], steps=4) for _ in range(2)]
@@ -129,7 +121,6 @@ def test_a_teacher_pairs_data_with_its_latents():
         pupil.compile("adam", loss=FlowMatching(teacher=teacher, pairs="optimal"))
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("trace", ["exact", "rademacher"])
 def test_evaluate_reports_the_evaluations_of_the_field(tmp_path, capsys, trace):
     flow = zoo.ffjord(features=2, layers=2, hidden=[4], steps=3, trace=trace)

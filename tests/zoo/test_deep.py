@@ -8,8 +8,6 @@ from keras import ops
 from flowkit import zoo
 from flowkit.engines import engine
 
-pytestmark = pytest.mark.one_engine
-
 EPS = 2.0**-23
 ROUNDINGS = 64  # of the worst kind, as in flowkit.testing.tolerances
 SHAPE = (16, 16, 3)

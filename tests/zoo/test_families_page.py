@@ -5,11 +5,7 @@ import re
 import runpy
 from pathlib import Path
 
-import pytest
-
 from flowkit import zoo
-
-pytestmark = pytest.mark.one_engine
 
 ROOT = Path(__file__).parents[2]
 COMPARISON = runpy.run_path(str(ROOT / "benchmarks" / "measuring" / "comparison.py"))
@@ -30,10 +26,3 @@ def test_every_family_that_is_compared_was_measured():
 def test_every_family_that_it_names_is_there():
     named = {word.split("(")[0] for word in re.findall(r"`([a-z_]+(?:\(\w+=[^`]*\))?)`", PAGE)}
     assert zoo.VECTORS.keys() <= named
-
-
-def test_its_example_runs():
-    (source,) = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-    scope = {}
-    exec(source, scope)  # the page's own code
-    assert scope["flow"].sample(5, seed=0).shape == (5, 2)

@@ -38,7 +38,6 @@ WITH_ANGLES = [
 ]
 
 
-@pytest.mark.one_engine
 @parametrize_bijectors([*FAMILIES, *GIVEN_A_CONTEXT, *WITH_ANGLES])
 @pytest.mark.long
 def test_contract_of_families(bijector, check):

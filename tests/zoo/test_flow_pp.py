@@ -16,8 +16,6 @@ from flowkit.conditioners import GatedAttention, GatedConvNet
 from flowkit.contract.noise import Need
 from flowkit.flow.rows import counted
 
-pytestmark = pytest.mark.one_engine
-
 SHAPE = (4, 8, 2)
 SMALL = {"width": 8, "mixtures": 3, "blocks": 1, "heads": 2, "couplings": (1, 2, 1), "dequantizer_blocks": 1}
 

@@ -161,7 +161,6 @@ def test_latents_have_the_published_shapes():
     assert flow.bijector.latent_events == [(side, side, c) for side, c in sides]
 
 
-@pytest.mark.one_engine
 def test_by_default_it_is_the_published_model():
     flow = zoo.glow(levels=3)
     scales = flow.bijector.scales
@@ -178,7 +177,6 @@ def test_by_default_it_is_the_published_model():
 # Its options, and what it refuses
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("permutation", "kinds"), [("emerging", ["Conv1x1", "EmergingConv"]), ("periodic", ["PeriodicConv"])]
 )

@@ -166,7 +166,6 @@ def test_tarflow_computes_the_published_formulas(tarflow, x, labels):
     np.testing.assert_allclose(f64(log_det), total, **CLOSE)
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("make", [zoo.jet, zoo.tarflow])
 def test_pixels_may_enter_by_their_histogram(make):
     images = np.random.default_rng(0).integers(0, 256, (16, 8, 8, 1), dtype="uint8") // 64 * 64
@@ -180,7 +179,6 @@ def parameters(block, x, labels):
     return np.split(f64(block.conditioner(x.reshape(3, 8, 12).astype("float32"), context=labels)), 2, axis=-1)
 
 
-@pytest.mark.one_engine
 def test_guidance_moves_samples_away_from_those_without_labels(tarflow, jet):
     block, labels = repeated(tarflow)[-1], np.array([0, 1, 2])
     z = np.random.default_rng(2).normal(size=(3, 4, 2, 12)).astype("float32")
@@ -199,7 +197,6 @@ def test_guidance_moves_samples_away_from_those_without_labels(tarflow, jet):
             flow.sample(2, context, guidance=weight)
 
 
-@pytest.mark.one_engine
 def test_training_alone_drops_labels():
     layer, labels = LabelDropout(10, rate=0.5), np.arange(1000) % 10
     np.testing.assert_array_equal(f64(layer(labels)), labels)
@@ -208,7 +205,6 @@ def test_training_alone_drops_labels():
     assert (seen == labels)[seen >= 0].all()
 
 
-@pytest.mark.one_engine
 def test_samples_lose_the_noise_that_training_adds():
     """For data of deviation 1/2 with noise of deviation s, the mean given y is y (1 - 4 s^2)."""
     flow = flowkit.Flow(Scale(math.log(2)), dequantize=GaussianNoise(0.25))
@@ -225,7 +221,6 @@ def test_samples_lose_the_noise_that_training_adds():
     assert np.ptp(scores, axis=0).min() > 0
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize(
     ("make", "error", "says"),
     [

@@ -9,8 +9,6 @@ from flowkit import zoo
 from flowkit.conditioners import CausalConvNet
 from flowkit.contract import ContractError
 
-pytestmark = pytest.mark.one_engine
-
 
 @pytest.fixture
 def images():

@@ -1,12 +1,8 @@
 """Real NVP for images: its levels, its couplings, and round trips."""
 
 import numpy as np
-import pytest
 
 from flowkit import zoo
-from flowkit.contract import ContractError
-
-pytestmark = pytest.mark.one_engine
 
 SMALL = {"input_shape": (8, 8, 2), "width": 4, "blocks": 1}
 
@@ -25,8 +21,3 @@ def test_by_default_it_has_the_published_couplings():
     assert splits == [(word, swap) for word in ("checkerboard", "channels") for swap in (False, True, False)]
     assert [part.swap for part in last.parts if hasattr(part, "split")] == [False, True, False, True]
     assert (first.parts[0].conditioner.width, first.parts[0].conditioner.blocks) == (64, 8)
-
-
-def test_too_many_levels_for_the_image():
-    with pytest.raises(ContractError, match="at least 2 places"):
-        zoo.realnvp_images(**SMALL, levels=4)

@@ -11,8 +11,6 @@ from flowkit._shipped import recipe_files
 from flowkit.app.experiment import load as load_data
 from flowkit.app.recipe import read_recipe
 
-pytestmark = pytest.mark.one_engine
-
 CARDS = Path(__file__).parents[2] / "zoo"
 # Arguments that say how often a part is repeated: small models give the size of a large one without making its weights.
 DEPTHS = {
