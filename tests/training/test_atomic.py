@@ -11,29 +11,6 @@ from flowkit.training.atomic import atomic_path, remove_leftovers
 pytestmark = pytest.mark.one_engine
 
 
-def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
-    path = tmp_path / "a.txt"
-    path.write_text("old")
-
-    def write_half():
-        with atomic_path(path) as temporary:
-            temporary.write_text("ne")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_half()
-    assert path.read_text() == "old"
-    assert os.listdir(tmp_path) == ["a.txt"]
-
-
-def test_keep_holds_the_file_before(tmp_path):
-    path, kept = tmp_path / "a.txt", tmp_path / "a.previous.txt"
-    for text in ("one", "two", "three"):
-        with atomic_path(path, keep=kept) as temporary:
-            temporary.write_text(text)
-    assert (path.read_text(), kept.read_text()) == ("three", "two")
-
-
 def test_a_new_file_is_readable_as_others_are(tmp_path):
     with atomic_path(tmp_path / "a.txt") as temporary:
         temporary.write_text("a")
