@@ -1,6 +1,5 @@
 """The order of batches: fixed by (seed, epoch), whatever Keras does around it."""
 
-
 import keras
 import numpy as np
 import pytest
