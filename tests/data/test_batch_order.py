@@ -167,14 +167,6 @@ def epochs(start, stop, batch_size):
 
 
 @pytest.mark.two_engines
-def test_fit_resumes_at_an_epoch():
-    model, data = Recording(4), batches(EVENTS, batch_size=4)
-    data.epoch = 2
-    model.fit(data, epochs=4, initial_epoch=2, shuffle=False, verbose=0, callbacks=[data.for_fit()])
-    assert np.array_equal(seen(model)[-10:], epochs(2, 4, 4))
-
-
-@pytest.mark.two_engines
 def test_fit_is_not_disturbed_by_validation_and_peeking():
     model, data = Recording(4), batches(EVENTS, batch_size=4)
     peek = keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: data[3])

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from arrays import f64
 from keras import ops
 
 from flowkit import Flow
@@ -53,10 +54,6 @@ class Centred(Normal):
     def adapt(self, z, context=None):
         self.mean.assign(ops.mean(z, axis=0))
         self.flag.assign(True)
-
-
-def f64(tensor):
-    return np.asarray(ops.convert_to_numpy(tensor), np.float64)
 
 
 @pytest.fixture
