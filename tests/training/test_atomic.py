@@ -11,6 +11,21 @@ from flowkit.training.atomic import atomic_path, remove_leftovers
 pytestmark = pytest.mark.one_engine
 
 
+def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def write_half():
+        with atomic_path(path) as temporary:
+            temporary.write_text("ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
 def test_a_new_file_is_readable_as_others_are(tmp_path):
     with atomic_path(tmp_path / "a.txt") as temporary:
         temporary.write_text("a")
