@@ -27,8 +27,9 @@ def test_embedded_is_balanced_and_so_is_every_prefix(split, count):
 
 def test_full_set_is_read_from_where_debian_puts_it(mnist_folder, monkeypatch):
     monkeypatch.setattr(source, "FULL", mnist_folder)
-    data = load("fashion-mnist-full", "test")
-    assert data.images.shape == (20, 28, 28, 1)
+    train, data = load("fashion-mnist-full"), load("fashion-mnist-full", "test")
+    assert (train.images.shape, data.images.shape) == ((30, 28, 28, 1), (20, 28, 28, 1))
+    assert data.labels.tolist() == [*range(10), *range(10)]
     assert data.classes[1] == "Trouser"
 
 

@@ -122,13 +122,6 @@ class Payload:
 # ------------------------------------------------------------------ IDX
 
 
-def test_mnist_folder(mnist_folder):
-    train, test = load(mnist_folder), load(mnist_folder, "test")
-    assert train.images.shape == (30, 28, 28, 1)
-    assert test.images.shape == (20, 28, 28, 1)
-    assert test.labels.tolist() == [*range(10), *range(10)]
-
-
 def test_mnist_folder_unpacked_and_with_dots(tmp_path, write_idx):
     for prefix in ("train", "t10k"):
         write_idx(tmp_path / f"{prefix}-images.idx3-ubyte", np.ones((3, 4, 4)))

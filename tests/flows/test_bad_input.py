@@ -2,6 +2,7 @@
 
 import warnings
 
+import keras
 import numpy as np
 import pytest
 from small_flows import glow, one_line
@@ -14,87 +15,96 @@ from flowkit.engines import engine
 pytestmark = pytest.mark.one_engine
 
 
-@pytest.mark.parametrize("call", ["log_prob", "encode", "bits_per_dim", "adapt", "fit"])
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (np.zeros((4, 64), "uint8"), r"got rank 2, .*expected \(n, height, width, channels\)"),
-        (
-            np.zeros((4, 7, 8, 1), "uint8"),
-            "axis 1 to be a multiple of 2, received 7|which its weights were made for",
-        ),
-        (np.full((4, 8, 8, 1), np.nan), "got NaN or infinite values"),
-        (np.full((4, 8, 8, 1), 0.5), "expected whole numbers in 0..255"),
-        (np.full((4, 8, 8, 1), 300), "got values from 300 to 300"),
-        (np.zeros((4, 8, 8, 3), "uint8"), r"event of shape \(8, 8, 1\)"),
-    ],
-)
-def test_bad_images(image_flow, call, bad, message):
-    image_flow.compile()
-    with pytest.raises(ValueError, match=message) as caught:
-        getattr(image_flow, call)(bad)
+ROWS = np.random.default_rng(0).normal(size=(4, 4)).astype("float32")
+PIXELS, LABELS = np.zeros((16, 8, 8, 1), "uint8"), np.arange(16) % 3
+AS_NUMBERS = "expected (data|latents|context) as an array of numbers"
+NO_NUMBERS = {
+    "masked": np.ma.masked_greater(ROWS, 0.0),
+    "complex": ROWS.astype("complex64"),
+    "text": ROWS.astype(str),
+    "dates": np.full((4, 4), "2024-01-01", "datetime64[s]"),
+    "durations": np.full((4, 4), 3, "timedelta64[s]"),
+    "ragged": [[1.0, 2.0, 3.0, 4.0], [1.0]],
+    "a word": "abcd",
+    "symbolic": keras.KerasTensor((4, 4)),
+}
+NUMBERS = [
+    (np.full((4, 4), np.nan), "got 16 NaN or infinite entries of 16"),
+    (np.full((4, 4), np.inf), "got 16 NaN or infinite entries of 16"),
+    (np.zeros((4, 5)), "which its weights were made for"),
+    (np.zeros(4), "event of rank at least 1"),
+    *((wrong, AS_NUMBERS + "|got list" * (name == "ragged")) for name, wrong in NO_NUMBERS.items()),
+]
+IMAGES = [
+    (np.zeros((4, 64), "uint8"), r"got rank 2, .*expected \(n, height, width, channels\)"),
+    (
+        np.zeros((4, 7, 8, 1), "uint8"),
+        "axis 1 to be a multiple of 2, received 7|which its weights were made for",
+    ),
+    (np.full((4, 8, 8, 1), np.nan), "got NaN or infinite values"),
+    (np.full((4, 8, 8, 1), 0.5), r"expected whole numbers in 0\.\.255"),
+    (np.full((4, 8, 8, 1), 300), "got values from 300 to 300"),
+    (np.zeros((4, 8, 8, 3), "uint8"), r"event of shape \(8, 8, 1\)"),
+    (NO_NUMBERS["text"].repeat(4).reshape(1, 8, 8, 1), AS_NUMBERS),
+    (NO_NUMBERS["masked"].repeat(4).reshape(1, 8, 8, 1), AS_NUMBERS),
+]
+CLASSES = [
+    (LABELS + 1, r"labels \(batch,\) in 0\.\.2, received int64 of shape \(16,\) with values 1\.\.3"),
+    (LABELS - 1, r"values -1\.\.1"),
+    (np.zeros(16), "received float64 of shape"),
+    (np.zeros((16, 3), "int64"), r"of shape \(16, 3\)"),
+    (np.zeros(5, "int64"), "one row for each of 16 samples, received 5 rows"),
+    (None, "broke 'context'.*received none"),
+]
+TABLES = [
+    (np.zeros((4, 3), "float32"), r"vectors \(batch, 2\).*received shape \(4, 3\)"),
+    (np.full((4, 2), np.nan, "float32"), "expected finite numbers"),
+    (np.float32(1), "got .*, expected context as an array of numbers, batch first"),
+    ({"a": ROWS, "b": ROWS[:3]}, "one row for each of 4 samples, received 3 and 4 rows"),
+    *((NO_NUMBERS[name][:, :2], AS_NUMBERS) for name in ("masked", "complex", "text", "dates")),
+]
+BAD = [
+    *(("vector_flow", (x,), message) for x, message in NUMBERS),
+    *(("image_flow", (x,), message) for x, message in IMAGES),
+    *(("class_flow", (PIXELS, labels), message) for labels, message in CLASSES),
+    *(("context_flow", (ROWS, context), message) for context, message in TABLES),
+]
+
+
+@pytest.mark.parametrize(("name", "data", "message"), BAD)
+def test_bad_data_are_refused_by_each_method(request, name, data, message):
+    flow, x, context = request.getfixturevalue(name), data[0], (*data, None)[1]
+    flow.compile()
+    for method in ("log_prob", "encode", "bits_per_dim", "adapt", "fit", "round_trip_error"):
+        with pytest.raises(ValueError, match=message) as caught:
+            getattr(flow, method)(x, context=context)
+        one_line(caught.value)
+
+
+@pytest.mark.parametrize("wrong", [*NO_NUMBERS.values(), None])
+def test_bad_latents(vector_flow, wrong):
+    with pytest.raises(ValueError, match=AS_NUMBERS) as caught:
+        vector_flow.decode(wrong)
     one_line(caught.value)
 
 
-@pytest.mark.parametrize("call", ["log_prob", "encode", "adapt", "fit"])
-@pytest.mark.parametrize(
-    ("bad", "message"),
-    [
-        (np.full((4, 4), np.nan), "got 16 NaN or infinite entries of 16"),
-        (np.full((4, 4), np.inf), "got 16 NaN or infinite entries of 16"),
-        (np.zeros((4, 5)), "which its weights were made for"),
-        (np.zeros(4), "event of rank at least 1"),
-    ],
-)
-def test_bad_numbers(vector_flow, call, bad, message):
-    vector_flow.compile()
-    with pytest.raises(ValueError, match=message) as caught:
-        getattr(vector_flow, call)(bad)
-    one_line(caught.value)
+def test_numbers_in_other_types_are_taken(vector_flow):
+    expected = vector_flow.log_prob(ROWS)
+    unmasked = np.ma.masked_greater(ROWS, 100.0)
+    for same in (ROWS.tolist(), ROWS.astype(object), ROWS.astype("float64"), unmasked):
+        np.testing.assert_allclose(vector_flow.log_prob(same), expected, rtol=1e-6)
+    half = keras.ops.convert_to_tensor(ROWS, dtype="bfloat16")
+    np.testing.assert_allclose(vector_flow.log_prob(half), expected, rtol=0.1)
+    assert vector_flow.log_prob(np.ones((2, 4), bool)).shape == (2,)
 
 
-@pytest.mark.parametrize("call", ["log_prob", "encode", "adapt", "fit"])
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (
-            np.arange(16) % 4,
-            r"labels \(batch,\) in 0\.\.2, received int64 of shape \(16,\) with values 0\.\.3",
-        ),
-        (np.arange(16) % 3 - 1, r"values -1\.\.1"),
-        (np.zeros(16), "received float64 of shape"),
-        (np.zeros((16, 3), "int64"), r"of shape \(16, 3\)"),
-        (np.zeros(5, "int64"), "one row for each of 16 samples, received 5 rows"),
-        (None, "broke 'context'.*received none"),
-    ],
-)
-def test_bad_labels(class_flow, call, images, labels, message):
-    class_flow.compile()
-    with pytest.raises(ContractError, match=message) as caught:
-        getattr(class_flow, call)(images, context=labels)
-    one_line(caught.value)
-
-
-def test_bad_labels_when_sampling(class_flow):
+def test_bad_contexts_when_sampling(class_flow, context_flow):
     for labels in (np.array([3]), None):
         with pytest.raises(ContractError, match="broke 'context'"):
             class_flow.sample(2, context=labels)
-
-
-def test_a_context_of_the_wrong_width_names_both(context_flow, x):
-    with pytest.raises(ContractError, match=r"vectors \(batch, 2\).*received shape \(20, 3\)"):
-        context_flow.log_prob(x, np.zeros((20, 3), "float32"))
-
-
-def test_a_context_that_is_no_table_of_numbers(context_flow, x, context):
-    for bad, message in (
-        (np.full((20, 2), np.nan, "float32"), "expected finite numbers"),
-        (np.float32(1), "got .*, expected context as an array of numbers, batch first"),
-        ({"a": context, "b": context[:3]}, "one row for each of 20 samples, received 3 and 20 rows"),
-    ):
-        with pytest.raises(ValueError, match=message) as caught:
-            context_flow.log_prob(x, bad)
-        one_line(caught.value)
+    for name in ("masked", "complex", "text", "dates"):
+        with pytest.raises(ValueError, match=AS_NUMBERS):
+            context_flow.sample(2, NO_NUMBERS[name][:, :2])
 
 
 @pytest.mark.parametrize(

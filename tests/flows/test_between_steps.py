@@ -49,12 +49,19 @@ def test_weights_are_read_as_they_are_after_the_step():
         np.testing.assert_array_equal(one, other)
 
 
-def test_what_is_set_stays():
-    made = flow(keras.optimizers.SGD(0.0))
+@pytest.mark.parametrize("how", ["set", "loaded"])
+def test_weights_that_are_set_or_loaded_are_trained_on(how, tmp_path):
+    made, other = flow(keras.optimizers.SGD(0.0)), flow(keras.optimizers.SGD(0.0))
     others = [weight + 1 if weight.dtype.kind == "f" else weight for weight in values(made)]
-    fitted(made, lambda: made.set_weights(others))
-    for one, other in zip(values(made), others, strict=True):
-        np.testing.assert_array_equal(one, other)
+    other.set_weights(others)
+    other.save_weights(tmp_path / "flow.weights.h5")  # with what the optimizer knows
+    ways = {
+        "set": lambda: made.set_weights(others),
+        "loaded": lambda: made.load_weights(tmp_path / "flow.weights.h5"),
+    }
+    fitted(made, ways[how])
+    for one, expected in zip(values(made), others, strict=True):
+        np.testing.assert_array_equal(one, expected)
 
 
 @pytest.mark.parametrize("kind", ["saved", "copied", "weights alone"])
@@ -76,17 +83,6 @@ def test_a_copy_is_of_that_step(kind, tmp_path):
     for one, same in zip(then, values(other), strict=True):
         np.testing.assert_array_equal(one, same)
     assert not np.array_equal(then[0], values(made)[0])  # and training has gone on
-
-
-def test_weights_that_are_loaded_are_trained_on(tmp_path):
-    made = flow(keras.optimizers.SGD(0.0))
-    others = [weight + 1 if weight.dtype.kind == "f" else weight for weight in values(made)]
-    other = flow(keras.optimizers.SGD(0.0))
-    other.set_weights(others)
-    other.save_weights(tmp_path / "flow.weights.h5")  # with what the optimizer knows
-    fitted(made, lambda: made.load_weights(tmp_path / "flow.weights.h5"))
-    for one, loaded in zip(values(made), others, strict=True):
-        np.testing.assert_array_equal(one, loaded)
 
 
 def test_it_may_be_adapted_anew():

@@ -55,22 +55,46 @@ def test_one_batch_takes_the_context_in_the_forms_of_fit(kind):
     np.testing.assert_allclose(told[1:], told[:1] * 2, rtol=1e-6)
 
 
-def test_one_batch_refuses_what_fit_refuses():
+UNREAD = "expected none, since neither its bijector nor its base"
+
+
+def unread():
     flow = Flow(Shift(0.0))
     flow.compile(keras.optimizers.SGD(0.1))
-    flow.train_on_batch(X, np.arange(8))  # labels of data, which it need not know
-    for data, given in (((X,), {"context": CONTEXT}), (({"x": X, "context": CONTEXT},), {})):
-        with pytest.raises(ContractError, match="expected none, since neither its bijector nor its base"):
-            flow.train_on_batch(*data, **given)
-    with pytest.raises(ValueError, match="got class_weight=, expected sample_weight="):
-        flow.train_on_batch(X, np.arange(8), class_weight={0: 2.0})
+    return flow
+
+
+@pytest.mark.parametrize("context", [CONTEXT, np.arange(8), {"a": CONTEXT, "b": CONTEXT}])
+@pytest.mark.parametrize("call", ["fit", "train_on_batch"])
+def test_training_with_a_context_that_nobody_reads_is_refused(call, context):
+    together = {"x": X, "context": context}
+    roads = [(X, {"context": context}), (together, {})]
+    if call == "fit" and not isinstance(context, dict):
+        roads.append((Rows(together), {}))
+    for data, given in roads:
+        with pytest.raises(ContractError, match=rf"{UNREAD}.*zoo\.nsf\(context=3\)") as caught:
+            getattr(unread(), call)(data, **given)
+        one_line(caught.value)
+    with pytest.raises(ContractError, match=UNREAD):
+        unread().log_prob(X, context=CONTEXT)
+
+
+def test_labels_of_data_need_not_be_read_and_classes_are_not_weighed():
+    flow = unread()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*reads one")
+        flow.fit(X, np.arange(8), validation_data=(X, np.arange(8)), verbose=0)
+        flow.evaluate(X, np.arange(8), verbose=0)
+        flow.train_on_batch(X, np.arange(8))
+    for call in (flow.fit, flow.train_on_batch):
+        with pytest.raises(ValueError, match="got class_weight=, expected sample_weight="):
+            call(X, np.arange(8), class_weight={0: 2.0})
 
 
 def test_a_list_is_told_of_as_an_array():
-    unread, read = Flow(Shift(0.0)), of_ones()
-    unread.compile("sgd")
+    read = of_ones()
     with pytest.raises(ContractError, match=r"received list\. .*zoo\.nsf\(context=3\)"):
-        unread.fit(X, context=CONTEXT.tolist())
+        unread().fit(X, context=CONTEXT.tolist())
     with pytest.raises(ValueError, match="expected context as an array of numbers"):
         read.log_prob(X, [*CONTEXT.tolist()[1:], [0.0]])
     np.testing.assert_array_equal(read.log_prob(X, CONTEXT.tolist()), read.log_prob(X, CONTEXT))
@@ -81,30 +105,6 @@ def test_a_call_takes_the_context_by_name():
     expected = f64(flow({"x": X, "context": CONTEXT}))
     np.testing.assert_array_equal(f64(flow(X, context=CONTEXT)), expected)
     assert np.abs(f64(flow(X, context=-CONTEXT)) - expected).max() > 0.1
-
-
-def test_a_context_that_nobody_reads_is_told_and_labels_of_data_are_not():
-    flow = Flow(Shift(0.0))
-    flow.compile(keras.optimizers.SGD(0.1))
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*reads one")
-        flow.fit(X, np.arange(8), validation_data=(X, np.arange(8)), verbose=0)
-        flow.evaluate(X, np.arange(8), verbose=0)
-    with pytest.raises(ContractError, match="expected none, since neither its bijector nor its base"):
-        flow.log_prob(X, context=CONTEXT)
-
-
-@pytest.mark.parametrize("context", [CONTEXT, np.arange(8), {"a": CONTEXT, "b": CONTEXT}])
-def test_training_with_a_context_that_nobody_reads_is_refused(context):
-    roads = [(X, context), ({"x": X, "context": context}, None)]
-    if not isinstance(context, dict):
-        roads.append((Rows({"x": X, "context": context}), None))
-    for data, given in roads:
-        flow = Flow(Shift(0.0))
-        flow.compile(keras.optimizers.SGD(0.1))
-        with pytest.raises(ContractError, match=r"zoo\.nsf\(context=3\)") as caught:
-            flow.fit(data, context=given, verbose=0)
-        one_line(caught.value)
 
 
 def test_what_the_refusal_says_to_write_works():

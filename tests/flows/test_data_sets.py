@@ -57,33 +57,23 @@ def test_fit_takes_what_keras_takes(kind, x, context):
 
 
 @pytest.mark.two_engines
-def test_validation_data_are_checked(x):
-    flow = vectors()
-    flow.compile(optimizer="adam")
-    bad = np.full((4, 4), np.nan, "float32")
-    with pytest.raises(ValueError, match="NaN or infinite"):
-        flow.fit(x, validation_data=bad, verbose=0)
-
-
-def test_a_data_set_for_validation_is_checked(x):
-    flow = vectors().adapt(x)
-    flow.compile()
-    with pytest.raises(ValueError, match="NaN"):
-        flow.fit(x, validation_data=Rows({"x": x * np.nan}), verbose=0)
-
-
-@pytest.mark.parametrize("call", ["evaluate", "predict"])
 @pytest.mark.parametrize("kind", ["array", "data set"])
-@pytest.mark.parametrize("built", [True, False])
-def test_scores_of_a_flow_that_waits_for_adapt_are_refused(call, kind, built, images):
+def test_data_are_checked_whatever_brings_them_in(kind, images):
     """A traced step cannot ask whether the flow is adapted."""
-    flow = glow(input_shape=(8, 8, 1) if built else None)
-    flow.compile()
-    with pytest.raises(ContractError, match="set by adapt"):
-        getattr(flow, call)(images if kind == "array" else Rows({"x": images}), verbose=0)
+    scaled = (images / 255).astype("float32")
+    held, wrong = (Rows({"x": x}) if kind == "data set" else x for x in (images, scaled))
+    for shape in ((8, 8, 1), None):
+        flow = glow(input_shape=shape)
+        flow.compile()
+        for call in (flow.evaluate, flow.predict):
+            with pytest.raises(ContractError, match="set by adapt"):
+                call(held, verbose=0)
+    flow.adapt(images)
+    for call in (flow.fit, flow.evaluate, flow.predict, lambda x, **how: flow.fit(images, validation_data=x)):
+        with pytest.raises(ValueError, match=r"0\.\.255"):
+            call(wrong, verbose=0)
 
 
-@pytest.mark.one_engine
 @pytest.mark.parametrize("call", ["train_on_batch", "test_on_batch", "predict_on_batch"])
 def test_single_batches_are_held_to_the_same(call, images):
     flow = glow(input_shape=(8, 8, 1))
@@ -94,16 +84,6 @@ def test_single_batches_are_held_to_the_same(call, images):
     with pytest.raises(ValueError, match=r"0\.\.255"):
         getattr(flow, call)(images / 255)
     assert np.isfinite(getattr(flow, call)(images)).all()
-
-
-@pytest.mark.parametrize("call", ["fit", "evaluate", "predict"])
-@pytest.mark.parametrize("kind", ["array", "data set"])
-def test_data_are_checked_whatever_brings_them(call, kind, images):
-    flow = glow().adapt(images)
-    flow.compile()
-    scaled = (images / 255).astype("float32")
-    with pytest.raises(ValueError, match=r"0\.\.255"):
-        getattr(flow, call)(scaled if kind == "array" else Rows({"x": scaled}), verbose=0)
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,11 @@
 """One network that reads the context, once for each call, and what the parts of a flow see of its answer."""
 
-import re
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 from keras import ops
 from tolerance import PARITY, REREAD
 
-import flowkit
 from flowkit import Flow, LabelledFlow
 from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Repeat, Shift, Squeeze
 from flowkit.conditioners import MLP, TopPrior
@@ -95,7 +91,6 @@ def functional():
 
 KINDS = {
     "layer": (Counted, "numbers"),
-    "sequential": (lambda: keras.Sequential([keras.layers.Dense(3)]), "numbers"),
     "table": (lambda: keras.layers.Embedding(5, 3), "labels"),
     "dict, by a layer": (Joined, "both"),
     "dict, by a model": (functional, "both"),
@@ -141,20 +136,14 @@ def test_the_parts_see_its_answer_alone(flow, x, numbers):
     plain.build({"x": (None, 4), "context": (None, 3)})
     plain.bijector.set_weights(flow.bijector.get_weights())
     plain.base.set_weights(flow.base.get_weights())
-    answer = ops.convert_to_numpy(flow.embedding(ops.convert_to_tensor(numbers)))
+    given = ops.convert_to_tensor(numbers)
+    answer = ops.convert_to_numpy(flow.embedding(given))
+    np.testing.assert_array_equal(ops.convert_to_numpy(flow.embed(given)), answer)
+    assert plain.embed(given) is given
     np.testing.assert_allclose(flow.log_prob(x, numbers), plain.log_prob(x, answer), rtol=PARITY, atol=PARITY)
     tensors = {"x": ops.convert_to_tensor(x), "context": ops.convert_to_tensor(numbers)}
     found = ops.convert_to_numpy(ops.stop_gradient(flow(tensors)))
     np.testing.assert_allclose(found, flow.log_prob(x, numbers), rtol=PARITY, atol=PARITY)
-
-
-@pytest.mark.one_engine
-def test_the_example_of_the_user_guide_runs():
-    page = (Path(__file__).parents[2] / "docs" / "user-guide.md").read_text(encoding="utf-8")
-    (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "embedding=reader" in b)
-    names = {"flowkit": flowkit, "keras": keras, "np": np}
-    exec(compile(block, "user-guide.md", "exec"), names)
-    assert names["forecast"].sample(100, names["few"], seed=0).shape == (100, 3, 4)
 
 
 @pytest.mark.one_engine

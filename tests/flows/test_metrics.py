@@ -7,19 +7,8 @@ from small_flows import Cube, Rows, vectors
 from tolerance import PARITY
 
 from flowkit import Flow
-from flowkit.bijectors import Scale, Shift
-from flowkit.contract import ContractError
+from flowkit.bijectors import Scale
 from flowkit.training import GuardedOptimizer
-
-
-def test_evaluate_takes_a_context_as_fit_does(context_flow, x, context):
-    context_flow.compile()
-    expected = -context_flow.log_prob(x, context).mean()
-    for given in ({"context": context}, {"y": context}):
-        result = context_flow.evaluate(x, **given, batch_size=5, verbose=0, return_dict=True)
-        np.testing.assert_allclose(result["loss"], expected, rtol=PARITY)
-    with pytest.raises(ContractError, match="received none"):
-        context_flow.evaluate(x, verbose=0)
 
 
 @pytest.mark.one_engine
@@ -31,16 +20,6 @@ def test_validation_data_are_scored(x, context):
         expected = -flow.log_prob(x[16:], context[16:]).mean()
         np.testing.assert_allclose(history["val_loss"][-1], expected, rtol=PARITY)
         assert history.keys() == {"loss", "val_loss"}
-
-
-def test_metrics_count_weights():
-    x = np.random.default_rng(0).normal(size=(4, 2)).astype("float32")
-    flow = Flow(Shift())
-    flow.build((None, 2))
-    flow.compile("adam")
-    weights = np.array([1.0, 0.0, 3.0, 0.0], "float32")
-    nll = flow.evaluate(x, sample_weight=weights, batch_size=4, verbose=0, return_dict=True)["nll"]
-    np.testing.assert_allclose(nll, np.average(-flow.log_prob(x), weights=weights), rtol=1e-5)
 
 
 def test_weights_weigh_in_evaluate_and_validation(x):
@@ -55,13 +34,9 @@ def test_weights_weigh_in_evaluate_and_validation(x):
         np.testing.assert_allclose(history["val_loss"][-1], expected, rtol=PARITY)
 
 
-def test_weights_are_not_taken_by_place_and_classes_are_not_weighed(x):
-    flow = vectors().adapt(x)
-    flow.compile()
+def test_weights_are_not_taken_by_place(x):
     with pytest.raises(TypeError, match="positional"):
-        flow.evaluate(x, None, 10, 0, np.ones(20))
-    with pytest.raises(ValueError, match="sample_weight="):
-        flow.fit(x, class_weight={0: 1.0})
+        vectors().evaluate(x, None, 10, 0, np.ones(20))
 
 
 def test_what_is_not_finite_counts_unless_its_step_is_skipped():

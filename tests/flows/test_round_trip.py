@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from flowkit import Flow, LabelledFlow, latent, zoo
+from flowkit import Flow, latent, zoo
 from flowkit.bijectors import ActNorm, Chain, Coupling, Inverse, Permute, Scale, Shift
 from flowkit.conditioners import MLP
 from flowkit.contract import Bijector, BijectorSpec, ContractError
@@ -167,13 +167,6 @@ def test_images_that_do_not_come_back(images):
     flow = flow_of(Coarse(above=0.25), event=(8, 8, 1), dequantize=Dequantize())
     with pytest.warns(UserWarning, match=r"8 of 8 rows that were looked at, of 16, do"):
         flow.encode(images)
-
-
-def test_a_labelled_flow_is_told_too(x):
-    flow = LabelledFlow(Coarse(), num_classes=2)
-    flow.build((None, 3))
-    with pytest.warns(UserWarning, match="do not come back"):
-        flow.encode(20 + x)
 
 
 @pytest.mark.every_engine

@@ -12,7 +12,6 @@ from flowkit import Flow, zoo
 from flowkit._engine import ENGINES, installed
 from flowkit.bijectors import Chain, Coupling, Repeat
 from flowkit.conditioners import MLP
-from flowkit.contract import ContractError
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.surjections import StochasticPermute
@@ -23,9 +22,12 @@ READERS = [
 
 READ = """
     import json, sys
+    from flowkit.flow import Flow  # and not the layers, which a config brings
     import keras, numpy as np
-    import flowkit
     folder = sys.argv[1]
+    config = json.loads(sys.argv[2])
+    assert repr(keras.saving.deserialize_keras_object(config).bijector) == "StochasticPermute()"
+    import flowkit
     data = np.load(folder + "/data.npz")
     images, labels = data["images"], data["labels"]
     flow = keras.saving.load_model(folder + "/flow.keras")
@@ -70,8 +72,9 @@ def saved(perturb, images, labels, tmp_path_factory):
 )
 def test_a_file_means_the_same_on_every_engine(saved, images, labels, run_python, reader):
     flow, folder = saved
+    config = json.dumps(keras.saving.serialize_keras_object(Flow(StochasticPermute())))
     needed = "jax" if reader == "numpy" else reader  # numpy borrows JAX's convolutions
-    run_python(READ, engine=reader, hidden=[e for e in ENGINES if e != needed], args=[folder])
+    run_python(READ, engine=reader, hidden=[e for e in ENGINES if e != needed], args=[folder, config])
     answer = json.loads((folder / "answer.json").read_text())
     assert answer["engine"] == reader
     assert set(answer["loaded"]) <= {needed}
@@ -86,16 +89,6 @@ def test_a_file_means_the_same_on_every_engine(saved, images, labels, run_python
     assert answer["sampled"] == answer["again"]
     if reader == "numpy":
         assert answer["fit"].startswith("fit not implemented for NumPy")
-
-
-def test_a_file_of_an_un_adapted_flow_stays_un_adapted(images, tmp_path):
-    flow = zoo.glow(levels=2, steps=1, width=8, input_shape=(8, 8, 1))
-    flow.save(tmp_path / "f.keras")
-    again = keras.saving.load_model(tmp_path / "f.keras")
-    with pytest.raises(ContractError, match="broke 'adapted'"):
-        again.sample(1)
-    with pytest.raises(ContractError, match="broke 'adapted'"):
-        again.log_prob(images)
 
 
 @pytest.mark.every_engine
@@ -127,14 +120,3 @@ def test_frozen_parts_stay_frozen_in_a_file_and_in_training(part, perturb, tmp_p
         loaded.fit(x, verbose=0)
     for variable, value in zip(loaded.non_trainable_variables, before, strict=True):
         np.testing.assert_array_equal(array(variable), value)
-
-
-@pytest.mark.one_engine
-def test_all_layers_are_known_whatever_was_imported_first(run_python):
-    config = keras.saving.serialize_keras_object(Flow(StochasticPermute()))
-    source = f"""
-    from flowkit.flow import Flow
-    import keras
-    print(keras.saving.deserialize_keras_object({config!r}).bijector)
-    """
-    assert run_python(source, engine=engine.name) == "StochasticPermute()"

@@ -49,10 +49,6 @@ def test_what_a_log_det_is():
     assert rows(flow)[0].log_det == "bound"
 
 
-def test_a_flow_that_is_not_built_says_how():
-    assert "flow.build((None, ...))" in told(flowkit.zoo.nsf())
-
-
 def test_names_of_a_file_reach_the_terminal_escaped(capsys):
     evil = "\x1b[31m\x9b2J[bold]x"
     embedding = keras.Sequential([keras.layers.Dense(2, name=evil)], name=evil)

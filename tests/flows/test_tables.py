@@ -1,18 +1,14 @@
 """Tables: what a flow adapts to, what it refuses by name, and frames in and out."""
 
-import re
-from pathlib import Path
-
 import keras
 import numpy as np
 import pytest
 from small_flows import Rows, one_line
 
-import flowkit
 from flowkit import Flow, zoo
 from flowkit.bijectors import ActNorm, Chain, Coupling, OnColumns, Permute, Pointwise, Standardize
 from flowkit.conditioners import MLP
-from flowkit.transforms import Affine, MixtureOfLogistics
+from flowkit.transforms import MixtureOfLogistics
 from flowkit.zoo import table_front
 
 pytestmark = pytest.mark.one_engine
@@ -49,15 +45,6 @@ def fitted(flow, data, **options):
     return flow
 
 
-def test_the_example_of_the_user_guide_runs():
-    page = (Path(__file__).parents[2] / "docs" / "user-guide.md").read_text(encoding="utf-8")
-    (block,) = (b for b in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "table_front(" in b)
-    names = {"flowkit": flowkit, "keras": keras, "np": np}
-    names |= {"Chain": Chain, "Coupling": Coupling, "MLP": MLP, "Affine": Affine}
-    exec(compile(block, "user-guide.md", "exec"), names)
-    assert names["surveyed"].sample(5, seed=0).shape == (5, 3)
-
-
 # Statistics
 
 
@@ -76,32 +63,32 @@ def test_log_prob_is_in_the_units_of_the_data():
     assert abs(np.median(samples[:, 0]) - 1e4) < 1.0
 
 
-@pytest.mark.parametrize("rows", [300, 12_000])
-def test_fit_adapts_to_more_than_the_first_batch(rows):
-    x = np.sort(table(rows), axis=0).astype("float32")
-    flow = fitted(Flow(Chain([Standardize()])), x, batch_size=rows // 3, steps_per_epoch=1)
-    if rows <= 10_000:
-        np.testing.assert_allclose(mean(flow), x.mean(0, dtype="float64"), rtol=1e-6)
-    else:  # a draw of 10,000, the same each time
-        np.testing.assert_allclose(mean(flow), x.mean(0, dtype="float64"), rtol=0.02)
-        again = fitted(Flow(Chain([Standardize()])), x, batch_size=rows, steps_per_epoch=1)
-        np.testing.assert_array_equal(mean(flow), mean(again))
-
-
-def test_rows_that_are_kept_for_validation_are_not_looked_at():
-    x = np.sort(table(100), axis=0).astype("float32")
-    flow = fitted(Flow(Chain([Standardize()])), x, batch_size=25, validation_split=0.25)
-    np.testing.assert_allclose(mean(flow), x[:75].mean(0, dtype="float64"), rtol=1e-6)
+X = np.sort(table(64), axis=0).astype("float32")
+ROWS = {  # what is passed to fit -> the rows that are looked at
+    "arrays": (lambda: X, {"batch_size": 8, "steps_per_epoch": 1}, X),
+    "a split": (lambda: X, {"batch_size": 12, "validation_split": 0.25}, X[:48]),
+    "data set": (lambda: Rows({"x": X}), {}, X),
+    "generator": (lambda: (Rows({"x": X})[i] for i in range(8)), {}, X[:8]),
+}
 
 
 @pytest.mark.two_engines
-@pytest.mark.parametrize("kind", ["data set", "generator"])
-def test_of_a_data_set_as_many_batches_as_it_takes(kind):
-    x = np.sort(table(64), axis=0).astype("float32")
-    data = Rows({"x": x})
-    flow = fitted(Flow(Chain([Standardize()])), data if kind == "data set" else (data[i] for i in range(8)))
-    seen = x if kind == "data set" else x[:8]
-    np.testing.assert_allclose(mean(flow), seen.mean(0, dtype="float64"), rtol=1e-6)
+@pytest.mark.parametrize("kind", ROWS)
+def test_fit_adapts_to_all_rows_that_it_may_look_at(kind):
+    data, options, seen = ROWS[kind]
+    for layer in (Standardize(), OnColumns(Standardize(), [True, True, True])):
+        z = fitted(Flow(Chain([layer])), data(), **options).encode(seen)
+        np.testing.assert_allclose((z.mean(0), z.std(0)), ([0.0] * 3, [1.0] * 3), atol=1e-2)
+
+
+def test_of_many_rows_fit_draws_the_same_10_000_each_time():
+    x = np.sort(table(12_000), axis=0).astype("float32")
+    one, other = (
+        mean(fitted(Flow(Chain([Standardize()])), x, batch_size=size, steps_per_epoch=1))
+        for size in (4000, 12_000)
+    )
+    np.testing.assert_allclose(one, x.mean(0, dtype="float64"), rtol=0.02)
+    np.testing.assert_array_equal(one, other)
 
 
 def test_a_flow_that_asks_for_no_rows_has_its_first_batch():
@@ -114,30 +101,37 @@ def test_a_flow_that_asks_for_no_rows_has_its_first_batch():
 # What is refused
 
 
+WHOLE = "whole numbers in column 0, .*Add noise.*or leave them out"
+HALVES = np.r_[np.arange(25.0), np.arange(25) + 0.5]  # of which the first rows alone are whole
+WRONG = [  # a column, its entries by row, and the message with the column's place, and with its name
+    (0, dict(enumerate(np.floor(HALVES))), WHOLE),
+    (2, dict.fromkeys(range(50), 0.5), "received column 2: all 50 entries are 0"),
+    (2, {7: np.nan}, "got 1 NaN or infinite entries of 150, the first in row 7 of column 2, .*Drop"),
+    (1, {9: -1.0}, r"got -1 in row 9 of column 1, expected data in Domain\.POSITIVE\. Bring"),
+    (2, {3: 1.5}, r"got 1\.5 in row 3 of column 2, expected data in Domain\.UNIT_INTERVAL\. Bring"),
+]
+
+
+@pytest.mark.parametrize(("column", "entries", "message"), WRONG)
 @pytest.mark.parametrize("call", ["fit", "adapt"])
-def test_a_column_of_whole_numbers_is_refused(call):
+def test_what_is_wrong_with_a_column_is_said_by_its_place_or_name(call, column, entries, message):
     x = table(50)
-    x[:, 0] = np.round(x[:, 0])
-    flow = table_flow()
-    flow.compile("adam")
-    with pytest.raises(ValueError, match=r"got whole numbers in column 0, .*Add noise.*or leave them out"):
-        getattr(flow, call)(x)
-    x[:, 0] += np.random.default_rng(0).uniform(size=50)
-    assert np.isfinite(flow.adapt(x).log_prob(np.array([[10_001, 1e-4, 0.5]]))).all()
-
-
-def test_where_an_entry_is_missing_or_outside():
-    x, flow = table(50), table_flow()
-    for row, column, entry, message in (
-        (7, 2, np.nan, "got 1 NaN or infinite entries of 150, the first in row 7 of column 2, .*Drop"),
-        (9, 1, -1.0, r"got -1 in row 9 of column 1, expected data in Domain\.POSITIVE\. Bring"),
-        (3, 2, 1.5, r"got 1\.5 in row 3 of column 2, expected data in Domain\.UNIT_INTERVAL\. Bring"),
-    ):
-        bad = x.copy()
-        bad[row, column] = entry
-        with pytest.raises(ValueError, match=message) as caught:
-            flow.adapt(bad)
+    x[list(entries), column] = list(entries.values())
+    libraries = [pytest.importorskip(name) for name in ("pandas", "polars")]
+    for data in (x, *(frame(library, x) for library in libraries)):
+        flow = table_flow()
+        flow.compile("adam")
+        named = message if data is x else message.replace(f"column {column}", f"column '{NAMES[column]}'")
+        with pytest.raises(ValueError, match=named) as caught:
+            getattr(flow, call)(data)
         one_line(caught.value)
+        assert flow.columns is None  # so that the next table may be another
+
+
+def test_a_column_is_whole_only_if_all_rows_are():
+    x = table(50)
+    x[:, 0] = HALVES
+    fitted(table_flow(), x, batch_size=25, shuffle=False)
 
 
 @pytest.mark.parametrize(
@@ -157,24 +151,9 @@ def test_where_an_entry_is_missing_or_outside():
 def test_a_front_that_is_none(options, message):
     with pytest.raises(ValueError, match=message):
         zoo.table_front(**options)
-
-
-def test_other_domains_than_columns_are_counted():
-    flow = zoo.nsf(domains=["real", "positive"], layers=1, hidden=[4])
     with pytest.raises(ValueError, match="got 3 columns, expected 2, one for each of its domains"):
-        flow.adapt(np.ones((8, 3)))
-
-
-def test_a_front_of_real_columns_leaves_them_as_they_are():
+        zoo.nsf(domains=["real", "positive"], layers=1, hidden=[4]).adapt(np.ones((8, 3)))
     assert table_front(domains=["real", "real"], standardize=False) == []
-    assert [type(part) for part in table_front()] == [Standardize]
-
-
-def test_one_inside_another_part_asks_for_rows_as_well():
-    flow = Flow(Chain([OnColumns(Standardize(), [True, True, True])]))
-    x = np.sort(table(64), axis=0).astype("float32")
-    z = fitted(flow, x, batch_size=8).encode(x)
-    np.testing.assert_allclose((z.mean(0), z.std(0)), ([0.0] * 3, [1.0] * 3), atol=1e-2)
 
 
 # Frames
@@ -242,15 +221,6 @@ def _saved_and_loaded(flow, folder):
     return keras.saving.load_model(folder / "conditional.keras")
 
 
-def test_a_table_that_is_refused_leaves_no_names_of_its_context(library):
-    flow = zoo.nsf(context=2, layers=2, hidden=[4], bins=4)
-    flow.compile(keras.optimizers.SGD(0.0))
-    context = frame(library, table(60)[:, :2], ["low", "high"])
-    with pytest.raises(ValueError, match="expected finite data"):
-        flow.fit(np.full((60, 3), np.nan), context=context, verbose=0)
-    assert flow.context_columns is None
-
-
 def test_other_columns_are_named(library):
     x = table(30)
     flow = table_flow().adapt(frame(library, x))
@@ -266,23 +236,29 @@ def test_other_columns_are_named(library):
             one_line(caught.value)
 
 
-def test_what_is_wrong_with_a_column_is_said_by_its_name(library):
+def test_entries_that_are_no_numbers_and_names_given_twice_are_refused(library):
     x = table(30)
-    for column, entries, message in (
-        (0, [1, 2, 3] * 10, "whole numbers in column 'offset', .*Add noise"),
-        (0, [True, False] * 15, "whole numbers in column 'offset', .*Add noise"),
-        (2, [0.5] * 30, "received column 'share': all 30 entries are 0"),
-        (2, [0.5] * 4 + [None] + [0.25] * 25, "the first in row 4 of column 'share'"),
-        (1, [0.5] * 4 + [-0.5] + [0.25] * 25, "got -0.5 in row 4 of column 'tiny'"),
-        (0, ["a", "b", "c"] * 10, "got .* in column 'offset', expected numbers"),
-    ):
-        columns = {name: list(x[:, i]) for i, name in enumerate(NAMES)}
-        columns[NAMES[column]] = entries
-        flow = table_flow()
-        with pytest.raises(ValueError, match=message) as caught:
-            flow.adapt(library.DataFrame(columns))
+    flow = Flow(Coupling(MLP([4], context="required")))
+    words = library.DataFrame({"p": list("abcde") * 6, "q": list(x[:, 0])})
+    for call in (lambda: table_flow().adapt(words), lambda: flow.adapt(x, words)):
+        with pytest.raises(ValueError, match=r"got .* in column 'p', expected numbers") as caught:
+            call()
         one_line(caught.value)
-        assert flow.columns is None  # so that the next table may be another
+    for name, entries, message in (
+        ("offset", [True, False] * 15, "whole numbers in column 'offset'"),
+        ("share", [0.5] * 4 + [None] + [0.25] * 25, "the first in row 4 of column 'share'"),
+    ):
+        columns = {other: list(x[:, i]) for i, other in enumerate(NAMES)} | {name: entries}
+        with pytest.raises(ValueError, match=message):
+            table_flow().adapt(library.DataFrame(columns))
+    with pytest.raises(ValueError, match="expected finite data"):
+        flow.adapt(x * np.nan, frame(library, x, ["p", "q", "r"]))
+    assert flow.context_columns is None
+    flow.adapt(x, frame(library, x, ["p", "q", "r"]))
+    assert flow.context_columns.names == ("p", "q", "r")
+    pandas = pytest.importorskip("pandas")
+    with pytest.raises(ValueError, match="got 'a' more than once"):
+        table_flow().adapt(pandas.DataFrame(x, columns=["a", "a", "b"]))
 
 
 def test_types_that_know_of_missing_entries():
@@ -296,20 +272,7 @@ def test_types_that_know_of_missing_entries():
         flow.log_prob(data)
 
 
-def test_names_given_twice_are_refused():
-    pandas = pytest.importorskip("pandas")
-    with pytest.raises(ValueError, match="got 'a' more than once"):
-        table_flow().adapt(pandas.DataFrame(table(9), columns=["a", "a", "b"]))
-
-
 # What a strict reader found
-
-
-def test_a_column_is_whole_only_if_all_rows_are():
-    hours = np.r_[np.arange(1000.0), np.arange(1000) + 0.5][:, None] * np.ones((1, 2))
-    fitted(Flow(Chain([Standardize(), ActNorm()])), hours, batch_size=500)
-    with pytest.raises(ValueError, match="whole numbers in column 0"):
-        fitted(Flow(Chain([Standardize(), ActNorm()])), np.floor(hours), batch_size=500)
 
 
 def test_a_pointwise_layer_fitted_to_data_asks_for_rows_before_it_is_built():
@@ -327,14 +290,3 @@ def test_a_column_is_named_only_if_it_stands_where_it_stood():
     frame = pytest.importorskip("pandas").DataFrame(x, columns=["a", "b", "c"])
     with pytest.raises(ValueError, match="received column 2: all 100 entries"):
         flow.adapt(frame)
-
-
-def test_words_are_no_context_and_adapt_learns_names_too(library):
-    flow = Flow(Coupling(MLP([4], context="required")))
-    x = np.random.default_rng(0).normal(size=(8, 2))
-    with pytest.raises(ValueError, match=r"context: got .* in column 'p', expected numbers") as caught:
-        flow.adapt(x, library.DataFrame({"p": list("abcdefgh"), "q": list(x[:, 0])}))
-    one_line(caught.value)
-    assert flow.context_columns is None
-    flow.adapt(x, frame(library, x, ["p", "q"]))
-    assert flow.context_columns.names == ("p", "q")

@@ -21,7 +21,7 @@ def gappy(theta):
 @pytest.fixture(scope="module")
 def sets():
     return flowkit.posterior(
-        gappy, [stats.norm()], sizes=(2, 6), **SMALL | {"epochs": 8, "learning_rate": 1e-2, "batch_size": 20}
+        gappy, [stats.norm()], sizes=(2, 6), **SMALL | {"epochs": 4, "learning_rate": 1e-2, "batch_size": 20}
     )
 
 
@@ -70,7 +70,7 @@ def test_vectors_with_gaps_are_taken():
     assert abs(found.sample(500, [np.nan, 0.8], seed=0).mean() - 0.8) < 0.15
     with pytest.raises(ValueError, match=r"in entry 1 of row 0, .* have the simulator return NaN there"):
         found.sample(5, [0.5, np.nan])
-    assert found.check(pairs=30, draws=9).rows == 30
+    assert found.check(pairs=10, draws=9).rows == 10
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,6 @@ def test_vectors_with_gaps_are_taken():
     [
         (np.zeros((1, 2)), r"shape \(1, 2\), expected \(n, 2\) with n from 2 to 6"),
         (np.zeros((7, 2)), r"shape \(7, 2\), expected \(n, 2\) with n from 2 to 6"),
-        (np.zeros((3, 3)), r"shape \(3, 3\), expected \(n, 2\)"),
         ([np.zeros((3, 2)), np.zeros(3)], r"expected \(n, 2\)"),
         ([[np.nan, 1.0], [0.0, 0.0]], "in entry 0, 0 of row 0, .*no simulation has a gap there"),
         (np.full((3, 2), np.nan), "got 0 entries that are there, expected at least 2"),
@@ -94,7 +93,6 @@ def test_sets_that_do_not_fit_are_refused(sets, x, message):
     ("arguments", "message"),
     [
         ({"sizes": (0, 6)}, r"sizes: got \(0, 6\), expected whole numbers"),
-        ({"sizes": 6}, "sizes: got 6, expected whole numbers"),
         ({"sizes": (1, 5)}, r"got data of shape \(200, 6, 2\) with sizes=\(1, 5\), expected \(n, 5\)"),
         ({"sizes": (1, 6), "method": "nle"}, "got method='nle' with sizes="),
         ({"missing": "model", "method": "nle"}, "got method='nle' with sizes= or missing='model'"),

@@ -9,6 +9,7 @@ from scipy import stats
 
 import flowkit
 from flowkit.distributions import Normal
+from flowkit.posteriors.prior import as_prior
 from flowkit.posteriors.training import _Cooling
 
 SMALL = {"layers": 2, "hidden": (16, 16), "verbose": 0}
@@ -25,7 +26,7 @@ def noisy(theta):
 @pytest.fixture(scope="module")
 def linear():
     """A posterior that is known: N(x / (1 + s^2), s^2 / (1 + s^2)) for theta ~ N(0, 1) and noise of deviation s."""
-    options = {"epochs": 16, "batch_size": 100, "learning_rate": 2e-2, **SMALL}
+    options = {"epochs": 10, "batch_size": 100, "learning_rate": 2e-2, **SMALL}
     return flowkit.posterior(
         noisy, Normal(), features=2, simulations=2000, observation=[1.0, -1.0], **options
     )
@@ -94,30 +95,12 @@ def test_a_known_likelihood_refines_it(linear):
     np.testing.assert_allclose(variance, NOISE**2 / (1 + NOISE**2), rtol=0.1)
 
 
-def test_names_are_those_of_draws_and_pictures():
-    prior = {"rate": stats.gamma(2.0), "size": (-2.0, 2.0)}
-    found = flowkit.posterior(noisy, prior, simulations=100, epochs=1, observation=[1.0, 0.0], **SMALL)
-    plain, named = (found.sample(5, seed=0, names=names) for names in (False, True))
-    assert named.dtype.names == found.names == ("rate", "size")
-    np.testing.assert_array_equal(named["size"], plain[:, 1])
-    assert found.sample(5, np.ones((3, 2)), names=True).shape == (5, 3)
-    np.testing.assert_array_equal(found.log_prob(named[["size", "rate"]]), found.log_prob(plain))
-    assert [axes.get_xlabel() for axes in found.plot().axes[2:]] == ["rate", "size"]
-
-
 def test_a_prior_of_scipy_follows_the_seed_alone():
-    np.random.seed(1)
+    prior = as_prior([stats.gamma(2.0), stats.beta(2.0, 3.0)])
     before = np.random.get_state()[1].copy()
-    options = {"simulations": 50, "epochs": 1, **SMALL}
-    first, second = (
-        flowkit.posterior(noisy, [stats.gamma(2.0), stats.beta(2.0, 3.0)], seed=4, **options)
-        for _ in range(2)
-    )
-    np.testing.assert_array_equal(first.theta, second.theta)
+    first, second = (prior.draw(50, np.random.default_rng(4)) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(np.random.get_state()[1], before)
-    drawn = first.sample(500, [4.0, -1.0], seed=0)
-    assert (drawn > 0).all()
-    assert (drawn[:, 1] < 1).all()
 
 
 @pytest.mark.parametrize("method", ["npe", "nle"])
@@ -152,16 +135,21 @@ def test_the_rate_falls_to_0_at_the_end_or_after_the_score_stops(stop, epochs):
     assert rates[-1] < 0.02
 
 
-def test_draws_and_densities_keep_within_the_prior():
+def test_draws_and_densities_have_the_names_and_bounds_of_the_prior():
     names = {"rate": BOX[0], "size": BOX[1]}
-    found = flowkit.posterior(noisy, names, simulations=300, epochs=1, **SMALL)
+    found = flowkit.posterior(noisy, names, simulations=300, epochs=1, observation=[0.5, 0.0], **SMALL)
+    plain, named = (found.sample(5, seed=0, names=asked) for asked in (False, True))
+    assert named.dtype.names == found.names == ("rate", "size")
+    np.testing.assert_array_equal(named["size"], plain[:, 1])
+    assert found.sample(5, np.ones((3, 2)), names=True).shape == (5, 3)
+    np.testing.assert_array_equal(found.log_prob(named[["size", "rate"]]), found.log_prob(plain))
     with pytest.warns(UserWarning, match="got 9 in entry 0, while simulations lie from .* was not learned"):
         drawn = found.sample(500, np.array([[0.0, -2.0], [9.0, 9.0]]), seed=0)
     low, high = np.array(BOX).T
     assert ((drawn > low) & (drawn < high)).all()
     scores = found.log_prob([[0.5, 0.0], [1.5, 0.0], [0.5, -2.5]], [0.0, 0.0])
     assert np.isfinite(scores).tolist() == [True, False, False]
-    assert [axes.get_xlabel() for axes in found.plot([0.5, 0.0]).axes[2:]] == ["rate", "size"]
+    assert [axes.get_xlabel() for axes in found.plot().axes[2:]] == ["rate", "size"]
     # Nodes that crowd at the bounds.
     t = (np.arange(100) + 0.5) / 100
     u, weight = t - np.sin(2 * np.pi * t) / (2 * np.pi), 1 - np.cos(2 * np.pi * t)
@@ -181,7 +169,7 @@ def test_a_likelihood_makes_a_posterior():
     mean = (grid * exact).sum() / exact.sum()
     assert abs(drawn.mean() - mean) < 0.15
     assert found.log_prob([[3.0]], [1.8])[0] == -np.inf
-    assert found.check(pairs=50, draws=9).rows == 50
+    assert found.check(pairs=12, draws=9).rows == 12
     with pytest.raises(ValueError, match="got a posterior of method='nle'"):
         found.refine([1.8], lambda theta, x: theta[:, 0])
 
@@ -210,19 +198,15 @@ def test_sets_series_and_images_are_embedded(event, embedding, tmp_path):
     )
 
 
-def test_an_embedding_is_copied_and_starts_from_the_seed():
+def test_an_embedding_is_copied_and_keeps_what_it_knows():
     rng = np.random.default_rng(0)
-    theta, x = rng.normal(size=(60, 2)), rng.normal(size=(60, 6, 1))
+    options = SMALL | {"pairs": (rng.normal(size=(60, 2)), rng.normal(size=(60, 6, 1))), "epochs": 1}
     reader = keras.layers.GRU(4)
-    first, second = (
-        flowkit.posterior(pairs=(theta, x), embedding=reader, epochs=1, **SMALL) for _ in range(2)
-    )
+    known = flowkit.posterior(embedding=reader, **options).flow.embedding.layers[-1]
     assert not reader.built
-    assert first.flow.embedding.layers[-1] is not second.flow.embedding.layers[-1]
-    np.testing.assert_allclose(first.flow.log_prob(theta, x), second.flow.log_prob(theta, x), rtol=1e-4)
-    known = first.flow.embedding.layers[-1]
-    third = flowkit.posterior(pairs=(theta, x), embedding=known, epochs=1, learning_rate=1e-12, **SMALL)
-    for one, other in zip(known.get_weights(), third.flow.embedding.layers[-1].get_weights(), strict=True):
+    third = flowkit.posterior(embedding=known, learning_rate=1e-12, **options).flow.embedding.layers[-1]
+    assert third is not known
+    for one, other in zip(known.get_weights(), third.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=0.05)  # of which a hundredth is decay
 
 
@@ -258,14 +242,9 @@ BAD = [
         {"simulator": lambda theta: theta[:5], "prior": BOX},
         r"simulator: got an array of shape \(5, 2\), expected",
     ),
-    (
-        {"simulator": lambda theta: theta.sum(), "prior": BOX},
-        r"simulator: got an array of shape \(1,\), expected",
-    ),
     ({"simulator": lambda theta: 1j * theta, "prior": BOX}, "got an array of complex64"),
     ({"pairs": (ROWS, np.ma.masked_equal(ROWS, 0))}, "got a masked array"),
     ({"pairs": (ROWS, ROWS[:5])}, r"arrays of shapes \(9, 2\) and \(5, 2\), expected \(n, d\)"),
-    ({**PAIRS, "prior": [(0, 1)]}, r"shapes \(9, 2\) and \(9, 2\), expected \(n, 1\)"),
     ({"pairs": (ROWS * np.nan, ROWS)}, r"as parameters in row 0, expected finite numbers"),
     (
         {"pairs": (ROWS, np.zeros((9, 4, 2)))},
@@ -276,7 +255,6 @@ BAD = [
     ({"prior": stats.dirichlet([1.0, 1.0])}, "got <scipy.*expected a list of"),
     ({"prior": stats.multivariate_normal([0, 0], 0, allow_singular=True)}, "no finite density in float32"),
     ({"prior": BOX, "names": ["a"]}, r"names: got \['a'\], expected 2 different words"),
-    ({"prior": BOX, "names": ["a", "a"]}, "expected 2 different words"),
     (
         {"prior": {"a": (0, 1)}, "names": ["b"]},
         r"names: got \['b'\] and a prior that names its parameters \['a'\]",
@@ -322,10 +300,6 @@ def test_a_simulator_may_change_its_parameters_in_place_and_is_told_of_rows():
             r"got an array of shape \(3,\), expected \(2,\), or \(b, 2\)",
         ),
         (lambda found: found.sample(3, [np.nan, 0.0]), "got NaN in entry 0 of row 0, expected a number"),
-        (
-            lambda found: found.sample(3, [[0, 0], [0, np.inf]]),
-            "got inf in entry 1 of row 1, expected finite",
-        ),
         (lambda found: found.log_prob([0.0, 0.0]), r"parameters of shape \(2,\) and 1 observations"),
         (lambda found: found.log_prob([[0.0, 0.0], [0.0, np.nan]]), "got NaN in row 1, expected numbers"),
         (lambda found: found.sample(3, names=True), "names=True for parameters without names"),
@@ -345,10 +319,7 @@ def test_a_simulator_may_change_its_parameters_in_place_and_is_told_of_rows():
         (lambda found: found.check(ROWS), "got theta alone"),
         (lambda found: found.check(x=ROWS), "got x alone"),
         (lambda found: found.check(ROWS, ROWS[:5]), r"shape \(9, 2\) and 5 observations, expected \(n, 2\)"),
-        (lambda found: found.check(ROWS[:, :1], ROWS), r"shape \(9, 1\) and 9 observations"),
-        (lambda found: found.check(ROWS, ROWS[:, :1]), r"got an array of shape \(9, 1\), expected \(2,\)"),
         (lambda found: found.check(ROWS * np.nan, ROWS), "parameters: got NaN in row 0"),
-        (lambda found: found.check(ROWS, ROWS * np.nan), "got NaN in entry 0 of row 0"),
         (lambda found: found.check(ROWS[:1], ROWS[:1]), "got 1 pairs, expected at least 2"),
         (lambda found: found.check(draws=1), "check's draws: got 1, expected a whole number from 2 up"),
         (lambda found: found.check(seed=-1), "check's seed: got -1, expected a whole number from 0 up"),

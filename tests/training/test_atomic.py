@@ -26,14 +26,6 @@ def test_an_error_leaves_the_old_file_and_nothing_else(tmp_path):
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
-def test_keep_holds_the_file_before(tmp_path):
-    path, kept = tmp_path / "a.txt", tmp_path / "a.previous.txt"
-    for text in ("one", "two", "three"):
-        with atomic_path(path, keep=kept) as temporary:
-            temporary.write_text(text)
-    assert (path.read_text(), kept.read_text()) == ("three", "two")
-
-
 def test_a_new_file_is_readable_as_others_are(tmp_path):
     with atomic_path(tmp_path / "a.txt") as temporary:
         temporary.write_text("a")
