@@ -1,7 +1,7 @@
 """Run every ```python block of a page as a notebook cell when the documentation is built.
 
-Pages stay plain Markdown, and a block that fails ends the build. Blocks that must not run begin with ```py, and those that
-import JAX run on JAX alone. Pages that are notebooks already stay unchanged.
+Pages stay plain Markdown, and a block that fails ends the build. Blocks that must not run begin with ```py, and those
+that import JAX run on JAX alone. Pages that are notebooks already stay unchanged.
 """
 
 import os
