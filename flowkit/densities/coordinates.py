@@ -37,13 +37,13 @@ class Coordinates:
         self.bounded = bool(np.isfinite([self.low, self.high]).any())
         self.mean, self.std = np.zeros(features), np.ones(features)
 
-    def standardized(self, u: np.ndarray) -> "Coordinates":
-        """Return the coordinates in which rows, now at `u`, have mean 0 and deviation 1."""
+    def standardized(self, u: np.ndarray) -> "tuple[Coordinates, np.ndarray]":
+        """Return coordinates in which the rows at `u` have mean 0 and deviation 1, and the rows in them."""
         found = Coordinates(len(self.domains), self.domains)
-        std = u.std(axis=0)
-        found.mean = self.mean + self.std * u.mean(axis=0)
-        found.std = self.std * np.where(std > 0, std, 1.0)
-        return found
+        mean, std = u.mean(axis=0), u.std(axis=0)
+        std = np.where(std > 0, std, 1.0)
+        found.mean, found.std = self.mean + self.std * mean, self.std * std
+        return found, (u - mean) / std
 
     def rows(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rows x (n, features) and log |dx/du|, (n,), both in float64."""

@@ -69,8 +69,8 @@ def evidence(
     place = Coordinates(x.shape[1], domains)
     place.check_inside(x, "evidence's draws")
     half = len(x) // 2
-    place = place.standardized(place.of_rows(x[:half]))
-    u = place.of_rows(x)
+    place, _ = place.standardized(place.of_rows(x[:half]))
+    u = place.of_rows(x).astype("float32")
     log_p = log_p + place.rows(u)[1]
     order = np.random.default_rng(seed).permutation(half)
     rows, held = u[order[half // 5 :]], u[order[: half // 5]]

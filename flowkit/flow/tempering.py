@@ -117,7 +117,7 @@ def tempered(
         power, steps = min(power + step, 1.0), steps + 1
         walkers.keep(resampled(weights, len(weights), rng))
         share = most - sweeps if power == 1.0 else (most - sweeps) / (left + 3)
-        done, moved = walkers.move(power, 0.2 if power == 1.0 else 0.5, max(1, int(share)), rng)
+        done, moved = walkers.move(power, 0.2 if power == 1.0 else 0.5, int(share), rng)
         sweeps, mixed = sweeps + done, mixed and moved
     return Tempered(walkers.x, log_z, 2 * math.sqrt(variance), steps, mixed)
 
