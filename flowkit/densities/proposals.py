@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from flowkit import zoo
-from flowkit.distributions import StudentT
+from flowkit.bijectors import Chain
 from flowkit.flow.flow import Flow
 from flowkit.flow.seeding import fit_in_order, seeded
 from flowkit.flow.tempering import Student
@@ -17,13 +17,21 @@ _DENSEST = 0.7  # the share of a flow's mass whose density is compared with p
 _LEVELS = 20_000  # draws that find the level of that share
 
 
-def new_flow(features: int, seed: int) -> Flow:
-    """Return an untrained flow of rows: spline couplings of Student's t, behind a Gaussian in closed form."""
-    options = {"features": features, "base": StudentT(8.0), "start": "closed form", "marginals": False}
+def new_flow(features: int, seed: int, base: keras.Layer | None = None) -> Flow:
+    """Return an untrained flow of rows: a Gaussian in closed form, couplings with scales, then with splines."""
+    options = {"features": features, "base": base}
     with seeded(seed):
         if features == 1:
-            return zoo.nsf_autoregressive(layers=2, hidden=[32], **options)
-        return zoo.nsf(layers=4, hidden=[64, 64], **options)
+            return zoo.nsf_autoregressive(
+                layers=2, hidden=[32], marginals=False, start="closed form", **options
+            )
+        options |= {"hidden": [64, 64], "linear": "permutation"}
+        # Scales reach beyond the draws, as the width of a funnel does, where splines are the identity.
+        scales = zoo.realnvp(layers=2, start="closed form", **options).bijector
+        splines = zoo.nsf(layers=4, bound=8.0, marginals=False, start="standardized", **options).bijector
+        flow = Flow(Chain([scales, splines]), base)
+        flow.build((None, features))
+    return flow
 
 
 def train(flow: Flow, rows: np.ndarray, held: np.ndarray, *, seed: int, epochs: int, rate: float) -> None:

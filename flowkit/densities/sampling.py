@@ -16,7 +16,7 @@ from flowkit.densities.coordinates import Coordinates, LogDensity, Target
 from flowkit.densities.evidence import error_of
 from flowkit.densities.proposals import Proposal, log_reciprocals, new_flow, train
 from flowkit.diagnostics.inference import InferenceReport, missed_mass, pareto_smoothed, report_of_weights
-from flowkit.distributions import Distribution
+from flowkit.distributions import Distribution, StudentT
 from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import real_numbers
 from flowkit.flow.tempering import Student, tempered
@@ -26,6 +26,7 @@ from flowkit.posteriors.prior import PriorLike, as_prior
 _SPREAD = 3.0  # the deviation of the first draws, without a prior and rows to start from
 _TEMPERING = 0.5  # the share of the budget, at most
 _ROUNDS = 4
+_TAILS = 8.0  # degrees of freedom of the base of the flow
 _ROUND = 0.05  # the share of the budget for each
 _TRAINING = 0.68  # the share of the budget that is spent before the last draws
 _OF_A_DRAW = 3.2  # calls for each of the last draws, by which walks look for what it missed
@@ -71,7 +72,9 @@ class DensityDraws:
         try:
             arviz = importlib.import_module("arviz")
         except ImportError as error:
-            raise ImportError("to_arviz: got no arviz, expected it installed. Run pip install arviz.") from error
+            raise ImportError(
+                "to_arviz: got no arviz, expected it installed. Run pip install arviz."
+            ) from error
         return arviz.from_dict(posterior={"x": self.draws[None]})
 
     def __repr__(self) -> str:
@@ -150,7 +153,9 @@ def sample_density(
 
     moved = tempered(first, log_base, lambda u: log_p(u) - log_base(u), rng, _TEMPERING * budget)
     say = print if verbose else (lambda line: None)
-    say(f"tempering: {moved.steps} steps, {target.calls:,} calls, log Z = {moved.log_z:.3f} +- {moved.error:.3f}")
+    say(
+        f"tempering: {moved.steps} steps, {target.calls:,} calls, log Z = {moved.log_z:.3f} +- {moved.error:.3f}"
+    )
     if len(np.unique(moved.draws, axis=0)) < 10 + 2 * features:
         raise ValueError(
             f"sample_density's budget: got {budget}, too few calls for walkers to leave their start, expected more. "
@@ -159,7 +164,7 @@ def sample_density(
 
     place, u = place.standardized(moved.draws)
     held, rows = np.split(rng.permutation(u.astype("float32")), [walkers // 5])
-    proposal = Proposal(new_flow(features, seed), Student.of(rows, inflate=2.0))
+    proposal = Proposal(new_flow(features, seed, StudentT(_TAILS)), Student.of(rows, inflate=3.0))
     learn = {"seed": seed, "epochs": epochs}
     _in_rounds(proposal, rows, held, log_p, lambda: budget - target.calls, budget, learn, rng, say)
 
@@ -227,10 +232,12 @@ def _in_rounds(proposal, rows, held, log_p, left, budget, learn, rng, say):
         smooth, k_hat = pareto_smoothed(log_p(u) - proposal.log_prob(u))
         worth = effective(np.exp(smooth - smooth.max()))
         say(f"round {number + 1}: {n:,} draws are worth {worth:,.0f}, k-hat {k_hat:.2f}")
-        if worth > 0.8 * n:
+        if worth > 0.8 * n and k_hat < 0.4:
             break
         drawn.append(u)
-        log_weights.append(smooth - logsumexp(smooth) + math.log(worth))  # of each round as much as it is worth
+        log_weights.append(
+            smooth - logsumexp(smooth) + math.log(worth)
+        )  # of each round as much as it is worth
         weights = np.exp(np.concatenate(log_weights))
         again = resampled(weights, min(_ROWS, int(2 * weights.sum())), rng)
         learned = np.concatenate([rows, np.concatenate(drawn)[again]])
@@ -240,7 +247,9 @@ def _judged(report, moved, estimates, walkers, rng):
     """Return (draws, log Z, its error, trusted, doubts)."""
     doubts, worth = [], report.effective_sample_size
     if not report.trusted:
-        doubts.append(f"the weights have k-hat {report.k_hat:.2f} and miss {report.missed:.1%} of the density")
+        doubts.append(
+            f"the weights have k-hat {report.k_hat:.2f} and miss {report.missed:.1%} of the density"
+        )
     if worth < _ENOUGH:
         doubts.append(f"the weighted draws are worth {worth:.0f}, fewer than {_ENOUGH}")
     if not moved.mixed:

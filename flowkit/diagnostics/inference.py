@@ -167,9 +167,7 @@ def inference_report(
     log_p = _log_density_of(flow, log_density, samples, context, batch_size)
     log_weights = log_p - log_q.astype("float64")
     missed, error = _missed(flow, log_density, context, samples, log_weights, seed, batch_size)
-    return report_of_weights(
-        samples, log_weights, missed, error, wide_base=isinstance(flow.base, StudentT)
-    )
+    return report_of_weights(samples, log_weights, missed, error, wide_base=isinstance(flow.base, StudentT))
 
 
 def report_of_weights(

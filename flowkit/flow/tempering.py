@@ -51,7 +51,9 @@ class Student(NamedTuple):
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """Return log p, (n,)."""
         d, df = len(self.mean), _FREEDOM
-        constant = math.lgamma(0.5 * (df + d)) - math.lgamma(0.5 * df) - 0.5 * d * math.log((df - 2) * math.pi)
+        constant = (
+            math.lgamma(0.5 * (df + d)) - math.lgamma(0.5 * df) - 0.5 * d * math.log((df - 2) * math.pi)
+        )
         constant -= np.log(np.diag(self.root)).sum()
         return constant - 0.5 * (df + d) * np.log1p(self.squares(x - self.mean) / (df - 2))
 
@@ -171,7 +173,9 @@ class _Walkers:
         kind = rng.choice(3, n, p=share / share.sum())
         one, two = others[rng.integers(len(others), size=(2, n))]
         # A whole difference of two draws leads from one mode to another.
-        length = np.where(rng.random((n, 1)) < 0.1, 1.0, 2.38 / math.sqrt(2 * d) * rng.uniform(0.2, 1.2, (n, 1)))
+        length = np.where(
+            rng.random((n, 1)) < 0.1, 1.0, 2.38 / math.sqrt(2 * d) * rng.uniform(0.2, 1.2, (n, 1))
+        )
         steps = student.steps(n, rng)
         tiny = 1e-5 * student.steps(n, rng)
         moved = np.choose(
@@ -185,7 +189,9 @@ class _Walkers:
         gain += np.where(kind == 2, student.log_prob(x) - student.log_prob(moved), 0.0)
         taken = np.log(rng.random(n)) < gain
         squares = np.where(taken, student.squares(moved - x), 0.0)
-        now = np.array([squares[kind == number].mean() if (kind == number).any() else 0.0 for number in range(3)])
+        now = np.array(
+            [squares[kind == number].mean() if (kind == number).any() else 0.0 for number in range(3)]
+        )
         self.gone = 0.7 * self.gone + 0.3 * now + 1e-12
         rows = half[taken]
         self.x[rows], self.base[rows], self.ratio[rows] = moved[taken], base[taken], ratio[taken]
