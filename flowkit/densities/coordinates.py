@@ -122,7 +122,7 @@ class Target:
         except (TypeError, ValueError):
             found = np.array(found, object)
         shape = (len(x),) if x.ndim == 2 else ()
-        if found.shape != shape and not (shape == () and found.size == 1) or found.dtype == object:
+        if (found.shape != shape and not (shape == () and found.size == 1)) or found.dtype == object:
             hint = "" if x.ndim == 1 else " Pass vectorized=False if it takes one row at a time."
             raise ValueError(
                 f"log_density: got shape {found.shape} of {found.dtype} {batch}, expected numbers of shape {shape}."
