@@ -5,16 +5,18 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import linalg
 from scipy.special import expit, log_expit
 
 from flowkit.bijectors.unconstrain import domain_of_column
 from flowkit.contract.domain import first_and_last
+from flowkit.flow.tempering import Student
 
 LogDensity = Callable[[np.ndarray], ArrayLike]
 
 
 class Coordinates:
-    """The map from real coordinates u to rows x in their domains: x = g(mean + std u), entry by entry.
+    """The map from real coordinates u to rows x in their domains: x = g(mean + L u), with a lower triangular L.
 
     g is the identity of a real entry, an exponential of one that is bounded on one side, and a sigmoid between bounds.
 
@@ -35,20 +37,18 @@ class Coordinates:
             raise ValueError("domains: got a circle, expected 'real', 'positive' or (low, high).")
         self.low, self.high = np.array([(domain.low, domain.high) for domain in self.domains]).T
         self.bounded = bool(np.isfinite([self.low, self.high]).any())
-        self.mean, self.std = np.zeros(features), np.ones(features)
+        self.mean, self.root = np.zeros(features), np.eye(features)
 
     def standardized(self, u: np.ndarray) -> "tuple[Coordinates, np.ndarray]":
-        """Return coordinates in which the rows at `u` have mean 0 and deviation 1, and the rows in them."""
-        found = Coordinates(len(self.domains), self.domains)
-        mean, std = u.mean(axis=0), u.std(axis=0)
-        std = np.where(std > 0, std, 1.0)
-        found.mean, found.std = self.mean + self.std * mean, self.std * std
-        return found, (u - mean) / std
+        """Return coordinates in which the rows at `u` are uncorrelated and of deviation 1, and the rows in them."""
+        found, student = Coordinates(len(self.domains), self.domains), Student.of(u)
+        found.mean, found.root = self.mean + self.root @ student.mean, self.root @ student.root
+        return found, linalg.solve_triangular(student.root, (u - student.mean).T, lower=True).T
 
     def rows(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return rows x (n, features) and log |dx/du|, (n,), both in float64."""
-        x = self.mean + self.std * u.astype("float64")
-        log_det = np.full(x.shape, np.log(self.std))
+        x = self.mean + u.astype("float64") @ self.root.T
+        log_det = np.full(x.shape, np.log(np.diag(self.root)))
         first, last = first_and_last(self.low, self.high, "float64")
         for i, (low, high) in enumerate(zip(self.low, self.high, strict=True)):
             z = x[:, i]
@@ -72,7 +72,7 @@ class Coordinates:
                 u[:, i] = np.log(x[:, i] - low)
             if np.isfinite(high):
                 u[:, i] = (u[:, i] if np.isfinite(low) else 0.0) - np.log(high - x[:, i])
-        return (u - self.mean) / self.std
+        return linalg.solve_triangular(self.root, (u - self.mean).T, lower=True).T
 
     def check_inside(self, x: np.ndarray, what: str) -> None:
         """Raise ValueError unless all rows are finite and inside the domains."""

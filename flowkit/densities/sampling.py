@@ -10,12 +10,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from flowkit.bijectors import Chain, Scale, Shift, Unconstrain
+from flowkit.bijectors import Chain, LinearGaussian, Unconstrain
 from flowkit.contract.arguments import Count, Seed, checked, whole
 from flowkit.densities.coordinates import Coordinates, LogDensity, Target
-from flowkit.densities.evidence import error_of
 from flowkit.densities.proposals import Proposal, log_reciprocals, new_flow, train
-from flowkit.diagnostics.inference import InferenceReport, missed_mass, pareto_smoothed, report_of_weights
+from flowkit.diagnostics.inference import (
+    InferenceReport,
+    missed_mass,
+    pareto_smoothed,
+    relative_error,
+    report_of_weights,
+)
 from flowkit.distributions import Distribution, StudentT
 from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import real_numbers
@@ -173,10 +178,11 @@ def sample_density(
     missed, error = missed_mass(final, log_weights, log_p, proposal.log_prob, seed)
     report = report_of_weights(place.rows(final)[0], log_weights, missed, error, wide_base=True)
     ratios = log_reciprocals(proposal.flow, held, log_p(held), seed)
+    of_ratios = relative_error(ratios) if np.isfinite(ratios).any() else math.inf
     estimates = {
         "importance": (report.log_normaliser, report.standard_error),
         "tempering": (moved.log_z, moved.error),
-        "reverse": (float(math.log(len(ratios)) - logsumexp(ratios)), error_of(ratios)),
+        "reverse": (float(math.log(len(ratios)) - logsumexp(ratios)), of_ratios),
     }
     found = _judged(report, moved, estimates, place.rows(u)[0], rng)
     found = DensityDraws(*found, estimates, report, _in_domains(proposal.flow, place), target.calls)
@@ -269,9 +275,10 @@ def _judged(report, moved, estimates, walkers, rng):
 
 
 def _in_domains(flow, place):
-    """Return the flow of standardised coordinates as one of rows in their domains."""
+    """Return the flow of coordinates as one of rows in their domains."""
     front = [Unconstrain(place.domains)] if place.bounded else []
-    front += [Shift((-place.mean).tolist()), Scale((-np.log(place.std)).tolist())]
-    whole_flow = Flow(Chain([*front, flow.bijector]), flow.base, name="density")
+    whole_flow = Flow(
+        Chain([*front, LinearGaussian.of(place.mean, place.root), flow.bijector]), flow.base, name="density"
+    )
     whole_flow.build((None, len(place.mean)))
     return whole_flow
