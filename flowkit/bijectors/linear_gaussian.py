@@ -139,7 +139,7 @@ class LinearGaussian(Bijector):
         """Return the layer z = L^-1 (x - b), built: b (d,), and L (d, d), lower triangular with L_ii > 0.
 
         >>> layer = LinearGaussian.of(np.array([1.0, 2.0]), np.diag([1.0, 10.0]))
-        >>> ops.convert_to_numpy(layer(ops.convert_to_tensor([[2.0, 12.0]]))[0]).tolist()
+        >>> ops.convert_to_numpy(layer(ops.convert_to_tensor([[2.0, 12.0]]))[0]).round(4).tolist()
         [[1.0, 1.0]]
         """
         layer = cls()

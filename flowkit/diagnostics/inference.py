@@ -176,8 +176,8 @@ def report_of_weights(
     """Return the report of draws (n, *event), n >= 100, with log p / q (n,), and `missed_mass` with its error.
 
     >>> draws = np.random.default_rng(0).normal(size=(200, 1))
-    >>> report_of_weights(draws, np.zeros(200), 0.0, 0.0).effective_sample_size
-    200.0
+    >>> round(report_of_weights(draws, np.zeros(200), 0.0, 0.0).effective_sample_size)
+    200
     """
     draws = len(log_weights)
     smooth, k_hat = pareto_smoothed(log_weights)
