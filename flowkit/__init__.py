@@ -18,6 +18,7 @@ _ROOMS = (
         "conditioners",
         "convert",
         "data",
+        "densities",
         "diagnostics",
         "distributed",
         "distributions",
@@ -42,6 +43,8 @@ _PUBLIC = {
     "PresetError": "flowkit.presets",
     "upload_preset": "flowkit.presets",
     "inference_report": "flowkit.diagnostics",
+    "evidence": "flowkit.densities",
+    "sample_density": "flowkit.densities",
     **dict.fromkeys(_ROOMS),
 }
 

@@ -4,6 +4,7 @@ from flowkit import bridges as bridges
 from flowkit import conditioners as conditioners
 from flowkit import convert as convert
 from flowkit import data as data
+from flowkit import densities as densities
 from flowkit import diagnostics as diagnostics
 from flowkit import distributed as distributed
 from flowkit import distributions as distributions
@@ -27,6 +28,8 @@ from flowkit.contract import Conditioner as Conditioner
 from flowkit.contract import ContractError as ContractError
 from flowkit.contract import Domain as Domain
 from flowkit.contract import Surjection as Surjection
+from flowkit.densities import evidence as evidence
+from flowkit.densities import sample_density as sample_density
 from flowkit.diagnostics import inference_report as inference_report
 from flowkit.flow import Flow as Flow
 from flowkit.posteriors import load_posterior as load_posterior

@@ -83,6 +83,12 @@ def test_inference(run):
         assert abs(np.mean(names["mapped"][:, 0] ** 2) - 1) < 0.25
 
 
+def test_densities(run):
+    names = run("densities.md")
+    assert abs(names["found"].log_z) < 4 * names["found"].log_z_error
+    assert abs(names["log_z"]) < 4 * names["error"] < 1
+
+
 def test_posteriors(run, tmp_path, monkeypatch):
     """1,000 pairs: what is lost against the exact density is small, beside the 1.8 nats that the prior would lose."""
     monkeypatch.chdir(tmp_path)  # for the file that it saves

@@ -121,14 +121,32 @@ class LinearGaussian(Bijector):
             slope, residuals = ridge(self._standardized(context), residuals)
             std = np.maximum(np.sqrt(np.square(residuals).mean(axis=0)), FLOOR * std)
         lower = std[:, None] * np.linalg.cholesky(shrunk_covariance(residuals / std))
+        self._set(mean, lower)
+        if slope is not None:
+            self.slope.assign(np.linalg.solve(lower, slope.T).T)
+
+    def _set(self, mean, lower):
+        """Set b and L, in float64."""
         diagonal = np.diag(lower)
         self.mean.assign(mean)
         self.log_diagonal.assign(np.log(diagonal))
         self.upper.assign((lower / diagonal[:, None]).T)
         self.shift.assign(np.zeros(len(mean)))
-        if slope is not None:
-            self.slope.assign(np.linalg.solve(lower, slope.T).T)
         self.flag.assign(True)
+
+    @classmethod
+    def of(cls, mean: np.ndarray, lower: np.ndarray) -> "LinearGaussian":
+        """Return the layer z = L^-1 (x - b), built: b (d,), and L (d, d), lower triangular with L_ii > 0.
+
+        >>> layer = LinearGaussian.of(np.array([1.0, 2.0]), np.diag([1.0, 10.0]))
+        >>> ops.convert_to_numpy(layer(ops.convert_to_tensor([[2.0, 12.0]]))[0]).round(4).tolist()
+        [[1.0, 1.0]]
+        """
+        layer = cls()
+        layer.build((None, len(mean)))
+        layer.built = True
+        layer._set(mean, lower)
+        return layer
 
     def _standardized(self, context):
         """Store the mean and the deviation of each entry of a context, and return it in units of them."""

@@ -166,10 +166,23 @@ def inference_report(
     samples, log_q = proposals(flow, draws, context, seed, batch_size)
     log_p = _log_density_of(flow, log_density, samples, context, batch_size)
     log_weights = log_p - log_q.astype("float64")
+    missed, error = _missed(flow, log_density, context, samples, log_weights, seed, batch_size)
+    return report_of_weights(samples, log_weights, missed, error, wide_base=isinstance(flow.base, StudentT))
+
+
+def report_of_weights(
+    samples: np.ndarray, log_weights: np.ndarray, missed: float, error: float, *, wide_base: bool = False
+) -> InferenceReport:
+    """Return the report of draws (n, *event), n >= 100, with log p / q (n,), and `missed_mass` with its error.
+
+    >>> draws = np.random.default_rng(0).normal(size=(200, 1))
+    >>> round(report_of_weights(draws, np.zeros(200), 0.0, 0.0).effective_sample_size)
+    200
+    """
+    draws = len(log_weights)
     smooth, k_hat = pareto_smoothed(log_weights)
     log_total = logsumexp(smooth)
     weights = np.exp(smooth - log_total)
-    missed, error = _missed(flow, log_density, context, samples, log_weights, seed, batch_size)
     of_weights = relative_error(log_weights)
     # Walks find only a part of what is missed: one walker in such a part, and the error of log Z is unknown, unless
     # that of the weights is larger.
@@ -185,7 +198,7 @@ def inference_report(
         elbo=float(log_weights.mean()),
         trusted=trusted,
         missed=missed,
-        wide_base=isinstance(flow.base, StudentT),
+        wide_base=wide_base,
     )
 
 

@@ -3,12 +3,11 @@
 It is drawn from by tempering: from the prior to the posterior in steps, with moves in between.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from flowkit.flow.weighted import effective, resampled
+from flowkit.flow.tempering import tempered
 from flowkit.posteriors.npe import Posterior
 
 _LEAST = 1000  # draws that are tempered together
@@ -50,7 +49,7 @@ class LikelihoodPosterior(Posterior):
         def log_likelihood(theta):
             return self._likelihood(theta, np.repeat(row[None], len(theta), axis=0))
 
-        return tempered(self.prior.draw(size, rng), self.prior.log_prob, log_likelihood, rng)
+        return tempered(self.prior.draw(size, rng), self.prior.log_prob, log_likelihood, rng).draws
 
     def proposals(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return `n` draws of the posterior of the observation."""
@@ -67,91 +66,3 @@ class LikelihoodPosterior(Posterior):
 
     def events(self, theta: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return x, theta
-
-
-# Tempering
-
-LogDensity = Callable[[np.ndarray], np.ndarray]
-_MOVES = 6  # of each draw after each step
-_LAST_MOVES = 24
-
-
-def tempered(
-    start: np.ndarray, log_prior: LogDensity, log_likelihood: LogDensity, rng: np.random.Generator
-) -> np.ndarray:
-    """Return draws of p(theta) L(theta) / Z, as many as there are rows in `start`, which are draws of p(theta).
-
-    Sequential Monte Carlo through the densities p L^b: b grows from 0 to 1 such that half of the draws remain effective
-    in each step. They are resampled by L^(b' - b), then moved by Metropolis steps along differences of two other draws,
-    so that several modes need no tuning. Raises ValueError if L is 0 for all of `start`.
-
-    Del Moral, Doucet & Jasra, Sequential Monte Carlo Samplers (2006); ter Braak, A Markov Chain Monte Carlo Version of
-    the Genetic Algorithm Differential Evolution (2006), for the moves.
-
-    >>> rng = np.random.default_rng(0)
-    >>> def standard_normal(theta):
-    ...     return -0.5 * (theta**2).sum(axis=1)
-    >>> def near_two(theta):
-    ...     return -0.5 * ((theta - 2.0) ** 2).sum(axis=1)
-    >>> drawn = tempered(rng.normal(size=(2000, 1)), standard_normal, near_two, rng)
-    >>> bool(abs(drawn.mean() - 1.0) < 0.1), bool(abs(drawn.var() - 0.5) < 0.1)
-    (True, True)
-    """
-    theta = np.array(start)
-    prior, likelihood = log_prior(theta), log_likelihood(theta)
-    if not np.isfinite(likelihood).any():
-        raise ValueError(
-            "posterior: the likelihood of the observation is 0 for all draws of the prior. Check the observation, or "
-            "simulate more."
-        )
-    power = 0.0
-    while power < 1.0:
-        step = _step(likelihood, 1.0 - power)
-        power = min(power + step, 1.0)
-        kept = resampled(_weights(step * likelihood), len(theta), rng)
-        theta, prior, likelihood = theta[kept], prior[kept], likelihood[kept]
-        for _ in range(_LAST_MOVES if power == 1.0 else _MOVES):
-            _move(theta, prior, likelihood, power, log_prior, log_likelihood, rng)
-    return theta
-
-
-def _step(likelihood, most):
-    """Return the largest step, up to `most`, after which half of the draws are effective."""
-
-    def enough(step):
-        return 2 * effective(_weights(step * likelihood)) >= len(likelihood)
-
-    if enough(most):
-        return most
-    low, high = 0.0, most
-    for _ in range(50):
-        middle = 0.5 * (low + high)
-        low, high = (middle, high) if enough(middle) else (low, middle)
-    return high  # above 0, if the draws of likelihood 0 are more than half
-
-
-def _weights(log_weights):
-    """Return weights of which the largest is 1."""
-    return np.exp(log_weights - log_weights.max())
-
-
-def _move(theta, prior, likelihood, power, log_prior, log_likelihood, rng):
-    """Move each draw in place by one Metropolis step: one half along differences of the other, then the other half."""
-    n, d = theta.shape
-    order = rng.permutation(n)
-    halves = order[: n // 2], order[n // 2 :]
-    spread = 1e-4 * theta.std(axis=0)
-    for half, other in (halves, halves[::-1]):
-        one, two = rng.choice(other, (2, len(half)))
-        # A whole difference of two draws leads from one mode to another.
-        scale = np.where(rng.uniform(size=(len(half), 1)) < 0.1, 1.0, 2.38 / np.sqrt(2 * d))
-        moved = theta[half] + scale * (theta[one] - theta[two]) + spread * rng.normal(size=(len(half), d))
-        moved = moved.astype(theta.dtype)  # before its bounds are checked
-        moved_prior = log_prior(moved)
-        moved_likelihood = np.full(len(half), -np.inf)
-        if (inside := np.isfinite(moved_prior)).any():
-            moved_likelihood[inside] = log_likelihood(moved[inside])
-        gain = moved_prior - prior[half] + power * (moved_likelihood - likelihood[half])
-        taken = np.log(rng.uniform(size=len(half))) < gain
-        rows = half[taken]
-        theta[rows], prior[rows], likelihood[rows] = moved[taken], moved_prior[taken], moved_likelihood[taken]

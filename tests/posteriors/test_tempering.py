@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from flowkit.posteriors.nle import tempered
+from flowkit.flow.tempering import tempered
 
 pytestmark = pytest.mark.one_engine
 
@@ -19,7 +19,7 @@ def test_two_modes_keep_their_weights():
         return np.logaddexp(*modes)
 
     rng = np.random.default_rng(0)
-    drawn = tempered(rng.uniform(-6, 6, (4000, 2)), log_prior, log_likelihood, rng)
+    drawn = tempered(rng.uniform(-6, 6, (4000, 2)), log_prior, log_likelihood, rng).draws
     right = drawn[:, 0] > 0
     assert abs(right.mean() - 2 / 3) < 0.05
     np.testing.assert_allclose(drawn[right].mean(axis=0), 3, atol=0.03)
@@ -33,12 +33,12 @@ def test_a_bound_of_the_prior_is_kept():
         lambda theta: np.where((theta[:, 0] > 0) & (theta[:, 0] < 1), 0.0, -np.inf),
         lambda theta: -theta[:, 0] / 0.2,
         rng,
-    )
+    ).draws
     assert drawn.min() > 0
     assert abs(drawn.mean() - (0.2 - np.exp(-5) / (1 - np.exp(-5)))) < 0.02  # a truncated exponential
 
 
 def test_an_impossible_observation_is_refused():
     never = np.full(10, -np.inf)
-    with pytest.raises(ValueError, match="the likelihood of the observation is 0 for all draws"):
+    with pytest.raises(ValueError, match="got a density of 0 at all 10 draws"):
         tempered(np.zeros((10, 1)), lambda t: np.zeros(10), lambda t: never, np.random.default_rng(0))
