@@ -85,6 +85,7 @@ NEEDED = {
 HANDED_OUT = {
     "Columns",
     "Dataset",
+    "DensityDraws",
     "Detector",
     "DrawnFlow",
     "Example",
@@ -94,6 +95,7 @@ HANDED_OUT = {
     "LikelihoodPosterior",
     "Posterior",
     "PyODDetector",
+    "Report",
     "Table",
 }
 # Where these make sense: no entry, an event that is a single number, a number below 0.
