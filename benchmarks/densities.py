@@ -138,7 +138,8 @@ def table():
             row = RECORDS.find(target=name, backend=keras.backend.backend(), seed=seed)
             if row is not None:
                 cells = [name, str(seed), f"{row['error']:+.4f}", f"{row['stated']:.4f}"]
-                cells += [f"{abs(row['error']) / row['stated']:.1f}", "yes" if row["trusted"] else "no"]
+                units = f"{abs(row['error']) / row['stated']:.1f}" if math.isfinite(row["stated"]) else "-"
+                cells += [units, "yes" if row["trusted"] else "no"]
                 cells += [f"{1000 * row['effective'] / row['calls']:.0f}", f"{row['calls']:,}"]
                 lines.append(f"| {' | '.join(cells)} | {row['seconds']:.0f} |")
     return "\n".join(lines)
