@@ -15,7 +15,7 @@ _TIMES = tuple(map("".join, product(" T", ("%H:%M:%S", "%H:%M"), ("", "Z"))))
 
 @dataclass(frozen=True)
 class CellFormat:
-    """How a column of a file writes its entries.
+    """Write entries as a column of a file does.
 
     - `numbers`: marks and decimals.
     - `dates`: a pattern in the words of strftime, "" for 2024-01-31; `short` writes 1 for 01.

@@ -21,7 +21,7 @@ from flowkit.testing.causes import Raised, cause_of, slip_of_the_checker
 from flowkit.testing.clauses import CLAUSES, known
 from flowkit.testing.examples import Example, drawn_from, failing, replayed, standard, strategy_for
 from flowkit.testing.judging import SIDES, Broken, Imprecise, NotAsked, Undecided
-from flowkit.testing.report import CONSEQUENCE, BrokenPromise, Report, Result
+from flowkit.testing.report import BrokenPromise, Report, Result
 from flowkit.testing.subject import Subject
 from flowkit.testing.tolerances import log_abs_det
 from flowkit.testing.trial import Trial
@@ -123,7 +123,8 @@ def check_bijector(
         if result.verdict == "broken":
             broken.add(name)
             if _FOLLOWS.get(name) in broken:
-                result.reason += f"; {CONSEQUENCE} {_FOLLOWS[name]!r} is broken"
+                result.follows = _FOLLOWS[name]
+                result.reason += f"; probably because {result.follows!r} is broken"
         results.append(result)
     return Report(str(check), engine.name, results, list(check.notes), time.perf_counter() - begin)
 

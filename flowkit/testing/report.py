@@ -1,4 +1,4 @@
-"""What a check found, as an object that prints."""
+"""Report what a check found."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,9 +6,6 @@ from typing import Any
 
 from flowkit.contract import ContractError, FlowLayer
 from flowkit.testing.causes import Cause
-
-CONSEQUENCE = "probably because"
-"""The words in the reason of a clause that is broken because another one is."""
 
 
 class BrokenPromise(ContractError):
@@ -54,8 +51,9 @@ class Result:
     """One clause: "kept", "broken", "waived" or "not asked"; how many examples were judged; the reason.
 
     `cause` is the error that broke it, if it was one; `seconds` the time it took; `note` a difference that the
-    layer's own precision cannot show. A clause that is "not asked" and has an `error` is one that a bijector must keep,
-    and that was not verified for lack of precision.
+    layer's own precision cannot show; `follows` the broken clause of which this one is probably a consequence. A clause
+    that is "not asked" and has an `error` is one that a bijector must keep, and that was not verified for lack of
+    precision.
     """
 
     clause: str
@@ -66,6 +64,7 @@ class Result:
     cause: Cause | str | None = field(default=None, repr=False)
     seconds: float = field(default=0.0, compare=False)
     note: str = ""
+    follows: str = ""
 
 
 @dataclass
@@ -108,7 +107,10 @@ class Report:
         return next(result for result in self.results if result.clause == clause)
 
     def __str__(self):
-        rows = [("broken", result.clause, result.reason) for result in sorted(self.broken, key=_follows)]
+        rows = [
+            ("broken", result.clause, result.reason)
+            for result in sorted(self.broken, key=lambda result: bool(result.follows))
+        ]
         others: dict[tuple[str, str], list[str]] = {}  # clauses of one verdict and reason share a line
         for result in self.results:
             if result.verdict in ("waived", "not asked"):
@@ -152,8 +154,3 @@ def _word(result):
     """Return the verdict on a clause, or "NOT VERIFIED" if a bijector must keep it and no example could be judged."""
     unverified = result.verdict == "not asked" and result.error is not None
     return "NOT VERIFIED" if unverified else result.verdict
-
-
-def _follows(result):
-    """Return True for a clause that is broken because another one is, probably."""
-    return CONSEQUENCE in result.reason
