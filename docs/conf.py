@@ -40,6 +40,7 @@ extensions = [
     "commands",
     "cells",
     "docstrings",
+    "lessons",
     "playable",
     "rooms",
     "signatures",

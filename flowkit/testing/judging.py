@@ -127,7 +127,7 @@ def judge(expected, received, allowed, *, what, where=None, among=None, gap=None
         allowed=float(allowed[worst]),
         sample=int(worst[0]),
         size=float(np.broadcast_to(size, gap.shape)[worst]),
-        hint=proportion(expected[worst], received[worst], None if where is None else where[0].shape),
+        hint=known_slip(expected[worst], received[worst], None if where is None else where[0].shape),
     )
 
 
@@ -163,14 +163,16 @@ def point(row):
     return " ".join(text.split())
 
 
-def proportion(expected, received, event):
-    """Return what a telling ratio between two log-dets or values suggests, or None."""
-    if not (np.isfinite(expected) and np.isfinite(received)) or not expected or not received:
-        return None
-    ratio = expected / received
-    near = round(ratio)
-    if abs(ratio + 1) < 1e-6:
+def known_slip(expected, received, event):
+    """Return which usual slip makes `received` of the number `expected`, or None."""
+    with np.errstate(all="ignore"):
+        if np.isfinite(received) and abs(received - np.exp(expected)) < 1e-6 * received:
+            return "This is exp of what is expected: a logarithm is missing."
+        too_large, too_small = received / expected, expected / received
+    if abs(too_large + 1) < 1e-6:
         return "The sign is the other one."
-    if near > 1 and abs(ratio - near) < 1e-6 * near:
-        return f"Off by a factor of {near}" + (f": the event has shape {event}." if event else ".")
+    for ratio, word in ((too_large, "large"), (too_small, "small")):
+        if np.isfinite(ratio) and round(ratio) > 1 and abs(ratio - round(ratio)) < 1e-6 * ratio:
+            shape = f", and the event has shape {event}" if event else ""
+            return f"It is {round(ratio)} times too {word}{shape}."
     return None

@@ -107,10 +107,10 @@ class Report:
         return next(result for result in self.results if result.clause == clause)
 
     def __str__(self):
-        rows = [
-            ("broken", result.clause, result.reason)
-            for result in sorted(self.broken, key=lambda result: bool(result.follows))
-        ]
+        rows = []
+        for result in sorted(self.broken, key=lambda result: bool(result.follows)):
+            hint = None if result.error is None or result.follows else result.error.hint
+            rows.append(("broken", result.clause, f"{result.reason}. {hint}" if hint else result.reason))
         others: dict[tuple[str, str], list[str]] = {}  # clauses of one verdict and reason share a line
         for result in self.results:
             if result.verdict in ("waived", "not asked"):
