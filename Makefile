@@ -38,7 +38,7 @@ help:
 	@echo "                           backend on JAX, the mathematics on TensorFlow, and what uses Keras's internals on its oldest"
 	@echo "make test-jax PYTEST='-x tests/bijectors'    run one part: lint types doctest test-jax test-torch test-tensorflow test-keras"
 	@echo "make test-keras KERAS='--pre keras-nightly'      run that part with another Keras"
-	@echo "make check                 run the rest (an hour and a half): long tests too; every clause of the contract for each layer,"
+	@echo "make check                 run the rest (three and a half hours on two cores): long tests too; every clause of the contract for each layer,"
 	@echo "                           where make test checks round trips and log-dets (PROFILE=full checks all clauses there too);"
 	@echo "                           2,600 drawn flows, others each time; ten kills of a process in a group, where make test"
 	@echo "                           kills once; slow exports. One part each: $(CHECKS)"
