@@ -129,7 +129,7 @@ test-keras: .venv-test/.installed
 # other two, the `long` ones too; all clauses of the checker for every layer on PyTorch, and for the first of each kind on
 # JAX, where `make test` uses the fast profile; 2,000 drawn flows on PyTorch and 300 on each other backend, where
 # `make test` draws 40 and 6; ten kills at random moments in a group of two processes, where `make test` kills once; and
-# exports that take minutes. This takes an hour and a half. `make --keep-going check` runs all parts despite failures, and
+# exports that take minutes. This takes three and a half hours on two cores. `make --keep-going check` runs all parts despite failures, and
 # `make check-kills` runs one.
 CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py tests/testing/test_drawing_layers.py
 check: $(CHECKS)
