@@ -38,8 +38,9 @@ help:
 	@echo "                           backend on JAX, the mathematics on TensorFlow, and what uses Keras's internals on its oldest"
 	@echo "make test-jax PYTEST='-x tests/bijectors'    run one part: lint types doctest test-jax test-torch test-tensorflow test-keras"
 	@echo "make test-keras KERAS='--pre keras-nightly'      run that part with another Keras"
-	@echo "make check                 run the rest (three and a half hours on two cores): long tests too; every clause of the contract for each layer,"
-	@echo "                           where make test checks round trips and log-dets (PROFILE=full checks all clauses there too);"
+	@echo "make check                 run the rest (three and a half hours on two cores): long tests too; every clause of the"
+	@echo "                           contract for each layer, where make test checks round trips and log-dets (PROFILE=full"
+	@echo "                           checks all clauses there too);"
 	@echo "                           2,600 drawn flows, others each time; ten kills of a process in a group, where make test"
 	@echo "                           kills once; slow exports. One part each: $(CHECKS)"
 	@echo "make bench                 compare speed and memory with other libraries on JAX and PyTorch, and with the last release;"
@@ -129,8 +130,8 @@ test-keras: .venv-test/.installed
 # other two, the `long` ones too; all clauses of the checker for every layer on PyTorch, and for the first of each kind on
 # JAX, where `make test` uses the fast profile; 2,000 drawn flows on PyTorch and 300 on each other backend, where
 # `make test` draws 40 and 6; ten kills at random moments in a group of two processes, where `make test` kills once; and
-# exports that take minutes. This takes three and a half hours on two cores. `make --keep-going check` runs all parts despite failures, and
-# `make check-kills` runs one.
+# exports that take minutes. This takes three and a half hours on two cores. `make --keep-going check` runs all parts
+# despite failures, and `make check-kills` runs one.
 CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py tests/testing/test_drawing_layers.py
 check: $(CHECKS)
 

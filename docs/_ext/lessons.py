@@ -13,6 +13,7 @@ ROOT = Path(__file__).parents[2]
 _ADDRESS = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["urls"]["Repository"]
 _HEADER = re.compile(r"\A---\n.*?^---\n", re.MULTILINE | re.DOTALL)
 _CELL = re.compile(r"^```\{code-cell\} python\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
+_FOLDED = ":tags: [hide-cell]\n"
 _TITLE = re.compile(r"^# .*\n", re.MULTILINE)
 _LINK = re.compile(r"\]\((?!https?:)([^)]+)\)")
 
@@ -51,12 +52,11 @@ def _absolute(link):
 
 def _code_cell(code):
     """Return a code cell; fold a solution, as pages do."""
-    folded = code.startswith(":tags: [hide-cell]\n")
-    if folded:
-        code = "# @title A solution\n" + code.removeprefix(":tags: [hide-cell]\n")
-    metadata = {"cellView": "form", "jupyter": {"source_hidden": True}} if folded else {}
-    about = {"cell_type": "code", "metadata": metadata, "outputs": [], "execution_count": None}
-    return about | {"source": code.strip()}
+    source, metadata = code.replace(_FOLDED, "# @title A solution\n").strip(), {}
+    if _FOLDED in code:
+        metadata = {"cellView": "form", "jupyter": {"source_hidden": True}}
+    about = {"cell_type": "code", "outputs": [], "execution_count": None}
+    return about | {"metadata": metadata, "source": source}
 
 
 def link(app, page, source):
