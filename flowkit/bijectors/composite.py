@@ -32,11 +32,15 @@ def compose(owner: FlowLayer, parts: list[FlowLayer]) -> BijectorSpec:
 
 
 def _domains(owner, parts):
-    """Return the first domain and the last codomain; what only rearranges lets the one beside it through."""
-    moving = [p for p in parts if not p.spec.rearranges] or parts
-    ends = [domain for p in moving for domain in (p.spec.domain, p.spec.codomain)]
-    if any(domain == Domain.SIMPLEX or domain.columns is not None for domain in ends):
-        moving = parts  # neither a sum over the last axis nor an interval for each column survives a change of places
+    """Return the first domain and the last codomain; what only rearranges lets the set beside it through."""
+    here = next((part.spec.domain for part in parts if not part.spec.rearranges), Domain.REAL)
+    moving = []
+    for part in parts:
+        # Neither a sum over the last axis nor an interval for each column survives a change of places.
+        if not part.spec.rearranges or here == Domain.SIMPLEX or here.columns is not None:
+            moving.append(part)
+            here = part.spec.codomain
+    moving = moving or parts
     for one, next_ in itertools.pairwise(moving):
         if one.spec.codomain != next_.spec.domain:
             wanted = f"{label(next_)} to receive its domain {next_.spec.domain}"

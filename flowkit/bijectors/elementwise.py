@@ -13,7 +13,11 @@ from flowkit.numerics import log1mexp, log_sigmoid, maximum, minimum, softplus, 
 
 
 def inside(x: Tensor, interval: Domain) -> Tensor:
-    """Return `x` with numbers that were rounded to an end of an open interval, or beyond, moved inside."""
+    """Return `x` with numbers that were rounded to an end of an open interval, or beyond, moved inside.
+
+    Then a map onto the interval stays in it, however far out its input is: the next layer can take what it gives, and a
+    flow can score what it draws.
+    """
     dtype = keras.backend.standardize_dtype(x.dtype)
     first, last = first_and_last(interval.low, interval.high, dtype)
     return minimum(maximum(x, float(first)), float(last))
@@ -65,7 +69,7 @@ class Exp(Elementwise):
     spec = BijectorSpec(codomain=Domain.POSITIVE)
 
     def _forward(self, x):
-        return ops.exp(x), x
+        return inside(ops.exp(x), self.spec.codomain), x
 
     def _inverse(self, y):
         x = ops.log(y)
@@ -83,7 +87,7 @@ class Softplus(Elementwise):
     spec = BijectorSpec(codomain=Domain.POSITIVE)
 
     def _forward(self, x):
-        return softplus(x), log_sigmoid(x)
+        return inside(softplus(x), self.spec.codomain), log_sigmoid(x)
 
     def _inverse(self, y):
         log_slope = log1mexp(y)  # the log-derivative of the way forth
@@ -102,7 +106,7 @@ class Sigmoid(Elementwise):
 
     def _forward(self, x):
         log_y = log_sigmoid(x)
-        return ops.exp(log_y), log_y + log_sigmoid(-x)
+        return inside(ops.exp(log_y), Domain.UNIT_INTERVAL), log_y + log_sigmoid(-x)
 
     def _inverse(self, y):
         log_y, log_rest = ops.log(y), ops.log1p(-y)
@@ -112,8 +116,6 @@ class Sigmoid(Elementwise):
 class Logit(Sigmoid):
     """y = log(x / (1 - x)), from (0, 1) onto the real line: `Sigmoid` read backwards.
 
-    The inverse stays strictly inside (0, 1), however far out y is: what a flow draws, it can score.
-
     >>> y, log_det = Logit()(ops.full((1, 2), 0.75))
     >>> round(float(y[0, 0]), 4), round(float(log_det[0]), 4)
     (1.0986, 3.348)
@@ -121,11 +123,7 @@ class Logit(Sigmoid):
 
     spec = BijectorSpec(domain=Domain.UNIT_INTERVAL)
 
-    _forward = Sigmoid._inverse
-
-    def _inverse(self, y):
-        x, log_slope = Sigmoid._forward(self, y)
-        return inside(x, self.spec.domain), log_slope
+    _forward, _inverse = Sigmoid._inverse, Sigmoid._forward
 
 
 class Tanh(Elementwise):
@@ -140,7 +138,7 @@ class Tanh(Elementwise):
 
     def _forward(self, x):
         size = ops.abs(x)
-        return tanh(x), 2 * (math.log(2) - size + log_sigmoid(2 * size))
+        return inside(tanh(x), self.spec.codomain), 2 * (math.log(2) - size + log_sigmoid(2 * size))
 
     def _inverse(self, y):
         x = 0.5 * (ops.log1p(y) - ops.log1p(-y))

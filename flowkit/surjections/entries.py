@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors.elementwise import inside
 from flowkit.contract import BijectorSpec, Domain, Shape, Surjection, sum_event
 from flowkit.contract.shapes import event_size
 from flowkit.engines import engine
@@ -16,8 +17,8 @@ class Absolute(Surjection):
     """z = |x| for each entry, and -D ln(2) is added to the likelihood, D entries to an event: it stays exact.
 
     The way back draws each sign, + or - with equal probability. A flow of data that are symmetric about 0 then need not
-    learn both halves. z is positive: map it onto the real line by `Inverse(Softplus())`. Events have any shape.
-    Nielsen, Jaini, Hoogeboom, Winther & Welling, SurVAE Flows (2020).
+    learn both halves. z is positive, the smallest number for 0: map it onto the real line by `Inverse(Softplus())`.
+    Events have any shape. Nielsen, Jaini, Hoogeboom, Winther & Welling, SurVAE Flows (2020).
 
     >>> z, log_det = Absolute()(ops.convert_to_tensor([[-2.0, 3.0]]))
     >>> ops.convert_to_numpy(z).tolist(), round(float(log_det[0]), 4)
@@ -31,7 +32,7 @@ class Absolute(Surjection):
         return event_size(x_shape)
 
     def _forward(self, x):
-        return ops.abs(x), -event_size(x.shape) * math.log(2)
+        return inside(ops.abs(x), self.spec.codomain), -event_size(x.shape) * math.log(2)
 
     def _inverse(self, z, noise):
         positive = ops.reshape(noise, ops.shape(z)) < 0.5

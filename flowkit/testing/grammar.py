@@ -38,9 +38,6 @@ UNIT, CIRCLE = Domain.UNIT_INTERVAL, Domain.CIRCLE
 ANGLES, LEVELS = (-math.pi, math.pi), Domain.interval(-0.75, 0.75)  # that of 4 levels of Equalize
 
 EXCLUDED = {
-    **dict.fromkeys(
-        ("Sigmoid", "Tanh"), "round to an end of their open set, where the next part is infinite"
-    ),
     **dict.fromkeys(("Elementwise", "Transform", "Solved", "StraightTails"), "a base class"),
     **dict.fromkeys(("Distribution", "LocationScale"), "a base class"),
     **dict.fromkeys(("ObservedContext", "RandomSizes"), "a layer before the network of a posterior's data"),
@@ -413,7 +410,7 @@ PARTS: dict[type, tuple[Callable[[Here], bool], Builder]] = {
     b.Flatten: (lambda h: alike(h) and len(h.event) > 1, Grammar.plain),
     b.Reshape: (lambda h: alike(h) and h.event == (4,), lambda g, h, kind: Expression(kind, (2, 2, 1))),
     # Between sets
-    **dict.fromkeys((b.Exp, b.Softplus, s.Absolute), (real, Grammar.plain)),
+    **dict.fromkeys((b.Exp, b.Softplus, b.Sigmoid, b.Tanh, s.Absolute), (real, Grammar.plain)),
     b.Logit: (lambda h: h.domain == UNIT, Grammar.plain),
     b.Unconstrain: (intervals, lambda g, h, kind: Expression(kind, [_word(column) for column in h.columns])),
     b.SoftBounds: (

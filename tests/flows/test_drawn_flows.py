@@ -18,15 +18,20 @@ from flowkit.bijectors import (
     Chain,
     Coupling,
     Equalize,
+    Exp,
+    Haar,
     Inverse,
+    Permute,
     Pointwise,
     Scale,
     Shift,
+    Softplus,
+    Unconstrain,
 )
 from flowkit.conditioners import MADE, MLP, LabelDropout
-from flowkit.data import GaussianNoise
-from flowkit.distributions import Uniform
-from flowkit.surjections import Augment, Sort, StochasticPermute
+from flowkit.data import Dequantize, GaussianNoise
+from flowkit.distributions import Logistic, Uniform
+from flowkit.surjections import Absolute, Augment, DequantizeColumns, Sort, StochasticPermute
 from flowkit.testing import DrawnFlow, check_flow, grammar, strategies
 from flowkit.testing.flows import CHECKS
 from flowkit.transforms import ByColumn, CircularRationalQuadratic
@@ -91,6 +96,25 @@ def augmented():
     return Flow(Chain([Augment(1), Scale()]))
 
 
+def columns_then_permuted():
+    """Return a layer that rearranges behind columns with sets of their own, which end before it."""
+    columns = DequantizeColumns([("whole", 3), "real"])
+    layers = [columns, Unconstrain(columns.coordinates), Exp(), Permute(), Unconstrain(2 * ["positive"])]
+    return Flow(Chain(layers))
+
+
+def exponential_twice():
+    """Return layers whose samples reach the largest number."""
+    logs = [Unconstrain(2 * ["positive"]) for _ in range(2)]
+    return Flow(Chain([Exp(), logs[0], Softplus(), logs[1]]), base=Logistic())
+
+
+def absolute():
+    """Return a layer that receives 0, where its open codomain ends."""
+    layers = [Shift(), Shift(), Haar(), Absolute(), Unconstrain(4 * ["positive"])]
+    return Flow(Chain(layers), dequantize=Dequantize())
+
+
 @hypothesis.settings(SETTINGS, max_examples=30 if ON_TORCH else 5, derandomize=True)
 @hypothesis.given(strategies.flows())
 @hypothesis.example(DrawnFlow(maf, (3,), seed=0))
@@ -102,6 +126,9 @@ def augmented():
 @hypothesis.example(DrawnFlow(sorted_again, (4,), seed=0))
 @hypothesis.example(DrawnFlow(equalized, (2, 2, 1), seed=208))
 @hypothesis.example(DrawnFlow(augmented, (2, 2, 1), seed=1))
+@hypothesis.example(DrawnFlow(columns_then_permuted, (2,), seed=0))
+@hypothesis.example(DrawnFlow(exponential_twice, (2, 4, 2), seed=0))
+@hypothesis.example(DrawnFlow(absolute, (4, 4, 1), seed=114))
 def test_a_drawn_flow_keeps_its_promises(drawn):
     check_flow(drawn, checks_for(drawn))
 
