@@ -207,14 +207,13 @@ def _alike(*given):
     """Tensors of one floating-point type: float64 if one of them is; the others as `keras.ops` would have them."""
     if len(given) == 1 and ops.is_tensor(given[0]) and "float" in str(given[0].dtype):
         return given
-    tensors = [ops.convert_to_tensor(x) for x in given]
-    names = [keras.backend.standardize_dtype(t.dtype) for t in tensors]
     # A plain number has no type of its own.
-    own = {name for name, x in zip(names, given, strict=True) if not isinstance(x, (int, float))}
+    numbers = [x if isinstance(x, (int, float)) else ops.convert_to_tensor(x) for x in given]
+    own = {keras.backend.standardize_dtype(x.dtype) for x in numbers if ops.is_tensor(x)}
     if "float64" in own:
         dtype = "float64"  # which `result_type` never says
     elif any("float" in name for name in own):
         dtype = keras.backend.result_type(*own)
     else:
         dtype = keras.config.floatx()
-    return [t if name == dtype else ops.cast(t, dtype) for t, name in zip(tensors, names, strict=True)]
+    return [ops.convert_to_tensor(x, dtype) for x in numbers]

@@ -162,6 +162,9 @@ def test_float64_prevails_over_float32_and_over_numbers():
         for function in (numerics.matmul, numerics.logaddexp, numerics.maximum):
             assert array(function(wide, narrow)).dtype == array(function(narrow, wide)).dtype == "float64"
         assert array(numerics.logaddexp(narrow, 0.1)).dtype == "float32"
+        # A number has the precision of the tensor beside it: 0.2 exactly, and the largest float64.
+        assert float(numerics.maximum(wide, 0.2)[0, 0]) == 0.2
+        assert float(numerics.maximum(wide, np.finfo("float64").max)[0, 0]) == np.finfo("float64").max
 
 
 def gradients_at(function, *args, dtype="float32"):
