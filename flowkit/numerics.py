@@ -208,7 +208,7 @@ def _alike(*given):
     if len(given) == 1 and ops.is_tensor(given[0]) and "float" in str(given[0].dtype):
         return given
     # A plain number has no type of its own.
-    numbers = [x if isinstance(x, (int, float)) else ops.convert_to_tensor(x) for x in given]
+    numbers: list[Any] = [x if isinstance(x, (int, float)) else ops.convert_to_tensor(x) for x in given]
     own = {keras.backend.standardize_dtype(x.dtype) for x in numbers if ops.is_tensor(x)}
     if "float64" in own:
         dtype = "float64"  # which `result_type` never says

@@ -55,13 +55,7 @@ class Unconstrain(Elementwise):
             log_det="zero" if unmoved else "varying",
         )
         self._sets = tuple((column.kind, column.low, column.high) for column in self.columns)
-        # As a file can hold them: None for infinity.
-        self.domains = [
-            ["circular", c.low, c.high]
-            if c.kind == "circle"
-            else [end if math.isfinite(end) else None for end in (c.low, c.high)]
-            for c in self.columns
-        ]
+        self.domains = [as_listed(column) for column in self.columns]
 
     def _check_shape(self, x_shape):
         super()._check_shape(x_shape)
@@ -162,6 +156,13 @@ def domain_of_column(domain: Any, number: int) -> Domain:
             "'circular', which is an angle in [-pi, pi), or ('circular', low, high), with low < high."
         )
     return Domain.interval(low, high) if kind == "interval" else Domain.circle(low, high)
+
+
+def as_listed(domain: Domain) -> list[Any]:
+    """Return an interval or a circle as `domain_of_column` takes it and a file can hold it: None for infinity."""
+    if domain.kind == "circle":
+        return ["circular", domain.low, domain.high]
+    return [end if math.isfinite(end) else None for end in (domain.low, domain.high)]
 
 
 def finite_bounds(bounds: Any, name: str) -> list[list[float]]:

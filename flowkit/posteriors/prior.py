@@ -1,7 +1,7 @@
-"""The prior of a posterior's parameters: bounds, scipy's distributions, flows, functions; draws, densities, files."""
+"""The prior of a posterior's parameters: bounds, distributions, categories, flows, functions; and its file."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import real_numbers
 from flowkit.flow.sampling import decoded
 from flowkit.flow.seeding import seeded
+from flowkit.surjections.dequantize_columns import LARGEST_WHOLE
 
 Frozen = stats.distributions.rv_frozen
 # Multivariate distributions of scipy, and the attributes that make them.
@@ -25,14 +26,16 @@ _MULTIVARIATE = {
     "multivariate_t": ("loc", "shape", "df", "allow_singular"),
 }
 _FROZEN = {name: type(getattr(stats, name)()) for name in _MULTIVARIATE}
-Column = tuple[float, float] | Frozen
+Column = tuple[float, float] | Frozen | Sequence[str] | Mapping[str, float]
 Columns = Sequence[Column] | Mapping[str, Column]
 PriorLike = Columns | Distribution | Flow | Callable[[int], ArrayLike]
 _WANTED = (
-    "expected a list of (low, high) or of frozen distributions of scipy.stats, one for each parameter, or a dict "
-    "{name: one of them}, with finite numbers low < high; scipy's multivariate_normal or multivariate_t; a "
-    "Distribution, a Flow, or a function n -> n rows."
+    "expected a list of one entry for each parameter, or a dict {name: entry}: (low, high), finite numbers low < high; "
+    "a frozen distribution of scipy.stats; or a list of words or a dict {word: share}, for categories. Or scipy's "
+    "multivariate_normal or multivariate_t, a Distribution, a Flow, or a function n -> n rows."
 )
+_CATEGORIES = "categories"
+_RARE = 1e-12  # the mass of whole numbers that is cut off beyond each end that is infinite
 _FIRST = 16  # draws of a function, to see how many parameters it has
 
 
@@ -43,7 +46,8 @@ class Prior:
     - `draw(n, rng)`: (n, features) in float32, with a numpy generator.
     - `density(theta)`: log p in nats, (n,), of parameters in their domains; None for a function that only draws.
     - `domains`: the set of each parameter; None if all are real, or nothing is known.
-    - `names`: of the parameters, or None.
+    - `names`: of the parameters, or None; `words`: the categories {place: words} of parameters that are one of them,
+      as numbers 0, 1, ... in their order.
     - `flow`: the flow that it is, or None; `columns`: what JSON can hold of the others, or None for a function.
     """
 
@@ -52,6 +56,7 @@ class Prior:
     density: Callable[[np.ndarray], np.ndarray] | None = None
     domains: list[Domain] | None = None
     names: tuple[str, ...] | None = None
+    words: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     flow: Flow | None = None
     columns: list[Any] | None = None
 
@@ -59,8 +64,12 @@ class Prior:
         """Return True for rows of parameters in their domains, (n,)."""
         if self.domains is None:
             return np.ones(len(theta), bool)
-        low, high = np.array([(domain.low, domain.high) for domain in self.domains]).T
-        return ((theta > low) & (theta < high)).all(axis=1)
+        return Domain.each(*self.domains).inside(theta).all(axis=1)
+
+    @property
+    def whole(self) -> list[int]:
+        """The places of parameters that are whole numbers, categories among them."""
+        return [place for place, domain in enumerate(self.domains or ()) if domain.kind == "whole"]
 
     def log_prob(self, theta: np.ndarray) -> np.ndarray:
         """Return log p in nats, (n,), in float64: -inf outside of the domains. Raises ValueError if it is unknown."""
@@ -99,20 +108,24 @@ def as_prior(prior: PriorLike, features: int | None = None) -> Prior:
     """Return the `Prior` of bounds, of scipy's distributions, of a distribution, a flow or a function.
 
     - A list of one entry for each parameter, or a dict {name: entry}, independent: (low, high) is uniform between them,
-      a frozen distribution of scipy.stats such as `stats.gamma(2.0)` has its own density and support.
+      a frozen distribution of scipy.stats such as `stats.gamma(2.0)` has its own density and support. A discrete one,
+      such as `stats.randint(1, 10)`, is of whole numbers. A list of words, such as ["linear", "cubic"], is of
+      categories that are equally probable, which draws hold as 0, 1, ...; a dict {word: share} says how probable.
     - `stats.multivariate_normal(mean, cov)` or `stats.multivariate_t(...)`, of all parameters.
     - A `flowkit.distributions.Distribution`, of `features` independent or joint entries.
     - A `flowkit.Flow` of vectors, such as the posterior of an earlier experiment.
     - A function: `prior(n)` returns n rows. Its density and its bounds are unknown.
 
-    Raises ValueError for anything else, for a box without width, for discrete distributions and for draws of another
-    shape.
+    Raises ValueError for anything else, for a box without width, for whole numbers beyond 2^20, and for draws of
+    another shape.
 
     >>> prior = as_prior({"rate": (0, 1), "size": (2, 6)})
     >>> prior.names, prior.draw(3, np.random.default_rng(0)).shape
     (('rate', 'size'), (3, 2))
     >>> prior.log_prob(np.array([[0.5, 3.0], [0.5, 7.0]])).round(4).tolist()  # -ln 4
     [-1.3863, -inf]
+    >>> as_prior([stats.randint(1, 5), ["linear", "cubic"]]).log_prob(np.array([[4, 1], [5, 1]])).round(4).tolist()
+    [-2.0794, -inf]
     >>> as_prior([stats.gamma(2.0), stats.norm()]).log_prob(np.array([[1.0, 0.0], [-1.0, 0.0]])).round(4).tolist()
     [-1.9189, -inf]
     """
@@ -141,9 +154,10 @@ def _of_columns(prior):
     columns = [_column(entry, prior) for entry in entries]
     if not columns:
         raise ValueError(f"posterior's prior: got {shown(prior)}, {_WANTED}")
-    ends = np.array([column.support() for column in columns], "float64")
-    low, high = ends.T
-    boxed = not any(isinstance(entry, Frozen) for entry in entries)
+    sets = [_set_of(column) for column in columns]
+    low, high = np.array([(domain.low, domain.high) for domain in sets]).T
+    boxed = all(column.dist.name == "uniform" for column in columns)
+    whole = np.array([domain.kind == "whole" for domain in sets])
 
     def draw(n, rng):
         if boxed:
@@ -153,33 +167,43 @@ def _of_columns(prior):
     def density(theta):
         if boxed:
             return np.full(len(theta), -np.log(high - low).sum())
-        return sum(column.logpdf(theta[:, i].astype("float64")) for i, column in enumerate(columns))
+        theta = theta.astype("float64")
+        return sum(
+            column.logpmf(np.round(theta[:, i])) if whole[i] else column.logpdf(theta[:, i])
+            for i, column in enumerate(columns)
+        )
 
-    sets = [Domain.interval(*pair) for pair in ends]
-    domains = None if all(domain == Domain.REAL for domain in sets) else sets
     described = [_described(entry) for entry in entries]
     first, last = first_and_last(low, high, "float32")
-    return _in_float32(
-        Prior(len(columns), draw, density, domains, names, columns=described if all(described) else None),
-        first,
-        last,
+    found = Prior(
+        len(columns),
+        draw,
+        density,
+        None if all(domain == Domain.REAL for domain in sets) else sets,
+        names,
+        {place: _words(entry) for place, entry in enumerate(entries) if _words(entry)},
+        columns=described if all(described) else None,
     )
+    return _in_float32(found, np.where(whole, low, first), np.where(whole, high, last))
+
+
+def _words(entry):
+    """Return the words of a parameter that is one of several categories, or ()."""
+    listed = isinstance(entry, Sequence | Mapping) and not isinstance(entry, str)
+    return tuple(entry) if listed and any(isinstance(word, str) for word in entry) else ()
 
 
 def _column(entry, prior):
     """Return the frozen distribution of one parameter. Raises ValueError for what is none."""
     if isinstance(entry, Frozen):
-        if not isinstance(entry.dist, stats.rv_continuous):
-            raise ValueError(
-                f"posterior's prior: got {entry.dist.name}, a discrete distribution, expected continuous ones. Take a "
-                "continuous one, and round it inside the simulator."
-            )
         if any(np.ndim(value) for value in (*entry.args, *entry.kwds.values())):
             raise ValueError(
                 f"posterior's prior: got {entry.dist.name} with an array as argument, expected numbers: a distribution "
                 "for each parameter, in a list."
             )
         return entry
+    if words := _words(entry):
+        return _categories(words, entry)
     try:
         low, high = map(float, entry)
     except (TypeError, ValueError):  # ragged, or no numbers
@@ -187,6 +211,38 @@ def _column(entry, prior):
     if not -np.inf < low < high < np.inf:
         raise ValueError(f"posterior's prior: got {shown(prior)}, {_WANTED}")
     return stats.uniform(low, high - low)
+
+
+def _categories(words, entry):
+    """Return the distribution of the numbers of categories. Raises ValueError for less than two, and for bad shares."""
+    given = list(entry.values()) if isinstance(entry, Mapping) else [1.0] * len(words)
+    try:
+        shares = np.array(given, "float64")
+    except (TypeError, ValueError):
+        shares = np.array([np.nan])
+    right = len({*words}) == len(words) > 1 and all(isinstance(word, str) for word in words)
+    if not right or not (shares > 0).all() or not np.isfinite(shares.sum()):
+        raise ValueError(
+            f"posterior's prior: got {shown(entry)}, expected two or more different words, as a list or with a share "
+            "above 0 of each, {word: share}."
+        )
+    return stats.rv_discrete(name=_CATEGORIES, values=(range(len(words)), shares / shares.sum()))()
+
+
+def _set_of(column):
+    """Return the set of one parameter. Raises ValueError for whole numbers that float32 cannot keep apart."""
+    low, high = map(float, column.support())
+    if isinstance(column.dist, stats.rv_continuous):
+        return Domain.interval(low, high)
+    low = low if np.isfinite(low) else float(column.ppf(_RARE))
+    high = high if np.isfinite(high) else float(column.isf(_RARE))
+    if not -LARGEST_WHOLE <= low < high <= LARGEST_WHOLE or low != int(low):
+        raise ValueError(
+            f"posterior's prior: got {column.dist.name} on the numbers from {low:g} to {high:g}, expected two or more "
+            f"whole numbers, within {LARGEST_WHOLE:,} of 0. Take a continuous distribution, and round it inside the "
+            "simulator."
+        )
+    return Domain.whole(low, high)
 
 
 def _of_multivariate(prior, name):
@@ -226,13 +282,21 @@ def _in_float32(prior, first=-np.inf, last=np.inf):
 def _described(entry):
     """Return [name, args, kwds] of one parameter's distribution for a file; None if scipy.stats has none of that name.
 
-    Bounds are [None, [low, high], {}].
+    Bounds are [None, [low, high], {}], categories ["categories", [], {word: share}].
     """
+    if words := _words(entry):
+        shares = entry if isinstance(entry, Mapping) else dict.fromkeys(words, 1.0)
+        return [_CATEGORIES, [], {word: float(share) for word, share in shares.items()}]
     if not isinstance(entry, Frozen):
         return [None, [float(end) for end in entry], {}]
     if type(getattr(stats, entry.dist.name, None)) is not type(entry.dist):
         return None
-    return [entry.dist.name, [float(a) for a in entry.args], {key: float(a) for key, a in entry.kwds.items()}]
+    args, kwds = entry.args, entry.kwds  # whole numbers stay whole: a binomial draws with no others
+    return [
+        entry.dist.name,
+        [np.asarray(a).item() for a in args],
+        {k: np.asarray(a).item() for k, a in kwds.items()},
+    ]
 
 
 def from_columns(columns: list[Any]) -> Prior:
@@ -240,18 +304,20 @@ def from_columns(columns: list[Any]) -> Prior:
 
     Raises ValueError for other names, and what scipy raises for wrong arguments.
     """
-    made = [tuple(args) if name is None else _frozen(name, args, kwds) for name, args, kwds in columns]
+    made = [_entry(*column) for column in columns]
     single = len(made) == 1 and isinstance(made[0], tuple(_FROZEN.values()))
     return as_prior(made[0] if single else made)
 
 
-def _frozen(name, args, kwds):
-    """Return a frozen distribution of scipy.stats by its name."""
+def _entry(name, args, kwds):
+    """Return the entry of a prior: bounds, categories, or a frozen distribution of scipy.stats by its name."""
+    if name is None:
+        return tuple(args)
+    if name == _CATEGORIES:
+        return kwds
     kind = getattr(stats, str(name), None)
-    if name not in _MULTIVARIATE and not isinstance(kind, stats.rv_continuous):
-        raise ValueError(
-            f"prior: got {name!r}, expected the name of a continuous distribution of scipy.stats."
-        )
+    if name not in _MULTIVARIATE and not isinstance(kind, stats.rv_continuous | stats.rv_discrete):
+        raise ValueError(f"prior: got {name!r}, expected the name of a distribution of scipy.stats.")
     return kind(*args, **kwds)
 
 

@@ -22,6 +22,7 @@ from flowkit.posteriors.npe import Posterior
 from flowkit.posteriors.observations import Observations
 from flowkit.posteriors.prior import PriorLike, as_prior, of_draws
 from flowkit.posteriors.simulations import Simulator, finite_pairs, given_pairs, simulated, usable
+from flowkit.surjections import DequantizeColumns
 from flowkit.training import Validation
 from flowkit.transforms import Affine
 
@@ -67,7 +68,10 @@ def posterior(
     - `prior`: a list of one entry for each parameter, or a dict {name: entry}: (low, high), uniform, or a frozen
       distribution such as `scipy.stats.gamma(2.0)`; `scipy.stats.multivariate_normal(mean, cov)` or `multivariate_t`; a
       `flowkit.distributions.Distribution`, with `features=` the number of parameters; a `flowkit.Flow`; or a function
-      n -> n rows. Draws of the posterior never leave the bounds of a prior that has any.
+      n -> n rows. Draws of the posterior never leave the bounds of a prior that has any. A discrete distribution such
+      as `scipy.stats.randint(1, 10)` is a prior of whole numbers. A list of words, or a dict {word: share}, is one of
+      categories, which the simulator receives as 0, 1, ... in their order. With any of these the flow bounds the
+      posterior from below: see `Posterior.log_prob`.
     - `pairs`: (theta, x), simulated before, in place of the first round's simulations. For one round neither simulator
       nor prior is needed then.
     - `sample_weight`: a number from 0 up for each of the `pairs`, such as prior / proposal. By it a pair counts in
@@ -235,6 +239,11 @@ def _refuse_missing(simulator, prior, pairs, weights, method, rounds, observatio
         raise ValueError(
             "posterior: got method='nle' and a prior of unknown density, expected a box, a Distribution or a Flow."
         )
+    if method == "nle" and prior.whole:
+        raise ValueError(
+            f"posterior: got method='nle' and whole numbers or categories as parameters {prior.whole}, expected real "
+            "ones, which its draws move. Take method='npe'."
+        )
     if method == "nle" and embedding is not None:
         raise ValueError(
             "posterior: got method='nle' and an embedding, expected none: the likelihood is that of all data. Return "
@@ -253,22 +262,24 @@ def _flow(theta, x, prior, data, method, embedding, model, options):
             "convolution."
         )
     event, context = (theta, data.context(x[:1])) if method == "npe" else (x, theta)
-    domains = prior.domains if method == "npe" else None
+    domains, front = prior.domains if method == "npe" else None, []
+    if prior.whole and domains:
+        front = [DequantizeColumns(_columns(prior), conditioner=MLP((64, 64)))]
+        domains = front[0].coordinates
+    features = len(domains or event[0])
     embedding = _reader(embedding, data, context.shape[1:])
     if embedding is not None and embedding.trainable_weights:
         options = {"start": "standardized"} | options
     if model == "nsf":
         options = _NETWORK | options
-        if event.shape[1] == 1:
+        if features == 1:
             model = "nsf_autoregressive"  # a coupling needs two
     ends = [(domain.low, domain.high) for domain in domains or ()]
     boxed = len(ends) > 0 and bool(np.isfinite(ends).all())
     if domains and not boxed:
         options = {"domains": domains} | options
-    inner = zoo.VECTORS[model](
-        features=event.shape[1], context=context.shape[-1], embedding=embedding, **options
-    )
-    layers = [*([SoftBounds(ends)] if boxed else []), inner.bijector]
+    inner = zoo.VECTORS[model](features=features, context=context.shape[-1], embedding=embedding, **options)
+    layers = [*front, *([SoftBounds(ends)] if boxed else []), inner.bijector]
     if data.sizes is not None:
         # Posteriors of many observations are narrow: a scale of the context keeps all draws near, where splines alone
         # would leave a few far away.
@@ -278,6 +289,18 @@ def _flow(theta, x, prior, data, method, embedding, model, options):
     flow = Flow(Chain(layers), inner.base, embedding=inner.embedding, name="posterior")
     flow.build({"x": (None, *event.shape[1:]), "context": (None, *context.shape[1:])})
     return flow
+
+
+def _columns(prior):
+    """Return each parameter as a column of `DequantizeColumns`."""
+    return [
+        ("category", len(prior.words[place]))
+        if place in prior.words
+        else ("whole", int(domain.low), int(domain.high))
+        if domain.kind == "whole"
+        else domain
+        for place, domain in enumerate(prior.domains)
+    ]
 
 
 def _reader(embedding, data, shape):

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from flowkit.bijectors.unconstrain import Unconstrain, domain_of_column
+from flowkit.bijectors.unconstrain import Unconstrain, as_listed, domain_of_column
 from flowkit.contract import BijectorSpec, Context, Domain, Shape, Surjection, Tensor, sum_event
 from flowkit.contract.adaptation import adapted_flag
 from flowkit.contract.arguments import is_number, shown, whole_number, whole_numbers
@@ -21,7 +21,8 @@ from flowkit.numerics import log_sigmoid, matmul, maximum, minimum, tanh
 _STEEP = 1.702  # sigmoid(1.702 e) is the normal distribution function of e, but for 0.01 at most
 _SCALE = 4.0  # the posterior's deviations are between 1 / 4 and 4
 _MEAN = 6.0  # its means between -6 and 6, so that no draw of it rounds to an end of its cell
-_MOST = 2**20  # levels: float32 then holds a dequantised number in steps of 1/16
+LARGEST_WHOLE = 2**20
+"""The largest whole number, and the most levels: float32 then holds a dequantised number in steps of 1/16."""
 
 
 class DequantizeColumns(Surjection):
@@ -30,7 +31,8 @@ class DequantizeColumns(Surjection):
     `columns` says what each column of x is, and how it becomes coordinates of y:
 
     - `("whole", n)`, whole numbers 0, ..., n - 1: one coordinate, in the cell (x, x + 1) of (0, n) (dequantisation).
-      `("cycle", n)`: the same on a circle, on which n is 0 again, such as hours of the day.
+      `("whole", low, high)`: from low to high. `("cycle", n)`: 0, ..., n - 1 on a circle, on which n is 0 again, such
+      as hours of the day.
     - `("category", n)`, the numbers 0, ..., n - 1 of categories: the bits of x, each in the cell (b, b + 1) of (0, 2)
       (argmax flows with binary codes). If n is no power of 2, some categories have a bit less, and the last one may be
       anything in (0, 2): so each y is recorded as one category, and none is left over.
@@ -38,10 +40,10 @@ class DequantizeColumns(Surjection):
 
     Columns at the places `missing`, which are no categories, may hold NaN for a missing entry. `atoms` has (place,
     value) of single values that a column may have besides its numbers, such as (2, 0.0) for no rain in column 2; those
-    of ("whole", n) are n, n + 1, ... Each such column has an indicator more, which is a category: a number, a missing
-    entry, or one of the atoms. Unless it is a number, the coordinate of the number may be anywhere in its domain. So
-    log p(x) of a row with missing entries or atoms is the probability of these, and the density of what is there. A
-    category that may be missing is one category more.
+    of whole numbers are the next ones, n, n + 1, ... of ("whole", n). Each such column has an indicator more, which is
+    a category: a number, a missing entry, or one of the atoms. Unless it is a number, the coordinate of the number may
+    be anywhere in its domain. So log p(x) of a row with missing entries or atoms is the probability of these, and the
+    density of what is there. A category that may be missing is one category more.
 
     q draws e ~ N(m, s^2) for each coordinate that is drawn, and y = low + width * sigmoid(1.7 e) in its cell. m and s
     are what `conditioner` answers for x, standardised, which training makes close to the flow's own posterior
@@ -83,7 +85,8 @@ class DequantizeColumns(Surjection):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.columns, self.conditioner = list(columns), conditioner
+        self.columns = [as_listed(column) if isinstance(column, Domain) else column for column in columns]
+        self.conditioner = conditioner
         self.missing = whole_numbers(missing, "DequantizeColumns's missing")
         self.atoms = [tuple(atom) for atom in atoms]
         kinds = [_kind(column, place) for place, column in enumerate(self.columns)]
@@ -113,13 +116,15 @@ class DequantizeColumns(Surjection):
         self._short = tuple(self._shorts[number] for number, _, _ in self._bits)
         self._power = tuple(2**bit for _, _, bit in self._bits)
         ranges = [sets[place] for place in self._whole]
-        self._levels = tuple(kind.high for kind in ranges)
+        self._ranges = tuple((kind.low, kind.high - kind.low) for kind in ranges)
         self._fills = [place for place in self._real if place in self._cases]
         binary = Domain.interval(0, 2)
         indicator_bits = len(self._bits) - self._bit_count
         cells = [binary] * self._bit_count + ranges + [binary] * indicator_bits
         self._cells, self._drawn = len(cells), len(cells) + len(self._fills)
-        self._tops = tuple(cell.high - 1 for cell in cells)  # the last whole number of each
+        self._ends = tuple(
+            (cell.low, cell.high - 1) for cell in cells
+        )  # the first and the last whole number of each
         self.coordinates = cells + [sets[place] for place in self._real]
         self._unconstrain = Unconstrain(self.coordinates)
         self._fill = Unconstrain([_opened(sets[place]) for place in self._fills]) if self._fills else None
@@ -213,10 +218,11 @@ class DequantizeColumns(Surjection):
         pattern = ops.floor(ops.where(code < short, 2 * code, code + short) / power)
         free = ops.cast(ops.logical_and(code < short, power < 2), x.dtype)  # the bit that is not needed
         number = pick(x, self._whole)
-        gone, levels = ops.isnan(number), engine.constant(np.asarray, self._levels, like=x)
+        gone = ops.isnan(number)
+        low, levels = engine.unstack(engine.constant(_pairs, self._ranges, like=x), axis=-1)
         of_bits = (1 - free) * (pattern - 2 * ops.floor(pattern / 2)), 1 + free
         of_numbers = (
-            ops.where(gone, ops.zeros_like(number), number),
+            ops.where(gone, low, number),
             ops.where(gone, levels, ops.ones_like(number)),
         )
         first = self._bit_count
@@ -227,9 +233,9 @@ class DequantizeColumns(Surjection):
 
     def _recorded(self, y):
         """Return the x in whose cell each row y is."""
-        number = maximum(ops.floor(y[..., : self._cells]), ops.zeros_like(y[..., : self._cells]))
-        number = minimum(number, engine.constant(np.asarray, self._tops, like=y))
-        whole, after = self._bit_count, self._bit_count + len(self._levels)
+        first, last = engine.unstack(engine.constant(_pairs, self._ends, like=y), axis=-1)
+        number = minimum(maximum(ops.floor(y[..., : self._cells]), first), last)
+        whole, after = self._bit_count, self._bit_count + len(self._ranges)
         bits = ops.concatenate([number[..., :whole], number[..., after:]], axis=-1)
         short = engine.constant(np.asarray, self._shorts, like=y)
         pattern = matmul(bits, engine.constant(_weights, self._bits, len(self._coded), like=y))
@@ -320,10 +326,15 @@ def _kind(column, place):
     """Return ("category", "whole" or "real", the set of its real numbers) of one of the columns."""
     if isinstance(column, Sequence) and len(column) == 2 and column[0] in ("category", "whole", "cycle"):
         name = f"DequantizeColumns's column {place}, its count"
-        count = whole_number(column[1], name, least=2, most=_MOST)
+        count = whole_number(column[1], name, least=2, most=LARGEST_WHOLE)
         if column[0] == "cycle":
             return "whole", Domain.circle(0, count)
         return column[0], Domain.interval(0, count)
+    if isinstance(column, Sequence) and len(column) == 3 and column[0] == "whole":
+        name = f"DequantizeColumns's column {place}, its"
+        low = whole_number(column[1], f"{name} first number", least=-LARGEST_WHOLE, most=LARGEST_WHOLE)
+        high = whole_number(column[2], f"{name} last number", least=low + 1, most=LARGEST_WHOLE)
+        return "whole", Domain.interval(low, high + 1)
     return "real", domain_of_column(column, place)
 
 
@@ -336,7 +347,8 @@ def _checked_atoms(atoms, kinds):
         if not right or value != tops.get(place, value):
             raise ValueError(
                 f"DequantizeColumns's atoms: got {shown(atom)}, expected (place, number) of columns that are no "
-                "categories. The atoms of ('whole', n) are n, n + 1, ...; give a category one category more."
+                "categories. The atoms of whole numbers are the next ones, n, n + 1, ... of ('whole', n); give a "
+                "category one category more."
             )
         tops |= {place: tops[place] + 1} if place in tops else {}
     return atoms
@@ -345,7 +357,7 @@ def _checked_atoms(atoms, kinds):
 def _recorded_as(word, domain, cases):
     """Return the set of recorded entries of a column."""
     atoms = [value for value in cases if not math.isnan(value)]
-    return domain.also(*atoms) if word == "real" else Domain.whole(0, domain.high - 1 + len(atoms))
+    return domain.also(*atoms) if word == "real" else Domain.whole(domain.low, domain.high - 1 + len(atoms))
 
 
 def _opened(domain):
@@ -356,6 +368,11 @@ def _opened(domain):
 def _bits(n):
     """Return how many bits tell n categories apart."""
     return (n - 1).bit_length()
+
+
+def _pairs(pairs):
+    """Return pairs of numbers as an array (n, 2), also if there are none."""
+    return np.asarray(pairs, "float64").reshape(-1, 2)
 
 
 def _weights(bits, categories):

@@ -98,7 +98,11 @@ DRAWING = [
         lambda: DequantizeColumns([("whole", 3)], atoms=[(0, 3), (0, 4)]),
         ((1,),),
     ),
-    Case("DequantizeColumns(uniform)", lambda: DequantizeColumns([("category", 5), ("cycle", 4)]), ((2,),)),
+    Case(
+        "DequantizeColumns(uniform)",
+        lambda: DequantizeColumns([("category", 5), ("cycle", 4), ("whole", -2, 1)]),
+        ((3,),),
+    ),
     Case("Inverse(Slice)", lambda: fb.Inverse(SliceOf3(1, density())), ((1,),)),
     Case("Inverse(Augment)", lambda: fb.Inverse(Augment(1, density())), ((3,),)),
     Case("Inverse(Dequantize)", fb.Inverse(Dequantize()), ((3,),)),
