@@ -218,6 +218,9 @@ def test_recovery_is_nothing_for_a_context_that_is_not_read(unheard):
     assert np.abs(found.numbers["correlation"]).max() < 0.2
     assert found.passed is None
     assert len(found.figure.axes) == 2
+    x[:, 1] = 2.0
+    with pytest.raises(ValueError, match=r"entries \[1\] of x without variance"):
+        diagnostics.recovery(unheard, x, context, draws=49)
 
 
 def test_normality_of_another_base():

@@ -27,6 +27,11 @@ class Convolution(Configured, keras.Layer):
         self.features, self.kernel_size = features, kernel_size
 
     def build(self, x_shape: Shape, start: str | Callable[..., Any] = "glorot_uniform") -> None:
+        if len(x_shape) != 4:
+            raise ValueError(
+                f"a network of convolutions: got inputs of rank {len(x_shape) - 1}, expected images (h, w, c). Take "
+                "conditioners.MLP for vectors."
+            )
         shapes = (self.kernel_size, self.kernel_size, x_shape[-1], self.features), (self.features,)
         self.kernel, self.bias = (
             self.add_weight(shape=shape, initializer=initializer, name=name, autocast=False)

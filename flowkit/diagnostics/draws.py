@@ -292,8 +292,8 @@ def recovery(
     draws) / (variance of x): 0 if the context says nothing about it, 1 if it fixes it. Nothing is expected of either: a
     right flow contracts as much as the context allows.
 
-    Raises ValueError for fewer than two rows. Schad, Betancourt & Vasishth, Toward a Principled Bayesian Workflow in
-    Cognitive Science (2021).
+    Raises ValueError for fewer than two rows, and for an entry of x that is the same in all. Schad, Betancourt &
+    Vasishth, Toward a Principled Bayesian Workflow in Cognitive Science (2021).
 
     >>> from flowkit import Flow
     >>> from flowkit.bijectors import Scale
@@ -315,7 +315,13 @@ def recovery(
         total, squares = total + away.sum(axis=0), squares + np.square(away).sum(axis=0)
     mean = true + total / draws
     variance = np.maximum(squares - total**2 / draws, 0.0) / (draws - 1)
-    contraction = 1 - variance.mean(axis=0) / true.var(axis=0)
+    spread = true.var(axis=0)
+    if not spread.all():
+        constant = np.flatnonzero(spread == 0).tolist()
+        raise ValueError(
+            f"recovery: got entries {constant} of x without variance, expected some in each. Pass rows that differ."
+        )
+    contraction = 1 - variance.mean(axis=0) / spread
     with np.errstate(invalid="ignore"):  # means that are all the same have no correlation: 0
         correlation = [np.nan_to_num(np.corrcoef(a, b)[0, 1]) for a, b in zip(mean.T, true.T, strict=True)]
     return Finding(

@@ -36,7 +36,7 @@ from flowkit.bijectors import (
     Sylvester,
     Unconstrain,
 )
-from flowkit.conditioners import MADE, MLP, AngularMADE, AngularMLP, Field, LipschitzMLP
+from flowkit.conditioners import MADE, MLP, AngularMADE, AngularMLP, ConvNet, Field, LipschitzMLP
 from flowkit.contract import Bijector, Domain
 from flowkit.surjections import Augment
 from flowkit.transforms import Affine, ByColumn, CircularRationalQuadratic, RationalQuadratic, Transform
@@ -168,6 +168,7 @@ BAD = [
     # networks
     (lambda: built(Coupling(keras.layers.Dense(5)), 7), r"Dense to return 6 channels.*\(None, 5\)"),
     (called(Coupling(MLP([8])), 2, 4, 4, 1), "one to keep and one to change"),
+    (lambda: built(Coupling(ConvNet(8)), 4), r"inputs of rank 1, expected images .*MLP for vectors"),
     (lambda: Coupling(MLP([8]), split=[True, True]), "or a boolean mask of the event"),
     (
         lambda: Coupling(MLP([8]), Affine),
