@@ -8,7 +8,7 @@ PROFILE ?= fast
 PYTEST  ?= -n auto --maxprocesses 4 --dist worksteal
 
 ENGINES := jax torch tensorflow
-CHECKS  := check-tests check-contracts check-flows check-kills check-exports
+CHECKS  := check-tests check-contracts check-flows check-kills check-exports check-newest
 ifneq ($(filter glow,$(MAKECMDGOALS)),)
   ifeq ($(filter $(BACKEND),$(ENGINES)),)
     $(error BACKEND=$(BACKEND): expected one of $(ENGINES))
@@ -42,7 +42,8 @@ help:
 	@echo "                           contract for each layer, where make test checks round trips and log-dets (PROFILE=full"
 	@echo "                           checks all clauses there too);"
 	@echo "                           2,600 drawn flows, others each time; ten kills of a process in a group, where make test"
-	@echo "                           kills once; slow exports. One part each: $(CHECKS)"
+	@echo "                           kills once; slow exports; the newest versions of all packages. One part each:"
+	@echo "                           $(CHECKS)"
 	@echo "make bench                 compare speed and memory with other libraries on JAX and PyTorch, and with the last release;"
 	@echo "                           writes runs/bench (ARGS=--keep: also benchmarks/released.json)"
 	@echo "make docs                  build the documentation into site/; runs every block and picture, on JAX (or BACKEND=torch)"
@@ -129,9 +130,9 @@ test-keras: .venv-test/.installed
 # Run what `make test` leaves out, with XLA's optimizer: every test on PyTorch, and those that depend on the backend on the
 # other two, the `long` ones too; all clauses of the checker for every layer on PyTorch, and for the first of each kind on
 # JAX, where `make test` uses the fast profile; 2,000 drawn flows on PyTorch and 300 on each other backend, where
-# `make test` draws 40 and 6; ten kills at random moments in a group of two processes, where `make test` kills once; and
-# exports that take minutes. This takes three and a half hours on two cores. `make --keep-going check` runs all parts
-# despite failures, and `make check-kills` runs one.
+# `make test` draws 40 and 6; ten kills at random moments in a group of two processes, where `make test` kills once;
+# exports that take minutes; and the tests of `make test` with the newest versions. This takes three and a half hours on
+# two cores. `make --keep-going check` runs all parts despite failures, and `make check-kills` runs one.
 CONTRACTS := tests/bijectors/test_contract.py tests/zoo/test_family_contracts.py tests/testing/test_drawing_layers.py
 check: $(CHECKS)
 
@@ -164,6 +165,16 @@ check-kills: .venv-test/.installed
 check-exports: .venv-test/.installed
 	@echo; echo "Exports that take minutes, on PyTorch"; \
 	KERAS_BACKEND=torch .venv-test/bin/pytest $(PYTEST) tests/flows/slow_exports.py
+
+# The tests of PyTorch, JAX and groups of processes on the newest of all: Python 3.13, Keras's nightly, and a JAX that
+# some of the tests' packages do not allow yet.
+check-newest: .venv-newest/.installed
+	@failed=0; for engine in torch jax; do echo; echo "Newest versions on $$engine"; \
+	  KERAS_BACKEND=$$engine .venv-newest/bin/python -c \
+	    'import sys, keras, $$engine; print("Python", sys.version.split()[0], "Keras", keras.__version__, $$engine.__version__)'; \
+	  if [ $$engine = torch ]; then only='not long'; else only='jax and not long'; fi; \
+	  KERAS_BACKEND=$$engine .venv-newest/bin/pytest --bijector-profile fast $(PYTEST) -m "$$only" || failed=1; \
+	done; exit $$failed
 
 # Run the small set, about ten minutes on two idle cores, and compare it with the last release. ARGS=--keep makes this run
 # the reference of later ones. benchmarks/*.py take other sizes; benchmarks/gpu.sh runs on a GPU.
@@ -201,17 +212,21 @@ clean:
 	find flowkit tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One folder per environment; the stamp file prevents a reinstallation until pyproject.toml changes.
-VENVS := .venv .venv-torch .venv-tensorflow .venv-test .venv-bench .venv-docs .venv-docs-torch .venv-docs-tensorflow
+VENVS := .venv .venv-torch .venv-tensorflow .venv-test .venv-newest .venv-bench .venv-docs .venv-docs-torch .venv-docs-tensorflow
 IS_SUPPORTED := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .venv/.installed:            EXTRAS := jax
 .venv-torch/.installed:      EXTRAS := torch
 .venv-tensorflow/.installed: EXTRAS := tensorflow
 .venv-test/.installed:       EXTRAS := jax,torch,tensorflow,dev
+.venv-newest/.installed:     EXTRAS := jax,torch,dev
 .venv-bench/.installed:      EXTRAS := jax,torch
 .venv-docs/.installed:            EXTRAS := jax,docs
 .venv-docs-torch/.installed:      EXTRAS := torch,docs
 .venv-docs-tensorflow/.installed: EXTRAS := tensorflow,docs
+
+.venv-newest/.installed:     PYTHON ?= python3.13
+.venv-newest/.installed:     NEWEST := --force-reinstall --pre keras-nightly jax jaxlib
 
 .venv-bench/.installed:      PEERS := --requirement benchmarks/requirements.txt
 .venv-bench/.installed:      benchmarks/requirements.txt
@@ -231,4 +246,8 @@ $(addsuffix /.installed,$(VENVS)): pyproject.toml
 	fi; \
 	echo "installing flowkit[$(EXTRAS)] into $$venv (a few minutes the first time) ..."; \
 	$$venv/bin/python -m pip install --quiet --editable '.[$(EXTRAS)]' $(PEERS); \
+	if [ -n "$(NEWEST)" ]; then \
+	  $$venv/bin/python -m pip uninstall --quiet --yes keras; \
+	  $$venv/bin/python -m pip install --quiet --no-deps --upgrade $(NEWEST); \
+	fi; \
 	touch $@
