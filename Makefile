@@ -168,6 +168,7 @@ check-exports: .venv-test/.installed
 
 # The tests of PyTorch, JAX and groups of processes on the newest of all: Python 3.13, Keras's nightly, and a JAX that
 # some of the tests' packages do not allow yet.
+check-newest: export CUDA_VISIBLE_DEVICES ?=
 check-newest: .venv-newest/.installed
 	@failed=0; for engine in torch jax; do echo; echo "Newest versions on $$engine"; \
 	  KERAS_BACKEND=$$engine .venv-newest/bin/python -c \

@@ -366,7 +366,7 @@ class Date(Number):
         number = np.where(absent, 0.0, self._steps(codes.astype("float64")))
         since = np.rint((number + self.low) * microseconds(self.unit))
         moments = np.datetime64(self.origin, "us") + since.astype("int64").astype("timedelta64[us]")
-        moments[absent] = np.datetime64("NaT")
+        moments[absent] = np.datetime64("NaT", "us")
         found = nw.new_series("", moments, backend=library)
         if self.dtype == "Date":  # which pandas has in columns of pyarrow alone
             return found.cast(nw.Date()) if library == "polars" else as_native(found, self.native)

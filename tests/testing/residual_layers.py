@@ -27,6 +27,7 @@ class Residual(Bijector):
 
     def _short(self, w):
         """`w` with a norm below the root of `bound`, by its Frobenius norm: no stretch is larger."""
+        w = ops.convert_to_tensor(w)  # from Keras 3.16 on, variables in float64 are multiplied in float32
         return w * (self.bound / (self.bound + ops.sum(w * w))) ** 0.5
 
     def _g(self, x, *vectors):
