@@ -88,11 +88,12 @@ test-jax $(CHECKS) docs: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS ?= 0
 test-jax $(CHECKS) docs: export JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES ?= -1
 
 # Code that runs once spends nearly all its time in the compiler; without its optimizer XLA takes less than half as long.
-# `make check` keeps the optimizer, as users do. XLA aborts on unknown flags, and its flags change between versions, so
-# try them first.
+# `make check` keeps the optimizer, as users do, but for the drawn flows. XLA aborts on unknown flags, and its flags change
+# between versions, so try them first.
 UNOPTIMIZED := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
-test-jax: export XLA_FLAGS ?= $(shell XLA_FLAGS='$(UNOPTIMIZED)' .venv-test/bin/python -c \
+QUICK_XLA = $(shell XLA_FLAGS='$(UNOPTIMIZED)' .venv-test/bin/python -c \
   'import jax; jax.devices()' 2>/dev/null && echo '$(UNOPTIMIZED)')
+test-jax: export XLA_FLAGS ?= $(QUICK_XLA)
 
 # PyTorch finds failures of any backend fastest; tests/engines_asked.py chooses the tests for the other two. `make check`
 # runs the tests marked `long`. Compile training steps that must be equal bit for bit with XLA's optimizer.
@@ -154,6 +155,7 @@ check-contracts: .venv-test/.installed
 
 check-flows: .venv-test/.installed
 	@failed=0; for engine in torch jax tensorflow; do echo; echo "Drawn flows on $$engine"; \
+	  if [ $$engine = jax ]; then export XLA_FLAGS='$(QUICK_XLA)'; else unset XLA_FLAGS; fi; \
 	  KERAS_BACKEND=$$engine .venv-test/bin/pytest $(PYTEST) tests/flows/many_drawn_flows.py || failed=1; \
 	done; exit $$failed
 
