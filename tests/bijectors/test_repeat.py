@@ -38,8 +38,8 @@ pytestmark = pytest.mark.two_engines
 
 IMAGE, VECTOR = (4, 4, 2), (3,)
 BLOCKS = {
-    "glow step": (lambda: Chain([ActNorm(), Conv1x1(), Coupling(ConvNet(4), Affine("tanh"))]), IMAGE),
     "table": (lambda: Chain([Permute("shuffle"), LULinear(bias=True), Coupling(MLP([6]))]), VECTOR),
+    "glow step": (lambda: Chain([ActNorm(), Conv1x1(), Coupling(ConvNet(4), Affine("tanh"))]), IMAGE),
     "autoregressive": (lambda: Autoregressive(MADE([8])), VECTOR),
     "inverse": (lambda: Inverse(Autoregressive(MADE([8]), order="reversed")), VECTOR),
     "reads its weights when it runs": (lambda: Planar(), VECTOR),
