@@ -308,6 +308,12 @@ def recovery(
     draws = whole_number(draws, "draws", least=2)
     x = _rows(flow, x, context, "recovery")
     true = x.reshape(len(x), -1).astype("float64")
+    spread = true.var(axis=0)
+    if not spread.all():
+        constant = np.flatnonzero(spread == 0).tolist()
+        raise ValueError(
+            f"recovery: got entries {constant} of x without variance, expected some in each. Pass rows that differ."
+        )
     total, squares = np.zeros_like(true), np.zeros_like(true)
     for drawn in in_pieces(flow.sample, draws, x.size, context, seed, batch_size=batch_size):
         # Small numbers keep their digits when they are squared.
@@ -315,12 +321,6 @@ def recovery(
         total, squares = total + away.sum(axis=0), squares + np.square(away).sum(axis=0)
     mean = true + total / draws
     variance = np.maximum(squares - total**2 / draws, 0.0) / (draws - 1)
-    spread = true.var(axis=0)
-    if not spread.all():
-        constant = np.flatnonzero(spread == 0).tolist()
-        raise ValueError(
-            f"recovery: got entries {constant} of x without variance, expected some in each. Pass rows that differ."
-        )
     contraction = 1 - variance.mean(axis=0) / spread
     with np.errstate(invalid="ignore"):  # means that are all the same have no correlation: 0
         correlation = [np.nan_to_num(np.corrcoef(a, b)[0, 1]) for a, b in zip(mean.T, true.T, strict=True)]

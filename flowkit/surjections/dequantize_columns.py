@@ -122,9 +122,8 @@ class DequantizeColumns(Surjection):
         indicator_bits = len(self._bits) - self._bit_count
         cells = [binary] * self._bit_count + ranges + [binary] * indicator_bits
         self._cells, self._drawn = len(cells), len(cells) + len(self._fills)
-        self._ends = tuple(
-            (cell.low, cell.high - 1) for cell in cells
-        )  # the first and the last whole number of each
+        # The first and the last whole number of each.
+        self._ends = tuple((cell.low, cell.high - 1) for cell in cells)
         self.coordinates = cells + [sets[place] for place in self._real]
         self._unconstrain = Unconstrain(self.coordinates)
         self._fill = Unconstrain([_opened(sets[place]) for place in self._fills]) if self._fills else None
