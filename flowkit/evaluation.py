@@ -63,7 +63,7 @@ def ranks(
     """
     if context is None:
         raise ValueError("ranks: got no context, expected one for each row of x.")
-    x, _ = inputs.checked(flow, x, context)
+    x, _ = inputs.checked_data(flow, x, context)
     below, equal = np.zeros(x.shape, "int64"), np.zeros(x.shape, "int64")
     for drawn in in_pieces(flow.sample, draws, x.size, context, seed, batch_size=batch_size):
         below += (drawn < x).sum(axis=0)
@@ -195,7 +195,7 @@ def level_bits(
     check_scored_by_level(flow, "level_bits")
     score = MethodType(_level_log_probs, flow)  # equal each time, so that it is compiled once
     with flow.lock:
-        x, context = inputs.seen(flow, x, context, batch_size)
+        x, context = inputs.checked_and_embedded(flow, x, context, batch_size)
         nats = run_rows(flow, score, x, context, stored="noise", batch_size=batch_size, seed=seed)
     return -nats.astype("float64") / (math.prod(flow.event_shape) * math.log(2))
 

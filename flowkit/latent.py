@@ -166,7 +166,9 @@ def resample(
         raise ValueError(f"levels: got {levels}, expected whole numbers in 0..{len(sizes) - 1}.")
     drawn = np.zeros(len(sizes), bool)
     drawn[[int(level) for level in levels]] = True
-    fresh = sampling.latents(flow, len(z), inputs.seen_context(flow, context, batch_size), temperature, seed)
+    fresh = sampling.latents(
+        flow, len(z), inputs.embedded_context(flow, context, batch_size), temperature, seed
+    )
     z = np.where(np.repeat(drawn, sizes), fresh, z)
     return _decode(flow, z[None], context, batch_size, single, check)[0]
 

@@ -211,6 +211,14 @@ def test_random_points_see_dependence_that_ranks_miss(unheard):
         diagnostics.tarp(unheard, x[:1], context[:1])
 
 
+def test_random_points_take_equal_distances_in_any_order(monkeypatch, unheard):
+    """As between whole numbers, of which a posterior draws some again and again."""
+    x, context = np.rint(normal(400)), normal(400, 1, seed=1)
+    draw = unheard.sample
+    monkeypatch.setattr(unheard, "sample", lambda *given, **options: np.rint(draw(*given, **options)))
+    assert diagnostics.tarp(unheard, x, context, draws=49).passed
+
+
 def test_recovery_is_nothing_for_a_context_that_is_not_read(unheard):
     x, context = normal(400), normal(400, 1, seed=1)
     found = diagnostics.recovery(unheard, x, context, draws=49)

@@ -8,8 +8,16 @@ import numpy as np
 from typer import Argument, Option
 
 from flowkit.app.backend import use
-from flowkit.app.commands import Backend, new_file, numbers
+from flowkit.app.commands import Backend, new_file
 from flowkit.app.failure import CommandError
+
+
+def _shape(text):
+    """Return the whole numbers of an option such as 32,32,3; typer prints what is wrong with others."""
+    parts = str(text).split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ValueError(f"got {text!r}, expected whole numbers such as 32,32,3")
+    return tuple(map(int, parts))
 
 
 def convert(
@@ -22,7 +30,7 @@ def convert(
     ] = None,
     input_shape: Annotated[
         Any,
-        Option(parser=numbers, metavar="H,W,C", help="The images' size. Default: that of the first data."),
+        Option(parser=_shape, metavar="H,W,C", help="The images' size. Default: that of the first data."),
     ] = None,
     check: Annotated[
         Path | None, Option(metavar="FILE.NPZ", exists=True, dir_okay=False, help="Rows and their log_prob.")
@@ -47,14 +55,13 @@ def convert(
             np.savez(temporary, **variables)
         print(f"weights {output}  (names of openai/glow)")
         return
-    shape = None if input_shape is None else tuple(map(int, input_shape))
     variables = read_variables(source)
     rosinality = any(name.removeprefix("module.").startswith("blocks.") for name in variables)
     port = from_rosinality if rosinality else from_openai
     options = {} if n_bits is None else {"n_bits": n_bits}
-    flow = port(variables, input_shape=shape, check=check, **options)
+    flow = port(variables, input_shape=input_shape, check=check, **options)
     with atomic_path(output) as temporary, warnings.catch_warnings():
         # Keras warns that there may be no weights while the size is open. There are.
         warnings.filterwarnings("ignore", message="You are saving a model that has not yet been built")
         flow.save(temporary)
-    print(f"flow {output}  (images of {flow.dequantize.n_bits} bits, {shape or 'of any size'})")
+    print(f"flow {output}  (images of {flow.dequantize.n_bits} bits, {input_shape or 'of any size'})")

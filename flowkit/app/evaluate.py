@@ -88,7 +88,9 @@ def _evaluations(flow, x, context):
     last = max((place for place, part in enumerate(parts) if isinstance(part, Continuous)), default=None)
     if last is None:
         return None
-    x, context = inputs.seen(flow, x[:_COUNTED], None if context is None else context[:_COUNTED])
+    x, context = inputs.checked_and_embedded(
+        flow, x[:_COUNTED], None if context is None else context[:_COUNTED]
+    )
     y, total = ops.convert_to_tensor(middles(flow, x), dtype=flow.compute_dtype), 0
     for part in parts[:last]:
         total += part.evaluations(y, context) if isinstance(part, Continuous) else 0

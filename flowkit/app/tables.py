@@ -90,7 +90,7 @@ class Tables:
             context = None if train.context is None else distributed.mine(train.context)
             flow.adapt(distributed.mine(train.values), context)
             for table in others:
-                inputs.checked(flow, *self.given(flow, table))
+                inputs.checked_data(flow, *self.given(flow, table))
         except ValueError as error:
             raise RecipeError(f"{train.name}: {error}") from error
 

@@ -50,12 +50,13 @@ class Folded:
 def fold(parts: Iterable[FlowLayer]) -> list[Any]:
     """Return the steps that run `parts`, in the order of the forward direction: a layer each, or two `Folded`.
 
-    The parts of a chain inside take its place, unless it has its own backward pass.
+    The parts of a chain inside take its place, unless its class overrides `run` or `derive`, or it keeps less than all
+    activations for the backward pass.
     """
     steps: list[Any] = []
     for part in parts:
-        own = type(part).run is not Chain.run or type(part).derive is not Chain.derive
-        if isinstance(part, Chain) and part.backprop == "stored" and not own:
+        overridden = type(part).run is not Chain.run or type(part).derive is not Chain.derive
+        if isinstance(part, Chain) and part.backprop == "stored" and not overridden:
             steps += fold(part.parts)
         elif steps and _has(part, "_take_scale") and _has(steps[-1], "_leave_scale"):
             steps[-1] = Folded(steps[-1], part)

@@ -7,6 +7,7 @@ from typing import Any
 from flowkit.contract import Bijector, BijectorSpec, Context, ContractError, Domain, FlowLayer, Shape, Tensor
 from flowkit.contract.conditioner import adapt_conditioner, context_of, refresh_conditioner, refreshes
 from flowkit.contract.errors import label
+from flowkit.contract.flow_layer import adapts
 from flowkit.contract.noise import given, split_noise
 from flowkit.contract.shapes import as_tuple
 from flowkit.contract.spec import composed
@@ -170,6 +171,26 @@ class Composite(Bijector):
             return adapt_conditioner(part, x, context, again)
 
         return self._visit(x, context, noise, adapt)
+
+    def run_adapt_alone(
+        self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
+        """Adapt the parts, and end after the last that adapts."""
+        left = sum(map(adapts, (*self._members, *self._networks)))
+
+        def adapt(part, x, share):
+            nonlocal left
+            left -= adapts(part)
+            if not isinstance(part, FlowLayer):
+                adapt_conditioner(part, x, context, again)
+            elif left > 0:
+                return part.run_adapt(x, context, again, **given(share))
+            else:
+                part.run_adapt_alone(x, context, again, **given(share))
+            return left == 0
+
+        if left:
+            self._visit(x, context, noise, adapt)
 
     @property
     def refreshes(self) -> bool:

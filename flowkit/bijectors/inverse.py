@@ -83,7 +83,7 @@ class Inverse(Bijector):
         needs = self.bijector.noise_needs(shape, inverse=False)
         drawn = [draw[kind](size=(shape[0], size)) for kind, size in needs]
         noise = self._tensor(np.concatenate(drawn, axis=1)) if drawn else None
-        self.bijector.run_adapt(y, context, again, **given(noise))
+        self.bijector.run_adapt_alone(y, context, again, **given(noise))
 
     def _tensor(self, array):
         return ops.convert_to_tensor(array, dtype=self.compute_dtype)

@@ -100,7 +100,7 @@ class OnColumns(Bijector):
 
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         try:
-            self.bijector.run_adapt(pick(x, self._groups[0]), context, again)
+            self.bijector.run_adapt_alone(pick(x, self._groups[0]), context, again)
         except ColumnError as error:  # whose column is one of those marked
             named: dict[str, Any] = {"expected": error.expected, "hint": error.hint}
             place = self._groups[0][error.column]

@@ -103,9 +103,9 @@ class Repeat(Replayed):
             self._refuse_unstackable(x_shape, copies)
             self._held.shapes = x_shape, context_shape
             for alike in zip(*(copy.variables for copy in copies), strict=True):
-                self._held.columns.append(self._column(alike))
+                self._held.stacked.append(self._stacked_variable(alike))
         self._declare_built()
-        self._held.know(self)
+        self._held.keep_for_calls(self)
 
     def _copy(self, number):
         """Return an unbuilt copy of the block, whose seeds are `number` higher."""
@@ -140,7 +140,7 @@ class Repeat(Replayed):
             hint = "Use Chain([make_block() for _ in range(n)])."
             raise ContractError("repeat", self, expected=wanted, received=received, hint=hint)
 
-    def _column(self, alike):
+    def _stacked_variable(self, alike):
         """Return the variable of shape (n, *shape) for a weight of all copies, with their values, `alike`."""
         like = alike[0]
         return self.add_weight(
@@ -164,10 +164,10 @@ class Repeat(Replayed):
 
     def _freeze_as_block(self):
         """Let the variables be trained if the block's own are."""
-        for like, column in self._held.pairs:
+        for like, stacked in self._held.pairs:
             trained = self.trainable and like.trainable
-            if column.trainable != trained:
-                column.trainable = trained
+            if stacked.trainable != trained:
+                stacked.trainable = trained
 
     def copies(self) -> list[Bijector]:
         """Return the n copies as separate built layers, with the values of their weights."""
@@ -248,7 +248,7 @@ class Repeat(Replayed):
 
     def _scope(self):
         """Return the scope that sets the variables of the block to those of the copies."""
-        return CopyScope(self._held.places, map(engine.tensor, self._held.columns))
+        return CopyScope(self._held.places, map(engine.tensor, self._held.stacked))
 
     def _derive_all(self, scope, x_shape, inverse):
         """Return what each step of the block derives from the weights of all copies at once, or None."""
@@ -298,12 +298,12 @@ class Repeat(Replayed):
     def _keep(self, assigned):
         """Keep values that were assigned to weights of the copies, such as statistics of a BatchNormalization."""
         for place, values in assigned.items():
-            self._held.columns[place].assign(values)
+            self._held.stacked[place].assign(values)
 
     def stretch(self) -> "engines.Stretch":
         """Return the parts of the block, their variables and the values of all copies, for `replay`."""
         parts = smallest([self.block])
-        stacks = {id(like): engine.tensor(column) for like, column in self._held.pairs}
+        stacks = {id(like): engine.tensor(stacked) for like, stacked in self._held.pairs}
         variables = [part.variables for part in parts]
         values = [[stacks[id(variable)] for variable in own] for own in variables]
         looped = engine.traces() and self._held.scans
@@ -317,12 +317,12 @@ class _Held:
     """Hold what Keras must not track: the block, whose own weights are not used, and the variables a second time."""
 
     def __init__(self, block):
-        self.block, self.columns, self.shapes = block, [], None
-        self.pairs = []  # of each variable of the block and that of all copies, which is in `columns`
+        self.block, self.stacked, self.shapes = block, [], None
+        self.pairs = []  # of each variable of the block and that of all copies, which is in `stacked`
 
-    def know(self, repeat):
+    def keep_for_calls(self, repeat):
         """Keep what calls of a built `repeat` read: the steps of its block, its variables and layers."""
-        self.pairs = list(zip(self.block.variables, self.columns, strict=True))
+        self.pairs = list(zip(self.block.variables, self.stacked, strict=True))
         self.steps = Steps([self.block], repeat.spec)
         self.places = {id(variable): place for place, variable in enumerate(self.block.variables)}
         inside = list(layers_inside(self.block))

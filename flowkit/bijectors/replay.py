@@ -70,10 +70,6 @@ class Replayed(Composite):
             total = total + log_det
         return x, total
 
-    def tell_drift(self, error: float) -> None:
-        """Warn of an input that was rebuilt with this relative error: the first, and any that is ten times worse."""
-        self._drift.tell(error)
-
 
 def replay(owner, parts, x, call):
     """Run `parts` of `owner`, a Chain or Repeat, so that the backward pass runs them once more: (output, log-det)."""
@@ -85,7 +81,7 @@ def replay(owner, parts, x, call):
         call,
         invert=invert,
         tolerance=owner._drift.tolerance,
-        on_drift=owner.tell_drift,
+        on_drift=owner._drift.tell,
     )
 
 

@@ -53,17 +53,17 @@ class Dense(keras.layers.Dense):
 
     def build(self, input_shape):
         super().build(input_shape)
-        self._know()
+        self._keep_for_calls()
 
     def enable_lora(self, *given, **options):
         super().enable_lora(*given, **options)
-        self._know()
+        self._keep_for_calls()
 
     def quantize(self, *given, **options):
         super().quantize(*given, **options)
-        self._know()
+        self._keep_for_calls()
 
-    def _know(self):
+    def _keep_for_calls(self):
         """Keep what calls read: Keras finds its kernel anew each time, which takes as long as the product."""
         plain = not self.lora_enabled and self.quantization_mode is None
         vars(self)["plain"] = (self.kernel, self.bias) if plain else None
@@ -115,8 +115,8 @@ class DenseNetwork(ContextNetwork):
         return {"layers": [layer.derive() for layer in (*self.hidden_layers, self.last)]}
 
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
-        *hidden, last = [None] * (len(self.hidden_layers) + 1) if derived is None else derived["layers"]
-        return self.last.call(self._hidden(x, context, hidden), last)
+        of_layers = [None] * (len(self.hidden_layers) + 1) if derived is None else derived["layers"]
+        return self.last.call(self._hidden(x, context, of_layers[:-1]), of_layers[-1])
 
 
 class MLP(DenseNetwork):

@@ -45,7 +45,7 @@ class Call(NamedTuple):
 # What a class has written of its own, found when the class is made
 
 
-def takes_derived(layer_class: type, method: str) -> bool:
+def declares_derived(layer_class: type, method: str) -> bool:
     """Return True if a class has `_derive` and its `method` declares `derived`, the result."""
     declared = inspect.signature(getattr(layer_class, method)).parameters
     return hasattr(layer_class, "_derive") and "derived" in declared

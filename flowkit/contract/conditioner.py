@@ -7,7 +7,7 @@ from keras import ops
 
 from flowkit.contract.adaptation import adapt_layer
 from flowkit.contract.arguments import ContextWord, Count, shown
-from flowkit.contract.call import goes_with, takes_derived
+from flowkit.contract.call import declares_derived, goes_with
 from flowkit.contract.configured import Configured, add_argument
 from flowkit.contract.errors import ContractError
 from flowkit.contract.precision import floats_as
@@ -51,7 +51,7 @@ class Conditioner(Configured, keras.Layer):
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls.takes_derived = takes_derived(cls, "call")
+        cls.takes_derived = declares_derived(cls, "call")
 
     def __init__(
         self,

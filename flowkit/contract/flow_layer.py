@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 import keras
 from keras import ops
 
-from flowkit.contract.adaptation import is_adapted, waits_for_adapt
+from flowkit.contract.adaptation import adapted_flags, is_adapted, waits_for_adapt
 from flowkit.contract.arguments import instance, one_of, whole_number
-from flowkit.contract.call import Call, takes_derived
+from flowkit.contract.call import Call, declares_derived
 from flowkit.contract.checks import check_noise, check_shape, needs_context, refuse_no_pair
 from flowkit.contract.configured import Configured
 from flowkit.contract.errors import ContractError, label
-from flowkit.contract.inside import build_for
+from flowkit.contract.inside import build_for, layers_inside
 from flowkit.contract.noise import KINDS, Need, drawn, given
 from flowkit.contract.precision import full_precision
 from flowkit.contract.shapes import AnySeed, Context, Shape, Tensor, as_tuple, context_shape, per_sample
@@ -39,8 +39,8 @@ class FlowLayer(Configured, keras.Layer):
     runs_hooks = True  # False if its `run` calls neither `_forward` nor `_inverse`
     takes_steps = False  # True if it solves an equation in steps, which a call with `finer` doubles
     composite = False  # True if it runs other layers, its `parts`, one after another
-    # Count how often a file or `set_weights` replaced weights of any layer, flags among them.
-    replaced: ClassVar[int] = 0
+    # How often a file or `set_weights` replaced weights of any layer, flags among them.
+    weight_loads: ClassVar[int] = 0
     spec = BijectorSpec()
     # (forward, inverse): True for a direction that receives `derived=`. Read from the arguments of the hooks; a class
     # with a `_derive` whose `run` calls no hooks sets it.
@@ -51,12 +51,12 @@ class FlowLayer(Configured, keras.Layer):
         _refuse_public_names(cls)
         _refuse_unused_hooks(cls)
         if cls.runs_hooks:
-            cls.takes_derived = takes_derived(cls, "_forward"), takes_derived(cls, "_inverse")
+            cls.takes_derived = declares_derived(cls, "_forward"), declares_derived(cls, "_inverse")
 
     def __init__(self, *, dtype: str | keras.DTypePolicy | None = None, **kwargs: Any) -> None:
         super().__init__(dtype=full_precision(dtype), **kwargs)
         self._adapted: bool | None = None  # None: not known
-        self._adapted_at = -1  # the value of `replaced` when `_adapted` was seen
+        self._adapted_at_load = -1  # the value of `weight_loads` when `_adapted` was seen
         self._fixed: tuple[int | None, ...] | None = None
         self._fitting: tuple[Any, bool] | None = None  # the last event shape and direction that passed
 
@@ -159,7 +159,7 @@ class FlowLayer(Configured, keras.Layer):
             self.build_for(as_tuple(x.shape), context_shape(context))
         self._check_input(x, context, False)
         check_noise(self, x, False, noise)
-        self.run_adapt(x, context, again, **given(noise))
+        self.run_adapt_alone(x, context, again, **given(noise))
         self._adapted = None
         return self
 
@@ -220,6 +220,12 @@ class FlowLayer(Configured, keras.Layer):
         if again or not self.adapted:
             self._adapt(x) if self.spec.context == "none" else self._adapt(x, context)
 
+    def run_adapt_alone(
+        self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
+    ) -> None:
+        """Call `run_adapt` where nobody reads an output, so that a layer of several parts may end early."""
+        self.run_adapt(x, context, again, **given(noise))
+
     @property
     def refreshes(self) -> bool:
         """Return True if something in the layer is refreshed once in a training step."""
@@ -265,19 +271,19 @@ class FlowLayer(Configured, keras.Layer):
 
     def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)
-        FlowLayer.replaced += 1  # by weights from before `adapt`, perhaps
+        FlowLayer.weight_loads += 1  # by weights from before `adapt`, perhaps
 
     def set_weights(self, weights: Tensor) -> None:
         """Set the weights."""
         super().set_weights(weights)
-        FlowLayer.replaced += 1
+        FlowLayer.weight_loads += 1
 
     # Manners
 
     def check_input(self, x: Tensor, context: Context, inverse: bool = False) -> None:
         """Raise ContractError for an input or a context that does not fit, or if a part waits for `adapt`."""
         self._check_input(x, context, inverse)
-        known = self._adapted and self._adapted_at == FlowLayer.replaced
+        known = self._adapted and self._adapted_at_load == FlowLayer.weight_loads
         if not known and not isinstance(x, keras.KerasTensor):
             self._check_adapted()
 
@@ -312,7 +318,7 @@ class FlowLayer(Configured, keras.Layer):
     def _see_adapted(self):
         """Look at the flags. In a step of another model they have no values, and what was last seen stays."""
         with contextlib.suppress(TypeError, NotImplementedError, RuntimeError):
-            self._adapted, self._adapted_at = is_adapted(self), FlowLayer.replaced
+            self._adapted, self._adapted_at_load = is_adapted(self), FlowLayer.weight_loads
 
     def _check_adapted(self):
         """Raise ContractError if something in the layer waits for `adapt`, also while an engine traces."""
@@ -353,6 +359,16 @@ def _refuse_unused_hooks(kind):
             f"{kind.__name__}: got a hook {unused[0]}, expected run(self, x, call, noise=None, derived=None), since "
             f"{kind.__base__.__name__} calls no hooks. Override run, or derive from Bijector."
         )
+
+
+def adapts(layer: keras.Layer | None) -> bool:
+    """Return True if a layer, or one inside it, takes something from data: it has a flag, or a hook without one."""
+    return layer is not None and (bool(adapted_flags(layer)) or any(map(_has_adapt, layers_inside(layer))))
+
+
+def _has_adapt(layer):
+    hook = type(layer)._adapt if isinstance(layer, FlowLayer) else getattr(layer, "adapt", None)
+    return hook not in (None, FlowLayer._adapt)
 
 
 class Bijector(FlowLayer):

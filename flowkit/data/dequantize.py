@@ -271,7 +271,7 @@ class VariationalDequantize(Dequantize):
     def run_adapt(self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None) -> None:
         level = self._level(x)
         adapt_conditioner(self.embedding, self._image(level), None, again)
-        self.density.run_adapt(self._latents(x, noise), self._context(level), again)
+        self.density.run_adapt_alone(self._latents(x, noise), self._context(level), again)
 
     @property
     def refreshes(self) -> bool:

@@ -125,7 +125,11 @@ def _reader(series, held, polars):
         best = min(itertools.chain(days, moments), key=lambda read: read.null_count())
         return dict(zip(series, best, strict=True)).get
     return lambda entry: (
-        int(entry) if entry.strip().isdecimal() else float(entry) if is_number(entry) else None
+        int(entry)
+        if entry.strip().removeprefix("-").isdecimal()
+        else float(entry)
+        if is_number(entry)
+        else None
     )
 
 

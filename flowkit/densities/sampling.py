@@ -73,14 +73,16 @@ class DensityDraws:
     calls: int
 
     def to_arviz(self) -> Any:
-        """Return the draws as an `arviz.InferenceData` of one chain, with a variable "x". Needs ArviZ."""
+        """Return the draws as ArviZ's data of one chain, with a variable "x". Needs ArviZ."""
         try:
             arviz = importlib.import_module("arviz")
         except ImportError as error:
             raise ImportError(
                 "to_arviz: got no arviz, expected it installed. Run pip install arviz."
             ) from error
-        return arviz.from_dict(posterior={"x": self.draws[None]})
+        groups = {"posterior": {"x": self.draws[None]}}
+        # Before 1.0 the groups are arguments.
+        return arviz.from_dict(**groups) if arviz.__version__.startswith("0.") else arviz.from_dict(groups)
 
     def __repr__(self) -> str:
         return f"DensityDraws({self.sentence})"

@@ -261,9 +261,11 @@ def tarp(
         return np.square((rows - points) / scale).sum(axis=tuple(range(rows.ndim - x.ndim + 1, rows.ndim)))
 
     own = distances(x)
-    closer = np.zeros(len(x), "int64")
+    closer, equal = np.zeros((2, len(x)), "int64")
     for drawn in in_pieces(flow.sample, draws, x.size, context, seed, batch_size=batch_size):
-        closer += (distances(drawn) < own).sum(axis=0)
+        found = distances(drawn)
+        closer, equal = closer + (found < own).sum(axis=0), equal + (found == own).sum(axis=0)
+    closer = ties_by_chance(closer, equal, seed)
     p = float(uniformity(closer, draws=draws))
     return Finding(
         "tarp",
@@ -277,7 +279,7 @@ def tarp(
 
 def _rows(flow, x, context, name):
     """Return checked rows of `x`. Raise ValueError for fewer than two."""
-    x, _ = inputs.checked(flow, x, context)
+    x, _ = inputs.checked_data(flow, x, context)
     if len(x) < 2:
         raise ValueError(f"{name}: got {len(x)} rows, expected at least 2.")
     return x

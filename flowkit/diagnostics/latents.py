@@ -49,12 +49,12 @@ def normality(
     (True, False)
     """
     with flow.lock:
-        seen = inputs.seen(flow, x, context, batch_size)
+        seen = inputs.checked_and_embedded(flow, x, context, batch_size)
         z = run_rows(flow, flow._to_latents, *seen, stored="noise", batch_size=batch_size, seed=seed)
     z = np.nan_to_num(z.reshape(len(z), -1).astype("float64"), nan=np.inf, posinf=np.inf, neginf=-np.inf)
     base, expected = flow.base, None
     if type(base) is not Normal or base.learn or base.conditioner is not None:
-        drawn = sampling.latents(flow, len(z), inputs.seen_context(flow, context, batch_size), 1.0, seed)
+        drawn = sampling.latents(flow, len(z), inputs.embedded_context(flow, context, batch_size), 1.0, seed)
         expected = np.asarray(drawn, "float64").reshape(len(z), -1)
     distances, p = zip(*_tests(z, expected), strict=True)
     p = holm(p)

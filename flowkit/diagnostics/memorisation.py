@@ -47,7 +47,7 @@ def memorisation(
     >>> memorisation(flow, x, train).passed
     True
     """
-    x, context = inputs.checked(flow, x, context)
+    x, context = inputs.checked_data(flow, x, context)
     train = np.asarray(inputs.as_array(flow, train), x.dtype)  # so that copies are equal
     if train.shape[1:] != x.shape[1:]:
         raise ValueError(

@@ -132,7 +132,7 @@ def _some(flow, x, context, most, seed):
         if is_frame(context):
             context, more = flow.context_columns.coded(context)
             wrong = wrong | more
-    x, context = inputs.checked(flow, x, context)
+    x, context = inputs.checked_data(flow, x, context)
     right = np.setdiff1d(np.arange(len(x)), list(wrong))
     kept = np.sort(np.random.default_rng(seed).permutation(right)[:most])
     return x[kept], None if context is None else np.asarray(context)[kept], len(wrong)

@@ -138,7 +138,7 @@ def report(
     >>> sorted(found.left_out)
     ['calibration', 'levels', 'outliers', 'recovery', 'tarp']
     """
-    inputs.checked(flow, x, context)  # before any work
+    inputs.checked_data(flow, x, context)  # before any work
     how: dict[str, Any] = {"batch_size": batch_size, "seed": seed}
     runs = {
         "verdict": lambda: verdict(flow, x, context, train=train, train_context=train_context, **how),

@@ -103,7 +103,7 @@ def _rows_of_set(flow, data, most):
     if isinstance(data, keras.utils.PyDataset):  # perhaps of sorted rows
         batches = (data[int(i)] for i in np.random.default_rng(0).permutation(data.num_batches or 1))
     for batch in batches:
-        pieces.append(inputs.checked(flow, *packing.peeked(batch)))
+        pieces.append(inputs.checked_data(flow, *packing.peeked(batch)))
         found += len(pieces[-1][0])
         if found >= most:
             break

@@ -21,7 +21,14 @@ from flowkit.contract.noise import needs_for
 from flowkit.contract.shapes import as_tuple
 from flowkit.engines import engine
 from flowkit.flow.inputs import check_adapted, check_context, embedded
-from flowkit.flow.rows import middle_noise, middle_of_bins, middles, refuse_varying, run, run_rows
+from flowkit.flow.rows import (
+    middle_noise,
+    middle_of_bins,
+    middles,
+    refuse_varying,
+    run_rows,
+    run_without_gradients,
+)
 from flowkit.flow.sampling import latents
 
 if TYPE_CHECKING:
@@ -120,7 +127,7 @@ def _to_compare_on(flow, function, given, context, dequantize):
 
     def answers(rows):
         noise = _noise_unread(flow, ops.convert_to_tensor(rows), inverse=inverse)
-        found = run(flow, getattr(flow, function), rows, seen, noise)
+        found = run_without_gradients(flow, getattr(flow, function), rows, seen, noise)
         return [ops.convert_to_numpy(part) for part in tree.flatten(found)]
 
     expected = answers(rows)

@@ -29,7 +29,7 @@ from flowkit.flow.rows import (
     default_batch_size,
     in_bits,
     likelihoods,
-    log_prob_of_draws,
+    log_prob_of_rows,
     run_rows,
     varies,
 )
@@ -348,8 +348,8 @@ class Flow(FlowModel):
         The noise of a sample follows from `seed` and its index alone, so neither the batch size nor the
         engine changes the result.
         """
-        x, context = inputs.seen(self, x, context, batch_size)
-        log_prob = log_prob_of_draws(self, x, context, batch_size, seed, samples)
+        x, context = inputs.checked_and_embedded(self, x, context, batch_size)
+        log_prob = log_prob_of_rows(self, x, context, batch_size, seed, samples)
         return log_prob.astype(self.compute_dtype)
 
     @locked
@@ -369,8 +369,8 @@ class Flow(FlowModel):
         (Burda, Grosse & Salakhutdinov, 2016), and the mean of log_prob if some part of it is an estimate: of
         exponentials of estimates no mean is a bound.
         """
-        x, context = inputs.seen(self, x, context, batch_size)
-        log_prob = log_prob_of_draws(self, x, context, batch_size, seed, samples)
+        x, context = inputs.checked_and_embedded(self, x, context, batch_size)
+        log_prob = log_prob_of_rows(self, x, context, batch_size, seed, samples)
         return in_bits(log_prob, x.shape)
 
     @locked
@@ -450,7 +450,7 @@ class Flow(FlowModel):
         - "raise" looks at all, in each call, which takes two to three times as long, and raises ContractError;
         - None does not look.
         """
-        x, context = inputs.seen(self, x, context, batch_size)
+        x, context = inputs.checked_and_embedded(self, x, context, batch_size)
         z = run_rows(self, self._to_latents, x, context, stored="middle", seed=seed, batch_size=batch_size)
         if check == "raise" or self.may_lose_digits:
             look_at(self, x, context, check, batch_size)
@@ -473,10 +473,10 @@ class Flow(FlowModel):
         What the way back draws anew, after a surjection, follows from `seed` and a row's index.
         """
         z = inputs.real_numbers(z, "latents").astype(self.compute_dtype, copy=False)
-        context = inputs.seen_context(self, context, batch_size, rows=len(z))
+        context = inputs.embedded_context(self, context, batch_size, rows=len(z))
         self.bijector.check_input(z, context, inverse=True)
         y = run_rows(self, self._to_data, z, context, inverse=True, seed=seed, batch_size=batch_size)
-        x, finite = sampling.stored(self, y)
+        x, finite = sampling.stored_and_finite(self, y)
         if not finite.all():
             warn_of_overflow(finite)
         if check == "raise" or self.may_lose_digits:
@@ -492,5 +492,5 @@ class Flow(FlowModel):
         The largest difference of a row's entries, over its largest entry, or that of the median row if this is more.
         What takes uint8 starts at the middle of the bins.
         """
-        x, context = inputs.seen(self, x, context, batch_size)
+        x, context = inputs.checked_and_embedded(self, x, context, batch_size)
         return relative_error(self, x, context, batch_size)

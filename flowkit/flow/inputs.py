@@ -19,7 +19,7 @@ from flowkit.contract.shapes import context_shape
 from flowkit.data.dataset import LazyImages
 from flowkit.data.frame import Columns, is_frame
 from flowkit.engines import engine, plain_array
-from flowkit.flow.rows import default_batch_size, in_batches, map_leaves, run
+from flowkit.flow.rows import default_batch_size, in_batches, map_leaves, run_without_gradients
 
 if TYPE_CHECKING:
     from flowkit.flow.flow import Flow
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # Data
 
 
-def seen(flow: "Flow", x: Any, context: Any, batch_size: Any = None) -> tuple[Any, Any]:
+def checked_and_embedded(flow: "Flow", x: Any, context: Any, batch_size: Any = None) -> tuple[Any, Any]:
     """Return checked data, and what the parts of a flow receive of their context; build the flow if necessary.
 
     Images that stay on the disk are checked when they are read. Raises ContractError if a part waits for `adapt`.
@@ -36,20 +36,20 @@ def seen(flow: "Flow", x: Any, context: Any, batch_size: Any = None) -> tuple[An
         # It reads the first one at once, for the shape of all.
         x, context = x.mapped(functools.partial(_check_rows, flow)), check_context(flow, context, len(x))
     else:
-        x, context = checked(flow, x, context)
+        x, context = checked_data(flow, x, context)
     if not flow.built:
         build_on(flow, x, context)
     check_adapted(flow)
     return x, embedded(flow, context, batch_size)
 
 
-def seen_context(flow: "Flow", context: Any, batch_size: Any = None, rows: int | None = None) -> Any:
+def embedded_context(flow: "Flow", context: Any, batch_size: Any = None, rows: int | None = None) -> Any:
     """Return the embedded context; check it, and its number of rows if `rows` is given."""
     check_adapted(flow)
     return embedded(flow, check_context(flow, context, rows), batch_size)
 
 
-def checked(flow: "Flow", x: Any, context: Any) -> tuple[Any, Any]:
+def checked_data(flow: "Flow", x: Any, context: Any) -> tuple[Any, Any]:
     """Return data and their context as numpy arrays that fit the flow.
 
     Raises ValueError for data that are not numbers of its kind, and ContractError for a context that does not fit.
@@ -189,7 +189,7 @@ def _rounded(x, dtype, domain):
 
 def check_adapted(flow: "Flow") -> None:
     """Raise ContractError if a flow is not built, or a part of it waits for `adapt`."""
-    if flow.ready_at == FlowLayer.replaced:
+    if flow.checked_at_load == FlowLayer.weight_loads:
         return
     flow._event()
     warn_of_nan(flow)
@@ -197,7 +197,7 @@ def check_adapted(flow: "Flow") -> None:
     for part in (flow.base, flow.embedding, flow.dequantize):
         if part is not None and not is_adapted(part):
             raise waits_for_adapt(part)
-    flow.ready_at = FlowLayer.replaced
+    flow.checked_at_load = FlowLayer.weight_loads
 
 
 def warn_of_nan(flow: "Flow") -> None:
@@ -295,4 +295,8 @@ def embedded(flow: "Flow", context: Any, batch_size: Any) -> Any:
     if batch_size is None:
         entries = sum(math.prod(part.shape[1:]) for part in tree.flatten(context))
         batch_size = default_batch_size(max(entries, math.prod(flow._event())))
-    return in_batches(flow, lambda start, stop, piece: run(flow, flow.embed, piece), context, batch_size)
+
+    def embed(start, stop, piece):
+        return run_without_gradients(flow, flow.embed, piece)
+
+    return in_batches(flow, embed, context, batch_size)

@@ -22,7 +22,7 @@ from flowkit.flow.averages import Averages
 from flowkit.flow.group import check_devices, check_same_work, together
 from flowkit.flow.inputs import check_context
 from flowkit.flow.parts import needed_by
-from flowkit.flow.rows import compiled, map_leaves, refuse_varying
+from flowkit.flow.rows import inference_functions, map_leaves, refuse_varying
 from flowkit.flow.scoring import is_likelihood
 from flowkit.objectives import MaximumLikelihood, Objective
 
@@ -62,7 +62,9 @@ class FlowModel(keras.Model):
         self.rows_of_a_batch = 1  # if no batch size is given: of a built flow more, by the size of an event
         self.rows_of_a_block = 1  # of draws, with one seed: by the size of a latent event
         self.may_lose_digits = False  # on the way to the latents and back: known of a built flow
-        self.ready_at = -1  # the value of `FlowLayer.replaced` when all parts were seen to be adapted
+        self.checked_at_load = (
+            -1
+        )  # the value of `FlowLayer.weight_loads` when all parts were seen to be adapted
         self._has_float16 = False  # asked by `compile`
         self.calls = 0  # of methods that may check a round trip, since the weights changed
         self.has_new_weights = False  # loaded or set, and not yet searched for NaN
@@ -130,7 +132,7 @@ class FlowModel(keras.Model):
             else:
                 x = inputs.as_array(self, x)
                 packing.refuse_whole(self, x)
-                x, context = inputs.checked(self, x, context)
+                x, context = inputs.checked_data(self, x, context)
                 if not self.built:
                     inputs.build_on(self, x, context)
                 adapting.adapt(self, x, context, again)
@@ -319,7 +321,7 @@ class FlowModel(keras.Model):
 
     @functools.cached_property
     def _inference_function(self) -> Callable[..., Any]:
-        return compiled(self)
+        return inference_functions(self)
 
     # Weights and files
 
@@ -340,7 +342,7 @@ class FlowModel(keras.Model):
 
     def _forget(self):
         """Forget what was seen of earlier weights."""
-        FlowLayer.replaced += 1  # the new ones may be from before `adapt`
+        FlowLayer.weight_loads += 1  # the new ones may be from before `adapt`
         self.calls = 0
         self.has_new_weights = True
 

@@ -18,7 +18,15 @@ from flowkit.contract.columns import ColumnError, column_name
 from flowkit.contract.shapes import as_tuple
 from flowkit.data.batch_order import Batches
 from flowkit.data.frame import Columns, is_frame
-from flowkit.flow.inputs import as_array, build_on, check_adapted, check_context, checked, is_array, names_of
+from flowkit.flow.inputs import (
+    as_array,
+    build_on,
+    check_adapted,
+    check_context,
+    checked_data,
+    is_array,
+    names_of,
+)
 from flowkit.flow.rows import count, head, map_leaves
 
 if TYPE_CHECKING:
@@ -157,12 +165,12 @@ def packed(flow, x, y=None, context=None, sample_weight=None, *, learns=False) -
         refuse_whole(flow, x)
     if not is_array(x):
         first, x = peek(x)
-        data = Packed(x, y, checked(flow, *first))
+        data = Packed(x, y, checked_data(flow, *first))
     elif tuple(x.shape)[:1] in ((), (0,)):
         raise ValueError(f"Flow: got an array of shape {tuple(x.shape)}, expected at least one row.")
     else:
         labels = None if flow.context_kind == "none" else y
-        x, context = checked(flow, x, labels if context is None else context)
+        x, context = checked_data(flow, x, labels if context is None else context)
         # Keras drops weights that come without a target. The loss does not look at it.
         target = None if sample_weight is None else np.zeros(len(x), "float32")
         data = Packed(pack(x, context), target, (x, context), arrays=True)

@@ -58,14 +58,14 @@ def run_rows(
             x, log_det = dequantized(flow, x, first + start, seed=seed, draw=draw)
         if draws:
             noise = noise_of_rows(flow, x.shape, first + start, inverse=inverse, seed=seed, draw=draw)
-        found = run(flow, function, x, context, noise, **options)
+        found = run_without_gradients(flow, function, x, context, noise, **options)
         return ops.convert_to_numpy(found) + log_det if volume and log_det is not None else found
 
     return in_batches(flow, answer, (x, context), batch_size)
 
 
-def log_prob_of_draws(flow, x, context, batch_size, seed, samples, first=0):
-    """Return log p of checked data from `samples` draws of the noise together, float64: see `Flow.bits_per_dim`.
+def log_prob_of_rows(flow, x, context, batch_size, seed, samples, first=0):
+    """Return log p of checked data, float64: the mean over `samples` draws of the noise, see `Flow.bits_per_dim`.
 
     A finite row so far out that a layer overflows ends as inf - inf, NaN: its density is 0, and log p is -inf. If a
     weight is NaN or infinite, NaN stays.
@@ -141,7 +141,7 @@ def in_batches(flow: "Flow", function: Callable[..., Any], rows: Any, batch_size
     return whole
 
 
-def run(flow: "Flow", function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+def run_without_gradients(flow: "Flow", function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     """Return `function` of arrays, with a flow's weights, without gradients; compiled if the engine does.
 
     `options` are constants of the compiled function.
@@ -162,8 +162,8 @@ def padded(rows: Any, missing: int) -> Any:
     return np.concatenate([rows, np.repeat(rows[-1:], missing, axis=0)]) if missing else rows
 
 
-def compiled(flow: "Flow") -> Callable[..., Any]:
-    """Return (function, **options) -> a flow's function compiled for use without gradients; keep the last 32."""
+def inference_functions(flow: "Flow") -> Callable[..., Any]:
+    """Return (function, **options) -> a flow's function without gradients, compiled if the engine compiles; keep 32."""
     # A layer of another package may add losses or draw from a generator of its own.
     layers = list(layers_inside(flow))
     foreign = {type(layer).__module__.partition(".")[0] for layer in layers} - {"flowkit", "keras"}

@@ -19,7 +19,7 @@ from flowkit.engines import engine
 from flowkit.flow import inputs
 from flowkit.flow.group import check_same
 from flowkit.flow.round_trip import look_at, warn_of_overflow
-from flowkit.flow.rows import count, log_prob_of_draws, map_leaves, one_of_few, run_rows
+from flowkit.flow.rows import count, log_prob_of_rows, map_leaves, one_of_few, run_rows
 
 if TYPE_CHECKING:
     from flowkit.flow.flow import Flow
@@ -29,7 +29,7 @@ _SEEDS = 2**31  # every engine takes smaller seeds
 
 def sample(flow, n, context, temperature, seed, batch_size, check, options, *, spread=False, score=False):
     """Return samples: see `Flow.sample`. With `score`, (samples, log_prob): see `Flow.sample_and_log_prob`."""
-    context = inputs.seen_context(flow, context, batch_size)
+    context = inputs.embedded_context(flow, context, batch_size)
     numbers = entropy(flow.sampler if seed is None else seed)
     if spread:  # a process that has drawn alone has its own generator elsewhere
         numbers = distributed.gather(np.array(numbers, "uint64"))[: len(numbers)].tolist()
@@ -38,7 +38,7 @@ def sample(flow, n, context, temperature, seed, batch_size, check, options, *, s
     total = math.prod(lead)
     rows = distributed.mine(np.arange(total)) if spread else np.arange(total)
     first, stop = (int(rows[0]), int(rows[-1]) + 1) if len(rows) else (0, 0)
-    compute = _with_log_prob if score else _denoised
+    compute = _with_log_prob if score else _data_of_latents
     draws = flow.draws[True] or flow.draws[False]
     noise_seed = _noise_seed(numbers) if draws else 0
     pieces = []
@@ -61,22 +61,22 @@ def _with_log_prob(flow, z, context, batch_size, seed, first):
     if flow.exact == "exact" and not flow.bijector.is_lossy(inverse=False):
         how = {"inverse": True, "seed": seed, "first": first, "batch_size": batch_size}
         x, log_prob = run_rows(flow, flow._to_data_and_score, z, context, **how)
-        return *stored(flow, x), log_prob
-    x, finite = _denoised(flow, z, context, batch_size, seed, first)
-    log_prob = log_prob_of_draws(flow, x, context, batch_size, 0, 1, first)
+        return *stored_and_finite(flow, x), log_prob
+    x, finite = _data_of_latents(flow, z, context, batch_size, seed, first)
+    log_prob = log_prob_of_rows(flow, x, context, batch_size, 0, 1, first)
     return x, finite, log_prob.astype(flow.compute_dtype)
 
 
-def _denoised(flow, z, context, batch_size, seed, first, **options):
+def _data_of_latents(flow, z, context, batch_size, seed, first, **options):
     """Return (data of latents that were drawn, which rows are finite); take off noise that training added."""
     how = {"seed": seed, "first": first, "batch_size": batch_size}
     y = run_rows(flow, flow._to_data, z, context, inverse=True, **how, **options)
     if isinstance(flow.dequantize, GaussianNoise):
         y = run_rows(flow, flow._to_clean_data, y, context, **how, steps=options.get("steps"))
-    return stored(flow, y)
+    return stored_and_finite(flow, y)
 
 
-def stored(flow, y):
+def stored_and_finite(flow, y):
     """Return (data of continuous values, whole ones with `dequantize`; which rows are finite)."""
     finite = inputs.finite_or_missing(flow, y).all(axis=tuple(range(1, y.ndim)))
     return (y if flow.dequantize is None else flow.dequantize.as_stored(y)), finite
@@ -89,7 +89,7 @@ def proposals(
 
     For a flow with a bound as its likelihood, q and p also hold what the inverse drops, so the mean stays Z.
     """
-    context = inputs.seen_context(flow, context, batch_size)
+    context = inputs.embedded_context(flow, context, batch_size)
     numbers = entropy(seed)
     how = {"inverse": True, "seed": _noise_seed(numbers), "batch_size": batch_size}
     pieces = [
@@ -102,10 +102,10 @@ def proposals(
 
 def decoded(flow: "Flow", z: np.ndarray, context: Any = None) -> np.ndarray:
     """Return the data of latents, of which row i has row i % b of b rows of context; each of them is embedded once."""
-    context = inputs.seen_context(flow, context, None)
+    context = inputs.embedded_context(flow, context, None)
     parts = np.array_split(np.arange(len(z)), max(1, -(-len(z) // flow.rows_of_a_block)))
     with flow.lock:
-        pieces = [_denoised(flow, z[part], _repeated(context, part), None, 0, 0) for part in parts]
+        pieces = [_data_of_latents(flow, z[part], _repeated(context, part), None, 0, 0) for part in parts]
     x, finite = map(np.concatenate, zip(*pieces, strict=True))
     if not finite.all():
         warn_of_overflow(finite)

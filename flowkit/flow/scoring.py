@@ -10,7 +10,7 @@ from flowkit import distributed
 from flowkit.data.dataset import LazyImages
 from flowkit.distributed.failed import failing_together
 from flowkit.flow import inputs
-from flowkit.flow.rows import in_bits, log_prob_of_draws, map_leaves
+from flowkit.flow.rows import in_bits, log_prob_of_rows, map_leaves
 from flowkit.objectives import MaximumLikelihood, Objective
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def score_in_a_group(flow: "Flow", x: Any, context: Any = None, samples: int = 1
     x = inputs.as_array(flow, x)
 
     def score(x, context, first):
-        return log_prob_of_draws(flow, x, context, None, 0, samples, first)
+        return log_prob_of_rows(flow, x, context, None, 0, samples, first)
 
     with flow.lock:
         log_prob = shared(flow, score, x, context)
@@ -45,7 +45,7 @@ def shared(flow, score, x, context):
         first, stop = int(asked[0]), int(asked[-1]) + 1
         part = x.taken(asked) if isinstance(x, LazyImages) else x[first:stop]
         context = map_leaves(lambda c: c[first:stop], context)
-        part, context = inputs.seen(flow, part, context)
+        part, context = inputs.checked_and_embedded(flow, part, context)
         return distributed.gather(score(part, context, first)[: len(rows)])
 
 

@@ -52,7 +52,7 @@ def fit_in_order(
     A flow adapts to the rows by their weights `sample_weight`.
     """
     packing.refuse_whole(flow, x)
-    x, context = inputs.checked(flow, x, context)
+    x, context = inputs.checked_data(flow, x, context)
     if sample_weight is not None:
         flow.adapt(*adapting.by_weight(flow, x, context, sample_weight), again=False)
         sample_weight = sample_weight / sample_weight.mean()

@@ -1,7 +1,7 @@
 """A posterior that is a flow of the parameters, given data: neural posterior estimation."""
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,9 +10,10 @@ from keras import ops
 from numpy.typing import ArrayLike
 
 from flowkit.contract.arguments import Seed, checked, whole, whole_number
+from flowkit.data.frame import is_frame
 from flowkit.diagnostics import InferenceReport, Report, inference_report, report
 from flowkit.flow.flow import Flow
-from flowkit.flow.inputs import seen_context
+from flowkit.flow.inputs import embedded_context
 from flowkit.plots import pair_plot
 from flowkit.posteriors import saving
 from flowkit.posteriors.misspecification import p_values
@@ -108,9 +109,9 @@ class Posterior:
     def log_prob(self, theta: ArrayLike, x: ArrayLike | None = None) -> np.ndarray:
         """Return log p(theta | x) in nats, (n,): of rows of parameters, given one observation or a row for each.
 
-        Outside of the prior's bounds it is -inf. A structured array with the names of the parameters may have them in
-        any order. Of parameters with whole numbers or categories it is a lower bound, whose gap training makes small:
-        the log of the mean over 16 draws of the noise that fills the gaps between numbers.
+        Outside of the prior's bounds it is -inf. A frame, a structured array or a dict with the names of the parameters
+        may have them in any order. Of parameters with whole numbers or categories it is a lower bound, whose gap
+        training makes small: the log of the mean over 16 draws of the noise that fills the gaps between numbers.
         """
         rows, one = self._observed(x)
         theta = self._parameters(theta, len(rows), one)
@@ -122,18 +123,20 @@ class Posterior:
         return answer
 
     def _parameters(self, theta, observations, one):
-        """Return parameters as rows in float32: of a structured array those of its names.
+        """Return parameters as rows in float32, by their names if they have any.
 
         Raises ValueError for NaN, and unless there is a row for each of the observations, of which `one` takes any.
         """
         names = self.names or ()
-        fields = getattr(getattr(theta, "dtype", None), "names", None)
+        fields = _names_in(theta)
         if fields is not None:
             if {*fields} != {*names}:
                 raise ValueError(
                     f"posterior: got parameters named {list(fields)}, expected {list(names) or 'plain rows'}."
                 )
-            theta = np.stack([self._numbers(theta[name], place) for place, name in enumerate(names)], axis=-1)
+            columns = (np.atleast_1d(np.asarray(theta[name])) for name in names)
+            numbers = [self._numbers(values, place) for place, values in enumerate(columns)]
+            theta = np.stack(numbers, axis=-1)
         theta = as_float32(theta, "parameters")
         if (
             theta.ndim != 2
@@ -178,7 +181,7 @@ class Posterior:
     ) -> Any:
         """Return a matplotlib figure of pairs of parameters: the prior, and the posterior of one observation.
 
-        `true`: parameters to mark. Shows the first 6 parameters.
+        `true`: parameters to mark, in their order or by their names. Shows the first 6 parameters.
         """
         drawn = self.sample(samples, x, seed=seed)
         if drawn.ndim != 2:
@@ -186,6 +189,9 @@ class Posterior:
         features = self.prior.features
         before = self.prior.draw(samples, np.random.default_rng(seed))
         names = self.names or [f"parameter {i}" for i in range(features)]
+        if true is not None:
+            rows = np.atleast_2d(true) if _names_in(true) is None else true
+            true = self._parameters(rows, 1, one=False)[0]
         return pair_plot(before, drawn, list(names), labels=("prior", "posterior"), mark=true)
 
     @checked
@@ -278,7 +284,7 @@ class Posterior:
 
     def _summaries(self, rows):
         """Return what posteriors of data depend on, (b, k)."""
-        return seen_context(self.flow, self.data.context(rows)).reshape(len(rows), -1)
+        return embedded_context(self.flow, self.data.context(rows)).reshape(len(rows), -1)
 
     def _refuse_rounds(self, what):
         if self.rounds > 1:
@@ -392,3 +398,10 @@ class Posterior:
             kept.append(theta)
             tried, count = tried + max(_DRAWS, n), count + len(theta)
         return np.concatenate(kept)[:n]
+
+
+def _names_in(theta):
+    """Return the names that parameters come with, in a frame, a structured array or a dict; None for plain rows."""
+    if isinstance(theta, Mapping):
+        return list(theta)
+    return list(theta.columns) if is_frame(theta) else getattr(getattr(theta, "dtype", None), "names", None)

@@ -99,7 +99,7 @@ class ChannelSurjection(Surjection):
         if self.density is None:
             return
         whole = x if noise is None else self._draw(x, noise, Call())[0]
-        self.density.run_adapt(*self._split(whole), again)
+        self.density.run_adapt_alone(*self._split(whole), again)
 
     def run_refresh(self, x: Tensor, context: Context, noise: Tensor | None = None) -> None:
         whole = x if noise is None else self._draw(x, noise, Call())[0]

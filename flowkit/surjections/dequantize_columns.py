@@ -42,8 +42,9 @@ class DequantizeColumns(Surjection):
     value) of single values that a column may have besides its numbers, such as (2, 0.0) for no rain in column 2; those
     of whole numbers are the next ones, n, n + 1, ... of ("whole", n). Each such column has an indicator more, which is
     a category: a number, a missing entry, or one of the atoms. Unless it is a number, the coordinate of the number may
-    be anywhere in its domain. So log p(x) of a row with missing entries or atoms is the probability of these, and the
-    density of what is there. A category that may be missing is one category more.
+    be anywhere in its domain, and is drawn as the numbers of the column are spread. So log p(x) of a row with missing
+    entries or atoms is the probability of these, and the density of what is there. A category that may be missing is
+    one category more.
 
     q draws e ~ N(m, s^2) for each coordinate that is drawn, and y = low + width * sigmoid(1.7 e) in its cell. m and s
     are what `conditioner` answers for x, standardised, which training makes close to the flow's own posterior
@@ -117,11 +118,11 @@ class DequantizeColumns(Surjection):
         self._power = tuple(2**bit for _, _, bit in self._bits)
         ranges = [sets[place] for place in self._whole]
         self._ranges = tuple((kind.low, kind.high - kind.low) for kind in ranges)
-        self._fills = [place for place in self._real if place in self._cases]
         binary = Domain.interval(0, 2)
         indicator_bits = len(self._bits) - self._bit_count
         cells = [binary] * self._bit_count + ranges + [binary] * indicator_bits
-        self._cells, self._drawn = len(cells), len(cells) + len(self._fills)
+        self._cells = len(cells)
+        self._find_fills()
         # The first and the last whole number of each.
         self._ends = tuple((cell.low, cell.high - 1) for cell in cells)
         self.coordinates = cells + [sets[place] for place in self._real]
@@ -136,6 +137,22 @@ class DequantizeColumns(Surjection):
             noise="forward",
             likelihood="bound",
         )
+
+    def _find_fills(self):
+        """Find the columns of numbers that may not be in use, the places of their coordinates, and of their draws.
+
+        A coordinate of a whole number has the draw of its cell, that of a real one a draw of its own, after all cells.
+        """
+        whole, real = ([place for place in own if place in self._cases] for own in (self._whole, self._real))
+        self._fills, self._whole_fills = whole + real, len(whole)
+        of_whole = [self._bit_count + self._whole.index(place) for place in whole]
+        self._fill_places = of_whole + [self._cells + self._real.index(place) for place in real]
+        self._fill_draws = of_whole + [self._cells + number for number in range(len(real))]
+        self._drawn = self._cells + len(real)
+        self._other_places = [
+            place for place in range(self._cells + len(self._real)) if place not in self._fill_places
+        ]
+        self._cells_alone = [place for place in range(self._cells) if place not in of_whole]
 
     def build(self, x_shape: Shape) -> None:
         size = (len(self._unconstrain.columns),)
@@ -251,21 +268,28 @@ class DequantizeColumns(Surjection):
         t = _STEEP * e[..., : self._cells]
         # Rounding must not take a number to the end of its cell, which belongs to the next one.
         end = (start + width) * (1 - np.finfo(keras.backend.standardize_dtype(x.dtype)).eps.item())
-        y = minimum(start + width * ops.sigmoid(t), end)
+        y = ops.concatenate([minimum(start + width * ops.sigmoid(t), end), pick(x, self._real)], axis=-1)
         log_slope = ops.log(width) + math.log(_STEEP) + log_sigmoid(t) + log_sigmoid(-t)
-        in_use, real = ops.ones_like(log_slope), pick(x, self._real)
-        if self._fills:
-            gone, mean, std = self._of_fills(x)
-            drawn, slope = self._fill._inverse(
-                mean + std * ops.where(gone, e[..., self._cells :], 0.0 * mean)
-            )
-            log_slope = ops.concatenate([log_slope, slope + ops.log(std)], axis=-1)
-            in_use = ops.concatenate([in_use, ops.cast(gone, x.dtype)], axis=-1)
-            others = [place for place in self._real if place not in self._fills]
-            filled = ops.where(gone, drawn, pick(x, self._fills))
-            order = [[self._real.index(place) for place in group] for group in (self._fills, others)]
-            real = join([filled, pick(x, others)], order)
-        return ops.concatenate([y, real], axis=-1), log_slope, in_use
+        in_use = ops.ones_like(log_slope)
+        if not self._fills:
+            return y, log_slope, in_use
+        # As the numbers in use are spread: others elsewhere would teach the flow to put those there too.
+        gone, mean, std = self._of_fills(x)
+        drawn, slope = self._fill._inverse(
+            mean + std * ops.where(gone, pick(e, self._fill_draws), 0.0 * mean)
+        )
+        filled = ops.where(gone, drawn, pick(y, self._fill_places))
+        y = join([filled, pick(y, self._other_places)], [self._fill_places, self._other_places])
+        in_use = ops.concatenate([in_use, ops.cast(gone[..., self._whole_fills :], x.dtype)], axis=-1)
+        return y, self._of_draws(log_slope, gone, slope + ops.log(std)), in_use
+
+    def _of_draws(self, of_cells, gone, of_fills):
+        """Return what belongs to each draw: that of its cell, or of a number that is `gone`."""
+        count = self._whole_fills
+        of_whole = pick(of_cells, self._fill_draws[:count])
+        of_whole = ops.where(gone[..., :count], of_fills[..., :count], of_whole)
+        parts = [pick(of_cells, self._cells_alone), of_whole, of_fills[..., count:]]
+        return join(parts, [self._cells_alone, self._fill_draws])
 
     def _drawn_as(self, x, y):
         """Return the draws `e` that give y for x; zeros for those not in use."""
@@ -277,24 +301,29 @@ class DequantizeColumns(Surjection):
         if not self._fills:
             return e
         gone, mean, std = self._of_fills(x)
-        filled = pick(y, [self._cells + self._real.index(place) for place in self._fills])
+        filled = pick(y, self._fill_places)
         inside, _ = self._fill._inverse(mean + ops.zeros_like(filled))
         z, _ = self._fill._forward(ops.where(gone, filled, inside))
-        return ops.concatenate([e, (z - mean) / std], axis=-1)
+        return self._of_draws(e, gone, (z - mean) / std)
 
     def _of_fills(self, x):
-        """Return (which entries of the real columns that may be missing are, mean and deviation of each column)."""
-        places = [self._cells + self._real.index(place) for place in self._fills]
-        mean, std = (pick(ops.expand_dims(weight.value, 0), places) for weight in (self.mean, self.std))
+        """Return (which entries of the columns that may miss numbers do, mean and deviation of each column)."""
+        mean, std = (
+            pick(ops.expand_dims(weight.value, 0), self._fill_places) for weight in (self.mean, self.std)
+        )
         return ops.isnan(pick(x, self._fills)), mean, std
 
     # The posterior
 
     def _middles(self, x):
-        """Return the middle of each cell and the real columns, on the real line; NaN for missing real numbers."""
+        """Return the middle of each cell and the real columns, on the real line; NaN for numbers not in use."""
         start, width = self._starts(x)
-        y = ops.concatenate([start + width / 2, pick(x, self._real)], axis=-1)
-        return self._unconstrain._forward(y)[0]
+        z, _ = self._unconstrain._forward(ops.concatenate([start + width / 2, pick(x, self._real)], axis=-1))
+        if not self._fills:
+            return z
+        gone = ops.isnan(pick(x, self._fills))
+        filled = ops.where(gone, math.nan, pick(z, self._fill_places))
+        return join([filled, pick(z, self._other_places)], [self._fill_places, self._other_places])
 
     def _posterior(self, x):
         """Return (mean, log of the deviation) of the draws, (batch, drawn) or (1, drawn)."""

@@ -16,7 +16,7 @@ from flowkit.data.typed_columns import TypedColumns
 from flowkit.flow import inputs
 from flowkit.flow.flow import Flow
 from flowkit.flow.inputs import check_context
-from flowkit.flow.rows import in_batches, noise_of_rows, run
+from flowkit.flow.rows import in_batches, noise_of_rows, run_without_gradients
 from flowkit.flow.sampling import entropy
 from flowkit.tables.detector import Detector
 from flowkit.tables.fixed_entries import fixed_codes, rows_with
@@ -203,9 +203,9 @@ class TableFlow(Flow):
         """Return log_prob of rows of codes with their noise, float64; -inf for a row that overflows on its way."""
 
         def score(start, stop, piece):
-            return run(self, self._log_density, *piece)
+            return run_without_gradients(self, self._log_density, *piece)
 
-        codes, context = inputs.seen(self, codes, context)
+        codes, context = inputs.checked_and_embedded(self, codes, context)
         with self.lock:
             log_prob = in_batches(self, score, (codes, context, noise))
         return np.where(np.isnan(log_prob), -np.inf, log_prob).astype("float64")

@@ -13,6 +13,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from flowkit.bijectors import Continuous
+from flowkit.bijectors.solvers import Solver
 from flowkit.contract.arguments import one_of
 from flowkit.contract.inside import layers_inside
 from flowkit.contract.precision import rounding_unit
@@ -111,13 +113,15 @@ class _Case:
 
     @functools.cached_property
     def finer(self):
-        """Return a float64 copy with twice as many steps for differential equations; None without any."""
-        if not any(getattr(layer, "takes_steps", False) for layer in layers_inside(self.flow)):
+        """Return a float64 copy that solves differential equations in finer steps; None without any."""
+        if not any(isinstance(layer, Continuous) for layer in layers_inside(self.flow)):
             return None
         flow = self.copied()
         for layer in layers_inside(flow):
-            if getattr(layer, "takes_steps", False):
-                layer.steps *= 2
+            if isinstance(layer, Continuous):
+                finer = Solver(layer.solver, layer.steps, layer.rtol, layer.atol, layer.max_steps).finer()
+                layer.steps, layer.rtol, layer.atol = finer.steps, finer.rtol, finer.atol
+                layer.max_steps = finer.max_steps
         return flow
 
     @property

@@ -59,7 +59,8 @@ class DrawnFlow:
         return x, rng.normal(size=(count, *self.context)).astype("float32")
 
     def __repr__(self):
-        code = f"lambda: {self.make}" if isinstance(self.make, Expression) else self.make.__name__
+        is_code = isinstance(self.make, Expression)
+        code = f"lambda: {self.make}" if is_code else getattr(self.make, "__name__", repr(self.make))
         context = "" if self.context is None else f", context={self.context!r}"
         return f"DrawnFlow({code}, {self.event}{context}, seed={self.seed})"
 

@@ -124,7 +124,7 @@ class ImageGrid:
         zoom: Count | None = None,
     ) -> None:
         self.pixels = image_grid(images, columns, padding, levels)
-        self._shape = tuple(images.shape)
+        self._shape = np.shape(images)
         self.zoom = zoom or max(1, round(64 / self._shape[1]))
 
     def save(self, path: str | Path) -> None:

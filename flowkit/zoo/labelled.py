@@ -120,7 +120,7 @@ class LabelledFlow(Flow):
         Noise follows from `seed`, as in `log_prob`.
         """
         # A prior that is conditioned on a class is undone again, and the base is not needed: any class will do.
-        x, context = inputs.seen(self, x, np.zeros(len(x), "int32"), batch_size)
+        x, context = inputs.checked_and_embedded(self, x, np.zeros(len(x), "int32"), batch_size)
         return run_rows(self, self._classify, x, context, stored="noise", batch_size=batch_size, seed=seed)
 
     def _classify(self, y, context, noise=None):

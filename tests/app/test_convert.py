@@ -71,7 +71,7 @@ def test_what_is_wrong_is_said_in_one_line(flow, weights, tmp_path, capsys):
     assert "ends in .npz" in refused(capsys, kept, "-o", tmp_path / "a.pt")
     assert ", expected a name that ends in .npz" in refused(capsys, kept, "-o", tmp_path / "a.keras")
     wrong = refused(capsys, weights, "-o", tmp_path / "a.keras", "--input-shape", "8x8")
-    assert "could not convert string to float: '8x8'" in wrong
+    assert "got '8x8', expected whole numbers such as 32,32,3" in wrong
     assert "got no file" in refused(capsys, tmp_path / "none.npz", "-o", tmp_path / "a.keras")
     np.savez(tmp_path / "other.npz", kernel=np.zeros(3))
     error = refused(capsys, tmp_path / "other.npz", "-o", tmp_path / "a.keras")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from flowkit.data import Columns, load_table
 from flowkit.data.cells import like_cells
+from flowkit.data.frame_file import read_table_file
 from flowkit.data.table import read_frame, read_table
 from flowkit.data.written_numbers import NumberFormat, formats_of
 
@@ -178,6 +179,12 @@ def test_whole_numbers_that_float64_rounds(tmp_path):
     np.save(tmp_path / "a.npy", np.array([[1, 2], [2**53 + 1, 3]]))
     with pytest.raises(ValueError, match=r"got whole numbers beyond 2\^53, which float64 rounds"):
         load_table(tmp_path / "a.npy", cut=False)
+
+
+def test_whole_numbers_of_either_sign_stay_whole_beside_words(tmp_path):
+    (tmp_path / "a.csv").write_text("code\n-9007199254740993\n9007199254740993\nabc\n")
+    frame = read_table_file(tmp_path / "a.csv", {"code": "numbers"}).frame
+    assert frame["code"].to_list() == [-9007199254740993, 9007199254740993, "abc"]
 
 
 def test_names_of_many_columns_are_compared_at_once(tmp_path):

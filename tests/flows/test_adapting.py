@@ -7,7 +7,7 @@ from arrays import f64
 from keras import ops
 
 from flowkit import Flow
-from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Shift, Squeeze, Standardize
+from flowkit.bijectors import ActNorm, Chain, Coupling, MultiScale, Repeat, Scale, Shift, Squeeze, Standardize
 from flowkit.conditioners import MLP, ConvNet, ScaledConv
 from flowkit.contract import Conditioner, ContractError
 from flowkit.contract.adaptation import adapted_flag, is_adapted
@@ -69,6 +69,23 @@ def context():
 @pytest.fixture
 def maps():
     return np.random.default_rng(2).normal(1.0, 2.0, size=(ROWS, 8, 8, 2)).astype("float32")
+
+
+# The parts
+
+
+def test_it_ends_after_the_last_part_that_adapts(x):
+    """Also inside of other parts: what comes after it is not run."""
+
+    class Unasked(Shift):
+        def _forward(self, x):
+            raise AssertionError("nothing after the last part that adapts is run")
+
+    inner = Chain([Chain([ActNorm(), Scale()]), Repeat(Chain([Scale(), ActNorm()]), 2), Unasked()])
+    Flow(Chain([ActNorm(), inner, Unasked()])).adapt(x)
+    parts = inner.parts
+    np.testing.assert_allclose(f64(parts[0].parts[0].shift), 0.0, atol=1e-6)
+    assert inner.adapted
 
 
 # The base

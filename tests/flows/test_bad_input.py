@@ -57,7 +57,6 @@ CLASSES = [
     (None, "broke 'context'.*received none"),
 ]
 TABLES = [
-    (np.zeros((4, 3), "float32"), r"vectors \(batch, 2\).*received shape \(4, 3\)"),
     (np.full((4, 2), np.nan, "float32"), "expected finite numbers"),
     (np.float32(1), "got .*, expected context as an array of numbers, batch first"),
     ({"a": ROWS, "b": ROWS[:3]}, "one row for each of 4 samples, received 3 and 4 rows"),
@@ -71,14 +70,25 @@ BAD = [
 ]
 
 
+METHODS = ("log_prob", "encode", "bits_per_dim", "fit", "round_trip_error")
+
+
 @pytest.mark.parametrize(("name", "data", "message"), BAD)
 def test_bad_data_are_refused_by_each_method(request, name, data, message):
     flow, x, context = request.getfixturevalue(name), data[0], (*data, None)[1]
     flow.compile()
-    for method in ("log_prob", "encode", "bits_per_dim", "adapt", "fit", "round_trip_error"):
+    for method in (*METHODS, "adapt"):
         with pytest.raises(ValueError, match=message) as caught:
             getattr(flow, method)(x, context=context)
         one_line(caught.value)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_context_of_another_width_is_refused_by_what_reads_it(context_flow, method):
+    context_flow.compile()
+    with pytest.raises(ValueError, match=r"vectors \(batch, 2\).*received shape \(4, 3\)") as caught:
+        getattr(context_flow, method)(ROWS, context=np.zeros((4, 3), "float32"))
+    one_line(caught.value)
 
 
 @pytest.mark.parametrize("wrong", [*NO_NUMBERS.values(), None])

@@ -12,7 +12,7 @@ from flowkit import Flow, zoo
 from flowkit.bijectors import Chain, Conv1x1, Scale, Shift
 from flowkit.data.dequantize import Dequantize
 from flowkit.engines import engine
-from flowkit.flow.rows import run
+from flowkit.flow.rows import run_without_gradients
 
 
 def test_log_prob_by_hand():
@@ -128,7 +128,7 @@ def test_scoring_keeps_no_gradients_and_leaves_torchs_switch_alone(vector_flow, 
             assert all(isinstance(result, np.ndarray) for result in results)
             assert torch.is_grad_enabled() == on
     assert vector_flow(x).requires_grad
-    assert not run(vector_flow, vector_flow._to_latents, x, None).requires_grad
+    assert not run_without_gradients(vector_flow, vector_flow._to_latents, x, None).requires_grad
 
 
 def test_log_prob_of_several_draws_is_that_of_bits_per_dim(image_flow, images):

@@ -12,7 +12,7 @@ from flowkit.conditioners import MLP
 from flowkit.distributions import Normal
 from flowkit.engines import engine
 from flowkit.flow import sampling
-from flowkit.flow.rows import run
+from flowkit.flow.rows import run_without_gradients
 from flowkit.transforms import Affine
 
 pytestmark = pytest.mark.two_engines
@@ -136,7 +136,8 @@ def test_a_closure_is_compiled_for_what_it_closes_over():
         return compute
 
     x = np.ones((2, 2), "float32")
-    assert [float(ops.convert_to_numpy(run(flow, times(k), x)).max()) for k in (1.0, 2.0)] == [1.0, 2.0]
+    for k in (1.0, 2.0):
+        assert float(ops.convert_to_numpy(run_without_gradients(flow, times(k), x)).max()) == k
 
 
 def test_a_method_is_compiled_once(monkeypatch):

@@ -4,6 +4,8 @@ from types import SimpleNamespace
 
 import keras
 import numpy as np
+import pandas as pd
+import polars as pl
 import pytest
 from scipy import stats
 
@@ -142,14 +144,18 @@ def test_draws_and_densities_have_the_names_and_bounds_of_the_prior():
     assert named.dtype.names == found.names == ("rate", "size")
     np.testing.assert_array_equal(named["size"], plain[:, 1])
     assert found.sample(5, np.ones((3, 2)), names=True).shape == (5, 3)
-    np.testing.assert_array_equal(found.log_prob(named[["size", "rate"]]), found.log_prob(plain))
+    swapped = pd.DataFrame({name: named[name] for name in ("size", "rate")})
+    for rows in (named[["size", "rate"]], swapped, pl.DataFrame(dict(swapped)), dict(swapped)):
+        np.testing.assert_array_equal(found.log_prob(rows), found.log_prob(plain))
     with pytest.warns(UserWarning, match="got 9 in entry 0, while simulations lie from .* was not learned"):
         drawn = found.sample(500, np.array([[0.0, -2.0], [9.0, 9.0]]), seed=0)
     low, high = np.array(BOX).T
     assert ((drawn > low) & (drawn < high)).all()
     scores = found.log_prob([[0.5, 0.0], [1.5, 0.0], [0.5, -2.5]], [0.0, 0.0])
     assert np.isfinite(scores).tolist() == [True, False, False]
-    assert [axes.get_xlabel() for axes in found.plot().axes[2:]] == ["rate", "size"]
+    marked = found.plot(true={"size": 0.5, "rate": 0.25}).axes
+    assert [axes.get_xlabel() for axes in marked[2:]] == ["rate", "size"]
+    assert [axes.lines[-1].get_xdata()[0] for axes in (marked[0], marked[3])] == [0.25, 0.5]
     # Nodes that crowd at the bounds.
     t = (np.arange(100) + 0.5) / 100
     u, weight = t - np.sin(2 * np.pi * t) / (2 * np.pi), 1 - np.cos(2 * np.pi * t)

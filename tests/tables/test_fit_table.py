@@ -186,6 +186,18 @@ def test_probabilities_of_atoms_and_the_density_of_numbers_sum_to_1(values):
     assert atoms.sum() + np.exp(log_prob[2:]).sum() * (grid[1] - grid[0]) == pytest.approx(1, abs=0.03)
 
 
+def test_numbers_in_steps_spread_as_in_the_data_beside_missing_entries():
+    """From few epochs on: a number that is not there must not be drawn far from all others."""
+    rng = np.random.default_rng(0)
+    steps = np.where(rng.random(400) < 0.1, np.nan, rng.normal(size=400).round(2))
+    flow = flowkit.fit_table(
+        pd.DataFrame({"steps": steps, "real": rng.normal(size=400)}), epochs=3, verbose=0
+    )
+    drawn = flow.sample(4000, seed=0)["steps"]
+    assert 0.8 < drawn.std() < 1.25
+    assert (drawn.abs() > 5).mean() < 0.002
+
+
 def test_a_frame_with_a_column_that_numbers_the_rows_is_scored_without_it():
     frame = pd.DataFrame({"id": range(300), "size": [1, 2, 3] * 100, "kind": ["a", "b"] * 150})
     flow = flowkit.fit_table(frame, given=["kind"], layers=1, hidden=[4], epochs=1, verbose=0)

@@ -132,7 +132,7 @@ def test_images_that_are_no_pictures_are_refused_before_training(tmp_path, chann
 
 def test_a_notebook_shows_a_grid_enlarged(tmp_path):
     images = np.arange(6 * 8 * 8, dtype="uint8").reshape(6, 8, 8, 1) % 200
-    grid = training.ImageGrid(images, columns=3)
+    grid = training.ImageGrid(list(images), columns=3)
     shown = np.asarray(Image.open(io.BytesIO(grid._repr_png_())))
     assert (shown[::8, ::8] == training.image_grid(images, columns=3)).all()
     grid.save(tmp_path / "grid.png")

@@ -10,9 +10,10 @@ import numpy as np
 from keras import ops, tree
 
 from flowkit.bijectors.repeat import CopyScope
-from flowkit.contract import Bijector, FlowLayer
+from flowkit.contract import Bijector
 from flowkit.contract.adaptation import adapted_flags
 from flowkit.contract.call import Call
+from flowkit.contract.flow_layer import adapts
 from flowkit.contract.inside import keras_layers, layers_inside
 from flowkit.contract.noise import count
 from flowkit.engines import engine
@@ -38,8 +39,7 @@ STEP = 2.0**-6
 
 def depends_on_data(subject):
     """Return True if there is something to adapt."""
-    layer = subject.layer(subject.events[0])
-    return bool(adapted_flags(layer)) or type(layer)._adapt is not FlowLayer._adapt
+    return adapts(subject.layer(subject.events[0]))
 
 
 @clause("adaptation", per="once")
@@ -268,17 +268,21 @@ def _repeats(layer):
     return [inner for inner in keras_layers(layer) if hasattr(inner, "repeated_block")]
 
 
+_RUNS = ("run", "run_adapt", "run_adapt_alone")
+
+
 @contextlib.contextmanager
 def _apart(layer):
     """Have each `Repeat` in a layer run its copies as separate layers; yield {repeat: copies}."""
     chains = {repeat: repeat.chain() for repeat in _repeats(layer)}
     for repeat, chain in chains.items():
-        vars(repeat).update(run=chain.run, run_adapt=chain.run_adapt)
+        vars(repeat).update({name: getattr(chain, name) for name in _RUNS})
     try:
         yield {repeat: chain.parts for repeat, chain in chains.items()}
     finally:
         for repeat in chains:
-            del vars(repeat)["run"], vars(repeat)["run_adapt"]
+            for name in _RUNS:
+                del vars(repeat)[name]
 
 
 @clause("repeat", per="once")
