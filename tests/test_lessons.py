@@ -23,6 +23,7 @@ WRONG = [
     (1, "(b - t) * ops.exp(-s)", "b * ops.exp(-s) - t", "round trip: .* in another order"),
     (2, "height * width * ops", "ops", "log-det: .* 6 times too small, and the event has shape"),
     (2, "ops.inv(self.matrix)", "ops.transpose(self.matrix)", "round trip: .* undoes another map"),
+    (2, "ops.slogdet(self.matrix)[1]", "ops.log(ops.det(self.matrix))", "log-det: .* of the absolute value"),
     (2, "-self._log_det(z)", "self._log_det(z)", "inverse log-det: .* The sign is the other one"),
     (3, "ops.where(inside, ops.log(slope), 0.0)", "slope", "log-det: .* a logarithm is missing"),
     (3, "inside, -ops.log(slope)", "inside, ops.log(slope)", "inverse log-det: .* The sign is the other one"),

@@ -70,7 +70,7 @@ class Images:
         images = found.images
         height, width, channels = images.shape[1:]
         sides = [height, width] if max(height, width) <= _LARGEST else [_USUAL, _USUAL]
-        size = [side - side % 8 if side >= _USUAL else side - side % 4 for side in sides]
+        size = [side - side % 8 if side >= _USUAL else max(4, side - side % 4) for side in sides]
         values = {"data.size": size, "model.levels": 3 if min(size) >= _USUAL else 2}
         if channels == 3:  # which files may have for grey pictures too
             values["data.channels"] = 3 if (images != images[..., :1]).any() else 1

@@ -14,7 +14,9 @@ TABLES = (".csv", ".tsv", ".parquet", ".npz")
 def check_output(output: Path, endings: tuple[str, ...], *tables: str | None) -> None:
     """Raise a CommandError if a file to write has another ending, or is one of the `tables` that are read."""
     if output.suffix.lower() not in endings:
-        raise CommandError(f"--output: got {output}, expected a name that ends in {', '.join(endings)}")
+        folder = ", or one without an ending, for a folder" if "" in endings else ""
+        known = ", ".join(filter(None, endings))
+        raise CommandError(f"--output: got {output}, expected a name that ends in {known}{folder}")
     for table in filter(None, tables):
         file = re.sub(r"(\.npz):[^:/]+$", r"\1", table, flags=re.IGNORECASE)  # x.npz:array
         if output.resolve() == Path(file).expanduser().resolve():

@@ -286,7 +286,7 @@ def column_statistics(layer, x):
         layer,
         (x == x[0]).all(axis=0),
         lambda i: f"all {len(x)} entries are {x[0, i]:g} in {layer.compute_dtype}",
-        "Leave it out; or, if it does vary, give more rows or subtract a round number in float64.",
+        "Leave it out; or, if it does vary, give more rows, or subtract a round number or multiply, in float64.",
     )
     mean = x.mean(axis=0)
     std = np.sqrt(np.square(x - mean).mean(axis=0))

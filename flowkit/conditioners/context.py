@@ -111,6 +111,11 @@ class ContextNetwork(Conditioner):
     def _context_bias(self, width, *, absent="zeros", **options):
         """Return the layer that makes the bias of a layer of `width`; None without a context."""
         if self.context == "none":
+            if self.num_classes is not None:
+                raise ValueError(
+                    f"{type(self).__name__}'s num_classes: got {self.num_classes} with context='none', expected a "
+                    "context that holds the labels. Pass context='required'."
+                )
             return None
         absent = absent if self.num_classes and self.context == "optional" else None
         return ContextBias(
@@ -173,6 +178,10 @@ class StandardizedContext(Configured, keras.Layer):
         refuse_dict(self, shape)
         if len(shape) < 2 or size not in ("k", shape[-1]):
             hint = "Pass an embedding= that makes one vector of labels."
+            if len(shape) > 1:
+                hint = "Pass as many entries as in training."
+            elif tuple(shape) == (size,):
+                hint = "Pass one vector as a batch of one, context[None]."
             raise shape_error(self, f"vectors (batch, {size})", shape, hint, clause="context")
 
     def compute_output_shape(self, context_shape: Shape) -> Shape:

@@ -170,7 +170,8 @@ def listed(kind: type, what: str) -> Rule:
             raise TypeError(f"{name}: got {shown(values)}, expected a list of {what}.")
         for entry in entries:
             if not isinstance(entry, kind):
-                raise TypeError(f"{name}: got the entry {shown(entry)}, expected a list of {what}.")
+                call = f" Call the class, {entry.__name__}(...)." if isinstance(entry, type) else ""
+                raise TypeError(f"{name}: got the entry {shown(entry)}, expected a list of {what}.{call}")
         return entries
 
     return rule

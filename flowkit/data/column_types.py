@@ -293,9 +293,15 @@ class Number:
         return self._span(0, self.levels - 1)
 
     def _span(self, first, last):
-        first, last = (self.low + self._steps(np.float64(code)) * self.step for code in (first, last))
+        first, last = (self._steps(np.float64(code)) for code in (first, last))
+        if self.decimals == 0:  # in whole numbers, of which float64 does not hold all
+            first, last = (int(self.low) + int(code) * int(self.step) for code in (first, last))
+            form = ""
+        else:
+            first, last = (self.low + code * self.step for code in (first, last))
+            form = f".{self.decimals}f"
         comma = "," if max(-first, last) >= 10_000 else ""  # none in years
-        return f"{first:{comma}.{self.decimals}f} to {last:{comma}.{self.decimals}f}"
+        return f"{first:{comma}{form}} to {last:{comma}{form}}"
 
     @property
     def word(self) -> str:

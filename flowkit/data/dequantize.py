@@ -122,7 +122,10 @@ class Dequantize(Surjection):
         return (np.clip(level, 0, self.levels - 1) * self.step).astype(np.uint8)
 
     def validate(self, x: Tensor) -> Tensor:
-        """Return `x` as uint8 images. Raises ValueError for NaN, fractions, and values out of range."""
+        """Return `x` as uint8 images, also none. Raises ValueError for NaN, fractions, and values out of range."""
+        shape = tuple(getattr(x, "shape", ()))
+        if len(shape) == 4 and shape[0] == 0 and 0 not in shape[1:]:
+            return np.zeros(shape, "uint8")
         return validate_images(x, self.stored_levels)
 
 

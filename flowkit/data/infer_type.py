@@ -1,5 +1,7 @@
 """Infer the types of the columns of a mixed table from their entries."""
 
+import datetime
+import decimal
 import math
 from collections import Counter
 from dataclasses import replace
@@ -337,10 +339,21 @@ def _others_likely(numbers):
     return np.count_nonzero(counts == 1) > len(numbers) / 1000
 
 
+def _no_words(entry):
+    """Return what is wrong with an entry of a kind that no type has, and how to convert it."""
+    if isinstance(entry, datetime.date):
+        cure = "pandas.to_datetime(column) makes dates of them"
+    elif isinstance(entry, decimal.Decimal):
+        cure = "column.astype(float) makes numbers of them"
+    else:
+        cure = "column.astype(str) makes words of them"
+    return f"entries such as {shown(entry)}, no words or numbers; {cure}"
+
+
 def _category(series, absent, asked):
     entries = [value for value, away in zip(series.to_list(), absent, strict=True) if not away]
     if nested := [value for value in entries if isinstance(value, list | dict | set | np.ndarray)]:
-        raise ValueError(f"entries such as {shown(nested[0])}, no words or numbers")
+        raise ValueError(_no_words(nested[0]))
     ordered = series.dtype == nw.Enum
     if ordered:
         values = list(series.dtype.categories)
@@ -348,7 +361,7 @@ def _category(series, absent, asked):
         values = sorted(set(entries), key=lambda value: (type(value).__name__, value))
     odd = [value for value in values if not isinstance(value, str | int | float)]
     if odd:
-        raise ValueError(f"entries such as {shown(odd[0])}, no words or numbers")
+        raise ValueError(_no_words(odd[0]))
     many = len(values) > MOST_CATEGORIES or (len(values) > 20 and len(values) > len(entries) / 4)
     if many and not asked:
         words = [value for value in values if isinstance(value, str) and not is_number(value)]

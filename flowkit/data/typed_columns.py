@@ -66,11 +66,14 @@ class TypedColumns(Columns):
             listed = "; ".join(f"{name!r}: {why}" for name, why in undecided)
             names = [name for name, _ in undecided]
             words = [name for name, why in undecided if why.startswith("text")]
-            advice = (
-                f", or give a type, types={{{words[0]!r}: 'category'}} (--types '{words[0]}=category')"
-                if words
-                else ""
-            )
+            chosen = [name for name in names if name in types]
+            advice = ""
+            if chosen:
+                advice = f", or correct the type, types={{{chosen[0]!r}: ...}}"
+            elif words:
+                advice = (
+                    f", or give a type, types={{{words[0]!r}: 'category'}} (--types '{words[0]}=category')"
+                )
             raise ValueError(
                 f"got {len(names)} column{'s' * (len(names) > 1)} without a type: {listed}. Leave them out, "
                 f"drop={names} (--drop '{','.join(map(str, names))}'){advice}."
@@ -281,7 +284,9 @@ def refuse(wrong: Mapping[int, str], where: str = "") -> None:
 def refusal(wrong: Mapping[int, str]) -> str:
     """Return what is wrong with the first of {row: wrong entry, in words}, and what to do, unless the words say it."""
     first = f"got {wrong[min(wrong)]}"
-    cure = ". Leave the row out, or train with another type of the column, types= (--types)."
+    cure = (
+        ". Leave the row out; or train with such rows, or with another type of the column, types= (--types)."
+    )
     return first if first.endswith(".") else first + cure
 
 

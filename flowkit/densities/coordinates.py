@@ -113,9 +113,10 @@ class Target:
         try:
             found = self.log_density(x.copy())
         except Exception as error:
+            hint = " Pass vectorized=False if it takes one row at a time." if x.ndim == 2 else ""
             raise ValueError(
                 f"log_density: got {type(error).__name__} ({error}) {batch}, expected log p. Return -inf where the "
-                "density is 0."
+                f"density is 0.{hint}"
             ) from error
         try:
             found = np.asarray(found, "float64")

@@ -59,7 +59,7 @@ def evidence(
     if x.ndim != 2 or len(x) < _FEWEST or log_p.shape != (len(x),):
         raise ValueError(
             f"evidence: got draws of shape {x.shape} and log-densities of shape {log_p.shape}, expected (n, features) "
-            f"and (n,), with n from {_FEWEST} up."
+            f"and (n,), with n from {_FEWEST} up. Put chains one after another, draws.reshape(-1, features)."
         )
     if not np.isfinite(log_p).all():
         row = int(np.argmin(np.isfinite(log_p)))

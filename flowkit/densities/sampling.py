@@ -221,6 +221,11 @@ def _base(features, prior, start, domains, n, rng):
             f"sample_density's prior: got {'no density' if known.density is None else known.features} of it, expected "
             f"one with a density of {features} features. Pass draws of others as start=."
         )
+    if known.whole:
+        raise ValueError(
+            f"sample_density's prior: got whole numbers or categories in places {known.whole}, expected real "
+            "parameters. Sum the density over them, or use flowkit.posterior."
+        )
     place = Coordinates(features, known.domains)
 
     def log_base(u):

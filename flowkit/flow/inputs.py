@@ -109,15 +109,21 @@ def row_weights(given: Any, rows: int, what: str) -> np.ndarray:
 
 
 def _check_rows(flow, x):
-    x = real_numbers(x)
+    x = given = real_numbers(x)
     if flow.dequantize is not None:
         x = flow.dequantize.validate(x)
         flow.bijector.check_shape(x.shape)
         return x
     domain, dtype = flow.bijector.spec.domain, flow.compute_dtype
-    x = x.astype(dtype, copy=False) if domain == Domain.REAL else _rounded(x, dtype, domain)
+    with np.errstate(over="ignore"):
+        x = x.astype(dtype, copy=False) if domain == Domain.REAL else _rounded(x, dtype, domain)
     if not np.isfinite(x).all() and not finite_or_missing(flow, x).all():
         wrong = ~finite_or_missing(flow, x)
+        if np.isfinite(given[wrong]).all():
+            raise ValueError(
+                f"Flow: got numbers beyond the largest of {dtype}, {np.finfo(dtype).max:.3g}, the first "
+                f"{_first_place(wrong, names_of(flow))}, expected smaller ones. Divide them, or take their logarithms."
+            )
         raise ValueError(
             f"Flow: got {int(wrong.sum())} NaN or infinite entries of {x.size}, the first "
             f"{_first_place(wrong, names_of(flow))}, expected finite data. Drop or repair those rows."
@@ -240,6 +246,8 @@ def check_context(flow: "Flow", context: Any, samples: int | None = None) -> Any
     if context is None:
         if kind == "required":
             hint = "A data set yields it as ({'x': ..., 'context': ...},)."
+            if flow.context_columns is not None:
+                hint = f"Pass a frame with the columns {list(flow.context_columns.names)}."
             raise context_error(flow, "context=, batch first", "none", hint)
         return None
     if kind == "none":

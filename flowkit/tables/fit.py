@@ -114,8 +114,8 @@ def fit_table(
     - `drop`: columns to leave out. `given`: columns that the others are conditioned on.
     - `missing`: "model" models which entries are missing beside what is there; "drop" leaves such rows out.
     - `unseen`: the share of new rows whose category in a column is none of the data's, for `log_prob`. By default it is
-      the share of the column's rows whose category occurs once (Good, 1953), and 0 for True and False and for ordered
-      categories.
+      the share of the column's rows whose category occurs once (Good, 1953), half a row if none does, and 0 for True
+      and False and for ordered categories.
     - `epochs`: None trains for some 4,000 steps. The weights that are best on a share `validation` of the rows, which
       are not trained on, are kept; they may be those of the start, a Gaussian copula of the columns. Below 1,000 rows a
       second flow is then trained on all rows for as many epochs, and returned; the score printed is that of the first.
@@ -123,8 +123,8 @@ def fit_table(
       By it a row counts in the start, in training and in held-out scores: a row of weight 2 as two of them. Inferred
       types and quantiles count each row once.
     - `effort`: "quick" trains for some 1,000 steps, and once. "thorough" trains four more flows, from other starts and
-      with other rows held out, and returns the mixture of the five, a `flowkit.distributions.MixtureOfFlows`: it takes
-      five times as long, and its held-out likelihood is higher on almost any table, most on small ones.
+      with other rows held out, and returns a flow whose base, a `flowkit.distributions.MixtureOfFlows`, mixes the
+      five: it takes five times as long, and its held-out likelihood is higher on almost any table, most on small ones.
     - `model`, `options`: a family of `flowkit.zoo`, and arguments for it, such as `layers=4`. Below 1,000 rows it has 4
       layers, and `nsf` networks of widths (64, 64), if these do not say otherwise.
 

@@ -32,6 +32,8 @@ def fixed_codes(flow: "TableFlow", where: Mapping[Any, Any]) -> np.ndarray:
 
     Raises ValueError for an unknown column, a given column, and an entry that its column cannot hold.
     """
+    if not isinstance(where, Mapping):
+        raise TypeError(f"where: got {type(where).__name__}, expected entries by column, {{column: entry}}.")
     columns, given = flow.columns, flow.context_columns
     library: Any = columns.library or "pandas"
     if given is not None and (here := [name for name in where if name in given.names]):

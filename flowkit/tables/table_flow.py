@@ -120,7 +120,7 @@ class TableFlow(Flow):
 
         Raises ValueError for a column in `where` that is unknown or given, and an entry that its column cannot hold.
         """
-        if where:
+        if where is not None and len(where):
             drawn = self._sample_where(n, context, where, seed, options)
         else:
             drawn = super().sample(n, context, seed=seed, **options)

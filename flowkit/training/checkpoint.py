@@ -113,8 +113,9 @@ def check_origin(name: str, meta: Meta, here: Meta) -> None:
     for key in ("format", "backend", "data seed", "rows with fingerprint", "callbacks"):
         then, now = meta.get(key), here[key]
         if then != now and not (key == "rows with fingerprint" and None in (then, now)):
+            how = f" with KERAS_BACKEND={then} (--backend {then})" if key == "backend" else ""
             raise CheckpointError(
-                f"{name}: got {key} {then}, expected {now}. Train as before, or anew in another folder."
+                f"{name}: got {key} {then}, expected {now}. Train as before{how}, or anew in another folder."
             )
     if meta["versions"] != here["versions"]:
         warnings.warn(

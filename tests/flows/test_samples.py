@@ -46,7 +46,10 @@ def test_samples_follow_the_density():
 
 
 def test_no_sample_and_no_row_is_not_an_error(vector_flow, context_flow, image_flow, x, context):
-    assert image_flow.sample(0).shape == (0, 8, 8, 1)
+    images = image_flow.sample(0)
+    assert images.shape == (0, 8, 8, 1)
+    assert image_flow.log_prob(images).shape == (0,)
+    assert image_flow.decode(image_flow.encode(images)).shape == (0, 8, 8, 1)
     assert vector_flow.log_prob(x[:0]).shape == (0,)
     assert vector_flow.sample(0).shape == (0, 4)
     assert context_flow.sample(0, context[:5]).shape == (0, 5, 4)

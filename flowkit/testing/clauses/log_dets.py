@@ -55,6 +55,15 @@ def _agrees(trial, inverse, oracle, error, what):
             f"{received[row]:.6g} at {point(where[row])}",
             sample=row,
         )
+    no_number = np.isnan(received) & np.isfinite(oracle) & np.isfinite(error)
+    if no_number.any():
+        row = int(np.argmax(no_number))
+        raise Broken(
+            f"{what} = {oracle[row]:.6g}",
+            f"NaN at {point(where[row])}",
+            sample=row,
+            hint="Take the logarithm of the absolute value: a determinant or a slope may be negative.",
+        )
     allowed = ROUNDINGS * error + measured.allowed() + trial.declared_log_det(oracle, inverse)
     judge(oracle, received, allowed + ERRORS * deviation, what=what, where=where)
 

@@ -31,6 +31,19 @@ class ScalarOfTheBatch(Elementwise):
         return ops.log(y), -ops.log(y)
 
 
+@breaks("log-det", says="NaN at")
+class LogOfANegativeSlope(Elementwise):
+    """A logarithm without its absolute value, NaN in both directions."""
+
+    spec = BijectorSpec(log_det="constant")
+
+    def _forward(self, x):
+        return -2 * x, ops.log(ops.zeros_like(x) - 2)
+
+    def _inverse(self, z):
+        return -z / 2, -ops.log(ops.zeros_like(z) - 2)
+
+
 @breaks("inverse log-det")
 class InverseNotNegated(Scale):
     def _inverse(self, z):
