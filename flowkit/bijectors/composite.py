@@ -168,7 +168,7 @@ class Composite(Bijector):
         def adapt(part, x, share):
             if isinstance(part, FlowLayer):
                 return part.run_adapt(x, context, again, **given(share))
-            return adapt_conditioner(part, x, context, again)
+            return adapt_conditioner(part, x, context, again) if adapts(part) else None
 
         return self._visit(x, context, noise, adapt)
 
@@ -182,12 +182,13 @@ class Composite(Bijector):
             nonlocal left
             left -= adapts(part)
             if not isinstance(part, FlowLayer):
-                adapt_conditioner(part, x, context, again)
-            elif left > 0:
+                if adapts(part):
+                    adapt_conditioner(part, x, context, again)
+                return left == 0 or (x, 0.0)  # for the latents that it would whiten
+            if left > 0:
                 return part.run_adapt(x, context, again, **given(share))
-            else:
-                part.run_adapt_alone(x, context, again, **given(share))
-            return left == 0
+            part.run_adapt_alone(x, context, again, **given(share))
+            return True
 
         if left:
             self._visit(x, context, noise, adapt)

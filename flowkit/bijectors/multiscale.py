@@ -146,7 +146,9 @@ class MultiScale(Composite):
         return self.join_latents(parts), sum([*log_dets[0], *log_dets[1]], 0.0)
 
     def _visit(self, x, context, noise, visit):
-        return self._join(self.run_levels(x, Call(context), noise, visit))
+        levels = list(self.run_levels(x, Call(context), noise, visit))
+        # Fewer levels: `visit` ended the run, whose output nobody reads.
+        return self._join(levels) if len(levels) == len(self.scales) else (x, 0.0)
 
     def run_levels(
         self, x: Tensor, call: Call, noise: Tensor | None = None, visit: Any = None, derived: Any = None
@@ -154,20 +156,22 @@ class MultiScale(Composite):
         """Yield for each level its latents eps, the log-det of its scale, and that of the whitening of its latents.
 
         Latents are (batch, h, w, c); a log-det is (batch,), or a scalar if it does not depend on x. `visit(part, input,
-        noise)` is called before each scale and each prior.
+        noise)` is called before each scale and each prior, and may return what `Composite` says: of a prior the
+        latents and the log-det of their whitening.
         """
         shares, derived = self._split_noise(noise, x, inverse=False), derived or self._nothing
         for scale, prior, share, (own, of_prior) in zip(
             self.scales, self._networks, shares, derived, strict=True
         ):
             found = visit(scale, x, share) if visit else None
-            if not isinstance(found, tuple):
-                found = scale.run(x, call, share, own)
-            x, log_det = found
+            if found is True:
+                return
+            x, log_det = found or scale.run(x, call, share, own)
             kept, z = (x, x) if scale is self.scales[-1] else _halves(x)
-            if visit:
-                visit(prior, kept, None)
-            z, whitening = self._whiten(z, prior, kept, call, of_prior)
+            found = visit(prior, kept, None) if visit else None
+            if found is True:
+                return
+            z, whitening = found or self._whiten(z, prior, kept, call, of_prior)
             yield z, log_det, whitening
             x = kept
 

@@ -99,6 +99,7 @@ class ScaledConv(Convolution):
         super().__init__(features, kernel_size, **kwargs)
         if kernel_size % 2 == 0:
             raise ValueError(f"ScaledConv's kernel_size: got {kernel_size}, expected an odd number.")
+        self.takes_statistics = not zeros
         self.zeros, self.factor, self.edge_bias = zeros, factor, edge_bias and kernel_size > 1
 
     def build(self, x_shape: Shape) -> None:

@@ -7,6 +7,7 @@ from keras import ops
 
 from flowkit.contract.errors import ContractError, label
 from flowkit.contract.inside import keras_layers
+from flowkit.engines import engine
 
 
 def normalizing(x):
@@ -23,13 +24,16 @@ def normalizing(x):
 
 def warn_of_constants(layer, log_scale):
     """Warn of channels that do not vary in the batch: they are scaled by up to 1e6, and what varies later too."""
-    constant = int(ops.convert_to_numpy(ops.sum(ops.cast(log_scale > 11.5, "int32"))))  # deviation < 1e-5
-    if constant:
-        warnings.warn(
-            f"{label(layer)}: {constant} of {log_scale.shape[0]} channels do not vary in the batch that it "
-            "adapts to; expected a larger batch, or data without constant columns",
-            stacklevel=2,
-        )
+
+    def warn(constant):
+        if constant:
+            warnings.warn(
+                f"{label(layer)}: {int(constant)} of {log_scale.shape[0]} channels do not vary in the batch that it "
+                "adapts to; expected a larger batch, or data without constant columns",
+                stacklevel=2,
+            )
+
+    engine.tell(warn, ops.sum(ops.cast(log_scale > 11.5, "int32")))  # deviation < 1e-5
 
 
 def adapted_flag(layer):

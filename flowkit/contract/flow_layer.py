@@ -367,6 +367,8 @@ def adapts(layer: keras.Layer | None) -> bool:
 
 
 def _has_adapt(layer):
+    if not getattr(layer, "takes_statistics", True):  # its `adapt` only answers
+        return False
     hook = type(layer)._adapt if isinstance(layer, FlowLayer) else getattr(layer, "adapt", None)
     return hook not in (None, FlowLayer._adapt)
 

@@ -234,6 +234,17 @@ class Engine:
         """Return `function`, which depends on its nests of tensors alone; compiled if single operations are slow."""
         return function
 
+    def run_pure(self, function, *args):
+        """Return `function(*args)`, which depends on its nests of tensors alone; as one program, as `compile_pure`.
+
+        What it passed to `tell` has been told then. Raises TypeError if it reads numbers where a program is made.
+        """
+        return function(*args)
+
+    def tell(self, function, x):
+        """Call `function` with the numbers of a tensor, which a compiled program has only when it runs."""
+        function(ops.convert_to_numpy(x))
+
     def seeds(self, seed):
         """Return a generator of seeds from a whole number; on JAX also from a key. Others are returned unchanged."""
         return keras.random.SeedGenerator(seed) if isinstance(seed, int) else seed

@@ -25,6 +25,7 @@ from flowkit.bijectors import (
     Scale,
     Shift,
     Sigmoid,
+    Standardize,
 )
 from flowkit.conditioners import MADE, MLP, ConvNet, LipschitzMLP
 from flowkit.contract import Bijector, BijectorSpec, ContractError
@@ -105,6 +106,20 @@ def test_a_weight_first_read_without_gradients_has_its_gradient(perturb):
     for place, column in enumerate(found):
         rows = np.stack(wanted[place :: len(found)])
         np.testing.assert_allclose(column, rows, rtol=2e-3, atol=1e-4 * np.abs(rows).max())
+
+
+def test_channels_that_do_not_vary_are_reported_where_all_copies_adapt_in_one_program():
+    x = data(VECTOR)
+    x[:, 1] = 5
+    with pytest.warns(UserWarning, match="1 of 3 channels do not vary"):
+        Repeat(ActNorm(), 2).adapt(x)
+
+
+def test_copies_adapt_by_numpy():
+    """Standardize computes in numpy, which no program can."""
+    x = data(VECTOR, rows=50) * 3 + 2
+    layer = Repeat(Chain([Standardize(), Scale(0.5)]), 2).adapt(x)
+    np.testing.assert_allclose(numpy(layer(x))[0].std(axis=0), np.exp(0.5), rtol=1e-5)
 
 
 def test_each_copy_draws_its_own_start():
