@@ -250,22 +250,25 @@ class Repeat(Replayed):
     def run_adapt(
         self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        # One program for all copies, instead of one for each operation, saves JAX seconds.
-        alike = again or not any(flag.any() for flag in map(ops.convert_to_numpy, adapted_flags(self)))
-        if engine.compiles_inference and self._held.scans and noise is None and alike:
-            try:
-                x, log_det, assigned = engine.run_pure(self._adapt_all, self._scope().stacks, x, context)
-            except TypeError:  # an `_adapt` that computes in numpy cannot be traced
-                pass
-            else:
-                self._keep(assigned)
-                return x, log_det
-        return super().run_adapt(x, context, again, noise)
+        return self._adapt_as_one(x, context, again, noise) or super().run_adapt(x, context, again, noise)
 
     def run_adapt_alone(
         self, x: Tensor, context: Context, again: bool = True, noise: Tensor | None = None
     ) -> None:
-        self.run_adapt(x, context, again, noise)
+        if self._adapt_as_one(x, context, again, noise) is None:
+            super().run_adapt_alone(x, context, again, noise)
+
+    def _adapt_as_one(self, x, context, again, noise):
+        """Adapt all copies in one program, which saves JAX seconds; return (output, log-det), or None if none can."""
+        alike = again or not any(flag.any() for flag in map(ops.convert_to_numpy, adapted_flags(self)))
+        if not (engine.compiles_inference and self._held.scans and noise is None and alike):
+            return None
+        try:
+            x, log_det, assigned = engine.run_pure(self._adapt_all, self._scope().stacks, x, context)
+        except TypeError:  # an `_adapt` that computes in numpy cannot be traced
+            return None
+        self._keep(assigned)
+        return x, log_det
 
     def _adapt_all(self, stacks, x, context):
         """Adapt copy after copy; return (output, log-det, what was assigned)."""

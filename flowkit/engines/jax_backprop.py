@@ -111,11 +111,19 @@ def _look(error, tolerance, on_drift):
     """Report drift."""
 
     def report(error):
-        if error <= tolerance:  # `vmap` takes both branches
-            return
-        try:
+        if error > tolerance:  # `vmap` takes both branches
             on_drift(float(error))
+
+    jax.lax.cond(error <= tolerance, lambda _: None, lambda e: tell(report, e), error)
+
+
+def tell(function, x):
+    """Call `function` with the numbers of `x` when the program runs that JAX makes now."""
+
+    def report(x):
+        try:
+            function(x)
         except Warning as warning:  # made an error: raised here, it would end the step, and lose the weights
             print(f"{type(warning).__name__}: {warning}", file=sys.stderr)
 
-    jax.lax.cond(error <= tolerance, lambda _: None, lambda e: jax.debug.callback(report, e), error)
+    jax.debug.callback(report, x)
