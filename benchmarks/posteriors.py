@@ -1,11 +1,11 @@
 """Posteriors of simulators whose posteriors are known, ours beside those of sbi, after equal simulations.
 
     KERAS_BACKEND=torch python benchmarks/posteriors.py      # trains what is not measured yet; then prints the table
-    python benchmarks/posteriors.py --tasks moons slcp --simulations 1000 --contenders flowkit nle --seeds 1
+    python benchmarks/posteriors.py --tasks moons slcp --simulations 2000 --contenders nle sbi-nle
     python benchmarks/posteriors.py --print
 
 Each contender receives the same pairs and its own defaults: `flowkit.posterior` with method "npe" or "nle", or with
-splines that end at 3 as sbi's do, and sbi's NPE with its spline flow and its NLE. Measured are
+splines that end at 3 as sbi's do, sbi's NPE with its default flow and with its spline flow, and its NLE. Measured are
 
 - the mean of -log q(theta | x) over 2,000 new pairs, in nats (npe only);
 - C2ST by `flowkit.evaluation.c2st`, of 1,000 draws against exact ones, the mean over observations: 0.5 is best;
@@ -34,6 +34,9 @@ from simulators import TASKS
 
 NEW, DRAWS = 2000, 1000
 KEY = ("task", "contender", "engine", "simulations", "seed")
+SIZES = (500, 2000, 10_000)
+COMPARED = {"flowkit": "flowkit", "sbi-maf": "maf", "sbi": "nsf"}
+FIGURES = (("-log q", "nll", ".2f"), ("C2ST", "c2st", ".2f"), ("seconds", "seconds", ".0f"))
 
 
 def of_flowkit(task, pairs, seed, method="npe", **options):
@@ -51,14 +54,14 @@ def of_nle(task, pairs, seed):
     return None, of_flowkit(task, pairs, seed, "nle")[1]
 
 
-def of_sbi(task, pairs, seed):
-    """Return the same of sbi's spline flow."""
+def of_sbi(task, pairs, seed, network="maf"):
+    """Return the same of sbi's NPE, whose default network is a MAF."""
     import torch
     from sbi.inference import NPE
     from sbi.neural_nets import posterior_nn
 
     tensor = torch.from_numpy
-    estimator, posterior = trained_by_sbi(NPE, posterior_nn(model="nsf"), task, pairs, seed)
+    estimator, posterior = trained_by_sbi(NPE, posterior_nn(model=network), task, pairs, seed)
 
     def log_prob(theta, x):
         with torch.no_grad():
@@ -110,7 +113,8 @@ def trained_by_sbi(method, network, task, pairs, seed):
 
 
 CONTENDERS = {
-    "sbi": (of_sbi, "`sbi`, NPE, its `nsf`"),
+    "sbi-maf": (of_sbi, "`sbi`, NPE, its `maf`"),
+    "sbi": (functools.partial(of_sbi, network="nsf"), "`sbi`, NPE, its `nsf`"),
     "flowkit": (of_flowkit, "`flowkit.posterior`"),
     "bound3": (functools.partial(of_flowkit, bound=3.0), "`flowkit.posterior(bound=3)`"),
     "sbi-nle": (of_sbi_nle, "`sbi`, NLE, its `maf`"),
@@ -135,45 +139,26 @@ def measured(name, contender, simulations, seed, observations):
     return {"c2st": float(np.mean(scores)), "observations": observations, "nll": nll, "seconds": seconds}
 
 
-def as_markdown(records, options):
-    """Return a row for each task, size and contender: means over seeds, with the least and the most."""
-    lines = [
-        "| task | simulations | | backend | C2ST | -log q, nats | processor seconds | seeds |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
+def as_markdown(records):
+    """Return a row for each task and number of simulations with all of `COMPARED` on PyTorch, seed 0."""
+    heads = [f"{kind}: {words}" for kind, *_ in FIGURES for words in COMPARED.values()]
+    lines = [f"| task | simulations | {' | '.join(heads)} |", "|---" * (2 + len(heads)) + "|"]
+    place = {"engine": "torch", "seed": 0}
     for name, task in TASKS.items():
-        for simulations in options.simulations:
-            for contender, (_, words) in CONTENDERS.items():
-                for engine in ("torch", "jax", "tensorflow"):
-                    about = {
-                        "task": name,
-                        "contender": contender,
-                        "engine": engine,
-                        "simulations": simulations,
-                    }
-                    rows = [records.find(**about, seed=seed) for seed in range(options.seeds)]
-                    if rows := [row for row in rows if row]:
-                        cells = [task.words, f"{simulations:,}", words, engine]
-                        cells += [spread(rows, "c2st", ".2f"), spread(rows, "nll", ".2f")]
-                        lines.append(
-                            f"| {' | '.join([*cells, spread(rows, 'seconds', '.0f'), str(len(rows))])} |"
-                        )
+        for size in SIZES:
+            rows = [records.find(**place, task=name, contender=each, simulations=size) for each in COMPARED]
+            if all(rows):
+                cells = [f"{row[key]:{digits}}" for _, key, digits in FIGURES for row in rows]
+                lines.append(f"| {task.words} | {size:,} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def spread(rows, name, digits):
-    values = [row[name] for row in rows if row[name] is not None]
-    if len(values) < 2:
-        return f"{values[0]:{digits}}" if values else ""
-    return f"{np.mean(values):{digits}} ({min(values):{digits}} to {max(values):{digits}})"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
     add("--tasks", nargs="+", choices=TASKS, default=list(TASKS), metavar="NAME")
-    add("--contenders", nargs="+", choices=CONTENDERS, default=list(CONTENDERS), metavar="NAME")
-    add("--simulations", nargs="+", type=int, default=[4000])
+    add("--contenders", nargs="+", choices=CONTENDERS, default=list(COMPARED), metavar="NAME")
+    add("--simulations", nargs="+", type=int, default=list(SIZES))
     add("--seeds", type=int, default=1)
     add("--observations", type=int, default=3)
     add("--out", default=str(Path(__file__).parent / "posteriors.jsonl"))
@@ -190,7 +175,7 @@ def main():
                         row = measured(name, contender, simulations, seed, options.observations)
                         records.add(**place, **row)
                         print(place, row, flush=True)
-    print(as_markdown(records, options))
+    print(as_markdown(records))
 
 
 if __name__ == "__main__":

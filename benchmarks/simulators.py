@@ -46,7 +46,7 @@ def _line_reference(x, n, rng):
     return x @ _DESIGN @ _OF_LINE / 0.5**2 + rng.normal(size=(n, 2)) @ np.linalg.cholesky(_OF_LINE).T
 
 
-# Gaussian linear: normal, 10 parameters
+# Gaussian linear: normal, as many data as parameters
 
 
 def _linear(theta, rng):
@@ -54,7 +54,7 @@ def _linear(theta, rng):
 
 
 def _linear_reference(x, n, rng):
-    return x / 2 + np.sqrt(0.05) * rng.normal(size=(n, 10))
+    return x / 2 + np.sqrt(0.05) * rng.normal(size=(n, x.size))
 
 
 # Two moons: two crescents, 2 parameters
@@ -121,9 +121,17 @@ def _slcp_reference(x, n, rng):
     return found[:n]
 
 
+def _linear_task(features):
+    words = f"Gaussian linear, {features} parameters"
+    return Task(words, _linear, _linear_reference, deviation=np.full(features, np.sqrt(0.1)))
+
+
 TASKS = {
     "line": Task("the line", _line, _line_reference, deviation=np.ones(2)),
-    "linear": Task("Gaussian linear", _linear, _linear_reference, deviation=np.full(10, np.sqrt(0.1))),
+    "linear2": _linear_task(2),
+    "linear5": _linear_task(5),
+    "linear": _linear_task(10),
+    "linear20": _linear_task(20),
     "moons": Task("two moons", _moons, _moons_reference, box=[(-1, 1)] * 2),
     "slcp": Task("SLCP", _slcp, _slcp_reference, box=[(-3, 3)] * 5),
 }

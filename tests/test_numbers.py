@@ -196,8 +196,7 @@ def of_presets():
 
 def of_posteriors():
     module = bench("posteriors")
-    options = SimpleNamespace(simulations=[1000, 10_000], seeds=3)
-    return module.as_markdown(records(module, "posteriors.jsonl"), options)
+    return module.as_markdown(records(module, "posteriors.jsonl"))
 
 
 def of_mixed_tables():
