@@ -25,7 +25,6 @@ def sets():
     )
 
 
-@pytest.mark.two_engines
 def test_neither_order_nor_padding_counts(sets):
     x = gappy(np.ones((1, 1)))[0][:4]
     x[1, 1] = np.nan
