@@ -32,6 +32,17 @@ class _Keys(keras.random.SeedGenerator):
         return seed
 
 
+class _Counted(keras.random.SeedGenerator):
+    """The keys of a `SeedGenerator` of this seed. It counts on the host, where JAX would run some ten operations."""
+
+    def __init__(self, seed):
+        self._seed, self._count = seed, 0
+
+    def next(self, ordered=True):
+        self._count += 1
+        return np.array([self._seed, self._count - 1], "uint32")
+
+
 class JaxEngine(Engine):
     """JAX. The processes of a group run one program over the devices of all."""
 
@@ -196,16 +207,9 @@ class JaxEngine(Engine):
 
     def draw_alone(self, draw, layer, seed):
         if self.processes() == 1:
-            return draw(seed=keras.random.SeedGenerator(seed, name="latents"))
-        distribution = keras.distribution.distribution()
-        keras.distribution.set_distribution(None)  # of this thread: or the generator would be the group's
-        try:
-            generator = keras.random.SeedGenerator(seed, name="latents")
-            own = [(variable, variable.value.addressable_data(0)) for variable in layer.variables]
-            with keras.StatelessScope([*own, (generator.state, generator.state.value)]):
-                return draw(seed=generator)
-        finally:
-            keras.distribution.set_distribution(distribution)
+            return draw(seed=_Counted(seed))
+        with keras.StatelessScope([(own, own.value.addressable_data(0)) for own in layer.variables]):
+            return draw(seed=_Counted(seed))
 
     def use_devices(self):
         if jax.device_count() > 1 and keras.distribution.distribution() is None:
