@@ -36,7 +36,7 @@ BENCHMARKS = {  # of a card, beside the runs of its shipped flows
     "glow": ["permutations.json"],
     "jet": ["images.json", "image_steps.jsonl"],
     "maf_images": ["images.json", "../zoo/glow/fashion-mnist-full/metadata.json"],
-    "nsf": ["tables.jsonl"],
+    "nsf": ["tables.jsonl", "defaults.jsonl"],
     "realnvp_images": ["images.json"],
     "tarflow": ["images.json", "image_steps.jsonl"],
 }
@@ -209,6 +209,11 @@ def of_small_tables():
     return module.as_markdown(records(module, "small_data.jsonl"))
 
 
+def of_defaults():
+    module = bench("defaults")
+    return module.as_markdown(records(module, "defaults.jsonl"))
+
+
 def of_rows():
     module = bench("learning_curve")
     return module.as_markdown(records(module, "learning_curve.jsonl"))
@@ -234,6 +239,7 @@ TABLES = [
     ("docs/posteriors.md", of_posteriors),
     ("docs/peers.md", lambda: bench("check_peers").as_markdown(read("benchmarks/peers.json"))),
     ("zoo/nsf/README.md", of_splines),
+    ("zoo/nsf/README.md", of_defaults),
     ("docs/continuous.md", lambda: bench("continuous").table()),
     ("docs/inference.md", lambda: bench("inference").table()),
     ("docs/tutorials/mixed-table.md", of_mixed_tables),
