@@ -73,13 +73,13 @@ class LinearGaussian(Bijector):
             hint = "Pass the flow an embedding= that makes one vector of each context."
             raise shape_error(self, f"vectors (batch, {self.entries})", shape, hint, clause="context")
 
-    # z = (x - mean) / diag(L) R^-1 - (c - context_mean) / context_std A - b, with L^T = R diag(L), R of ones on its
-    # diagonal. What is trained then counts in deviations of z.
+    # z = (x - mean) / diag(L) U - (c - context_mean) / context_std A - b, with L^-T = diag(L)^-1 U, U of ones on its
+    # diagonal. What is trained then counts in deviations of z, and only the inverse solves a system.
 
     def _derive(self, x_shape, inverse):
         log_diagonal = self.log_diagonal.value
         factor = triangle(self.upper.value, ops.ones_like(log_diagonal))
-        if not inverse:
+        if inverse:
             identity = eye(x_shape[-1], factor) + ops.zeros_like(factor)
             factor = engine.solve_triangular(factor, identity, lower=False)
         log_det = ops.sum(log_diagonal, axis=-1)
@@ -130,7 +130,7 @@ class LinearGaussian(Bijector):
         diagonal = np.diag(lower)
         self.mean.assign(mean)
         self.log_diagonal.assign(np.log(diagonal))
-        self.upper.assign((lower / diagonal[:, None]).T)
+        self.upper.assign(np.linalg.inv(lower / diagonal[:, None]).T)
         self.shift.assign(np.zeros(len(mean)))
         self.flag.assign(True)
 
