@@ -1,6 +1,7 @@
 """Shifts and scales, one for each channel: given, learned, or statistics of data."""
 
 import math
+import warnings
 from typing import Annotated, Any
 
 import numpy as np
@@ -9,9 +10,11 @@ from numpy.typing import ArrayLike
 
 from flowkit.bijectors.weights import new_weight
 from flowkit.contract import Bijector, BijectorSpec, ContractError, Shape, Tensor
-from flowkit.contract.adaptation import adapted_flag, normalizing, warn_of_constants
+from flowkit.contract.adaptation import adapted_flag, normalizing
 from flowkit.contract.arguments import Fraction, Positive, shown
 from flowkit.contract.columns import ColumnError
+from flowkit.contract.errors import label
+from flowkit.engines import engine
 from flowkit.numerics import mean
 
 
@@ -158,7 +161,7 @@ class ActNorm(ChannelAffine):
 
     def _adapt(self, x):
         shift, log_scale = normalizing(x)
-        warn_of_constants(self, log_scale)
+        _warn_of_constants(self, log_scale)
         self._assign(shift, log_scale)
 
     def _assign(self, shift, log_scale):
@@ -211,7 +214,7 @@ class BatchNorm(ChannelAffine):
 
     def _adapt(self, x):
         center, variance = _statistics(x)
-        warn_of_constants(self, -0.5 * ops.log(variance + 1e-12))
+        _warn_of_constants(self, -0.5 * ops.log(variance + 1e-12))
         self.mean.assign(center)
         self.variance.assign(variance)
         self.flag.assign(True)
@@ -219,6 +222,20 @@ class BatchNorm(ChannelAffine):
     def _refresh(self, x):
         for stored, seen in zip((self.mean, self.variance), _statistics(x), strict=True):
             stored.assign(stored.value * self.momentum + seen * (1 - self.momentum))
+
+
+def _warn_of_constants(layer, log_scale):
+    """Warn of channels that do not vary in the batch: they are scaled by up to 1e6, and what varies later too."""
+
+    def warn(constant):
+        if constant:
+            warnings.warn(
+                f"{label(layer)}: {int(constant)} of {log_scale.shape[0]} channels do not vary in the batch that it "
+                "adapts to; expected a larger batch, or data without constant columns",
+                stacklevel=2,
+            )
+
+    engine.tell(warn, ops.sum(ops.cast(log_scale > 11.5, "int32")))  # deviation < 1e-5
 
 
 def _statistics(x):

@@ -1,13 +1,10 @@
 """Data-dependent initialisation: the statistics, and the flag that says they were taken."""
 
-import warnings
-
 import keras
 from keras import ops
 
-from flowkit.contract.errors import ContractError, label
+from flowkit.contract.errors import ContractError
 from flowkit.contract.inside import keras_layers
-from flowkit.engines import engine
 
 
 def normalizing(x):
@@ -20,20 +17,6 @@ def normalizing(x):
     mean = ops.mean(x, axis=axes)
     deviation = ops.sqrt(ops.mean(ops.square(x - mean), axis=axes))
     return -mean, -ops.log(deviation + 1e-6)
-
-
-def warn_of_constants(layer, log_scale):
-    """Warn of channels that do not vary in the batch: they are scaled by up to 1e6, and what varies later too."""
-
-    def warn(constant):
-        if constant:
-            warnings.warn(
-                f"{label(layer)}: {int(constant)} of {log_scale.shape[0]} channels do not vary in the batch that it "
-                "adapts to; expected a larger batch, or data without constant columns",
-                stacklevel=2,
-            )
-
-    engine.tell(warn, ops.sum(ops.cast(log_scale > 11.5, "int32")))  # deviation < 1e-5
 
 
 def adapted_flag(layer):
