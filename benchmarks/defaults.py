@@ -53,7 +53,7 @@ def rows_of(name, seed):
 
 
 def of_flowkit(features):
-    """Return (train for an epoch on shuffled rows, log_prob of rows)."""
+    """Return (train for an epoch on shuffled rows, log_prob of rows, what comes before the first step)."""
     flow = flowkit.zoo.nsf(features=features)
     flow.compile(optimizer=keras.optimizers.Adam(RATE))
     return (

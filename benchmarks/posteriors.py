@@ -113,12 +113,12 @@ def trained_by_sbi(method, network, task, pairs, seed):
 
 
 CONTENDERS = {
-    "sbi-maf": (of_sbi, "`sbi`, NPE, its `maf`"),
-    "sbi": (functools.partial(of_sbi, network="nsf"), "`sbi`, NPE, its `nsf`"),
-    "flowkit": (of_flowkit, "`flowkit.posterior`"),
-    "bound3": (functools.partial(of_flowkit, bound=3.0), "`flowkit.posterior(bound=3)`"),
-    "sbi-nle": (of_sbi_nle, "`sbi`, NLE, its `maf`"),
-    "nle": (of_nle, '`flowkit.posterior(method="nle")`'),
+    "sbi-maf": of_sbi,
+    "sbi": functools.partial(of_sbi, network="nsf"),
+    "flowkit": of_flowkit,
+    "bound3": functools.partial(of_flowkit, bound=3.0),
+    "sbi-nle": of_sbi_nle,
+    "nle": of_nle,
 }
 
 
@@ -127,7 +127,7 @@ def measured(name, contender, simulations, seed, observations):
     task = TASKS[name]
     pairs = task.pairs(simulations, np.random.default_rng(seed))
     start = time.process_time()
-    log_prob, draws = CONTENDERS[contender][0](task, pairs, seed)
+    log_prob, draws = CONTENDERS[contender](task, pairs, seed)
     seconds = time.process_time() - start
     rng = np.random.default_rng([seed, 1])
     theta, x = task.pairs(NEW, rng)
