@@ -53,8 +53,8 @@ class LinearGaussian(Bijector):
     def build(self, x_shape: Shape, context_shape: Shape | None = None) -> None:
         size = x_shape[-1]
         self.mean = self.add_weight(shape=(size,), initializer="zeros", name="mean", trainable=False)
-        self.log_diagonal = self.add_weight(shape=(size,), initializer="zeros", name="log_diagonal")
         self.upper = self.add_weight(shape=(size, size), initializer="zeros", name="U")
+        self.log_diagonal = self.add_weight(shape=(size,), initializer="zeros", name="log_diagonal")
         self.shift = self.add_weight(shape=(size,), initializer="zeros", name="b")
         if self.context == "required":
             vectors = isinstance(context_shape, tuple | list) and len(context_shape) == 2

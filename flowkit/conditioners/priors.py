@@ -107,10 +107,6 @@ class SplitPrior(ScaledConv):
     def call(self, x: Tensor, context: Context = None, derived: dict[str, Tensor] | None = None) -> Tensor:
         return super().call(x, derived) + self.embedding(context)[:, None, None]
 
-    def adapt(self, x: Tensor, context: Context = None) -> Tensor:
-        """Return the output; nothing in it depends on data."""
-        return self(x, context)
-
 
 @keras.saving.register_keras_serializable("flowkit")
 class ScaledEmbedding(ScaledDense):
