@@ -474,9 +474,16 @@ class Category:
         return np.log(np.maximum(np.asarray(self.shares), 1e-12))[codes.astype(int)]
 
     def features(self, codes: np.ndarray) -> list[np.ndarray]:
-        """Return what networks see of codes that are a context: 1 for the category and 0 for each other."""
+        """Return what networks see of codes that are a context: 1 for the category and 0 for each other.
+
+        For infinity, an unknown category, it is how often each was seen.
+        """
         codes = np.where(np.isnan(codes), len(self.values), codes)
-        return [(codes == place).astype("float64") for place in range(len(self.values) + self.missing)]
+        shares = np.asarray(self.shares[: len(self.values) + self.missing])
+        return [
+            np.where(np.isinf(codes), shares[place] / shares.sum(), codes == place)
+            for place in range(len(shares))
+        ]
 
     @property
     def span(self) -> str:

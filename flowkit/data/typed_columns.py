@@ -133,10 +133,10 @@ class TypedColumns(Columns):
         Such a row has the codes of a right row, or NaN if there is none.
         """
         codes, absent = self._codes(frame, gaps)
-        wrong = {}
+        excluded, wrong = self.excluded(codes, absent), {}
         for place, series in enumerate(self.in_order(frame)):
             name, kind = self.names[place], self.types[place]
-            for row in np.flatnonzero(np.isinf(codes[:, place])).tolist():
+            for row in np.flatnonzero(excluded[:, place]).tolist():
                 received = "a missing entry" if absent[row, place] else _shown(series[row])
                 expected = "none, as in training" if absent[row, place] else kind.expected
                 wrong.setdefault(row, wrong_entry(received, name, row, expected))
@@ -144,6 +144,10 @@ class TypedColumns(Columns):
             right = np.setdiff1d(np.arange(len(codes)), list(wrong))
             codes[list(wrong)] = codes[right[0]] if len(right) else math.nan
         return codes, wrong
+
+    def excluded(self, codes: np.ndarray, absent: np.ndarray) -> np.ndarray:
+        """Return which entries have no code."""
+        return np.isinf(codes)
 
     def completed(self, frame: Any) -> dict[int, tuple[np.ndarray, float]]:
         """Return {row: (codes, log share)} of the rows in which unseen categories are all that is wrong.
@@ -153,8 +157,7 @@ class TypedColumns(Columns):
         last columns have their most frequent category alone.
         """
         codes, absent = self._codes(frame)
-        unseen = np.array([getattr(kind, "unseen", 0.0) for kind in self.types])
-        wrong, found = np.isinf(codes), {}
+        unseen, wrong, found = self.unseen, np.isinf(codes), {}
         right = ~(wrong & (absent | (unseen == 0))).any(axis=1)
         for row in np.flatnonzero(wrong.any(axis=1) & right).tolist():
             choices, count = [], 1
@@ -170,9 +173,14 @@ class TypedColumns(Columns):
         return found
 
     @property
+    def unseen(self) -> np.ndarray:
+        """Return the share of unseen categories in each column."""
+        return np.array([getattr(kind, "unseen", 0.0) for kind in self.types])
+
+    @property
     def log_seen(self) -> float:
         """Return the log-probability that no category of a row is an unseen one."""
-        return float(sum(np.log1p(-getattr(kind, "unseen", 0.0)) for kind in self.types))
+        return float(np.log1p(-self.unseen).sum())
 
     def _codes(self, frame, gaps=False):
         """Return (codes, which entries are missing); codes of entries that the column's type excludes are infinite."""
@@ -237,13 +245,16 @@ class ContextColumns(TypedColumns):
     """The columns that a table is conditioned on: `values(frame)` are what networks see of them.
 
     Numbers, the logarithms of positive ones, cosines and sines of angles, 1 for the category of a row and 0 for each
-    other, and 1 where an entry is missing.
+    other, and 1 where an entry is missing. For a category that training did not see, how often each was seen.
     """
 
     @property
     def size(self) -> int:
         """Return how many numbers networks see of a row."""
         return sum(len(kind.features(np.ones(1))) for kind in self.types)
+
+    def excluded(self, codes: np.ndarray, absent: np.ndarray) -> np.ndarray:
+        return np.isinf(codes) & (absent | (self.unseen == 0))
 
     def coded(self, frame: Any, *, gaps: bool = False) -> tuple[np.ndarray, dict[int, str]]:
         codes, wrong = super().coded(frame, gaps=gaps)

@@ -11,7 +11,6 @@ import numpy as np
 from flowkit.contract.arguments import Between0And1, Count, checked
 from flowkit.data.entries import absent_of
 from flowkit.data.frame import is_frame
-from flowkit.data.typed_columns import ContextColumns
 from flowkit.flow.rows import likelihoods, noise_of_rows
 from flowkit.tables.conditionals import conditional
 from flowkit.tables.expectation import entry_in_words, expected
@@ -222,10 +221,10 @@ def _impossible(columns, frame):
     """Return the lines of entries that the types of columns exclude."""
     if columns is None:
         return []
-    lines, given = [], isinstance(columns, ContextColumns)
+    lines = []
     for name, kind, series in zip(columns.names, columns.types, columns.in_order(frame), strict=True):
         absent = absent_of(series)
-        unknown = np.isinf(kind.codes(series)) & (given or getattr(kind, "unseen", 0.0) == 0)
+        unknown = np.isinf(kind.codes(series)) & (getattr(kind, "unseen", 0.0) == 0)
         for row in np.flatnonzero(unknown | (absent & (not kind.missing))).tolist():
             words = "no missing entry, as in training" if absent[row] else kind.expected
             value = entry_in_words(series.to_list()[row], absent[row])

@@ -53,8 +53,8 @@ class TableFlow(Flow):
         It is named "log_prob" if it is exact, and "log_prob_bound" if it is a lower bound. A row with a category that
         was not seen has the probability of the rest of the row, times the share that `fit_table(unseen=)` explains; one
         with seen categories has the rest. A row is impossible, and has -inf, if a number is outside of its column's
-        set, if an entry is missing in a column without missing ones in training, or if a given column has an entry that
-        it excludes, also an unseen category. `log_prob` warns of such rows, with the first wrong entry.
+        set, or if an entry is missing in a column without missing ones in training. `log_prob` warns of such rows, with
+        the first wrong entry. In place of a given category that was not seen, networks see how often each one was.
         """
         rows, context = self.split(x, context)
         if not is_frame(x):

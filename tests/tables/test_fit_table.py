@@ -392,3 +392,17 @@ def test_training_and_scores_count_rows_by_their_weights(capsys):
 def test_bad_weights_raise_one_error(frame, weights, message):
     with pytest.raises(ValueError, match=message):
         flowkit.fit_table(frame, sample_weight=weights)
+
+
+def test_an_unseen_category_of_a_given_column_stands_for_how_often_each_was_seen():
+    rng = np.random.default_rng(0)
+    kinds = np.repeat(["a", "b", "c"], [30, 20, 10])
+    rows = pd.DataFrame({"k": kinds, "x": rng.normal(size=60), "y": rng.normal(size=60)})
+    flow = flowkit.fit_table(rows, given=["k"], layers=1, hidden=[4], epochs=2, verbose=0)
+    one = rows.head(1).assign(k=["new"])
+    seen = np.array([[1 / 2, 1 / 3, 1 / 6]])
+    expected = flow.log_prob(one[["x", "y"]].to_numpy(), seen)
+    assert flow.log_prob(one).iloc[0] == pytest.approx(expected[0], rel=1e-6)
+    assert np.isfinite(flow.sample(5, one[["k"]], seed=0)[["x", "y"]].to_numpy()).all()
+    lines = flow.detector(rows, false_alarms=0.1).explain(one)
+    assert np.isfinite(lines["log_prob"]).all()
