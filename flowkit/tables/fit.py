@@ -270,6 +270,7 @@ class _Training:
         flow.compile(optimizer=keras.optimizers.Adam(rate, global_clipnorm=5.0))
         if until == 0:
             flow.adapt(*((x, context) if weights is None else by_weight(flow, *rows)))
+            flow.optimizer.build(flow.trainable_variables)  # Keras warns of a file with one that is not built
             return 0
         best = None
         if held is not None and len(held[0]):
