@@ -7,7 +7,8 @@ import numpy as np
 from keras import tree
 
 from flowkit.contract.arguments import whole_number
-from flowkit.data.column_types import Category, Date, Number
+from flowkit.data.category import Category
+from flowkit.data.column_types import Date, Number
 from flowkit.data.frame import is_frame
 from flowkit.data.typed_columns import TypedColumns
 

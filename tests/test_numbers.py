@@ -209,6 +209,11 @@ def of_small_tables():
     return module.as_markdown(records(module, "small_data.jsonl"))
 
 
+def of_forests():
+    module = bench("small_data")
+    return module.beside_forest(records(module, "small_data.jsonl"))
+
+
 def of_defaults():
     module = bench("defaults")
     return module.as_markdown(records(module, "defaults.jsonl"))
@@ -244,6 +249,7 @@ TABLES = [
     ("docs/inference.md", lambda: bench("inference").table()),
     ("docs/tutorials/mixed-table.md", of_mixed_tables),
     ("docs/own-tables.md", of_small_tables),
+    ("docs/own-tables.md", of_forests),
     ("docs/own-tables.md", of_alarms),
     ("docs/right-for-my-table.md", of_rows),
     ("benchmarks/README.md", of_image_steps),

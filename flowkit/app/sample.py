@@ -93,7 +93,7 @@ def _check(run, flow, images, output, zoom, given):
 def _fixed(flow, words, temperature):
     """Return {column: entry} of --where; raise a CommandError for a flow, a column or an entry that does not fit."""
     from flowkit.app.trained import require_types
-    from flowkit.data.column_types import Category
+    from flowkit.data.category import Category
     from flowkit.tables.fixed_entries import fixed_codes
 
     if words:

@@ -11,7 +11,8 @@ import narwhals as nw
 import numpy as np
 
 from flowkit.contract.arguments import shown
-from flowkit.data.column_types import UNITS, Category, ColumnType, Date, Number
+from flowkit.data.category import Category
+from flowkit.data.column_types import UNITS, ColumnType, Date, Number
 from flowkit.data.entries import absent_of, moments_of, number_in, numbers_of
 from flowkit.data.frame_file import is_number
 

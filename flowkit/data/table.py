@@ -11,7 +11,8 @@ import numpy as np
 
 from flowkit.contract.arguments import checked, shown
 from flowkit.data.bounded import FileError, NpzFile, check_bytes, map_npy
-from flowkit.data.column_types import Category, Date
+from flowkit.data.category import Category
+from flowkit.data.column_types import Date
 from flowkit.data.dataset import Limit, Split, split_rows
 from flowkit.data.frame import Columns
 from flowkit.data.frame_file import TableFile, is_number, read_table_file

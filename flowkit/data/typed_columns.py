@@ -12,7 +12,8 @@ import numpy as np
 from flowkit._printable import printable
 from flowkit._shipped import closest
 from flowkit.contract.arguments import shown
-from flowkit.data.column_types import Category, ColumnType, Date, Number
+from flowkit.data.category import Category
+from flowkit.data.column_types import ColumnType, Date, Number
 from flowkit.data.frame import Columns
 from flowkit.data.infer_type import Identifier, infer_type
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from flowkit.data.column_types import Category, ColumnType, Date
+from flowkit.data.category import Category
+from flowkit.data.column_types import ColumnType, Date
 
 _SWAPS = 99  # of data with draws
 _GRID = 64  # quantiles at which shares of rows are compared

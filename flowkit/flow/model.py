@@ -62,9 +62,7 @@ class FlowModel(keras.Model):
         self.rows_of_a_batch = 1  # if no batch size is given: of a built flow more, by the size of an event
         self.rows_of_a_block = 1  # of draws, with one seed: by the size of a latent event
         self.may_lose_digits = False  # on the way to the latents and back: known of a built flow
-        self.checked_at_load = (
-            -1
-        )  # the value of `FlowLayer.weight_loads` when all parts were seen to be adapted
+        self.checked_at_load = -1  # `FlowLayer.weight_loads` when all parts were seen to be adapted
         self._has_float16 = False  # asked by `compile`
         self.calls = 0  # of methods that may check a round trip, since the weights changed
         self.has_new_weights = False  # loaded or set, and not yet searched for NaN

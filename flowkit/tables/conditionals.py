@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.data.column_types import Category, ColumnType, bounds_of
+from flowkit.data.category import Category
+from flowkit.data.column_types import ColumnType, bounds_of
 
 _ALL = 64  # values of a column, at most, all of which are tried
 _POINTS, _MORE, _ROUNDS = 17, 24, 3  # values at first, and how many more in each round

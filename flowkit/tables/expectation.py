@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from flowkit.data.column_types import Category, Number
+from flowkit.data.category import Category
+from flowkit.data.column_types import Number
 from flowkit.tables.conditionals import Conditional
 
 _SHARE = 0.98  # of rows alike

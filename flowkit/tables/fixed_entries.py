@@ -8,7 +8,7 @@ import narwhals as nw
 import numpy as np
 
 from flowkit.contract.arguments import shown
-from flowkit.data.column_types import Category
+from flowkit.data.category import Category
 from flowkit.data.typed_columns import require_columns
 from flowkit.flow import inputs
 from flowkit.flow.rows import noise_of_rows
