@@ -159,7 +159,7 @@ def test_a_verdict_on_a_mixed_table_says_which_type_is_wrong():
 def test_a_verdict_on_a_conditional_table_counts_rows_that_it_excludes():
     train, test = weather(1500, 0), weather(500, 1)
     flow = independent(train, given=["kind"])
-    test.loc[3, "kind"] = "unseen"
+    test.loc[3, "kind"] = None
     found = diagnostics.verdict(flow, test, train=train)
     assert (found.numbers["rows"], found.numbers["refused"]) == (499, 1)
     test["rain"] = np.where(test.kind == "a", test.rain + 5.0, test.rain)
