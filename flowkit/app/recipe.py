@@ -109,7 +109,7 @@ class TrainingTable:
     patience: Count = 10  # steps in a row with bad gradients before training stops
     # Epochs in a row without a better validation score before it stops; 0: it goes on to the end.
     early_stopping: Whole = 0
-    keep_best: bool = False  # the weights of the epoch with the best validation score, not of the last
+    keep_best: bool = True  # the weights of the epoch with the best validation score, if rows are held out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,10 +149,9 @@ class Recipe:
             )
         model = {"name": family, **filled(zoo.ARCHITECTURES[family], tables["model"], "model")}
         recipe = cls(model, *(kind(**filled(kind, tables[name], name)) for name, kind in kinds.items()))
-        for key in ("early_stopping", "keep_best"):
-            if getattr(recipe.training, key) and not recipe.data.validation:
-                expected = "expected a share above 0 to choose an epoch by"
-                raise RecipeError(f"training.{key}: got data.validation = 0, {expected}")
+        if recipe.training.early_stopping and not recipe.data.validation:
+            expected = "expected a share above 0 to choose an epoch by"
+            raise RecipeError(f"training.early_stopping: got data.validation = 0, {expected}")
         return recipe
 
     def flat(self) -> dict[str, Any]:

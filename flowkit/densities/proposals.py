@@ -40,7 +40,7 @@ def train(flow: Flow, rows: np.ndarray, held: np.ndarray, *, seed: int, epochs: 
     steps = -(-len(rows) // batch)
     schedule = keras.optimizers.schedules.CosineDecay(rate, epochs * steps)
     flow.compile(keras.optimizers.AdamW(schedule, weight_decay=1e-4, global_clipnorm=5.0))
-    best = Validation(held.astype("float32"), early_stopping=max(3, epochs // 4), keep_best=True)
+    best = Validation(held.astype("float32"), early_stopping=max(3, epochs // 4))
     rows = rows.astype("float32")
     fit_in_order(flow, rows, batch_size=batch, seed=seed, epochs=epochs, callbacks=[best], verbose=0)
 

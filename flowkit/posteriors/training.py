@@ -175,7 +175,7 @@ def _train(found, rows, held, weights, *, seed, name, verbose, epochs, patience,
     if found.data.sizes is not None:  # to sizes as in training
         flow.adapt(events[:_ADAPT], found.data.context(found.data.cut(found.x[rows[:_ADAPT]], seed + 1)))
     own, others = (None, None) if weights is None else (weights[rows], weights[held])
-    best = Validation(fixed, its_context, sample_weight=others, early_stopping=patience, keep_best=True)
+    best = Validation(fixed, its_context, sample_weight=others, early_stopping=patience)
     batch = min(batch_size, len(rows))
     steps = -(-len(rows) // batch)
     cooling = _Cooling(best, learning_rate, epochs, min(patience, epochs // 3))

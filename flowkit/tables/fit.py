@@ -274,9 +274,7 @@ class _Training:
             return 0
         best = None
         if held is not None and len(held[0]):
-            best = Validation(
-                *held[:2], sample_weight=held[2], early_stopping=max(5, self.epochs // 5), keep_best=True
-            )
+            best = Validation(*held[:2], sample_weight=held[2], early_stopping=max(5, self.epochs // 5))
         fit_in_order(
             flow,
             x,

@@ -29,8 +29,8 @@ class Validation(Configured, keras.callbacks.Callback):
         sample_weight: a number for each event, by which its score counts.
         early_stopping: stop training after this number of epochs in a row without a better score, in the second at the
             earliest; None never stops.
-        keep_best: end `fit` with the weights of the best epoch, those that were scored, instead of the last ones. The
-            weights that training begins with are scored too, so that it never ends with worse ones.
+        keep_best: end `fit` with the weights of the best epoch, those that were scored; False ends with the last ones.
+            The weights that training begins with are scored too, so that it never ends with worse ones.
 
     Attributes:
         best: the best score so far, or None.
@@ -44,7 +44,7 @@ class Validation(Configured, keras.callbacks.Callback):
     >>> rows = np.random.default_rng(0).normal(size=(64, 2)).astype("float32")
     >>> flow = flowkit.Flow(flowkit.bijectors.ActNorm())
     >>> flow.compile(keras.optimizers.Adam(1e-3))
-    >>> held_out = Validation(rows[48:], early_stopping=5, keep_best=True)
+    >>> held_out = Validation(rows[48:], early_stopping=5)
     >>> history = flow.fit(rows[:48], epochs=2, verbose=0, callbacks=[held_out])
     >>> sorted(history.history), held_out.best == min(history.history["val_loss"])
     (['loss', 'val_loss'], True)
@@ -57,7 +57,7 @@ class Validation(Configured, keras.callbacks.Callback):
         *,
         sample_weight: Tensor | None = None,
         early_stopping: Count | None = None,
-        keep_best: bool = False,
+        keep_best: bool = True,
     ) -> None:
         super().__init__()
         if not (np.shape(x) or (0,))[0]:

@@ -28,7 +28,6 @@ validation = 0.2
 epochs = 12
 batch_size = 16
 learning_rate = 0.5
-keep_best = true
 early_stopping = 2
 
 [sampling]
@@ -49,7 +48,6 @@ validation = 30
 epochs = 3
 batch_size = 32
 ema = 0.5
-keep_best = true
 
 [sampling]
 count = 0

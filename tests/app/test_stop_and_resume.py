@@ -32,7 +32,6 @@ learning_rate = 2e-3
 warmup_steps = 3
 schedule = "cosine"
 ema = 0.9
-keep_best = true
 
 [sampling]
 count = 10

@@ -142,7 +142,6 @@ HELD_OUT = {
     "training.schedule": "constant",
     "training.warmup_steps": 0,
     "training.early_stopping": 2,
-    "training.keep_best": "true",
     "sampling.count": 4,
 }
 

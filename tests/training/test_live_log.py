@@ -159,7 +159,7 @@ import json, sys
 from flowkit.app import main
 code = main(["train", "glow/digits", "--out", sys.argv[1], "--log", "csv", *sys.argv[2:], "--epochs", "1",
              "--set", "data.limit=64", "--set", "data.validation=0", "--set", "training.early_stopping=0",
-             "--set", "training.keep_best=false", "--set", "model.steps=1", "--set", "training.adapt_batch=64"])
+             "--set", "model.steps=1", "--set", "training.adapt_batch=64"])
 print(json.dumps([code, "tensorflow" in sys.modules]))
 """
 

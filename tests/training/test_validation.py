@@ -59,7 +59,7 @@ def test_the_score_is_that_of_the_averaged_weights_and_training_does_not_feel_it
             seen.append(float(flow.bits_per_dim(HELD_OUT).astype("float64").mean()))
 
     looking = keras.callbacks.LambdaCallback(on_epoch_end=look)
-    flow, history = fit(Validation(HELD_OUT), looking)
+    flow, history = fit(Validation(HELD_OUT, keep_best=False), looking)
     assert history["val_bits_per_dim"] == seen
     assert len(set(seen)) == 4
     assert identical(values(flow.variables), values(fit()[0].variables))
@@ -81,7 +81,7 @@ def test_the_score_is_that_of_the_averaged_weights_and_training_does_not_feel_it
 )
 def test_the_best_weights_are_kept(monkeypatch, given, start, best, epoch, epochs):
     monkeypatch.setattr(Scores, "start", start)
-    scores, plain = Scores(given, keep_best=True, early_stopping=3), Scores(given)
+    scores, plain = Scores(given, early_stopping=3), Scores(given, keep_best=False)
     flow, history = fit(scores)
     assert (scores.best, len(history["loss"])) == (best, epochs)
     assert best is None or scores.best_epoch == epoch
@@ -130,9 +130,9 @@ def resumed(path, given, epochs, **how):
 def test_a_run_that_goes_on_remembers_the_best_weights(tmp_path, best):
     given = [2.0] * 4
     given[best] = 1.0
-    whole, _ = resumed(tmp_path / "whole.npz", given, 4, keep_best=True)
+    whole, _ = resumed(tmp_path / "whole.npz", given, 4)
     for epochs in (1, 3, 4):
-        parts, scores = resumed(tmp_path / "parts.npz", given, epochs, keep_best=True)
+        parts, scores = resumed(tmp_path / "parts.npz", given, epochs)
     assert scores.best_epoch == best
     assert identical(values(whole.weights), values(parts.weights))
     arrays = [checkpoint.read(tmp_path / name)[0] for name in ("whole.npz", "parts.npz")]
@@ -148,10 +148,9 @@ def test_a_run_that_goes_on_remembers_the_best_weights(tmp_path, best):
     ],
 )
 def test_a_run_that_has_stopped_early_does_not_go_on(tmp_path, given, patience, scored):
-    how = {"early_stopping": patience, "keep_best": True}
-    flow, first = resumed(tmp_path / "a.npz", given, 4, **how)
+    flow, first = resumed(tmp_path / "a.npz", given, 4, early_stopping=patience)
     assert sorted(first.weights) == scored
-    again, second = resumed(tmp_path / "a.npz", given, 4, **how)
+    again, second = resumed(tmp_path / "a.npz", given, 4, early_stopping=patience)
     assert second.weights == {}
     assert second.best_epoch == first.best_epoch
     assert identical(values(flow.weights), values(again.weights))
