@@ -1,7 +1,7 @@
 """What the tests notice: break lines of flowkit at random, and run the tests that cover them.
 
     pip install coverage                             (once; nothing else needs it)
-    python tests/mutants.py cover tests              (an hour: which tests run which line; takes options of pytest)
+    python tests/mutants.py cover tests              (ten minutes: which tests run which line; takes options of pytest)
     python tests/mutants.py break 300 --seed 1       (prints killed and survived by room, and each survivor)
 
 Neither `make test` nor `make check` runs this. What tests do in other processes is not seen.

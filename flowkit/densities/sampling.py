@@ -48,7 +48,7 @@ class DensityDraws:
       those are worth. Without trust in the weights they are the walkers of the tempering.
     - `log_z`, `log_z_error`: log of the integral of the density, and its standard error.
     - `trusted`: True if the weights, the moves and all three estimates of log Z give no reason for doubt. If False, the
-      error is the largest disagreement of the estimates, or infinite, and `doubts` has the reasons.
+      error is infinite, since the estimates may agree and be wrong together, and `doubts` has the reasons.
     - `estimates`: log Z and its error by "importance" weights of the flow's fresh draws, by "tempering", and by the
       "reverse" mean of q / p over walkers that the flow was not trained on.
     - `report`: the `InferenceReport` of the fresh draws, with their weights and k-hat.
@@ -268,14 +268,12 @@ def _judged(report, moved, estimates, walkers, rng):
         doubts.append(f"the weighted draws are worth {worth:.0f}, fewer than {_ENOUGH}")
     if not moved.mixed:
         doubts.append("the walkers moved too little for the budget")
-    error = math.inf if doubts else report.standard_error
-    values = [value for value, _ in estimates.values()]
     for name in ("tempering", "reverse"):
         apart = abs(estimates[name][0] - report.log_normaliser)
         joint = math.hypot(estimates[name][1], report.standard_error if report.trusted else 0.0)
         if not apart <= _APART * joint < math.inf:
             doubts.append(f"log Z by {name} differs by {apart:.2f} +- {joint:.2f}")
-            error = max(error, max(values) - min(values) if joint < math.inf else math.inf)
+    error = math.inf if doubts else report.standard_error
     if not report.trusted:
         return walkers, moved.log_z, error, False, tuple(doubts)
     draws = report.samples[rng.permutation(resampled(report.weights, max(1, int(worth)), rng))]
