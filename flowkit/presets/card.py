@@ -59,8 +59,8 @@ def card(metadata: Mapping[str, Any]) -> str:
 def shown(measured: Mapping[str, Any]) -> dict[str, str]:
     """Return name -> text of what a run has measured: a score with its standard error, numbers in readable digits.
 
-    >>> shown({"test_log_prob": -2.8125, "test_standard_error": 0.25, "test_rows": 6400, "seconds": None})
-    {'test_log_prob': '-2.8125 +- 0.2500', 'test_rows': '6,400'}
+    >>> shown({"test_log_prob": -2.8125, "test_standard_error": 0.25, "test_rows": 6400, "labels": {"cat": 5}})
+    {'test_log_prob': '-2.8125 +- 0.2500', 'test_rows': '6,400', 'labels': 'cat 5'}
     """
     texts = {}
     for name, value in measured.items():
